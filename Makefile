@@ -1,0 +1,131 @@
+# semserve: every command, from a bare Python and make. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+MODELS ?= minilm-l6-v2 nli-minilm
+ADDRESS ?= 127.0.0.1:50051
+PYTEST_ARGS ?=
+# The newest Python that every dependency has wheels for and that really starts.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+
+UV := .tools/uv/bin/uv
+UV_VERSION := 0.13.9
+PIP_SYNC := install --quiet --require-hashes
+EDITABLE := install --quiet --no-deps --no-build-isolation
+# Both environments put `semserve` here, so that one path starts every command.
+BIN := .venv/bin
+EXPORT_BIN := .venv-export/bin
+# Callers were built at what main has; in a checkout without a remote, at HEAD.
+BREAKING_AGAINST ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/null || echo HEAD)
+
+.PHONY: help
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- what users run -------------------------------------------------------------------------
+
+.PHONY: serve
+serve: .venv/.serve models-if-none ## set everything up and serve models/ on 127.0.0.1:50051
+	exec $(BIN)/semserve-server --models models --address $(ADDRESS)
+
+.PHONY: models
+models: .venv/.serve .venv-export/.ready ## export the default bundles into models/ (MODELS=all: every one)
+	$(BIN)/semserve-export run $(MODELS) --output models
+
+.PHONY: models-if-none
+models-if-none:
+	@ls models/*/bundle.json >/dev/null 2>&1 || $(MAKE) --no-print-directory models
+
+.PHONY: test
+test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
+	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
+	$(EXPORT_BIN)/pytest tests/parity $(PYTEST_ARGS)
+
+# ---- what contributors run ------------------------------------------------------------------
+
+.PHONY: check
+check: lint types proto-check test ## all that CI runs: lint, types, schema, tests
+
+.PHONY: install
+install: .venv/.dev .venv-export/.ready ## both environments, with the tools
+
+.PHONY: format
+format: .venv/.dev ## format the code and the schema
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/buf format --write proto
+
+.PHONY: lint
+lint: .venv/.dev ## ruff, and buf on the schema's style
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/buf format --diff --exit-code proto
+
+.PHONY: types
+types: .venv/.dev .venv-export/.ready ## mypy, strict, in each environment
+	$(BIN)/mypy
+	$(EXPORT_BIN)/mypy --config-file export/mypy.ini
+
+.PHONY: proto
+proto: .venv/.dev ## rebuild the Python stubs and the protoset from proto/
+	$(BIN)/python proto/build.py clients/python proto/semserve.protoset
+
+.PHONY: proto-check
+proto-check: .venv/.dev ## schema lint, breaking changes, and stubs that match
+	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'
+
+.PHONY: lock
+lock: $(UV) ## resolve the locked versions anew, with hashes
+	$(UV) pip compile $(LOCK) --extra cpu --extra heatmap --group pyproject.toml:build \
+		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-cpu.txt
+	$(UV) pip compile $(LOCK) --extra gpu --group pyproject.toml:build \
+		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-gpu.txt
+	$(UV) pip compile $(LOCK) --extra cpu --extra heatmap --group pyproject.toml:dev \
+		-c requirements/server-cpu.txt \
+		server/pyproject.toml clients/python/pyproject.toml -o requirements/dev.txt
+	$(UV) pip compile $(LOCK) --group pyproject.toml:build --group pyproject.toml:test \
+		--group pyproject.toml:lint export/pyproject.toml clients/python/pyproject.toml \
+		-o requirements/export.txt
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' --no-emit-package semserve
+
+.PHONY: clean
+clean: ## remove the environments and caches, not models/
+	rm -rf .venv .venv-export .tools .build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# ---- environments ---------------------------------------------------------------------------
+
+# uv comes from PyPI into a place of its own; where venv lacks ensurepip, by pip --target.
+$(UV):
+	@test -n '$(PYTHON)' || { echo 'semserve needs Python 3.11, 3.12 or 3.13: install one, or say make PYTHON=/path/to/python' >&2; exit 2; }
+	@echo 'setting up uv $(UV_VERSION) with $(PYTHON)'
+	@rm -rf .tools/uv
+	@$(PYTHON) -m venv .tools/uv >/dev/null 2>&1 && .tools/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt \
+		|| { rm -rf .tools/uv; $(PYTHON) -m pip install --quiet --target .tools/uv --require-hashes -r requirements/uv.txt; }
+
+.venv/bin/python: | $(UV)
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
+
+.venv-export/bin/python: | $(UV)
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv-export
+
+.venv/.serve: requirements/server-cpu.txt server/pyproject.toml clients/python/pyproject.toml | .venv/bin/python
+	@echo 'installing the server and the client into .venv'
+	@$(UV) pip $(PIP_SYNC) --python .venv -r requirements/server-cpu.txt
+	@$(UV) pip $(EDITABLE) --python .venv -e server -e clients/python
+	@ln -sf ../../.venv-export/bin/semserve-export .venv/bin/semserve-export
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.serve
+	@echo 'installing the development tools into .venv'
+	@$(UV) pip $(PIP_SYNC) --python .venv -r requirements/dev.txt
+	@touch $@
+
+.venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python
+	@echo 'installing Keras, KerasHub and TensorFlow into .venv-export (2.5 GB, a few minutes)'
+	@$(UV) pip $(PIP_SYNC) --python .venv-export -r requirements/export.txt
+	@$(UV) pip $(EDITABLE) --python .venv-export -e export -e clients/python
+	@touch $@

@@ -1,0 +1,56 @@
+"""Builds the Python stubs and the protoset from the schema, with the locked compilers.
+
+Path, package and import are one: `proto/semserve/v1/x.proto` becomes `semserve/v1/x_pb2.py`, so
+nothing generated is ever rewritten.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import google.rpc
+import grpc_tools
+from grpc_tools import protoc
+
+SCHEMA = Path(__file__).parent
+SOURCES = sorted(str(path.relative_to(SCHEMA)) for path in SCHEMA.rglob("semserve/**/*.proto"))
+
+
+def build(stubs: Path, protoset: Path) -> None:
+    """Write the stubs below `stubs` and one descriptor set with all imports to `protoset`."""
+    compile_schema(
+        f"--python_out={stubs}",
+        f"--grpc_python_out={stubs}",
+        f"--mypy_out=quiet:{stubs}",
+        f"--mypy_grpc_out=quiet:{stubs}",
+        f"--descriptor_set_out={protoset}",
+        "--include_imports",
+    )
+
+
+def compile_schema(*outputs: str) -> None:
+    """Run protoc over every file of ours.
+
+    Raises:
+        SystemExit: protoc refused the schema; it has said why on standard error.
+    """
+    includes = [
+        SCHEMA,
+        Path(next(iter(google.rpc.__path__))).parents[1],
+        Path(grpc_tools.__file__).parent / "_proto",
+    ]
+    # The mypy plugins lie beside the interpreter, which need not be on PATH.
+    plugins = [
+        f"--plugin=protoc-gen-{name}={Path(sys.executable).parent / f'protoc-gen-{name}'}"
+        for name in ("mypy", "mypy_grpc")
+    ]
+    failed = protoc.main(
+        ["protoc", *(f"-I{path}" for path in includes), *plugins, *outputs, *SOURCES]
+    )
+    if failed:
+        raise SystemExit(failed)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]), Path(sys.argv[2]))
