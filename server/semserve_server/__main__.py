@@ -1,0 +1,52 @@
+"""The command `semserve-server`: the only place that reads argv and the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+
+from semserve_server import __version__
+from semserve_server.config import Config
+from semserve_server.errors import StartupError
+
+app = cyclopts.App(
+    name="semserve-server",
+    help="Serve every bundle of a directory over gRPC.",
+    version=__version__,
+    config=cyclopts.config.Env("SEMSERVE_", command=False),
+)
+
+
+@app.default
+def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
+    """Serve until SIGTERM or SIGINT; then finish admitted work and exit with 0."""
+    config = config or Config()
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Imported here so that --help is instant.
+    from semserve_server.server import serve  # noqa: PLC0415
+
+    try:
+        asyncio.run(serve(config))
+    except StartupError as error:
+        print(f"semserve-server: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main() -> None:
+    """Run the command."""
+    sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""A bundle on disk: its manifest, checked, and its files, proved to be the ones it names.
+
+A bundle is hostile input until it has been read here: JSON is bounded and typed, unknown fields are
+refused, names stay inside the directory, links are not followed, and every byte that will be used
+is hashed first. Nothing in it is code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from semserve_server.errors import BundleError
+
+SCHEMA_VERSION = 1
+MAX_JSON_BYTES = 16 * 1024 * 1024
+"""Most bytes of a manifest, golden answers or tokenizer: BERT's tokenizer.json has 0.7 MB."""
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Tolerance = Annotated[float, Meta(gt=0, le=1)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Input = Literal["token_ids", "segment_ids", "padding_mask"]
+Ids = Annotated[list[int], Meta(min_length=1, max_length=65_536)]
+Numbers = Annotated[list[float], Meta(min_length=1, max_length=65_536)]
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A JSON object in which only the declared fields may stand."""
+
+
+class File(_Strict, frozen=True, kw_only=True):
+    """A file of the bundle, as it was written."""
+
+    sha256: Digest
+    bytes: Annotated[int, Meta(ge=0)]
+
+
+class Variant(_Strict, frozen=True, kw_only=True):
+    """A graph of the model, with its measured distance from `reference`."""
+
+    file: Name
+    precision: str
+    tolerance: Tolerance
+    max_abs_difference: float
+    reference: str
+
+
+class Weights(_Strict, frozen=True, kw_only=True):
+    """Where the weights came from."""
+
+    source: str
+    sha256: Digest | None = None
+
+
+class Manifest(_Strict, frozen=True, kw_only=True):
+    """`bundle.json`: what the model is. The fields are those of the export's documentation."""
+
+    schema_version: Literal[1]
+    model: Name
+    description: Annotated[str, Meta(max_length=512)] = ""
+    task: Literal["embedding", "classification"]
+    inputs: Annotated[list[Input], Meta(min_length=2, max_length=3)]
+    output: Literal["embedding", "logits"]
+    pair: bool
+    pooling: str | None = None
+    normalized: bool | None = None
+    dimensions: Count | None = None
+    labels: Annotated[list[str], Meta(min_length=2, max_length=4096)] | None = None
+    metric: Literal["cosine", "dot", "euclidean", "manhattan"] | None = None
+    activation: str | None = None
+    max_sequence_length: Annotated[int, Meta(ge=3, le=65_536)]
+    truncation: Literal["end"]
+    tokenizer_sha256: Digest
+    files: Annotated[dict[Name, File], Meta(max_length=64)]
+    versions: Annotated[dict[str, str], Meta(max_length=64)]
+    weights: Weights
+    variants: Annotated[dict[Name, Variant], Meta(min_length=1, max_length=16)]
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model gives for a text or pair."""
+        return self.dimensions or len(self.labels or ())
+
+
+class GoldenCase(_Strict, frozen=True, kw_only=True):
+    """One text or pair with what Keras itself gave for it, alone and unpadded."""
+
+    text: str | None = None
+    premise: str | None = None
+    hypothesis: str | None = None
+    token_ids: Ids
+    segment_ids: Ids
+    embedding: Numbers | None = None
+    logits: Numbers | None = None
+
+    @property
+    def item(self) -> str | tuple[str, str]:
+        """The text, or the pair."""
+        if self.premise is not None and self.hypothesis is not None:
+            return self.premise, self.hypothesis
+        return self.text or self.premise or ""
+
+    @property
+    def row(self) -> NDArray[np.float32]:
+        """What the model should give: float32 [outputs]."""
+        return np.array(self.embedding or self.logits or (), np.float32)
+
+
+class Golden(_Strict, frozen=True, kw_only=True):
+    """`golden.json`: the answers that the server must reproduce before it serves."""
+
+    schema_version: Literal[1]
+    tolerance: Tolerance
+    cases: Annotated[list[GoldenCase], Meta(min_length=1, max_length=1024)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose files have been proved."""
+
+    directory: Path
+    manifest: Manifest
+    golden: Golden
+    tokenizer: str
+    """The text of `tokenizer.json`."""
+    digest: str
+    """SHA-256 of the manifest, which names every other file's: the bundle's identity."""
+
+
+def read_bundle(directory: Path) -> Bundle:
+    """Read and prove the bundle in `directory`.
+
+    Raises:
+        BundleError: something is missing, too large, malformed, or not what the manifest says.
+    """
+    manifest_bytes = _read(directory, "bundle.json")
+    manifest = _decode(directory / "bundle.json", manifest_bytes, Manifest)
+    _check_consistency(directory, manifest)
+    for name, file in manifest.files.items():
+        _prove(directory, name, file)
+    tokenizer = _read(directory, "tokenizer.json")
+    golden = _decode(directory / "golden.json", _read(directory, "golden.json"), Golden)
+    return Bundle(
+        directory=directory,
+        manifest=manifest,
+        golden=golden,
+        tokenizer=tokenizer.decode(),
+        digest=hashlib.sha256(manifest_bytes).hexdigest(),
+    )
+
+
+def find_bundles(models: Path) -> list[Path]:
+    """Return the bundle directories of `models`, sorted; `models` may itself be one.
+
+    Raises:
+        BundleError: there are none.
+    """
+    if (models / "bundle.json").is_file():
+        return [models]
+    if not models.is_dir():
+        raise BundleError(f"{models}: no such directory: run `make models`, or name another")
+    # A directory without a manifest is an export that has not finished, and no bundle.
+    found = sorted(path.parent for path in models.glob("*/bundle.json"))
+    found = [path for path in found if not path.name.startswith(".")]
+    if not found:
+        raise BundleError(f"{models}: holds no bundle: run `make models`, or name another")
+    return found
+
+
+def _check_consistency(directory: Path, manifest: Manifest) -> None:
+    """Check what a schema cannot say: that the fields agree with each other."""
+    embeds = manifest.task == "embedding"
+    problems = {
+        "an embedding model needs output, dimensions, pooling, normalized and metric": embeds
+        and (
+            manifest.output != "embedding"
+            or None in (manifest.dimensions, manifest.normalized, manifest.metric)
+        ),
+        "a classifier needs output logits and labels, each once": not embeds
+        and (
+            manifest.output != "logits"
+            or not manifest.labels
+            or len(set(manifest.labels)) != len(manifest.labels)
+        ),
+        "an embedding model takes single texts": embeds and manifest.pair,
+        "inputs need token_ids and padding_mask, each once": sorted(set(manifest.inputs))
+        != sorted(manifest.inputs)
+        or not {"token_ids", "padding_mask"} <= set(manifest.inputs),
+        "there is no variant `portable`": "portable" not in manifest.variants,
+        "files must list tokenizer.json, golden.json and every variant": not (
+            {"tokenizer.json", "golden.json"} | {v.file for v in manifest.variants.values()}
+        )
+        <= set(manifest.files),
+    }
+    for problem, found in problems.items():
+        if found:
+            raise BundleError(f"{directory / 'bundle.json'}: {problem}")
+    if manifest.files["tokenizer.json"].sha256 != manifest.tokenizer_sha256:
+        raise BundleError(f"{directory / 'bundle.json'}: tokenizer_sha256 contradicts files")
+
+
+def _prove(directory: Path, name: str, file: File) -> None:
+    path = _inside(directory, name)
+    if path.stat().st_size != file.bytes:
+        raise BundleError(
+            f"{path}: has {path.stat().st_size} bytes, the manifest says {file.bytes}: export again"
+        )
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise BundleError(f"{path}: its SHA-256 is not the manifest's: export again")
+
+
+def _inside(directory: Path, name: str) -> Path:
+    """Return the path of a regular file of the bundle; names have no separators by their type."""
+    path = directory / name
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}: export the bundle again") from error
+    if not stat.S_ISREG(mode):
+        raise BundleError(f"{path}: is no regular file; a bundle holds no links or devices")
+    return path
+
+
+def _read(directory: Path, name: str) -> bytes:
+    path = _inside(directory, name)
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise BundleError(f"{path}: over {MAX_JSON_BYTES} bytes")
+    return path.read_bytes()
+
+
+_T = TypeVar("_T")
+
+
+def _decode(path: Path, content: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"{path}: {error}") from error

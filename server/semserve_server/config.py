@@ -1,0 +1,79 @@
+"""Every setting: one frozen value, made in main from flags and `SEMSERVE_…` variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+MODELS = Group("Models", sort_key=1)
+NETWORK = Group("Network", sort_key=2)
+COMPUTE = Group("Compute and batching", sort_key=3)
+LIMITS = Group("Limits", sort_key=4)
+OPERATION = Group("Operation", sort_key=5)
+
+_Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000_000))]
+_Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86_400))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the server was asked for."""
+
+    models: Annotated[Path, Parameter(group=MODELS)] = Path("models")
+    """Directory of bundles, all of which are served; or one bundle."""
+
+    default_embedder: Annotated[str, Parameter(group=MODELS)] = "minilm-l6-v2"
+    """Model that answers embedding requests which name none, where several are loaded."""
+
+    default_classifier: Annotated[str, Parameter(group=MODELS)] = "nli-minilm"
+    """Model that answers classification requests which name none, where several are loaded."""
+
+    address: Annotated[str, Parameter(group=NETWORK)] = "127.0.0.1:50051"
+    """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=COMPUTE)] = "auto"
+    """Where models run. With cuda the start fails if CUDA is not to be had; auto takes what is
+    there and says so."""
+
+    lanes: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
+    """Runs of one model side by side. On a CPU several one-thread runs answer more texts than one
+    run of many threads. 0: one for each CPU, or one on CUDA."""
+
+    threads: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
+    """Threads of one run on the CPU; more make a lone text quicker and a busy server slower. 0: the
+    CPUs divided by the lanes."""
+
+    max_batch_tokens: Annotated[_Count, Parameter(group=COMPUTE)] = 512
+    """Most padded tokens of a batch: entries times the longest. Raise it on CUDA until throughput
+    grows no more."""
+
+    max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
+    """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""
+
+    max_request_texts: Annotated[_Count, Parameter(group=LIMITS)] = 2048
+    """Most texts or pairs of one request."""
+
+    max_text_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 65_536
+    """Most UTF-8 bytes of one text. Tokenising costs time even where the end is cut off."""
+
+    max_message_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 16_777_216
+    """Most bytes of one request message."""
+
+    max_stream_requests: Annotated[_Count, Parameter(group=LIMITS)] = 64
+    """Most messages of one stream in flight; past it the server stops reading the stream."""
+
+    drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.0
+    """Seconds between telling NOT_SERVING and refusing work, for balancers to notice."""
+
+    drain_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 30.0
+    """Most seconds that admitted work may take after SIGTERM."""
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Parameter(group=OPERATION)
+    ] = "info"
+    """Least severity that is logged, on standard error."""

@@ -1,0 +1,108 @@
+"""Every error that semserve raises on purpose, each with the status that a caller sees.
+
+SemserveError
+├── InvalidRequest      INVALID_ARGUMENT    the caller must change the request; names the fields
+├── ModelNotFound       NOT_FOUND           no model of that name is loaded
+├── Overloaded          RESOURCE_EXHAUSTED  the queue is full; try again after a while
+├── NotReady            UNAVAILABLE         starting
+├── Draining            UNAVAILABLE         stopping
+├── DeadlineExceeded    DEADLINE_EXCEEDED   the deadline passed in the queue
+└── InferenceFailed     INTERNAL            ONNX Runtime failed; the cause only in the log
+StartupError            no RPC: one line on standard error, exit code 2
+├── BundleError         a bundle that does not add up
+└── ConfigError         settings that cannot be served
+
+What happens to them is decided in one place, `services/status.py`. This module knows neither gRPC
+nor the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class SemserveError(Exception):
+    """An error that a caller is told about. Its text goes to the caller."""
+
+    status: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What is wrong with one field, as in `google.rpc.BadRequest`."""
+
+    field: str
+    """Path of the field in the request, such as `pairs[3].premise`."""
+    description: str
+
+
+class InvalidRequest(SemserveError):
+    """The request cannot be answered as it is; at least one violation says why."""
+
+    status = "INVALID_ARGUMENT"
+
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = violations
+
+    @classmethod
+    def of(cls, field: str, description: str) -> InvalidRequest:
+        """Make the common case: one field."""
+        return cls(Violation(field, description))
+
+
+class ModelNotFound(SemserveError):
+    """No model of that name is loaded."""
+
+    status = "NOT_FOUND"
+
+
+class Overloaded(SemserveError):
+    """The queue cannot hold the request; nothing of it was admitted."""
+
+    status = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which the queue is expected to have room."""
+
+
+class NotReady(SemserveError):
+    """The server is starting: no model is warm yet."""
+
+    status = "UNAVAILABLE"
+
+
+class Draining(SemserveError):
+    """The server is stopping and takes no new work."""
+
+    status = "UNAVAILABLE"
+
+
+class DeadlineExceeded(SemserveError):
+    """The caller's deadline passed while the request waited; it was not run."""
+
+    status = "DEADLINE_EXCEEDED"
+
+
+class InferenceFailed(SemserveError):
+    """A run failed. The cause is chained and logged, never told."""
+
+    status = "INTERNAL"
+
+    def __init__(self) -> None:
+        super().__init__("inference failed")
+
+
+class StartupError(Exception):
+    """The server cannot start; the text is one line that says what to do."""
+
+
+class BundleError(StartupError):
+    """A bundle is missing, broken, or does not answer as it should."""
+
+
+class ConfigError(StartupError):
+    """The settings cannot be served on this machine."""

@@ -1,0 +1,78 @@
+"""EmbeddingService: texts to vectors."""
+
+from __future__ import annotations
+
+from semserve.v1 import embedding_pb2
+
+from semserve_server.errors import InvalidRequest
+from semserve_server.models import Models
+from semserve_server.services import checks, wire
+from semserve_server.services.checks import Limits
+from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
+from semserve_server.services.work import Work, run
+from semserve_server.similarity import Rows, normalized
+
+
+class EmbeddingService:
+    """Embed and StreamEmbed."""
+
+    name = "semserve.v1.EmbeddingService"
+
+    def __init__(self, models: Models, limits: Limits) -> None:
+        self._models = models
+        self._limits = limits
+
+    def handlers(self, streams: Streams) -> Handlers:
+        """Return a handler for each RPC of the service."""
+        shape = StreamShape(embedding_pb2.StreamEmbedRequest, embedding_pb2.StreamEmbedResponse)
+        return {
+            "Embed": unary(embedding_pb2.EmbedRequest, self.embed),
+            "StreamEmbed": streams.handler(shape, self.embed),
+        }
+
+    async def embed(self, request: embedding_pb2.EmbedRequest, context: Context) -> bytes:
+        """Answer with a serialized EmbedResponse."""
+        engine = self._models.for_task("embedding", request.model)
+        unit = bool(engine.manifest.normalized)
+        form = _Form(request, engine.manifest.outputs, unit=unit)
+        done = await run(engine, self._work(request), context)
+        vectors = form.write(done.inference.rows) if done.inference else []
+        return wire.embed_response(engine.name, vectors, done.outcomes, done.usage)
+
+    def _work(self, request: embedding_pb2.EmbedRequest) -> Work:
+        texts = list(request.texts)
+        checks.count("texts", len(texts), self._limits)
+        violations = {
+            place: violation
+            for place, text in enumerate(texts)
+            if (violation := checks.text(f"texts[{place}]", text, self._limits))
+        }
+        return Work(
+            items=texts,
+            field="texts",
+            violations=violations,
+            truncation=checks.truncation(request.truncation),
+            allow_partial=request.allow_partial,
+        )
+
+
+class _Form:
+    """What a request's vectors look like: their length, scale and encoding."""
+
+    __slots__ = ("_dimensions", "_encode", "_normalize")
+
+    def __init__(self, request: embedding_pb2.EmbedRequest, size: int, *, unit: bool) -> None:
+        if request.encoding not in wire.ENCODERS:
+            raise InvalidRequest.of("encoding", f"{request.encoding} is no VectorEncoding")
+        self._encode = wire.ENCODERS[request.encoding]
+        self._dimensions = size
+        if request.HasField("dimensions"):
+            self._dimensions = checks.within("dimensions", request.dimensions, most=size)
+        # The graph's own unit vectors need no second normalising unless they are cut.
+        wanted = request.normalize if request.HasField("normalize") else unit
+        self._normalize = wanted and (self._dimensions < size or not unit)
+
+    def write(self, rows: Rows) -> list[bytes]:
+        """Serialize each row as an Embedding."""
+        rows = rows[:, : self._dimensions]
+        return self._encode(normalized(rows) if self._normalize else rows)

@@ -1,0 +1,91 @@
+"""ModelService: what is served, and how it reads texts."""
+
+from __future__ import annotations
+
+from semserve.v1 import common_pb2, model_pb2
+
+from semserve_server.engine import Engine
+from semserve_server.models import Models
+from semserve_server.services import checks
+from semserve_server.services.checks import METRICS, Limits
+from semserve_server.services.rpc import Context, Handlers, unary
+
+_TASKS = {
+    "embedding": model_pb2.TASK_EMBEDDING,
+    "classification": model_pb2.TASK_CLASSIFICATION,
+}
+_METRICS = {name: value for value, name in METRICS.items()}
+
+
+class ModelService:
+    """ListModels, GetModel and Tokenize."""
+
+    name = "semserve.v1.ModelService"
+
+    def __init__(self, models: Models, limits: Limits) -> None:
+        self._models = models
+        self._limits = limits
+
+    def handlers(self) -> Handlers:
+        """Return a handler for each RPC of the service."""
+        return {
+            "ListModels": unary(model_pb2.ListModelsRequest, self.list_models),
+            "GetModel": unary(model_pb2.GetModelRequest, self.get_model),
+            "Tokenize": unary(model_pb2.TokenizeRequest, self.tokenize),
+        }
+
+    async def list_models(
+        self, _request: model_pb2.ListModelsRequest, _context: Context
+    ) -> model_pb2.ListModelsResponse:
+        """Answer with every loaded model."""
+        return model_pb2.ListModelsResponse(models=[self._info(engine) for engine in self._models])
+
+    async def get_model(
+        self, request: model_pb2.GetModelRequest, _context: Context
+    ) -> model_pb2.GetModelResponse:
+        """Answer with one model."""
+        engine = self._models.any_task(request.model)
+        return model_pb2.GetModelResponse(model=self._info(engine))
+
+    async def tokenize(
+        self, request: model_pb2.TokenizeRequest, _context: Context
+    ) -> model_pb2.TokenizeResponse:
+        """Answer with the tokens of each text."""
+        engine = self._models.any_task(request.model)
+        texts = list(request.texts)
+        checks.count("texts", len(texts), self._limits)
+        checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
+        limit = engine.manifest.max_sequence_length
+        return model_pb2.TokenizeResponse(
+            model=engine.name,
+            results=[
+                model_pb2.TokenizeResult(
+                    tokens=read.tokens,
+                    ids=read.ids,
+                    starts=[start for start, _ in read.offsets],
+                    ends=[end for _, end in read.offsets],
+                    truncated_tokens=max(len(read.ids) - limit, 0),
+                )
+                for read in await engine.tokens(texts)
+            ],
+        )
+
+    def _info(self, engine: Engine) -> model_pb2.ModelInfo:
+        manifest = engine.manifest
+        return model_pb2.ModelInfo(
+            name=engine.name,
+            description=manifest.description,
+            task=_TASKS[manifest.task],
+            is_default=self._models.is_default(engine),
+            max_sequence_length=manifest.max_sequence_length,
+            truncation=common_pb2.TRUNCATION_END,
+            dimensions=manifest.dimensions or 0,
+            pooling=manifest.pooling or "",
+            normalized=bool(manifest.normalized),
+            metric=_METRICS.get(manifest.metric or "", 0),  # type: ignore[arg-type]  # an enum is an int on the wire
+            labels=manifest.labels or [],
+            takes_pairs=manifest.pair,
+            variant=engine.variant,
+            provider=engine.provider,
+            digest=engine.digest,
+        )

@@ -1,0 +1,212 @@
+"""How every RPC of ours is registered: parse, answer, translate errors, write.
+
+There is one way to register a method and it translates errors, so none can forget to. Requests are
+parsed by hand, since grpc.aio answers one that it cannot parse with UNKNOWN, and answers may be
+bytes that are spliced already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from semserve_server.errors import InvalidRequest, Violation
+from semserve_server.services.invalid_utf8 import invalid_strings, salvage_string
+from semserve_server.services.status import abort, failure
+from semserve_server.services.wire import stream_reply
+
+log = logging.getLogger(__name__)
+
+MAX_ID_BYTES = 128
+"""Most bytes of the `id` of a stream's message."""
+
+# Quoted, since these classes take type arguments only in the eyes of the type checker.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Reply = Message | bytes
+Handlers = dict[str, Handler]
+"""A method's name to what answers it."""
+_Request = TypeVar("_Request", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed(Generic[_Request]):
+    """Bytes that are not a message of their type."""
+
+    kind: type[_Request]
+    content: bytes
+
+    def error(self) -> InvalidRequest:
+        """Say what is wrong, and where if it is a string that is not UTF-8."""
+        paths = invalid_strings(self.kind, self.content)
+        if not paths:
+            name = self.kind.DESCRIPTOR.full_name
+            return InvalidRequest.of("", f"the bytes are no {name} message")
+        return InvalidRequest(*(Violation(path, "is not valid UTF-8") for path in paths))
+
+
+def unary(kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[Reply]]) -> Handler:
+    """Make the handler of a unary RPC."""
+
+    async def handle(request: _Request | Malformed[_Request], context: Context) -> Reply:
+        try:
+            return await answer(_well_formed(request), context)
+        except Exception as error:  # noqa: BLE001  (this is where every error becomes a status)
+            await abort(context, error)
+
+    return grpc.unary_unary_rpc_method_handler(
+        handle,
+        request_deserializer=_parser(kind),
+        response_serializer=_serialize,
+    )
+
+
+class StreamMessage(Protocol):
+    """A message of a stream: `StreamEmbedRequest` and its like."""
+
+    id: str
+    request: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StreamShape:
+    """The messages that wrap one stream's requests and answers."""
+
+    request: type[Message]
+    response: type[Message]
+
+
+class Streams:
+    """Answers streams, and ends them all when the server drains."""
+
+    def __init__(self, *, max_in_flight: int) -> None:
+        self.max_in_flight = max_in_flight
+        """Most messages of one stream that are read and not yet answered."""
+        self._readers: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    def handler(
+        self, shape: StreamShape, answer: Callable[[Any, Context], Awaitable[Reply]]
+    ) -> Handler:
+        """Make the handler of a bidirectional RPC whose messages `answer` answers."""
+
+        async def handle(_messages: object, context: Context) -> None:
+            try:
+                await _Stream(shape, answer, context, self.max_in_flight).serve(self)
+            except Exception as error:  # noqa: BLE001  (every error becomes a status)
+                await abort(context, error)
+
+        return grpc.stream_stream_rpc_method_handler(
+            handle,
+            request_deserializer=_parser(shape.request),
+            response_serializer=_serialize,
+        )
+
+    def drain(self) -> None:
+        """Read no more; what has been read is answered, and then the streams end."""
+        self._draining = True
+        for reader in self._readers:
+            reader.cancel()
+
+    async def read(self, reader: asyncio.Task[None]) -> bool:
+        """Wait for a stream's reader; False where draining has cut it off."""
+        self._readers.add(reader)
+        if self._draining:
+            reader.cancel()
+        try:
+            await asyncio.wait([reader])
+        finally:
+            self._readers.discard(reader)
+        if reader.cancelled():
+            return False
+        reader.result()
+        return True
+
+
+class _Stream:
+    """One stream: reads while a slot is free, answers in any order, frees slots as they leave."""
+
+    def __init__(
+        self,
+        shape: StreamShape,
+        answer: Callable[[Any, Context], Awaitable[Reply]],
+        context: Context,
+        max_in_flight: int,
+    ) -> None:
+        self._shape = shape
+        self._answer = answer
+        self._context = context
+        # A slot is held until its answer is written, so a slow reader holds at most so many.
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._writing = asyncio.Lock()
+
+    async def serve(self, streams: Streams) -> None:
+        """Answer until the client's half-close, or until the server drains."""
+        async with asyncio.TaskGroup() as tasks:
+            reader = asyncio.create_task(self._read(tasks))
+            try:
+                whole = await streams.read(reader)
+            finally:
+                reader.cancel()
+        if not whole:
+            await self._context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                "the server is stopping; unanswered messages were not read: send them elsewhere",
+            )
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            await self._slots.acquire()
+            message = await self._context.read()
+            if message is grpc.aio.EOF:
+                return
+            tasks.create_task(self._respond(message))
+
+    async def _respond(self, message: StreamMessage | Malformed[Any]) -> None:
+        reply = await self._reply(message)
+        async with self._writing:
+            await self._context.write(reply)
+        self._slots.release()
+
+    async def _reply(self, message: StreamMessage | Malformed[Any]) -> Reply:
+        """Answer one message; whatever goes wrong with it is its answer."""
+        try:
+            if isinstance(message, Malformed):
+                name = salvage_string(message.content, field=1, max_bytes=MAX_ID_BYTES)
+                return self._error(name, message.error())
+            if len(message.id.encode()) > MAX_ID_BYTES:
+                error = InvalidRequest.of("id", f"over {MAX_ID_BYTES} bytes")
+                return self._error("", error)
+            response = await self._answer(message.request, self._context)
+            return stream_reply(message.id, _serialize(response))
+        except Exception as error:  # noqa: BLE001  (every error becomes an answer)
+            return self._error("" if isinstance(message, Malformed) else message.id, error)
+
+    def _error(self, name: str, error: Exception) -> Message:
+        return self._shape.response(id=name, error=failure(error).status)
+
+
+def _well_formed(request: _Request | Malformed[_Request]) -> _Request:
+    if isinstance(request, Malformed):
+        raise request.error()
+    return request
+
+
+def _parser(kind: type[_Request]) -> Callable[[bytes], _Request | Malformed[_Request]]:
+    def parse(content: bytes) -> _Request | Malformed[_Request]:
+        try:
+            return kind.FromString(content)
+        except DecodeError:
+            return Malformed(kind, content)
+
+    return parse
+
+
+def _serialize(reply: Reply) -> bytes:
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()

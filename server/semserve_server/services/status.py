@@ -1,0 +1,97 @@
+"""What an error looks like to a caller: exception to status, once, for every RPC."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from semserve_server.errors import InferenceFailed, InvalidRequest, Overloaded, SemserveError
+
+log = logging.getLogger(__name__)
+
+MAX_VIOLATIONS = 16
+"""Most bad fields that one status names, so that it fits the 8 KB of HTTP/2 metadata."""
+MAX_MESSAGE = 1024
+"""Most characters of a status message, for the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A status, with its details and trailing metadata."""
+
+    code: grpc.StatusCode
+    status: status_pb2.Status
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
+
+
+def failure(error: Exception) -> Failure:
+    """Decide what a caller is told about an error.
+
+    An error that nobody declared is a bug of ours: it is logged whole and told as a constant.
+    """
+    if not isinstance(error, SemserveError):
+        log.error("an RPC failed. This is a bug.", exc_info=error)
+        return _failure(grpc.StatusCode.INTERNAL, "internal error")
+    code = grpc.StatusCode[error.status]
+    message = str(error)
+    match error:
+        case InvalidRequest():
+            return _failure(code, message, bad_request(error))
+        case Overloaded():
+            seconds = max(error.retry_after, 0.001)
+            delay = duration_pb2.Duration()
+            delay.FromMilliseconds(round(seconds * 1000))
+            pushback = ("grpc-retry-pushback-ms", str(round(seconds * 1000)))
+            info = error_details_pb2.RetryInfo(retry_delay=delay)
+            return _failure(code, message, info, trailers=(pushback,))
+        case InferenceFailed():
+            if error.__cause__ is not None:
+                log.error("inference failed", exc_info=error)
+            return _failure(code, message)
+        case _:
+            return _failure(code, message)
+
+
+def bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
+    """Name the fields, as many as a status has room for."""
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(
+                field=violation.field, description=violation.description[:MAX_MESSAGE]
+            )
+            for violation in error.violations[:MAX_VIOLATIONS]
+        ]
+    )
+
+
+async def abort(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
+    """End an RPC with the status of `error`."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    failed = failure(error)
+    details = ("grpc-status-details-bin", failed.status.SerializeToString())
+    await context.abort(failed.code, failed.status.message, (*failed.trailers, details))
+    raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
+
+
+def _failure(
+    code: grpc.StatusCode,
+    message: str,
+    *details: error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+    trailers: tuple[tuple[str, str | bytes], ...] = (),
+) -> Failure:
+    packed = []
+    for detail in details:
+        one = any_pb2.Any()
+        one.Pack(detail)
+        packed.append(one)
+    if len(message) > MAX_MESSAGE:
+        message = message[: MAX_MESSAGE - 1] + "…"
+    status = status_pb2.Status(code=code.value[0], message=message, details=packed)
+    return Failure(code, status, trailers)

@@ -1,0 +1,122 @@
+"""Answers as wire bytes, spliced from the rows' own bytes.
+
+Filling a `repeated float` from Python costs 19 to 100 us a vector; a row of float32 is already what
+protobuf packs, so the message around it is written by hand. Tests hold these bytes equal to what
+protobuf itself writes for the same message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from google.rpc import status_pb2
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+
+
+def varint(value: int) -> bytes:
+    """Encode a non-negative integer."""
+    out = bytearray()
+    while value > 0x7F:  # noqa: PLR2004  (seven bits a byte)
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def delimited(field: int, content: bytes) -> bytes:
+    """Encode a string, bytes or message field; tags below 16 take one byte."""
+    return bytes((field << 3 | 2,)) + varint(len(content)) + content
+
+
+def number(field: int, value: int) -> bytes:
+    """Encode an integer field; proto3 leaves zero out."""
+    return bytes((field << 3,)) + varint(value) if value else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one text: a place in the rows, or an error."""
+
+    row: int | None
+    error: status_pb2.Status | None
+    token_count: int
+    truncated_tokens: int
+
+
+def embed_response(
+    model: str, vectors: Sequence[bytes], outcomes: Sequence[Outcome], usage: bytes
+) -> bytes:
+    """Write an EmbedResponse.
+
+    Args:
+        model: the model's name.
+        vectors: a serialized Embedding for each row.
+        outcomes: one for each text, in their order.
+        usage: a serialized Usage.
+    """
+    parts = [delimited(1, model.encode())]
+    for outcome in outcomes:
+        if outcome.row is not None:
+            content = delimited(1, vectors[outcome.row])
+        else:
+            content = delimited(2, (outcome.error or status_pb2.Status()).SerializeToString())
+        content += number(3, outcome.token_count) + number(4, outcome.truncated_tokens)
+        parts.append(delimited(2, content))
+    parts.append(delimited(3, usage))
+    return b"".join(parts)
+
+
+def usage(token_count: int, padded_token_count: int) -> bytes:
+    """Write a Usage."""
+    return number(1, token_count) + number(2, padded_token_count)
+
+
+def stream_reply(name: str, response: bytes) -> bytes:
+    """Write a StreamEmbedResponse or StreamClassifyResponse around a response's bytes."""
+    return (delimited(1, name.encode()) if name else b"") + delimited(2, response)
+
+
+def values(rows: Rows) -> list[bytes]:
+    """Write each row as an Embedding with `values`."""
+    content = np.ascontiguousarray(rows, "<f4")
+    size = content.shape[1] * 4
+    head = b"\x0a" + varint(size)
+    flat = content.tobytes()
+    return [head + flat[at : at + size] for at in range(0, len(flat), size)]
+
+
+def float32(rows: Rows) -> list[bytes]:
+    """Write each row as an Embedding with packed binary32."""
+    return _packed(np.ascontiguousarray(rows, "<f4"))
+
+
+def float16(rows: Rows) -> list[bytes]:
+    """Write each row as an Embedding with packed binary16; what overflows becomes the largest."""
+    largest = np.finfo(np.float16).max
+    return _packed(np.clip(rows, -largest, largest).astype("<f2"))
+
+
+def int8(rows: Rows) -> list[bytes]:
+    """Write each row as an Embedding with packed signed bytes and their scale."""
+    scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
+    scales = np.maximum(scales, np.finfo(np.float32).tiny)
+    packed = _packed(np.rint(rows / scales).astype(np.int8))
+    return [
+        content + b"\x25" + scale.tobytes()
+        for content, scale in zip(packed, scales.astype("<f4"), strict=True)
+    ]
+
+
+def _packed(rows: NDArray[np.generic]) -> list[bytes]:
+    dimensions = number(3, rows.shape[1])
+    return [delimited(2, row.tobytes()) + dimensions for row in rows]
+
+
+ENCODERS: dict[int, Callable[[Rows], list[bytes]]] = {
+    0: values, 1: values, 2: float32, 3: float16, 4: int8,
+}  # fmt: skip
+"""A VectorEncoding's number to what writes it."""

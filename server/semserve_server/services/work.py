@@ -1,0 +1,112 @@
+"""The texts or pairs of one request, from check to rows: strict, or each with a fate of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from google.rpc import status_pb2
+
+from semserve_server.engine import Engine, Inference
+from semserve_server.errors import InvalidRequest, Violation
+from semserve_server.services import wire
+from semserve_server.services.rpc import Context
+from semserve_server.services.status import failure
+from semserve_server.tokenizer import Item, Truncation
+
+_NOTHING = wire.Outcome(None, None, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a request asks for, with what its checks found."""
+
+    items: Sequence[Item]
+    field: str
+    """The repeated field that the items stand in, such as `texts`."""
+    violations: dict[int, Violation]
+    """What is wrong with single items, by their place."""
+    truncation: Truncation
+    allow_partial: bool
+
+    def refuse(self) -> None:
+        """Fail the request for its bad items, unless it takes them in parts.
+
+        Raises:
+            InvalidRequest: naming each bad item.
+        """
+        if self.violations and not self.allow_partial:
+            raise InvalidRequest(*(self.violations[place] for place in sorted(self.violations)))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The rows of the good items, and the outcome of every item."""
+
+    inference: Inference | None
+    """None where no item was good."""
+    outcomes: list[wire.Outcome]
+    """One an item, in their order."""
+
+    @property
+    def usage(self) -> bytes:
+        """The serialized Usage."""
+        if self.inference is None:
+            return b""
+        return wire.usage(self.inference.token_count, self.inference.padded_token_count)
+
+
+async def run(engine: Engine, work: Work, context: Context) -> Done:
+    """Tokenise and infer, and tell the time in the trailers.
+
+    Raises:
+        InvalidRequest: an item is bad and the request is strict.
+        Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
+    """
+    work.refuse()
+    started = perf_counter()
+    good = [place for place in range(len(work.items)) if place not in work.violations]
+    encodings = dict(
+        zip(
+            good,
+            await engine.encode([work.items[place] for place in good], work.truncation),
+            strict=True,
+        )
+    )
+    limit = engine.tokenizer.max_length
+    for place in [place for place, encoding in encodings.items() if len(encoding) > limit]:
+        size = len(encodings.pop(place))
+        work.violations[place] = Violation(
+            f"{work.field}[{place}]", f"{size} tokens, at most {limit}"
+        )
+    work.refuse()
+    tokenized = perf_counter()
+    inference = None
+    if encodings:
+        inference = await engine.infer([*encodings.values()], timeout=context.time_remaining())
+        _tell_time(context, tokenized - started, inference)
+    outcomes = [_NOTHING] * len(work.items)
+    for row, (place, encoding) in enumerate(encodings.items()):
+        outcomes[place] = wire.Outcome(row, None, len(encoding), encoding.truncated_tokens)
+    for place, violation in work.violations.items():
+        outcomes[place] = wire.Outcome(None, _status(violation), 0, 0)
+    return Done(inference, outcomes)
+
+
+def _status(violation: Violation) -> status_pb2.Status:
+    return failure(InvalidRequest(violation)).status
+
+
+def _tell_time(context: Context, tokenize_seconds: float, inference: Inference) -> None:
+    """Set the trailer `server-timing`, in milliseconds as W3C Server-Timing has them.
+
+    On a stream the last message's times stay, since trailers are sent once.
+    """
+    times = {
+        "queue": inference.queue_seconds,
+        "tokenize": tokenize_seconds,
+        "compute": inference.compute_seconds,
+    }
+    timing = ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in times.items())
+    context.set_trailing_metadata((("server-timing", timing),))

@@ -1,0 +1,140 @@
+"""A loaded ONNX model: pads encodings, runs them, takes the rows apart. The only room with ORT."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from semserve_server.encoding import Encoding
+from semserve_server.errors import BundleError, ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Which file to run, and the names of its inputs and output."""
+
+    path: Path
+    inputs: tuple[str, ...]
+    output: str
+
+
+class Session:
+    """A graph on a device. `run` may be called from several threads at once."""
+
+    def __init__(self, graph: Graph, *, device: Device, threads: int) -> None:
+        """Load the graph.
+
+        Args:
+            graph: what to run.
+            device: where; `cuda` is never silently replaced.
+            threads: intra-op threads of one run on the CPU.
+
+        Raises:
+            ConfigError: CUDA was asked for and is not to be had.
+            BundleError: ONNX Runtime cannot load the graph.
+        """
+        providers = _providers(device)
+        try:
+            self._session = ort.InferenceSession(graph.path, _options(threads), providers=providers)
+        except Exception as error:
+            raise BundleError(f"{graph.path}: ONNX Runtime cannot load it: {error}") from error
+        # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only the
+        # session itself tells the truth.
+        self.provider: str = self._session.get_providers()[0]
+        if device == "cuda" and self.provider != CUDA:
+            raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
+        self._inputs = graph.inputs
+        self._output = graph.output
+        self._check_names(graph)
+
+    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        """Run one batch.
+
+        Args:
+            encodings: at least one; they are padded to the longest.
+
+        Returns:
+            Float32 [encodings, outputs].
+
+        Raises:
+            FloatingPointError: an output is not finite.
+        """
+        feeds = _pad(encodings)
+        rows: NDArray[np.float32] = self._session.run(
+            [self._output], {name: feeds[name] for name in self._inputs}
+        )[0]
+        if not np.isfinite(rows).all():
+            raise FloatingPointError("the model gave values that are not finite")
+        return rows
+
+    def _check_names(self, graph: Graph) -> None:
+        inputs = {one.name for one in self._session.get_inputs()}
+        outputs = {one.name for one in self._session.get_outputs()}
+        if inputs != set(graph.inputs) or graph.output not in outputs:
+            raise BundleError(
+                f"{graph.path}: takes {sorted(inputs)} and gives {sorted(outputs)}, but the "
+                f"manifest says {sorted(graph.inputs)} and {graph.output!r}"
+            )
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pad(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int32]]:
+    """Make int32 [encodings, longest] of each input, zero where an encoding has ended."""
+    shape = len(encodings), max(map(len, encodings))
+    token_ids, segment_ids, padding_mask = (np.zeros(shape, np.int32) for _ in range(3))
+    for row, encoding in enumerate(encodings):
+        length = len(encoding)
+        token_ids[row, :length] = encoding.token_ids
+        segment_ids[row, :length] = encoding.segment_ids
+        padding_mask[row, :length] = 1
+    return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Lengths vary from batch to batch, so remembered memory plans only accumulate.
+    options.enable_mem_pattern = False
+    # Spinning threads take the cores from the other lanes, the tokenizer and gRPC.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
+    """Providers to ask for, best first."""
+    available = ort.get_available_providers()
+    if device == "cuda" and CUDA not in available:
+        raise ConfigError(
+            _missing_cuda("this onnxruntime has no CUDA: install semserve-server[gpu] alone")
+        )
+    if device == "cpu" or CUDA not in available:
+        return [CPU]
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    # TensorFloat-32 rounds inputs to 10 bits; answers would differ from Keras by 1e-3.
+    return [(CUDA, {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}), CPU]
+
+
+def _missing_cuda(reason: str) -> str:
+    return (
+        f"--device cuda: {reason}. It needs an NVIDIA driver, CUDA 13 and cuDNN 9 on the library "
+        "path; or start with --device cpu"
+    )

@@ -1,0 +1,104 @@
+"""Texts to encodings, by the bundle's own tokenizer. Synchronous; callers choose the thread."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import tokenizers
+
+from semserve_server.encoding import Encoding
+from semserve_server.errors import InferenceFailed
+
+
+class Truncation(enum.Enum):
+    """What happens to a text of more tokens than the model takes."""
+
+    END = "right"
+    START = "left"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How one text is read, untruncated, special tokens included."""
+
+    tokens: list[str]
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    """Start and end of each token in the text, in code points; (0, 0) for special tokens."""
+
+
+Item = str | tuple[str, str]
+"""A text, or a pair of texts."""
+
+
+class Tokenizer:
+    """A bundle's `tokenizer.json`.
+
+    The Rust objects are never changed after construction, so threads may share them: a change,
+    such as switching truncation on and off, is what raises "Already borrowed".
+    """
+
+    def __init__(self, definition: str, *, max_length: int) -> None:
+        self.max_length = max_length
+        """Most tokens that the model takes, special tokens included."""
+        self._whole = tokenizers.Tokenizer.from_str(definition)
+        self._whole.no_padding()
+        self._whole.no_truncation()
+        self._cut = {
+            truncation: _truncating(definition, max_length, truncation.value)
+            for truncation in (Truncation.END, Truncation.START)
+        }
+
+    def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
+        """Encode each item.
+
+        What is too long is cut by `truncation`; with NONE it comes back whole, longer than
+        `max_length`, for the caller to refuse.
+
+        Raises:
+            InferenceFailed: the tokenizer itself failed, which no text should make it do.
+        """
+        with _contained():
+            encoded = self._whole.encode_batch_fast(list(items))
+        encodings = [Encoding(one.ids, one.type_ids) for one in encoded]
+        if truncation is Truncation.NONE:
+            return encodings
+        for index, whole in enumerate(encodings):
+            if len(whole) > self.max_length:
+                encodings[index] = self._truncate(items[index], len(whole), truncation)
+        return encodings
+
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tell how each text is read, without truncation."""
+        with _contained():
+            encoded = self._whole.encode_batch(list(texts))
+        return [Tokens(one.tokens, one.ids, one.offsets) for one in encoded]
+
+    def _truncate(self, item: Item, whole: int, truncation: Truncation) -> Encoding:
+        # Encoding again is the only way to cut that knows where special tokens go. Texts this
+        # long are rare and their bytes are bounded.
+        with _contained():
+            cut = self._cut[truncation].encode_batch_fast([item])[0]
+        return Encoding(cut.ids, cut.type_ids, truncated_tokens=whole - len(cut.ids))
+
+
+def _truncating(definition: str, max_length: int, direction: str) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer.from_str(definition)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, strategy="longest_first", direction=direction)
+    return tokenizer
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Turn a panic of the Rust code, which is no Exception, into an error that is."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise InferenceFailed from error
+        raise
