@@ -1,0 +1,44 @@
+package semserve
+
+import (
+	"context"
+
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/semserve/semserve/clients/go/semservev1"
+)
+
+// ModelInfo describes a loaded model.
+type ModelInfo = semservev1.ModelInfo
+
+// Tokens is how a model's tokenizer reads one text, special tokens included.
+type Tokens = semservev1.TokenizeResult
+
+// Models lists the loaded models, sorted by name.
+func (c *Client) Models(ctx context.Context) ([]*ModelInfo, error) {
+	answer, err := c.model.ListModels(ctx, &semservev1.ListModelsRequest{})
+	return answer.GetModels(), err
+}
+
+// Model describes one model. The name may be empty where only one is loaded.
+func (c *Client) Model(ctx context.Context, name string) (*ModelInfo, error) {
+	answer, err := c.model.GetModel(ctx, &semservev1.GetModelRequest{Model: name})
+	return answer.GetModel(), err
+}
+
+// Tokenize shows how a model's tokenizer reads texts, without running the model.
+func (c *Client) Tokenize(
+	ctx context.Context, texts []string, options ...ModelOption,
+) ([]*Tokens, error) {
+	answer, err := c.model.Tokenize(ctx, &semservev1.TokenizeRequest{
+		Model: settle(options).model, Texts: texts,
+	})
+	return answer.GetResults(), err
+}
+
+// Healthy tells whether the model is warm and served; an empty name asks for the whole server.
+// A model that the server does not know is an error of code NotFound.
+func (c *Client) Healthy(ctx context.Context, model string) (bool, error) {
+	answer, err := c.health.Check(ctx, &healthv1.HealthCheckRequest{Service: model})
+	return answer.GetStatus() == healthv1.HealthCheckResponse_SERVING, err
+}

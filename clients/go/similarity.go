@@ -1,0 +1,90 @@
+package semserve
+
+import (
+	"context"
+
+	"github.com/semserve/semserve/clients/go/semservev1"
+)
+
+// ComparePair is two texts to compare.
+type ComparePair struct{ Left, Right string }
+
+// Hit is one text that was found.
+type Hit struct {
+	// Index is its place, from 0, in the documents or the corpus of the request.
+	Index int
+	// Score is its score; higher is more similar.
+	Score float32
+}
+
+// Compare scores pairs of texts, in their order.
+func (c *Client) Compare(
+	ctx context.Context, pairs []ComparePair, options ...CompareOption,
+) ([]float32, error) {
+	chosen := settle(options)
+	request := &semservev1.CompareRequest{
+		Model: chosen.model, Metric: chosen.metric, Pairs: make([]*semservev1.ComparePair, len(pairs)),
+	}
+	for i, pair := range pairs {
+		request.Pairs[i] = &semservev1.ComparePair{Left: pair.Left, Right: pair.Right}
+	}
+	answer, err := c.similarity.Compare(ctx, request)
+	return answer.GetScores(), err
+}
+
+// Rank sorts documents by their similarity to the query, best first.
+func (c *Client) Rank(
+	ctx context.Context, query string, documents []string, options ...RankOption,
+) ([]Hit, error) {
+	chosen := settle(options)
+	answer, err := c.similarity.Rank(ctx, &semservev1.RankRequest{
+		Model: chosen.model, Metric: chosen.metric, TopK: chosen.topK, Query: query, Documents: documents,
+	})
+	return hits(answer.GetHits()), err
+}
+
+// Search finds for each query the most similar texts of the corpus, best first: ten unless
+// [WithTopK] says otherwise.
+func (c *Client) Search(
+	ctx context.Context, queries, corpus []string, options ...RankOption,
+) ([][]Hit, error) {
+	chosen := settle(options)
+	answer, err := c.similarity.Search(ctx, &semservev1.SearchRequest{
+		Model: chosen.model, Metric: chosen.metric, TopK: chosen.topK, Queries: queries, Corpus: corpus,
+	})
+	if err != nil {
+		return nil, err
+	}
+	found := make([][]Hit, len(answer.GetResults()))
+	for i, result := range answer.GetResults() {
+		found[i] = hits(result.GetHits())
+	}
+	return found, nil
+}
+
+// Matrix scores every text of the left against every text of the right: a row for each of the
+// left. A right of nil stands for the left itself.
+func (c *Client) Matrix(
+	ctx context.Context, left, right []string, options ...CompareOption,
+) ([][]float32, error) {
+	chosen := settle(options)
+	answer, err := c.similarity.Matrix(ctx, &semservev1.MatrixRequest{
+		Model: chosen.model, Metric: chosen.metric, Left: left, Right: right,
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows := make([][]float32, len(answer.GetRows()))
+	for i, row := range answer.GetRows() {
+		rows[i] = row.GetScores()
+	}
+	return rows, nil
+}
+
+func hits(answer []*semservev1.Hit) []Hit {
+	found := make([]Hit, len(answer))
+	for i, hit := range answer {
+		found[i] = Hit{Index: int(hit.GetIndex()), Score: hit.GetScore()}
+	}
+	return found
+}
