@@ -1,0 +1,162 @@
+"""The bundle: a directory of files that add up, written beside its place and moved there whole."""
+
+import importlib.metadata
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from semserve_export.digest import sha256_of
+from semserve_export.errors import BundleError, ExportError
+from semserve_export.spec import INPUTS, ModelSpec
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.json"
+GRAPH = "model.onnx"
+TOKENIZER = "tokenizer.json"
+GOLDEN = "golden.json"
+LICENCE = "LICENSE"
+NOTICE = "NOTICE"
+DISTRIBUTIONS = (
+    "semserve-export",
+    "keras",
+    "keras-hub",
+    "tensorflow",
+    "tf2onnx",
+    "onnx",
+    "onnxruntime",
+    "tokenizers",
+)
+
+
+def write_bundle(directory: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
+    """Have a bundle written, and put it in the place of an older one only when it is complete.
+
+    Args:
+        directory: where the bundle goes; its parent is made where it is missing.
+        fill: writes every file but the manifest into the directory it is given, and returns the
+            manifest. What it raises leaves nothing behind, and an older bundle as it was.
+
+    Raises:
+        ExportError: the directory cannot be written, or holds something that is no bundle.
+    """
+    if directory.exists() and not (directory / MANIFEST).is_file():
+        raise ExportError(f"{directory} is no bundle, so it is not replaced; choose another place")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        # The name starts with a dot, so that a server that lists the bundles passes over it.
+        with tempfile.TemporaryDirectory(
+            prefix=f".{directory.name}-", dir=directory.parent
+        ) as scratch:
+            written = Path(scratch) / directory.name
+            written.mkdir()
+            write_json(written / MANIFEST, fill(written))
+            _put(written, directory, Path(scratch) / "replaced")
+    except OSError as error:
+        raise ExportError(f"cannot write {directory}: {error}") from error
+
+
+def _put(written: Path, directory: Path, replaced: Path) -> None:
+    """Move the new bundle to its place; two renames, since a full directory cannot be replaced."""
+    if directory.exists():
+        directory.replace(replaced)
+    try:
+        written.replace(directory)
+    except OSError:
+        if replaced.exists():
+            replaced.replace(directory)
+        raise
+
+
+def manifest_of(
+    spec: ModelSpec,
+    directory: Path,
+    *,
+    dimensions: int | None,
+    weights: Mapping[str, str | None],
+    variants: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Describe the files in a directory as the manifest of one model.
+
+    Args:
+        spec: the facts about the model.
+        directory: holds every file of the bundle but the manifest.
+        dimensions: length of an embedding; None for a classifier.
+        weights: where they came from, and the digest of their file.
+        variants: by name, each with its file, precision and measured fidelity.
+    """
+    files = {
+        path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        for path in sorted(directory.iterdir())
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": spec.name,
+        "description": spec.description,
+        "task": spec.task,
+        "inputs": list(INPUTS),
+        "output": spec.output,
+        "pair": spec.pair,
+        "pooling": spec.pooling,
+        "normalized": spec.normalized,
+        "dimensions": dimensions,
+        "labels": list(spec.labels) if spec.labels else None,
+        "metric": spec.metric,
+        "activation": spec.activation,
+        "max_sequence_length": spec.max_sequence_length,
+        "truncation": "end",
+        "tokenizer_sha256": files[TOKENIZER]["sha256"],
+        "files": files,
+        "versions": {name: importlib.metadata.version(name) for name in DISTRIBUTIONS},
+        "weights": dict(weights),
+        "variants": {name: dict(variant) for name, variant in variants.items()},
+    }
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Read a bundle's manifest and check that every file is the one it names.
+
+    Raises:
+        BundleError: something is missing, changed, or not what this version writes.
+    """
+    manifest = read_json(directory / MANIFEST)
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise BundleError(f"{directory}: not a bundle of schema version {SCHEMA_VERSION}")
+    expected = {
+        TOKENIZER,
+        GOLDEN,
+        LICENCE,
+        NOTICE,
+        *(v["file"] for v in manifest["variants"].values()),
+    }
+    if missing := expected - set(manifest["files"]):
+        raise BundleError(f"{directory}: the manifest has no digest of {min(missing)}")
+    for name, file in manifest["files"].items():
+        path = directory / name
+        if path.parent != directory or not path.is_file():
+            raise BundleError(f"{directory}: {name} is missing; export the model again")
+        if sha256_of(path) != file["sha256"]:
+            raise BundleError(f"{path}: the sha256 is not the manifest's; export the model again")
+    return manifest
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        BundleError: it is missing, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{path}: not a JSON object")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON: UTF-8, and no number that is not one."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

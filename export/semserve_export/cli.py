@@ -1,0 +1,132 @@
+"""The command line of the export stage. Keras is imported only by the commands that need it."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from semserve_export import __version__
+from semserve_export.asked import OwnModel
+from semserve_export.errors import ExportError
+from semserve_export.quiet import choose_backend, held_stderr
+from semserve_export.recipes import RECIPES
+from semserve_export.training_plan import TrainingPlan
+
+FAILED = 2
+
+app = App(
+    name="semserve-export",
+    help="Turn KerasHub models into the bundles that semserve serves.",
+    version=__version__,
+)
+console = Console()
+
+Cache = Annotated[Path, Parameter(env_var="SEMSERVE_WEIGHTS")]
+MODELS = Path("models")
+CACHE = Path(".cache/weights")
+
+
+@app.command(name="list")
+def list_recipes() -> None:
+    """List the models that `run` exports."""
+    table = Table("name", "task", "what it is", "weights")
+    for recipe in RECIPES.values():
+        spec = recipe.spec
+        weights = f"{recipe.weights}{' and our adapter' if recipe.adapter else ''}"
+        table.add_row(spec.name, spec.task, spec.description, weights)
+    console.print(table)
+
+
+@app.command
+def run(
+    *names: str,
+    output: Path = MODELS,
+    weights_cache: Cache = CACHE,
+    adapter: Path | None = None,
+) -> None:
+    """Export models by name; an older bundle of that name is replaced once the new one is proved.
+
+    Args:
+        names: recipes, as `list` names them; `all` for every one.
+        output: the directory of bundles; each goes into its own below it.
+        weights_cache: where downloaded weights are kept.
+        adapter: a directory that `train` wrote, in place of the adapter that we keep.
+    """
+    if not names:
+        raise ExportError(f"name a recipe, or all: {', '.join(RECIPES)}")
+    chosen = tuple(RECIPES) if "all" in names else names
+    _commands().run_recipes(chosen, output, weights_cache, adapter, console)
+
+
+@app.command
+def keras(asked: Annotated[OwnModel, Parameter(name="*")], *, output: Path = MODELS) -> None:
+    """Export a BERT of your own: a KerasHub preset, or a Hugging Face directory.
+
+    Activation, pooling, length, lower case and labels are what the preset says, unless you say
+    otherwise.
+
+    Args:
+        asked: what to export.
+        output: the directory of bundles; the model goes into its own below it.
+    """
+    _commands().run_own(asked, output, console)
+
+
+@app.command
+def verify(bundle: Path, *, weights_cache: Cache = CACHE) -> None:
+    """Check a bundle's digests and golden answers, and compare it with Keras anew.
+
+    Args:
+        bundle: the directory of one bundle.
+        weights_cache: where downloaded weights are kept.
+    """
+    _commands().verify(bundle, weights_cache, console)
+
+
+@app.command
+def train(
+    name: str,
+    /,
+    *,
+    train: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
+    validation: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
+    output: Path | None = None,
+    plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),  # noqa: B008 - it is frozen
+    weights_cache: Cache = CACHE,
+) -> None:
+    """Fine-tune a classifier of pairs and keep what it learnt as an adapter.
+
+    Args:
+        name: the recipe, as `list` names it.
+        train: tab-separated files, plain or .gz, with columns premise, hypothesis and label.
+        validation: the same, held out.
+        output: the adapter's directory; `.cache/adapters/NAME` where left out.
+        plan: the numbers of the training.
+        weights_cache: where downloaded weights are kept.
+    """
+    chosen = output or Path(".cache/adapters") / name
+    _commands().train(name, train, validation, chosen, plan, weights_cache, console)
+
+
+def main() -> int:
+    """Run the command line and return its exit code: 2, with one line, for what it cannot do."""
+    try:
+        app(exit_on_error=False)
+    except CycloptsError:  # cyclopts has printed it
+        return FAILED
+    except ExportError as error:
+        sys.stderr.write(f"semserve-export: {error}\n")
+        return FAILED
+    return 0
+
+
+def _commands() -> ModuleType:
+    """Import what the commands do, and Keras with it: several seconds, shown as such."""
+    choose_backend()
+    with console.status("Starting Keras"), held_stderr():
+        from semserve_export import commands  # noqa: PLC0415 - --help must not wait for Keras
+    return commands

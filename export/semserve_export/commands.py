@@ -1,0 +1,152 @@
+"""What the commands do. Importing this imports Keras, so the command line does it late."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from semserve_export.adapter import write_record
+from semserve_export.asked import OwnModel
+from semserve_export.bundle import read_manifest
+from semserve_export.digest import sha256_of
+from semserve_export.errors import ExportError, FidelityError
+from semserve_export.export import STEPS, export_model, weights_of
+from semserve_export.model import (
+    WEIGHTS_FILE,
+    LoadedModel,
+    load_base_classifier,
+    load_recipe,
+    load_tokenizer,
+)
+from semserve_export.own import load_own
+from semserve_export.pair_batches import EncodedPairs
+from semserve_export.pairs import read_pairs
+from semserve_export.progress import step_progress, training_progress
+from semserve_export.recipes import RECIPES, find_recipe
+from semserve_export.train import fine_tune
+from semserve_export.training_plan import TrainingPlan
+from semserve_export.verify import verify_bundle
+from semserve_export.weights import fetch_weights
+
+NOTICE_OF_NLI = (
+    "Fine-tuned by the semserve authors, Apache License 2.0, on the Stanford Natural Language"
+    " Inference corpus (Bowman et al. 2015, CC BY-SA 4.0), its counterfactual revision (Kaushik et"
+    " al. 2020) and the Multi-Genre NLI corpus (Williams et al. 2018). None of their text is here."
+)
+
+
+def run_recipes(
+    names: Sequence[str], output: Path, cache: Path, adapter: Path | None, console: Console
+) -> None:
+    """Export recipes, each into its own directory below `output`."""
+    recipes = [find_recipe(name) for name in names]
+    if adapter:
+        if len(recipes) != 1 or recipes[0].adapter is None:
+            raise ExportError("--adapter goes with the name of one fine-tuned recipe")
+        recipes = [replace(recipes[0], adapter=adapter)]
+    for recipe in recipes:
+        weights = fetch_weights(recipe.weights, cache, console)
+        _export(recipe.spec.name, partial(load_recipe, recipe, weights), output, console)
+
+
+def run_own(asked: OwnModel, output: Path, console: Console) -> None:
+    """Export a user's own model."""
+    _export(asked.name, partial(load_own, asked), output, console)
+
+
+def verify(directory: Path, cache: Path, console: Console) -> None:
+    """Check a bundle and print what was measured.
+
+    Raises:
+        FidelityError: a measure is past its bound.
+    """
+    manifest = read_manifest(directory)
+    with step_progress(console) as progress:
+        task = progress.add_task(f"{manifest['model']}: loading Keras", total=None)
+        model = _original(manifest, cache, console)
+        progress.update(task, description=f"{manifest['model']}: measuring")
+        checks = list(verify_bundle(directory, model))
+    table = Table("check", "measured", "at most", "", title=f"{manifest['model']}, digests hold")
+    for check in checks:
+        verdict = "[green]holds[/]" if check.holds else "[red]fails[/]"
+        table.add_row(check.name, f"{check.measured:.2g}", f"{check.bound:.2g}", verdict)
+    console.print(table)
+    if model is None:
+        console.print("Not compared with Keras: no recipe of this version made this bundle.")
+    if failed := [check.name for check in checks if not check.holds]:
+        raise FidelityError(f"{directory}: {failed[0]}: past the bound; export the model again")
+
+
+def train(
+    name: str,
+    training_files: Sequence[Path],
+    validation_files: Sequence[Path],
+    output: Path,
+    plan: TrainingPlan,
+    cache: Path,
+    console: Console,
+) -> None:
+    """Fine-tune a recipe's classifier and leave its adapter in `output`."""
+    recipe = find_recipe(name)
+    if recipe.adapter is None or recipe.spec.labels is None:
+        raise ExportError(f"{name} is not fine-tuned, so there is nothing to train")
+    training = read_pairs(training_files, recipe.spec.labels)
+    validation = read_pairs(validation_files, recipe.spec.labels)
+    weights = fetch_weights(recipe.weights, cache, console)
+    tokenizer = load_tokenizer(recipe, weights)
+    with training_progress(console) as progress:
+        keras.utils.set_random_seed(plan.seed)  # the head is drawn when the model is made
+        figures = fine_tune(
+            load_base_classifier(recipe, weights, dropout=plan.dropout),
+            plan,
+            EncodedPairs.of(tokenizer, training, plan.max_tokens),
+            EncodedPairs.of(tokenizer, validation, plan.max_tokens),
+            output,
+            progress,
+        )
+    write_record(
+        output,
+        {
+            "recipe": name,
+            "base": str(recipe.weights),
+            "base_sha256": recipe.weights.sha256[WEIGHTS_FILE],
+            "labels": recipe.spec.labels,
+            "activation": recipe.spec.activation,
+            "plan": asdict(plan),
+            "training_files": {path.name: sha256_of(path) for path in training_files},
+            "validation_files": {path.name: sha256_of(path) for path in validation_files},
+            "figures": figures,
+            "licence": "Apache-2.0",
+            "notice": NOTICE_OF_NLI,
+        },
+    )
+    console.print(f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f}")
+
+
+def _export(name: str, load: Callable[[], LoadedModel], output: Path, console: Console) -> None:
+    with step_progress(console) as progress:
+        task = progress.add_task(f"{name}: loading the weights", total=1 + STEPS)
+
+        def announce(step: str) -> None:
+            progress.update(task, advance=1, description=f"{name}: {step}")
+
+        manifest = export_model(load(), output / name, announce)
+        progress.update(task, advance=1, description=f"{name}: done")
+    (variant,) = manifest["variants"].values()
+    megabytes = sum(file["bytes"] for file in manifest["files"].values()) / 1e6
+    difference = variant["max_abs_difference"]
+    console.print(f"{output / name}: {megabytes:.1f} MB, at most {difference:.1e} from Keras")
+
+
+def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> LoadedModel | None:
+    """Build the model that a bundle was exported from, where a recipe of ours made it."""
+    recipe = RECIPES.get(manifest["model"])
+    if recipe is None:
+        return None
+    model = load_recipe(recipe, fetch_weights(recipe.weights, cache, console))
+    return model if manifest["weights"] == weights_of(model) else None

@@ -1,0 +1,106 @@
+"""The order of the work: a model in memory becomes a bundle on disk, or nothing at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from semserve_export.bundle import (
+    GOLDEN,
+    GRAPH,
+    LICENCE,
+    NOTICE,
+    TOKENIZER,
+    manifest_of,
+    write_bundle,
+    write_json,
+)
+from semserve_export.fidelity import (
+    TOLERANCE,
+    keras_run,
+    largest_difference,
+    onnx_run,
+    padded_batches,
+    require_close,
+)
+from semserve_export.golden import golden_answers, golden_texts
+from semserve_export.graph import write_graph
+from semserve_export.model import LoadedModel
+from semserve_export.tokenizer import Inputs, encode
+
+Step = Callable[[str], None]
+STEPS = 4  # that `export_model` announces
+
+
+def export_model(model: LoadedModel, directory: Path, announce: Step) -> dict[str, Any]:
+    """Write the model's bundle into a directory, whole, and return its manifest.
+
+    The graph is reloaded in ONNX Runtime and compared with Keras before anything is put in place.
+
+    Args:
+        model: what to export.
+        directory: the bundle; an older one there is replaced.
+        announce: told what is done next, `STEPS` times.
+
+    Raises:
+        FidelityError: the graph differs from Keras by more than `TOLERANCE`.
+        ExportError: the directory cannot be written.
+    """
+    manifest: dict[str, Any] = {}
+
+    def fill(scratch: Path) -> dict[str, Any]:
+        manifest.update(_fill(model, scratch, announce))
+        return manifest
+
+    write_bundle(directory, fill)
+    return manifest
+
+
+def comparison_batches(model: LoadedModel) -> list[Inputs]:
+    """Make the padded batches on which a bundle's graph is compared with Keras."""
+    spec = model.spec
+    return padded_batches(
+        encode(model.tokenizer, golden_texts(spec), spec.max_sequence_length),
+        model.tokenizer.get_vocab_size(),
+        spec.max_sequence_length,
+        pair=spec.pair,
+    )
+
+
+def weights_of(model: LoadedModel) -> dict[str, str | None]:
+    """Return what the manifest says of where the weights came from."""
+    return {"source": model.source, "sha256": model.sha256}
+
+
+def _fill(model: LoadedModel, directory: Path, announce: Step) -> dict[str, Any]:
+    spec, reference = model.spec, keras_run(model.keras_model)
+    announce("asking Keras for golden answers")
+    golden = golden_answers(spec, model.tokenizer, reference)
+    write_json(directory / GOLDEN, golden)
+    model.tokenizer.save(str(directory / TOKENIZER))
+    (directory / LICENCE).write_text(model.licence, encoding="utf-8")
+    (directory / NOTICE).write_text(model.notice, encoding="utf-8")
+
+    announce("converting to ONNX")
+    write_graph(model.keras_model, spec.output, directory / GRAPH)
+
+    announce("comparing ONNX Runtime with Keras")
+    graph = onnx_run(directory / GRAPH)
+    difference = largest_difference(reference, graph, comparison_batches(model))
+    require_close(difference, TOLERANCE, spec.name)
+
+    announce("writing the bundle")
+    portable = {
+        "file": GRAPH,
+        "precision": "fp32",
+        "tolerance": TOLERANCE,
+        "max_abs_difference": difference,
+        "reference": "keras",
+    }
+    outputs = model.keras_model.output_shape[-1]
+    return manifest_of(
+        spec,
+        directory,
+        dimensions=outputs if spec.task == "embedding" else None,
+        weights=weights_of(model),
+        variants={"portable": portable},
+    )

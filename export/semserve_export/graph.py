@@ -1,0 +1,72 @@
+"""The portable graph: Keras through tf2onnx, with names that a reader can rely on."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from semserve_export.spec import INPUTS
+
+OPSET = 18
+AXES = ("batch", "sequence")
+
+
+def write_graph(model: Any, output: str, path: Path) -> None:
+    """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output of the given name.
+
+    Takes ten to seventy seconds, almost all of it in tf2onnx.
+    """
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports every optimiser it runs
+    with warnings.catch_warnings():
+        # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
+        model.export(str(path), format="onnx", opset_version=OPSET, verbose=False)
+    proto = onnx.load(path)
+    _name_axes(proto.graph)
+    _name_output(proto.graph, output)
+    _drop_shape_only_weights(proto.graph)
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, path)
+
+
+def _name_axes(graph: onnx.GraphProto) -> None:
+    """Call the free dimensions batch and sequence; tf2onnx numbers them."""
+    if sorted(INPUTS) != sorted(value.name for value in graph.input):
+        raise ValueError(f"tf2onnx named the inputs {[value.name for value in graph.input]}")
+    for value in (*graph.input, *graph.output):
+        for axis, dimension in zip(AXES, value.type.tensor_type.shape.dim, strict=False):
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = axis
+    del graph.value_info[:]  # the shapes inside still bear the numbers, and nothing needs them
+
+
+def _name_output(graph: onnx.GraphProto, name: str) -> None:
+    (output,) = graph.output
+    for node in graph.node:
+        node.input[:] = [name if value == output.name else value for value in node.input]
+        node.output[:] = [name if value == output.name else value for value in node.output]
+    output.name = name
+
+
+def _drop_shape_only_weights(graph: onnx.GraphProto) -> None:
+    """Keep one copy of each weight.
+
+    tf2onnx keeps a second, reshaped copy of every attention kernel only to ask for its shape.
+    """
+    dims = {tensor.name: tensor.dims for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Shape" and node.input[0] in dims:
+            shape = np.array(dims[node.input[0]], np.int64)
+            node.CopyFrom(
+                onnx.helper.make_node(
+                    "Constant", [], list(node.output), value=numpy_helper.from_array(shape)
+                )
+            )
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -1,0 +1,86 @@
+"""A model in memory with all that its bundle needs, and how a recipe becomes one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from semserve_export import bert
+from semserve_export.adapter import TENSORS, apply_adapter, read_record
+from semserve_export.digest import sha256_of
+from semserve_export.errors import AdapterError
+from semserve_export.recipes import Recipe
+from semserve_export.spec import ModelSpec
+from semserve_export.tokenizer import build_tokenizer, read_vocabulary
+
+LICENCES = Path(__file__).parent / "licences"
+WEIGHTS_FILE = "model.safetensors"
+VOCABULARY_FILE = "vocab.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A Keras model, its tokenizer, and where both came from."""
+
+    spec: ModelSpec
+    keras_model: Any  # takes the inputs of `spec.INPUTS`, gives fp32 [batch, dimensions or classes]
+    tokenizer: Tokenizer
+    source: str  # of the weights, for people
+    sha256: str | None  # of the weights file, where there is one
+    licence: str  # text of the bundle's LICENSE
+    notice: str  # text of the bundle's NOTICE
+
+
+def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
+    """Build a recipe's model on its public weights, with its adapter where it has one.
+
+    Args:
+        recipe: what to build.
+        weights: the directory of the public model, as `fetch_weights` returns it.
+
+    Raises:
+        AdapterError: the adapter is damaged, or was trained on other weights.
+    """
+    spec, package = recipe.spec, recipe.weights
+    source, notice = str(package), [package.notice]
+    if spec.task == "embedding":
+        model = load_base_embedder(recipe, weights)
+    else:
+        model = load_base_classifier(recipe, weights)
+    if recipe.adapter:
+        record = read_record(recipe.adapter)
+        if record["base_sha256"] != package.sha256[WEIGHTS_FILE]:
+            raise AdapterError(f"{recipe.adapter}: was trained on other weights than {package}")
+        apply_adapter(recipe.adapter, model)
+        source += f" with adapter sha256:{sha256_of(recipe.adapter / TENSORS)}"
+        notice.append(record["notice"])
+    return LoadedModel(
+        spec=spec,
+        keras_model=model,
+        tokenizer=load_tokenizer(recipe, weights),
+        source=source,
+        sha256=package.sha256[WEIGHTS_FILE],
+        licence=(LICENCES / f"{package.licence}.txt").read_text(encoding="utf-8"),
+        notice="\n".join(notice) + "\n",
+    )
+
+
+def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
+    """Build the recipe's tokenizer from the vocabulary beside its weights."""
+    vocabulary = read_vocabulary(weights / VOCABULARY_FILE)
+    return build_tokenizer(vocabulary, lowercase=recipe.lowercase, strip_accents=recipe.lowercase)
+
+
+def load_base_embedder(recipe: Recipe, weights: Path) -> Any:
+    """Build the embedder that the public weights are."""
+    spec = recipe.spec
+    backbone = bert.load_backbone(str(weights), spec.activation)
+    return bert.make_embedder(backbone, spec.pooling or "mean", normalize=bool(spec.normalized))
+
+
+def load_base_classifier(recipe: Recipe, weights: Path, *, dropout: float = 0) -> Any:
+    """Build the classifier before its fine-tuning: a fresh head, and the embeddings frozen."""
+    backbone = bert.load_backbone(str(weights), recipe.spec.activation, dropout=dropout)
+    bert.freeze_embeddings(backbone)
+    return bert.make_classifier(backbone, len(recipe.spec.labels or ()), dropout=dropout)

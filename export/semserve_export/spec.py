@@ -1,0 +1,30 @@
+"""What a model is, as its bundle's manifest tells the server."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["embedding", "classification"]
+Activation = Literal["erf", "tanh"]
+Pooling = Literal["mean", "cls", "max"]
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """The facts about a model that its weights do not tell."""
+
+    name: str
+    description: str  # one line, for people
+    task: Task
+    activation: Activation
+    max_sequence_length: int  # tokens, [CLS] and [SEP] included
+    pooling: Pooling | None = None  # None for a classifier
+    normalized: bool | None = None  # whether the graph ends in L2; None for a classifier
+    metric: Literal["cosine"] | None = None  # None for a classifier
+    labels: tuple[str, ...] | None = None  # None for an embedder
+    pair: bool = False  # whether a classifier takes a premise and a hypothesis
+
+    @property
+    def output(self) -> str:
+        """The name of the graph's one output."""
+        return "embedding" if self.task == "embedding" else "logits"

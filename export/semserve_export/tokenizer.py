@@ -1,0 +1,100 @@
+"""The one tokenizer: built once from a vocabulary, used in training, in Keras and in the server."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from semserve_export.errors import WeightsError
+
+Text = str | tuple[str, str]
+Inputs = dict[str, npt.NDArray[np.int32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A tokenised text or pair, not padded; both sequences have the same length."""
+
+    token_ids: Sequence[int]
+    segment_ids: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """Read a vocab.txt: one word-piece a line, its id the line's place."""
+    # str.splitlines would also split at separators that are word-pieces themselves.
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def build_tokenizer(
+    vocabulary: Sequence[str], *, lowercase: bool, strip_accents: bool
+) -> Tokenizer:
+    """Build the WordPiece tokenizer of a BERT.
+
+    No added tokens are registered: a literal `[SEP]` in a text then stays text, and can never pass
+    for the separator. Truncation and padding are left to those who use the tokenizer.
+
+    Args:
+        vocabulary: the word-pieces in the order of their ids.
+        lowercase: whether the model is an uncased one.
+        strip_accents: whether it was trained on letters without their accents.
+
+    Raises:
+        WeightsError: the vocabulary lacks one of the word-pieces that every BERT has.
+    """
+    ids = {piece: index for index, piece in enumerate(vocabulary)}
+    if missing := [piece for piece in ("[UNK]", "[CLS]", "[SEP]", "[PAD]") if piece not in ids]:
+        raise WeightsError(f"the vocabulary is no BERT's: it lacks {', '.join(missing)}")
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))  # noqa: S106 - no password
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=strip_accents, lowercase=lowercase
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(piece, ids[piece]) for piece in ("[CLS]", "[SEP]")],
+    )
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, texts: Iterable[Text], max_length: int) -> list[Encoding]:
+    """Tokenise texts or pairs; the longer side of a pair loses its last tokens first.
+
+    Args:
+        tokenizer: what `build_tokenizer` made, or a copy read back from tokenizer.json.
+        texts: strings, or (premise, hypothesis).
+        max_length: most tokens of an encoding, `[CLS]` and `[SEP]` included.
+    """
+    tokenizer.enable_truncation(max_length, strategy="longest_first", direction="right")
+    try:
+        encodings = tokenizer.encode_batch(list(texts))
+    finally:
+        tokenizer.no_truncation()
+    return [Encoding(encoding.ids, encoding.type_ids) for encoding in encodings]
+
+
+def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
+    """Stack encodings into the model's inputs, each int32 [len(encodings), length].
+
+    Args:
+        encodings: at least one.
+        length: columns of the result; the longest encoding's where None.
+    """
+    columns = length or max(map(len, encodings))
+    shape = (len(encodings), columns)
+    inputs = {
+        name: np.zeros(shape, np.int32) for name in ("token_ids", "segment_ids", "padding_mask")
+    }
+    for row, encoding in enumerate(encodings):
+        used = slice(0, len(encoding))
+        inputs["token_ids"][row, used] = encoding.token_ids
+        inputs["segment_ids"][row, used] = encoding.segment_ids
+        inputs["padding_mask"][row, used] = 1
+    return inputs
