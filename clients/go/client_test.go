@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -96,7 +97,16 @@ func TestATextThatIsNotUTF8IsRefusedByField(t *testing.T) {
 		t.Fatalf("%v is no *semserve.Error", err)
 	}
 	same(t, codes.InvalidArgument, failed.Code)
-	same(t, []semserve.Violation{{Field: "pairs[1].hypothesis", Description: "not UTF-8"}}, failed.Violations)
+	same(t, []semserve.Violation{{Field: "pairs[1].hypothesis", Description: "is not valid UTF-8"}}, failed.Violations)
+}
+
+func TestARefusalNamesABoundedNumberOfFields(t *testing.T) {
+	_, err := new(answering).dial(t).Embed(t.Context(), slices.Repeat([]string{"\xff"}, 1000))
+	var failed *semserve.Error
+	if !errors.As(err, &failed) {
+		t.Fatalf("%v is no *semserve.Error", err)
+	}
+	same(t, 16, len(failed.Violations))
 }
 
 func TestACallWithoutADeadlineGetsTheClientsOwn(t *testing.T) {

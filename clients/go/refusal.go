@@ -12,6 +12,9 @@ import (
 	"google.golang.org/protobuf/reflect/protorange"
 )
 
+// maxViolations bounds the fields that one refusal names, as the server does.
+const maxViolations = 16
+
 // refusal refuses a request with a string that is not UTF-8, as the server would if it could read
 // it. gRPC itself would call that INTERNAL, name no field and, in a stream, end the stream.
 // It is nil where nothing is wrong.
@@ -21,13 +24,16 @@ func refusal(request any) error {
 		return nil
 	}
 	var bad []*errdetails.BadRequest_FieldViolation
-	// Range fails only where its callback does.
+	// Range fails only where its callback does; to terminate is no failure.
 	_ = protorange.Range(message.ProtoReflect(), func(at protopath.Values) error {
 		text, ok := at.Index(-1).Value.Interface().(string)
 		if ok && !utf8.ValidString(text) {
 			bad = append(bad, &errdetails.BadRequest_FieldViolation{
-				Field: field(at.Path), Description: "not UTF-8",
+				Field: field(at.Path), Description: "is not valid UTF-8",
 			})
+		}
+		if len(bad) == maxViolations {
+			return protorange.Terminate
 		}
 		return nil
 	})

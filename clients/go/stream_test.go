@@ -58,7 +58,7 @@ func TestABadRequestIsAnsweredAndTheStreamGoesOn(t *testing.T) {
 	same(t, map[string]any{
 		"good":      [][]float32{{1, 1}},
 		"empty":     []semserve.Violation{{Field: "texts[0]", Description: "empty"}},
-		"not UTF-8": []semserve.Violation{{Field: "texts[1]", Description: "not UTF-8"}},
+		"not UTF-8": []semserve.Violation{{Field: "texts[1]", Description: "is not valid UTF-8"}},
 		"good too":  [][]float32{{2, 1}},
 	}, got)
 }
