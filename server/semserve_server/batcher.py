@@ -82,11 +82,6 @@ class Batcher:
     def __repr__(self) -> str:
         return f"<Batcher {len(self._lanes)} lanes, {len(self._pending)} requests, {self._queue!r}>"
 
-    @property
-    def alive(self) -> bool:
-        """Whether every lane still works."""
-        return all(lane.is_alive() for lane in self._lanes)
-
     async def submit(self, encodings: Sequence[Encoding], *, deadline: float) -> Answer:
         """Answer a request; it is admitted whole or not at all.
 

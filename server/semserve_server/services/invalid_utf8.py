@@ -6,6 +6,7 @@ Only requests that protobuf has refused come here, so this is plain rather than 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -22,7 +23,7 @@ def invalid_strings(kind: type[Message], content: bytes) -> list[str]:
     Empty where there are none, and also where the bytes are no message at all.
     """
     try:
-        return _paths(kind().DESCRIPTOR, content, prefix="")[:MAX_PATHS]
+        return _paths(cast("Descriptor", kind.DESCRIPTOR), content, prefix="")[:MAX_PATHS]
     except ValueError:
         return []
 

@@ -1,0 +1,169 @@
+"""Fixtures: the tiny bundles, a real server process over them, and a server inside the test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from fakes import Held
+
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "tests" / "bundles"
+SERVING = "serving on "
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def tiny_models() -> Path:
+    """A directory with the bundles `tiny-embed` and `tiny-nli`."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """A directory with the bundles that `make models` exports; skips where they are not there."""
+    models = ROOT / "models"
+    for name in ("minilm-l6-v2", "nli-minilm"):
+        if not (models / name / "bundle.json").is_file():
+            pytest.skip(f"models/{name} is not there: run `make models`")
+    return models
+
+
+@pytest.fixture(scope="session")
+def server_address(tiny_models: Path) -> Iterator[str]:
+    """The address of a real `semserve-server` process over the tiny bundles."""
+    with running_server("--models", str(tiny_models)) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="session")
+def real_address(real_models: Path) -> Iterator[str]:
+    """The address of a real `semserve-server` process over the exported models."""
+    with running_server("--models", str(real_models)) as server:
+        yield server.address
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A server that has said where it listens."""
+
+    process: subprocess.Popen[str]
+    address: str
+    line: str
+
+
+@contextlib.contextmanager
+def running_server(*arguments: str) -> Iterator[ServerProcess]:
+    """Start `semserve-server` on a free port, wait until it serves, and end it."""
+    process = start_server(*arguments)
+    try:
+        line = wait_for_line(process)
+        address = line.split(SERVING)[1].split(": ")[0]
+        yield ServerProcess(process, address, line)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def start_server(*arguments: str) -> subprocess.Popen[str]:
+    """Start the command; nothing of the caller's settings reaches it."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "semserve_server", "--address", "127.0.0.1:0", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean,
+    )
+
+
+def wait_for_line(process: subprocess.Popen[str]) -> str:
+    """Return the line that says that the server serves, or fail with all that it said."""
+    said = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if SERVING in line:
+            return line.rstrip()
+    raise AssertionError(f"the server never served: {''.join(said)}")
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """A server inside the test, whose runs can be held."""
+
+    channel: grpc.aio.Channel
+    embedder: Held
+    classifier: Held
+    port: Port
+
+
+@pytest.fixture
+async def service(tiny_models: Path) -> AsyncIterator[InProcess]:
+    """A real grpc.aio server over the tiny bundles and real sessions, with small limits."""
+    async with in_process(tiny_models) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator[InProcess]:
+    """Serve the tiny bundles inside the test."""
+    held = {}
+    models = Models()
+    engines = []
+    for path in find_bundles(models_directory):
+        bundle = read_bundle(path)
+        manifest = bundle.manifest
+        graph = Graph(
+            path / manifest.variants["portable"].file, tuple(manifest.inputs), manifest.output
+        )
+        session = Session(graph, device="cpu", threads=1)
+        held[manifest.task] = Held(session)
+        capacity = Capacity(lanes=lanes, threads=1, max_batch_tokens=512, max_queue_entries=256)
+        engines.append(
+            Engine(bundle, held[manifest.task], capacity, provider=session.provider)
+        )
+    port = Port(
+        models,
+        Limits(max_texts=200, max_text_bytes=4096),
+        PortLimits(max_message_bytes=1_000_000, max_stream_requests=8),
+    )
+    number = await port.open("127.0.0.1:0")
+    models.open(engines)
+    await port.tell_serving(models)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
+            yield InProcess(channel, held["embedding"], held["classification"], port)
+    finally:
+        for one in held.values():
+            one.release()
+        await port.drain(0)
+        for engine in engines:
+            engine.close()
+
+
+# Imported last, so that the fixtures come first for whoever reads this.
+from semserve_server.bundle import find_bundles, read_bundle  # noqa: E402
+from semserve_server.engine import Capacity, Engine  # noqa: E402
+from semserve_server.models import Models  # noqa: E402
+from semserve_server.services.checks import Limits  # noqa: E402
+from semserve_server.services.port import Port, PortLimits  # noqa: E402
+from semserve_server.session import Graph, Session  # noqa: E402

@@ -1,0 +1,63 @@
+"""What tests put in the place of a session: real runs that can be held, watched or made to fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from semserve_server.batcher import Runner
+from semserve_server.encoding import Encoding
+
+
+class Held:
+    """A runner whose runs wait until they are let through."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._changed = threading.Condition()
+        self._passes = float("inf")
+        self._entered = threading.Semaphore(0)
+        self.batches: list[list[Encoding]] = []
+
+    def hold(self) -> None:
+        """Let no run through."""
+        self._passes = 0
+
+    def release(self, runs: float = float("inf")) -> None:
+        """Let so many runs through; all where not said."""
+        with self._changed:
+            self._passes += runs
+            self._changed.notify_all()
+
+    def wait_for_run(self) -> None:
+        """Wait until a run has begun that no earlier call has waited for."""
+        if not self._entered.acquire(timeout=30):
+            raise TimeoutError("no run began within 30 s")
+
+    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        """Note the batch, wait to be let through, run."""
+        self.batches.append(list(encodings))
+        self._entered.release()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._passes > 0, timeout=60):
+                raise TimeoutError("held for over 60 s")
+            self._passes -= 1
+        return self._runner.run(encodings)
+
+
+class Lengths:
+    """Answers each encoding with its first token id and its length, so that a mix-up shows."""
+
+    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        """Return float32 [encodings, 2]."""
+        return np.array([[one.token_ids[0], len(one)] for one in encodings], np.float32)
+
+
+class Failing:
+    """Fails every run."""
+
+    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        """Raise."""
+        raise RuntimeError(f"secret cause, {len(encodings)} encodings")

@@ -1,0 +1,163 @@
+"""The batcher: requests share batches, and nobody's end harms a neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+from fakes import Failing, Held, Lengths
+from semserve_server.batch_queue import BatchQueue
+from semserve_server.batcher import Batcher, Runner
+from semserve_server.encoding import Encoding
+from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, Overloaded
+
+NEVER = float("inf")
+
+
+def encoding(first: int, length: int = 3) -> Encoding:
+    return Encoding([first] * length, [0] * length)
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
+    made: list[Batcher] = []
+
+    def one(runner: Runner, *, lanes: int = 1, clock: Callable[[], float] | None = None) -> Batcher:
+        queue = BatchQueue(max_batch_tokens=64, max_entries=8)
+        extra = {"clock": clock} if clock else {}
+        made.append(Batcher(runner, queue, lanes=lanes, name="test", **extra))
+        return made[-1]
+
+    yield one
+    for batcher in made:
+        batcher.close()
+
+
+async def held_behind_a_run(batcher: Batcher, held: Held) -> asyncio.Task[object]:
+    """Occupy the lane, so that what is submitted next waits in the queue."""
+    held.hold()
+    first = asyncio.create_task(batcher.submit([encoding(99)], deadline=NEVER))
+    await asyncio.to_thread(held.wait_for_run)
+    return first
+
+
+async def test_two_requests_share_a_batch_and_one_cancelled_leaves_the_other_answered(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    kept = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
+    cancelled = asyncio.create_task(batcher.submit([encoding(2)], deadline=NEVER))
+    await asyncio.sleep(0)  # both tasks run up to their wait
+    held.release(1)
+    await first
+    await asyncio.to_thread(held.wait_for_run)  # the batch of both has begun
+    cancelled.cancel()
+    held.release()
+    answer = await kept
+    assert [[1.0, 3.0]] == answer.rows.tolist()
+    assert 2 == len(held.batches[1])
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+
+async def test_a_request_cancelled_while_it_waits_never_runs(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    kept = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
+    cancelled = asyncio.create_task(batcher.submit([encoding(2)], deadline=NEVER))
+    await asyncio.sleep(0)  # both tasks run up to their wait
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    held.release()
+    await asyncio.gather(first, kept)
+    assert [[1, 1, 1]] == [one.token_ids for one in held.batches[1]]
+
+
+async def test_rows_return_in_the_order_of_the_request_whatever_the_batches_were(make) -> None:
+    batcher = make(Lengths(), lanes=3)
+    lengths = [30, 2, 17, 5, 30, 1, 9, 2]
+    answer = await batcher.submit(
+        [encoding(place, length) for place, length in enumerate(lengths)], deadline=NEVER
+    )
+    expected = [[place, length] for place, length in enumerate(lengths)]
+    assert expected == answer.rows.tolist()
+    assert np.float32 == answer.rows.dtype
+    assert sum(lengths) <= answer.padded_tokens
+
+
+async def test_what_expired_in_the_queue_is_told_and_never_runs(make) -> None:
+    now = 0.0
+    held = Held(Lengths())
+    batcher = make(held, clock=lambda: now)
+    first = await held_behind_a_run(batcher, held)
+    late = asyncio.create_task(batcher.submit([encoding(1)], deadline=5.0))
+    in_time = asyncio.create_task(batcher.submit([encoding(2)], deadline=15.0))
+    await asyncio.sleep(0)  # both tasks run up to their wait
+    now = 10.0
+    held.release()
+    await first
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert [[2.0, 3.0]] == (await in_time).rows.tolist()
+    assert 2 == len(held.batches)
+
+
+async def test_a_failing_run_answers_every_request_of_its_batch(make) -> None:
+    held = Held(Failing())
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    others = [asyncio.create_task(batcher.submit([encoding(n)], deadline=NEVER)) for n in range(3)]
+    await asyncio.sleep(0)  # all tasks run up to their wait
+    held.release()
+    outcomes = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [InferenceFailed] * 4 == [type(outcome) for outcome in outcomes]
+
+
+async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    waiting = asyncio.create_task(batcher.submit([encoding(1)] * 6, deadline=NEVER))
+    await asyncio.sleep(0)  # the task runs up to its wait
+    with pytest.raises(Overloaded):
+        await batcher.submit([encoding(2)] * 3, deadline=NEVER)
+    held.release()
+    await asyncio.gather(first, waiting)
+    assert 7 == sum(len(batch) for batch in held.batches)
+
+
+async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    waiting = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
+    await asyncio.sleep(0)  # the task runs up to its wait
+    batcher.close()
+    with pytest.raises(Draining):
+        await batcher.submit([encoding(2)], deadline=NEVER)
+    held.release()
+    await batcher.drained()
+    assert first.done()
+    assert waiting.done()
+    assert [[1.0, 3.0]] == waiting.result().rows.tolist()
+
+
+async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
+    told = asyncio.Event()
+    queue = BatchQueue(max_batch_tokens=64, max_entries=8)
+    queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
+    batcher = Batcher(Lengths(), queue, lanes=1, name="test", on_failure=told.set)
+    with pytest.raises(InferenceFailed):
+        await batcher.submit([encoding(1)], deadline=NEVER)
+    await told.wait()
+    with pytest.raises(Draining):
+        await batcher.submit([encoding(2)], deadline=NEVER)
+
+
+async def test_the_batcher_tells_its_state(make) -> None:
+    batcher = make(Lengths())
+    expected = "<Batcher 1 lanes, 0 requests, <BatchQueue 0/8 entries, batches of 64 tokens>>"
+    assert expected == repr(batcher)
