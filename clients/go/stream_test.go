@@ -156,6 +156,37 @@ func TestLeavingTheLoopEndsTheStream(t *testing.T) {
 	<-read
 }
 
+func TestLeavingTheLoopEndsTheReadingOfBadRequests(t *testing.T) {
+	read := make(chan struct{})
+	endless := func(yield func(streamRequest) bool) {
+		defer close(read)
+		for yield(streamRequest{Items: []string{"\xff"}}) {
+		}
+	}
+	for range new(answering).dial(t).StreamEmbed(t.Context(), endless) {
+		break
+	}
+	<-read
+}
+
+func TestAServerThatEndsTheStreamTooSoonIsAtFault(t *testing.T) {
+	server := &answering{stream: func(stream embedStream) error {
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
+		return stream.Send(&semservev1.StreamEmbedResponse{Id: "first"})
+	}}
+	over := make(chan struct{})
+	defer close(over)
+	unfinished := func(yield func(streamRequest) bool) {
+		yield(streamRequest{ID: "first"})
+		<-over
+	}
+	answers, err := collect(server.dial(t).StreamEmbed(t.Context(), unfinished))
+	same(t, codes.Internal, status.Code(err))
+	same(t, 1, len(answers))
+}
+
 func TestACancelledContextEndsTheLoopWithItsError(t *testing.T) {
 	reading := make(chan struct{})
 	server := &answering{stream: func(stream embedStream) error {

@@ -74,6 +74,16 @@ func TestEveryFloat16IsWidenedExactly(t *testing.T) {
 	}
 }
 
+func TestAnAnswerOfManyVectorsFits(t *testing.T) {
+	values := make([]float32, 2<<20) // 8 MiB, twice what gRPC takes by itself
+	client := embeddingOf(&semservev1.Embedding{Values: values}).dial(t)
+	answer, err := client.Embed(t.Context(), []string{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, len(values), len(answer.Results[0].Vector))
+}
+
 func TestCosineIsThatOfTheAngle(t *testing.T) {
 	same(t, 1.0, semserve.Cosine([]float32{3, 4}, []float32{6, 8}))
 	same(t, -1.0, semserve.Cosine([]float32{3, 4}, []float32{-3, -4}))
