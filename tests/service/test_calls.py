@@ -1,0 +1,125 @@
+"""What happens to calls: bytes that are no message, deadlines, cancelling, overload, faults."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+from asking import refusal
+from conftest import InProcess, in_process
+from fakes import Failing
+from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
+from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+
+EMBED = "/semserve.v1.EmbeddingService/Embed"
+
+
+@pytest.mark.parametrize(("content", "fields"), [
+    (b"\x12\x02ok\x12\x02\xff\xfe", {"texts[1]": "is not valid UTF-8"}),
+    (b"\xff\xff\xff", {"": "the bytes are no semserve.v1.EmbedRequest message"}),
+])  # fmt: skip
+async def test_bytes_that_are_no_request_are_an_invalid_argument_and_the_next_call_works(
+    service: InProcess, content: bytes, fields: dict[str, str]
+) -> None:
+    raw = service.channel.unary_unary(EMBED, response_deserializer=EmbedResponse.FromString)
+    refused = await refusal(raw(content))
+    assert (grpc.StatusCode.INVALID_ARGUMENT, fields) == (refused.code, refused.fields)
+    good = EmbedRequest(texts=["a"]).SerializeToString()
+    assert 1 == len((await raw(good)).results)
+
+
+async def test_a_message_over_the_transports_bound_is_refused(service: InProcess) -> None:
+    stub = EmbeddingServiceStub(service.channel)
+    refused = await refusal(stub.Embed(EmbedRequest(texts=["x" * 2_000_000])))
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
+    assert 1 == len((await stub.Embed(EmbedRequest(texts=["a"]))).results)
+
+
+async def test_a_cancelled_call_does_not_harm_those_that_shared_its_batch(
+    service: InProcess,
+) -> None:
+    stub = EmbeddingServiceStub(service.channel)
+    service.embedder.hold()
+    first = asyncio.create_task(one(stub, "first"))
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    kept = stub.Embed(EmbedRequest(texts=["kept"]))
+    cancelled = stub.Embed(EmbedRequest(texts=["cancelled"]))
+    await all_read(stub)
+    service.embedder.release(1)
+    await first
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    cancelled.cancel()
+    service.embedder.release()
+    assert 1 == len((await kept).results)
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert 1 == len((await one(stub, "next")).results)
+
+
+async def all_read(stub: EmbeddingServiceStub) -> None:
+    """Wait until the server has admitted the calls that were made before this one.
+
+    A call that is refused at the door is answered after those before it have been queued.
+    """
+    await refusal(stub.Embed(EmbedRequest()))
+
+
+async def one(stub: EmbeddingServiceStub, text: str) -> EmbedResponse:
+    return await stub.Embed(EmbedRequest(texts=[text]))
+
+
+async def test_a_deadline_that_passes_while_waiting_drops_the_call_unrun(
+    service: InProcess,
+) -> None:
+    stub = EmbeddingServiceStub(service.channel)
+    service.embedder.hold()
+    first = asyncio.create_task(one(stub, "first"))
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    refused = await refusal(stub.Embed(EmbedRequest(texts=["late"]), timeout=0.2))
+    assert grpc.StatusCode.DEADLINE_EXCEEDED == refused.code
+    service.embedder.release()
+    await first
+    await one(stub, "next")
+    assert [1, 1] == [len(batch) for batch in service.embedder.batches]
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_return(service: InProcess) -> None:
+    stub = EmbeddingServiceStub(service.channel)
+    service.embedder.hold()
+    first = asyncio.create_task(one(stub, "first"))
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    filling = stub.Embed(EmbedRequest(texts=["a"] * 200))
+    await all_read(stub)
+    refused = await refusal(stub.Embed(EmbedRequest(texts=["b"] * 100)))
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
+    assert "the queue holds 200 of at most 256 texts and cannot take 100 more" == refused.message
+    assert refused.retry_seconds is not None
+    assert round(refused.retry_seconds * 1000) == int(refused.trailers["grpc-retry-pushback-ms"])
+    service.embedder.release()
+    assert 200 == len((await filling).results)
+    await first
+
+
+async def test_a_fault_of_ours_is_internal_and_tells_nothing(
+    tiny_models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with in_process(tiny_models) as service:
+        service.embedder._runner = Failing()
+        stub = EmbeddingServiceStub(service.channel)
+        refused = await refusal(stub.Embed(EmbedRequest(texts=["a"])))
+    assert (grpc.StatusCode.INTERNAL, "inference failed") == (refused.code, refused.message)
+    assert "secret cause" in caplog.text
+
+
+async def test_many_callers_at_once_each_get_their_own_answer(tiny_models: Path) -> None:
+    async with in_process(tiny_models, lanes=2) as service:
+        stub = EmbeddingServiceStub(service.channel)
+        texts = [f"{number} cats and {number % 7} dogs" for number in range(100)]
+        together = await asyncio.gather(*(one(stub, text) for text in texts))
+        whole = await stub.Embed(EmbedRequest(texts=texts))
+    for alone, row in zip(together, whole.results, strict=True):
+        assert list(row.embedding.values) == pytest.approx(
+            list(alone.results[0].embedding.values), abs=1e-6
+        )

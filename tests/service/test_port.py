@@ -1,0 +1,93 @@
+"""Health, reflection, and that every method of the schema is answered."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+from asking import refusal
+from conftest import InProcess
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from semserve.v1 import classification_pb2, embedding_pb2, model_pb2, similarity_pb2
+from semserve.v1.embedding_pb2 import EmbedRequest
+from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server.models import Models
+from semserve_server.services.checks import Limits
+from semserve_server.services.port import Port, PortLimits
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+FILES = (embedding_pb2, classification_pb2, similarity_pb2, model_pb2)
+
+
+async def test_health_is_told_for_the_server_and_each_model(service: InProcess) -> None:
+    health = HealthStub(service.channel)
+    for name in ("", "tiny-embed", "tiny-nli"):
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+        assert SERVING == answer.status
+    refused = await refusal(health.Check(health_pb2.HealthCheckRequest(service="nobody")))
+    assert grpc.StatusCode.NOT_FOUND == refused.code
+
+
+async def test_watch_tells_the_change_when_the_server_drains(service: InProcess) -> None:
+    watch = HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(service="tiny-nli"))
+    assert SERVING == (await watch.read()).status
+    await service.port.tell_not_serving()
+    assert NOT_SERVING == (await watch.read()).status
+
+
+async def test_a_server_that_is_not_warm_says_so() -> None:
+    limits = PortLimits(max_message_bytes=1000, max_stream_requests=1)
+    port = Port(Models(), Limits(max_texts=1, max_text_bytes=10), limits)
+    number = await port.open("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
+        answer = await HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert NOT_SERVING == answer.status
+        refused = await refusal(EmbeddingServiceStub(channel).Embed(EmbedRequest(texts=["a"])))
+        assert (grpc.StatusCode.UNAVAILABLE, "the server is starting") == (
+            refused.code, refused.message,
+        )  # fmt: skip
+    await port.drain(0)
+
+
+async def test_every_method_of_the_schema_is_answered(service: InProcess) -> None:
+    """A method without a handler would be UNIMPLEMENTED."""
+    for file in FILES:
+        for descriptor in file.DESCRIPTOR.services_by_name.values():
+            for method in descriptor.methods:
+                path = f"/{descriptor.full_name}/{method.name}"
+                if method.client_streaming:
+                    call = service.channel.stream_stream(path)(iter([b""]))
+                    await call.read()
+                else:
+                    call = service.channel.unary_unary(path)(b"")
+                    await asyncio.wait([asyncio.ensure_future(call.code())])
+                assert grpc.StatusCode.UNIMPLEMENTED != await call.code(), path
+
+
+async def test_reflection_finds_services_and_methods(service: InProcess) -> None:
+    """ghz asks for the file of a method, which protobuf's own pool does not know."""
+    request = reflection_pb2.ServerReflectionRequest
+    asked = [
+        request(list_services=""),
+        request(file_containing_symbol="semserve.v1.EmbeddingService.Embed"),
+        request(file_containing_symbol="semserve.v1.SimilarityService"),
+        request(file_containing_symbol="semserve.v1.Nobody"),
+    ]
+    stub = ServerReflectionStub(service.channel)
+    listed, method, named, unknown = [
+        answer async for answer in stub.ServerReflectionInfo(iter(asked))
+    ]
+    names = {one.name for one in listed.list_services_response.service}
+    ours = {d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()}
+    assert ours | {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == names
+    pool = descriptor_pool.DescriptorPool()
+    for content in reversed(method.file_descriptor_response.file_descriptor_proto):
+        pool.AddSerializedFile(content)
+    assert pool.FindServiceByName("semserve.v1.EmbeddingService")
+    assert named.HasField("file_descriptor_response")
+    assert grpc.StatusCode.NOT_FOUND.value[0] == unknown.error_response.error_code

@@ -1,0 +1,130 @@
+"""A bundle that does not add up is refused, with a line that says where."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from semserve_server import bundle as bundles
+from semserve_server.bundle import find_bundles, read_bundle
+from semserve_server.engine import prove_golden
+from semserve_server.errors import BundleError
+from semserve_server.session import Graph, Session
+
+
+@pytest.fixture
+def copy(tiny_models: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_models / "tiny-embed", tmp_path / "tiny-embed"))
+
+
+def edit(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = directory / "bundle.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_whole_bundle_is_read(tiny_models: Path) -> None:
+    bundle = read_bundle(tiny_models / "tiny-nli")
+    assert ["entailment", "neutral", "contradiction"] == bundle.manifest.labels
+    assert 3 == bundle.manifest.outputs
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "golden.json", "NOTICE"])
+def test_a_changed_file_is_refused_by_name(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name}: its SHA-256"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "golden.json"])
+def test_a_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=f"{name}: No such file"):
+        read_bundle(copy)
+
+
+def test_a_truncated_file_is_refused_before_it_is_hashed(copy: Path) -> None:
+    with (copy / "model.onnx").open("r+b") as file:
+        file.truncate(10)
+    with pytest.raises(BundleError, match="has 10 bytes"):
+        read_bundle(copy)
+
+
+def test_a_link_is_refused(copy: Path) -> None:
+    (copy / "NOTICE").rename(copy / "elsewhere")
+    os.symlink(copy / "elsewhere", copy / "NOTICE")
+    with pytest.raises(BundleError, match="no regular file"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda m: m.update(schema_version=2), r"\$\.schema_version"),
+        (lambda m: m.update(model="../x"), r"\$\.model"),
+        (lambda m: m.update(surprise=1), "surprise"),
+        (lambda m: m.update(max_sequence_length="many"), r"\$\.max_sequence_length"),
+        (lambda m: m.update(task="classification"), "labels"),
+        (lambda m: m.update(dimensions=None), "dimensions"),
+        (lambda m: m.update(inputs=["token_ids", "segment_ids"]), "padding_mask"),
+        (lambda m: m.update(tokenizer_sha256="0" * 64), "tokenizer_sha256"),
+        (lambda m: m["files"].pop("golden.json"), "golden.json"),
+        (lambda m: m["variants"]["portable"].update(file="../../etc/passwd"), r"\$\.variants"),
+        (lambda m: m["variants"].clear(), r"\$\.variants"),
+        (lambda m: m["files"].update({"../up": {"sha256": "0" * 64, "bytes": 0}}), r"files"),
+    ],
+)
+def test_a_manifest_that_does_not_add_up_is_refused(
+    copy: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    edit(copy, change)
+    with pytest.raises(BundleError, match=says):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b'{"schema_version": NaN}', b"\xff"])
+def test_json_that_is_none_is_refused(copy: Path, content: bytes) -> None:
+    (copy / "bundle.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"bundle\.json"):
+        read_bundle(copy)
+
+
+def test_json_over_its_bound_is_refused_unread(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "MAX_JSON_BYTES", 100)
+    with pytest.raises(BundleError, match="over 100 bytes"):
+        read_bundle(copy)
+
+
+def test_golden_answers_that_do_not_hold_are_refused(tiny_models: Path) -> None:
+    bundle = read_bundle(tiny_models / "tiny-embed")
+    graph = Graph(bundle.directory / "model.onnx", tuple(bundle.manifest.inputs), "embedding")
+    session = Session(graph, device="cpu", threads=1)
+    assert prove_golden(bundle, session) <= bundle.golden.tolerance
+    with pytest.raises(BundleError, match="differs from Keras"):
+        prove_golden(bundle, session, tolerance=1e-12)
+
+
+def test_bundles_are_found_and_hidden_or_unfinished_ones_are_not(
+    copy: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(copy, tmp_path / ".tiny-embed.unfinished")
+    (tmp_path / "empty").mkdir()
+    assert [copy] == find_bundles(tmp_path)
+    assert [copy] == find_bundles(copy)
+
+
+def test_a_directory_without_bundles_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds no bundle"):
+        find_bundles(tmp_path)
+    with pytest.raises(BundleError, match="no such directory"):
+        find_bundles(tmp_path / "none")

@@ -1,0 +1,59 @@
+"""The served tokenizer: golden ids, truncation, and text that looks like special tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from semserve_server.bundle import Bundle, read_bundle
+from semserve_server.tokenizer import Tokenizer, Truncation
+
+LONG = " ".join(["cat"] * 100 + ["dog"] * 100)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_models: Path) -> Bundle:
+    return read_bundle(tiny_models / "tiny-embed")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(bundle: Bundle) -> Tokenizer:
+    return Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
+
+
+@pytest.mark.parametrize("literal", ["[SEP]", "[CLS]", "[PAD]", "[MASK]", "[UNK]", "a [SEP] b"])
+def test_a_special_token_in_a_text_is_text(tokenizer: Tokenizer, literal: str) -> None:
+    inner = tokenizer.tokens([literal])[0].tokens[1:-1]
+    assert not {"[SEP]", "[CLS]", "[PAD]", "[MASK]"} & set(inner)
+    assert {"[", "]"} <= set(inner)
+
+
+def test_the_end_is_cut_and_counted(tokenizer: Tokenizer) -> None:
+    whole, cut = (tokenizer.encode([LONG], how)[0] for how in (Truncation.NONE, Truncation.END))
+    assert (202, 0) == (len(whole), whole.truncated_tokens)
+    assert (64, 138) == (len(cut), cut.truncated_tokens)
+    assert [*whole.token_ids[:63], whole.token_ids[-1]] == cut.token_ids
+
+
+def test_the_start_is_cut_where_asked(tokenizer: Tokenizer) -> None:
+    whole, cut = (tokenizer.encode([LONG], how)[0] for how in (Truncation.NONE, Truncation.START))
+    assert [whole.token_ids[0], *whole.token_ids[-63:]] == cut.token_ids
+
+
+def test_the_longer_side_of_a_pair_is_cut_first(tokenizer: Tokenizer) -> None:
+    short = tokenizer.encode(["a dog"], Truncation.END)[0]
+    cut = tokenizer.encode([("a dog", LONG)], Truncation.END)[0]
+    assert 64 == len(cut)
+    assert short.token_ids == cut.token_ids[: len(short)]
+    assert [0] * len(short) + [1] * (64 - len(short)) == cut.segment_ids
+
+
+def test_a_text_of_exactly_the_limit_is_whole(tokenizer: Tokenizer) -> None:
+    fits = tokenizer.encode([" ".join(["cat"] * 62)], Truncation.END)[0]
+    assert (64, 0) == (len(fits), fits.truncated_tokens)
+
+
+def test_neighbours_do_not_change_how_a_text_is_read(tokenizer: Tokenizer) -> None:
+    texts = ["a", LONG, "the cat sat", "…", "ZZZ"]
+    together = tokenizer.encode(texts, Truncation.END)
+    assert [tokenizer.encode([text], Truncation.END)[0] for text in texts] == together

@@ -1,0 +1,75 @@
+"""Spliced bytes equal what protobuf itself writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from google.rpc import status_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from semserve.v1 import common_pb2, embedding_pb2
+from semserve_server.services import wire
+
+rows = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.integers(1, 70)),
+    elements=st.floats(-1000, 1000, width=32),
+)
+counts = st.integers(0, 2**31 - 1)
+
+
+@given(rows, st.lists(st.tuples(counts, counts), min_size=4, max_size=4), st.text(max_size=20))
+def test_a_response_of_values_is_what_protobuf_writes(
+    vectors: np.ndarray, tokens: list[tuple[int, int]], model: str
+) -> None:
+    model = model or "m"
+    error = status_pb2.Status(code=3, message="bad")
+    outcomes = [wire.Outcome(place, None, *tokens[place]) for place in range(len(vectors))]
+    outcomes.append(wire.Outcome(None, error, 0, 0))
+    expected = embedding_pb2.EmbedResponse(
+        model=model,
+        results=[
+            embedding_pb2.EmbedResult(
+                embedding=embedding_pb2.Embedding(values=row.tolist()),
+                token_count=tokens[place][0],
+                truncated_tokens=tokens[place][1],
+            )
+            for place, row in enumerate(vectors)
+        ]
+        + [embedding_pb2.EmbedResult(error=error)],
+        usage=common_pb2.Usage(token_count=7, padded_token_count=300),
+    )
+    written = wire.embed_response(model, wire.values(vectors), outcomes, wire.usage(7, 300))
+    assert expected.SerializeToString(deterministic=True) == written
+
+
+@pytest.mark.parametrize(("number", "dtype"), [(2, "<f4"), (3, "<f2")])
+@given(vectors=rows)
+def test_packed_floats_are_little_endian(number: int, dtype: str, vectors: np.ndarray) -> None:
+    for row, content in zip(vectors, wire.ENCODERS[number](vectors), strict=True):
+        message = embedding_pb2.Embedding.FromString(content)
+        assert row.size == message.dimensions
+        expected = row.astype(dtype).astype(np.float32).tolist()
+        assert expected == np.frombuffer(message.packed, dtype).astype(np.float32).tolist()
+        assert message.SerializeToString(deterministic=True) == content
+
+
+@given(rows)
+def test_int8_is_within_half_a_step_of_the_value(vectors: np.ndarray) -> None:
+    for row, content in zip(vectors, wire.int8(vectors), strict=True):
+        message = embedding_pb2.Embedding.FromString(content)
+        values = np.frombuffer(message.packed, np.int8).astype(np.float64) * message.scale
+        assert np.abs(values - row).max() <= message.scale * 0.5001
+        assert message.SerializeToString(deterministic=True) == content
+
+
+@given(st.text(max_size=128), rows)
+def test_a_stream_reply_is_what_protobuf_writes(name: str, vectors: np.ndarray) -> None:
+    outcomes = [wire.Outcome(place, None, 1, 0) for place in range(len(vectors))]
+    response = wire.embed_response("m", wire.values(vectors), outcomes, wire.usage(1, 1))
+    expected = embedding_pb2.StreamEmbedResponse(
+        id=name, response=embedding_pb2.EmbedResponse.FromString(response)
+    )
+    written = wire.stream_reply(name, response)
+    assert expected.SerializeToString(deterministic=True) == written
