@@ -1,0 +1,141 @@
+# ruff: noqa: ASYNC109 - a timeout becomes the deadline on the wire, which the server obeys
+"""The asyncio client."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from typing import Unpack
+
+from semserve import classification, embedding, health, models, retrieval, similarity
+from semserve.aio_wire import AsyncWire
+from semserve.classification import Classifications, ClassifyOptions, Pair
+from semserve.embedding import Embeddings, EmbedOptions
+from semserve.health import Health
+from semserve.models import ModelInfo, Tokens
+from semserve.retrieval import Ranking, SearchResults
+from semserve.similarity import Scores
+from semserve.values import Metric
+from semserve.work import Answer
+
+
+class AsyncClient(AsyncWire):
+    """A semserve server, awaited. It belongs to the event loop of its first call.
+
+    Its methods take the arguments of those of `Client`, which tells what they mean, and give the
+    same results. Batches for a stream may come from an async iterable as well.
+    """
+
+    async def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> Embeddings:
+        """Turn texts into vectors, in the order of the texts."""
+        return await self._do(embedding.embed(texts, self._chunk, **options), timeout)
+
+    def stream_embed(
+        self,
+        batches: Iterable[Iterable[str]] | AsyncIterable[Iterable[str]],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> AsyncGenerator[Answer[Embeddings], None]:
+        """Embed batch after batch, and yield each answer as it comes."""
+        return self._stream(embedding.stream(batches, **options), timeout)
+
+    async def classify(
+        self,
+        pairs: Iterable[Pair],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[ClassifyOptions],
+    ) -> Classifications:
+        """Label pairs, in the order of the pairs."""
+        return await self._do(classification.classify(pairs, self._chunk, **options), timeout)
+
+    def stream_classify(
+        self,
+        batches: Iterable[Iterable[Pair]] | AsyncIterable[Iterable[Pair]],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[ClassifyOptions],
+    ) -> AsyncGenerator[Answer[Classifications], None]:
+        """Label batch after batch of pairs, and yield each answer as `stream_embed` does."""
+        return self._stream(classification.stream(batches, **options), timeout)
+
+    async def compare(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        model: str = "",
+        metric: Metric | None = None,
+        timeout: float | None = None,
+    ) -> Scores:
+        """Score pairs of texts by their likeness, in the order of the pairs."""
+        return await self._do(similarity.compare(pairs, model, metric, self._chunk), timeout)
+
+    async def rank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        top_k: int | None = None,
+        model: str = "",
+        metric: Metric | None = None,
+        timeout: float | None = None,
+    ) -> Ranking:
+        """Sort documents by their likeness to a query, best first."""
+        work = retrieval.rank(query, documents, model, metric, top_k, self._chunk)
+        return await self._do(work, timeout)
+
+    async def search(
+        self,
+        queries: Iterable[str],
+        corpus: Iterable[str],
+        *,
+        top_k: int | None = None,
+        model: str = "",
+        metric: Metric | None = None,
+        timeout: float | None = None,
+    ) -> SearchResults:
+        """Find the texts of a corpus that are most like each query."""
+        work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk)
+        return await self._do(work, timeout)
+
+    async def matrix(
+        self,
+        left: Iterable[str],
+        right: Iterable[str] | None = None,
+        *,
+        model: str = "",
+        metric: Metric | None = None,
+        timeout: float | None = None,
+    ) -> Scores:
+        """Score every left text against every right one; the left ones themselves if none."""
+        return await self._do(similarity.matrix(left, right, model, metric), timeout)
+
+    async def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
+        """List the loaded models, sorted by name."""
+        return await self._do(models.models(), timeout)
+
+    async def model(self, name: str = "", *, timeout: float | None = None) -> ModelInfo:
+        """Describe one model; the name may be left out where only one is loaded."""
+        return await self._do(models.model(name), timeout)
+
+    async def tokenize(
+        self,
+        texts: Iterable[str],
+        *,
+        model: str = "",
+        timeout: float | None = None,
+    ) -> list[Tokens]:
+        """Show how a model's tokenizer reads texts, without running the model."""
+        return await self._do(models.tokenize(texts, model), timeout)
+
+    async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
+        """Ask whether the server, or one model by its name, is ready."""
+        return await self._do(health.check(service), timeout)
+
+    def watch(self, service: str = "") -> AsyncIterator[Health]:
+        """Yield whether the server or a model is ready, now and at every change; never ends."""
+        return self._watch(service)

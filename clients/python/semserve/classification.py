@@ -1,0 +1,176 @@
+"""Pairs to labels: the requests of ClassificationService, and `Classifications`, their answer."""
+
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semserve.outcomes import Outcomes, filled, joined, outcomes, stacked
+from semserve.v1 import classification_pb2
+from semserve.values import TRUNCATION, Truncation, check_text, chunks
+from semserve.work import Batches, Method, Part, Work
+
+CLASSIFY = Method(
+    "/semserve.v1.ClassificationService/Classify",
+    classification_pb2.ClassifyRequest,
+    classification_pb2.ClassifyResponse,
+)
+STREAM_CLASSIFY = Method(
+    "/semserve.v1.ClassificationService/StreamClassify",
+    classification_pb2.StreamClassifyRequest,
+    classification_pb2.StreamClassifyResponse,
+)
+# A premise and a hypothesis, or one text for a classifier of single texts.
+Pair = tuple[str, str] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The model's view of one pair.
+
+    Attributes:
+        label: the label of the highest score.
+        scores: every label with its probability; they sum to 1.
+    """
+
+    label: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Classifications(Outcomes):
+    """The labels of pairs, in the order of the pairs. Iterate over it for one at a time.
+
+    Attributes:
+        classes: the model's labels, in the order of the columns below.
+        labels: the label of each pair; empty for a pair that failed.
+        scores: float32 (pairs, classes), probabilities; NaN in the row of one that failed.
+        logits: float32 (pairs, classes), the model's raw outputs, of which scores are the softmax.
+    """
+
+    classes: tuple[str, ...]
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+    def __getitem__(self, place: int) -> Classification:
+        """Give the classification of one pair, or raise the error that stands in its place."""
+        place = range(len(self))[place]
+        if place in self.errors:
+            raise self.errors[place]
+        scores = dict(zip(self.classes, self.scores[place].tolist(), strict=True))
+        return Classification(self.labels[place], scores)
+
+    def __iter__(self) -> Iterator[Classification]:
+        return (self[place] for place in range(len(self)))
+
+
+class ClassifyOptions(TypedDict, total=False):
+    """The fields of a ClassifyRequest beside its pairs; all may be left out."""
+
+    model: str
+    truncation: Truncation | None
+    allow_partial: bool
+
+
+def classify(
+    pairs: Iterable[Pair],
+    chunk: int,
+    **options: Unpack[ClassifyOptions],
+) -> Work[Classifications]:
+    """Make the work of classifying a list, in requests of at most `chunk` pairs."""
+    cut = chunks(_as_pairs(pairs), chunk, classification_pb2.ClassifyPair.ByteSize)
+    parts = [_part(part, start, **options) for start, part in cut]
+    return Work(parts, CLASSIFY, read, join, STREAM_CLASSIFY)
+
+
+def stream(
+    batches: Iterable[Iterable[Pair]] | AsyncIterable[Iterable[Pair]],
+    **options: Unpack[ClassifyOptions],
+) -> Batches[Classifications]:
+    """Make a stream of the batches, each one request."""
+
+    def part(pairs: Iterable[Pair]) -> Part:
+        return _part(_as_pairs(pairs), 0, **options)
+
+    return Batches(batches, part, STREAM_CLASSIFY, read)
+
+
+def read(
+    _: classification_pb2.ClassifyRequest,
+    response: classification_pb2.ClassifyResponse,
+) -> Classifications:
+    """Read the labels of a response."""
+    found = {
+        place: result.classification
+        for place, result in enumerate(response.results)
+        if result.HasField("classification")
+    }
+    count = len(response.results)
+    first = next(iter(found.values()), classification_pb2.Classification())
+    scores = {
+        place: np.array([score.score for score in one.scores], np.float32)
+        for place, one in found.items()
+    }
+    logits = {place: np.array(one.logits, np.float32) for place, one in found.items()}
+    return Classifications(
+        classes=tuple(score.label for score in first.scores),
+        labels=tuple(found[place].label if place in found else "" for place in range(count)),
+        scores=filled(scores, count),
+        logits=filled(logits, count),
+        **outcomes(response),
+    )
+
+
+def join(parts: Sequence[Classifications]) -> Classifications:
+    """Make one result of the parts of a list, in their order."""
+    return Classifications(
+        classes=max((part.classes for part in parts), key=len),
+        labels=tuple(label for part in parts for label in part.labels),
+        scores=stacked(part.scores for part in parts),
+        logits=stacked(part.logits for part in parts),
+        **joined(parts, "pairs"),
+    )
+
+
+def _part(
+    pairs: Sequence[classification_pb2.ClassifyPair],
+    start: int,
+    *,
+    model: str = "",
+    truncation: Truncation | None = None,
+    allow_partial: bool = False,
+) -> Part:
+    """Make the request for pairs that start at `start` of the caller's list."""
+    request = classification_pb2.ClassifyRequest(
+        model=model,
+        pairs=pairs,
+        truncation=TRUNCATION.number(truncation),
+        allow_partial=allow_partial,
+    )
+    return Part(request, len(pairs), {"pairs": start})
+
+
+def _as_pairs(pairs: Iterable[Pair]) -> list[classification_pb2.ClassifyPair]:
+    """Take pairs and single texts into messages.
+
+    Raises:
+        TypeError: one string in place of the list, or an item that is no text and no pair.
+        InvalidRequest: a text is no valid Unicode; the error names it.
+    """
+    if isinstance(pairs, str):
+        raise TypeError("pairs must be a list: write [text] for one")
+    return [_as_pair(pair, f"pairs[{place}]") for place, pair in enumerate(pairs)]
+
+
+def _as_pair(pair: Pair, field: str) -> classification_pb2.ClassifyPair:
+    sides = [pair] if isinstance(pair, str) else list(pair)
+    names = ("premise", "hypothesis")
+    if not 1 <= len(sides) <= len(names):
+        raise TypeError(f"{field} must be (premise, hypothesis) or a string")
+    given = dict(zip(names, sides, strict=False))
+    for name, text in given.items():
+        check_text(text, f"{field}.{name}")
+    return classification_pb2.ClassifyPair(**given)

@@ -1,0 +1,112 @@
+"""The picture of how alike sentences are, each with each."""
+
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+_COLOURS = colormaps["YlGnBu"]
+# Above this share of the colour range a cell is too dark for dark figures.
+_DARK = 0.55
+# A label takes so many characters a line, and as many lines as its cell is high.
+_LABEL_WIDTH = 28
+_LINE_INCHES = 0.13
+_MOST_LINES = 4
+# With few sentences the columns are wide enough for labels that need no turned head.
+_FEW = 6
+_FEW_LABEL_WIDTH = 15
+# Below this side a cell has no room for figures; its colour still speaks.
+_LEGIBLE_INCHES = 0.38
+_MARGIN_INCHES = 2.6
+_DOTS_PER_INCH = 150
+
+
+def draw(scores: NDArray[np.float32], sentences: Sequence[str], to: Path, title: str) -> None:
+    """Write the picture of a square of scores.
+
+    Args:
+        scores: float32 (sentences, sentences).
+        sentences: the labels of rows and columns; long ones are wrapped, and cut.
+        to: where to write; its ending is the format.
+        title: what the scores are.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    count = len(sentences)
+    cell = float(np.interp(count, [_FEW, 10, 40, 200], [1.3, 0.75, 0.42, 0.14]))
+    side = count * cell + _MARGIN_INCHES
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.add_subplot()
+    scale = _scale(scores)
+    image = axes.imshow(scores, cmap=_COLOURS, norm=scale)
+    axes.set_title(title, pad=12)
+    _label(axes, sentences, cell)
+    if cell >= _LEGIBLE_INCHES:
+        _annotate(axes, scores, scale, cell)
+    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 6 / side + 0.3), pad=0.02)
+    bar.outline.set_visible(False)
+    with warnings.catch_warnings():
+        # A script that the font lacks is shown as boxes, which say enough.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(to, dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.15)
+
+
+def _scale(scores: NDArray[np.float32]) -> Normalize:
+    """One scale for all cosines, so that pictures can be compared; other scores make their own."""
+    low, high = float(scores.min()), float(scores.max())
+    tolerance = 1e-3
+    if low >= -1 - tolerance and abs(high - 1) <= tolerance:
+        return Normalize(min(low, 0.0), 1.0)
+    return Normalize(low, high)
+
+
+def _label(axes: Axes, sentences: Sequence[str], cell: float) -> None:
+    """Name rows and columns, and rule white lines between the cells."""
+    count = len(sentences)
+    places = range(count)
+    lines = min(max(1, int(cell / _LINE_INCHES)), _MOST_LINES)
+    rows = [_wrapped(sentence, _LABEL_WIDTH, lines) for sentence in sentences]
+    size = float(np.interp(cell, [0.14, 0.42, 0.75], [6, 7, 9]))
+    axes.set_yticks(places, rows, fontsize=size)
+    if count <= _FEW:
+        columns = [_wrapped(sentence, _FEW_LABEL_WIDTH, 2 * lines) for sentence in sentences]
+        axes.set_xticks(places, columns, fontsize=size)
+    else:
+        axes.set_xticks(places, rows, fontsize=size, rotation=90, va="top")
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)  # prices are no formulas
+        label.set_linespacing(1.05)
+    axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _annotate(axes: Axes, scores: NDArray[np.float32], scale: Normalize, cell: float) -> None:
+    """Write every score into its cell, light on dark."""
+    low, high = scale.vmin or 0.0, scale.vmax or 0.0
+    size = float(np.interp(cell, [0.42, 1.1], [6.5, 12]))
+    for (row, column), score in np.ndenumerate(scores):
+        shade = (score - low) / ((high - low) or 1.0)
+        axes.text(
+            column,
+            row,
+            f"{round(float(score), 2) + 0.0:.2f}",  # + 0.0 makes a zero of minus zero
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="white" if shade > _DARK else "black",
+        )
+
+
+def _wrapped(sentence: str, width: int, lines: int) -> str:
+    return "\n".join(textwrap.wrap(sentence, width, max_lines=lines, placeholder=" …"))

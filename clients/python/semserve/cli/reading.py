@@ -1,0 +1,87 @@
+"""Where texts come from: arguments, files with a text a line, and standard input."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from semserve.cli.failure import UsageError
+
+STANDARD_INPUT = "-"
+_PAIR = 2
+
+
+def read_texts(given: Sequence[str], files: Sequence[str]) -> list[str]:
+    """Read the texts of a command: its arguments, then its files; else what is piped in.
+
+    Args:
+        given: the arguments; `-` stands for standard input.
+        files: files with a text a line; `-` is standard input. Empty lines are no texts.
+
+    Raises:
+        UsageError: there is no text, or a line is not UTF-8.
+        OSError: a file cannot be read.
+    """
+    texts = [text for argument in given for text in _texts_of(argument)]
+    texts += [line for file in _sources(given, files) for line in read_lines(file)]
+    if not texts:
+        raise UsageError("no text: give it as an argument, with --file, or on standard input")
+    return texts
+
+
+def read_pairs(given: Sequence[str], files: Sequence[str]) -> list[tuple[str, ...]]:
+    """Read the pairs of a command: two arguments, or lines of two texts with a tab between.
+
+    One argument, and a line without a tab, is one text alone.
+
+    Raises:
+        UsageError: there is no pair, one of more than two texts, or a line that is not UTF-8.
+        OSError: a file cannot be read.
+    """
+    pairs = [tuple(given)] if given and STANDARD_INPUT not in given else []
+    for file in _sources(given, files):
+        pairs += [tuple(line.split("\t")) for line in read_lines(file)]
+    if not pairs:
+        raise UsageError(
+            "no pair: give two texts, or lines of two texts with a tab between "
+            "with --file or on standard input",
+        )
+    for pair in pairs:
+        if len(pair) > _PAIR:
+            raise UsageError(f"{len(pair)} texts where a pair has two: {' | '.join(pair)}")
+    return pairs
+
+
+def read_lines(file: str) -> Iterator[str]:
+    """Read the lines of a file that are not empty; `-` is standard input.
+
+    Raises:
+        UsageError: a line is not UTF-8.
+        OSError: the file cannot be read.
+    """
+    if file == STANDARD_INPUT:
+        yield from _decoded(sys.stdin.buffer, "standard input")
+    else:
+        with Path(file).open("rb") as lines:
+            yield from _decoded(lines, file)
+
+
+def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            # A mark of the byte order is how some editors begin UTF-8.
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise UsageError(f"{name}: line {number} is not UTF-8") from None
+        if text.strip():
+            yield text
+
+
+def _texts_of(argument: str) -> Iterable[str]:
+    return read_lines(STANDARD_INPUT) if argument == STANDARD_INPUT else [argument]
+
+
+def _sources(given: Sequence[str], files: Sequence[str]) -> Sequence[str]:
+    """The files to read: those named, or what is piped in where nothing at all is named."""
+    if given or files or sys.stdin.isatty():
+        return files
+    return [STANDARD_INPUT]

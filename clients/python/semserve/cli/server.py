@@ -1,0 +1,70 @@
+# ruff: noqa: D417, T201 - shared flags tell about themselves; a command speaks by printing
+"""The commands that ask about the server itself."""
+
+from dataclasses import asdict
+
+from semserve.cli.app import ASKING, SERVER, Asking, app
+from semserve.cli.failure import Failure
+from semserve.cli.output import print_json, print_table
+
+
+@app.command(group=SERVER)
+def models(name: str = "", *, asking: Asking = ASKING) -> None:
+    """List the loaded models, or describe one.
+
+    Args:
+        name: Model to describe.
+    """
+    with asking.client() as client:
+        found = [client.model(name)] if name else client.models()
+    if asking.output == "json":
+        print_json([asdict(model) for model in found])
+    elif name:
+        print_table(["field", "value"], [(f, _words(v)) for f, v in asdict(found[0]).items()])
+    else:
+        rows = [
+            (
+                model.name,
+                model.task,
+                model.is_default,
+                model.dimensions or _words(model.labels),
+                model.max_sequence_length,
+                model.variant,
+            )
+            for model in found
+        ]
+        columns = ["name", "task", "default", "dimensions or labels", "tokens", "variant"]
+        print_table(columns, rows)
+
+
+@app.command(group=SERVER)
+def health(service: str = "", *, watch: bool = False, asking: Asking = ASKING) -> None:
+    """Ask whether the server, or one of its models, is ready; the exit code is 1 if not.
+
+    Args:
+        service: Model to ask after.
+        watch: Go on, and tell every change, until interrupted.
+    """
+    from semserve import ModelNotFound  # noqa: PLC0415 - --help needs no gRPC
+
+    with asking.client() as client:
+        for status in client.watch(service) if watch else ():
+            _tell(service, status, asking)
+        try:
+            status = client.health(service)
+        except ModelNotFound:
+            status = "service_unknown"
+        _tell(service, status, asking)
+    if status != "serving":
+        raise Failure(f"{service or 'the server'} is not ready: {status.replace('_', ' ')}")
+
+
+def _tell(service: str, status: str, asking: Asking) -> None:
+    if asking.output == "json":
+        print_json({"service": service, "status": status})
+    else:
+        print(status.replace("_", " "), flush=True)
+
+
+def _words(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value

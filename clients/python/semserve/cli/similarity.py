@@ -1,0 +1,161 @@
+# ruff: noqa: D417, T201 - shared flags tell about themselves; a command speaks by printing
+"""The commands that ask how alike texts are."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from semserve.cli.app import (
+    ASKING,
+    SIMILARITY,
+    Asking,
+    Files,
+    Metric,
+    Model,
+    PairFiles,
+    TopK,
+    app,
+)
+from semserve.cli.failure import Failure, UsageError
+from semserve.cli.output import cost, print_json, print_table, shortest
+from semserve.cli.reading import read_lines, read_pairs, read_texts
+
+if TYPE_CHECKING:
+    from semserve import Hit
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+@app.command(group=SIMILARITY)
+def compare(
+    *pair: str,
+    file: PairFiles = (),
+    model: Model = "",
+    metric: Metric = None,
+    asking: Asking = ASKING,
+) -> None:
+    """Score how alike two texts are.
+
+    Args:
+        pair: The two texts.
+    """
+    pairs = [_two(one) for one in read_pairs(pair, file)]
+    with asking.client() as client:
+        found = client.compare(pairs, model=model, metric=metric)
+    if asking.output == "json":
+        results = [
+            {"left": left, "right": right, "score": score}
+            for (left, right), score in zip(pairs, shortest(found.scores), strict=True)
+        ]
+        print_json({"model": found.model, "results": results, "usage": cost(found.usage)})
+    else:
+        rows = [(*one, float(score)) for one, score in zip(pairs, found.scores, strict=True)]
+        print_table(["left", "right", "score"], rows)
+
+
+@app.command(group=SIMILARITY)
+def rank(
+    query: str,
+    /,
+    *documents: str,
+    file: Files = (),
+    top_k: TopK = None,
+    model: Model = "",
+    metric: Metric = None,
+    asking: Asking = ASKING,
+) -> None:
+    """Sort documents by their likeness to a query, best first.
+
+    Args:
+        query: Text to rank by.
+        documents: Texts to rank.
+        top_k: Show only the best so many.
+    """
+    listed = read_texts(documents, file)
+    with asking.client() as client:
+        found = client.rank(query, listed, top_k=top_k, model=model, metric=metric)
+    if asking.output == "json":
+        document = {"model": found.model, "query": query, "hits": _hits(found)}
+        print_json(document | {"usage": cost(found.usage)})
+    else:
+        print_table(["score", "index", "document"], [(h.score, h.index, h.text) for h in found])
+
+
+@app.command(group=SIMILARITY)
+def search(
+    *queries: str,
+    corpus: Path,
+    file: Files = (),
+    top_k: TopK = 10,
+    model: Model = "",
+    metric: Metric = None,
+    asking: Asking = ASKING,
+) -> None:
+    """Find the texts of a corpus that are most like each query.
+
+    Args:
+        queries: Texts to look for.
+        corpus: File with a text a line to look in; - is standard input.
+        top_k: Hits for each query.
+    """
+    asked = read_texts(queries, file)
+    searched = list(read_lines(str(corpus)))
+    if not searched:
+        raise UsageError(f"{corpus}: no text in it")
+    with asking.client() as client:
+        found = client.search(asked, searched, top_k=top_k, model=model, metric=metric)
+    if asking.output == "json":
+        results = [
+            {"query": query, "hits": _hits(hits)} for query, hits in zip(asked, found, strict=True)
+        ]
+        print_json({"model": found.model, "results": results, "usage": cost(found.usage)})
+    else:
+        rows = [
+            (query, hit.score, hit.index, hit.text)
+            for query, hits in zip(asked, found, strict=True)
+            for hit in hits
+        ]
+        print_table(["query", "score", "line", "text"], rows)
+
+
+@app.command(group=SIMILARITY)
+def heatmap(
+    *sentences: str,
+    to: Path,
+    file: Files = (),
+    model: Model = "",
+    metric: Metric = None,
+    asking: Asking = ASKING,
+) -> None:
+    """Draw how alike sentences are, each with each.
+
+    Args:
+        sentences: Sentences of the rows and columns.
+        to: Picture to write, by its ending a PNG, an SVG or a PDF.
+    """
+    if to.suffix.lower() not in _PICTURES:
+        raise UsageError(f"{to}: end its name with one of {', '.join(_PICTURES)}")
+    listed = read_texts(sentences, file)
+    try:
+        from semserve.cli.heatmap import draw  # noqa: PLC0415 - matplotlib is large and optional
+    except ImportError as error:
+        raise Failure(f"{error}; pip install 'semserve[heatmap]' brings it") from error
+    with asking.client() as client:
+        found = client.matrix(listed, model=model, metric=metric)
+    draw(found.scores, listed, to, title=f"{metric or 'similarity'} by {found.model}")
+    if asking.output == "json":
+        scores = [shortest(row) for row in found.scores]
+        document = {"model": found.model, "texts": listed, "scores": scores, "to": str(to)}
+        print_json(document | {"usage": cost(found.usage)})
+    else:
+        print(to)
+
+
+def _two(pair: Sequence[str]) -> tuple[str, str]:
+    if len(pair) == 1:
+        raise UsageError(f"only one text to compare: {pair[0]}")
+    return pair[0], pair[1]
+
+
+def _hits(hits: "Iterable[Hit]") -> list[dict[str, object]]:
+    return [{"index": h.index, "score": shortest([h.score])[0], "text": h.text} for h in hits]

@@ -1,0 +1,126 @@
+"""Texts to vectors: the requests of EmbeddingService, and `Embeddings`, their answer."""
+
+from collections.abc import AsyncIterable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from semserve.outcomes import Outcomes, filled, joined, outcomes, stacked
+from semserve.v1 import embedding_pb2
+from semserve.values import ENCODING, TRUNCATION, Encoding, Truncation, as_texts, chunks, text_bytes
+from semserve.work import Batches, Method, Part, Work
+
+EMBED = Method(
+    "/semserve.v1.EmbeddingService/Embed",
+    embedding_pb2.EmbedRequest,
+    embedding_pb2.EmbedResponse,
+)
+STREAM_EMBED = Method(
+    "/semserve.v1.EmbeddingService/StreamEmbed",
+    embedding_pb2.StreamEmbedRequest,
+    embedding_pb2.StreamEmbedResponse,
+)
+# What packed bytes hold, by the number of bytes that one dimension takes.
+_PACKED: dict[int, np.dtype[Any]] = {4: np.dtype("<f4"), 2: np.dtype("<f2"), 1: np.dtype("i1")}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Embeddings(Outcomes):
+    """The vectors of texts, in the order of the texts. `numpy.asarray` gives `vectors`.
+
+    Attributes:
+        vectors: float32 (texts, dimensions); NaN in the row of a text that failed.
+    """
+
+    vectors: NDArray[np.float32]
+
+    def __getitem__(self, place: int) -> NDArray[np.float32]:
+        row: NDArray[np.float32] = self.vectors[place]
+        return row
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, *, copy: bool | None = None
+    ) -> NDArray[Any]:
+        return np.array(self.vectors, dtype=dtype, copy=copy)
+
+
+class EmbedOptions(TypedDict, total=False):
+    """The fields of an EmbedRequest beside its texts; all may be left out."""
+
+    model: str
+    normalize: bool | None
+    dimensions: int | None
+    truncation: Truncation | None
+    encoding: Encoding | None
+    allow_partial: bool
+
+
+def embed(texts: Iterable[str], chunk: int, **options: Unpack[EmbedOptions]) -> Work[Embeddings]:
+    """Make the work of embedding a list, in requests of at most `chunk` texts."""
+    listed = as_texts(texts, "texts")
+    parts = [_part(part, start, **options) for start, part in chunks(listed, chunk, text_bytes)]
+    return Work(parts, EMBED, read, join, STREAM_EMBED)
+
+
+def stream(
+    batches: Iterable[Iterable[str]] | AsyncIterable[Iterable[str]],
+    **options: Unpack[EmbedOptions],
+) -> Batches[Embeddings]:
+    """Make a stream of the batches, each one request."""
+
+    def part(texts: Iterable[str]) -> Part:
+        return _part(as_texts(texts, "texts"), 0, **options)
+
+    return Batches(batches, part, STREAM_EMBED, read)
+
+
+def read(_: embedding_pb2.EmbedRequest, response: embedding_pb2.EmbedResponse) -> Embeddings:
+    """Read the vectors of a response."""
+    rows = {
+        place: _vector(result.embedding)
+        for place, result in enumerate(response.results)
+        if result.HasField("embedding")
+    }
+    return Embeddings(vectors=filled(rows, len(response.results)), **outcomes(response))
+
+
+def join(parts: Sequence[Embeddings]) -> Embeddings:
+    """Make one result of the parts of a list, in their order."""
+    return Embeddings(vectors=stacked(part.vectors for part in parts), **joined(parts, "texts"))
+
+
+def _part(  # noqa: PLR0913 - the fields of the request
+    texts: Sequence[str],
+    start: int,
+    *,
+    model: str = "",
+    normalize: bool | None = None,
+    dimensions: int | None = None,
+    truncation: Truncation | None = None,
+    encoding: Encoding | None = None,
+    allow_partial: bool = False,
+) -> Part:
+    """Make the request for checked texts that start at `start` of the caller's list."""
+    request = embedding_pb2.EmbedRequest(
+        model=model,
+        texts=texts,
+        normalize=normalize,
+        dimensions=dimensions,
+        truncation=TRUNCATION.number(truncation),
+        encoding=ENCODING.number(encoding),
+        allow_partial=allow_partial,
+    )
+    return Part(request, len(texts), {"texts": start})
+
+
+def _vector(embedding: embedding_pb2.Embedding) -> NDArray[np.float32]:
+    """Read one vector, whichever way it travelled: float32 (dimensions,)."""
+    if not embedding.packed:
+        return np.array(embedding.values, dtype=np.float32)
+    kind = _PACKED[len(embedding.packed) // embedding.dimensions]
+    row: NDArray[np.float32] = np.frombuffer(embedding.packed, dtype=kind).astype(np.float32)
+    if embedding.HasField("scale"):
+        row *= np.float32(embedding.scale)
+    return row

@@ -1,0 +1,186 @@
+"""What a call may raise: a flat tree, one class for each thing a caller can do about it.
+
+SemserveError             the call failed; the base of all, raised itself for rare statuses
+├── InvalidRequest        INVALID_ARGUMENT     fix the request; `fields` says where
+├── ModelNotFound         NOT_FOUND            ask for a model that `models()` lists
+├── Overloaded            RESOURCE_EXHAUSTED   wait `retry_after` seconds, or send less
+├── Unavailable           UNAVAILABLE          nothing answers, or the server starts or stops
+├── DeadlineExceeded      DEADLINE_EXCEEDED    give more time, or ask for less
+├── Unauthenticated       UNAUTHENTICATED      send a key
+├── PermissionDenied      PERMISSION_DENIED    send another key
+└── InternalError         INTERNAL, UNKNOWN    a fault of the server's: report it
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    import grpc
+
+# Where gRPC carries a google.rpc.Status, and where it tells a client to hold off.
+STATUS_DETAILS = "grpc-status-details-bin"
+PUSHBACK = "grpc-retry-pushback-ms"
+_MILLISECONDS = 1000
+
+
+class SemserveError(Exception):
+    """A call failed.
+
+    Attributes:
+        code: the gRPC status by name, such as `INVALID_ARGUMENT`.
+    """
+
+    code: str = "UNKNOWN"
+
+
+class InvalidRequest(SemserveError):
+    """The request is wrong, and will be until it is changed.
+
+    Attributes:
+        fields: what is wrong with which field, such as `{"texts[3]": "empty"}`.
+    """
+
+    code = "INVALID_ARGUMENT"
+
+    def __init__(self, message: str, *, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.fields: dict[str, str] = dict(fields or {})
+
+
+class ModelNotFound(SemserveError):
+    """The server has no model of this name."""
+
+    code = "NOT_FOUND"
+
+
+class Overloaded(SemserveError):
+    """The server has more to do than it can finish in time.
+
+    Attributes:
+        retry_after: seconds after which the server asks to be tried again, if it said so.
+    """
+
+    code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(SemserveError):
+    """Nothing answers at the address, or the server is starting or stopping."""
+
+    code = "UNAVAILABLE"
+
+
+class DeadlineExceeded(SemserveError):
+    """The answer did not come in time."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class Unauthenticated(SemserveError):
+    """The server wants to know who asks."""
+
+    code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(SemserveError):
+    """The server knows who asks, and refuses."""
+
+    code = "PERMISSION_DENIED"
+
+
+class InternalError(SemserveError):
+    """The server failed at a request that it should have answered."""
+
+    code = "INTERNAL"
+
+
+_BY_CODE: Mapping[str, type[SemserveError]] = {
+    error.code: error
+    for error in (
+        ModelNotFound,
+        Unavailable,
+        DeadlineExceeded,
+        Unauthenticated,
+        PermissionDenied,
+        InternalError,
+    )
+} | {"UNKNOWN": InternalError, "DATA_LOSS": InternalError}
+
+
+def from_call(failed: "grpc.RpcError") -> SemserveError:
+    """Make the error of a failed call, of the blocking or the asyncio kind."""
+    # Both kinds raise an error that is also the call, which only their stubs do not say.
+    call: Any = failed
+    trailers: dict[str, Any] = dict(call.trailing_metadata() or ())
+    status = _status_of(trailers)
+    if status is None:
+        status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
+    error = from_status(status)
+    pushback = str(trailers.get(PUSHBACK, ""))
+    if isinstance(error, Overloaded) and error.retry_after is None and pushback.isdecimal():
+        error.retry_after = int(pushback) / _MILLISECONDS
+    error.__cause__ = failed
+    return error
+
+
+def from_status(status: status_pb2.Status) -> SemserveError:
+    """Make the error of a google.rpc.Status, as results and streams carry it."""
+    name = _name_of(status.code)
+    message = status.message or name.lower().replace("_", " ")
+    if name == InvalidRequest.code:
+        return InvalidRequest(message, fields=_fields(status.details))
+    if name == Overloaded.code:
+        return Overloaded(message, retry_after=_retry_after(status.details))
+    error = _BY_CODE.get(name, SemserveError)(message)
+    error.code = name
+    return error
+
+
+def moved(error: SemserveError, field: str, offset: int) -> SemserveError:
+    """Name the places of a whole list in an error that names those of one part of it.
+
+    A list is split into requests, so what a server calls `texts[3]` may be the caller's
+    `texts[259]`. Errors that name no such place are returned as they are.
+    """
+    if not isinstance(error, InvalidRequest) or not offset:
+        return error
+    place = re.compile(rf"\b{re.escape(field)}\[(\d+)\]")
+
+    def move(text: str) -> str:
+        return place.sub(lambda found: f"{field}[{int(found[1]) + offset}]", text)
+
+    fields = {move(name): text for name, text in error.fields.items()}
+    return InvalidRequest(move(str(error)), fields=fields)
+
+
+def _status_of(trailers: Mapping[str, Any]) -> status_pb2.Status | None:
+    packed = trailers.get(STATUS_DETAILS)
+    return status_pb2.Status.FromString(packed) if isinstance(packed, bytes) else None
+
+
+def _name_of(code: int) -> str:
+    named: dict[int, str] = {number: name for name, number in code_pb2.Code.items()}
+    return named.get(code, "UNKNOWN")
+
+
+def _fields(details: Iterable[Any]) -> dict[str, str]:
+    bad = error_details_pb2.BadRequest()
+    found: dict[str, str] = {}
+    for detail in details:
+        if detail.Unpack(bad):
+            found |= {violation.field: violation.description for violation in bad.field_violations}
+    return found
+
+
+def _retry_after(details: Iterable[Any]) -> float | None:
+    info = error_details_pb2.RetryInfo()
+    for detail in details:
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToTimedelta().total_seconds())
+    return None

@@ -1,0 +1,37 @@
+"""Whether a server or one of its models is ready: the requests of `grpc.health.v1`."""
+
+from typing import Literal
+
+from grpc_health.v1 import health_pb2
+
+from semserve.values import Words
+from semserve.work import Method, Work, single
+
+CHECK = Method(
+    "/grpc.health.v1.Health/Check",
+    health_pb2.HealthCheckRequest,
+    health_pb2.HealthCheckResponse,
+)
+WATCH = Method(
+    "/grpc.health.v1.Health/Watch",
+    health_pb2.HealthCheckRequest,
+    health_pb2.HealthCheckResponse,
+)
+Health = Literal["serving", "not_serving", "service_unknown", "unknown"]
+_STATUS = Words(health_pb2.HealthCheckResponse.ServingStatus, prefix="")
+
+
+def check(service: str) -> Work[Health]:
+    """Make the work of asking after the server, or after one model by its name."""
+    return single(CHECK, request(service), read)
+
+
+def request(service: str) -> health_pb2.HealthCheckRequest:
+    """Make the request, which Check and Watch share."""
+    return health_pb2.HealthCheckRequest(service=service)
+
+
+def read(_: object, response: health_pb2.HealthCheckResponse) -> Health:
+    """Read the word for a status."""
+    word: Health = _STATUS.word(response.status)
+    return word

@@ -1,0 +1,89 @@
+"""What the answers of lists have in common: a row for each item, and why some have none."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semserve.errors import SemserveError, from_status, moved
+from semserve.values import Usage, usage
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outcomes:
+    """One outcome for each text or pair of a list, in the order of the list.
+
+    Attributes:
+        model: name of the model that answered.
+        token_counts: int32 (items,), tokens of each item, special tokens included.
+        truncated_tokens: int32 (items,), tokens of each item that truncation dropped.
+        errors: why items failed, by their place; empty unless `allow_partial` was asked for.
+        usage: what the call cost.
+    """
+
+    model: str
+    token_counts: NDArray[np.int32]
+    truncated_tokens: NDArray[np.int32]
+    errors: Mapping[int, SemserveError]
+    usage: Usage
+
+    def __len__(self) -> int:
+        return len(self.token_counts)
+
+
+def outcomes(response: Any) -> dict[str, Any]:
+    """Read the fields of `Outcomes` from a response."""
+    results = response.results
+    return {
+        "model": response.model,
+        "token_counts": np.array([result.token_count for result in results], np.int32),
+        "truncated_tokens": np.array([result.truncated_tokens for result in results], np.int32),
+        "errors": {
+            place: from_status(result.error)
+            for place, result in enumerate(results)
+            if result.HasField("error")
+        },
+        "usage": usage(response.usage),
+    }
+
+
+def joined(parts: Sequence[Outcomes], field: str) -> dict[str, Any]:
+    """Join the fields of `Outcomes` of all parts; `field` holds the list in the requests."""
+    starts = accumulate((len(part) for part in parts), initial=0)
+    return {
+        "model": parts[0].model,
+        "token_counts": np.concatenate([part.token_counts for part in parts]),
+        "truncated_tokens": np.concatenate([part.truncated_tokens for part in parts]),
+        "errors": {
+            start + place: moved(error, field, start)
+            for start, part in zip(starts, parts, strict=False)
+            for place, error in part.errors.items()
+        },
+        "usage": reduce(add, (part.usage for part in parts)),
+    }
+
+
+def filled(rows: Mapping[int, NDArray[np.float32]], count: int) -> NDArray[np.float32]:
+    """Lay rows at their places in a float32 (count, width) whose other rows are NaN."""
+    width = len(next(iter(rows.values()), ()))
+    matrix = np.full((count, width), np.nan, np.float32)
+    for place, row in rows.items():
+        matrix[place] = row
+    return matrix
+
+
+def stacked(matrices: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Stack matrices; one whose items all failed has no width and takes that of the others."""
+    matrices = list(matrices)
+    width = max(matrix.shape[1] for matrix in matrices)
+    return np.concatenate(
+        [
+            matrix if matrix.shape[1] else np.full((len(matrix), width), np.nan, np.float32)
+            for matrix in matrices
+        ],
+    )

@@ -1,0 +1,121 @@
+"""Texts to scores: `compare` and `matrix` of SimilarityService, and `Scores`, their answer."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from semserve.v1 import similarity_pb2
+from semserve.values import METRIC, Metric, Usage, as_texts, check_text, chunks, usage
+from semserve.work import Method, Part, Work, single
+
+COMPARE = Method(
+    "/semserve.v1.SimilarityService/Compare",
+    similarity_pb2.CompareRequest,
+    similarity_pb2.CompareResponse,
+)
+MATRIX = Method(
+    "/semserve.v1.SimilarityService/Matrix",
+    similarity_pb2.MatrixRequest,
+    similarity_pb2.MatrixResponse,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of texts against texts. `numpy.asarray` gives `scores`.
+
+    Attributes:
+        model: name of the model that answered.
+        scores: float32, (pairs,) from `compare` and (left, right) from `matrix`.
+        usage: what the call cost.
+    """
+
+    model: str
+    scores: NDArray[np.float32]
+    usage: Usage
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.scores[place]
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, *, copy: bool | None = None
+    ) -> NDArray[Any]:
+        return np.array(self.scores, dtype=dtype, copy=copy)
+
+
+def compare(
+    pairs: Iterable[tuple[str, str]],
+    model: str,
+    metric: Metric | None,
+    chunk: int,
+) -> Work[Scores]:
+    """Make the work of scoring pairs; a pair is two texts of the `chunk` of one request."""
+    listed = [_as_pair(pair, f"pairs[{place}]") for place, pair in enumerate(pairs)]
+    size = max(chunk // 2, 1)
+    parts = [
+        Part(
+            similarity_pb2.CompareRequest(model=model, pairs=part, metric=METRIC.number(metric)),
+            len(part),
+            {"pairs": start},
+        )
+        for start, part in chunks(listed, size, similarity_pb2.ComparePair.ByteSize)
+    ]
+
+    def read(_: Any, response: similarity_pb2.CompareResponse) -> Scores:
+        scores = np.array(response.scores, np.float32)
+        return Scores(response.model, scores, usage(response.usage))
+
+    return Work(parts, COMPARE, read, _join)
+
+
+def matrix(
+    left: Iterable[str],
+    right: Iterable[str] | None,
+    model: str,
+    metric: Metric | None,
+) -> Work[Scores]:
+    """Make the work of scoring every left text against every right one, in one request."""
+    request = similarity_pb2.MatrixRequest(
+        model=model,
+        left=as_texts(left, "left"),
+        right=None if right is None else as_texts(right, "right"),
+        metric=METRIC.number(metric),
+    )
+
+    def read(_: Any, response: similarity_pb2.MatrixResponse) -> Scores:
+        scores = np.array([np.array(row.scores, np.float32) for row in response.rows], np.float32)
+        return Scores(response.model, scores, usage(response.usage))
+
+    return single(MATRIX, request, read)
+
+
+def _as_pair(pair: Sequence[str], field: str) -> similarity_pb2.ComparePair:
+    """Take a pair into a message.
+
+    Raises:
+        TypeError: not two strings.
+        InvalidRequest: a text is no valid Unicode; the error names it.
+    """
+    # A string of two characters would unpack as well.
+    if isinstance(pair, str) or len(pair) != len(("left", "right")):
+        raise TypeError(f"{field} must be two texts, (left, right)")
+    left, right = pair
+    check_text(left, f"{field}.left")
+    check_text(right, f"{field}.right")
+    return similarity_pb2.ComparePair(left=left, right=right)
+
+
+def _join(parts: Sequence[Scores]) -> Scores:
+    return Scores(
+        parts[0].model,
+        np.concatenate([part.scores for part in parts]),
+        reduce(add, (part.usage for part in parts)),
+    )

@@ -1,0 +1,138 @@
+"""What calls share: words for the schema's numbers, texts that are texts, and what a call cost."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from semserve.errors import InvalidRequest
+from semserve.v1 import common_pb2, embedding_pb2, model_pb2, similarity_pb2
+
+Truncation = Literal["end", "start", "none"]
+Encoding = Literal["values", "float32", "float16", "int8"]
+Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
+Task = Literal["embedding", "classification"]
+
+T = TypeVar("T")
+
+# Half of what a gRPC server takes in one message unless it was told otherwise.
+MAX_REQUEST_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words that stand for the numbers of one enum of the schema."""
+
+    enum: Any
+    prefix: str
+
+    def number(self, word: str | None) -> Any:
+        """Give the number of a word; `None` is the model's own, number 0.
+
+        Raises:
+            ValueError: the enum has no such word; the message lists those it has.
+        """
+        name = self.prefix + ("UNSPECIFIED" if word is None else word.upper())
+        if name not in self.enum.keys():  # noqa: SIM118 - enum wrappers are no containers
+            known = ", ".join(self.word(number) for number in self.enum.values() if number)
+            raise ValueError(f"{word!r} is none of {known}")
+        return self.enum.Value(name)
+
+    def word(self, number: int) -> Any:
+        """Give the word of a number, `None` where it says nothing.
+
+        A number that only a newer server knows stays a number.
+        """
+        try:
+            name: str = self.enum.Name(number)
+        except ValueError:
+            return str(number)
+        word = name.removeprefix(self.prefix).lower()
+        return None if word == "unspecified" else word
+
+
+TRUNCATION = Words(common_pb2.Truncation, "TRUNCATION_")
+ENCODING = Words(embedding_pb2.VectorEncoding, "VECTOR_ENCODING_")
+METRIC = Words(similarity_pb2.Metric, "METRIC_")
+TASK = Words(model_pb2.Task, "TASK_")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call cost, in tokens.
+
+    Attributes:
+        token_count: tokens of the call's own texts, special tokens included.
+        padded_token_count: tokens that were computed for them, padding included.
+    """
+
+    token_count: int = 0
+    padded_token_count: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.token_count + other.token_count,
+            self.padded_token_count + other.padded_token_count,
+        )
+
+
+def usage(message: common_pb2.Usage) -> Usage:
+    """Read what a call cost."""
+    return Usage(message.token_count, message.padded_token_count)
+
+
+def as_texts(texts: Iterable[str], field: str) -> list[str]:
+    """Take the texts of a field into a list that surely can be sent.
+
+    Raises:
+        TypeError: one string, where a list of strings belongs.
+        InvalidRequest: one of them is no valid Unicode; the error names it.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"{field} must be a list of strings: write [text] for one")
+    listed = list(texts)
+    for place, text in enumerate(listed):
+        check_text(text, f"{field}[{place}]")
+    return listed
+
+
+def check_text(text: str, field: str) -> None:
+    """Refuse what protobuf could not carry, with the words that the server would use.
+
+    Raises:
+        TypeError: not a string at all.
+        InvalidRequest: half of a surrogate pair, as badly decoded bytes leave behind.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{field} must be a string, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        reason = f"not valid Unicode at character {error.start}"
+        raise InvalidRequest(f"{field}: {reason}", fields={field: reason}) from None
+
+
+class Chunk(NamedTuple, Generic[T]):
+    """A part of a list that fits into one request."""
+
+    start: int
+    items: Sequence[T]
+
+
+def chunks(items: Sequence[T], size: int, weigh: Callable[[T], int]) -> list[Chunk[T]]:
+    """Cut a list into parts of at most `size` items and `MAX_REQUEST_BYTES` in all.
+
+    An empty list is one empty part: what it means is for the server to say.
+    """
+    cut: list[Chunk[T]] = []
+    start = weight = 0
+    for place, item in enumerate(items):
+        weight += weigh(item)
+        if place > start and (place - start == size or weight > MAX_REQUEST_BYTES):
+            cut.append(Chunk(start, items[start:place]))
+            start, weight = place, weigh(item)
+    return [*cut, Chunk(start, items[start:])]
+
+
+def text_bytes(text: str) -> int:
+    """Count the bytes of a text on the wire."""
+    return len(text.encode())
