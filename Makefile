@@ -23,7 +23,7 @@ BREAKING_AGAINST ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/nu
 
 .PHONY: help
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---- what users run -------------------------------------------------------------------------
 
@@ -70,8 +70,14 @@ types: .venv/.dev .venv-export/.ready ## mypy, strict, in each environment
 	$(EXPORT_BIN)/mypy --config-file export/mypy.ini
 
 .PHONY: proto
-proto: .venv/.dev ## rebuild the Python stubs and the protoset from proto/
+proto: .venv/.dev ## rebuild the stubs and the protoset from proto/
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset
+	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
+		else echo 'Go is not installed: clients/go keeps its stubs'; fi
+
+.PHONY: tiny-bundles
+tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
+	$(EXPORT_BIN)/python tests/bundles/make.py tests/bundles
 
 .PHONY: proto-check
 proto-check: .venv/.dev ## schema lint, breaking changes, and stubs that match

@@ -14,6 +14,12 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes import Held
+from semserve_server.bundle import find_bundles, read_bundle
+from semserve_server.engine import Capacity, Engine
+from semserve_server.models import Models
+from semserve_server.services.checks import Limits
+from semserve_server.services.port import Port, PortLimits
+from semserve_server.session import Graph, Session
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
@@ -159,11 +165,3 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         for engine in engines:
             engine.close()
 
-
-# Imported last, so that the fixtures come first for whoever reads this.
-from semserve_server.bundle import find_bundles, read_bundle  # noqa: E402
-from semserve_server.engine import Capacity, Engine  # noqa: E402
-from semserve_server.models import Models  # noqa: E402
-from semserve_server.services.checks import Limits  # noqa: E402
-from semserve_server.services.port import Port, PortLimits  # noqa: E402
-from semserve_server.session import Graph, Session  # noqa: E402

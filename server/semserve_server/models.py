@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from semserve_server.engine import Engine
@@ -24,15 +24,19 @@ class Models:
         self._defaults = defaults
         self._engines: dict[str, Engine] = {}
 
-    def __iter__(self) -> Iterator[Engine]:
-        return iter(self._engines.values())
-
-    def __len__(self) -> int:
-        return len(self._engines)
-
     def open(self, engines: Iterable[Engine]) -> None:
         """Begin to serve `engines`."""
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda e: e.name)}
+
+    def all(self) -> list[Engine]:
+        """Return every model, sorted by name.
+
+        Raises:
+            NotReady: no model is warm yet.
+        """
+        if not self._engines:
+            raise NotReady("the server is starting")
+        return list(self._engines.values())
 
     def named(self, name: str) -> Engine:
         """Return the model of that name.
@@ -41,14 +45,12 @@ class Models:
             NotReady: no model is warm yet.
             ModelNotFound: none has that name.
         """
-        if not self._engines:
-            raise NotReady("the server is starting")
-        try:
-            return self._engines[name]
-        except KeyError:
-            raise ModelNotFound(
-                f"there is no model {name!r}; loaded are: {', '.join(self._engines)}"
-            ) from None
+        for engine in self.all():
+            if engine.name == name:
+                return engine
+        raise ModelNotFound(
+            f"there is no model {name!r}; loaded are: {', '.join(self._engines)}"
+        )
 
     def for_task(self, task: str, name: str) -> Engine:
         """Return the model of that name, or where it is empty the default of the task.
@@ -62,15 +64,14 @@ class Models:
             if engine.manifest.task != task:
                 raise InvalidRequest.of("model", f"{name!r} is not {TASKS[task]}")
             return engine
-        return self._default(task, [e for e in self if e.manifest.task == task])
+        return self._default(task, [e for e in self.all() if e.manifest.task == task])
 
     def any_task(self, name: str) -> Engine:
         """Return the model of that name, or the only one, or the default embedder."""
-        if name or not self._engines:
+        if name:
             return self.named(name)
-        if len(self._engines) == 1:
-            return next(iter(self))
-        return self.for_task("embedding", "")
+        engines = self.all()
+        return engines[0] if len(engines) == 1 else self.for_task("embedding", "")
 
     def is_default(self, engine: Engine) -> bool:
         """Tell whether requests of its task that name no model mean this one."""
@@ -80,8 +81,6 @@ class Models:
             return False
 
     def _default(self, task: str, candidates: list[Engine]) -> Engine:
-        if not self._engines:
-            raise NotReady("the server is starting")
         if len(candidates) == 1:
             return candidates[0]
         for engine in candidates:

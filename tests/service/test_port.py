@@ -15,6 +15,8 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from semserve.v1 import classification_pb2, embedding_pb2, model_pb2, similarity_pb2
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve.v1.model_pb2 import ListModelsRequest
+from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port, PortLimits
@@ -51,6 +53,8 @@ async def test_a_server_that_is_not_warm_says_so() -> None:
         assert (grpc.StatusCode.UNAVAILABLE, "the server is starting") == (
             refused.code, refused.message,
         )  # fmt: skip
+        refused = await refusal(ModelServiceStub(channel).ListModels(ListModelsRequest()))
+        assert grpc.StatusCode.UNAVAILABLE == refused.code
     await port.drain(0)
 
 

@@ -49,7 +49,7 @@ def test_a_response_of_values_is_what_protobuf_writes(
 def test_packed_floats_are_little_endian(number: int, dtype: str, vectors: np.ndarray) -> None:
     for row, content in zip(vectors, wire.ENCODERS[number](vectors), strict=True):
         message = embedding_pb2.Embedding.FromString(content)
-        assert row.size == message.dimensions
+        assert (row.size, number) == (message.dimensions, message.encoding)
         expected = row.astype(dtype).astype(np.float32).tolist()
         assert expected == np.frombuffer(message.packed, dtype).astype(np.float32).tolist()
         assert message.SerializeToString(deterministic=True) == content

@@ -372,7 +372,9 @@ type Embedding struct {
 	Dimensions int32 `protobuf:"varint,3,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
 	// With VECTOR_ENCODING_INT8, what to multiply each signed byte by: the
 	// vector's largest magnitude over 127.
-	Scale         *float32 `protobuf:"fixed32,4,opt,name=scale,proto3,oneof" json:"scale,omitempty"`
+	Scale *float32 `protobuf:"fixed32,4,opt,name=scale,proto3,oneof" json:"scale,omitempty"`
+	// The form of `packed`, never VALUES; unset where `values` carries the vector.
+	Encoding      VectorEncoding `protobuf:"varint,5,opt,name=encoding,proto3,enum=semserve.v1.VectorEncoding" json:"encoding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -433,6 +435,13 @@ func (x *Embedding) GetScale() float32 {
 		return *x.Scale
 	}
 	return 0
+}
+
+func (x *Embedding) GetEncoding() VectorEncoding {
+	if x != nil {
+		return x.Encoding
+	}
+	return VectorEncoding_VECTOR_ENCODING_UNSPECIFIED
 }
 
 // StreamEmbedRequest is one request of a stream.
@@ -618,14 +627,15 @@ const file_semserve_v1_embedding_proto_rawDesc = "" +
 	"\vtoken_count\x18\x03 \x01(\x05R\n" +
 	"tokenCount\x12)\n" +
 	"\x10truncated_tokens\x18\x04 \x01(\x05R\x0ftruncatedTokensB\t\n" +
-	"\aoutcome\"\x80\x01\n" +
+	"\aoutcome\"\xb9\x01\n" +
 	"\tEmbedding\x12\x16\n" +
 	"\x06values\x18\x01 \x03(\x02R\x06values\x12\x16\n" +
 	"\x06packed\x18\x02 \x01(\fR\x06packed\x12\x1e\n" +
 	"\n" +
 	"dimensions\x18\x03 \x01(\x05R\n" +
 	"dimensions\x12\x19\n" +
-	"\x05scale\x18\x04 \x01(\x02H\x00R\x05scale\x88\x01\x01B\b\n" +
+	"\x05scale\x18\x04 \x01(\x02H\x00R\x05scale\x88\x01\x01\x127\n" +
+	"\bencoding\x18\x05 \x01(\x0e2\x1b.semserve.v1.VectorEncodingR\bencodingB\b\n" +
 	"\x06_scale\"Y\n" +
 	"\x12StreamEmbedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
@@ -679,18 +689,19 @@ var file_semserve_v1_embedding_proto_depIdxs = []int32{
 	8,  // 3: semserve.v1.EmbedResponse.usage:type_name -> semserve.v1.Usage
 	4,  // 4: semserve.v1.EmbedResult.embedding:type_name -> semserve.v1.Embedding
 	9,  // 5: semserve.v1.EmbedResult.error:type_name -> google.rpc.Status
-	1,  // 6: semserve.v1.StreamEmbedRequest.request:type_name -> semserve.v1.EmbedRequest
-	2,  // 7: semserve.v1.StreamEmbedResponse.response:type_name -> semserve.v1.EmbedResponse
-	9,  // 8: semserve.v1.StreamEmbedResponse.error:type_name -> google.rpc.Status
-	1,  // 9: semserve.v1.EmbeddingService.Embed:input_type -> semserve.v1.EmbedRequest
-	5,  // 10: semserve.v1.EmbeddingService.StreamEmbed:input_type -> semserve.v1.StreamEmbedRequest
-	2,  // 11: semserve.v1.EmbeddingService.Embed:output_type -> semserve.v1.EmbedResponse
-	6,  // 12: semserve.v1.EmbeddingService.StreamEmbed:output_type -> semserve.v1.StreamEmbedResponse
-	11, // [11:13] is the sub-list for method output_type
-	9,  // [9:11] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	0,  // 6: semserve.v1.Embedding.encoding:type_name -> semserve.v1.VectorEncoding
+	1,  // 7: semserve.v1.StreamEmbedRequest.request:type_name -> semserve.v1.EmbedRequest
+	2,  // 8: semserve.v1.StreamEmbedResponse.response:type_name -> semserve.v1.EmbedResponse
+	9,  // 9: semserve.v1.StreamEmbedResponse.error:type_name -> google.rpc.Status
+	1,  // 10: semserve.v1.EmbeddingService.Embed:input_type -> semserve.v1.EmbedRequest
+	5,  // 11: semserve.v1.EmbeddingService.StreamEmbed:input_type -> semserve.v1.StreamEmbedRequest
+	2,  // 12: semserve.v1.EmbeddingService.Embed:output_type -> semserve.v1.EmbedResponse
+	6,  // 13: semserve.v1.EmbeddingService.StreamEmbed:output_type -> semserve.v1.StreamEmbedResponse
+	12, // [12:14] is the sub-list for method output_type
+	10, // [10:12] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_semserve_v1_embedding_proto_init() }

@@ -30,7 +30,8 @@ const (
 //
 // ModelService tells what the server serves and how it reads texts.
 type ModelServiceClient interface {
-	// ListModels lists the loaded models, sorted by name.
+	// ListModels lists the loaded models, sorted by name. While the server is
+	// starting every RPC here fails with UNAVAILABLE.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// GetModel describes one model. Unknown: NOT_FOUND.
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
@@ -84,7 +85,8 @@ func (c *modelServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest, 
 //
 // ModelService tells what the server serves and how it reads texts.
 type ModelServiceServer interface {
-	// ListModels lists the loaded models, sorted by name.
+	// ListModels lists the loaded models, sorted by name. While the server is
+	// starting every RPC here fails with UNAVAILABLE.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// GetModel describes one model. Unknown: NOT_FOUND.
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)

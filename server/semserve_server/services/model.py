@@ -38,7 +38,8 @@ class ModelService:
         self, _request: model_pb2.ListModelsRequest, _context: Context
     ) -> model_pb2.ListModelsResponse:
         """Answer with every loaded model."""
-        return model_pb2.ListModelsResponse(models=[self._info(engine) for engine in self._models])
+        engines = self._models.all()
+        return model_pb2.ListModelsResponse(models=[self._info(engine) for engine in engines])
 
     async def get_model(
         self, request: model_pb2.GetModelRequest, _context: Context

@@ -88,7 +88,7 @@ class Port:
 
     async def tell_serving(self, models: Models) -> None:
         """Tell that the server and each of its models are SERVING."""
-        for engine in models:
+        for engine in models.all():
             await self._health.set(engine.name, SERVING)
         await self._health.set("", SERVING)
 

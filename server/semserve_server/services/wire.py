@@ -13,8 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from google.rpc import status_pb2
 from numpy.typing import NDArray
+from semserve.v1 import embedding_pb2
 
 Rows = NDArray[np.float32]
+
+FLOAT32 = embedding_pb2.VECTOR_ENCODING_FLOAT32
+FLOAT16 = embedding_pb2.VECTOR_ENCODING_FLOAT16
+INT8 = embedding_pb2.VECTOR_ENCODING_INT8
 
 
 def varint(value: int) -> bytes:
@@ -91,32 +96,39 @@ def values(rows: Rows) -> list[bytes]:
 
 def float32(rows: Rows) -> list[bytes]:
     """Write each row as an Embedding with packed binary32."""
-    return _packed(np.ascontiguousarray(rows, "<f4"))
+    return _packed(np.ascontiguousarray(rows, "<f4"), FLOAT32)
 
 
 def float16(rows: Rows) -> list[bytes]:
     """Write each row as an Embedding with packed binary16; what overflows becomes the largest."""
     largest = np.finfo(np.float16).max
-    return _packed(np.clip(rows, -largest, largest).astype("<f2"))
+    return _packed(np.clip(rows, -largest, largest).astype("<f2"), FLOAT16)
 
 
 def int8(rows: Rows) -> list[bytes]:
     """Write each row as an Embedding with packed signed bytes and their scale."""
     scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
     scales = np.maximum(scales, np.finfo(np.float32).tiny)
-    packed = _packed(np.rint(rows / scales).astype(np.int8))
+    return _packed(np.rint(rows / scales).astype(np.int8), INT8, scales.astype("<f4"))
+
+
+def _packed(
+    rows: NDArray[np.generic], encoding: int, scales: NDArray[np.float32] | None = None
+) -> list[bytes]:
+    dimensions, form = number(3, rows.shape[1]), number(5, encoding)
+    if scales is None:
+        return [delimited(2, row.tobytes()) + dimensions + form for row in rows]
     return [
-        content + b"\x25" + scale.tobytes()
-        for content, scale in zip(packed, scales.astype("<f4"), strict=True)
+        delimited(2, row.tobytes()) + dimensions + b"\x25" + scale.tobytes() + form
+        for row, scale in zip(rows, scales, strict=True)
     ]
 
 
-def _packed(rows: NDArray[np.generic]) -> list[bytes]:
-    dimensions = number(3, rows.shape[1])
-    return [delimited(2, row.tobytes()) + dimensions for row in rows]
-
-
 ENCODERS: dict[int, Callable[[Rows], list[bytes]]] = {
-    0: values, 1: values, 2: float32, 3: float16, 4: int8,
-}  # fmt: skip
-"""A VectorEncoding's number to what writes it."""
+    embedding_pb2.VECTOR_ENCODING_UNSPECIFIED: values,
+    embedding_pb2.VECTOR_ENCODING_VALUES: values,
+    FLOAT32: float32,
+    FLOAT16: float16,
+    INT8: int8,
+}
+"""A VectorEncoding to what writes it."""

@@ -208,6 +208,7 @@ class Embedding(_message.Message):
     PACKED_FIELD_NUMBER: _builtins.int
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
     packed: _builtins.bytes
     """The vector's bytes, with every other encoding."""
     dimensions: _builtins.int
@@ -216,6 +217,8 @@ class Embedding(_message.Message):
     """With VECTOR_ENCODING_INT8, what to multiply each signed byte by: the
     vector's largest magnitude over 127.
     """
+    encoding: Global___VectorEncoding.ValueType
+    """The form of `packed`, never VALUES; unset where `values` carries the vector."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The vector, with VECTOR_ENCODING_VALUES."""
@@ -227,10 +230,11 @@ class Embedding(_message.Message):
         packed: _builtins.bytes = ...,
         dimensions: _builtins.int = ...,
         scale: _builtins.float | None = ...,
+        encoding: Global___VectorEncoding.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_scale", b"_scale", "scale", b"scale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scale", b"_scale", "dimensions", b"dimensions", "packed", b"packed", "scale", b"scale", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scale", b"_scale", "dimensions", b"dimensions", "encoding", b"encoding", "packed", b"packed", "scale", b"scale", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__scale: _TypeAlias = _typing.Literal["scale"]  # noqa: Y015
     _WhichOneofArgType__scale: _TypeAlias = _typing.Literal["_scale", b"_scale"]  # noqa: Y015

@@ -57,7 +57,8 @@ class ModelServiceServicer:
     """
 
     def ListModels(self, request, context):
-        """ListModels lists the loaded models, sorted by name.
+        """ListModels lists the loaded models, sorted by name. While the server is
+        starting every RPC here fails with UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
