@@ -144,9 +144,7 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         session = Session(graph, device="cpu", threads=1)
         held[manifest.task] = Held(session)
         capacity = Capacity(lanes=lanes, threads=1, max_batch_tokens=512, max_queue_entries=256)
-        engines.append(
-            Engine(bundle, held[manifest.task], capacity, provider=session.provider)
-        )
+        engines.append(Engine(bundle, held[manifest.task], capacity, provider=session.provider))
     port = Port(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
@@ -164,4 +162,3 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         await port.drain(0)
         for engine in engines:
             engine.close()
-

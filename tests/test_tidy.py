@@ -1,4 +1,4 @@
-"""What keeps the repository in order: sizes, versions, sources that say no more than they should."""
+"""What keeps the repository in order: sizes, versions, locks, generated code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def test_every_distribution_has_the_same_version() -> None:
 
 
 def test_locks_carry_hashes_and_no_download_addresses(tracked: list[Path]) -> None:
-    locks = [path for path in tracked if path.parent.name == "requirements" and path.suffix == ".txt"]
+    locks = [
+        path for path in tracked if path.parent.name == "requirements" and path.suffix == ".txt"
+    ]
     assert {"dev.txt", "export.txt", "server-cpu.txt", "server-gpu.txt", "uv.txt"} == {
         path.name for path in locks
     }

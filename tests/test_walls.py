@@ -10,7 +10,6 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT
 
 SERVER = ROOT / "server" / "semserve_server"
@@ -94,7 +93,7 @@ def test_the_server_runs_without_the_export_stage() -> None:
     """Importing the whole server loads nothing of the export stage or of training."""
     code = (
         "import sys, semserve_server.server\n"
-        "bad = {'semserve_export', 'tensorflow', 'keras', 'torch', 'matplotlib'} & set(sys.modules)\n"
-        "sys.exit(str(bad) if bad else 0)"
+        "training = {'semserve_export', 'tensorflow', 'keras', 'torch', 'matplotlib'}\n"
+        "sys.exit(str(training & set(sys.modules)) if training & set(sys.modules) else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

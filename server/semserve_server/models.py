@@ -48,9 +48,7 @@ class Models:
         for engine in self.all():
             if engine.name == name:
                 return engine
-        raise ModelNotFound(
-            f"there is no model {name!r}; loaded are: {', '.join(self._engines)}"
-        )
+        raise ModelNotFound(f"there is no model {name!r}; loaded are: {', '.join(self._engines)}")
 
     def for_task(self, task: str, name: str) -> Engine:
         """Return the model of that name, or where it is empty the default of the task.

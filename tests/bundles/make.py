@@ -25,8 +25,8 @@ WORDS = """
     sitting man woman child boy girl people playing eating sleeping running walking food music
     guitar piano rain raining sun sunny weather train subway bus car city house street hello world
     good bad new old big small red blue green one two three four five six seven eight nine ten
-""".split()
-CHARACTERS = string.ascii_lowercase + string.digits + "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~…–—’“”€中文日本語"
+"""
+CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation + "…—€中文日本語"
 SIZE = {
     "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32,
     "max_sequence_length": 64,
@@ -64,7 +64,11 @@ def main(directory: Path) -> None:
 def load(spec: ModelSpec) -> LoadedModel:
     """Make a model of random weights, large enough that different texts differ visibly."""
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary += [*CHARACTERS, *(f"##{c}" for c in string.ascii_lowercase + string.digits), *WORDS]
+    vocabulary += [
+        *CHARACTERS,
+        *(f"##{c}" for c in string.ascii_lowercase + string.digits),
+        *WORDS.split(),
+    ]
     vocabulary = list(dict.fromkeys(vocabulary))
     keras.utils.set_random_seed(SEED)
     backbone = keras_hub.models.BertBackbone(

@@ -50,7 +50,10 @@ def test_a_changed_file_stops_the_start_with_a_line_and_exit_code_2(copy: Path) 
         file.write(b"\x00\x01")
     code, line = fails("--models", str(copy))
     assert 2 == code
-    assert line == f"semserve-server: {copy}/model.onnx: its SHA-256 is not the manifest's: export again"
+    assert (
+        line
+        == f"semserve-server: {copy}/model.onnx: its SHA-256 is not the manifest's: export again"
+    )
 
 
 def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
@@ -77,9 +80,7 @@ def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
     (["--device", "cuda", "--models", str(ROOT / "tests" / "bundles")], "--device cuda: "),
     (["--address", "256.0.0.1:1", "--models", str(ROOT / "tests" / "bundles")], "--address"),
 ])  # fmt: skip
-def test_what_cannot_be_served_is_one_line_and_exit_code_2(
-    arguments: list[str], says: str
-) -> None:
+def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str], says: str) -> None:
     code, line = fails(*arguments)
     assert 2 == code
     assert line.startswith("semserve-server: ")

@@ -74,7 +74,7 @@ async def test_every_method_of_the_schema_is_answered(service: InProcess) -> Non
 
 
 async def test_reflection_finds_services_and_methods(service: InProcess) -> None:
-    """ghz asks for the file of a method, which protobuf's own pool does not know."""
+    """Tools such as ghz ask for the file of a method, which protobuf's own pool does not know."""
     request = reflection_pb2.ServerReflectionRequest
     asked = [
         request(list_services=""),

@@ -26,9 +26,7 @@ async def cosines(service: InProcess) -> np.ndarray:
     return rows @ rows.T
 
 
-async def test_compare_scores_each_pair(
-    stub: SimilarityServiceStub, cosines: np.ndarray
-) -> None:
+async def test_compare_scores_each_pair(stub: SimilarityServiceStub, cosines: np.ndarray) -> None:
     pairs = [similarity_pb2.ComparePair(left=TEXTS[0], right=right) for right in TEXTS]
     response = await stub.Compare(similarity_pb2.CompareRequest(pairs=pairs))
     np.testing.assert_allclose(response.scores, cosines[0], atol=1e-6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +59,7 @@ def test_a_truncated_file_is_refused_before_it_is_hashed(copy: Path) -> None:
 
 def test_a_link_is_refused(copy: Path) -> None:
     (copy / "NOTICE").rename(copy / "elsewhere")
-    os.symlink(copy / "elsewhere", copy / "NOTICE")
+    (copy / "NOTICE").symlink_to(copy / "elsewhere")
     with pytest.raises(BundleError, match="no regular file"):
         read_bundle(copy)
 
@@ -90,16 +89,16 @@ def test_a_manifest_that_does_not_add_up_is_refused(
         read_bundle(copy)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b'{"schema_version": NaN}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[" * 100_000, b'{"schema_version": NaN}', b"\xff"]
+)
 def test_json_that_is_none_is_refused(copy: Path, content: bytes) -> None:
     (copy / "bundle.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"bundle\.json"):
         read_bundle(copy)
 
 
-def test_json_over_its_bound_is_refused_unread(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_json_over_its_bound_is_refused_unread(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "MAX_JSON_BYTES", 100)
     with pytest.raises(BundleError, match="over 100 bytes"):
         read_bundle(copy)

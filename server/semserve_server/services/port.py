@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import grpc
@@ -17,6 +18,8 @@ from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.model import ModelService
 from semserve_server.services.rpc import Streams
 from semserve_server.services.similarity import SimilarityService
+
+log = logging.getLogger(__name__)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -51,6 +54,7 @@ class Port:
         self._streams = Streams(max_in_flight=port_limits.max_stream_requests)
         self._health = HealthServicer()
         self._register(models, limits)
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
     def _register(self, models: Models, limits: Limits) -> None:
         embedding = EmbeddingService(models, limits)
@@ -109,3 +113,12 @@ class Port:
     async def closed(self) -> None:
         """Wait until the server has stopped."""
         await self._server.wait_for_termination()
+
+
+def _somebody_listens(record: logging.LogRecord) -> bool:
+    """Drop grpcio's error for an answer that could not be sent because its caller had left."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, grpc.aio.InternalError):
+        log.debug("a caller left before its answer: %s", error)
+        return False
+    return True

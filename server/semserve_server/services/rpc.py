@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from semserve_server.errors import InvalidRequest, Violation
+from semserve_server.errors import Draining, InvalidRequest, Violation
 from semserve_server.services.invalid_utf8 import invalid_strings, salvage_string
 from semserve_server.services.status import abort, failure
 from semserve_server.services.wire import stream_reply
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 MAX_ID_BYTES = 128
 """Most bytes of the `id` of a stream's message."""
+
+UNREAD = "the server is stopping: send what is unanswered elsewhere"
+"""What a stream is told that was cut short by draining."""
 
 # Quoted, since these classes take type arguments only in the eyes of the type checker.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -98,9 +101,11 @@ class Streams:
 
         async def handle(_messages: object, context: Context) -> None:
             try:
-                await _Stream(shape, answer, context, self.max_in_flight).serve(self)
+                whole = await _Stream(shape, answer, context, self.max_in_flight).serve(self)
             except Exception as error:  # noqa: BLE001  (every error becomes a status)
                 await abort(context, error)
+            if not whole:
+                await abort(context, Draining(UNREAD))
 
         return grpc.stream_stream_rpc_method_handler(
             handle,
@@ -146,24 +151,24 @@ class _Stream:
         self._slots = asyncio.Semaphore(max_in_flight)
         self._writing = asyncio.Lock()
 
-    async def serve(self, streams: Streams) -> None:
-        """Answer until the client's half-close, or until the server drains."""
+    async def serve(self, streams: Streams) -> bool:
+        """Answer until the client's half-close, or until the server drains; False for that."""
         async with asyncio.TaskGroup() as tasks:
             reader = asyncio.create_task(self._read(tasks))
             try:
                 whole = await streams.read(reader)
             finally:
                 reader.cancel()
-        if not whole:
-            await self._context.abort(
-                grpc.StatusCode.UNAVAILABLE,
-                "the server is stopping; unanswered messages were not read: send them elsewhere",
-            )
+        return whole
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             await self._slots.acquire()
-            message = await self._context.read()
+            try:
+                message = await self._context.read()
+            except grpc.aio.InternalError as error:
+                log.debug("a stream's caller left: %s", error)
+                return
             if message is grpc.aio.EOF:
                 return
             tasks.create_task(self._respond(message))
@@ -171,7 +176,11 @@ class _Stream:
     async def _respond(self, message: StreamMessage | Malformed[Any]) -> None:
         reply = await self._reply(message)
         async with self._writing:
-            await self._context.write(reply)
+            try:
+                await self._context.write(reply)
+            except grpc.aio.InternalError as error:
+                # There is nobody to answer; gRPC is about to cancel the stream.
+                log.debug("a stream's caller left: %s", error)
         self._slots.release()
 
     async def _reply(self, message: StreamMessage | Malformed[Any]) -> Reply:
