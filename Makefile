@@ -42,7 +42,7 @@ models-if-none:
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
-	$(EXPORT_BIN)/pytest tests/parity $(PYTEST_ARGS)
+	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
 
 # ---- what contributors run ------------------------------------------------------------------
 
@@ -74,6 +74,10 @@ proto: .venv/.dev ## rebuild the stubs and the protoset from proto/
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
+
+.PHONY: docs
+docs: .venv/.serve ## rewrite the list of the server's flags in server/FLAGS.md
+	$(BIN)/python -c 'from semserve_server.__main__ import app; print(app.generate_docs().strip())' > server/FLAGS.md
 
 .PHONY: tiny-bundles
 tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew

@@ -44,8 +44,11 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
 
 
 def main() -> None:
-    """Run the command."""
-    sys.exit(app())
+    """Run the command; wrong usage ends with exit code 2, as a failed start does."""
+    try:
+        sys.exit(app(exit_on_error=False))
+    except cyclopts.CycloptsError:
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from semserve_server import __version__
 from semserve_server.bundle import Bundle, find_bundles, read_bundle
 from semserve_server.config import Config
 from semserve_server.engine import Capacity, Engine, prove_golden
-from semserve_server.errors import BundleError
+from semserve_server.errors import BundleError, ConfigError
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port, PortLimits
@@ -34,6 +34,11 @@ async def serve(config: Config) -> None:
     Raises:
         StartupError: a bundle or a setting cannot be served.
     """
+    if config.max_request_texts > config.max_queue_entries:
+        raise ConfigError(
+            f"--max-request-texts {config.max_request_texts}: a queue of "
+            f"--max-queue-entries {config.max_queue_entries} could never admit so many"
+        )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGTERM, signal.SIGINT):
