@@ -6,7 +6,9 @@ from pathlib import Path
 
 from semserve.cli.failure import UsageError
 
-STANDARD_INPUT = "-"
+# What `-` is made into before the flags are parsed, for a parser that takes it for a flag. No
+# argument of a process can be the same, since none holds a NUL.
+STANDARD_INPUT = "\0"
 _PAIR = 2
 
 

@@ -18,7 +18,7 @@ from semserve.cli.app import (
 )
 from semserve.cli.failure import Failure, UsageError
 from semserve.cli.output import cost, print_json, print_table, shortest
-from semserve.cli.reading import read_lines, read_pairs, read_texts
+from semserve.cli.reading import STANDARD_INPUT, read_lines, read_pairs, read_texts
 
 if TYPE_CHECKING:
     from semserve import Hit
@@ -101,7 +101,7 @@ def search(
     asked = read_texts(queries, file)
     searched = list(read_lines(str(corpus)))
     if not searched:
-        raise UsageError(f"{corpus}: no text in it")
+        raise UsageError(f"--corpus {corpus}: no text in it".replace(STANDARD_INPUT, "-"))
     with asking.client() as client:
         found = client.search(asked, searched, top_k=top_k, model=model, metric=metric)
     if asking.output == "json":

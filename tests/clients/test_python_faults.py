@@ -1,0 +1,317 @@
+"""What the Python clients do when a server fails, sheds load, is late, or is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from semserve import (
+    AsyncClient,
+    Client,
+    DeadlineExceeded,
+    InternalError,
+    Overloaded,
+    Retry,
+    SemserveError,
+    Unavailable,
+)
+from semserve.v1 import embedding_pb2, embedding_pb2_grpc
+
+QUICK = Retry(attempts=3, initial_backoff=0.01)
+ONCE = Retry(attempts=1)
+
+
+def detail(message: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def answered(message: Any) -> embedding_pb2.StreamEmbedResponse:
+    results = [
+        embedding_pb2.EmbedResult(embedding=embedding_pb2.Embedding(values=[len(text)]))
+        for text in message.request.texts
+    ]
+    response = embedding_pb2.EmbedResponse(model="scripted", results=results)
+    return embedding_pb2.StreamEmbedResponse(id=message.id, response=response)
+
+
+def shed(message: Any, seconds: float = 0.01) -> embedding_pb2.StreamEmbedResponse:
+    delay = duration_pb2.Duration()
+    delay.FromNanoseconds(int(seconds * 1e9))
+    status = status_pb2.Status(
+        code=code_pb2.RESOURCE_EXHAUSTED,
+        message="the queue is full",
+        details=[detail(error_details_pb2.RetryInfo(retry_delay=delay))],
+    )
+    return embedding_pb2.StreamEmbedResponse(id=message.id, error=status)
+
+
+class TestOneRequest:
+    def test_is_sent_again_until_it_is_answered(self, ask, scripted):
+        def embed(attempt, context):
+            if attempt < 3:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
+
+        scripted.embed = embed
+        found = ask(scripted.address, {"retry": QUICK}, "embed", ["abc"])
+        assert [[3, ord("a")]] == found.vectors.tolist()
+        assert 3 == len(scripted.contexts)
+
+    def test_is_sent_no_more_often_than_said(self, ask, scripted):
+        scripted.embed = lambda _, context: context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
+        with pytest.raises(Unavailable, match="starting"):
+            ask(scripted.address, {"retry": QUICK}, "embed", ["abc"])
+        assert 3 == len(scripted.contexts)
+
+    def test_is_not_sent_again_where_the_server_asks_for_none(self, ask, scripted):
+        """A push-back below zero means: do not come back."""
+
+        def embed(_, context):
+            context.set_trailing_metadata([("grpc-retry-pushback-ms", "-1")])
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+
+        scripted.embed = embed
+        with pytest.raises(Overloaded, match="full"):
+            ask(scripted.address, {"retry": QUICK}, "embed", ["abc"])
+        assert 1 == len(scripted.contexts)
+
+    def test_is_not_sent_again_where_it_would_fail_again(self, ask, scripted):
+        scripted.embed = lambda _, context: context.abort(grpc.StatusCode.INTERNAL, "a fault")
+        with pytest.raises(InternalError, match="a fault"):
+            ask(scripted.address, {"retry": QUICK}, "embed", ["abc"])
+        assert 1 == len(scripted.contexts)
+
+    def test_tells_when_to_come_back(self, ask, scripted):
+        def embed(_, context):
+            context.set_trailing_metadata([("grpc-retry-pushback-ms", "1500")])
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+
+        scripted.embed = embed
+        with pytest.raises(Overloaded) as caught:
+            ask(scripted.address, {"retry": ONCE}, "embed", ["abc"])
+        assert 1.5 == caught.value.retry_after
+
+    def test_keeps_a_status_that_has_no_class_of_its_own(self, ask, scripted):
+        scripted.embed = lambda _, context: context.abort(grpc.StatusCode.ABORTED, "elsewhere")
+        with pytest.raises(SemserveError, match="elsewhere") as caught:
+            ask(scripted.address, {}, "embed", ["abc"])
+        assert (SemserveError, "ABORTED") == (type(caught.value), caught.value.code)
+
+    @pytest.mark.parametrize(
+        ("options", "call", "most"),
+        [({}, {}, 30), ({"timeout": 9}, {}, 9), ({}, {"timeout": 5}, 5)],
+    )
+    def test_has_a_deadline(self, ask, scripted, options, call, most):
+        remaining = []
+        scripted.embed = lambda _, context: remaining.append(context.time_remaining())
+        ask(scripted.address, options, "embed", ["abc"], **call)
+        assert most - 4 < remaining[0] <= most
+
+    def test_has_none_where_the_caller_says_so(self, ask, scripted):
+        remaining = []
+        scripted.embed = lambda _, context: remaining.append(context.time_remaining())
+        ask(scripted.address, {"timeout": None}, "embed", ["abc"])
+        ask(scripted.address, {}, "embed", ["abc"], timeout=float("inf"))
+        assert all(seconds is None or seconds > 1e6 for seconds in remaining)
+
+    def test_fails_when_its_deadline_passes(self, ask, scripted):
+        scripted.embed = lambda _attempt, _context: scripted.released.wait(60)
+        with pytest.raises(DeadlineExceeded):
+            ask(scripted.address, {}, "embed", ["abc"], timeout=0.2)
+
+    def test_carries_the_callers_metadata(self, ask, scripted):
+        ask(scripted.address, {"metadata": {"x-team": "blue"}}, "embed", ["abc"])
+        assert ("x-team", "blue") in scripted.contexts[0].invocation_metadata()
+
+
+class TestTheConnection:
+    def test_nothing_answers(self, ask):
+        with pytest.raises(Unavailable, match=r"(?i)connect"):
+            ask(f"127.0.0.1:{free_port()}", {"retry": ONCE}, "embed", ["abc"])
+
+    def test_waits_for_a_server_that_starts_later(self, scripted):
+        address = f"127.0.0.1:{free_port()}"
+        with ThreadPoolExecutor(4) as pool:
+            late = Client(address, wait_for_ready=True, retry=ONCE)
+            waiting = pool.submit(late.embed, ["abc"])
+            with Client(address, retry=ONCE) as hasty, pytest.raises(Unavailable):
+                hasty.embed(["abc"])
+            server = grpc.server(pool)
+            embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(scripted, server)
+            assert server.add_insecure_port(address)
+            server.start()
+            assert [[3, ord("a")]] == waiting.result(30).vectors.tolist()
+            late.close()
+            server.stop(grace=None).wait()
+
+    def test_credentials_are_used(self, ask, scripted):
+        """A server that speaks no TLS cannot be reached with it."""
+        options = {"credentials": grpc.ssl_channel_credentials(), "retry": ONCE}
+        with pytest.raises(Unavailable):
+            ask(scripted.address, options, "embed", ["abc"])
+        assert [] == scripted.contexts
+
+    def test_channel_options_win(self, ask, scripted):
+        options = {"channel_options": [("grpc.max_send_message_length", 10)]}
+        with pytest.raises(Overloaded, match="larger than max"):
+            ask(scripted.address, options, "embed", ["a text of more than ten bytes"])
+
+    def test_nothing_is_connected_before_the_first_call(self):
+        Client("127.0.0.1:1").close()
+        asyncio.run(AsyncClient("127.0.0.1:1").close())
+
+
+class TestAStream:
+    def test_sends_again_what_was_shed(self, ask, scripted):
+        """A server that sheds every request once still answers all, each once."""
+        seen = Counter()
+
+        def stream(requests, _):
+            for message in requests:
+                seen[message.id] += 1
+                yield answered(message) if seen[message.id] > 1 else shed(message)
+
+        scripted.stream = stream
+        answers = ask(scripted.address, {"retry": QUICK}, "stream_embed", batches(10))
+        assert dict.fromkeys(range(10), 1) == Counter(one.index for one in answers)
+        assert all([[one.index + 1.0]] == one.result.vectors.tolist() for one in answers)
+
+    def test_answers_with_the_error_what_is_shed_too_often(self, ask, scripted):
+        scripted.stream = lambda requests, _: map(shed, requests)
+        (only,) = ask(scripted.address, {"retry": QUICK}, "stream_embed", batches(1))
+        assert isinstance(only.error, Overloaded)
+        with pytest.raises(Overloaded, match="the queue is full"):
+            _ = only.result
+
+    def test_long_lists_survive_shedding_in_order(self, ask, scripted):
+        shedding = itertools.cycle([True, False, True, False, False])
+
+        def stream(requests, _):
+            for message in requests:
+                yield shed(message) if next(shedding) else answered(message)
+
+        scripted.stream = stream
+        texts = ["x" * (1 + place) for place in range(100)]
+        options = {"chunk": 7, "retry": Retry(attempts=5)}
+        found = ask(scripted.address, options, "embed", texts)
+        np.testing.assert_array_equal(np.arange(1, 101), found.vectors[:, 0])
+
+    def test_keeps_at_most_its_bound_in_flight(self, ask, scripted):
+        """The source is read no further ahead of the answers than the bound allows."""
+        read = answers = ahead = 0
+
+        def source():
+            nonlocal read, ahead
+            for batch in batches(30):
+                read += 1
+                ahead = max(ahead, read - answers)
+                yield batch
+
+        def stream(requests, _):
+            nonlocal answers
+            held = []
+            for message in requests:
+                held.append(message)
+                if len(held) == 3:  # so a client that kept fewer in flight would wait in vain
+                    answers += 1
+                    yield answered(held.pop())
+                if message.id == "29":
+                    yield from map(answered, held)
+
+        scripted.stream = stream
+        options = {"in_flight": 3, "timeout": 20}
+        assert 30 == len(ask(scripted.address, options, "stream_embed", source()))
+        assert 3 == ahead
+
+    def test_gives_every_answer_before_the_error_of_the_source(self, ask, scripted):
+        class SourceError(Exception):
+            pass
+
+        def source():
+            yield from batches(2)
+            raise SourceError
+
+        scripted.stream = lambda requests, _: map(answered, requests)
+        with pytest.raises(SourceError):
+            ask(scripted.address, {}, "stream_embed", source())
+
+    def test_that_is_left_is_cancelled(self, scripted):
+        scripted.stream = lambda requests, _: map(answered, requests)
+        assert 1 == len(take(scripted.address, {}, itertools.repeat(["x"]), 1))
+        assert scripted.ended.wait(30)
+
+    def test_that_ends_in_an_error_raises_it(self, ask, scripted):
+        def stream(requests, context):
+            yield answered(next(requests))
+            context.abort(grpc.StatusCode.UNAVAILABLE, "stopping")
+
+        scripted.stream = stream
+        with pytest.raises(Unavailable, match="stopping"):
+            ask(scripted.address, {}, "stream_embed", batches(5))
+
+    def test_that_is_silent_for_too_long_is_given_up(self, ask, scripted):
+        def stream(_requests, _context):
+            scripted.released.wait(60)
+            yield from ()
+
+        scripted.stream = stream
+        with pytest.raises(DeadlineExceeded, match=r"no answer on the stream for 0\.2 s"):
+            ask(scripted.address, {}, "stream_embed", batches(1), timeout=0.2)
+        assert scripted.ended.wait(30)
+
+    def test_refuses_an_answer_to_what_was_not_asked(self, ask, scripted):
+        def stream(requests, _):
+            message = next(requests)
+            message.id = "another"
+            yield answered(message)
+
+        scripted.stream = stream
+        with pytest.raises(InternalError, match="'another'"):
+            ask(scripted.address, {}, "stream_embed", batches(1))
+
+    def test_of_nothing_is_empty(self, ask, scripted):
+        scripted.stream = lambda requests, _: map(answered, requests)
+        assert [] == ask(scripted.address, {}, "stream_embed", [])
+
+    async def test_takes_an_async_source(self, scripted):
+        scripted.stream = lambda requests, _: map(answered, requests)
+
+        async def source():
+            for batch in batches(5):
+                yield batch
+
+        async with AsyncClient(scripted.address) as client:
+            found = [answer.index async for answer in client.stream_embed(source())]
+        assert [0, 1, 2, 3, 4] == found
+
+
+def batches(count: int) -> Iterator[list[str]]:
+    """Batches of one text each, the longer the later."""
+    return (["x" * (1 + place)] for place in range(count))
+
+
+def take(address: str, options: dict[str, Any], source: Iterator[list[str]], count: int) -> Any:
+    """Take so many answers of a stream and leave it."""
+    with Client(address, **options) as client:
+        answers = client.stream_embed(source)
+        taken = list(itertools.islice(answers, count))
+        answers.close()
+    return taken
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,55 @@
+"""The examples of the Python client's README run as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from semserve.cli import main
+
+README = ROOT / "clients" / "python" / "README.md"
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language, in their order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_python_examples_run(code, server_address, monkeypatch, capsys):
+    monkeypatch.setattr("semserve.options.Options.__init__.__defaults__", (server_address,))
+    exec(compile(code.replace(DEFAULT_ADDRESS, server_address), README, "exec"), {})  # noqa: S102
+    printed = capsys.readouterr()
+    assert printed.out
+    assert "" == printed.err
+
+
+def test_what_an_example_says_it_prints_it_prints(server_address, monkeypatch, capsys):
+    monkeypatch.setattr("semserve.options.Options.__init__.__defaults__", (server_address,))
+    (code,) = (one for one in blocks("python") if "InvalidRequest" in one)
+    said = re.findall(r"print\(.*\)  # (\{.*\})", code)
+    exec(compile(code, README, "exec"), {})  # noqa: S102
+    assert [*said] == capsys.readouterr().out.splitlines()[: len(said)]
+    assert said
+
+
+def test_the_commands_run(server_address, tmp_path, monkeypatch, capsys):
+    """All but those that need a pipe, or never end."""
+    monkeypatch.setenv("SEMSERVE_ADDRESS", server_address)
+    monkeypatch.chdir(tmp_path)
+    Path("sentences.txt").write_text("a bed\nthe sea\na warm room\n")
+    commands = [
+        line
+        for line in "\n".join(blocks("")).splitlines()
+        if line.startswith("semserve ") and "--watch" not in line
+    ]
+    assert len(commands) > 5
+    for line in commands:
+        with pytest.raises(SystemExit, match="0"):
+            main(shlex.split(line)[1:])
+        assert "" == capsys.readouterr().err
+    assert Path("map.png").is_file()
