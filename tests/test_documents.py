@@ -1,0 +1,83 @@
+"""What the documents show is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from semserve_server.__main__ import app
+
+README = (ROOT / "README.md").read_text()
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_readmes_python_prints_what_it_says(real_address: str) -> None:
+    (code,) = blocks("python")
+    (expected,) = re.findall(r"print\(.*# (.*)$", code, re.MULTILINE)
+    printed = subprocess.run(
+        [sys.executable, "-c", code.replace(DEFAULT_ADDRESS, real_address)],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    assert expected == printed.strip()
+
+
+def test_the_readmes_commands_print_what_it_shows(real_address: str) -> None:
+    (session,) = blocks("console")
+    shown = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
+    assert shown
+    for command, expected in shown:
+        assert expected == output(command, real_address)
+
+
+@pytest.mark.parametrize("command", [
+    line for block in blocks("sh") for line in block.splitlines()
+    if line.startswith(".venv/bin/semserve ")
+])  # fmt: skip
+def test_the_readmes_other_commands_work(command: str, real_address: str, tmp_path: Path) -> None:
+    assert output(command.replace("heatmap.png", str(tmp_path / "heatmap.png")), real_address)
+
+
+def test_the_scores_of_the_readmes_table_are_the_models(real_address: str) -> None:
+    rows = re.findall(r"\| ([^|/]+) / ([^|/]+) \| (0\.\d\d) \|", README)
+    assert len(rows) >= 6
+    for left, right, score in rows:
+        shown = output(f'.venv/bin/semserve compare "{left}" "{right}" --output json', real_address)
+        assert float(score) == pytest.approx(float(re.findall(r"0\.\d+", shown)[-1]), abs=0.00501)
+
+
+def output(command: str, address: str) -> str:
+    """Run a line of the README; what it prints, without the blanks that end lines."""
+    ran = subprocess.run(
+        shlex.split(command),
+        cwd=ROOT,
+        env=os.environ | {"SEMSERVE_ADDRESS": address, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 0 == ran.returncode, ran.stderr
+    return "".join(f"{line.rstrip()}\n" for line in ran.stdout.splitlines())
+
+
+def test_the_list_of_flags_is_fresh() -> None:
+    """After a change of the settings: `make docs`."""
+    assert app.generate_docs().strip() == (ROOT / "server" / "FLAGS.md").read_text().strip()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("clients/*/README.md")]
+    for document in documents:
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.name}: {link}"
