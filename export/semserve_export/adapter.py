@@ -91,10 +91,7 @@ def apply_adapter(directory: Path, model: keras.Model) -> None:
 
 def trainable_values(model: keras.Model) -> Arrays:
     """Copy the model's trainable variables, by name, as fp32 arrays."""
-    return {
-        variable.path: np.array(keras.ops.convert_to_numpy(variable))
-        for variable in model.trainable_variables
-    }
+    return {variable.path: np.array(variable.numpy()) for variable in model.trainable_variables}
 
 
 def assign_values(model: keras.Model, values: Arrays) -> None:

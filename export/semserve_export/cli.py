@@ -1,6 +1,8 @@
 """The command line of the export stage. Keras is imported only by the commands that need it."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -11,9 +13,11 @@ from rich.table import Table
 
 from semserve_export import __version__
 from semserve_export.asked import OwnModel
+from semserve_export.bundle import read_manifest
 from semserve_export.errors import ExportError
+from semserve_export.pairs import read_pairs
 from semserve_export.quiet import choose_backend, held_stderr
-from semserve_export.recipes import RECIPES
+from semserve_export.recipes import RECIPES, find_recipe
 from semserve_export.training_plan import TrainingPlan
 
 FAILED = 2
@@ -22,6 +26,7 @@ app = App(
     name="semserve-export",
     help="Turn KerasHub models into the bundles that semserve serves.",
     version=__version__,
+    result_action="return_value",
 )
 console = Console()
 
@@ -58,8 +63,12 @@ def run(
     """
     if not names:
         raise ExportError(f"name a recipe, or all: {', '.join(RECIPES)}")
-    chosen = tuple(RECIPES) if "all" in names else names
-    _commands().run_recipes(chosen, output, weights_cache, adapter, console)
+    recipes = [find_recipe(name) for name in (RECIPES if "all" in names else names)]
+    if adapter:
+        if len(recipes) != 1 or recipes[0].adapter is None:
+            raise ExportError("--adapter goes with the name of one fine-tuned recipe")
+        recipes = [replace(recipes[0], adapter=adapter)]
+    _commands().run_recipes(recipes, output, weights_cache, console)
 
 
 @app.command
@@ -84,7 +93,8 @@ def verify(bundle: Path, *, weights_cache: Cache = CACHE) -> None:
         bundle: the directory of one bundle.
         weights_cache: where downloaded weights are kept.
     """
-    _commands().verify(bundle, weights_cache, console)
+    manifest = read_manifest(bundle)
+    _commands().verify(bundle, manifest, weights_cache, console)
 
 
 @app.command
@@ -108,14 +118,19 @@ def train(
         plan: the numbers of the training.
         weights_cache: where downloaded weights are kept.
     """
+    recipe = find_recipe(name)
+    if recipe.adapter is None or recipe.spec.labels is None:
+        raise ExportError(f"{name} is not fine-tuned, so there is nothing to train")
+    training = read_pairs(train, recipe.spec.labels)
+    held_out = read_pairs(validation, recipe.spec.labels)
     chosen = output or Path(".cache/adapters") / name
-    _commands().train(name, train, validation, chosen, plan, weights_cache, console)
+    _commands().train(recipe, training, held_out, chosen, plan, weights_cache, console)
 
 
-def main() -> int:
-    """Run the command line and return its exit code: 2, with one line, for what it cannot do."""
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code: 2, with one line, for what it cannot do."""
     try:
-        app(exit_on_error=False)
+        app(arguments, exit_on_error=False)
     except CycloptsError:  # cyclopts has printed it
         return FAILED
     except ExportError as error:

@@ -1,20 +1,17 @@
 """What the commands do. Importing this imports Keras, so the command line does it late."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 from rich.console import Console
 from rich.table import Table
 
 from semserve_export.adapter import write_record
 from semserve_export.asked import OwnModel
-from semserve_export.bundle import read_manifest
-from semserve_export.digest import sha256_of
-from semserve_export.errors import ExportError, FidelityError
+from semserve_export.errors import FidelityError
 from semserve_export.export import STEPS, export_model, weights_of
 from semserve_export.model import (
     WEIGHTS_FILE,
@@ -25,10 +22,10 @@ from semserve_export.model import (
 )
 from semserve_export.own import load_own
 from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import read_pairs
+from semserve_export.pairs import PairFiles
 from semserve_export.progress import step_progress, training_progress
-from semserve_export.recipes import RECIPES, find_recipe
-from semserve_export.train import fine_tune
+from semserve_export.recipes import RECIPES, Recipe
+from semserve_export.train import fine_tune, seed_everything
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.verify import verify_bundle
 from semserve_export.weights import fetch_weights
@@ -40,15 +37,8 @@ NOTICE_OF_NLI = (
 )
 
 
-def run_recipes(
-    names: Sequence[str], output: Path, cache: Path, adapter: Path | None, console: Console
-) -> None:
+def run_recipes(recipes: Sequence[Recipe], output: Path, cache: Path, console: Console) -> None:
     """Export recipes, each into its own directory below `output`."""
-    recipes = [find_recipe(name) for name in names]
-    if adapter:
-        if len(recipes) != 1 or recipes[0].adapter is None:
-            raise ExportError("--adapter goes with the name of one fine-tuned recipe")
-        recipes = [replace(recipes[0], adapter=adapter)]
     for recipe in recipes:
         weights = fetch_weights(recipe.weights, cache, console)
         _export(recipe.spec.name, partial(load_recipe, recipe, weights), output, console)
@@ -59,18 +49,18 @@ def run_own(asked: OwnModel, output: Path, console: Console) -> None:
     _export(asked.name, partial(load_own, asked), output, console)
 
 
-def verify(directory: Path, cache: Path, console: Console) -> None:
-    """Check a bundle and print what was measured.
+def verify(directory: Path, manifest: Mapping[str, Any], cache: Path, console: Console) -> None:
+    """Measure a bundle whose digests hold, and print what was measured.
 
     Raises:
         FidelityError: a measure is past its bound.
     """
-    manifest = read_manifest(directory)
     with step_progress(console) as progress:
-        task = progress.add_task(f"{manifest['model']}: loading Keras", total=None)
+        task = progress.add_task(f"{manifest['model']}: loading the original", total=2)
         model = _original(manifest, cache, console)
-        progress.update(task, description=f"{manifest['model']}: measuring")
+        progress.update(task, advance=1, description=f"{manifest['model']}: measuring")
         checks = list(verify_bundle(directory, model))
+        progress.update(task, advance=1, description=f"{manifest['model']}: measured")
     table = Table("check", "measured", "at most", "", title=f"{manifest['model']}, digests hold")
     for check in checks:
         verdict = "[green]holds[/]" if check.holds else "[red]fails[/]"
@@ -83,48 +73,41 @@ def verify(directory: Path, cache: Path, console: Console) -> None:
 
 
 def train(
-    name: str,
-    training_files: Sequence[Path],
-    validation_files: Sequence[Path],
+    recipe: Recipe,
+    training: PairFiles,
+    validation: PairFiles,
     output: Path,
     plan: TrainingPlan,
     cache: Path,
     console: Console,
 ) -> None:
     """Fine-tune a recipe's classifier and leave its adapter in `output`."""
-    recipe = find_recipe(name)
-    if recipe.adapter is None or recipe.spec.labels is None:
-        raise ExportError(f"{name} is not fine-tuned, so there is nothing to train")
-    training = read_pairs(training_files, recipe.spec.labels)
-    validation = read_pairs(validation_files, recipe.spec.labels)
     weights = fetch_weights(recipe.weights, cache, console)
     tokenizer = load_tokenizer(recipe, weights)
+    seed_everything(plan.seed)
     with training_progress(console) as progress:
-        keras.utils.set_random_seed(plan.seed)  # the head is drawn when the model is made
         figures = fine_tune(
             load_base_classifier(recipe, weights, dropout=plan.dropout),
             plan,
-            EncodedPairs.of(tokenizer, training, plan.max_tokens),
-            EncodedPairs.of(tokenizer, validation, plan.max_tokens),
+            EncodedPairs.of(tokenizer, training.pairs, plan.max_tokens),
+            EncodedPairs.of(tokenizer, validation.pairs, plan.max_tokens),
             output,
             progress,
         )
-    write_record(
-        output,
-        {
-            "recipe": name,
-            "base": str(recipe.weights),
-            "base_sha256": recipe.weights.sha256[WEIGHTS_FILE],
-            "labels": recipe.spec.labels,
-            "activation": recipe.spec.activation,
-            "plan": asdict(plan),
-            "training_files": {path.name: sha256_of(path) for path in training_files},
-            "validation_files": {path.name: sha256_of(path) for path in validation_files},
-            "figures": figures,
-            "licence": "Apache-2.0",
-            "notice": NOTICE_OF_NLI,
-        },
-    )
+    record = {
+        "recipe": recipe.spec.name,
+        "base": str(recipe.weights),
+        "base_sha256": recipe.weights.sha256[WEIGHTS_FILE],
+        "labels": recipe.spec.labels,
+        "activation": recipe.spec.activation,
+        "plan": asdict(plan),
+        "training_files": training.sha256,
+        "validation_files": validation.sha256,
+        "figures": figures,
+        "licence": "Apache-2.0",
+        "notice": NOTICE_OF_NLI,
+    }
+    write_record(output, record)
     console.print(f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f}")
 
 

@@ -2,10 +2,11 @@
 
 import csv
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from semserve_export.digest import sha256_of
 from semserve_export.errors import ExportError
 
 
@@ -18,13 +19,27 @@ class LabelledPair:
     label: int
 
 
-def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> list[LabelledPair]:
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """Pairs, and the digests of the files that they were read from, by file name."""
+
+    pairs: Sequence[LabelledPair]
+    sha256: Mapping[str, str]
+
+
+def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> PairFiles:
     """Read UTF-8 files with a header line and columns premise, hypothesis, label; .gz or plain.
 
     Raises:
         ExportError: a file is missing, lacks a column or holds an unknown label.
     """
-    return [pair for path in paths for pair in _read(path, {x: i for i, x in enumerate(labels)})]
+    index_of = {label: index for index, label in enumerate(labels)}
+    pairs: list[LabelledPair] = []
+    sha256: dict[str, str] = {}
+    for path in paths:
+        pairs += _read(path, index_of)
+        sha256[path.name] = sha256_of(path)
+    return PairFiles(pairs, sha256)
 
 
 def _read(path: Path, index_of: dict[str, int]) -> Iterable[LabelledPair]:

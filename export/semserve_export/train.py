@@ -37,8 +37,9 @@ def fine_tune(
     """Train the model in place, leave its adapter on disk, and return the measured figures.
 
     Args:
-        model: a classifier on base weights, frozen where nothing shall change. It ends as the
-            base plus the adapter, read back from disk: what `accuracy` was measured on.
+        model: a classifier on base weights, frozen where nothing shall change, and made after
+            `seed_everything`. It ends as the base plus the adapter, read back from disk: that is
+            what `accuracy` was measured on.
         plan: epochs, rates and the seed.
         training: pairs to learn from.
         validation: held-out pairs.
@@ -77,6 +78,12 @@ def fine_tune(
     }
     log.write(**result)
     return result
+
+
+def seed_everything(seed: int) -> None:
+    """Make what follows repeatable; to be called before the model is made and its head drawn."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
 
 
 def measure_accuracy(model: keras.Model, pairs: EncodedPairs) -> float:
@@ -124,8 +131,6 @@ class ResultLog:
 
 
 def _compile(model: keras.Model, plan: TrainingPlan, steps: int) -> None:
-    keras.utils.set_random_seed(plan.seed)
-    tf.config.experimental.enable_op_determinism()
     warmup = max(1, round(plan.warmup_fraction * steps))
     optimizer = keras.optimizers.AdamW(
         WarmupThenLinear(plan.learning_rate, warmup, steps),

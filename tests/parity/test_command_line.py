@@ -1,0 +1,99 @@
+"""The command line: quick where it can be, and one line with exit code 2 where it cannot go on."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from semserve_export.cli import run_command_line
+from semserve_export.quiet import held_stderr
+
+QUICK = (["list"], ["--help"], ["run", "--help"], ["train", "--help"], ["--version"], ["run", "x"])
+PROBE = f"""
+import sys
+from semserve_export import cli
+for arguments in {QUICK!r}:
+    cli.run_command_line(arguments)
+loaded = {{"keras", "tensorflow", "onnx", "tokenizers"}} & set(sys.modules)
+sys.exit(f"these take seconds to import: {{loaded}}" if loaded else 0)
+"""
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """Run the command in an empty directory; gives its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = run_command_line(arguments)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_what_needs_no_keras_does_not_wait_for_it():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=False)
+    assert 0 == done.returncode, done.stderr.decode()
+
+
+def test_list_names_every_recipe(command):
+    code, listed, _ = command("list")
+    assert 0 == code
+    assert "minilm-l6-v2" in listed
+    assert "nli-minilm" in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run",), "name a recipe, or all: minilm-l6-v2"),
+        (("run", "gpt"), "no recipe named 'gpt'; there are minilm-l6-v2"),
+        (("run", "minilm-l6-v2", "--adapter", "here"), "--adapter goes with the name of one"),
+        (("verify", "nowhere"), "nowhere/bundle.json: cannot be read"),
+        (("keras", "nowhere", "--name", "mine"), "nowhere: "),
+        (
+            ("train", "minilm-l6-v2", "--train", "a", "--validation", "b"),
+            "minilm-l6-v2 is not fine-tuned",
+        ),
+        (("train", "nli-minilm", "--train", "a", "--validation", "b"), "a: no such file"),
+    ],
+)
+def test_what_it_cannot_do_is_one_line_and_exit_code_2(command, arguments, message):
+    code, _, said = command(*arguments)
+    assert 2 == code
+    (line,) = said.splitlines()
+    assert line.startswith("semserve-export: ")
+    assert message in line
+
+
+def test_an_unknown_flag_exits_with_2(command):
+    assert 2 == command("run", "--wings")[0]
+
+
+def test_verify_prints_what_it_measured_and_exits_with_2_where_a_file_was_changed(
+    command, exported, tmp_path
+):
+    shutil.copytree(exported.directory, tmp_path / "copy")
+    code, table, said = command("verify", "copy")
+    assert (0, "") == (code, said)
+    assert 3 == table.count(" holds │")
+    (tmp_path / "copy" / "model.onnx").write_bytes(b"changed")
+    code, _, said = command("verify", "copy")
+    assert 2 == code
+    assert "the sha256 is not the manifest's" in said
+
+
+def test_what_is_held_back_from_standard_error_comes_out_where_the_block_fails(capfd):
+    with held_stderr():
+        os.write(2, b"chatter")
+    assert "" == capfd.readouterr().err
+    with pytest.raises(OSError, match="the reason"):
+        fail_aloud()
+    assert "the reason" == capfd.readouterr().err
+
+
+def fail_aloud():
+    with held_stderr():
+        os.write(2, b"the reason")
+        raise OSError("the reason")

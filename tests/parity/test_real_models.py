@@ -1,0 +1,126 @@
+"""The exported models themselves, against figures and code that the export has no part in."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from parity.reference_bert import ReferenceBert
+from semserve_export.bundle import read_manifest
+from semserve_export.fidelity import onnx_run
+from semserve_export.recipes import ALL_MINILM, NLI_MINILM
+from semserve_export.tokenizer import encode, pad
+from semserve_export.verify import verify_bundle
+from tokenizers import Tokenizer
+
+ROOT = Path(__file__).parents[2]
+TEXTS = (
+    "hello world",
+    "The cat sits on the mat.",
+    "A cat is sitting on a mat.",
+    "Stock prices fell sharply on Monday.",
+    "Le café est fermé aujourd'hui, naturellement!",
+    (
+        "A much longer sentence, in which the author wanders from one subject to the next without"
+        " any hurry, and arrives at last where nobody, least of all the author, had expected to."
+    ),
+)
+
+
+class Bundle:
+    """An exported model: texts or pairs in, rows out."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.manifest = read_manifest(directory)
+        self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        self.run = onnx_run(directory / "model.onnx")
+
+    def encode(self, texts):
+        return encode(self.tokenizer, texts, self.manifest["max_sequence_length"])
+
+    def rows(self, texts):
+        return self.run(pad(self.encode(texts)))
+
+
+def bundle(name):
+    directory = ROOT / "models" / name
+    if not (directory / "bundle.json").is_file():
+        pytest.skip(f"models/{name} is not exported: make models")
+    return Bundle(directory)
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return bundle("minilm-l6-v2")
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return bundle("nli-minilm")
+
+
+@pytest.fixture(scope="module")
+def weights():
+    directory = ROOT / ".cache" / "weights" / f"{ALL_MINILM.name}-{ALL_MINILM.version}"
+    if not directory.is_dir():
+        pytest.skip(f"the weights of {ALL_MINILM} are not in .cache/weights: make models")
+    return directory
+
+
+def test_hello_world_embeds_to_the_known_numbers(embedder):
+    (row,) = embedder.rows(["hello world"])
+    expected = [-0.034478, 0.03102, 0.00673, 0.02611, -0.039362]
+    np.testing.assert_allclose(row[:5], expected, rtol=0, atol=1e-5)
+    assert 384 == len(row) == embedder.manifest["dimensions"]
+
+
+def test_embeddings_are_what_the_weights_mean_without_keras(embedder, weights):
+    reference = ReferenceBert.read(weights, heads=12)
+    expected = [reference.embed(list(e.token_ids)) for e in embedder.encode(TEXTS)]
+    np.testing.assert_allclose(embedder.rows(TEXTS), expected, rtol=0, atol=1e-5)
+
+
+def test_like_sentences_are_near_and_unlike_ones_far(embedder):
+    rows = embedder.rows(TEXTS)
+    assert rows[1] @ rows[2] > 0.9
+    assert rows[1] @ rows[3] < 0.2
+
+
+def test_the_tokenizer_is_the_one_that_the_weights_came_with(embedder, weights):
+    theirs = Tokenizer.from_file(str(weights / "tokenizer.json"))
+    theirs.no_padding()
+    theirs.enable_truncation(embedder.manifest["max_sequence_length"])
+    golden = json.loads((embedder.directory / "golden.json").read_text(encoding="utf-8"))
+    for case in golden["cases"]:
+        if "[SEP]" not in case["text"]:  # theirs takes it for the separator; ours must not
+            assert theirs.encode(case["text"]).ids == case["token_ids"], case["text"]
+
+
+@pytest.mark.parametrize("name", ["minilm-l6-v2", "nli-minilm"])
+def test_golden_answers_hold_one_by_one_and_in_one_padded_batch(name):
+    checks = list(verify_bundle(bundle(name).directory, None))
+    assert 3 == len(checks)
+    assert all(check.holds for check in checks), checks
+
+
+def test_pairs_get_sensible_labels(classifier):
+    labels = classifier.manifest["labels"]
+    pairs = {
+        ("I am taking the subway to Times Square.", "It is raining in the desert."): "neutral",
+        ("It is raining", "It is sunny"): "contradiction",
+        ("A dog runs across a green field.", "An animal is moving."): "entailment",
+        ("Two women are eating lunch in a park.", "Nobody is eating."): "contradiction",
+        ("A man is playing a guitar on stage.", "A person makes music."): "entailment",
+        ("A girl reads a book by the window.", "The book is about pirates."): "neutral",
+    }
+    logits = classifier.rows(list(pairs))
+    assert list(pairs.values()) == [labels[place] for place in logits.argmax(axis=1)]
+
+
+def test_the_kept_adapter_is_small_and_passed_its_bar_on_held_out_pairs():
+    adapter = NLI_MINILM.adapter
+    figures = json.loads((adapter / "adapter.json").read_text(encoding="utf-8"))["figures"]
+    assert (adapter / "adapter.safetensors").stat().st_size < 20e6
+    assert figures["accuracy"] > 0.7
+    assert abs(figures["accuracy"] - figures["accuracy_before_rounding"]) < 0.005
