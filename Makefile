@@ -33,11 +33,14 @@ serve: .venv/.serve models-if-none ## set everything up and serve models/ on 127
 
 .PHONY: models
 models: .venv/.serve .venv-export/.ready ## export the default bundles into models/ (MODELS=all: every one)
+	@mkdir -p models && touch models/.unfinished
 	$(BIN)/semserve-export run $(MODELS) --output models
+	@rm models/.unfinished
 
+# An export that was cut off between two bundles is finished, not served by half.
 .PHONY: models-if-none
 models-if-none:
-	@ls models/*/bundle.json >/dev/null 2>&1 || $(MAKE) --no-print-directory models
+	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test

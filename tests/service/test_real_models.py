@@ -17,6 +17,7 @@ from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.similarity_pb2_grpc import SimilarityServiceStub
 
+LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 300)
 STS = ROOT.parent / "shared" / "data" / "sts" / "stsb_dev.tsv.gz"
 
 
@@ -53,6 +54,15 @@ def test_the_server_answers_as_keras_did_alone_and_together(
         together = logits(channel, pairs)
     assert np.abs(alone - expected).max() <= 1e-5
     assert np.abs(together - expected).max() <= 1e-5
+
+
+def test_neighbours_and_padding_do_not_change_a_vector(channel: grpc.Channel) -> None:
+    sentence = "while the old boats came home slowly over a grey and silent sea"
+    words = sentence.split()
+    texts = [" ".join((words * 30)[start : start + size]) for start, size in enumerate(LENGTHS)]
+    together = embed(channel, texts)
+    alone = np.concatenate([embed(channel, [text]) for text in texts])
+    assert np.abs(together - alone).max() <= 1e-5
 
 
 def logits(channel: grpc.Channel, pairs: list[tuple[str, str]]) -> np.ndarray:
