@@ -70,7 +70,7 @@ lint: .venv/.dev ## ruff, and buf on the schema's style
 .PHONY: types
 types: .venv/.dev .venv-export/.ready ## mypy, strict, in each environment
 	$(BIN)/mypy
-	$(EXPORT_BIN)/mypy --config-file export/mypy.ini
+	$(EXPORT_BIN)/mypy export/semserve_export
 
 .PHONY: proto
 proto: .venv/.dev ## rebuild the stubs and the protoset from proto/
