@@ -36,5 +36,5 @@ class OwnModel:
     """Most tokens of a text, [CLS] and [SEP] included."""
     strip_accents: bool | None = None
     """Whether letters lose their accents before they are looked up."""
-    licence: Path | None = None
+    licence: Annotated[Path | None, Parameter(name="--license")] = None
     """A file that states the licence of the weights."""

@@ -15,7 +15,7 @@ from semserve_export import __version__
 from semserve_export.asked import OwnModel
 from semserve_export.bundle import read_manifest
 from semserve_export.errors import ExportError
-from semserve_export.pairs import read_pairs
+from semserve_export.pairs import TrainingData, read_pairs
 from semserve_export.quiet import choose_backend, held_stderr
 from semserve_export.recipes import RECIPES, find_recipe
 from semserve_export.training_plan import TrainingPlan
@@ -106,6 +106,7 @@ def train(
     validation: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
     output: Path | None = None,
     plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),  # noqa: B008 - it is frozen
+    notice: str = "",
     weights_cache: Cache = CACHE,
 ) -> None:
     """Fine-tune a classifier of pairs and keep what it learnt as an adapter.
@@ -116,15 +117,16 @@ def train(
         validation: the same, held out.
         output: the adapter's directory; `.cache/adapters/NAME` where left out.
         plan: the numbers of the training.
+        notice: whose work it is, for the NOTICE of bundles: authors, licence, training data.
         weights_cache: where downloaded weights are kept.
     """
     recipe = find_recipe(name)
     if recipe.adapter is None or recipe.spec.labels is None:
         raise ExportError(f"{name} is not fine-tuned, so there is nothing to train")
-    training = read_pairs(train, recipe.spec.labels)
-    held_out = read_pairs(validation, recipe.spec.labels)
+    labels = recipe.spec.labels
+    data = TrainingData(read_pairs(train, labels), read_pairs(validation, labels))
     chosen = output or Path(".cache/adapters") / name
-    _commands().train(recipe, training, held_out, chosen, plan, weights_cache, console)
+    _commands().train(recipe, data, chosen, plan, notice, weights_cache, console)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

@@ -22,19 +22,13 @@ from semserve_export.model import (
 )
 from semserve_export.own import load_own
 from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import PairFiles
+from semserve_export.pairs import TrainingData
 from semserve_export.progress import step_progress, training_progress
 from semserve_export.recipes import RECIPES, Recipe
 from semserve_export.train import fine_tune, seed_everything
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.verify import verify_bundle
 from semserve_export.weights import fetch_weights
-
-NOTICE_OF_NLI = (
-    "Fine-tuned by the semserve authors, Apache License 2.0, on the Stanford Natural Language"
-    " Inference corpus (Bowman et al. 2015, CC BY-SA 4.0), its counterfactual revision (Kaushik et"
-    " al. 2020) and the Multi-Genre NLI corpus (Williams et al. 2018). None of their text is here."
-)
 
 
 def run_recipes(recipes: Sequence[Recipe], output: Path, cache: Path, console: Console) -> None:
@@ -74,10 +68,10 @@ def verify(directory: Path, manifest: Mapping[str, Any], cache: Path, console: C
 
 def train(
     recipe: Recipe,
-    training: PairFiles,
-    validation: PairFiles,
+    data: TrainingData,
     output: Path,
     plan: TrainingPlan,
+    notice: str,
     cache: Path,
     console: Console,
 ) -> None:
@@ -89,8 +83,8 @@ def train(
         figures = fine_tune(
             load_base_classifier(recipe, weights, dropout=plan.dropout),
             plan,
-            EncodedPairs.of(tokenizer, training.pairs, plan.max_tokens),
-            EncodedPairs.of(tokenizer, validation.pairs, plan.max_tokens),
+            EncodedPairs.of(tokenizer, data.training.pairs, plan.max_tokens),
+            EncodedPairs.of(tokenizer, data.validation.pairs, plan.max_tokens),
             output,
             progress,
         )
@@ -101,11 +95,10 @@ def train(
         "labels": recipe.spec.labels,
         "activation": recipe.spec.activation,
         "plan": asdict(plan),
-        "training_files": training.sha256,
-        "validation_files": validation.sha256,
+        "training_files": data.training.sha256,
+        "validation_files": data.validation.sha256,
         "figures": figures,
-        "licence": "Apache-2.0",
-        "notice": NOTICE_OF_NLI,
+        "notice": notice or f"Fine-tuned on {', '.join(data.training.sha256)}.",
     }
     write_record(output, record)
     console.print(f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f}")

@@ -27,6 +27,14 @@ class PairFiles:
     sha256: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a classifier learns from, and what it is measured on."""
+
+    training: PairFiles
+    validation: PairFiles
+
+
 def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> PairFiles:
     """Read UTF-8 files with a header line and columns premise, hypothesis, label; .gz or plain.
 

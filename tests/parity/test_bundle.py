@@ -9,7 +9,7 @@ import pytest
 from semserve_export import export, fidelity
 from semserve_export.bundle import read_manifest, write_bundle
 from semserve_export.errors import BundleError, ExportError, FidelityError
-from semserve_export.fidelity import TOLERANCE, require_close
+from semserve_export.fidelity import TOLERANCE, largest_difference, require_close
 from semserve_export.golden import case_text, golden_texts
 from semserve_export.tokenizer import encode, pad
 from semserve_export.verify import verify_bundle
@@ -91,9 +91,12 @@ def test_a_graph_past_the_tolerance_is_refused_and_nothing_is_left(exported, tmp
     assert [] == list((tmp_path / "models").iterdir())
 
 
-def test_not_a_number_is_past_every_tolerance():
+def test_one_value_that_is_not_a_number_is_past_every_tolerance():
+    good, bad = np.zeros((2, 3)), np.array([[0, 0, np.nan]])
+    answers = iter([good, bad, good])
+    difference = largest_difference(np.zeros_like, lambda _: next(answers), [good, bad, good])
     with pytest.raises(FidelityError):
-        require_close(float("nan"), 1e-5, "tiny")
+        require_close(difference, 1e-5, "tiny")
 
 
 def test_an_export_that_fails_leaves_the_older_bundle(tmp_path):
