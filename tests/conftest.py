@@ -15,6 +15,7 @@ import grpc
 import pytest
 from fakes import Held
 from semserve_server.bundle import find_bundles, read_bundle
+from semserve_server.cost import CostModel
 from semserve_server.engine import Capacity, Engine
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
@@ -143,7 +144,9 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         )
         session = Session(graph, device="cpu", threads=1)
         held[manifest.task] = Held(session)
-        capacity = Capacity(lanes=lanes, threads=1, max_batch_tokens=512, max_queue_entries=256)
+        capacity = Capacity(
+            lanes=lanes, threads=1, max_batch_tokens=512, max_queue_entries=256, cost=CostModel()
+        )
         engines.append(Engine(bundle, held[manifest.task], capacity, provider=session.provider))
     port = Port(
         models,

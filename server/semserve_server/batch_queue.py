@@ -8,13 +8,12 @@ is always in it, so an entry is passed over at most once for each entry that cam
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
 from semserve_server.encoding import Encoding
-from semserve_server.errors import Overloaded
 
 WINDOW_BATCHES = 8
 """How many batches' worth of tokens the window spans. Choosing among 7 batches' worth took fp32
@@ -58,35 +57,23 @@ class Taken:
 class BatchQueue:
     """Entries in the order of their arrival. Not thread-safe: the batcher holds the lock."""
 
-    def __init__(self, *, max_batch_tokens: int, max_entries: int) -> None:
+    def __init__(self, *, max_batch_tokens: int) -> None:
         self.max_batch_tokens = max_batch_tokens
         """Most padded tokens of a batch; a single longer entry runs alone."""
-        self.max_entries = max_entries
-        """Most entries that wait."""
+        self.tokens = 0
+        """Tokens of all waiting entries."""
         self._waiting: deque[Entry] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def __repr__(self) -> str:
-        return (
-            f"<BatchQueue {len(self)}/{self.max_entries} entries, "
-            f"batches of {self.max_batch_tokens} tokens>"
-        )
+        return f"<BatchQueue {len(self)} entries, batches of {self.max_batch_tokens} tokens>"
 
-    def put(self, entries: Sequence[Entry], *, retry_after: Callable[[], float]) -> None:
-        """Admit all entries of a request, or none.
-
-        Raises:
-            Overloaded: they do not fit; `retry_after` gives the seconds to tell the caller.
-        """
-        if len(self) + len(entries) > self.max_entries:
-            raise Overloaded(
-                f"the queue holds {len(self)} of at most {self.max_entries} texts "
-                f"and cannot take {len(entries)} more",
-                retry_after=retry_after(),
-            )
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Add entries; whether they may wait is decided before, by `admission`."""
         self._waiting.extend(entries)
+        self.tokens += sum(entry.length for entry in entries)
 
     def take(self, now: float) -> Taken:
         """Remove the next batch, and every dead entry met on the way."""
@@ -100,6 +87,7 @@ class BatchQueue:
         taken.batch.extend(by_length[start:stop])
         chosen = set(map(id, taken.batch))
         self._waiting.extendleft(entry for entry in reversed(window) if id(entry) not in chosen)
+        self.tokens -= sum(entry.length for entry in taken.batch)
         return taken
 
     def _window(self, now: float, taken: Taken) -> list[Entry]:
@@ -108,13 +96,12 @@ class BatchQueue:
         tokens = 0
         while self._waiting and tokens < WINDOW_BATCHES * self.max_batch_tokens:
             entry = self._waiting.popleft()
-            if entry.owner.gone:
-                taken.abandoned.append(entry)
-            elif entry.owner.deadline <= now:
-                taken.expired.append(entry)
-            else:
+            if not entry.owner.gone and now < entry.owner.deadline:
                 window.append(entry)
                 tokens += entry.length
+                continue
+            self.tokens -= entry.length
+            (taken.abandoned if entry.owner.gone else taken.expired).append(entry)
         return window
 
     def _span(self, by_length: list[Entry], oldest: int) -> tuple[int, int]:

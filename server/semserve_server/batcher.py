@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
@@ -55,26 +56,27 @@ class Batcher:
         self,
         session: Runner,
         queue: BatchQueue,
+        admission: Admission,
         *,
-        lanes: int,
         name: str,
         on_failure: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._queue = queue
+        self._admission = admission
         self._clock = clock
         self._on_failure = on_failure
         self._changed = threading.Condition()
         self._closed = False
         self._pending: set[_Request] = set()
-        self._seconds_per_entry = 0.01
+        self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
         self._lanes = [
             threading.Thread(target=self._lane, name=f"{name}-lane-{number}", daemon=True)
-            for number in range(lanes)
+            for number in range(admission.lanes)
         ]
         for lane in self._lanes:
             lane.start()
@@ -93,20 +95,24 @@ class Batcher:
             deadline: instant on the clock, in seconds.
 
         Raises:
-            Overloaded: the queue cannot hold it.
+            Overloaded: the queue cannot hold it, or it would come too late.
             Draining: the batcher has been closed.
             DeadlineExceeded: the deadline passed before all of it was taken.
             InferenceFailed: a run failed.
         """
-        request = _Request(len(encodings), deadline, self._clock(), self._loop.create_future())
+        now = self._clock()
+        request = _Request(len(encodings), deadline, now, self._loop.create_future())
         entries = [
             Entry(encoding, len(encoding), request, index)
             for index, encoding in enumerate(encodings)
         ]
+        demand = Demand(len(entries), sum(entry.length for entry in entries))
         with self._changed:
             if self._closed:
                 raise Draining("the server is stopping")
-            self._queue.put(entries, retry_after=self._seconds_to_room)
+            waiting = Demand(len(self._queue), self._queue.tokens)
+            self._admission.check(demand, waiting, self._running_tokens, deadline - now)
+            self._queue.put(entries)
             self._changed.notify(min(len(entries), len(self._lanes)))
         self._pending.add(request)
         self._idle.clear()
@@ -127,10 +133,6 @@ class Batcher:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-    def _seconds_to_room(self) -> float:
-        """Guess when half of the queue has been answered."""
-        return len(self._queue) / 2 * self._seconds_per_entry
 
     def _lane(self) -> None:
         """Take and run batches until closed."""
@@ -156,7 +158,9 @@ class Batcher:
                 if self._closed:
                     return None
                 self._changed.wait()
-            return self._queue.take(self._clock())
+            taken = self._queue.take(self._clock())
+            self._running_tokens += _padded(taken)
+            return taken
 
     def _run(self, taken: Taken) -> _Finished:
         started = self._clock()
@@ -170,6 +174,8 @@ class Batcher:
 
     def _answer(self, taken: Taken, finished: _Finished) -> None:
         """On the event loop: hand each entry of a batch its row."""
+        with self._changed:
+            self._running_tokens -= _padded(taken)
         for entry in taken.expired:
             _owner(entry).fail(DeadlineExceeded("the deadline passed in the queue"))
         if finished.error is not None:
@@ -177,8 +183,7 @@ class Batcher:
             for entry in taken.batch:
                 _owner(entry).fail(InferenceFailed())
         if finished.rows is not None:
-            seconds_per_entry = finished.seconds / len(taken.batch) / len(self._lanes)
-            self._seconds_per_entry += 0.1 * (seconds_per_entry - self._seconds_per_entry)
+            self._admission.cost.observe(_padded(taken), finished.seconds)
             longest = max(entry.length for entry in taken.batch)
             for row, entry in zip(finished.rows, taken.batch, strict=True):
                 _owner(entry).receive(entry.index, row, longest, finished)
@@ -236,6 +241,11 @@ class _Request:
         self.gone = True
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+def _padded(taken: Taken) -> int:
+    """Count the tokens of a batch as it runs: entries times the longest."""
+    return len(taken.batch) * max((entry.length for entry in taken.batch), default=0)
 
 
 def _owner(entry: Entry) -> _Request:

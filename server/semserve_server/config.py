@@ -48,9 +48,11 @@ class Config:
     """Threads of one run on the CPU; more make a lone text quicker and a busy server slower. 0: the
     CPUs divided by the lanes."""
 
-    max_batch_tokens: Annotated[_Count, Parameter(group=COMPUTE)] = 512
-    """Most padded tokens of a batch: entries times the longest. Raise it on CUDA until throughput
-    grows no more."""
+    max_batch_tokens: Annotated[
+        int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=10_000_000))
+    ] = 0
+    """Most padded tokens of a batch: entries times the longest. 0: as many as still raise the tokens
+    computed in a second, measured at the start."""
 
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""

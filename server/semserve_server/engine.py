@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from semserve_server.admission import Admission
 from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher, Runner
 from semserve_server.bundle import Bundle, Manifest
+from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 from semserve_server.errors import BundleError
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
@@ -35,7 +37,7 @@ class Inference:
     compute_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """How much of the machine one model's batcher may use."""
 
@@ -47,9 +49,13 @@ class Capacity:
     """Most padded tokens of a batch."""
     max_queue_entries: int
     """Most entries that wait."""
+    cost: CostModel
+    """What a run costs, as measured."""
 
     def __str__(self) -> str:
-        return f"{self.lanes} lanes x {self.threads} threads"
+        return (
+            f"{self.lanes} lanes x {self.threads} threads, {self.max_batch_tokens} tokens a batch"
+        )
 
 
 class Engine:
@@ -72,10 +78,13 @@ class Engine:
         self.tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
         self._batcher = Batcher(
             session,
-            BatchQueue(
-                max_batch_tokens=capacity.max_batch_tokens, max_entries=capacity.max_queue_entries
+            BatchQueue(max_batch_tokens=capacity.max_batch_tokens),
+            Admission(
+                cost=capacity.cost,
+                lanes=capacity.lanes,
+                max_batch_tokens=capacity.max_batch_tokens,
+                max_entries=capacity.max_queue_entries,
             ),
-            lanes=capacity.lanes,
             name=bundle.manifest.model,
             on_failure=on_failure,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from semserve_server import __version__
 from semserve_server.bundle import Bundle, find_bundles, read_bundle
+from semserve_server.calibration import calibrate
 from semserve_server.config import Config
 from semserve_server.engine import Capacity, Engine, prove_golden
 from semserve_server.errors import BundleError, ConfigError
@@ -134,12 +135,14 @@ def _load(config: Config, bundle: Bundle) -> _Loaded:
     on_cuda = session.provider == CUDA
     difference = prove_golden(bundle, session, tolerance=CUDA_TOLERANCE if on_cuda else None)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
+    calibration = calibrate(session)
     capacity = Capacity(
         # One CUDA session is one stream: runs side by side would only wait for each other.
         lanes=(config.lanes or 1) if on_cuda else lanes,
         threads=threads,
-        max_batch_tokens=config.max_batch_tokens,
+        max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
         max_queue_entries=config.max_queue_entries,
+        cost=calibration.cost,
     )
     return _Loaded(bundle, session, capacity)
 

@@ -95,7 +95,7 @@ def test_a_port_in_use_is_refused(tiny_models: Path, server_address: str) -> Non
 
 
 def test_a_flag_out_of_bounds_is_named() -> None:
-    code, _ = fails("--max-batch-tokens", "0")
+    code, _ = fails("--max-text-bytes", "0")
     assert 2 == code
 
 

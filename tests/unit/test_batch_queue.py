@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.batch_queue import BatchQueue, Entry
 from semserve_server.encoding import Encoding
-from semserve_server.errors import Overloaded
 
 BUDGET = 100
 NEVER = float("inf")
@@ -26,8 +24,8 @@ def entry(length: int, owner: Owner | None = None, index: int = 0) -> Entry:
 
 
 def queue_of(*entries: Entry, budget: int = BUDGET) -> BatchQueue:
-    queue = BatchQueue(max_batch_tokens=budget, max_entries=10_000)
-    queue.put(entries, retry_after=lambda: 1.0)
+    queue = BatchQueue(max_batch_tokens=budget)
+    queue.put(entries)
     return queue
 
 
@@ -88,16 +86,14 @@ def test_the_dead_are_told_apart_and_never_run(fates: list[tuple[int, str]]) -> 
     assert {fate: sum(one == fate for _, one in fates) for fate in seen} == seen
 
 
-@given(lengths, st.integers(1, 100))
-def test_a_request_is_admitted_whole_or_not_at_all(sizes: list[int], bound: int) -> None:
-    queue = BatchQueue(max_batch_tokens=BUDGET, max_entries=bound)
-    if len(sizes) <= bound:
-        queue.put([entry(size) for size in sizes], retry_after=lambda: 1.0)
-        assert len(sizes) == len(queue)
-    else:
-        with pytest.raises(Overloaded) as refusal:
-            queue.put([entry(size) for size in sizes], retry_after=lambda: 1.5)
-        assert (0, 1.5) == (len(queue), refusal.value.retry_after)
+@given(lengths)
+def test_the_waiting_tokens_are_counted(sizes: list[int]) -> None:
+    owners = [Owner(gone=size % 3 == 0) for size in sizes]
+    queue = queue_of(*map(entry, sizes, owners))
+    while queue:
+        assert sum(one.length for one in queue._waiting) == queue.tokens
+        queue.take(0.0)
+    assert 0 == queue.tokens
 
 
 def test_neighbours_in_length_ride_together() -> None:
@@ -111,4 +107,4 @@ def test_an_entry_over_the_budget_runs_alone() -> None:
 
 
 def test_the_queue_tells_its_state() -> None:
-    assert "<BatchQueue 1/10000 entries, batches of 100 tokens>" == repr(queue_of(entry(1)))
+    assert "<BatchQueue 1 entries, batches of 100 tokens>" == repr(queue_of(entry(1)))

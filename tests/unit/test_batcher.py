@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 from fakes import Failing, Held, Lengths
+from semserve_server.admission import Admission
 from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher, Runner
+from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, Overloaded
 
@@ -20,14 +22,18 @@ def encoding(first: int, length: int = 3) -> Encoding:
     return Encoding([first] * length, [0] * length)
 
 
+def door(lanes: int = 1) -> Admission:
+    return Admission(cost=CostModel(), lanes=lanes, max_batch_tokens=64, max_entries=8)
+
+
 @pytest.fixture
 async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
     made: list[Batcher] = []
 
     def one(runner: Runner, *, lanes: int = 1, clock: Callable[[], float] | None = None) -> Batcher:
-        queue = BatchQueue(max_batch_tokens=64, max_entries=8)
         extra = {"clock": clock} if clock else {}
-        made.append(Batcher(runner, queue, lanes=lanes, name="test", **extra))
+        queue = BatchQueue(max_batch_tokens=64)
+        made.append(Batcher(runner, queue, door(lanes), name="test", **extra))
         return made[-1]
 
     yield one
@@ -129,6 +135,20 @@ async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
     assert 7 == sum(len(batch) for batch in held.batches)
 
 
+async def test_what_would_come_too_late_is_refused_at_the_door(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held)
+    batcher._admission.cost.per_token = 0.1  # 0.3 s for each of the encodings here
+    first = await held_behind_a_run(batcher, held)
+    with pytest.raises(Overloaded) as refusal:
+        await batcher.submit([encoding(1)], deadline=batcher._clock() + 0.5)
+    assert 0 < refusal.value.retry_after <= 0.5
+    in_time = asyncio.create_task(batcher.submit([encoding(2)], deadline=batcher._clock() + 60))
+    held.release()
+    await asyncio.gather(first, in_time)
+    assert [1, 1] == [len(batch) for batch in held.batches]
+
+
 async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> None:
     held = Held(Lengths())
     batcher = make(held)
@@ -147,9 +167,9 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> 
 
 async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
     told = asyncio.Event()
-    queue = BatchQueue(max_batch_tokens=64, max_entries=8)
+    queue = BatchQueue(max_batch_tokens=64)
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
-    batcher = Batcher(Lengths(), queue, lanes=1, name="test", on_failure=told.set)
+    batcher = Batcher(Lengths(), queue, door(), name="test", on_failure=told.set)
     with pytest.raises(InferenceFailed):
         await batcher.submit([encoding(1)], deadline=NEVER)
     await told.wait()
@@ -159,5 +179,5 @@ async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
 
 async def test_the_batcher_tells_its_state(make) -> None:
     batcher = make(Lengths())
-    expected = "<Batcher 1 lanes, 0 requests, <BatchQueue 0/8 entries, batches of 64 tokens>>"
+    expected = "<Batcher 1 lanes, 0 requests, <BatchQueue 0 entries, batches of 64 tokens>>"
     assert expected == repr(batcher)

@@ -1,0 +1,63 @@
+"""Who may wait: what the queue cannot hold, or what would come too late, is refused. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from semserve_server.cost import CostModel
+from semserve_server.errors import Overloaded
+
+MARGIN = 1.2
+"""How much longer than predicted an answer may take: padding, neighbours, the way back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Some entries, by number and by length."""
+
+    entries: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The rule of one model's door."""
+
+    cost: CostModel
+    lanes: int
+    max_batch_tokens: int
+    max_entries: int
+    """Most entries that wait."""
+
+    def check(self, new: Demand, waiting: Demand, running_tokens: int, seconds: float) -> None:
+        """Admit a request, or refuse it whole.
+
+        Args:
+            new: what asks to be admitted.
+            waiting: what is queued already.
+            running_tokens: padded tokens of the runs that have not ended.
+            seconds: until the request's deadline.
+
+        Raises:
+            Overloaded: with the seconds after which it should fit.
+        """
+        ahead = self._seconds(waiting.tokens + running_tokens) / self.lanes
+        if waiting.entries + new.entries > self.max_entries:
+            raise Overloaded(
+                f"the queue holds {waiting.entries} of at most {self.max_entries} texts "
+                f"and cannot take {new.entries} more",
+                retry_after=ahead / 2,
+            )
+        if not waiting.entries and not running_tokens:
+            return  # An idle machine always tries, or a cost once wrong would never be corrected.
+        predicted = MARGIN * (ahead + self._seconds(new.tokens) / min(self.lanes, new.entries))
+        if predicted > seconds:
+            raise Overloaded(
+                f"the answer would take {predicted:.3f} s and the deadline is in "
+                f"{max(seconds, 0.0):.3f} s",
+                retry_after=min(predicted - seconds, ahead),
+            )
+
+    def _seconds(self, tokens: int) -> float:
+        """Predict how long one lane takes for so many tokens, in batches of the budget."""
+        return self.cost.seconds(tokens, runs=tokens / self.max_batch_tokens)

@@ -1,0 +1,53 @@
+"""The door: what fits and can be in time enters, the rest is told when to return."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from semserve_server.admission import Admission, Demand
+from semserve_server.cost import CostModel
+from semserve_server.errors import Overloaded
+
+NOTHING = Demand(0, 0)
+FOREVER = float("inf")
+
+
+def door(lanes: int = 1) -> Admission:
+    """One millisecond a token, batches of 100, at most 50 entries waiting."""
+    cost = CostModel(fixed=0.0, per_token=0.001)
+    return Admission(cost=cost, lanes=lanes, max_batch_tokens=100, max_entries=50)
+
+
+@given(st.integers(1, 60), st.integers(0, 60))
+def test_a_request_is_admitted_only_where_all_of_it_fits(new: int, waiting: int) -> None:
+    ask = (Demand(new, new * 10), Demand(waiting, waiting * 10), 0, FOREVER)
+    if new + waiting <= 50:
+        door().check(*ask)
+    else:
+        with pytest.raises(Overloaded, match=f"holds {waiting} of at most 50"):
+            door().check(*ask)
+
+
+@pytest.mark.parametrize(("lanes", "seconds", "fits"), [
+    (1, 1.30, True), (1, 1.25, False), (2, 0.70, True), (2, 0.65, False),
+])  # fmt: skip
+def test_what_cannot_be_in_time_is_refused(lanes: int, seconds: float, *, fits: bool) -> None:
+    """Before the 50 tokens that ask are 500 running and 500 waiting; the margin is a fifth."""
+    ask = (Demand(1, 50), Demand(10, 500), 500, seconds)
+    if fits:
+        door(lanes).check(*ask)
+    else:
+        with pytest.raises(Overloaded, match="the deadline is in"):
+            door(lanes).check(*ask)
+
+
+def test_an_idle_machine_always_tries() -> None:
+    door().check(Demand(1, 10_000), NOTHING, 0, 0.001)
+
+
+def test_whoever_is_refused_is_told_how_late_the_answer_would_be() -> None:
+    """2,000 tokens wait and 50 ask: 2.05 s and a fifth, where the deadline leaves 1 s."""
+    with pytest.raises(Overloaded) as refusal:
+        door().check(Demand(1, 50), Demand(40, 2000), 0, 1.0)
+    assert 1.46 == pytest.approx(refusal.value.retry_after)

@@ -1,0 +1,44 @@
+"""The cost model: a line through the runs that it has seen, the last ones above all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from semserve_server.cost import CostModel
+
+sizes = st.lists(st.integers(1, 4096), min_size=2, max_size=60).filter(lambda s: len(set(s)) > 1)
+
+
+@given(sizes, st.floats(1e-5, 1e-2), st.floats(1e-6, 1e-3))
+def test_runs_on_a_line_teach_the_line(tokens: list[int], fixed: float, per_token: float) -> None:
+    spread = max(tokens) - min(tokens)
+    model = CostModel.learnt((size, fixed + per_token * size) for size in [*tokens, 1, 4096])
+    assert spread > 0
+    assert model.fixed == pytest.approx(fixed, rel=1e-3, abs=1e-7)
+    assert model.per_token == pytest.approx(per_token, rel=1e-3)
+
+
+@given(st.lists(st.tuples(st.integers(1, 4096), st.floats(0, 10)), min_size=1, max_size=100))
+def test_no_noise_makes_a_cost_negative(runs: list[tuple[int, float]]) -> None:
+    model = CostModel.learnt(runs)
+    assert model.per_token >= 0
+    assert model.fixed >= -1e-9
+    assert model.seconds(100) >= -1e-9
+
+
+def test_runs_of_one_size_are_predicted_as_they_were() -> None:
+    model = CostModel.learnt([(64, 0.01)] * 20)
+    assert model.seconds(64) == pytest.approx(0.01)
+
+
+def test_a_machine_that_slows_down_is_followed() -> None:
+    quick = [(size, 0.001 + size * 1e-5) for size in (32, 64, 128, 256)] * 50
+    slow = [(size, 0.002 + size * 3e-5) for size in (32, 64, 128, 256)] * 50
+    model = CostModel.learnt(quick + slow)
+    assert model.seconds(200) == pytest.approx(0.008, rel=0.05)
+
+
+def test_many_runs_cost_the_fixed_part_each() -> None:
+    model = CostModel.learnt((size, 0.001 + size * 1e-5) for size in (32, 64, 128, 256))
+    assert model.seconds(1000, runs=10) == pytest.approx(0.02)
