@@ -240,7 +240,7 @@ class TestProblems:
 
 
 class TestTheHeatmap:
-    SENTENCES = ("It costs $5 or $6.", "A cat sat on the mat. " * 20, "短い文 🙂")
+    SENTENCES = ("$5 or $6?", "A cat sat on the mat. " * 20, "短い文 🙂")
 
     def test_is_a_picture(self, run, tmp_path):
         picture = tmp_path / "map.png"
@@ -256,7 +256,8 @@ class TestTheHeatmap:
         comments = picture.read_text()
         assert root.tag.endswith("svg")
         assert 3 == comments.count("<!-- 1.00 -->")
-        assert "<!-- It costs $5 or -->" in comments
+        assert "<!-- $5 or $6? -->" in comments
+        assert "Oblique" not in comments  # as in a formula
 
     def test_prints_its_scores_as_json(self, run, tmp_path):
         picture = str(tmp_path / "map.pdf")

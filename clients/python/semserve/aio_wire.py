@@ -14,10 +14,11 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from semserve import health
+from semserve.ending import Ending
 from semserve.errors import from_call
 from semserve.health import Health
 from semserve.options import Options
-from semserve.window import Window, late_error
+from semserve.window import Window, early_error, late_error
 from semserve.work import Answer, Batches, Method, Results, Work
 
 Result = TypeVar("Result")
@@ -115,6 +116,7 @@ class AsyncStream(Generic[Result]):
 
     def __init__(self, call: Any, batches: Batches[Result], window: Window[Result]) -> None:
         self._call = call
+        self._ending = Ending(call)
         self._batches = batches
         self._window = window
         self._changed = asyncio.Event()
@@ -136,12 +138,19 @@ class AsyncStream(Generic[Result]):
                 self._changed.set()
                 if answer is not None:
                     yield answer
+            if not self._complete:
+                raise early_error(self._window)
             await feeding  # raises what the caller's batches raised
         finally:
             self._call.cancel()
             feeding.cancel()
             sending.cancel()
             await asyncio.gather(feeding, sending, return_exceptions=True)
+
+    @property
+    def _complete(self) -> bool:
+        """Whether all has been asked, and all that was asked answered."""
+        return self._exhausted and self._window.empty
 
     async def _feed(self) -> None:
         """Send what the caller gives, as long as there is room."""
@@ -163,7 +172,7 @@ class AsyncStream(Generic[Result]):
 
     async def _send_again(self) -> None:
         """Send again what is due, and end the requests once every one is answered."""
-        while not (self._exhausted and self._window.empty):
+        while not self._complete:
             now = time.monotonic()
             if again := self._window.again(now):
                 await self._write(again)
@@ -197,8 +206,11 @@ class AsyncStream(Generic[Result]):
                     return await reading
                 if self._window.owes(asked):
                     raise late_error(timeout)
-        except grpc.RpcError as failed:
-            raise from_call(failed) from failed
+        except grpc.aio.AioRpcError as failed:
+            end = await self._ending.wait(failed)
+            if end.code() is grpc.StatusCode.OK:
+                return grpc.aio.EOF
+            raise from_call(end) from failed
         finally:
             reading.cancel()
 

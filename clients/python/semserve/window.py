@@ -107,9 +107,8 @@ class Window(Generic[Result]):
         if entry is None:
             raise InternalError(f"the server answered a request that was not sent: {message.id!r}")
         if message.HasField("response"):
-            return Answer(
-                entry.index, None, self._batches.read(entry.part.request, message.response)
-            )
+            result = self._batches.read(entry.part.request, message.response)
+            return Answer(entry.index, None, result)
         error = from_status(message.error)
         if isinstance(error, Overloaded | Unavailable) and entry.attempts < self._retry.attempts:
             heapq.heappush(self._waiting, (now + self._wait(error, entry), entry.index, entry))
@@ -129,3 +128,8 @@ class Window(Generic[Result]):
 def late_error(timeout: float | None) -> DeadlineExceeded:
     """Make the error of a stream on which an answer that is owed did not come in time."""
     return DeadlineExceeded(f"no answer on the stream for {timeout:g} s")
+
+
+def early_error(window: Window[Any]) -> InternalError:
+    """Make the error of a stream that the server ended before all was asked and answered."""
+    return InternalError(f"the server ended the stream too early: {window}")

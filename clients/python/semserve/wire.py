@@ -17,7 +17,7 @@ from semserve import health
 from semserve.errors import from_call
 from semserve.health import Health
 from semserve.options import Options
-from semserve.window import Window, late_error
+from semserve.window import Window, early_error, late_error
 from semserve.work import Answer, Batches, Method, Results, Work
 
 Result = TypeVar("Result")
@@ -132,6 +132,8 @@ class Stream(Generic[Result]):
                     self._changed.notify_all()
                 if answer is not None:
                     yield answer
+            if not self._complete:
+                raise early_error(self._window)
         finally:
             with self._changed:
                 self._closed = True
@@ -152,16 +154,21 @@ class Stream(Generic[Result]):
                     return self._outbox.popleft()
                 if again := self._window.again(now):
                     return again
-                if self._exhausted and self._window.empty:
+                if self._complete:
                     break
                 due = self._window.due
                 self._changed.wait(None if due is None else due - now)
         raise StopIteration
 
+    @property
+    def _complete(self) -> bool:
+        """Whether all has been asked, and all that was asked answered."""
+        return self._exhausted and self._window.empty
+
     def _feed(self) -> None:
         """Take what the caller gives, as long as there is room."""
-        source = iter(cast("Iterable[Any]", self._batches.source))
         try:
+            source = iter(cast("Iterable[Any]", self._batches.source))
             while self._has_room():
                 part = self._batches.part(next(source))
                 with self._changed:

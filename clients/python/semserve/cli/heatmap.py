@@ -23,7 +23,7 @@ _MOST_LINES = 4
 _FEW = 6
 _FEW_LABEL_WIDTH = 15
 # Below this side a cell has no room for figures; its colour still speaks.
-_LEGIBLE_INCHES = 0.38
+_LEGIBLE_INCHES = 0.4
 _MARGIN_INCHES = 2.6
 _DOTS_PER_INCH = 150
 
