@@ -1,19 +1,24 @@
-"""Fixtures: both Python clients behind one function, and a server that does what a test says."""
+"""Fixtures: both Python clients behind one function, the command, and a server to be scripted."""
 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
 from semserve import AsyncClient, Client
+from semserve.cli import main
 from semserve.v1 import embedding_pb2, embedding_pb2_grpc
 
+Run = Callable[..., "Said"]
 Ask = Callable[..., Any]
 
 
@@ -95,3 +100,35 @@ def answer(request: embedding_pb2.EmbedRequest) -> embedding_pb2.EmbedResponse:
         for text in request.texts
     ]
     return embedding_pb2.EmbedResponse(model="scripted", results=results)
+
+
+class Said(NamedTuple):
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        (line,) = self.out.splitlines()
+        return json.loads(line)
+
+
+@pytest.fixture
+def run(
+    server_address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run the command as a shell would, with nothing or something piped in."""
+    monkeypatch.setenv("SEMSERVE_ADDRESS", server_address)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: str, stdin: bytes = b"") -> Said:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        printed = capsys.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return Said(stopped.value.code, printed.out, printed.err)
+
+    return run

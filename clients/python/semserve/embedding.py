@@ -22,8 +22,12 @@ STREAM_EMBED = Method(
     embedding_pb2.StreamEmbedRequest,
     embedding_pb2.StreamEmbedResponse,
 )
-# What packed bytes hold, by the number of bytes that one dimension takes.
-_PACKED: dict[int, np.dtype[Any]] = {4: np.dtype("<f4"), 2: np.dtype("<f2"), 1: np.dtype("i1")}
+# What packed bytes hold.
+_PACKED: dict[int, np.dtype[Any]] = {
+    embedding_pb2.VECTOR_ENCODING_FLOAT32: np.dtype("<f4"),
+    embedding_pb2.VECTOR_ENCODING_FLOAT16: np.dtype("<f2"),
+    embedding_pb2.VECTOR_ENCODING_INT8: np.dtype("i1"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -119,7 +123,7 @@ def _vector(embedding: embedding_pb2.Embedding) -> NDArray[np.float32]:
     """Read one vector, whichever way it travelled: float32 (dimensions,)."""
     if not embedding.packed:
         return np.array(embedding.values, dtype=np.float32)
-    kind = _PACKED[len(embedding.packed) // embedding.dimensions]
+    kind = _PACKED[embedding.encoding]
     row: NDArray[np.float32] = np.frombuffer(embedding.packed, dtype=kind).astype(np.float32)
     if embedding.HasField("scale"):
         row *= np.float32(embedding.scale)
