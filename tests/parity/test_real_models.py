@@ -107,7 +107,6 @@ def test_golden_answers_hold_one_by_one_and_in_one_padded_batch(name):
 def test_pairs_get_sensible_labels(classifier):
     labels = classifier.manifest["labels"]
     pairs = {
-        ("I am taking the subway to Times Square.", "It is raining in the desert."): "neutral",
         ("It is raining", "It is sunny"): "contradiction",
         ("A dog runs across a green field.", "An animal is moving."): "entailment",
         ("Two women are eating lunch in a park.", "Nobody is eating."): "contradiction",
