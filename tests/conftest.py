@@ -14,13 +14,14 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes import Held
-from semserve_server.bundle import find_bundles, read_bundle
+from semserve_server.bundle import Bundle, find_bundles, read_bundle, read_graph
 from semserve_server.cost import CostModel
 from semserve_server.engine import Capacity, Engine
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port, PortLimits
 from semserve_server.session import Graph, Session
+from semserve_server.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
@@ -113,10 +114,24 @@ def wait_for_line(process: subprocess.Popen[str]) -> str:
     raise AssertionError(f"the server never served: {''.join(said)}")
 
 
+def load_session(bundle: Bundle) -> Session:
+    """Load a bundle's portable graph on one thread of the CPU."""
+    manifest = bundle.manifest
+    graph = Graph(
+        name=manifest.model,
+        content=read_graph(bundle, "portable"),
+        inputs=tuple(manifest.inputs),
+        output=manifest.output,
+        outputs=manifest.outputs,
+    )
+    return Session(graph, device="cpu", threads=1)
+
+
 @dataclass(frozen=True, slots=True)
 class InProcess:
     """A server inside the test, whose runs can be held."""
 
+    address: str
     channel: grpc.aio.Channel
     embedder: Held
     classifier: Held
@@ -139,15 +154,19 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
         manifest = bundle.manifest
-        graph = Graph(
-            path / manifest.variants["portable"].file, tuple(manifest.inputs), manifest.output
-        )
-        session = Session(graph, device="cpu", threads=1)
+        session = load_session(bundle)
         held[manifest.task] = Held(session)
         capacity = Capacity(
-            lanes=lanes, threads=1, max_batch_tokens=512, max_queue_entries=256, cost=CostModel()
+            lanes=lanes,
+            threads=1,
+            max_batch_tokens=512,
+            max_queue_entries=256,
+            max_queue_characters=100_000,
+            cost=CostModel(),
         )
-        engines.append(Engine(bundle, held[manifest.task], capacity, provider=session.provider))
+        tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
+        runner, provider = held[manifest.task], session.provider
+        engines.append(Engine(bundle, tokenizer, runner, capacity, provider=provider))
     port = Port(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
@@ -157,8 +176,9 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
     models.open(engines)
     await port.tell_serving(models)
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
-            yield InProcess(channel, held["embedding"], held["classification"], port)
+        address = f"127.0.0.1:{number}"
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield InProcess(address, channel, held["embedding"], held["classification"], port)
     finally:
         for one in held.values():
             one.release()

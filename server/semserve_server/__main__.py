@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from semserve_server import __version__
 from semserve_server.config import Config
-from semserve_server.errors import StartupError
+from semserve_server.errors import EngineFailed, StartupError
 
 app = cyclopts.App(
     name="semserve-server",
@@ -38,8 +38,13 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     try:
         asyncio.run(serve(config))
     except StartupError as error:
-        print(f"semserve-server: {error}", file=sys.stderr)
+        print(f"semserve-server: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except EngineFailed as error:
+        print(f"semserve-server: {error}", file=sys.stderr)
+        # Threads that hang inside ONNX Runtime would keep the interpreter from ending.
+        sys.stderr.flush()
+        os._exit(1)
     return 0
 
 

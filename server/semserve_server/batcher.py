@@ -2,18 +2,20 @@
 
 Lanes are threads. A free lane takes the next batch from the queue by itself, so that what arrived
 while the last batch ran is the next batch, and no timer is needed. Answers return to the event loop
-with one call a batch. The waiting and the threads are here; the policy is in `batch_queue`.
+with one call a batch. The waiting and the threads are here; the policy is in `batch_queue` and
+`admission`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +38,13 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Inference:
     """The rows of one request, and what they cost."""
 
     rows: Rows
     """Float32 [encodings, outputs], in the order of the encodings."""
+    tokens: int
+    """Tokens of the request's encodings."""
     padded_tokens: int
     """Tokens computed for this request, its share of the padding included."""
     queue_seconds: float
@@ -50,41 +54,36 @@ class Answer:
 
 
 class Batcher:
-    """A queue and the lanes that empty it, for one session."""
+    """A queue and the lanes that empty it, for one session. Made and used on one event loop."""
 
     def __init__(
         self,
         session: Runner,
-        queue: BatchQueue,
+        queue: BatchQueue[_Request],
         admission: Admission,
         *,
         name: str,
-        on_failure: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._queue = queue
         self._admission = admission
         self._clock = clock
-        self._on_failure = on_failure
         self._changed = threading.Condition()
         self._closed = False
+        self.failed = False
+        """Whether a lane has died."""
         self._pending: set[_Request] = set()
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._lanes = [
-            threading.Thread(target=self._lane, name=f"{name}-lane-{number}", daemon=True)
-            for number in range(admission.lanes)
-        ]
+        self._lanes = [_Lane(f"{name}-lane-{n}", self._serve) for n in range(admission.lanes)]
         for lane in self._lanes:
-            lane.start()
+            lane.thread.start()
 
     def __repr__(self) -> str:
         return f"<Batcher {len(self._lanes)} lanes, {len(self._pending)} requests, {self._queue!r}>"
 
-    async def submit(self, encodings: Sequence[Encoding], *, deadline: float) -> Answer:
+    async def submit(self, encodings: Sequence[Encoding], *, deadline: float) -> Inference:
         """Answer a request; it is admitted whole or not at all.
 
         Cancelling the caller abandons the request: what of it still waits never runs, and the
@@ -101,13 +100,15 @@ class Batcher:
             InferenceFailed: a run failed.
         """
         now = self._clock()
-        request = _Request(len(encodings), deadline, now, self._loop.create_future())
+        request = _Request(len(encodings), now, self._loop.create_future())
         entries = [
-            Entry(encoding, len(encoding), request, index)
+            Entry(encoding, len(encoding), deadline, request, index)
             for index, encoding in enumerate(encodings)
         ]
         demand = Demand(len(entries), sum(entry.length for entry in entries))
         with self._changed:
+            if self.failed:
+                raise InferenceFailed
             if self._closed:
                 raise Draining("the server is stopping")
             waiting = Demand(len(self._queue), self._queue.tokens)
@@ -115,18 +116,19 @@ class Batcher:
             self._queue.put(entries)
             self._changed.notify(min(len(entries), len(self._lanes)))
         self._pending.add(request)
-        self._idle.clear()
         try:
             return await request.answer
+        except BaseException:
+            with self._changed:
+                self._queue.drop(entries)
+            raise
         finally:
-            request.gone = True
             self._pending.discard(request)
-            if not self._pending:
-                self._idle.set()
 
-    async def drained(self) -> None:
-        """Wait until every admitted request is answered."""
-        await self._idle.wait()
+    def longest_run(self) -> float:
+        """Tell for how many seconds the oldest of the present runs has been going."""
+        now = self._clock()
+        return max(0.0, *(now - lane.busy_since for lane in self._lanes))
 
     def close(self) -> None:
         """Refuse new requests, and end the lanes when the queue is empty."""
@@ -134,24 +136,21 @@ class Batcher:
             self._closed = True
             self._changed.notify_all()
 
-    def _lane(self) -> None:
-        """Take and run batches until closed."""
+    def _serve(self, lane: _Lane) -> None:
+        """Take and run batches until closed; runs on the lane's thread."""
         try:
             while (taken := self._take()) is not None:
-                finished = self._run(taken)
-                self._loop.call_soon_threadsafe(self._answer, taken, finished)
+                started = self._clock()
+                lane.busy_since = started
+                outcome = self._run(taken)
+                lane.busy_since = float("inf")
+                finished = _Finished(outcome, started, self._clock() - started)
+                self._call(self._answer, taken, finished)
         except Exception:
             log.exception("a lane died. This is a bug.")
-            self._loop.call_soon_threadsafe(self._collapse)
+            self._call(self._collapse)
 
-    def _collapse(self) -> None:
-        """On the event loop, after a lane died: nobody waits for what will never come."""
-        self.close()
-        for request in self._pending:
-            request.fail(InferenceFailed())
-        self._on_failure()
-
-    def _take(self) -> Taken | None:
+    def _take(self) -> _Taken | None:
         """Wait for entries and take a batch; None when closed and empty."""
         with self._changed:
             while not self._queue:
@@ -159,42 +158,60 @@ class Batcher:
                     return None
                 self._changed.wait()
             taken = self._queue.take(self._clock())
-            self._running_tokens += _padded(taken)
+            self._running_tokens += taken.padded_tokens
             return taken
 
-    def _run(self, taken: Taken) -> _Finished:
-        started = self._clock()
+    def _run(self, taken: _Taken) -> Rows | Exception | None:
         if not taken.batch:
-            return _Finished(None, None, started, 0.0)
+            return None
         try:
-            rows = self._session.run([entry.encoding for entry in taken.batch])
+            return self._session.run([entry.encoding for entry in taken.batch])
         except Exception as error:  # noqa: BLE001  (whatever a run raises is its entries' answer)
-            return _Finished(None, error, started, self._clock() - started)
-        return _Finished(rows, None, started, self._clock() - started)
+            return error
 
-    def _answer(self, taken: Taken, finished: _Finished) -> None:
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call on the event loop; once that has ended nobody waits for an answer."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _answer(self, taken: _Taken, finished: _Finished) -> None:
         """On the event loop: hand each entry of a batch its row."""
+        padded_tokens, longest = taken.padded_tokens, taken.longest
         with self._changed:
-            self._running_tokens -= _padded(taken)
+            self._running_tokens -= padded_tokens
         for entry in taken.expired:
-            _owner(entry).fail(DeadlineExceeded("the deadline passed in the queue"))
-        if finished.error is not None:
-            log.error("a run of %d entries failed", len(taken.batch), exc_info=finished.error)
+            entry.owner.fail(DeadlineExceeded("the deadline passed in the queue"))
+        if isinstance(finished.outcome, Exception):
+            log.error("a run of %d entries failed", len(taken.batch), exc_info=finished.outcome)
             for entry in taken.batch:
-                _owner(entry).fail(InferenceFailed())
-        if finished.rows is not None:
-            self._admission.cost.observe(_padded(taken), finished.seconds)
-            longest = max(entry.length for entry in taken.batch)
-            for row, entry in zip(finished.rows, taken.batch, strict=True):
-                _owner(entry).receive(entry.index, row, longest, finished)
+                entry.owner.fail(InferenceFailed())
+        elif finished.outcome is not None:
+            self._admission.cost.observe(padded_tokens, finished.seconds)
+            for row, entry in zip(finished.outcome, taken.batch, strict=True):
+                entry.owner.receive(entry, row, longest, finished)
+
+    def _collapse(self) -> None:
+        """On the event loop, after a lane died: nobody waits for what will never come."""
+        self.failed = True
+        self.close()
+        for request in self._pending:
+            request.fail(InferenceFailed())
+
+
+class _Lane:
+    """A thread that runs batches."""
+
+    def __init__(self, name: str, serve: Callable[[_Lane], None]) -> None:
+        self.busy_since = float("inf")
+        """When its present run began, on the batcher's clock; infinite between runs."""
+        self.thread = threading.Thread(target=serve, args=(self,), name=name, daemon=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
     """The outcome of one run."""
 
-    rows: Rows | None
-    error: Exception | None
+    outcome: Rows | Exception | None
     started: float
     seconds: float
 
@@ -203,53 +220,41 @@ class _Request:
     """A request that waits for its rows. Only the event loop changes it."""
 
     __slots__ = (
-        "_admitted", "_compute", "_missing", "_padded", "_queued", "_rows", "answer", "deadline",
-        "gone",
+        "_admitted", "_compute", "_missing", "_padded", "_queued", "_rows", "_tokens", "answer",
     )  # fmt: skip
 
-    def __init__(
-        self, size: int, deadline: float, admitted: float, answer: asyncio.Future[Answer]
-    ) -> None:
-        self.deadline = deadline
-        self.gone = False
+    def __init__(self, size: int, admitted: float, answer: asyncio.Future[Inference]) -> None:
         self.answer = answer
         self._admitted = admitted
         self._missing = size
         self._rows: Rows | None = None
+        self._tokens = 0
         self._padded = 0
         self._queued = 0.0
         self._compute = 0.0
 
-    def receive(self, index: int, row: Rows, padded: int, finished: _Finished) -> None:
+    def receive(self, entry: Entry[_Request], row: Rows, padded: int, finished: _Finished) -> None:
         """Take one row; the last one completes the answer."""
         if self._rows is None:
             # A request of one text, the common case, keeps the row's memory as it is.
-            self._rows = (
-                row[None] if self._missing == 1 else np.empty((self._missing, row.size), np.float32)
-            )
+            shape = self._missing, row.size
+            self._rows = row[None] if self._missing == 1 else np.empty(shape, np.float32)
         if len(self._rows) > 1:
-            self._rows[index] = row
+            self._rows[entry.index] = row
         self._missing -= 1
+        self._tokens += entry.length
         self._padded += padded
         self._queued = max(self._queued, finished.started - self._admitted)
         self._compute = max(self._compute, finished.seconds)
         if not self._missing and not self.answer.done():
-            self.answer.set_result(Answer(self._rows, self._padded, self._queued, self._compute))
+            self.answer.set_result(
+                Inference(self._rows, self._tokens, self._padded, self._queued, self._compute)
+            )
 
     def fail(self, error: Exception) -> None:
-        """Fail the whole request; what of it still waits is dropped when it is met."""
-        self.gone = True
+        """Fail the whole request; what of it still waits is dropped by its caller."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
-def _padded(taken: Taken) -> int:
-    """Count the tokens of a batch as it runs: entries times the longest."""
-    return len(taken.batch) * max((entry.length for entry in taken.batch), default=0)
-
-
-def _owner(entry: Entry) -> _Request:
-    """The queue sees owners; here they are requests."""
-    if not isinstance(entry.owner, _Request):
-        raise TypeError("the batcher queues only requests of its own. This is a bug.")
-    return entry.owner
+_Taken: TypeAlias = Taken[_Request]

@@ -24,9 +24,9 @@ SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Most bytes of a manifest, golden answers or tokenizer: BERT's tokenizer.json has 0.7 MB."""
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
 """A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Tolerance = Annotated[float, Meta(gt=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Input = Literal["token_ids", "segment_ids", "padding_mask"]
@@ -89,7 +89,7 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     @property
     def outputs(self) -> int:
         """How many numbers the model gives for a text or pair."""
-        return self.dimensions or len(self.labels or ())
+        return len(self.labels or ()) if self.dimensions is None else self.dimensions
 
 
 class GoldenCase(_Strict, frozen=True, kw_only=True):
@@ -154,9 +154,26 @@ def read_bundle(directory: Path) -> Bundle:
         directory=directory,
         manifest=manifest,
         golden=golden,
-        tokenizer=tokenizer.decode(),
+        tokenizer=_text(directory / "tokenizer.json", tokenizer),
         digest=hashlib.sha256(manifest_bytes).hexdigest(),
     )
+
+
+def read_graph(bundle: Bundle, variant: str) -> bytes:
+    """Return the bytes of a variant's graph, proved to be those that the manifest names.
+
+    They are what is to be loaded: a file could change between its proof and its loading, and a
+    graph loaded from a path may pull in files beside it.
+
+    Raises:
+        BundleError: the file has changed or cannot be read.
+    """
+    name = bundle.manifest.variants[variant].file
+    path = _inside(bundle.directory, name)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != bundle.manifest.files[name].sha256:
+        raise BundleError(f"{path}: its SHA-256 is not the manifest's: export again")
+    return content
 
 
 def find_bundles(models: Path) -> list[Path]:
@@ -185,10 +202,12 @@ def _check_consistency(directory: Path, manifest: Manifest) -> None:
         and (
             manifest.output != "embedding"
             or None in (manifest.dimensions, manifest.normalized, manifest.metric)
+            or not manifest.pooling
         ),
-        "a classifier needs output logits and labels, each once": not embeds
+        "a classifier needs output logits and labels, each once, and no dimensions": not embeds
         and (
             manifest.output != "logits"
+            or manifest.dimensions is not None
             or not manifest.labels
             or len(set(manifest.labels)) != len(manifest.labels)
         ),
@@ -238,6 +257,13 @@ def _read(directory: Path, name: str) -> bytes:
     if path.stat().st_size > MAX_JSON_BYTES:
         raise BundleError(f"{path}: over {MAX_JSON_BYTES} bytes")
     return path.read_bytes()
+
+
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path}: {error}") from error
 
 
 _T = TypeVar("_T")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from semserve_server.batcher import Runner
@@ -11,7 +11,9 @@ from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 
 ENTRY_TOKENS = 32
-"""Length of the measured entries: a long question, a short sentence pair."""
+"""Most tokens of the measured entries: a long question, a short sentence pair."""
+TRIES = 2
+"""Runs of each size; the quickest is what the size costs, the others were disturbed."""
 SMALLEST_BUDGET = 256
 """Batches below it leave too few entries of like length to choose among."""
 LARGEST_BUDGET = 32_768
@@ -29,31 +31,37 @@ class Calibration:
     """The budget beyond which larger batches give next to nothing."""
 
 
-def calibrate(session: Runner, *, clock: Callable[[], float] = time.perf_counter) -> Calibration:
+def calibrate(
+    session: Runner, *, max_length: int, clock: Callable[[], float] = time.perf_counter
+) -> Calibration:
     """Run batches of growing size until the growth no longer pays.
 
     Args:
         session: warm already, so that nothing is measured but runs.
+        max_length: most tokens of an entry.
         clock: in seconds.
     """
+    length = min(ENTRY_TOKENS, max_length)
 
-    def measure(tokens: int) -> float:
-        batch = [Encoding([0] * ENTRY_TOKENS, [0] * ENTRY_TOKENS)] * (tokens // ENTRY_TOKENS)
-        started = clock()
-        session.run(batch)
-        return clock() - started
+    def measure(tokens: int) -> tuple[int, float]:
+        batch = [Encoding([0] * length, [0] * length)] * max(tokens // length, 1)
+        seconds = []
+        for _ in range(TRIES):
+            started = clock()
+            session.run(batch)
+            seconds.append(clock() - started)
+        return len(batch) * length, min(seconds)
 
-    runs = [(tokens, measure(tokens)) for tokens in (ENTRY_TOKENS, 128, SMALLEST_BUDGET)]
-    while _worth_doubling(runs):
-        tokens = runs[-1][0] * 2
-        runs.append((tokens, measure(tokens)))
-    budget = runs[-2][0] if runs[-1][0] > SMALLEST_BUDGET else SMALLEST_BUDGET
+    runs = [measure(tokens) for tokens in (length, SMALLEST_BUDGET // 2, SMALLEST_BUDGET)]
+    budget = SMALLEST_BUDGET
+    while budget < LARGEST_BUDGET:
+        runs.append(measure(budget * 2))
+        if not _paid(*runs[-2:]):
+            break
+        budget *= 2
     return Calibration(CostModel.learnt(runs), budget)
 
 
-def _worth_doubling(runs: Sequence[tuple[int, float]]) -> bool:
-    """Tell whether the last doubling paid, or none has been tried beyond the smallest budget."""
-    (fewer, before), (more, after) = runs[-2:]
-    if more <= SMALLEST_BUDGET:
-        return True
-    return more < LARGEST_BUDGET and more / after > GAIN * fewer / before
+def _paid(smaller: tuple[int, float], larger: tuple[int, float]) -> bool:
+    """Tell whether the larger batch computes more tokens a second, by enough."""
+    return larger[0] / larger[1] > GAIN * smaller[0] / smaller[1]

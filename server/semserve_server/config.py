@@ -57,6 +57,10 @@ class Config:
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""
 
+    max_queue_characters: Annotated[_Count, Parameter(group=LIMITS)] = 16_777_216
+    """Most characters that wait to be tokenised for one model; more are refused with
+    RESOURCE_EXHAUSTED."""
+
     max_request_texts: Annotated[_Count, Parameter(group=LIMITS)] = 2048
     """Most texts or pairs of one request."""
 
@@ -68,6 +72,10 @@ class Config:
 
     max_stream_requests: Annotated[_Count, Parameter(group=LIMITS)] = 64
     """Most messages of one stream in flight; past it the server stops reading the stream."""
+
+    run_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 60.0
+    """Most seconds that a run may take. One that takes longer hangs: health turns NOT_SERVING, and
+    the process ends with exit code 1 for its supervisor to start another."""
 
     drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.0
     """Seconds between telling NOT_SERVING and refusing work, for balancers to notice."""

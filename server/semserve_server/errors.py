@@ -11,6 +11,7 @@ SemserveError
 StartupError            no RPC: one line on standard error, exit code 2
 ├── BundleError         a bundle that does not add up
 └── ConfigError         settings that cannot be served
+EngineFailed            no RPC: health to NOT_SERVING, one line, exit code 1
 
 What happens to them is decided in one place, `services/status.py`. This module knows neither gRPC
 nor the model.
@@ -33,8 +34,11 @@ class Violation:
     """What is wrong with one field, as in `google.rpc.BadRequest`."""
 
     field: str
-    """Path of the field in the request, such as `pairs[3].premise`."""
+    """Path of the field in the request, such as `pairs[3].premise`; empty for all of it."""
     description: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.description}" if self.field else self.description
 
 
 class InvalidRequest(SemserveError):
@@ -43,7 +47,7 @@ class InvalidRequest(SemserveError):
     status = "INVALID_ARGUMENT"
 
     def __init__(self, *violations: Violation) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        super().__init__("; ".join(map(str, violations)))
         self.violations = violations
 
     @classmethod
@@ -106,3 +110,7 @@ class BundleError(StartupError):
 
 class ConfigError(StartupError):
     """The settings cannot be served on this machine."""
+
+
+class EngineFailed(Exception):
+    """A lane died or a run does not return: the process must be started anew."""

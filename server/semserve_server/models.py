@@ -8,6 +8,8 @@ from types import MappingProxyType
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, ModelNotFound, NotReady
 
+LONGEST_SHOWN = 64
+"""Characters of an unknown name that an error repeats."""
 TASKS = {"embedding": "an embedding model", "classification": "a classifier"}
 
 
@@ -34,9 +36,7 @@ class Models:
         Raises:
             NotReady: no model is warm yet.
         """
-        if not self._engines:
-            raise NotReady("the server is starting")
-        return list(self._engines.values())
+        return list(self._warm().values())
 
     def named(self, name: str) -> Engine:
         """Return the model of that name.
@@ -45,10 +45,13 @@ class Models:
             NotReady: no model is warm yet.
             ModelNotFound: none has that name.
         """
-        for engine in self.all():
-            if engine.name == name:
-                return engine
-        raise ModelNotFound(f"there is no model {name!r}; loaded are: {', '.join(self._engines)}")
+        engines = self._warm()
+        try:
+            return engines[name]
+        except KeyError:
+            shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+            loaded = ", ".join(engines)
+            raise ModelNotFound(f"there is no model {shown!r}; loaded are: {loaded}") from None
 
     def for_task(self, task: str, name: str) -> Engine:
         """Return the model of that name, or where it is empty the default of the task.
@@ -77,6 +80,11 @@ class Models:
             return self.for_task(engine.manifest.task, "") is engine
         except InvalidRequest:
             return False
+
+    def _warm(self) -> dict[str, Engine]:
+        if not self._engines:
+            raise NotReady("the server is starting")
+        return self._engines
 
     def _default(self, task: str, candidates: list[Engine]) -> Engine:
         if len(candidates) == 1:

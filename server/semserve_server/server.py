@@ -6,65 +6,80 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from semserve_server import __version__
-from semserve_server.bundle import Bundle, find_bundles, read_bundle
-from semserve_server.calibration import calibrate
 from semserve_server.config import Config
-from semserve_server.engine import Capacity, Engine, prove_golden
-from semserve_server.errors import BundleError, ConfigError
+from semserve_server.engine import Engine
+from semserve_server.errors import ConfigError, EngineFailed
+from semserve_server.loading import load_all
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port, PortLimits
-from semserve_server.session import CUDA, Graph, Session, usable_cpus
 
 log = logging.getLogger(__name__)
 
-CUDA_TOLERANCE = 1e-4
-"""Largest difference from Keras on CUDA, whose kernels add up in another order."""
+LOOK_SECONDS = 1.0
+"""How often the watchdog looks at the runs."""
 
 
 async def serve(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
+    """Serve until SIGTERM or SIGINT, then drain; a second one ends the drain.
 
     The order of the end: health to NOT_SERVING, wait for balancers, refuse new work, finish what
     was admitted within the bound, close the engines.
 
     Raises:
         StartupError: a bundle or a setting cannot be served.
+        EngineFailed: a lane died or a run did not return.
     """
     if config.max_request_texts > config.max_queue_entries:
         raise ConfigError(
             f"--max-request-texts {config.max_request_texts}: a queue of "
             f"--max-queue-entries {config.max_queue_entries} could never admit so many"
         )
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for ending in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(ending, stop.set)
-    models = Models(
+        loop.add_signal_handler(ending, end)
+    models = _models(config)
+    port = _port(config, models)
+    number = await port.open(config.address)
+    try:
+        async with _engines(config, stop) as engines:
+            if stop.is_set():
+                return
+            models.open(engines)
+            await port.tell_serving(models)
+            log.info("%s", _banner(config, number, engines))
+            await _watch(engines, stop, config.run_timeout)
+            log.info("draining, for at most %g s", config.drain_timeout)
+            await port.tell_not_serving()
+            await _either(hurry, config.drain_delay)
+            draining = asyncio.create_task(port.drain(config.drain_timeout))
+            await asyncio.wait(
+                [draining, hurried := asyncio.create_task(hurry.wait())],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            hurried.cancel()
+    finally:
+        await port.tell_not_serving()
+        await port.drain(0)
+    log.info("stopped")
+
+
+def _models(config: Config) -> Models:
+    return Models(
         defaults={
             "embedding": config.default_embedder,
             "classification": config.default_classifier,
         }
     )
-    port = _port(config, models)
-    number = await port.open(config.address)
-    try:
-        async with _engines(config, port) as engines:
-            models.open(engines)
-            await port.tell_serving(models)
-            log.info("%s", _banner(config, number, engines))
-            await stop.wait()
-            log.info("draining, for at most %g s", config.drain_timeout)
-            await port.tell_not_serving()
-            await asyncio.sleep(config.drain_delay)
-            await port.drain(config.drain_timeout)
-    finally:
-        await port.drain(0)
-    log.info("stopped")
 
 
 def _port(config: Config, models: Models) -> Port:
@@ -79,72 +94,61 @@ def _port(config: Config, models: Models) -> Port:
 
 
 @contextlib.asynccontextmanager
-async def _engines(config: Config, port: Port) -> AsyncIterator[list[Engine]]:
-    """Load and prove every bundle, without holding up the event loop, and close them at the end."""
-    loop = asyncio.get_running_loop()
+async def _engines(config: Config, stop: asyncio.Event) -> AsyncIterator[list[Engine]]:
+    """Load every bundle on a thread, so that health answers meanwhile; close the engines last.
+
+    Where `stop` is set before they are loaded, there are none.
+    """
     engines: list[Engine] = []
-    failures: set[asyncio.Task[None]] = set()
+    enough = threading.Event()
+    loading = asyncio.create_task(asyncio.to_thread(load_all, config, enough))
+    stopping = asyncio.create_task(stop.wait())
     try:
-        for loaded in await asyncio.to_thread(_load_all, config):
-            name = loaded.bundle.manifest.model
-            engine = Engine(
-                loaded.bundle,
-                loaded.session,
-                loaded.capacity,
-                provider=loaded.session.provider,
-                on_failure=lambda name=name: failures.add(  # type: ignore[misc]  # a default binds it
-                    loop.create_task(port.tell_failed(name))
-                ),
-            )
-            engines.append(engine)
+        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        enough.set()
+        loaded = await loading
+        if not stop.is_set():
+            engines += [
+                Engine(
+                    one.bundle,
+                    one.tokenizer,
+                    one.session,
+                    one.capacity,
+                    provider=one.session.provider,
+                )
+                for one in loaded
+            ]
         yield engines
     finally:
+        stopping.cancel()
         for engine in engines:
             engine.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A bundle whose session has given the golden answers."""
+async def _watch(engines: list[Engine], stop: asyncio.Event, run_timeout: float) -> None:
+    """Wait for `stop`, and look at the engines now and then.
 
-    bundle: Bundle
-    session: Session
-    capacity: Capacity
+    Raises:
+        EngineFailed: one of them will never answer again. A process whose threads hang cannot be
+            mended from inside: it tells why and ends, for its supervisor to start another.
+    """
+    while not await _either(stop, LOOK_SECONDS):
+        for engine in engines:
+            if engine.failed:
+                raise EngineFailed(f"{engine.name}: a lane died; the log above says of what")
+            seconds = engine.longest_run()
+            if seconds > run_timeout:
+                raise EngineFailed(
+                    f"{engine.name}: a run has not returned for {seconds:.0f} s, "
+                    f"--run-timeout is {run_timeout:g}"
+                )
 
 
-def _load_all(config: Config) -> list[_Loaded]:
-    loaded = [_load(config, read_bundle(path)) for path in find_bundles(config.models)]
-    names = [one.bundle.manifest.model for one in loaded]
-    for name in names:
-        if names.count(name) > 1:
-            raise BundleError(f"{config.models}: two bundles are named {name!r}: remove one")
-    return loaded
-
-
-def _load(config: Config, bundle: Bundle) -> _Loaded:
-    manifest = bundle.manifest
-    graph = Graph(
-        path=bundle.directory / manifest.variants["portable"].file,
-        inputs=tuple(manifest.inputs),
-        output=manifest.output,
-    )
-    cpus = usable_cpus()
-    lanes = config.lanes or cpus
-    threads = config.threads or max(cpus // lanes, 1)
-    session = Session(graph, device=config.device, threads=threads)
-    on_cuda = session.provider == CUDA
-    difference = prove_golden(bundle, session, tolerance=CUDA_TOLERANCE if on_cuda else None)
-    log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
-    calibration = calibrate(session)
-    capacity = Capacity(
-        # One CUDA session is one stream: runs side by side would only wait for each other.
-        lanes=(config.lanes or 1) if on_cuda else lanes,
-        threads=threads,
-        max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
-        max_queue_entries=config.max_queue_entries,
-        cost=calibration.cost,
-    )
-    return _Loaded(bundle, session, capacity)
+async def _either(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, at most so long; tell whether it came."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 def _banner(config: Config, port: int, engines: list[Engine]) -> str:

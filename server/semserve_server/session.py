@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +24,16 @@ CPU = "CPUExecutionProvider"
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Which file to run, and the names of its inputs and output."""
+    """What to run, and what the manifest says of it."""
 
-    path: Path
+    name: str
+    """For messages: where it came from."""
+    content: bytes
+    """A serialized ONNX model, whole: weights in files beside it are not read."""
     inputs: tuple[str, ...]
     output: str
+    outputs: int
+    """Numbers in a row of the output."""
 
 
 class Session:
@@ -47,9 +53,11 @@ class Session:
         """
         providers = _providers(device)
         try:
-            self._session = ort.InferenceSession(graph.path, _options(threads), providers=providers)
+            self._session = ort.InferenceSession(
+                graph.content, _options(threads), providers=providers
+            )
         except Exception as error:
-            raise BundleError(f"{graph.path}: ONNX Runtime cannot load it: {error}") from error
+            raise BundleError(f"{graph.name}: ONNX Runtime cannot load it: {error}") from error
         # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only the
         # session itself tells the truth.
         self.provider: str = self._session.get_providers()[0]
@@ -57,6 +65,7 @@ class Session:
             raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
         self._inputs = graph.inputs
         self._output = graph.output
+        self._outputs = graph.outputs
         self._check_names(graph)
 
     def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
@@ -70,11 +79,14 @@ class Session:
 
         Raises:
             FloatingPointError: an output is not finite.
+            ValueError: the graph gave other than one row of its outputs an encoding.
         """
         feeds = _pad(encodings)
         rows: NDArray[np.float32] = self._session.run(
             [self._output], {name: feeds[name] for name in self._inputs}
         )[0]
+        if rows.shape != (len(encodings), self._outputs) or rows.dtype != np.float32:
+            raise ValueError(f"the graph gave {rows.dtype} {rows.shape} for {len(encodings)} rows")
         if not np.isfinite(rows).all():
             raise FloatingPointError("the model gave values that are not finite")
         return rows
@@ -84,14 +96,19 @@ class Session:
         outputs = {one.name for one in self._session.get_outputs()}
         if inputs != set(graph.inputs) or graph.output not in outputs:
             raise BundleError(
-                f"{graph.path}: takes {sorted(inputs)} and gives {sorted(outputs)}, but the "
+                f"{graph.name}: takes {sorted(inputs)} and gives {sorted(outputs)}, but the "
                 f"manifest says {sorted(graph.inputs)} and {graph.output!r}"
             )
 
 
 def usable_cpus() -> int:
-    """Return how many CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many CPUs this process may use: its affinity, and its container's quota."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(min(cpus, math.ceil(int(quota) / int(period))), 1)
+    except (OSError, ValueError):  # no control group of version 2, or `max`: no quota
+        return cpus
 
 
 def _pad(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int32]]:

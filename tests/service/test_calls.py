@@ -18,7 +18,7 @@ EMBED = "/semserve.v1.EmbeddingService/Embed"
 
 @pytest.mark.parametrize(("content", "fields"), [
     (b"\x12\x02ok\x12\x02\xff\xfe", {"texts[1]": "is not valid UTF-8"}),
-    (b"\xff\xff\xff", {"": "the bytes are no semserve.v1.EmbedRequest message"}),
+    (b"\xff\xff\xff", {"": "the bytes are no semserve.v1.EmbedRequest message of valid UTF-8"}),
 ])  # fmt: skip
 async def test_bytes_that_are_no_request_are_an_invalid_argument_and_the_next_call_works(
     service: InProcess, content: bytes, fields: dict[str, str]
@@ -100,6 +100,36 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_return(service: InP
     service.embedder.release()
     assert 200 == len((await filling).results)
     await first
+
+
+async def test_too_much_text_at_once_is_refused(service: InProcess) -> None:
+    """The fixture's engine lets 100,000 characters wait to be tokenised, and always one request."""
+    stub = EmbeddingServiceStub(service.channel)
+    calls = [stub.Embed(EmbedRequest(texts=["cat " * 1000] * 20)) for _ in range(4)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    codes = [one.code() for one in outcomes if isinstance(one, grpc.aio.AioRpcError)]
+    assert 1 <= len(codes) < 4
+    assert {grpc.StatusCode.RESOURCE_EXHAUSTED} == set(codes)
+
+
+async def test_a_million_empty_texts_are_refused_at_once(service: InProcess) -> None:
+    for method, field in (("Embed", 2), ("Tokenize", 2)):
+        path = f"/semserve.v1.{'Embedding' if method == 'Embed' else 'Model'}Service/{method}"
+        refused = await refusal(
+            service.channel.unary_unary(path)(bytes([field << 3 | 2, 0]) * 400_000)
+        )
+        assert (
+            "texts: 400000 texts, at most 200 a request: send several, or stream" == refused.message
+        )
+
+
+@pytest.mark.parametrize("name", ["nobody" * 1000, "😀" * 3000])
+async def test_a_status_always_fits_its_metadata(service: InProcess, name: str) -> None:
+    stub = EmbeddingServiceStub(service.channel)
+    refused = await refusal(stub.Embed(EmbedRequest(texts=["a"], model=name)))
+    assert grpc.StatusCode.NOT_FOUND == refused.code
+    bad = EmbedRequest(texts=["\0"] * 200)
+    assert 16 == len((await refusal(stub.Embed(bad))).fields)
 
 
 async def test_a_fault_of_ours_is_internal_and_tells_nothing(

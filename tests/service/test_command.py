@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -12,8 +13,11 @@ import sys
 from pathlib import Path
 
 import grpc
+import onnx
 import pytest
 from conftest import ROOT, running_server, start_server
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 
@@ -30,6 +34,17 @@ def fails(*arguments: str, **environment: str) -> tuple[int, str]:
         check=False,
     )
     return ended.returncode, (ended.stderr.strip().splitlines() or [""])[-1]
+
+
+def reseal(bundle: Path, name: str) -> None:
+    """Write a changed file's true size and digests into the manifest."""
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    content = (bundle / name).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    manifest["files"][name] = {"bytes": len(content), "sha256": digest}
+    if name == "tokenizer.json":
+        manifest["tokenizer_sha256"] = digest
+    (bundle / "bundle.json").write_text(json.dumps(manifest))
 
 
 @pytest.fixture
@@ -61,15 +76,7 @@ def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
     golden = json.loads((copy / "golden.json").read_text())
     golden["cases"][3]["embedding"][0] += 0.001
     (copy / "golden.json").write_text(json.dumps(golden))
-    manifest = json.loads((copy / "bundle.json").read_text())
-    content = (copy / "golden.json").read_bytes()
-    manifest["files"]["golden.json"] = {
-        "bytes": len(content),
-        "sha256": subprocess.run(
-            ["sha256sum", copy / "golden.json"], capture_output=True, text=True, check=True
-        ).stdout.split()[0],
-    }
-    (copy / "bundle.json").write_text(json.dumps(manifest))
+    reseal(copy, "golden.json")
     code, line = fails("--models", str(copy))
     assert 2 == code
     assert "the model differs from Keras by 1.0e-03, more than 1.0e-05" in line
@@ -79,7 +86,10 @@ def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
     (["--models", "nowhere"], "nowhere: no such directory: run `make models`, or name another"),
     (["--device", "cuda", "--models", str(ROOT / "tests" / "bundles")], "--device cuda: "),
     (["--max-queue-entries", "5"], "--max-queue-entries 5 could never admit so many"),
-    (["--address", "256.0.0.1:1", "--models", str(ROOT / "tests" / "bundles")], "--address"),
+    (["--address", "256.0.0.1:1", "--models", str(ROOT / "tests" / "bundles")],
+     "--address 256.0.0.1:1: cannot listen there"),
+    (["--address", "127.0.0.1:99999"], "--address 127.0.0.1:99999: give HOST:PORT"),
+    (["--address", "127.0.0.1"], "--address 127.0.0.1: give HOST:PORT"),
 ])  # fmt: skip
 def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str], says: str) -> None:
     code, line = fails(*arguments)
@@ -91,12 +101,16 @@ def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str],
 def test_a_port_in_use_is_refused(tiny_models: Path, server_address: str) -> None:
     code, line = fails("--models", str(tiny_models), "--address", server_address)
     assert 2 == code
-    assert "is another server running?" in line
+    assert "cannot listen there: the port is taken" in line
 
 
 def test_a_flag_out_of_bounds_is_named() -> None:
-    code, _ = fails("--max-text-bytes", "0")
-    assert 2 == code
+    ended = subprocess.run(
+        [sys.executable, "-m", "semserve_server", "--max-text-bytes", "0"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert 2 == ended.returncode
+    assert "--max-text-bytes" in ended.stderr
 
 
 def test_a_variable_sets_a_flag() -> None:
@@ -105,37 +119,62 @@ def test_a_variable_sets_a_flag() -> None:
     assert "from-a-variable" in line
 
 
-async def test_sigterm_finishes_what_was_admitted_and_exits_with_0(tiny_models: Path) -> None:
-    """Calls in flight at SIGTERM are answered or told to go elsewhere; none is lost."""
+async def test_sigterm_answers_every_call_that_was_admitted(tiny_models: Path) -> None:
+    """The first of the calls is answered when the others have long been read."""
     with running_server("--models", str(tiny_models)) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             stub = EmbeddingServiceStub(channel)
-            await stub.Embed(EmbedRequest(texts=["warm"]))
             request = EmbedRequest(texts=[f"{number} cats" for number in range(500)])
-            calls = [stub.Embed(request) for _ in range(8)]
-            await asyncio.wait([asyncio.ensure_future(settled(call)) for call in calls[:1]])
+            calls = [asyncio.ensure_future(answer(stub, request)) for _ in range(8)]
+            await answer(stub, EmbedRequest(texts=["behind them all"]))
             server.process.send_signal(signal.SIGTERM)
-            outcomes = await asyncio.gather(*map(settled, calls))
+            answers = await asyncio.gather(*calls)
         assert 0 == await asyncio.to_thread(server.process.wait, 30)
-        for outcome in outcomes:
-            if isinstance(outcome, EmbedResponse):
-                assert 500 == len(outcome.results)
-            else:
-                assert outcome == grpc.StatusCode.UNAVAILABLE
+    assert [500] * 8 == [len(one.results) for one in answers]
 
 
-async def settled(
-    call: grpc.aio.UnaryUnaryCall[EmbedRequest, EmbedResponse],
-) -> EmbedResponse | grpc.StatusCode:
-    """Return a call's answer, or the status without one."""
-    try:
-        return await call
-    except grpc.aio.AioRpcError as error:
-        return error.code()
+async def answer(stub: EmbeddingServiceStub, request: EmbedRequest) -> EmbedResponse:
+    return await stub.Embed(request)
 
 
-def test_sigint_before_the_models_are_warm_ends_the_start(tiny_models: Path) -> None:
+async def test_a_watch_that_is_open_does_not_hold_up_the_end(tiny_models: Path) -> None:
+    with running_server("--models", str(tiny_models), "--drain-timeout", "600") as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert health_pb2.HealthCheckResponse.SERVING == (await watch.read()).status
+            server.process.send_signal(signal.SIGTERM)
+            assert health_pb2.HealthCheckResponse.NOT_SERVING == (await watch.read()).status
+            assert 0 == await asyncio.to_thread(server.process.wait, 60)
+
+
+async def test_sigterm_before_the_models_are_warm_ends_the_start(tiny_models: Path) -> None:
+    """Whenever it comes, the server ends with 0 and without a traceback."""
     process = start_server("--models", str(tiny_models), "--log-level", "debug")
+    assert process.stderr is not None
+    await asyncio.to_thread(process.stderr.readline)  # Python has started and asyncio says so
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    _, said = await asyncio.to_thread(process.communicate, timeout=60)
+    assert "Traceback" not in said
     assert process.returncode in {0, -signal.SIGTERM}
+
+
+def test_a_tokenizer_that_is_none_stops_the_start(copy: Path) -> None:
+    """Digests that hold do not make a broken file whole."""
+    (copy / "tokenizer.json").write_text("{}")
+    reseal(copy, "tokenizer.json")
+    code, line = fails("--models", str(copy))
+    assert 2 == code
+    assert line.startswith(f"semserve-server: {copy}: cannot be served: ")
+
+
+def test_weights_outside_the_graph_are_not_read(copy: Path) -> None:
+    """The graph names the file of its weights, and no digest covers that file."""
+    model = onnx.load(copy / "model.onnx")
+    onnx.save(
+        model, copy / "model.onnx",
+        save_as_external_data=True, location="weights.bin", size_threshold=0,
+    )  # fmt: skip
+    reseal(copy, "model.onnx")
+    code, line = fails("--models", str(copy))
+    assert 2 == code
+    assert "model.onnx: ONNX Runtime cannot load it" in line

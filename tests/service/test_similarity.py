@@ -101,6 +101,7 @@ async def test_bad_requests_name_their_fields(stub: SimilarityServiceStub) -> No
         (stub.Search(pb.SearchRequest(queries=["a"], corpus=["\0"])), {"corpus[0]"}),
         (stub.Matrix(pb.MatrixRequest(right=["a"])), {"left"}),
         (stub.Matrix(pb.MatrixRequest(left=["a"] * 300)), {"left"}),
+        (stub.Matrix(pb.MatrixRequest(left=["a"], right=["a"] * 300)), {"right"}),
     ]
     assert [fields for _, fields in cases] == [
         set((await refusal(call)).fields) for call, _ in cases

@@ -63,7 +63,7 @@ async def test_a_message_that_is_no_message_gets_an_answer_and_the_stream_goes_o
     good = message("good", "a cat").SerializeToString()
     call = raw(iter([broken, b"\xff\xff", good]))
     answers = {answer.id: answer async for answer in call}
-    assert "request.texts[0]: is not valid UTF-8" == answers["bad"].error.message
+    assert "texts[0]: is not valid UTF-8" == answers["bad"].error.message
     assert 3 == answers[""].error.code
     assert 1 == len(answers["good"].response.results)
     assert grpc.StatusCode.OK == await call.code()
@@ -107,6 +107,31 @@ async def test_the_server_reads_no_further_than_its_bound(service: InProcess) ->
     await sending
     assert 8 == held
     assert {str(number) for number in range(50)} == set(answers)
+
+
+async def test_a_caller_that_does_not_read_holds_no_more_than_the_bound(
+    service: InProcess,
+) -> None:
+    """Its answers fill the connection's window, and then its messages are read no further."""
+    call = EmbeddingServiceStub(service.channel).StreamEmbed()
+
+    async def send() -> None:
+        for number in range(20_000):
+            await call.write(message(str(number), *["a"] * 100))
+
+    sending = asyncio.create_task(send())
+    # Whoever reads is served meanwhile, on a connection of its own.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(service.address, options=options) as channel:
+        others = EmbeddingServiceStub(channel)
+        before, now = -1, 0
+        while before != now:
+            for _ in range(20):
+                await others.Embed(EmbedRequest(texts=["a cat"]))
+            before, now = now, sum(len(batch) > 1 for batch in service.embedder.batches)
+    assert not sending.done()
+    sending.cancel()
+    call.cancel()
 
 
 async def test_half_close_answers_what_was_sent(stub: EmbeddingServiceStub) -> None:

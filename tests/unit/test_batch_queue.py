@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.batch_queue import BatchQueue, Entry
@@ -13,17 +11,11 @@ BUDGET = 100
 NEVER = float("inf")
 
 
-@dataclass
-class Owner:
-    deadline: float = NEVER
-    gone: bool = False
+def entry(length: int, deadline: float = NEVER, index: int = 0) -> Entry[None]:
+    return Entry(Encoding([1] * length, [0] * length), length, deadline, None, index)
 
 
-def entry(length: int, owner: Owner | None = None, index: int = 0) -> Entry:
-    return Entry(Encoding([1] * length, [0] * length), length, owner or Owner(), index)
-
-
-def queue_of(*entries: Entry, budget: int = BUDGET) -> BatchQueue:
+def queue_of(*entries: Entry[None], budget: int = BUDGET) -> BatchQueue[None]:
     queue = BatchQueue(max_batch_tokens=budget)
     queue.put(entries)
     return queue
@@ -66,34 +58,49 @@ def test_the_oldest_entry_is_always_in_the_next_batch(sizes: list[int]) -> None:
 def test_what_stays_behind_keeps_its_order(sizes: list[int]) -> None:
     queue = queue_of(*[entry(size, index=place) for place, size in enumerate(sizes)])
     queue.take(0.0)
-    waiting = [one.index for one in queue._waiting]
+    waiting = [one.index for one in queue._order]
     assert sorted(waiting) == waiting
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["alive", "gone", "late"])), min_size=1)
-)
-def test_the_dead_are_told_apart_and_never_run(fates: list[tuple[int, str]]) -> None:
-    owners = {"alive": Owner(), "gone": Owner(gone=True), "late": Owner(deadline=5.0)}
-    queue = queue_of(*[entry(size, owners[fate]) for size, fate in fates])
-    seen = {"alive": 0, "gone": 0, "late": 0}
+fates = st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["alive", "gone", "late"])))
+
+
+@given(fates)
+def test_the_dead_never_run_and_only_the_expired_are_told(fates: list[tuple[int, str]]) -> None:
+    entries = [entry(size, 5.0 if fate == "late" else NEVER) for size, fate in fates]
+    queue = queue_of(*entries)
+    queue.drop(one for one, (_, fate) in zip(entries, fates, strict=True) if fate == "gone")
+    ran, expired = [], []
     while queue:
         taken = queue.take(5.0)
-        assert all(one.owner is owners["alive"] for one in taken.batch)
-        seen["alive"] += len(taken.batch)
-        seen["gone"] += len(taken.abandoned)
-        seen["late"] += len(taken.expired)
-    assert {fate: sum(one == fate for _, one in fates) for fate in seen} == seen
+        ran += taken.batch
+        expired += taken.expired
+    for fate, found in (("alive", ran), ("late", expired)):
+        expected = [one for one, (_, its) in zip(entries, fates, strict=True) if its == fate]
+        assert sorted(map(id, expected)) == sorted(map(id, found))
 
 
-@given(lengths)
-def test_the_waiting_tokens_are_counted(sizes: list[int]) -> None:
-    owners = [Owner(gone=size % 3 == 0) for size in sizes]
-    queue = queue_of(*map(entry, sizes, owners))
+@given(fates)
+def test_only_who_still_waits_is_counted(fates: list[tuple[int, str]]) -> None:
+    entries = [entry(size, 5.0 if fate == "late" else NEVER) for size, fate in fates]
+    queue = queue_of(*entries)
+    gone = [one for one, (_, fate) in zip(entries, fates, strict=True) if fate == "gone"]
+    queue.drop(gone)
+    queue.drop(gone)
     while queue:
-        assert sum(one.length for one in queue._waiting) == queue.tokens
-        queue.take(0.0)
-    assert 0 == queue.tokens
+        waiting = [one for one in queue._order if one.waiting]
+        assert (len(waiting), sum(one.length for one in waiting)) == (len(queue), queue.tokens)
+        queue.take(5.0)
+    assert (0, 0) == (len(queue), queue.tokens)
+
+
+def test_a_storm_of_cancels_leaves_nothing_behind() -> None:
+    queue = queue_of(entry(10))
+    for _ in range(1000):
+        cancelled = [entry(5) for _ in range(10)]
+        queue.put(cancelled)
+        queue.drop(cancelled)
+    assert len(queue._order) < 100
 
 
 def test_neighbours_in_length_ride_together() -> None:

@@ -159,22 +159,44 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> 
     with pytest.raises(Draining):
         await batcher.submit([encoding(2)], deadline=NEVER)
     held.release()
-    await batcher.drained()
-    assert first.done()
-    assert waiting.done()
-    assert [[1.0, 3.0]] == waiting.result().rows.tolist()
+    await first
+    assert [[1.0, 3.0]] == (await waiting).rows.tolist()
 
 
 async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
-    told = asyncio.Event()
     queue = BatchQueue(max_batch_tokens=64)
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
-    batcher = Batcher(Lengths(), queue, door(), name="test", on_failure=told.set)
-    with pytest.raises(InferenceFailed):
-        await batcher.submit([encoding(1)], deadline=NEVER)
-    await told.wait()
-    with pytest.raises(Draining):
-        await batcher.submit([encoding(2)], deadline=NEVER)
+    batcher = Batcher(Lengths(), queue, door(), name="test")
+    for _ in range(2):
+        with pytest.raises(InferenceFailed):
+            await batcher.submit([encoding(1)], deadline=NEVER)
+    assert batcher.failed
+
+
+async def test_a_run_that_does_not_return_shows(make) -> None:
+    now = 100.0
+    held = Held(Lengths())
+    batcher = make(held, clock=lambda: now)
+    assert 0 == batcher.longest_run()
+    first = await held_behind_a_run(batcher, held)
+    now = 107.0
+    assert 7 == batcher.longest_run()
+    held.release()
+    await first
+    assert 0 == batcher.longest_run()
+
+
+async def test_a_caller_that_left_takes_no_room(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    left = asyncio.create_task(batcher.submit([encoding(1)] * 8, deadline=NEVER))
+    await asyncio.sleep(0)  # the task runs up to its wait
+    left.cancel()
+    await asyncio.wait([left])
+    next_ = asyncio.create_task(batcher.submit([encoding(2)] * 8, deadline=NEVER))
+    held.release()
+    await asyncio.gather(first, next_)
 
 
 async def test_the_batcher_tells_its_state(make) -> None:

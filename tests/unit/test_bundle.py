@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import load_session
 from semserve_server import bundle as bundles
-from semserve_server.bundle import find_bundles, read_bundle
-from semserve_server.engine import prove_golden
+from semserve_server.bundle import find_bundles, read_bundle, read_graph
 from semserve_server.errors import BundleError
-from semserve_server.session import Graph, Session
+from semserve_server.golden import prove_golden
+from semserve_server.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -69,6 +70,8 @@ def test_a_link_is_refused(copy: Path) -> None:
     [
         (lambda m: m.update(schema_version=2), r"\$\.schema_version"),
         (lambda m: m.update(model="../x"), r"\$\.model"),
+        (lambda m: m.update(model="x\n"), r"\$\.model"),
+        (lambda m: m.update(pooling=None), "pooling"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m.update(max_sequence_length="many"), r"\$\.max_sequence_length"),
         (lambda m: m.update(task="classification"), "labels"),
@@ -106,11 +109,19 @@ def test_json_over_its_bound_is_refused_unread(copy: Path, monkeypatch: pytest.M
 
 def test_golden_answers_that_do_not_hold_are_refused(tiny_models: Path) -> None:
     bundle = read_bundle(tiny_models / "tiny-embed")
-    graph = Graph(bundle.directory / "model.onnx", tuple(bundle.manifest.inputs), "embedding")
-    session = Session(graph, device="cpu", threads=1)
-    assert prove_golden(bundle, session) <= bundle.golden.tolerance
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
+    session = load_session(bundle)
+    assert prove_golden(bundle, tokenizer, session) <= bundle.golden.tolerance
     with pytest.raises(BundleError, match="differs from Keras"):
-        prove_golden(bundle, session, tolerance=1e-12)
+        prove_golden(bundle, tokenizer, session, tolerance=1e-12)
+
+
+def test_a_graph_that_changed_after_its_proof_is_not_loaded(copy: Path) -> None:
+    bundle = read_bundle(copy)
+    with (copy / "model.onnx").open("r+b") as file:
+        file.write(b"\0")
+    with pytest.raises(BundleError, match=r"model\.onnx: its SHA-256"):
+        read_graph(bundle, "portable")
 
 
 def test_bundles_are_found_and_hidden_or_unfinished_ones_are_not(

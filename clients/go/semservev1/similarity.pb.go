@@ -476,7 +476,7 @@ type SearchRequest struct {
 	// The texts to look in; at least one, by the rules of EmbedRequest.texts.
 	Corpus []string `protobuf:"bytes,3,rep,name=corpus,proto3" json:"corpus,omitempty"`
 	// How many hits a query; at least 1. Left out: 10. Never more than the
-	// corpus holds.
+	// corpus holds, and at most 131072 hits in one answer.
 	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
 	// How vectors make a score.
 	Metric        Metric `protobuf:"varint,5,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`

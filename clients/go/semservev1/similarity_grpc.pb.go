@@ -34,7 +34,8 @@ const (
 // It is arithmetic over what EmbeddingService answers; a text that occurs more
 // than once in a request is embedded once. Texts of too many tokens are
 // truncated by the model's own rule. The statuses that EmbeddingService lists
-// hold here too, and every limit on texts counts all texts of a request.
+// hold here too, and each list of texts or pairs is bounded as
+// EmbedRequest.texts is (`--max-request-texts`).
 type SimilarityServiceClient interface {
 	// Compare scores pairs of texts, in their order.
 	Compare(ctx context.Context, in *CompareRequest, opts ...grpc.CallOption) (*CompareResponse, error)
@@ -103,7 +104,8 @@ func (c *similarityServiceClient) Matrix(ctx context.Context, in *MatrixRequest,
 // It is arithmetic over what EmbeddingService answers; a text that occurs more
 // than once in a request is embedded once. Texts of too many tokens are
 // truncated by the model's own rule. The statuses that EmbeddingService lists
-// hold here too, and every limit on texts counts all texts of a request.
+// hold here too, and each list of texts or pairs is bounded as
+// EmbedRequest.texts is (`--max-request-texts`).
 type SimilarityServiceServer interface {
 	// Compare scores pairs of texts, in their order.
 	Compare(context.Context, *CompareRequest) (*CompareResponse, error)

@@ -40,8 +40,8 @@ class EmbeddingService:
         return wire.embed_response(engine.name, vectors, done.outcomes, done.usage)
 
     def _work(self, request: embedding_pb2.EmbedRequest) -> Work:
+        checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
-        checks.count("texts", len(texts), self._limits)
         violations = {
             place: violation
             for place, text in enumerate(texts)

@@ -6,6 +6,7 @@ Only requests that protobuf has refused come here, so this is plain rather than 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -13,6 +14,8 @@ from google.protobuf.message import Message
 
 MAX_PATHS = 16
 """Most bad strings that are named."""
+MAX_FIELDS = 10_000
+"""Most fields that are looked at: some 10 ms of work. What lies beyond is not named."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -20,28 +23,37 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 def invalid_strings(kind: type[Message], content: bytes) -> list[str]:
     """Return the paths of strings that are not UTF-8, such as `pairs[3].premise`.
 
-    Empty where there are none, and also where the bytes are no message at all.
+    Empty where there are none, where they lie beyond the first `MAX_FIELDS` fields, and also where
+    the bytes are no message at all.
     """
+    paths: list[str] = []
+    budget = iter(range(MAX_FIELDS))
     try:
-        return _paths(cast("Descriptor", kind.DESCRIPTOR), content, prefix="")[:MAX_PATHS]
+        for path in _paths(cast("Descriptor", kind.DESCRIPTOR), content, "", budget):
+            paths.append(path)
+            if len(paths) == MAX_PATHS:
+                break
     except ValueError:
         return []
+    return paths
 
 
 def salvage_string(content: bytes, *, field: int, max_bytes: int) -> str:
     """Return the top-level string of that number, or "" where it cannot be read."""
     try:
-        found = [value for number, value in _fields(content) if number == field]
-        last = found[-1] if found else b""
-        return last.decode() if isinstance(last, bytes) and len(last) <= max_bytes else ""
+        for number, value in islice(_fields(content), MAX_FIELDS):
+            if number == field and value is not None and len(value) <= max_bytes:
+                return value.decode()
     except ValueError:
-        return ""
+        pass
+    return ""
 
 
-def _paths(kind: Descriptor, content: bytes, prefix: str) -> list[str]:
-    paths: list[str] = []
+def _paths(kind: Descriptor, content: bytes, prefix: str, budget: Iterator[int]) -> Iterator[str]:
     seen: dict[int, int] = {}
     for number, value in _fields(content):
+        if next(budget, None) is None:
+            return
         field = kind.fields_by_number.get(number)
         if field is None or value is None:
             continue
@@ -49,12 +61,9 @@ def _paths(kind: Descriptor, content: bytes, prefix: str) -> list[str]:
         seen[number] = place + 1
         path = f"{prefix}{field.name}[{place}]" if field.is_repeated else f"{prefix}{field.name}"
         if field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type is not None:
-            paths += _paths(field.message_type, value, f"{path}.")
+            yield from _paths(field.message_type, value, f"{path}.", budget)
         elif field.type == FieldDescriptor.TYPE_STRING and not _decodes(value):
-            paths.append(path)
-        if len(paths) >= MAX_PATHS:
-            break
-    return paths
+            yield path
 
 
 def _decodes(value: bytes) -> bool:

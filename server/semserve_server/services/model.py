@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from semserve.v1 import common_pb2, model_pb2
 
 from semserve_server.engine import Engine
@@ -9,6 +11,7 @@ from semserve_server.models import Models
 from semserve_server.services import checks
 from semserve_server.services.checks import METRICS, Limits
 from semserve_server.services.rpc import Context, Handlers, unary
+from semserve_server.tokenizer import Tokens
 
 _TASKS = {
     "embedding": model_pb2.TASK_EMBEDDING,
@@ -53,23 +56,11 @@ class ModelService:
     ) -> model_pb2.TokenizeResponse:
         """Answer with the tokens of each text."""
         engine = self._models.any_task(request.model)
+        checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
-        checks.count("texts", len(texts), self._limits)
         checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
-        limit = engine.manifest.max_sequence_length
-        return model_pb2.TokenizeResponse(
-            model=engine.name,
-            results=[
-                model_pb2.TokenizeResult(
-                    tokens=read.tokens,
-                    ids=read.ids,
-                    starts=[start for start, _ in read.offsets],
-                    ends=[end for _, end in read.offsets],
-                    truncated_tokens=max(len(read.ids) - limit, 0),
-                )
-                for read in await engine.tokens(texts)
-            ],
-        )
+        read = await engine.tokens(texts)
+        return await asyncio.to_thread(_tokenize_response, engine, read)
 
     def _info(self, engine: Engine) -> model_pb2.ModelInfo:
         manifest = engine.manifest
@@ -90,3 +81,21 @@ class ModelService:
             provider=engine.provider,
             digest=engine.digest,
         )
+
+
+def _tokenize_response(engine: Engine, read: list[Tokens]) -> model_pb2.TokenizeResponse:
+    """Fill the answer, which for long texts takes a while."""
+    limit = engine.manifest.max_sequence_length
+    return model_pb2.TokenizeResponse(
+        model=engine.name,
+        results=[
+            model_pb2.TokenizeResult(
+                tokens=one.tokens,
+                ids=one.ids,
+                starts=[start for start, _ in one.offsets],
+                ends=[end for _, end in one.offsets],
+                truncated_tokens=max(len(one.ids) - limit, 0),
+            )
+            for one in read
+        ],
+    )

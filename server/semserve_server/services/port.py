@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from semserve_server.errors import ConfigError
 from semserve_server.models import Models
-from semserve_server.services import reflection
 from semserve_server.services.checks import Limits
 from semserve_server.services.classification import ClassificationService
 from semserve_server.services.embedding import EmbeddingService
+from semserve_server.services.endless import Endless
 from semserve_server.services.model import ModelService
 from semserve_server.services.rpc import Streams
 from semserve_server.services.similarity import SimilarityService
 
 log = logging.getLogger(__name__)
 
+LARGEST_PORT = 65_535
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -52,7 +54,8 @@ class Port:
             ]
         )
         self._streams = Streams(max_in_flight=port_limits.max_stream_requests)
-        self._health = HealthServicer()
+        self._endless = Endless()
+        self._health = self._endless.health()
         self._register(models, limits)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
@@ -71,7 +74,10 @@ class Port:
             [grpc.method_handlers_generic_handler(name, each) for name, each in handlers.items()]
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable(self._server, [*handlers, health.SERVICE_NAME])
+        names = [*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            self._endless.reflection(names), self._server
+        )
 
     async def open(self, address: str) -> int:
         """Listen, with every health NOT_SERVING; returns the port.
@@ -81,11 +87,13 @@ class Port:
         """
         # The library's own default says that "" is SERVING before anything is.
         await self._health.set("", NOT_SERVING)
+        check_address(address)
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise ConfigError(
-                f"--address {address}: cannot listen there; is another server running?"
+                f"--address {address}: cannot listen there: the port is taken, or the host is not "
+                "this machine's"
             ) from error
         await self._server.start()
         return port
@@ -100,25 +108,32 @@ class Port:
         """Tell balancers to go elsewhere, for good."""
         await self._health.enter_graceful_shutdown()
 
-    async def tell_failed(self, model: str) -> None:
-        """Tell that a model, and so the server, cannot answer."""
-        await self._health.set(model, NOT_SERVING)
-        await self._health.set("", NOT_SERVING)
-
     async def drain(self, seconds: float) -> None:
         """Refuse new RPCs, let streams finish what they have read, and wait at most so long."""
         self._streams.drain()
+        self._endless.end()
         await self._server.stop(seconds)
 
-    async def closed(self) -> None:
-        """Wait until the server has stopped."""
-        await self._server.wait_for_termination()
+
+def check_address(address: str) -> None:
+    """Refuse what gRPC would take for another address than was meant.
+
+    Raises:
+        ConfigError: it is neither HOST:PORT nor unix:PATH.
+    """
+    host, _, port = address.rpartition(":")
+    if address.startswith("unix:"):
+        return
+    if not host or not port.isascii() or not port.isdigit() or int(port) > LARGEST_PORT:
+        raise ConfigError(
+            f"--address {address}: give HOST:PORT, the port at most {LARGEST_PORT}, or unix:PATH"
+        )
 
 
 def _somebody_listens(record: logging.LogRecord) -> bool:
-    """Drop grpcio's error for an answer that could not be sent because its caller had left."""
+    """Drop grpcio's errors for answers that nobody takes: their caller left, or the drain ended."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, grpc.aio.InternalError):
+    if isinstance(error, (grpc.aio.InternalError, asyncio.CancelledError)):
         log.debug("a caller left before its answer: %s", error)
         return False
     return True

@@ -46,11 +46,14 @@ class Malformed(Generic[_Request]):
     content: bytes
 
     def error(self) -> InvalidRequest:
-        """Say what is wrong, and where if it is a string that is not UTF-8."""
-        paths = invalid_strings(self.kind, self.content)
+        """Say what is wrong, and where if it is a string that is not UTF-8.
+
+        A field is named as in the request itself, also where a stream's message wraps it.
+        """
+        paths = [p.removeprefix("request.") for p in invalid_strings(self.kind, self.content)]
         if not paths:
             name = self.kind.DESCRIPTOR.full_name
-            return InvalidRequest.of("", f"the bytes are no {name} message")
+            return InvalidRequest.of("", f"the bytes are no {name} message of valid UTF-8")
         return InvalidRequest(*(Violation(path, "is not valid UTF-8") for path in paths))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from semserve.v1 import common_pb2, similarity_pb2
 
 from semserve_server import similarity
+from semserve_server.errors import InvalidRequest
 from semserve_server.models import Models
 from semserve_server.services import checks
 from semserve_server.services.checks import Limits
@@ -19,6 +22,12 @@ from semserve_server.tokenizer import Truncation
 
 DEFAULT_TOP_K = 10
 """Hits of a query where the request does not say."""
+MAX_HITS = 131_072
+"""Most hits of one answer: filling so many messages takes a third of a second."""
+INLINE_SCORES = 1024
+"""Answers of so few scores are computed on the event loop; handing them to a thread costs more."""
+
+_Response = TypeVar("_Response")
 
 
 class SimilarityService:
@@ -43,85 +52,105 @@ class SimilarityService:
         self, request: similarity_pb2.CompareRequest, context: Context
     ) -> similarity_pb2.CompareResponse:
         """Answer with the score of each pair."""
-        fields = {
-            f"pairs[{place}].{side}": getattr(pair, side)
+        size = len(request.pairs)
+        checks.count("pairs", size, self._limits)
+        fields = [
+            (f"pairs[{place}].{side}", text)
             for place, pair in enumerate(request.pairs)
-            for side in ("left", "right")
-        }
-        vectors = await self._embed(request, {"pairs": len(request.pairs)}, fields, context)
-        scores = similarity.pair_scores(vectors.rows[::2], vectors.rows[1::2], vectors.metric)
-        return similarity_pb2.CompareResponse(
-            model=vectors.model, scores=scores.tolist(), usage=vectors.usage
-        )
+            for side, text in (("left", pair.left), ("right", pair.right))
+        ]
+        vectors = await self._embed(request, fields, context)
+
+        def respond() -> similarity_pb2.CompareResponse:
+            left, right = vectors.rows[::2], vectors.rows[1::2]
+            scores = similarity.pair_scores(left, right, vectors.metric).tolist()
+            return similarity_pb2.CompareResponse(
+                model=vectors.model, scores=scores, usage=vectors.usage
+            )
+
+        return await _off_the_loop(size, respond)
 
     async def rank(
         self, request: similarity_pb2.RankRequest, context: Context
     ) -> similarity_pb2.RankResponse:
         """Answer with the documents, best first."""
         size = len(request.documents)
+        checks.count("documents", size, self._limits)
         top_k = checks.within("top_k", request.top_k) if request.HasField("top_k") else size
-        fields = {"query": request.query} | _fields("documents", request.documents)
-        vectors = await self._embed(request, {"documents": size}, fields, context)
-        scores = similarity.scores(vectors.rows[:1], vectors.rows[1:], vectors.metric)
-        return similarity_pb2.RankResponse(
-            model=vectors.model, hits=_hits(scores[0], top_k), usage=vectors.usage
-        )
+        fields = [("query", request.query), *_paths("documents", request.documents)]
+        vectors = await self._embed(request, fields, context)
+
+        def respond() -> similarity_pb2.RankResponse:
+            scores = similarity.scores(vectors.rows[:1], vectors.rows[1:], vectors.metric)
+            return similarity_pb2.RankResponse(
+                model=vectors.model, hits=_hits(scores[0], top_k), usage=vectors.usage
+            )
+
+        return await _off_the_loop(size, respond)
 
     async def search(
         self, request: similarity_pb2.SearchRequest, context: Context
     ) -> similarity_pb2.SearchResponse:
         """Answer with the best texts of the corpus for each query."""
-        queries = len(request.queries)
-        top_k = (
-            checks.within("top_k", request.top_k) if request.HasField("top_k") else DEFAULT_TOP_K
-        )
-        fields = _fields("queries", request.queries) | _fields("corpus", request.corpus)
-        sizes = {"queries": queries, "corpus": len(request.corpus)}
-        vectors = await self._embed(request, sizes, fields, context)
-        scores = similarity.scores(vectors.rows[:queries], vectors.rows[queries:], vectors.metric)
-        return similarity_pb2.SearchResponse(
-            model=vectors.model,
-            results=[similarity_pb2.SearchResult(hits=_hits(row, top_k)) for row in scores],
-            usage=vectors.usage,
-        )
+        queries, corpus = len(request.queries), len(request.corpus)
+        checks.count("queries", queries, self._limits)
+        checks.count("corpus", corpus, self._limits)
+        top_k = DEFAULT_TOP_K
+        if request.HasField("top_k"):
+            top_k = min(checks.within("top_k", request.top_k), corpus)
+            if queries * top_k > MAX_HITS:
+                raise InvalidRequest.of(
+                    "top_k", f"{queries} queries of {top_k} hits, at most {MAX_HITS} in all"
+                )
+        fields = [*_paths("queries", request.queries), *_paths("corpus", request.corpus)]
+        vectors = await self._embed(request, fields, context)
+
+        def respond() -> similarity_pb2.SearchResponse:
+            left, right = vectors.rows[:queries], vectors.rows[queries:]
+            scores = similarity.scores(left, right, vectors.metric)
+            results = [similarity_pb2.SearchResult(hits=_hits(row, top_k)) for row in scores]
+            return similarity_pb2.SearchResponse(
+                model=vectors.model, results=results, usage=vectors.usage
+            )
+
+        return await _off_the_loop(queries * corpus, respond)
 
     async def matrix(
         self, request: similarity_pb2.MatrixRequest, context: Context
     ) -> similarity_pb2.MatrixResponse:
         """Answer with the score of every left text with every right one."""
-        left = len(request.left)
-        fields = _fields("left", request.left) | _fields("right", request.right)
-        vectors = await self._embed(request, {"left": left}, fields, context)
-        columns = vectors.rows[left:] if request.right else vectors.rows
-        scores = similarity.scores(vectors.rows[:left], columns, vectors.metric)
-        return similarity_pb2.MatrixResponse(
-            model=vectors.model,
-            rows=[similarity_pb2.MatrixRow(scores=row) for row in scores.tolist()],
-            usage=vectors.usage,
-        )
+        left, right = len(request.left), len(request.right)
+        checks.count("left", left, self._limits)
+        if right:
+            checks.count("right", right, self._limits)
+        fields = [*_paths("left", request.left), *_paths("right", request.right)]
+        vectors = await self._embed(request, fields, context)
+
+        def respond() -> similarity_pb2.MatrixResponse:
+            columns = vectors.rows[left:] if right else vectors.rows
+            scores = similarity.scores(vectors.rows[:left], columns, vectors.metric)
+            rows = [similarity_pb2.MatrixRow(scores=row) for row in scores.tolist()]
+            return similarity_pb2.MatrixResponse(
+                model=vectors.model, rows=rows, usage=vectors.usage
+            )
+
+        return await _off_the_loop(left * (right or left), respond)
 
     async def _embed(
-        self,
-        request: _Request,
-        sizes: Mapping[str, int],
-        fields: Mapping[str, str],
-        context: Context,
+        self, request: _Request, fields: Sequence[tuple[str, str]], context: Context
     ) -> _Vectors:
         """Check and embed the texts of a request, each different one once.
 
         Args:
             request: for its model and metric.
-            sizes: how much each repeated field holds; none may be empty.
             fields: path and text, in the order of the rows to return.
             context: of the call.
         """
         engine = self._models.for_task("embedding", request.model)
         metric = checks.metric(request.metric, engine.manifest.metric or "cosine")
-        for field, size in sizes.items():
-            checks.count(field, size, self._limits)
-        checks.count(" + ".join(sizes), len(fields), self._limits)
-        checks.texts(fields.items(), self._limits)
-        places = {text: place for place, text in enumerate(dict.fromkeys(fields.values()))}
+        checks.texts(fields, self._limits)
+        texts = [text for _, text in fields]
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         work = Work(
             items=list(places),
             field="texts",
@@ -132,7 +161,7 @@ class SimilarityService:
         done = await run(engine, work, context)
         if done.inference is None:
             raise ValueError("a request without texts passed its checks. This is a bug.")
-        rows = done.inference.rows[[places[text] for text in fields.values()]]
+        rows = done.inference.rows[[places[text] for text in texts]]
         usage = common_pb2.Usage.FromString(done.usage)
         return _Vectors(engine.name, rows, metric, usage)
 
@@ -155,8 +184,13 @@ class _Vectors:
     usage: common_pb2.Usage
 
 
-def _fields(name: str, texts: Sequence[str]) -> dict[str, str]:
-    return {f"{name}[{place}]": text for place, text in enumerate(texts)}
+async def _off_the_loop(scores: int, respond: Callable[[], _Response]) -> _Response:
+    """Compute an answer of so many scores, on a thread where it takes longer than getting there."""
+    return respond() if scores <= INLINE_SCORES else await asyncio.to_thread(respond)
+
+
+def _paths(name: str, texts: Iterable[str]) -> Iterable[tuple[str, str]]:
+    return ((f"{name}[{place}]", text) for place, text in enumerate(texts))
 
 
 def _hits(scores: NDArray[np.float32], k: int) -> list[similarity_pb2.Hit]:

@@ -15,10 +15,14 @@ from semserve_server.errors import InferenceFailed, InvalidRequest, Overloaded, 
 
 log = logging.getLogger(__name__)
 
+# A status travels twice in HTTP/2 metadata, of which clients take 8 KB: the message with up to
+# three bytes for each of its own, and the details, message included, with four for three.
+MAX_MESSAGE_BYTES = 512
+"""Most UTF-8 bytes of a status message."""
 MAX_VIOLATIONS = 16
-"""Most bad fields that one status names, so that it fits the 8 KB of HTTP/2 metadata."""
-MAX_MESSAGE = 1024
-"""Most characters of a status message, for the same reason."""
+"""Most bad fields that one status names."""
+MAX_DESCRIPTION_BYTES = 128
+"""Most UTF-8 bytes of what is said of one field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ def bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
     return error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(
-                field=violation.field, description=violation.description[:MAX_MESSAGE]
+                field=violation.field,
+                description=_cut(violation.description, MAX_DESCRIPTION_BYTES),
             )
             for violation in error.violations[:MAX_VIOLATIONS]
         ]
@@ -91,7 +96,14 @@ def _failure(
         one = any_pb2.Any()
         one.Pack(detail)
         packed.append(one)
-    if len(message) > MAX_MESSAGE:
-        message = message[: MAX_MESSAGE - 1] + "…"
+    message = _cut(message, MAX_MESSAGE_BYTES)
     status = status_pb2.Status(code=code.value[0], message=message, details=packed)
     return Failure(code, status, trailers)
+
+
+def _cut(text: str, most: int) -> str:
+    """Cut a text to so many UTF-8 bytes."""
+    content = text.encode()
+    if len(content) <= most:
+        return text
+    return content[: most - len("…".encode())].decode(errors="ignore") + "…"

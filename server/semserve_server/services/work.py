@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 from google.rpc import status_pb2
 
-from semserve_server.engine import Engine, Inference
+from semserve_server.batcher import Inference
+from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, Violation
 from semserve_server.services import wire
 from semserve_server.services.rpc import Context
@@ -25,19 +26,10 @@ class Work:
     items: Sequence[Item]
     field: str
     """The repeated field that the items stand in, such as `texts`."""
-    violations: dict[int, Violation]
+    violations: Mapping[int, Violation]
     """What is wrong with single items, by their place."""
     truncation: Truncation
     allow_partial: bool
-
-    def refuse(self) -> None:
-        """Fail the request for its bad items, unless it takes them in parts.
-
-        Raises:
-            InvalidRequest: naming each bad item.
-        """
-        if self.violations and not self.allow_partial:
-            raise InvalidRequest(*(self.violations[place] for place in sorted(self.violations)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +46,7 @@ class Done:
         """The serialized Usage."""
         if self.inference is None:
             return b""
-        return wire.usage(self.inference.token_count, self.inference.padded_token_count)
+        return wire.usage(self.inference.tokens, self.inference.padded_tokens)
 
 
 async def run(engine: Engine, work: Work, context: Context) -> Done:
@@ -64,23 +56,18 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         InvalidRequest: an item is bad and the request is strict.
         Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
     """
-    work.refuse()
+    violations = dict(work.violations)
+    _refuse(violations, work)
     started = perf_counter()
-    good = [place for place in range(len(work.items)) if place not in work.violations]
-    encodings = dict(
-        zip(
-            good,
-            await engine.encode([work.items[place] for place in good], work.truncation),
-            strict=True,
-        )
-    )
+    good = [place for place in range(len(work.items)) if place not in violations]
+    encoded = await engine.encode([work.items[place] for place in good], work.truncation)
+    encodings = dict(zip(good, encoded, strict=True))
     limit = engine.tokenizer.max_length
     for place in [place for place, encoding in encodings.items() if len(encoding) > limit]:
         size = len(encodings.pop(place))
-        work.violations[place] = Violation(
-            f"{work.field}[{place}]", f"{size} tokens, at most {limit}"
-        )
-    work.refuse()
+        path = f"{work.field}[{place}]"
+        violations[place] = Violation(path, f"{size} tokens, at most {limit}")
+    _refuse(violations, work)
     tokenized = perf_counter()
     inference = None
     if encodings:
@@ -89,9 +76,15 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     outcomes = [_NOTHING] * len(work.items)
     for row, (place, encoding) in enumerate(encodings.items()):
         outcomes[place] = wire.Outcome(row, None, len(encoding), encoding.truncated_tokens)
-    for place, violation in work.violations.items():
+    for place, violation in violations.items():
         outcomes[place] = wire.Outcome(None, _status(violation), 0, 0)
     return Done(inference, outcomes)
+
+
+def _refuse(violations: Mapping[int, Violation], work: Work) -> None:
+    """Fail the request for its bad items, unless it takes them in parts."""
+    if violations and not work.allow_partial:
+        raise InvalidRequest(*(violations[place] for place in sorted(violations)))
 
 
 def _status(violation: Violation) -> status_pb2.Status:

@@ -261,7 +261,7 @@ class SearchRequest(_message.Message):
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     top_k: _builtins.int
     """How many hits a query; at least 1. Left out: 10. Never more than the
-    corpus holds.
+    corpus holds, and at most 131072 hits in one answer.
     """
     metric: Global___Metric.ValueType
     """How vectors make a score."""

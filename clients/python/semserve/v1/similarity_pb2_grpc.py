@@ -31,7 +31,8 @@ class SimilarityServiceStub:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and every limit on texts counts all texts of a request.
+    hold here too, and each list of texts or pairs is bounded as
+    EmbedRequest.texts is (`--max-request-texts`).
     """
 
     def __init__(self, channel):
@@ -68,7 +69,8 @@ class SimilarityServiceServicer:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and every limit on texts counts all texts of a request.
+    hold here too, and each list of texts or pairs is bounded as
+    EmbedRequest.texts is (`--max-request-texts`).
     """
 
     def Compare(self, request, context):
@@ -136,7 +138,8 @@ class SimilarityService:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and every limit on texts counts all texts of a request.
+    hold here too, and each list of texts or pairs is bounded as
+    EmbedRequest.texts is (`--max-request-texts`).
     """
 
     @staticmethod

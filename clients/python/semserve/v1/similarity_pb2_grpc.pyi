@@ -32,7 +32,8 @@ class SimilarityServiceStub:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and every limit on texts counts all texts of a request.
+    hold here too, and each list of texts or pairs is bounded as
+    EmbedRequest.texts is (`--max-request-texts`).
     """
 
     @_typing.overload
@@ -55,7 +56,8 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and every limit on texts counts all texts of a request.
+    hold here too, and each list of texts or pairs is bounded as
+    EmbedRequest.texts is (`--max-request-texts`).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -74,7 +76,8 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and every limit on texts counts all texts of a request.
+    hold here too, and each list of texts or pairs is bounded as
+    EmbedRequest.texts is (`--max-request-texts`).
     """
 
     @_abc_1.abstractmethod

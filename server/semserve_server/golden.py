@@ -1,0 +1,50 @@
+"""Holds a session against the answers that Keras gave; this warms it too."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semserve_server.batcher import Runner
+from semserve_server.bundle import Bundle
+from semserve_server.errors import BundleError
+from semserve_server.tokenizer import Tokenizer, Truncation
+
+
+def prove_golden(
+    bundle: Bundle, tokenizer: Tokenizer, session: Runner, *, tolerance: float | None = None
+) -> float:
+    """Run the bundle's golden answers, alone and as one padded batch.
+
+    Args:
+        bundle: whose answers to reproduce.
+        tokenizer: the bundle's.
+        session: what should give them.
+        tolerance: largest absolute difference allowed; the bundle's own where None.
+
+    Returns:
+        The largest absolute difference.
+
+    Raises:
+        BundleError: the tokenizer or the model answers otherwise than Keras did.
+    """
+    path = bundle.directory / "golden.json"
+    cases = bundle.golden.cases
+    encodings = tokenizer.encode([case.item for case in cases], Truncation.END)
+    for number, (case, encoding) in enumerate(zip(cases, encodings, strict=True)):
+        if isinstance(case.item, tuple) != bundle.manifest.pair:
+            raise BundleError(f"{path}: cases[{number}] contradicts `pair` of the manifest")
+        if (encoding.token_ids, encoding.segment_ids) != (case.token_ids, case.segment_ids):
+            raise BundleError(f"{path}: cases[{number}] is tokenised otherwise here: export again")
+        if case.row.size != bundle.manifest.outputs:
+            raise BundleError(f"{path}: cases[{number}] has {case.row.size} outputs")
+    expected = np.stack([case.row for case in cases])
+    alone = np.concatenate([session.run([encoding]) for encoding in encodings])
+    together = session.run(encodings)
+    worst = max(float(np.abs(rows - expected).max()) for rows in (alone, together))
+    limit = bundle.golden.tolerance if tolerance is None else tolerance
+    if not worst <= limit:
+        raise BundleError(
+            f"{path}: the model differs from Keras by {worst:.1e}, more than {limit:.1e}: "
+            "export again"
+        )
+    return worst

@@ -1,0 +1,92 @@
+"""From a directory on disk to a session that has given the golden answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from semserve_server.bundle import Bundle, find_bundles, read_bundle, read_graph
+from semserve_server.calibration import calibrate
+from semserve_server.config import Config
+from semserve_server.engine import Capacity
+from semserve_server.errors import BundleError, StartupError
+from semserve_server.golden import prove_golden
+from semserve_server.session import CUDA, Graph, Session, usable_cpus
+from semserve_server.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+CUDA_TOLERANCE = 1e-4
+"""Largest difference from Keras on CUDA, whose kernels add up in another order."""
+VARIANT = "portable"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A bundle that answers as it should, with what was measured of it."""
+
+    bundle: Bundle
+    tokenizer: Tokenizer
+    session: Session
+    capacity: Capacity
+
+
+def load_all(config: Config, stop: threading.Event) -> list[Loaded]:
+    """Load and prove every bundle, one after another; none any more once `stop` is set.
+
+    Raises:
+        StartupError: a bundle or a setting cannot be served; the text names it.
+    """
+    loaded: list[Loaded] = []
+    for directory in find_bundles(config.models):
+        if stop.is_set():
+            break
+        loaded.append(_load(config, directory))
+        name = loaded[-1].bundle.manifest.model
+        if any(one.bundle.manifest.model == name for one in loaded[:-1]):
+            raise BundleError(f"{config.models}: two bundles are named {name!r}: remove one")
+    return loaded
+
+
+def _load(config: Config, directory: Path) -> Loaded:
+    try:
+        return _prove(config, read_bundle(directory))
+    except StartupError:
+        raise
+    except Exception as error:
+        # A bundle is hostile input, and what ONNX Runtime, the tokenizer or the disk raise over it
+        # has no common ancestor.
+        raise BundleError(f"{directory}: cannot be served: {error}") from error
+
+
+def _prove(config: Config, bundle: Bundle) -> Loaded:
+    manifest = bundle.manifest
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
+    graph = Graph(
+        name=f"{bundle.directory / manifest.variants[VARIANT].file}",
+        content=read_graph(bundle, VARIANT),
+        inputs=tuple(manifest.inputs),
+        output=manifest.output,
+        outputs=manifest.outputs,
+    )
+    cpus = usable_cpus()
+    lanes = config.lanes or cpus
+    threads = config.threads or max(cpus // lanes, 1)
+    session = Session(graph, device=config.device, threads=threads)
+    on_cuda = session.provider == CUDA
+    tolerance = CUDA_TOLERANCE if on_cuda else None
+    difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
+    log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
+    calibration = calibrate(session, max_length=manifest.max_sequence_length)
+    capacity = Capacity(
+        # One CUDA session is one stream: runs side by side would only wait for each other.
+        lanes=(config.lanes or 1) if on_cuda else lanes,
+        threads=threads,
+        max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
+        max_queue_entries=config.max_queue_entries,
+        max_queue_characters=config.max_queue_characters,
+        cost=calibration.cost,
+    )
+    return Loaded(bundle, tokenizer, session, capacity)

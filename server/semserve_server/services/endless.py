@@ -1,0 +1,108 @@
+"""Health and reflection, whose streams a client may hold open for ever, and which a drain ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from grpc_health.v1 import health, health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from semserve_server.services.rpc import Context
+
+_Result = TypeVar("_Result")
+
+
+class Endless:
+    """The open streams of both services."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[Any]] = set()
+
+    def health(self) -> HealthServicer:
+        """Make the health service."""
+        return HealthServicer(self)
+
+    def reflection(self, names: list[str]) -> ReflectionServicer:
+        """Make the reflection service for services of these full names."""
+        return ReflectionServicer(self, names)
+
+    def end(self) -> None:
+        """End every open stream."""
+        for task in self._open:
+            task.cancel()
+
+    async def unless_ended(self, waiting: Coroutine[Any, Any, _Result]) -> _Result | None:
+        """Wait for something, but no longer than until the end; None where that came first.
+
+        An RPC whose own task is cancelled would never send its status, so what it waits for is a
+        task of its own.
+        """
+        task = asyncio.create_task(waiting)
+        self._open.add(task)
+        try:
+            await asyncio.wait([task])
+            return None if task.cancelled() else task.result()
+        finally:
+            task.cancel()
+            self._open.discard(task)
+
+
+class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it ships no types
+    """grpcio's health service, whose Watch can be ended."""
+
+    def __init__(self, endless: Endless) -> None:
+        super().__init__()
+        self._endless = endless
+
+    async def Watch(  # noqa: N802  (gRPC's name)
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> None:
+        """Tell each change of a service's health."""
+        await self._endless.unless_ended(super().Watch(request, context))
+
+
+class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # no types
+    """grpcio's reflection, which ghz can use and whose stream can be ended."""
+
+    def __init__(self, endless: Endless, names: list[str]) -> None:
+        super().__init__(names, pool=MethodPool())
+        self._endless = endless
+
+    async def ServerReflectionInfo(  # noqa: N802  (gRPC's name)
+        self,
+        request_iterator: AsyncIterator[reflection_pb2.ServerReflectionRequest],
+        unused_context: Context,
+    ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
+        """Answer what is asked of the schema."""
+        answers = super().ServerReflectionInfo(request_iterator, unused_context)
+        while (answer := await self._endless.unless_ended(anext(answers, None))) is not None:
+            yield answer
+
+
+class MethodPool:
+    """The default descriptor pool, which also finds the file of a method.
+
+    ghz asks for the file that holds `pkg.Service.Method`, and protobuf's pool knows services and
+    messages by name but not methods.
+    """
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802  (protobuf's)
+        """Find the file that declares a symbol, methods included.
+
+        Raises:
+            KeyError: there is none.
+        """
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
