@@ -136,6 +136,7 @@ class InProcess:
     embedder: Held
     classifier: Held
     port: Port
+    engines: list[Engine]
 
 
 @pytest.fixture
@@ -178,7 +179,9 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
     try:
         address = f"127.0.0.1:{number}"
         async with grpc.aio.insecure_channel(address) as channel:
-            yield InProcess(address, channel, held["embedding"], held["classification"], port)
+            yield InProcess(
+                address, channel, held["embedding"], held["classification"], port, engines
+            )
     finally:
         for one in held.values():
             one.release()

@@ -12,6 +12,8 @@ from conftest import InProcess, in_process
 from fakes import Failing
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server import server
+from semserve_server.errors import EngineFailed
 
 EMBED = "/semserve.v1.EmbeddingService/Embed"
 
@@ -153,3 +155,17 @@ async def test_many_callers_at_once_each_get_their_own_answer(tiny_models: Path)
         assert list(row.embedding.values) == pytest.approx(
             list(alone.results[0].embedding.values), abs=1e-6
         )
+
+
+async def test_a_run_that_hangs_ends_the_watch_with_its_reason(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.01)
+    async with in_process(tiny_models) as service:
+        service.embedder.hold()
+        call = asyncio.create_task(one(EmbeddingServiceStub(service.channel), "held"))
+        await asyncio.to_thread(service.embedder.wait_for_run)
+        with pytest.raises(EngineFailed, match="tiny-embed: a run has not returned for"):
+            await server._watch(service.engines, asyncio.Event(), run_timeout=0.0)
+        service.embedder.release()
+        await call
