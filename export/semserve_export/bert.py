@@ -1,4 +1,4 @@
-"""KerasHub's BERT: loading it with the right activation, and the two heads on top of it.
+"""KerasHub's BERT: loading it with the right activation, its two heads, and reading its weights.
 
 This is the one module that reads KerasHub's private attributes, which is why its version is pinned.
 """
@@ -7,7 +7,18 @@ from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 
+from semserve_export.bert_weights import (
+    Array,
+    Bert,
+    Classifier,
+    Dense,
+    Embeddings,
+    Layer,
+    Norm,
+    Pool,
+)
 from semserve_export.spec import Activation
 
 SQRT_HALF = 0.5**0.5
@@ -59,3 +70,62 @@ def freeze_embeddings(backbone: Any) -> None:
     """Keep the embedding tables and their norm as they are: half of the values, for no accuracy."""
     for name in FROZEN:
         backbone.get_layer(name).trainable = False
+
+
+def is_bert(model: Any) -> bool:
+    """Tell whether `read_weights` knows the model: an embedder or classifier on a BertBackbone."""
+    known = (keras_hub.models.BertTextEmbedder, keras_hub.models.BertTextClassifier)
+    return isinstance(model, known) and type(model.backbone) is keras_hub.models.BertBackbone
+
+
+def read_weights(model: Any, activation: Activation) -> Bert:
+    """Read an embedder's or a classifier's weights; LoRA comes merged, as `kernel` has it."""
+    backbone = model.backbone
+    if isinstance(model, keras_hub.models.BertTextEmbedder):
+        head: Pool | Classifier = Pool(model.pooling_mode, model.normalize)
+    else:
+        head = Classifier(_dense(backbone.pooled_dense), _dense(model.output_dense))
+    return Bert(
+        embeddings=Embeddings(
+            tokens=_array(backbone.token_embedding.embeddings),
+            positions=_array(backbone.position_embedding.position_embeddings),
+            segments=_array(backbone.segment_embedding.embeddings),
+            norm=_norm(backbone.embeddings_layer_norm),
+        ),
+        layers=tuple(_layer(layer) for layer in backbone.transformer_layers),
+        head=head,
+        heads=backbone.num_heads,
+        epsilon=backbone.embeddings_layer_norm.epsilon,
+        activation=activation,
+    )
+
+
+def _layer(layer: Any) -> Layer:
+    attention = layer._self_attention_layer  # noqa: SLF001 - no public way to any of these
+    return Layer(
+        query=_dense(attention._query_dense),  # noqa: SLF001
+        key=_dense(attention._key_dense),  # noqa: SLF001
+        value=_dense(attention._value_dense),  # noqa: SLF001
+        attention_output=_dense(attention._output_dense),  # noqa: SLF001
+        attention_norm=_norm(layer._self_attention_layer_norm),  # noqa: SLF001
+        up=_dense(layer._feedforward_intermediate_dense),  # noqa: SLF001
+        down=_dense(layer._feedforward_output_dense),  # noqa: SLF001
+        norm=_norm(layer._feedforward_layer_norm),  # noqa: SLF001
+    )
+
+
+def _dense(layer: Any) -> Dense:
+    """Flatten a kernel over heads, (hidden, heads, width) or (heads, width, hidden), to two axes.
+
+    The bias knows which axes are the outputs: it has just those.
+    """
+    kernel, bias = _array(layer.kernel), _array(layer.bias)
+    return Dense(kernel.reshape(-1, bias.size), bias.reshape(-1))
+
+
+def _norm(layer: Any) -> Norm:
+    return Norm(_array(layer.gamma), _array(layer.beta))
+
+
+def _array(variable: Any) -> Array:
+    return np.asarray(variable, np.float32)

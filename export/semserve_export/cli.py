@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -18,6 +18,7 @@ from semserve_export.errors import ExportError
 from semserve_export.pairs import TrainingData, read_pairs
 from semserve_export.quiet import choose_backend, held_stderr
 from semserve_export.recipes import RECIPES, find_recipe
+from semserve_export.spec import Variant
 from semserve_export.training_plan import TrainingPlan
 
 FAILED = 2
@@ -31,6 +32,7 @@ app = App(
 console = Console()
 
 Cache = Annotated[Path, Parameter(env_var="SEMSERVE_WEIGHTS")]
+DEFAULT_VARIANTS = "fused,int8"
 MODELS = Path("models")
 CACHE = Path(".cache/weights")
 
@@ -50,6 +52,7 @@ def list_recipes() -> None:
 def run(
     *names: str,
     output: Path = MODELS,
+    variants: str = DEFAULT_VARIANTS,
     weights_cache: Cache = CACHE,
     adapter: Path | None = None,
 ) -> None:
@@ -58,6 +61,8 @@ def run(
     Args:
         names: recipes, as `list` names them; `all` for every one.
         output: the directory of bundles; each goes into its own below it.
+        variants: faster graphs beside the portable one: fused, int8 and fp16, with commas between
+            them, or none.
         weights_cache: where downloaded weights are kept.
         adapter: a directory that `train` wrote, in place of the adapter that we keep.
     """
@@ -68,11 +73,17 @@ def run(
         if len(recipes) != 1 or recipes[0].adapter is None:
             raise ExportError("--adapter goes with the name of one fine-tuned recipe")
         recipes = [replace(recipes[0], adapter=adapter)]
-    _commands().run_recipes(recipes, output, weights_cache, console)
+    chosen = _variants(variants)
+    _commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
 @app.command
-def keras(asked: Annotated[OwnModel, Parameter(name="*")], *, output: Path = MODELS) -> None:
+def keras(
+    asked: Annotated[OwnModel, Parameter(name="*")],
+    *,
+    output: Path = MODELS,
+    variants: str = DEFAULT_VARIANTS,
+) -> None:
     """Export a BERT of your own: a KerasHub preset, or a Hugging Face directory.
 
     Activation, pooling, length, lower case and labels are what the preset says, unless you say
@@ -81,8 +92,11 @@ def keras(asked: Annotated[OwnModel, Parameter(name="*")], *, output: Path = MOD
     Args:
         asked: what to export.
         output: the directory of bundles; the model goes into its own below it.
+        variants: faster graphs beside the portable one: fused, int8 and fp16, with commas between
+            them, or none.
     """
-    _commands().run_own(asked, output, console)
+    chosen = _variants(variants)
+    _commands().run_own(asked, output, chosen, console)
 
 
 @app.command
@@ -139,6 +153,17 @@ def run_command_line(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"semserve-export: {error}\n")
         return FAILED
     return 0
+
+
+def _variants(names: str) -> tuple[Variant, ...]:
+    """Read a list of variants, each once and in the given order; `none` is the empty one."""
+    asked = dict.fromkeys(name.strip() for name in names.split(","))
+    if list(asked) == ["none"]:
+        return ()
+    if unknown := sorted(set(asked) - set(get_args(Variant))):
+        known = ", ".join(get_args(Variant))
+        raise ExportError(f"--variants: no variant {unknown[0]!r}; there are {known}, or none")
+    return tuple(cast("Variant", name) for name in asked)
 
 
 def _commands() -> ModuleType:

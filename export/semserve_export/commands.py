@@ -25,22 +25,30 @@ from semserve_export.pair_batches import EncodedPairs
 from semserve_export.pairs import TrainingData
 from semserve_export.progress import step_progress, training_progress
 from semserve_export.recipes import RECIPES, Recipe
+from semserve_export.spec import Variant
 from semserve_export.train import fine_tune, seed_everything
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.verify import verify_bundle
 from semserve_export.weights import fetch_weights
 
 
-def run_recipes(recipes: Sequence[Recipe], output: Path, cache: Path, console: Console) -> None:
+def run_recipes(
+    recipes: Sequence[Recipe],
+    output: Path,
+    variants: Sequence[Variant],
+    cache: Path,
+    console: Console,
+) -> None:
     """Export recipes, each into its own directory below `output`."""
     for recipe in recipes:
         weights = fetch_weights(recipe.weights, cache, console)
-        _export(recipe.spec.name, partial(load_recipe, recipe, weights), output, console)
+        load = partial(load_recipe, recipe, weights)
+        _export(recipe.spec.name, load, output, variants, console)
 
 
-def run_own(asked: OwnModel, output: Path, console: Console) -> None:
+def run_own(asked: OwnModel, output: Path, variants: Sequence[Variant], console: Console) -> None:
     """Export a user's own model."""
-    _export(asked.name, partial(load_own, asked), output, console)
+    _export(asked.name, partial(load_own, asked), output, variants, console)
 
 
 def verify(directory: Path, manifest: Mapping[str, Any], cache: Path, console: Console) -> None:
@@ -104,19 +112,33 @@ def train(
     console.print(f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f}")
 
 
-def _export(name: str, load: Callable[[], LoadedModel], output: Path, console: Console) -> None:
+def _export(
+    name: str,
+    load: Callable[[], LoadedModel],
+    output: Path,
+    variants: Sequence[Variant],
+    console: Console,
+) -> None:
     with step_progress(console) as progress:
-        task = progress.add_task(f"{name}: loading the weights", total=1 + STEPS)
+        total = 1 + STEPS + len(variants)
+        task = progress.add_task(f"{name}: loading the weights", total=total)
 
         def announce(step: str) -> None:
             progress.update(task, advance=1, description=f"{name}: {step}")
 
-        manifest = export_model(load(), output / name, announce)
-        progress.update(task, advance=1, description=f"{name}: done")
-    (variant,) = manifest["variants"].values()
-    megabytes = sum(file["bytes"] for file in manifest["files"].values()) / 1e6
-    difference = variant["max_abs_difference"]
-    console.print(f"{output / name}: {megabytes:.1f} MB, at most {difference:.1e} from Keras")
+        refused: list[FidelityError] = []
+        manifest = export_model(load(), output / name, announce, variants, refused.append)
+        progress.update(task, completed=total, description=f"{name}: done")
+    for variant, facts in manifest["variants"].items():
+        megabytes = manifest["files"][facts["file"]]["bytes"] / 1e6
+        console.print(
+            f"{output / name}: {variant}, {megabytes:.1f} MB,"
+            f" at most {facts['max_abs_difference']:.1e} from {facts['reference']}"
+        )
+    for error in refused:
+        console.print(str(error))
+    if variants and not refused and len(manifest["variants"]) == 1:
+        console.print(f"{name}: only a BERT has the variants {', '.join(variants)}")
 
 
 def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> LoadedModel | None:

@@ -1,6 +1,6 @@
 """The order of the work: a model in memory becomes a bundle on disk, or nothing at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from semserve_export.bundle import (
     write_bundle,
     write_json,
 )
+from semserve_export.errors import FidelityError
 from semserve_export.fidelity import (
     TOLERANCE,
     keras_run,
@@ -25,13 +26,26 @@ from semserve_export.fidelity import (
 from semserve_export.golden import golden_answers, golden_texts
 from semserve_export.graph import write_graph
 from semserve_export.model import LoadedModel
+from semserve_export.spec import Variant
 from semserve_export.tokenizer import Inputs, encode
+from semserve_export.variants import add_variants
 
 Step = Callable[[str], None]
-STEPS = 4  # that `export_model` announces
+AddVariants = Callable[[Path], dict[str, dict[str, Any]]]
+STEPS = 4  # that `export_model` announces, and one more for each variant
 
 
-def export_model(model: LoadedModel, directory: Path, announce: Step) -> dict[str, Any]:
+def _raise(error: FidelityError) -> None:
+    raise error
+
+
+def export_model(
+    model: LoadedModel,
+    directory: Path,
+    announce: Step,
+    variants: Sequence[Variant] = (),
+    refused: Callable[[FidelityError], None] = _raise,
+) -> dict[str, Any]:
     """Write the model's bundle into a directory, whole, and return its manifest.
 
     The graph is reloaded in ONNX Runtime and compared with Keras before anything is put in place.
@@ -39,16 +53,22 @@ def export_model(model: LoadedModel, directory: Path, announce: Step) -> dict[st
     Args:
         model: what to export.
         directory: the bundle; an older one there is replaced.
-        announce: told what is done next, `STEPS` times.
+        announce: told what is done next, `STEPS` times and once a variant.
+        variants: further graphs, each proved against the portable one; none where it is no BERT.
+        refused: told of each variant that falls short, which is then left out.
 
     Raises:
-        FidelityError: the graph differs from Keras by more than `TOLERANCE`.
+        FidelityError: the graph differs from Keras by more than `TOLERANCE`, or a variant falls
+            short and nobody was given to be told of it.
         ExportError: the directory cannot be written.
     """
     manifest: dict[str, Any] = {}
 
+    def add(written: Path) -> dict[str, dict[str, Any]]:
+        return add_variants(model, variants, written, announce, refused)
+
     def fill(scratch: Path) -> dict[str, Any]:
-        manifest.update(_fill(model, scratch, announce))
+        manifest.update(_fill(model, scratch, announce, add))
         return manifest
 
     write_bundle(directory, fill)
@@ -71,7 +91,7 @@ def weights_of(model: LoadedModel) -> dict[str, str | None]:
     return {"source": model.source, "sha256": model.sha256}
 
 
-def _fill(model: LoadedModel, directory: Path, announce: Step) -> dict[str, Any]:
+def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
     spec, reference = model.spec, keras_run(model.keras_model)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference)
@@ -88,7 +108,6 @@ def _fill(model: LoadedModel, directory: Path, announce: Step) -> dict[str, Any]
     difference = largest_difference(reference, graph, comparison_batches(model))
     require_close(difference, TOLERANCE, spec.name)
 
-    announce("writing the bundle")
     portable = {
         "file": GRAPH,
         "precision": "fp32",
@@ -96,11 +115,13 @@ def _fill(model: LoadedModel, directory: Path, announce: Step) -> dict[str, Any]
         "max_abs_difference": difference,
         "reference": "keras",
     }
+    variants = {"portable": portable, **add(directory)}
+    announce("writing the bundle")
     outputs = model.keras_model.output_shape[-1]
     return manifest_of(
         spec,
         directory,
         dimensions=outputs if spec.task == "embedding" else None,
         weights=weights_of(model),
-        variants={"portable": portable},
+        variants=variants,
     )

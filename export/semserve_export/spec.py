@@ -6,6 +6,7 @@ from typing import Literal
 Task = Literal["embedding", "classification"]
 Activation = Literal["erf", "tanh"]
 Pooling = Literal["mean", "cls", "max"]
+Variant = Literal["fused", "int8", "fp16"]
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 

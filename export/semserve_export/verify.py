@@ -13,6 +13,8 @@ from semserve_export.export import comparison_batches
 from semserve_export.fidelity import Run, keras_run, largest_difference, onnx_run
 from semserve_export.golden import case_text
 from semserve_export.model import LoadedModel
+from semserve_export.quality import bar_of, held_out_batches, measure
+from semserve_export.spec import Variant
 from semserve_export.tokenizer import Encoding, encode, pad
 
 
@@ -52,10 +54,25 @@ def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]
         yield Check(f"{name}: golden answers, one by one", _alone(run, encodings, expected), bound)
         together = float(np.abs(run(pad(encodings)) - expected).max())
         yield Check(f"{name}: golden answers, in one padded batch", together, max(bound, tolerance))
-        if model:
+        if name != "portable":
+            yield from _against_portable(directory, manifest, name, tokenizer)
+        elif model:
             batches = comparison_batches(model)
             difference = largest_difference(keras_run(model.keras_model), run, batches)
             yield Check(f"{name}: Keras, on {len(batches)} padded batches", difference, bound)
+
+
+def _against_portable(
+    directory: Path, manifest: dict[str, Any], name: Variant, tokenizer: Tokenizer
+) -> Iterator[Check]:
+    """Measure a variant anew, as it was before it was written."""
+    length, pair = manifest["max_sequence_length"], manifest["pair"]
+    graphs = (manifest["variants"][variant]["file"] for variant in ("portable", name))
+    reference, other = (onnx_run(directory / graph) for graph in graphs)
+    batches = held_out_batches(name, tokenizer, length, pair=pair)
+    quality = measure(reference, other, manifest["task"], batches)
+    for what, measured, bound, _ in bar_of(name, manifest["task"]).shortfalls(quality):
+        yield Check(f"{name}: {what}, distance from portable", measured, bound)
 
 
 def _tokenised_otherwise(cases: list[dict[str, Any]], encodings: list[Encoding]) -> int:

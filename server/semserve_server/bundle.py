@@ -46,13 +46,23 @@ class File(_Strict, frozen=True, kw_only=True):
 
 
 class Variant(_Strict, frozen=True, kw_only=True):
-    """A graph of the model, with its measured distance from `reference`."""
+    """A graph of the model, with its measured distance from `reference`.
+
+    The portable graph's is Keras; another's is the portable graph, and its further figures are
+    those of its task.
+    """
 
     file: Name
     precision: str
     tolerance: Tolerance
     max_abs_difference: float
     reference: str
+    cosine_mean: float | None = None
+    cosine_min: float | None = None
+    label_agreement: float | None = None
+    max_probability_difference: float | None = None
+    scheme: str | None = None
+    """How numbers are rounded, in words, where they are."""
 
 
 class Weights(_Strict, frozen=True, kw_only=True):

@@ -1,0 +1,137 @@
+"""What every variant of a BERT's graph has in common: embeddings, norms, GELU, and an fp32 head.
+
+Built from ONNX Runtime's own fused operators, one where tf2onnx has a dozen, so it runs on ONNX
+Runtime only. Between embeddings and head all tokens of a batch stand in one list, [tokens, hidden]:
+only attention needs to know which text a token is of. What a layer does is the variant's own.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from semserve_export.bert_weights import Array, Bert, Classifier, Dense, Norm, Pool
+from semserve_export.graph_builder import GraphBuilder
+from semserve_export.spec import INPUTS, ModelSpec
+
+TOKEN_IDS, SEGMENT_IDS, PADDING_MASK = INPUTS
+LayerOf = Callable[[GraphBuilder, Bert, int, str], str]
+"""Adds the layer of that place over [tokens, hidden]; its output has the same shape."""
+
+
+def build_graph(graph: GraphBuilder, bert: Bert, spec: ModelSpec, add: LayerOf) -> onnx.ModelProto:
+    """Build embeddings, layers and head; `add` makes each layer."""
+    x = by_token(graph, bert, _embeddings(graph, bert))
+    for place in range(len(bert.layers)):
+        x = add(graph, bert, place, x)
+    x = by_text(graph, bert, x)
+    head = bert.head
+    if isinstance(head, Classifier):
+        _add_logits(graph, head, x)
+        return graph.model(spec.output, len(head.logits.bias))
+    _add_pooled(graph, head, x)
+    return graph.model(spec.output, bert.hidden)
+
+
+def by_token(graph: GraphBuilder, bert: Bert, x: str) -> str:
+    """Go from [batch, sequence, hidden] to [tokens, hidden]; nothing is copied."""
+    return graph.node("Reshape", x, graph.weight(np.array([-1, bert.hidden], np.int64)))
+
+
+def by_text(graph: GraphBuilder, bert: Bert, x: str) -> str:
+    """Go from [tokens, hidden] back to [batch, sequence, hidden]."""
+    hidden = graph.weight(np.array([bert.hidden], np.int64))
+    return graph.node(
+        "Reshape", x, graph.node("Concat", graph.node("Shape", TOKEN_IDS), hidden, axis=0)
+    )
+
+
+def skip_norm(graph: GraphBuilder, bert: Bert, x: str, skip: str, norm: Norm, bias: Array) -> str:
+    """Add `norm(x + bias + skip)`.
+
+    ONNX Runtime has one operator for it, SkipLayerNormalization. On a CPU it takes four times as
+    long as the three here (1.31, 512 tokens of 384); on a GPU it saves launches, so fp16 has it.
+    """
+    gamma, beta = graph.weight(norm.gamma), graph.weight(norm.beta)
+    if graph.precision == np.float16:
+        weights = (gamma, beta, graph.weight(bias))
+        return graph.fused("SkipLayerNormalization", x, skip, *weights, epsilon=bert.epsilon)
+    total = graph.node("Add", graph.node("Add", x, graph.weight(bias)), skip)
+    return graph.node("LayerNormalization", total, gamma, beta, axis=-1, epsilon=bert.epsilon)
+
+
+def gelu(graph: GraphBuilder, bert: Bert, x: str, bias: Array) -> str:
+    """Add `gelu(x + bias)` in the form that the model was trained with."""
+    operator = {"erf": "BiasGelu", "tanh": "FastGelu"}[bert.activation]
+    return graph.fused(operator, x, graph.weight(bias))
+
+
+def _embeddings(graph: GraphBuilder, bert: Bert) -> str:
+    tables = bert.embeddings
+    arrays = (
+        *(tables.tokens, tables.positions, tables.segments),
+        *(tables.norm.gamma, tables.norm.beta),
+    )
+    return graph.fused(
+        "EmbedLayerNormalization",
+        *(TOKEN_IDS, SEGMENT_IDS),
+        *(graph.weight(array) for array in arrays),
+        epsilon=bert.epsilon,
+    )
+
+
+def _add_logits(graph: GraphBuilder, head: Classifier, x: str) -> None:
+    first = _float(graph, _first_token(graph, x))
+    _gemm(graph, graph.node("Tanh", _gemm(graph, first, head.pooler)), head.logits)
+
+
+def _add_pooled(graph: GraphBuilder, head: Pool, x: str) -> None:
+    pooled = {"mean": _mean, "max": _maximum, "cls": _first}[head.pooling](graph, x)
+    if head.normalized:
+        length = graph.node("ReduceL2", pooled, axes=[1], keepdims=1)
+        graph.node("Div", pooled, graph.node("Max", length, _number(graph, 1e-12)))
+
+
+def _mean(graph: GraphBuilder, x: str) -> str:
+    mask = _mask(graph)
+    axes = graph.weight(np.array([1], np.int64))
+    total = graph.node("ReduceSum", graph.node("Mul", _float(graph, x), mask), axes, keepdims=0)
+    count = graph.node("Max", graph.node("ReduceSum", mask, axes, keepdims=0), _number(graph, 1e-9))
+    return graph.node("Div", total, count)
+
+
+def _maximum(graph: GraphBuilder, x: str) -> str:
+    mask = graph.node("Cast", _mask(graph), to=onnx.TensorProto.BOOL)
+    real = graph.node("Where", mask, _float(graph, x), _number(graph, -np.inf))
+    return graph.node("ReduceMax", real, axes=[1], keepdims=0)
+
+
+def _first(graph: GraphBuilder, x: str) -> str:
+    return _float(graph, _first_token(graph, x))
+
+
+def _first_token(graph: GraphBuilder, x: str) -> str:
+    # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
+    return graph.node("Gather", x, graph.weight(np.array(0, np.int64)), axis=1)
+
+
+def _mask(graph: GraphBuilder) -> str:
+    """Add the padding mask as fp32 [batch, sequence, 1]."""
+    mask = graph.node("Cast", PADDING_MASK, to=onnx.TensorProto.FLOAT)
+    return graph.node("Unsqueeze", mask, graph.weight(np.array([2], np.int64)))
+
+
+def _gemm(graph: GraphBuilder, x: str, dense: Dense) -> str:
+    weights = (graph.weight(array, np.float32) for array in (dense.kernel, dense.bias))
+    return graph.node("Gemm", x, *weights)
+
+
+def _float(graph: GraphBuilder, x: str) -> str:
+    """Go on in fp32 where the layers were in less: a sum over a text needs the digits."""
+    if graph.precision == np.float32:
+        return x
+    return graph.node("Cast", x, to=onnx.TensorProto.FLOAT)
+
+
+def _number(graph: GraphBuilder, value: float) -> str:
+    return graph.weight(np.array(value, np.float32), np.float32)

@@ -1,0 +1,75 @@
+"""Builds an ONNX graph node by node; each call returns the name of what it added."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from semserve_export.spec import INPUTS
+
+OPSET = 17
+IR_VERSION = 10
+MICROSOFT = "com.microsoft"
+
+
+class GraphBuilder:
+    """Nodes and weights of one graph whose inputs are `spec.INPUTS`; what is equal is added once.
+
+    Floating point weights are stored as `precision`; all others as they come.
+    """
+
+    def __init__(self, precision: npt.DTypeLike = np.float32) -> None:
+        self.precision = np.dtype(precision)
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: list[onnx.TensorProto] = []
+        self._known: dict[Any, str] = {}
+
+    def weight(self, array: npt.NDArray[Any], precision: npt.DTypeLike | None = None) -> str:
+        """Add a weight of the graph's precision, or of the one given here."""
+        if array.dtype.kind == "f":
+            array = array.astype(precision or self.precision)
+        known = (array.dtype.str, array.shape, array.tobytes())
+        if known not in self._known:
+            name = self._known[known] = f"weight_{len(self._weights)}"
+            # np.ascontiguousarray would make a scalar one-dimensional.
+            self._weights.append(numpy_helper.from_array(np.array(array, order="C"), name))
+        return self._known[known]
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node of standard ONNX with one output; an input left out is an empty name."""
+        return self._add(operator, inputs, "", attributes)
+
+    def fused(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node of ONNX Runtime's own operators; of its outputs only the first is used."""
+        return self._add(operator, inputs, MICROSOFT, attributes)
+
+    def model(self, output: str, columns: int) -> onnx.ModelProto:
+        """Finish the graph: what was added last comes out as `output`, fp32 [batch, columns]."""
+        self._nodes[-1].output[0] = output
+        axes = ["batch", "sequence"]
+        graph = helper.make_graph(
+            self._nodes,
+            "semserve",
+            [helper.make_tensor_value_info(name, TensorProto.INT32, axes) for name in INPUTS],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", columns])],
+            initializer=self._weights,
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+    def _add(
+        self, operator: str, inputs: tuple[str, ...], domain: str, attributes: dict[str, Any]
+    ) -> str:
+        known = (operator, inputs, repr(attributes))
+        if known in self._known:
+            return self._known[known]
+        name = self._known[known] = f"{operator}_{len(self._nodes)}"
+        outputs = [name]
+        if operator == "EmbedLayerNormalization":
+            outputs.append(f"{name}_mask_index")  # not optional, and not used
+        self._nodes.append(
+            helper.make_node(operator, inputs, outputs, name=name, domain=domain, **attributes)
+        )
+        return name

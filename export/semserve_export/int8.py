@@ -1,0 +1,160 @@
+"""The int8 graph: products of int8 weights with inputs that have one scale for each token.
+
+A scale for a whole batch, as plain dynamic quantisation has, makes a text's vector depend on its
+neighbours. Here a token's scale comes from that token alone, so batching changes nothing.
+
+Three things keep the vectors near those of fp32:
+- a weight has one scale for each output, and products are summed exactly, in int32;
+- smoothing: where a channel reaches far beyond the others, it is divided by a number and its
+  weights multiplied by it (SmoothQuant), so that it does not use up the token's 8 bits;
+- the input of the down product is what GELU gives, never below -0.17. Shifted by that it needs no
+  sign, which is worth one bit; the shift comes off the bias again.
+
+Smoothing costs one product of [tokens, hidden] and cannot be folded into the norm before it: the
+norm's output is also what the layer's own output is added to, which needs it as it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from semserve_export.bert_graph import (
+    PADDING_MASK,
+    build_graph,
+    by_text,
+    by_token,
+    gelu,
+    skip_norm,
+)
+from semserve_export.bert_weights import Array, Bert, Dense, Layer
+from semserve_export.fused import MASKED
+from semserve_export.graph_builder import GraphBuilder
+from semserve_export.ranges import Ranges
+from semserve_export.spec import ModelSpec
+
+SCHEME = "int8 weights, a scale for each output; inputs uint8, a scale for each token; smoothed"
+LARGEST_INT8, LARGEST_UINT8, MIDDLE = 127, 255, 128
+GELU_FLOOR = 0.1701  # neither form of GELU goes below minus this
+SMALLEST = 1e-6  # no range is taken for less: zeros have no scale
+ALPHA = 0.6  # how much of the difficulty moves to the weights; best of 0.4 to 0.65
+
+
+def int8_graph(bert: Bert, spec: ModelSpec, ranges: Sequence[Ranges]) -> onnx.ModelProto:
+    """Build the graph; inputs, output, embeddings, norms, softmax and head are those of fp32."""
+
+    def add(graph: GraphBuilder, bert: Bert, place: int, x: str) -> str:
+        return _layer(graph, bert, bert.layers[place], ranges[place], x)
+
+    return build_graph(GraphBuilder(), bert, spec, add)
+
+
+def quantize_weights(kernel: Array) -> tuple[npt.NDArray[np.int8], Array]:
+    """Quantise a kernel [inputs, outputs]; returns it as int8 with its scales fp32 [outputs]."""
+    scales = np.maximum(np.abs(kernel).max(axis=0), SMALLEST) / LARGEST_INT8
+    return np.rint(kernel / scales).astype(np.int8), scales.astype(np.float32)
+
+
+def smoothing(reach: Array, kernels: Sequence[Array]) -> Array:
+    """Choose what to divide each input channel by: fp32 [inputs], 1 in the mean.
+
+    Args:
+        reach: largest absolute value of each input channel.
+        kernels: the weights that the input is multiplied with, each [inputs, outputs].
+    """
+    weights = np.abs(np.concatenate(kernels, axis=1)).max(axis=1)
+    factors = np.maximum(reach, SMALLEST) ** ALPHA / np.maximum(weights, SMALLEST) ** (1 - ALPHA)
+    return np.asarray(factors / factors.mean(), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A quantised input: uint8 [tokens, inputs], its scales fp32 [tokens, 1], its one zero."""
+
+    values: str
+    scales: str
+    zero: int
+
+
+def _layer(graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, x: str) -> str:
+    context = _attention(graph, bert, layer, ranges, x)
+    projected = _product(graph, _signed(graph, context), layer.attention_output.kernel)
+    middle = skip_norm(graph, bert, projected, x, layer.attention_norm, layer.attention_output.bias)
+    factors = smoothing(ranges.up, [layer.up.kernel])
+    rows = _signed(graph, _divided(graph, middle, factors))
+    up = _product(graph, rows, layer.up.kernel * factors[:, None])
+    inner = _shifted(graph, gelu(graph, bert, up, layer.up.bias))
+    down = _product(graph, inner, layer.down.kernel)
+    return skip_norm(graph, bert, down, middle, layer.norm, _bias_without_shift(layer.down))
+
+
+def _attention(graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, x: str) -> str:
+    parts = (layer.query, layer.key, layer.value)
+    factors = smoothing(ranges.attention, [part.kernel for part in parts])
+    rows = _signed(graph, _divided(graph, x, factors))
+    products = [_product(graph, rows, part.kernel * factors[:, None]) for part in parts]
+    context = graph.fused(
+        "MultiHeadAttention",
+        *(by_text(graph, bert, product) for product in products),
+        graph.weight(Dense.side_by_side(*parts).bias),
+        PADDING_MASK,
+        num_heads=bert.heads,
+        mask_filter_value=MASKED,
+    )
+    return by_token(graph, bert, context)
+
+
+def _divided(graph: GraphBuilder, x: str, factors: Array) -> str:
+    return graph.node("Mul", x, graph.weight(1 / factors))
+
+
+def _signed(graph: GraphBuilder, x: str) -> _Rows:
+    """Quantise rows of either sign: zero is 128, and 1 to 255 are used."""
+    scales = _scales(graph, graph.node("Abs", x), LARGEST_INT8)
+    flat = _flat(graph, scales)
+    # QuantizeLinear wants as many zeros as scales.
+    middle = onnx.numpy_helper.from_array(np.array([MIDDLE], np.uint8))
+    zeros = graph.node("ConstantOfShape", graph.node("Shape", flat), value=middle)
+    return _Rows(graph.node("QuantizeLinear", x, flat, zeros, axis=0), scales, MIDDLE)
+
+
+def _shifted(graph: GraphBuilder, x: str) -> _Rows:
+    """Quantise rows that GELU gave, lifted above zero: 0 to 255 are used."""
+    lifted = graph.node("Add", x, _number(graph, GELU_FLOOR))
+    scales = _scales(graph, lifted, LARGEST_UINT8)
+    return _Rows(graph.node("QuantizeLinear", lifted, _flat(graph, scales), axis=0), scales, 0)
+
+
+def _bias_without_shift(down: Dense) -> Array:
+    """Take off what the lifted input adds to the product of the weights as they were rounded."""
+    values, scales = quantize_weights(down.kernel)
+    sums: Array = values.sum(axis=0, dtype=np.int64) * scales
+    return np.asarray(down.bias - GELU_FLOOR * sums, np.float32)
+
+
+def _scales(graph: GraphBuilder, x: str, steps: int) -> str:
+    largest = graph.node("ReduceMax", x, axes=[1], keepdims=1)
+    bounded = graph.node("Max", largest, _number(graph, SMALLEST))
+    return graph.node("Mul", bounded, _number(graph, 1 / steps))
+
+
+def _product(graph: GraphBuilder, rows: _Rows, kernel: Array) -> str:
+    """Multiply in integers; one operator scales by output, and a product after it by token."""
+    values, scales = quantize_weights(kernel)
+    product = graph.fused(
+        "MatMulIntegerToFloat",
+        *(rows.values, graph.weight(values)),
+        *(_number(graph, 1), graph.weight(scales)),
+        graph.weight(np.array(rows.zero, np.uint8)),
+    )
+    return graph.node("Mul", product, rows.scales)
+
+
+def _flat(graph: GraphBuilder, scales: str) -> str:
+    return graph.node("Reshape", scales, graph.weight(np.array([-1], np.int64)))
+
+
+def _number(graph: GraphBuilder, value: float) -> str:
+    return graph.weight(np.array(value, np.float32))

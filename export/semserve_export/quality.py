@@ -1,0 +1,154 @@
+"""How well a variant stands in for the portable graph: what is measured, and what is demanded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from semserve_export.errors import FidelityError
+from semserve_export.fidelity import TOLERANCE, Rows, Run, padded_batches
+from semserve_export.golden import PAIRS, TEXTS
+from semserve_export.sentences import texts_like
+from semserve_export.spec import Task, Variant
+from semserve_export.tokenizer import Inputs, Text, encode, pad
+
+HELD_OUT, HELD_OUT_SEED = 240, 2
+CALIBRATION, CALIBRATION_SEED = 512, 1
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What was measured against the portable graph, on padded batches of held-out texts."""
+
+    max_abs_difference: float  # of any value of any row
+    cosine_mean: float | None = None  # of an embedder's rows
+    cosine_min: float | None = None
+    label_agreement: float | None = None  # of a classifier: share of texts with the same best label
+    max_probability_difference: float | None = None
+
+    def figures(self) -> dict[str, float]:
+        """Return what was measured, by the names that the manifest has for it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """What a variant must reach; `Quality` has the meanings of the names."""
+
+    max_abs_difference: float
+    cosine_mean: float
+    cosine_min: float
+    label_agreement: float
+
+    def shortfalls(self, quality: Quality) -> Iterator[tuple[str, float, float, bool]]:
+        """Tell of each measure its name, its distance from perfect, the most allowed, if it holds.
+
+        A NaN never holds.
+        """
+        for name, value in quality.figures().items():
+            if name == "max_probability_difference":  # stated; the labels are what is demanded
+                continue
+            bound = getattr(self, name)
+            if name != "max_abs_difference":
+                value, bound = 1 - value, 1 - bound  # noqa: PLW2901 - the same measure, from the other end
+            yield name, value, bound, value <= bound
+
+    def require(self, quality: Quality, what: str) -> None:
+        """Refuse what falls short.
+
+        Raises:
+            FidelityError: it names the first measure that does.
+        """
+        for name, measured, bound, holds in self.shortfalls(quality):
+            if not holds:
+                raise FidelityError(
+                    f"{what}: {name} is {measured:.2g} from the portable graph's, at most"
+                    f" {bound:.2g} is allowed; this variant is left out"
+                )
+
+
+def bar_of(variant: Variant, task: Task) -> Bar:
+    """Return what is demanded of a variant; logits are larger numbers than embeddings."""
+    embeds = task == "embedding"
+    bars: dict[Variant, Bar] = {
+        "fused": Bar(
+            max_abs_difference=TOLERANCE,
+            cosine_mean=0.9999,
+            cosine_min=0.9999,
+            label_agreement=0.999,
+        ),
+        "int8": Bar(
+            max_abs_difference=0.05 if embeds else 1.0,
+            cosine_mean=0.999,
+            cosine_min=0.995,
+            label_agreement=0.99,
+        ),
+        "fp16": Bar(
+            max_abs_difference=2e-3 if embeds else 5e-2,
+            cosine_mean=0.9999,
+            cosine_min=0.9999,
+            label_agreement=0.999,
+        ),
+    }
+    return bars[variant]
+
+
+def measure(reference: Run, other: Run, task: Task, batches: Sequence[Inputs]) -> Quality:
+    """Run both on every batch and compare them, row by row."""
+    expected = np.concatenate([reference(batch) for batch in batches])
+    rows = np.concatenate([other(batch) for batch in batches])
+    difference = float(np.abs(rows - expected).max())
+    if task == "embedding":
+        cosines = _cosines(rows, expected)
+        return Quality(
+            max_abs_difference=difference,
+            cosine_mean=float(cosines.mean()),
+            cosine_min=float(cosines.min()),
+        )
+    agreement = rows.argmax(axis=1) == expected.argmax(axis=1)
+    return Quality(
+        max_abs_difference=difference,
+        label_agreement=float(agreement.mean()),
+        max_probability_difference=float(np.abs(_softmax(rows) - _softmax(expected)).max()),
+    )
+
+
+def held_out_batches(
+    variant: Variant, tokenizer: Tokenizer, max_length: int, *, pair: bool
+) -> list[Inputs]:
+    """Make padded batches of texts on which nothing was calibrated: ours by chance, and golden.
+
+    Floating point variants must hold on random tokens in many shapes too; int8 is for text.
+    """
+    golden: tuple[Text, ...] = PAIRS if pair else TEXTS
+    texts = [*golden, *texts_like(HELD_OUT, HELD_OUT_SEED, pair=pair)]
+    batches = _batches(tokenizer, texts, max_length)
+    if variant == "int8":
+        return batches
+    encodings = encode(tokenizer, golden, max_length)
+    return batches + padded_batches(encodings, tokenizer.get_vocab_size(), max_length, pair=pair)
+
+
+def calibration_batches(tokenizer: Tokenizer, max_length: int, *, pair: bool) -> list[Inputs]:
+    """Make the batches from which the ranges of activations are taken."""
+    texts = texts_like(CALIBRATION, CALIBRATION_SEED, pair=pair)
+    return _batches(tokenizer, texts, max_length)
+
+
+def _batches(tokenizer: Tokenizer, texts: list[Text], max_length: int) -> list[Inputs]:
+    encodings = encode(tokenizer, texts, max_length)
+    return [pad(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH)]
+
+
+def _cosines(rows: Rows, others: Rows) -> Rows:
+    """Return the cosine of each pair of rows; both of length 0 count as the same."""
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    products = np.sum(rows * others, axis=1)
+    return np.where(lengths == 0, np.float32(1), products / np.where(lengths == 0, 1, lengths))
+
+
+def _softmax(logits: Rows) -> Rows:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,84 @@
+"""Other graphs of the same model: faster, and each proved against the portable one."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from semserve_export import bert
+from semserve_export.bert_weights import Bert
+from semserve_export.bundle import GRAPH
+from semserve_export.errors import FidelityError
+from semserve_export.fidelity import onnx_run
+from semserve_export.fused import fused_graph
+from semserve_export.int8 import SCHEME, int8_graph
+from semserve_export.model import LoadedModel
+from semserve_export.quality import bar_of, calibration_batches, held_out_batches, measure
+from semserve_export.ranges import observe_ranges
+from semserve_export.spec import Variant
+
+
+def add_variants(
+    model: LoadedModel,
+    names: Sequence[Variant],
+    directory: Path,
+    announce: Callable[[str], None],
+    refused: Callable[[FidelityError], None],
+) -> dict[str, dict[str, Any]]:
+    """Write variants beside the portable graph, and return what the manifest says of each.
+
+    Args:
+        model: what the portable graph was made from.
+        names: which; a model that is no BERT has none, whatever is asked for.
+        directory: holds the portable graph, and takes the others.
+        announce: told what is done next, once a name.
+        refused: told of each that is too far from the portable graph; it is left out, unless this
+            raises what it is told.
+    """
+    if not bert.is_bert(model.keras_model):
+        return {}
+    weights = bert.read_weights(model.keras_model, model.spec.activation)
+    variants: dict[str, dict[str, Any]] = {}
+    for name in names:
+        announce(f"building and measuring {name}")
+        onnx.save(_build(name, model, weights), directory / file_of(name))
+        try:
+            variants[name] = _proved(name, model, directory)
+        except FidelityError as error:
+            (directory / file_of(name)).unlink()
+            refused(error)
+    return variants
+
+
+def file_of(name: Variant) -> str:
+    """Return the file of a variant's graph."""
+    return f"model.{name}.onnx"
+
+
+def _build(name: Variant, model: LoadedModel, weights: Bert) -> onnx.ModelProto:
+    spec = model.spec
+    if name == "int8":
+        batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)
+        return int8_graph(weights, spec, observe_ranges(weights, spec, batches))
+    return fused_graph(weights, spec, np.float16 if name == "fp16" else np.float32)
+
+
+def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any]:
+    spec, bar = model.spec, bar_of(name, model.spec.task)
+    quality = measure(
+        onnx_run(directory / GRAPH),
+        onnx_run(directory / file_of(name)),
+        spec.task,
+        held_out_batches(name, model.tokenizer, spec.max_sequence_length, pair=spec.pair),
+    )
+    bar.require(quality, f"{spec.name}, {name}")
+    return {
+        "file": file_of(name),
+        "precision": "fp32" if name == "fused" else name,
+        "tolerance": bar.max_abs_difference,
+        "reference": "portable",
+        **quality.figures(),
+        **({"scheme": SCHEME} if name == "int8" else {}),
+    }
