@@ -13,6 +13,7 @@ from semserve_export.errors import FidelityError
 from semserve_export.export import comparison_batches, export_model
 from semserve_export.fidelity import keras_run, largest_difference, onnx_run
 from semserve_export.fused import fused_graph
+from semserve_export.int8 import quantize_weights
 from semserve_export.quality import Bar, Quality, bar_of, held_out_batches, measure
 from semserve_export.sentences import texts_like
 from semserve_export.tokenizer import Encoding, encode, pad
@@ -153,6 +154,17 @@ def test_int8_weights_are_int8_and_the_bar_is_reached(exported, varied):
         assert variants["int8"]["cosine_min"] >= 0.995
     else:
         assert variants["int8"]["label_agreement"] >= 0.99
+
+
+def test_no_two_neighbouring_products_overflow_16_bits():
+    """Processors without VNNI add them in 16 bits, and would cut the sum without a word."""
+    random = np.random.default_rng(4)
+    for rows in (8, 9):
+        kernel = random.standard_t(2, (rows, 500)).astype(np.float32)
+        values, scales = quantize_weights(kernel)
+        wide = values.astype(np.int32)
+        assert 255 * np.abs(wide[0 : rows - 1 : 2] + wide[1:rows:2]).max() < 2**15
+        assert (np.abs(wide * scales - kernel) <= scales * 0.5001).all()
 
 
 BAR = Bar(max_abs_difference=0.05, cosine_mean=0.999, cosine_min=0.995, label_agreement=0.99)
