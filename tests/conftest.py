@@ -124,7 +124,7 @@ def load_session(bundle: Bundle) -> Session:
         output=manifest.output,
         outputs=manifest.outputs,
     )
-    return Session(graph, device="cpu", threads=1)
+    return Session(graph, device="cpu", threads=1, wide_threads=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         capacity = Capacity(
             lanes=lanes,
             threads=1,
+            wide_threads=2,
             max_batch_tokens=512,
             max_queue_entries=256,
             max_queue_characters=100_000,

@@ -45,8 +45,9 @@ class Config:
     run of many threads. 0: one for each CPU, or one on CUDA."""
 
     threads: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
-    """Threads of one run on the CPU; more make a lone text quicker and a busy server slower. 0: the
-    CPUs divided by the lanes."""
+    """Threads of a run on the CPU that has no other beside it. More than the lanes' own bring a
+    lone text's answer sooner, and keep a second copy of the weights that runs multiply with. 0: one
+    for each CPU; 1 spares the copy."""
 
     max_batch_tokens: Annotated[
         int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=10_000_000))

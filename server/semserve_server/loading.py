@@ -73,8 +73,9 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
     )
     cpus = usable_cpus()
     lanes = config.lanes or cpus
-    threads = config.threads or max(cpus // lanes, 1)
-    session = Session(graph, device=config.device, threads=threads)
+    threads = max(cpus // lanes, 1)
+    wide_threads = config.threads or cpus
+    session = Session(graph, device=config.device, threads=threads, wide_threads=wide_threads)
     on_cuda = session.provider == CUDA
     tolerance = CUDA_TOLERANCE if on_cuda else None
     difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
@@ -84,6 +85,7 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
         # One CUDA session is one stream: runs side by side would only wait for each other.
         lanes=(config.lanes or 1) if on_cuda else lanes,
         threads=threads,
+        wide_threads=wide_threads,
         max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
         max_queue_entries=config.max_queue_entries,
         max_queue_characters=config.max_queue_characters,

@@ -53,10 +53,11 @@ def copy(tiny_models: Path, tmp_path: Path) -> Path:
 
 
 def test_one_line_tells_address_models_provider_and_threads(tiny_models: Path) -> None:
-    with running_server("--models", str(tiny_models), "--lanes", "2", "--threads", "1") as server:
+    with running_server("--models", str(tiny_models), "--lanes", "2", "--threads", "3") as server:
         for word in ("127.0.0.1:", "tiny-embed", "tiny-nli", "CPUExecutionProvider"):
             assert word in server.line
-        assert "2 lanes x 1 threads" in server.line
+        assert "2 lanes x " in server.line
+        assert "alone 3 threads" in server.line
 
 
 def test_a_changed_file_stops_the_start_with_a_line_and_exit_code_2(copy: Path) -> None:
