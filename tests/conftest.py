@@ -168,7 +168,9 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         )
         tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
         runner, provider = held[manifest.task], session.provider
-        engines.append(Engine(bundle, tokenizer, runner, capacity, provider=provider))
+        engines.append(
+            Engine(bundle, tokenizer, runner, capacity, variant="portable", provider=provider)
+        )
     port = Port(
         models,
         Limits(max_texts=200, max_text_bytes=4096),

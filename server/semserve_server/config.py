@@ -40,6 +40,12 @@ class Config:
     """Where models run. With cuda the start fails if CUDA is not to be had; auto takes what is
     there and says so."""
 
+    variant: Annotated[
+        Literal["auto", "portable", "fused", "fp16", "int8"], Parameter(group=COMPUTE)
+    ] = "auto"
+    """Graph of each bundle to run; `semserve models` tells which it is. auto: the quickest in fp32,
+    which answers as Keras does; the others trade that for speed, as the manifest tells."""
+
     lanes: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
     """Runs of one model side by side. On a CPU several one-thread runs answer more texts than one
     run of many threads. 0: one for each CPU, or one on CUDA."""

@@ -61,11 +61,12 @@ class Engine:
         session: Runner,
         capacity: Capacity,
         *,
+        variant: str,
         provider: str,
     ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.digest = bundle.digest
-        self.variant = "portable"
+        self.variant = variant
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.provider = provider

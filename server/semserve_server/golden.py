@@ -11,7 +11,7 @@ from semserve_server.tokenizer import Tokenizer, Truncation
 
 
 def prove_golden(
-    bundle: Bundle, tokenizer: Tokenizer, session: Runner, *, tolerance: float | None = None
+    bundle: Bundle, tokenizer: Tokenizer, session: Runner, *, tolerance: float
 ) -> float:
     """Run the bundle's golden answers, alone and as one padded batch.
 
@@ -19,7 +19,7 @@ def prove_golden(
         bundle: whose answers to reproduce.
         tokenizer: the bundle's.
         session: what should give them.
-        tolerance: largest absolute difference allowed; the bundle's own where None.
+        tolerance: largest absolute difference allowed.
 
     Returns:
         The largest absolute difference.
@@ -43,10 +43,9 @@ def prove_golden(
         alone = np.concatenate([session.run([encoding], wide=wide) for encoding in encodings])
         together = session.run(encodings, wide=wide)
         worst = max(worst, *(float(np.abs(rows - expected).max()) for rows in (alone, together)))
-    limit = bundle.golden.tolerance if tolerance is None else tolerance
-    if not worst <= limit:
+    if not worst <= tolerance:
         raise BundleError(
-            f"{path}: the model differs from Keras by {worst:.1e}, more than {limit:.1e}: "
+            f"{path}: the model differs from Keras by {worst:.1e}, more than {tolerance:.1e}: "
             "export again"
         )
     return worst

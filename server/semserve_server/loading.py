@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from semserve_server.bundle import Bundle, find_bundles, read_bundle, read_graph
+from semserve_server.bundle import Bundle, Manifest, find_bundles, read_bundle, read_graph
 from semserve_server.calibration import calibrate
 from semserve_server.config import Config
 from semserve_server.engine import Capacity
@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 CUDA_TOLERANCE = 1e-4
 """Largest difference from Keras on CUDA, whose kernels add up in another order."""
-VARIANT = "portable"
+AUTO = ("fused", "portable")
+"""What `--variant auto` looks for: the quickest that computes in fp32 and so answers as Keras."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Loaded:
     """A bundle that answers as it should, with what was measured of it."""
 
     bundle: Bundle
+    variant: str
     tokenizer: Tokenizer
     session: Session
     capacity: Capacity
@@ -63,10 +65,11 @@ def _load(config: Config, directory: Path) -> Loaded:
 
 def _prove(config: Config, bundle: Bundle) -> Loaded:
     manifest = bundle.manifest
+    variant = choose_variant(manifest, config.variant)
     tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
     graph = Graph(
-        name=f"{bundle.directory / manifest.variants[VARIANT].file}",
-        content=read_graph(bundle, VARIANT),
+        name=f"{bundle.directory / manifest.variants[variant].file}",
+        content=read_graph(bundle, variant),
         inputs=tuple(manifest.inputs),
         output=manifest.output,
         outputs=manifest.outputs,
@@ -77,7 +80,11 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
     wide_threads = config.threads or cpus
     session = Session(graph, device=config.device, threads=threads, wide_threads=wide_threads)
     on_cuda = session.provider == CUDA
-    tolerance = CUDA_TOLERANCE if on_cuda else None
+    tolerance = max(
+        bundle.golden.tolerance,
+        manifest.variants[variant].tolerance,
+        CUDA_TOLERANCE if on_cuda else 0.0,
+    )
     difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
     calibration = calibrate(session, max_length=manifest.max_sequence_length)
@@ -91,4 +98,19 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
         max_queue_characters=config.max_queue_characters,
         cost=calibration.cost,
     )
-    return Loaded(bundle, tokenizer, session, capacity)
+    return Loaded(bundle, variant, tokenizer, session, capacity)
+
+
+def choose_variant(manifest: Manifest, wanted: str) -> str:
+    """Return the name of the graph to run.
+
+    Raises:
+        BundleError: the bundle does not have it.
+    """
+    candidates = AUTO if wanted == "auto" else (wanted,)
+    for name in candidates:
+        if name in manifest.variants:
+            return name
+    raise BundleError(
+        f"--variant {wanted}: {manifest.model} has {', '.join(sorted(manifest.variants))}"
+    )
