@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load import picture, report
-from load.bench import Bench, client_processes
+from load.bench import Bench, worker_process
 from load.figure import Figure
 from load.parts import PARTS
 from load.process import StartError
@@ -48,11 +48,11 @@ def run(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int
     texts = read_texts(settings.texts, settings.text_count)
     console.print(f"{report.machine()}\ntexts: {texts.source}")
     figures: list[Figure] = []
-    with _progress(console) as progress, client_processes() as clients:
+    with _progress(console) as progress, worker_process() as client, worker_process() as beside:
         chosen = settings.only or tuple(PARTS)
         task = progress.add_task("", total=len(chosen))
         bench = Bench(
-            settings, texts, clients, lambda what: progress.update(task, description=what)
+            settings, texts, client, beside, lambda what: progress.update(task, description=what)
         )
         for part in chosen:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -42,7 +43,10 @@ class Bench:
 
     settings: Settings
     texts: Texts
-    clients: ProcessPoolExecutor
+    client: ProcessPoolExecutor
+    """The process that asks."""
+    beside: ProcessPoolExecutor
+    """Another one, for a load that goes on beside the measured one."""
     tell: Callable[[str], None]
     """Shows what is being measured."""
     runs: list[Run] = field(default_factory=list)
@@ -52,8 +56,8 @@ class Bench:
     def drive(self, part: str, server: Server, load: Load, *, beside: Load | None = None) -> Record:
         """Run a load in a client process, with another one beside it if given; keep the record."""
         self.tell(f"{part}: {server.name}, {load.shape}")
-        other = self.clients.submit(drive, beside) if beside else None
-        record = self.clients.submit(drive, load).result()
+        other = self.beside.submit(drive, beside) if beside else None
+        record = self.client.submit(drive, load).result()
         if other:
             other.result()
         self.runs.append(Run(part, server.name, record))
@@ -94,10 +98,11 @@ class Bench:
 
 
 @contextlib.contextmanager
-def client_processes() -> Iterator[ProcessPoolExecutor]:
-    """Yield two client processes: one for a load, one for a load beside it."""
+def worker_process() -> Iterator[ProcessPoolExecutor]:
+    """Yield a process that has started, so that what it is given begins at once."""
     # Forking a process that uses gRPC would copy its threads' locks without its threads.
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(os.getpid).result()
         yield pool
 
 

@@ -48,7 +48,7 @@ class Figure:
         """The bar with its direction."""
         if self.bar is None:
             return ""
-        return f"{'at least' if self.at_least else 'at most'} {self.bar:g} {self.unit}"
+        return f"{'at least' if self.at_least else 'at most'} {self.bar:g} {self.unit}".rstrip()
 
     @property
     def value_text(self) -> str:
@@ -57,7 +57,7 @@ class Figure:
             return self.failed or self.skipped
         low, high = self.spread
         spread = "" if math.isnan(low) else f" ({low:.3g} to {high:.3g})"
-        return f"{self.value:.3g} {self.unit}{spread}"
+        return f"{self.value:.4g} {self.unit}".rstrip() + spread
 
 
 def of_rounds(values: Sequence[float]) -> dict[str, object]:

@@ -34,7 +34,7 @@ class Load:
     """Seconds that a unary request may take from when it was due."""
     warm_up: float = 1.0
     """Seconds before the window, in which nothing counts."""
-    seconds: float = 4.0
+    seconds: float = 3.0
     """Length of the window."""
 
     @property

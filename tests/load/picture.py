@@ -45,7 +45,7 @@ def draw(bench: Bench) -> Path | None:
     )  # fmt: skip
     axes.set_xlim(left=0)
     axes.grid(visible=True, which="major", alpha=0.25)
-    axes.legend(fontsize=8, loc="upper left")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=4, frameon=False)
     path = bench.settings.results / "bench.png"
     figure.savefig(path, dpi=130)
     return path
@@ -56,7 +56,9 @@ def _curves(bench: Bench) -> dict[str, list[Point]]:
     seen: dict[str, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for run in bench.runs:
         load = run.record.load
-        if run.part in SHAPES_SHOWN and not load.streams and load.texts_per_request == 1:
+        whole = set(run.record.statuses()) == {"OK"}
+        single = not load.streams and load.texts_per_request == 1
+        if run.part in SHAPES_SHOWN and single and whole:
             seen[run.server][load.callers].append(run.record)
     return {
         server: [

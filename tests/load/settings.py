@@ -20,7 +20,7 @@ _Seconds = Annotated[float, Parameter(validator=Number(gt=0, lte=600))]
 class Settings:
     """How long to measure, what, and with what."""
 
-    seconds: _Seconds = 4.0
+    seconds: _Seconds = 3.0
     """Window of one run."""
 
     warm_up: _Seconds = 1.0

@@ -103,14 +103,10 @@ def _model(bundle: Bundle, variant: str, place: Path) -> Path:
     (model / "sentence_bert_config.json").write_text(
         json.dumps({"max_seq_length": bundle.max_tokens, "do_lower_case": False})
     )
-    ran = subprocess.run(
-        [EXPORT_PYTHON, CUT_GRAPH, graph, model / "onnx" / "model.onnx"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [EXPORT_PYTHON, CUT_GRAPH, graph, model / "onnx" / "model.onnx"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
-        raise Absent(f"its graph cannot be cut: {ran.stderr.strip()[-300:]}")
+        raise Absent(f"the {variant} graph cannot be cut for it: {ran.stderr.strip()[-300:]}")
     return model
 
 
