@@ -56,7 +56,7 @@ def _curves(bench: Bench) -> dict[str, list[Point]]:
     seen: dict[str, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for run in bench.runs:
         load = run.record.load
-        whole = set(run.record.statuses()) == {"OK"}
+        whole = set(run.record.statuses()) == {"OK"} and run.record.settled
         single = not load.streams and load.texts_per_request == 1
         if run.part in SHAPES_SHOWN and single and whole:
             seen[run.server][load.callers].append(run.record)

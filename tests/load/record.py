@@ -89,6 +89,16 @@ class Record:
         latencies = self.latencies(status)
         return float(np.percentile(latencies, percent)) * 1e3 if latencies.size else float("nan")
 
+    @property
+    def settled(self) -> bool:
+        """Whether the run lasted longer than its requests wait.
+
+        In a shorter one only the luckiest have been answered, so its latencies would flatter.
+        """
+        load = self.load
+        waiting = load.callers * load.texts_per_request
+        return waiting <= self.texts_per_second * (load.warm_up + load.seconds)
+
     def goodput(self, deadline: float) -> float:
         """Texts a second that were answered well within `deadline` seconds."""
         good = int((self.latencies() <= deadline).sum())
@@ -112,17 +122,19 @@ class Record:
     def summary(self) -> dict[str, object]:
         """Return every figure of the run, for the results."""
         texts = self.texts_per_second * self.load.seconds
-        percentiles = {f"p{percent}_ms": self.percentile(percent) for percent in (50, 90, 99)}
+        latencies = {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "max_ms": 100}
         return {
             "shape": self.load.shape,
             "seconds": self.load.seconds,
             "texts_per_second": self.texts_per_second,
-            **percentiles,
-            "max_ms": self.percentile(100),
+            **{
+                name: self.percentile(percent) if self.settled else float("nan")
+                for name, percent in latencies.items()
+            },
             "statuses": self.statuses(),
             "server_timing_p50_ms": self._timing(),
-            "client_cpu_us_per_text": self.client_cpu / texts * 1e6 if texts else None,
-            "server_cpu_us_per_text": self.server_cpu_us if texts else None,
+            "client_cpu_us_per_text": self.client_cpu / texts * 1e6 if texts else float("nan"),
+            "server_cpu_us_per_text": self.server_cpu_us,
             "server_cpus_busy": self.server_cpu / self.load.seconds,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -21,7 +22,9 @@ def write(bench: Bench, figures: list[Figure]) -> list[Path]:
     directory = bench.settings.results
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / "bench.json", directory / "bench.md"]
-    paths[0].write_text(json.dumps(_document(bench, figures), indent=1, default=str) + "\n")
+    paths[0].write_text(
+        json.dumps(_finite(_document(bench, figures)), indent=1, default=str) + "\n"
+    )
     paths[1].write_text(_markdown(bench, figures))
     return paths
 
@@ -91,11 +94,25 @@ def _row(run: Run) -> tuple[str, ...]:
         run.part,
         run.server,
         run.record.load.shape,
-        *(f"{seen[name]:.4g}" for name in READ),
-        " / ".join("" if one is None else f"{one:.0f}" for one in cpu),
+        *(_number(seen[name], ".4g") for name in READ),
+        " / ".join(_number(one, ".0f") for one in cpu),
         " / ".join(times),
         ", ".join(f"{count} {name}" for name, count in run.record.statuses().items()),
     )
+
+
+def _number(value: object, form: str) -> str:
+    """Write a number, or nothing for what is none."""
+    return format(value, form) if isinstance(value, float) and math.isfinite(value) else ""
+
+
+def _finite(value: object) -> object:
+    """Replace what is no number by None all through a document, since JSON has no word for it."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
