@@ -7,10 +7,12 @@ import sys
 from typing import Annotated
 
 import cyclopts
+import grpc
 from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from semserve.errors import SemserveError
 
 from load import picture, report
 from load.bench import Bench, worker_process
@@ -23,6 +25,8 @@ from load.settings import Settings
 from load.texts import read_texts
 
 COLOURS = {"PASS": "green", "MISS": "red", "FAIL": "red", "SKIP": "yellow", "INFO": "white"}
+
+FAILURES = LoadError, StartError, grpc.RpcError, SemserveError
 
 app = cyclopts.App(
     name="load",
@@ -57,7 +61,7 @@ def run(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int
         for part in chosen:
             try:
                 found = PARTS[part](bench)
-            except (LoadError, StartError) as error:
+            except FAILURES as error:
                 found = [Figure(name=part, failed=str(error))]
             figures += found
             progress.advance(task)

@@ -20,9 +20,10 @@ import numpy as np
 
 from load.load import Load
 from load.process import group_cpu_seconds
-from load.record import OK, UNFINISHED, WRONG, Record
+from load.record import OK, UNFINISHED, WRONG, LoadError, Record
 from load.wire import field
 
+CONNECT_SECONDS = 30.0
 MAX_DRAIN_SECONDS = 20.0
 """How long the answers to what the window began are awaited."""
 TIMING_SAMPLE = 16
@@ -35,8 +36,16 @@ DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 
 
 def drive(load: Load) -> Record:
-    """Run a load to its end; blocks for warm-up, window and the last answers."""
-    return asyncio.run(_Client(load).run())
+    """Run a load to its end; blocks for warm-up, window and the last answers.
+
+    Raises:
+        LoadError: there was no connection, or a whole stream failed.
+    """
+    try:
+        return asyncio.run(_Client(load).run())
+    except (TimeoutError, grpc.aio.AioRpcError, ExceptionGroup) as error:
+        # What gRPC raises does not pass from process to process.
+        raise LoadError(f"{load.method}, {load.shape}: {error!r}") from None
 
 
 class _Client:
@@ -53,7 +62,8 @@ class _Client:
     async def run(self) -> Record:
         channels = [_channel(self._load.address, number) for number in self._connections()]
         try:
-            await asyncio.gather(*(channel.channel_ready() for channel in channels))
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await asyncio.gather(*(channel.channel_ready() for channel in channels))
             self._open = time.perf_counter() + self._load.warm_up
             self._close = self._open + self._load.seconds
             await self._run(channels)

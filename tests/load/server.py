@@ -16,6 +16,10 @@ FIRST_ANSWER_SECONDS = 0.25
 """How long a server that is starting may hold one attempt."""
 
 
+class Absent(Exception):
+    """A server cannot be measured here; the message says what is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A process that answers."""

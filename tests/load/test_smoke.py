@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, TINY
 
+from load.client import drive
 from load.figure import Figure, ratio
 from load.load import Load
 from load.parts import PARTS
-from load.record import OK, SHED, UNFINISHED, Record
+from load.record import OK, SHED, UNFINISHED, LoadError, Record
 from load.texts import read_texts
 
 
@@ -74,6 +75,16 @@ def test_refusals_and_missing_answers_are_never_throughput() -> None:
     assert 0.5 == seen.texts_per_second
     assert 250.0 == seen.percentile(50, SHED)
     assert {"OK": 1, "RESOURCE_EXHAUSTED": 1, "UNFINISHED": 1} == seen.statuses()
+
+
+@pytest.mark.parametrize("streams", [0, 1])
+def test_a_load_that_fails_says_so(server_address: str, streams: int) -> None:
+    load = Load(
+        address=server_address, group=0, method="/semserve.v1.Absent/Ask", requests=(b"",),
+        texts_per_request=1, answer_bytes=0, callers=1, streams=streams, warm_up=0.5, seconds=2.0,
+    )  # fmt: skip
+    with pytest.raises(LoadError, match="UNIMPLEMENTED"):
+        drive(load).require_ok()
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:

@@ -15,9 +15,8 @@ from load.ceiling import BUDGETS, Bare, Plan, run_bare, usable_cpus
 from load.figure import Figure, ratio
 from load.process import StartError
 from load.record import Record
-from load.server import Server
+from load.server import Absent, Server
 from load.servers import mlserver, tei
-from load.servers.tei import Absent
 
 CALLERS = 64
 BATCH = 32

@@ -13,8 +13,7 @@ from pathlib import Path
 from load import wire
 from load.bundle import Bundle
 from load.process import free_port, running
-from load.server import Server
-from load.servers.tei import Absent
+from load.server import Absent, Server
 
 # With a later uvloop the worker processes of 1.7.1 do not start.
 REQUIREMENTS = ("mlserver==1.7.1", "uvloop<0.22", "onnxruntime", "tokenizers", "numpy")

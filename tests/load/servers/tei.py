@@ -16,15 +16,11 @@ from pathlib import Path
 from load import wire
 from load.bundle import Bundle
 from load.process import free_port, running
-from load.server import Server
+from load.server import Absent, Server
 
 EXPORT_PYTHON = Path(".venv-export/bin/python")
 WEIGHTS = Path(".cache/weights")
 CUT_GRAPH = Path(__file__).parent / "cut_graph.py"
-
-
-class Absent(Exception):
-    """A peer cannot be measured here; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
