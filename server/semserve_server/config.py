@@ -33,6 +33,10 @@ class Config:
     default_classifier: Annotated[str, Parameter(group=MODELS)] = "nli-minilm"
     """Model that answers classification requests which name none, where several are loaded."""
 
+    echo: Annotated[int, Parameter(group=MODELS, validator=Number(gte=0, lte=65_536))] = 0
+    """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
+    transport's own ceiling."""
+
     address: Annotated[str, Parameter(group=NETWORK)] = "127.0.0.1:50051"
     """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket."""
 

@@ -7,8 +7,10 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from semserve_server import echo
+from semserve_server.batcher import Runner
 from semserve_server.bundle import Bundle, Manifest, find_bundles, read_bundle, read_graph
-from semserve_server.calibration import calibrate
+from semserve_server.calibration import Calibration, calibrate
 from semserve_server.config import Config
 from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, StartupError
@@ -31,7 +33,8 @@ class Loaded:
     bundle: Bundle
     variant: str
     tokenizer: Tokenizer
-    session: Session
+    runner: Runner
+    provider: str
     capacity: Capacity
 
 
@@ -41,6 +44,8 @@ def load_all(config: Config, stop: threading.Event) -> list[Loaded]:
     Raises:
         StartupError: a bundle or a setting cannot be served; the text names it.
     """
+    if config.echo:
+        return [_echo(config)]
     loaded: list[Loaded] = []
     for directory in find_bundles(config.models):
         if stop.is_set():
@@ -87,10 +92,31 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
     )
     difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
-    calibration = calibrate(session, max_length=manifest.max_sequence_length)
-    capacity = Capacity(
+    capacity = _capacity(
+        config,
+        calibrate(session, max_length=manifest.max_sequence_length),
         # One CUDA session is one stream: runs side by side would only wait for each other.
         lanes=(config.lanes or 1) if on_cuda else lanes,
+        threads=threads,
+        wide_threads=wide_threads,
+    )
+    return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
+
+
+def _echo(config: Config) -> Loaded:
+    bundle = echo.echo_bundle(config.echo)
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
+    runner = echo.Echo(config.echo)
+    calibration = calibrate(runner, max_length=bundle.manifest.max_sequence_length)
+    capacity = _capacity(config, calibration, lanes=1, threads=1, wide_threads=1)
+    return Loaded(bundle, echo.VARIANT, tokenizer, runner, echo.PROVIDER, capacity)
+
+
+def _capacity(
+    config: Config, calibration: Calibration, *, lanes: int, threads: int, wide_threads: int
+) -> Capacity:
+    return Capacity(
+        lanes=lanes,
         threads=threads,
         wide_threads=wide_threads,
         max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
@@ -98,7 +124,6 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
         max_queue_characters=config.max_queue_characters,
         cost=calibration.cost,
     )
-    return Loaded(bundle, variant, tokenizer, session, capacity)
 
 
 def choose_variant(manifest: Manifest, wanted: str) -> str:

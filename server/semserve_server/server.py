@@ -112,10 +112,10 @@ async def _engines(config: Config, stop: asyncio.Event) -> AsyncIterator[list[En
                 Engine(
                     one.bundle,
                     one.tokenizer,
-                    one.session,
+                    one.runner,
                     one.capacity,
                     variant=one.variant,
-                    provider=one.session.provider,
+                    provider=one.provider,
                 )
                 for one in loaded
             ]

@@ -138,6 +138,15 @@ async def answer(stub: EmbeddingServiceStub, request: EmbedRequest) -> EmbedResp
     return await stub.Embed(request)
 
 
+async def test_the_echo_model_answers_without_a_bundle() -> None:
+    with running_server("--echo", "384", "--models", "nowhere") as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub = EmbeddingServiceStub(channel)
+            response = await answer(stub, EmbedRequest(texts=["a b c", "a"], model="echo"))
+    vectors = [list(one.embedding.values) for one in response.results]
+    assert [[3.0] * 384, [1.0] * 384] == vectors
+
+
 async def test_a_watch_that_is_open_does_not_hold_up_the_end(tiny_models: Path) -> None:
     with running_server("--models", str(tiny_models), "--drain-timeout", "600") as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
