@@ -86,8 +86,7 @@ def measure(bench: Bench) -> list[Figure]:
         peers, absent = _peers(bench, stack)
         bare = stack.enter_context(worker_process())
         plan = _best_plan(bench, bare)
-        sides = _sides(bench, ours, peers)
-        sides["bare"] = lambda: _bare(bench, bare, plan)
+        sides = _sides(bench, ours, peers, partial(_bare, bench, bare, plan))
         seen = alternate(sides, bench.settings.rounds)
         memory = {one.name: one.process.resident_bytes() for one in (ours, *peers)}
         _curve(bench, [ours, *peers])
@@ -126,12 +125,16 @@ def _mlserver(bench: Bench) -> contextlib.AbstractContextManager[Server]:
     return mlserver.mlserver(program, bench.embedder, bench.variant)
 
 
-def _sides(bench: Bench, ours: Server, peers: list[Server]) -> dict[str, Callable[[], Any]]:
+def _sides(
+    bench: Bench, ours: Server, peers: list[Server], bare: Callable[[], Bare]
+) -> dict[str, Callable[[], Any]]:
     """Make every run of a round, those that are compared next to each other."""
-    sides: dict[str, Callable[[], Any]] = {}
-    for shape in ("unary", "idle"):
-        for server in (ours, *peers):
-            sides[f"{shape} {server.name}"] = partial(_run, bench, server, shape)
+    runs = [("idle", server) for server in (*peers, ours)]
+    runs += [("unary", server) for server in (*reversed(peers), ours)]
+    sides: dict[str, Callable[[], Any]] = {
+        f"{shape} {server.name}": partial(_run, bench, server, shape) for shape, server in runs
+    }
+    sides["bare"] = bare
     for shape in ("batched", "stream-32", "stream-1"):
         sides[f"{shape} {ours.name}"] = partial(_run, bench, ours, shape)
     return sides
