@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = [STANDARD_INPUT if argument == "-" else argument for argument in given]
     tokens = _after_the_command(tokens)
     try:
-        app(tokens, exit_on_error=False, print_error=False)
+        try:
+            app(tokens, exit_on_error=False, print_error=False)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has left is an answer and no trace
     except CycloptsError as error:
         _stop(str(error), UsageError.code)
     except Failure as error:
