@@ -47,7 +47,7 @@ class Port:
                 ("grpc.max_receive_message_length", port_limits.max_message_bytes),
                 # Answers are as large as the limits on requests make them.
                 ("grpc.max_send_message_length", -1),
-                # Calls that gRPC has not handed over yet: past its own default of about a thousand it
+                # Calls that gRPC has not handed over yet: past its default of about a thousand it
                 # cancels them, where the engine's door would say when to return.
                 ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
                 ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
