@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,16 +58,18 @@ class Session:
             ConfigError: CUDA was asked for and is not to be had.
             BundleError: ONNX Runtime cannot load the graph.
         """
-        self._narrow = _load(graph, device, _options(threads))
-        # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only the
-        # session itself tells the truth.
-        self.provider: str = self._narrow.get_providers()[0]
-        if device == "cuda" and self.provider != CUDA:
-            raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
-        self._wide = self._narrow
-        if self.provider == CPU and wide_threads > threads:
-            self._wide = _load(graph, device, _options(wide_threads, spin=True))
-        self._graph = graph
+        with _alone(graph.content) as path:
+            self._narrow = _load(graph.name, path, device, _options(threads))
+            # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only
+            # the session itself tells the truth.
+            self.provider: str = self._narrow.get_providers()[0]
+            if device == "cuda" and self.provider != CUDA:
+                raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
+            self._wide = self._narrow
+            if self.provider == CPU and wide_threads > threads:
+                self._wide = _load(graph.name, path, device, _options(wide_threads, spin=True))
+        # Not the graph itself: its bytes are as large as the weights.
+        self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
         self._check_names(graph)
 
     def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
@@ -85,9 +89,9 @@ class Session:
         feeds = _pad(encodings)
         session = self._wide if wide else self._narrow
         rows: NDArray[np.float32] = session.run(
-            [self._graph.output], {name: feeds[name] for name in self._graph.inputs}
+            [self._output], {name: feeds[name] for name in self._inputs}
         )[0]
-        if rows.shape != (len(encodings), self._graph.outputs) or rows.dtype != np.float32:
+        if rows.shape != (len(encodings), self._outputs) or rows.dtype != np.float32:
             raise ValueError(f"the graph gave {rows.dtype} {rows.shape} for {len(encodings)} rows")
         if not np.isfinite(rows).all():
             raise FloatingPointError("the model gave values that are not finite")
@@ -125,12 +129,27 @@ def _pad(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int32]]:
     return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
 
 
-def _load(graph: Graph, device: Device, options: ort.SessionOptions) -> ort.InferenceSession:
+@contextlib.contextmanager
+def _alone(content: bytes) -> Iterator[Path]:
+    """Put a graph into a directory of its own for as long as it is being loaded.
+
+    It is then the very bytes that were proved, and weights that it names in files beside it are not
+    found. From memory ONNX Runtime's Python would load it too, and keep the bytes for ever.
+    """
+    with tempfile.TemporaryDirectory(prefix="semserve-") as directory:
+        path = Path(directory, "model.onnx")
+        path.write_bytes(content)
+        yield path
+
+
+def _load(
+    name: str, path: Path, device: Device, options: ort.SessionOptions
+) -> ort.InferenceSession:
     providers = _providers(device)
     try:
-        return ort.InferenceSession(graph.content, options, providers=providers)
+        return ort.InferenceSession(path, options, providers=providers)
     except Exception as error:
-        raise BundleError(f"{graph.name}: ONNX Runtime cannot load it: {error}") from error
+        raise BundleError(f"{name}: ONNX Runtime cannot load it: {error}") from error
 
 
 def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:

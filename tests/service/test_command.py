@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import onnx
 import pytest
+from asking import refusal
 from conftest import ROOT, running_server, start_server
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -121,17 +122,18 @@ def test_a_variable_sets_a_flag() -> None:
 
 
 async def test_sigterm_answers_every_call_that_was_admitted(tiny_models: Path) -> None:
-    """The first of the calls is answered when the others have long been read."""
+    """A call that is refused at the door is answered once those before it have been admitted."""
     with running_server("--models", str(tiny_models)) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             stub = EmbeddingServiceStub(channel)
-            request = EmbedRequest(texts=[f"{number} cats" for number in range(500)])
-            calls = [asyncio.ensure_future(answer(stub, request)) for _ in range(8)]
-            await answer(stub, EmbedRequest(texts=["behind them all"]))
+            request = EmbedRequest(texts=[f"{number} cats" for number in range(150)])
+            calls = [asyncio.ensure_future(answer(stub, request)) for _ in range(20)]
+            await asyncio.sleep(0)  # the calls set out
+            await refusal(stub.Embed(EmbedRequest()))
             server.process.send_signal(signal.SIGTERM)
             answers = await asyncio.gather(*calls)
         assert 0 == await asyncio.to_thread(server.process.wait, 30)
-    assert [500] * 8 == [len(one.results) for one in answers]
+    assert [150] * 20 == [len(one.results) for one in answers]
 
 
 async def answer(stub: EmbeddingServiceStub, request: EmbedRequest) -> EmbedResponse:
