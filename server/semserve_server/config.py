@@ -88,8 +88,9 @@ class Config:
     """Most seconds that a run may take. One that takes longer hangs: health turns NOT_SERVING, and
     the process ends with exit code 1 for its supervisor to start another."""
 
-    drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.0
-    """Seconds between telling NOT_SERVING and refusing work, for balancers to notice."""
+    drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.5
+    """Seconds between telling NOT_SERVING and refusing work: for balancers to notice, and for calls
+    that have arrived to be taken up, which gRPC would cancel."""
 
     drain_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 30.0
     """Most seconds that admitted work may take after SIGTERM."""

@@ -174,7 +174,7 @@ async def test_a_run_that_hangs_ends_the_watch_with_its_reason(
 async def test_a_burst_of_calls_is_answered_by_the_door_and_not_cancelled(
     service: InProcess,
 ) -> None:
-    """gRPC's own default would cancel what is beyond a thousand calls."""
+    """By its own default gRPC would cancel what is beyond a thousand calls."""
     stub = EmbeddingServiceStub(service.channel)
     calls = [asyncio.ensure_future(one(stub, "a cat")) for _ in range(3000)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)

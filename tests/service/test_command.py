@@ -122,7 +122,7 @@ def test_a_variable_sets_a_flag() -> None:
 
 
 async def test_sigterm_answers_every_call_that_was_admitted(tiny_models: Path) -> None:
-    """A call that is refused at the door is answered once those before it have been admitted."""
+    """Calls that have been sent are taken up before new ones are refused."""
     with running_server("--models", str(tiny_models)) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             stub = EmbeddingServiceStub(channel)
