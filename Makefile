@@ -7,6 +7,7 @@ SHELL := /bin/bash
 MODELS ?= minilm-l6-v2 nli-minilm
 ADDRESS ?= 127.0.0.1:50051
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # The newest Python that every dependency has wheels for and that really starts.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
@@ -46,6 +47,10 @@ models-if-none:
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
 	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: .venv/.dev models-if-none ## measure the server beside its peers and the bare runtime (BENCH_ARGS=--help)
+	PYTHONPATH=tests $(BIN)/python -m load $(BENCH_ARGS)
 
 # ---- what contributors run ------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ import io
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import google.rpc
@@ -55,12 +55,14 @@ def module(schema: Path, place: Path) -> Path:
 def schema_at(revision: str, place: Path) -> Path | None:
     """Unpack proto/ of a git revision below `place`; None where it has none."""
     archive = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", revision, "proto"], capture_output=True, check=False
+        ["git", "-C", str(ROOT), "archive", "--format=zip", revision, "proto"],
+        capture_output=True,
+        check=False,
     )
     if archive.returncode:
         return None
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        tar.extractall(place, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive.stdout)) as files:
+        files.extractall(place)
     return place / "proto"
 
 

@@ -124,7 +124,7 @@ def load_session(bundle: Bundle) -> Session:
         output=manifest.output,
         outputs=manifest.outputs,
     )
-    return Session(graph, device="cpu", threads=1)
+    return Session(graph, device="cpu", threads=1, wide_threads=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         capacity = Capacity(
             lanes=lanes,
             threads=1,
+            wide_threads=2,
             max_batch_tokens=512,
             max_queue_entries=256,
             max_queue_characters=100_000,
@@ -167,7 +168,9 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
         )
         tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
         runner, provider = held[manifest.task], session.provider
-        engines.append(Engine(bundle, tokenizer, runner, capacity, provider=provider))
+        engines.append(
+            Engine(bundle, tokenizer, runner, capacity, variant="portable", provider=provider)
+        )
     port = Port(
         models,
         Limits(max_texts=200, max_text_bytes=4096),

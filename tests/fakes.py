@@ -20,6 +20,7 @@ class Held:
         self._passes = float("inf")
         self._entered = threading.Semaphore(0)
         self.batches: list[list[Encoding]] = []
+        self.wide: list[bool] = []
 
     def hold(self) -> None:
         """Let no run through."""
@@ -36,28 +37,30 @@ class Held:
         if not self._entered.acquire(timeout=30):
             raise TimeoutError("no run began within 30 s")
 
-    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
         """Note the batch, wait to be let through, run."""
         self.batches.append(list(encodings))
+        self.wide.append(wide)
         self._entered.release()
         with self._changed:
             if not self._changed.wait_for(lambda: self._passes > 0, timeout=60):
                 raise TimeoutError("held for over 60 s")
             self._passes -= 1
-        return self._runner.run(encodings)
+        return self._runner.run(encodings, wide=wide)
 
 
 class Lengths:
     """Answers each encoding with its first token id and its length, so that a mix-up shows."""
 
-    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
         """Return float32 [encodings, 2]."""
+        del wide
         return np.array([[one.token_ids[0], len(one)] for one in encodings], np.float32)
 
 
 class Failing:
     """Fails every run."""
 
-    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
         """Raise."""
-        raise RuntimeError(f"secret cause, {len(encodings)} encodings")
+        raise RuntimeError(f"secret cause, {len(encodings)} encodings, {wide=}")

@@ -33,8 +33,13 @@ Rows = NDArray[np.float32]
 class Runner(Protocol):
     """What runs a batch: a session, or in tests something that can be held."""
 
-    def run(self, encodings: Sequence[Encoding]) -> Rows:
-        """Return one row an encoding. Called from several threads at once."""
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Rows:
+        """Return one row an encoding. Called from several threads at once.
+
+        Args:
+            encodings: at least one.
+            wide: whether nothing else runs or waits, so that this run may have all threads.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,33 +144,39 @@ class Batcher:
     def _serve(self, lane: _Lane) -> None:
         """Take and run batches until closed; runs on the lane's thread."""
         try:
-            while (taken := self._take()) is not None:
+            while (work := self._take()) is not None:
+                taken, wide = work
                 started = self._clock()
                 lane.busy_since = started
-                outcome = self._run(taken)
+                outcome = self._run(taken, wide=wide)
                 lane.busy_since = float("inf")
-                finished = _Finished(outcome, started, self._clock() - started)
+                finished = _Finished(outcome, wide, started, self._clock() - started)
                 self._call(self._answer, taken, finished)
         except Exception:
             log.exception("a lane died. This is a bug.")
             self._call(self._collapse)
 
-    def _take(self) -> _Taken | None:
-        """Wait for entries and take a batch; None when closed and empty."""
+    def _take(self) -> tuple[_Taken, bool] | None:
+        """Wait for entries and take a batch; None when closed and empty.
+
+        Returns:
+            The batch, and whether nothing else runs or waits.
+        """
         with self._changed:
             while not self._queue:
                 if self._closed:
                     return None
                 self._changed.wait()
             taken = self._queue.take(self._clock())
+            wide = not self._running_tokens and not self._queue
             self._running_tokens += taken.padded_tokens
-            return taken
+            return taken, wide
 
-    def _run(self, taken: _Taken) -> Rows | Exception | None:
+    def _run(self, taken: _Taken, *, wide: bool) -> Rows | Exception | None:
         if not taken.batch:
             return None
         try:
-            return self._session.run([entry.encoding for entry in taken.batch])
+            return self._session.run([entry.encoding for entry in taken.batch], wide=wide)
         except Exception as error:  # noqa: BLE001  (whatever a run raises is its entries' answer)
             return error
 
@@ -186,7 +197,8 @@ class Batcher:
             for entry in taken.batch:
                 entry.owner.fail(InferenceFailed())
         elif finished.outcome is not None:
-            self._admission.cost.observe(padded_tokens, finished.seconds)
+            if not finished.wide:  # what a run costs beside others is what admission asks
+                self._admission.cost.observe(padded_tokens, finished.seconds)
             for row, entry in zip(finished.outcome, taken.batch, strict=True):
                 entry.owner.receive(entry, row, longest, finished)
 
@@ -212,6 +224,7 @@ class _Finished:
     """The outcome of one run."""
 
     outcome: Rows | Exception | None
+    wide: bool
     started: float
     seconds: float
 

@@ -33,6 +33,10 @@ class Config:
     default_classifier: Annotated[str, Parameter(group=MODELS)] = "nli-minilm"
     """Model that answers classification requests which name none, where several are loaded."""
 
+    echo: Annotated[int, Parameter(group=MODELS, validator=Number(gte=0, lte=65_536))] = 0
+    """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
+    transport's own ceiling."""
+
     address: Annotated[str, Parameter(group=NETWORK)] = "127.0.0.1:50051"
     """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket."""
 
@@ -40,13 +44,20 @@ class Config:
     """Where models run. With cuda the start fails if CUDA is not to be had; auto takes what is
     there and says so."""
 
+    variant: Annotated[
+        Literal["auto", "portable", "fused", "fp16", "int8"], Parameter(group=COMPUTE)
+    ] = "auto"
+    """Graph of each bundle to run; `semserve models` tells which it is. auto: the quickest in fp32,
+    which answers as Keras does; the others trade that for speed, as the manifest tells."""
+
     lanes: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
     """Runs of one model side by side. On a CPU several one-thread runs answer more texts than one
     run of many threads. 0: one for each CPU, or one on CUDA."""
 
     threads: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
-    """Threads of one run on the CPU; more make a lone text quicker and a busy server slower. 0: the
-    CPUs divided by the lanes."""
+    """Threads of a run on the CPU that has no other beside it. More than the lanes' own bring a
+    lone text's answer sooner, and keep a second copy of the weights that runs multiply with. 0: one
+    for each CPU; 1 spares the copy."""
 
     max_batch_tokens: Annotated[
         int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=10_000_000))
@@ -77,8 +88,9 @@ class Config:
     """Most seconds that a run may take. One that takes longer hangs: health turns NOT_SERVING, and
     the process ends with exit code 1 for its supervisor to start another."""
 
-    drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.0
-    """Seconds between telling NOT_SERVING and refusing work, for balancers to notice."""
+    drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.5
+    """Seconds between telling NOT_SERVING and refusing work: for balancers to notice, and for calls
+    that have arrived to be taken up, which gRPC would cancel."""
 
     drain_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 30.0
     """Most seconds that admitted work may take after SIGTERM."""

@@ -32,7 +32,9 @@ class Capacity:
     lanes: int
     """Runs side by side."""
     threads: int
-    """Threads of one run on the CPU."""
+    """Threads of a run on the CPU that has others beside it."""
+    wide_threads: int
+    """Threads of a lone run on the CPU."""
     max_batch_tokens: int
     """Most padded tokens of a batch."""
     max_queue_entries: int
@@ -44,7 +46,8 @@ class Capacity:
 
     def __str__(self) -> str:
         return (
-            f"{self.lanes} lanes x {self.threads} threads, {self.max_batch_tokens} tokens a batch"
+            f"{self.lanes} lanes x {self.threads} threads, alone {self.wide_threads} threads, "
+            f"{self.max_batch_tokens} tokens a batch"
         )
 
 
@@ -58,11 +61,12 @@ class Engine:
         session: Runner,
         capacity: Capacity,
         *,
+        variant: str,
         provider: str,
     ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.digest = bundle.digest
-        self.variant = "portable"
+        self.variant = variant
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.provider = provider

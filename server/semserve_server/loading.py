@@ -7,8 +7,10 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from semserve_server.bundle import Bundle, find_bundles, read_bundle, read_graph
-from semserve_server.calibration import calibrate
+from semserve_server import echo
+from semserve_server.batcher import Runner
+from semserve_server.bundle import Bundle, Manifest, find_bundles, read_bundle, read_graph
+from semserve_server.calibration import Calibration, calibrate
 from semserve_server.config import Config
 from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, StartupError
@@ -20,7 +22,8 @@ log = logging.getLogger(__name__)
 
 CUDA_TOLERANCE = 1e-4
 """Largest difference from Keras on CUDA, whose kernels add up in another order."""
-VARIANT = "portable"
+AUTO = ("fused", "portable")
+"""What `--variant auto` looks for: the quickest that computes in fp32 and so answers as Keras."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,10 @@ class Loaded:
     """A bundle that answers as it should, with what was measured of it."""
 
     bundle: Bundle
+    variant: str
     tokenizer: Tokenizer
-    session: Session
+    runner: Runner
+    provider: str
     capacity: Capacity
 
 
@@ -39,6 +44,8 @@ def load_all(config: Config, stop: threading.Event) -> list[Loaded]:
     Raises:
         StartupError: a bundle or a setting cannot be served; the text names it.
     """
+    if config.echo:
+        return [_echo(config)]
     loaded: list[Loaded] = []
     for directory in find_bundles(config.models):
         if stop.is_set():
@@ -63,30 +70,72 @@ def _load(config: Config, directory: Path) -> Loaded:
 
 def _prove(config: Config, bundle: Bundle) -> Loaded:
     manifest = bundle.manifest
+    variant = choose_variant(manifest, config.variant)
     tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
     graph = Graph(
-        name=f"{bundle.directory / manifest.variants[VARIANT].file}",
-        content=read_graph(bundle, VARIANT),
+        name=f"{bundle.directory / manifest.variants[variant].file}",
+        content=read_graph(bundle, variant),
         inputs=tuple(manifest.inputs),
         output=manifest.output,
         outputs=manifest.outputs,
     )
     cpus = usable_cpus()
     lanes = config.lanes or cpus
-    threads = config.threads or max(cpus // lanes, 1)
-    session = Session(graph, device=config.device, threads=threads)
+    threads = max(cpus // lanes, 1)
+    wide_threads = config.threads or cpus
+    session = Session(graph, device=config.device, threads=threads, wide_threads=wide_threads)
     on_cuda = session.provider == CUDA
-    tolerance = CUDA_TOLERANCE if on_cuda else None
+    tolerance = max(
+        bundle.golden.tolerance,
+        manifest.variants[variant].tolerance,
+        CUDA_TOLERANCE if on_cuda else 0.0,
+    )
     difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
-    calibration = calibrate(session, max_length=manifest.max_sequence_length)
-    capacity = Capacity(
+    capacity = _capacity(
+        config,
+        calibrate(session, max_length=manifest.max_sequence_length),
         # One CUDA session is one stream: runs side by side would only wait for each other.
         lanes=(config.lanes or 1) if on_cuda else lanes,
         threads=threads,
+        wide_threads=wide_threads,
+    )
+    return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
+
+
+def _echo(config: Config) -> Loaded:
+    bundle = echo.echo_bundle(config.echo)
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
+    runner = echo.Echo(config.echo)
+    calibration = calibrate(runner, max_length=bundle.manifest.max_sequence_length)
+    capacity = _capacity(config, calibration, lanes=1, threads=1, wide_threads=1)
+    return Loaded(bundle, echo.VARIANT, tokenizer, runner, echo.PROVIDER, capacity)
+
+
+def _capacity(
+    config: Config, calibration: Calibration, *, lanes: int, threads: int, wide_threads: int
+) -> Capacity:
+    return Capacity(
+        lanes=lanes,
+        threads=threads,
+        wide_threads=wide_threads,
         max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
         max_queue_entries=config.max_queue_entries,
         max_queue_characters=config.max_queue_characters,
         cost=calibration.cost,
     )
-    return Loaded(bundle, tokenizer, session, capacity)
+
+
+def choose_variant(manifest: Manifest, wanted: str) -> str:
+    """Return the name of the graph to run.
+
+    Raises:
+        BundleError: the bundle does not have it.
+    """
+    candidates = AUTO if wanted == "auto" else (wanted,)
+    for name in candidates:
+        if name in manifest.variants:
+            return name
+    raise BundleError(
+        f"--variant {wanted}: {manifest.model} has {', '.join(sorted(manifest.variants))}"
+    )

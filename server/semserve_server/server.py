@@ -112,9 +112,10 @@ async def _engines(config: Config, stop: asyncio.Event) -> AsyncIterator[list[En
                 Engine(
                     one.bundle,
                     one.tokenizer,
-                    one.session,
+                    one.runner,
                     one.capacity,
-                    provider=one.session.provider,
+                    variant=one.variant,
+                    provider=one.provider,
                 )
                 for one in loaded
             ]
@@ -155,7 +156,8 @@ def _banner(config: Config, port: int, engines: list[Engine]) -> str:
     host = config.address.rpartition(":")[0]
     address = config.address if config.address.startswith("unix:") else f"{host}:{port}"
     served = ", ".join(
-        f"{engine.name} ({engine.manifest.task}, {engine.provider}, {engine.capacity})"
+        f"{engine.name} ({engine.manifest.task}, {engine.variant} on {engine.provider}, "
+        f"{engine.capacity})"
         for engine in engines
     )
     return f"semserve {__version__} serving on {address}: {served}"

@@ -145,3 +145,9 @@ class TestReading:
         texts = "".join(f"text {place}\n" for place in range(2100))
         said = run("rank", "text 2099", "--top-k", "1", "--output", "json", stdin=texts.encode())
         assert 2099 == said.document["hits"][0]["index"]
+
+
+@pytest.mark.parametrize("before", [["--output", "json"], ["--output=json"]])
+def test_shared_flags_may_stand_before_the_command(run, before):
+    after = run("compare", "the cat", "a dog", "--output", "json")
+    assert (0, after.out) == ((said := run(*before, "compare", "the cat", "a dog")).code, said.out)

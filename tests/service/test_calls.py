@@ -169,3 +169,14 @@ async def test_a_run_that_hangs_ends_the_watch_with_its_reason(
             await server._watch(service.engines, asyncio.Event(), run_timeout=0.0)
         service.embedder.release()
         await call
+
+
+async def test_a_burst_of_calls_is_answered_by_the_door_and_not_cancelled(
+    service: InProcess,
+) -> None:
+    """By its own default gRPC would cancel what is beyond a thousand calls."""
+    stub = EmbeddingServiceStub(service.channel)
+    calls = [asyncio.ensure_future(one(stub, "a cat")) for _ in range(3000)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    codes = {o.code() for o in outcomes if isinstance(o, grpc.aio.AioRpcError)}
+    assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED}

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import onnx
 import pytest
+from asking import refusal
 from conftest import ROOT, running_server, start_server
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -53,10 +54,11 @@ def copy(tiny_models: Path, tmp_path: Path) -> Path:
 
 
 def test_one_line_tells_address_models_provider_and_threads(tiny_models: Path) -> None:
-    with running_server("--models", str(tiny_models), "--lanes", "2", "--threads", "1") as server:
+    with running_server("--models", str(tiny_models), "--lanes", "2", "--threads", "3") as server:
         for word in ("127.0.0.1:", "tiny-embed", "tiny-nli", "CPUExecutionProvider"):
             assert word in server.line
-        assert "2 lanes x 1 threads" in server.line
+        assert "2 lanes x " in server.line
+        assert "alone 3 threads" in server.line
 
 
 def test_a_changed_file_stops_the_start_with_a_line_and_exit_code_2(copy: Path) -> None:
@@ -120,21 +122,31 @@ def test_a_variable_sets_a_flag() -> None:
 
 
 async def test_sigterm_answers_every_call_that_was_admitted(tiny_models: Path) -> None:
-    """The first of the calls is answered when the others have long been read."""
+    """Calls that have been sent are taken up before new ones are refused."""
     with running_server("--models", str(tiny_models)) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             stub = EmbeddingServiceStub(channel)
-            request = EmbedRequest(texts=[f"{number} cats" for number in range(500)])
-            calls = [asyncio.ensure_future(answer(stub, request)) for _ in range(8)]
-            await answer(stub, EmbedRequest(texts=["behind them all"]))
+            request = EmbedRequest(texts=[f"{number} cats" for number in range(150)])
+            calls = [asyncio.ensure_future(answer(stub, request)) for _ in range(20)]
+            await asyncio.sleep(0)  # the calls set out
+            await refusal(stub.Embed(EmbedRequest()))
             server.process.send_signal(signal.SIGTERM)
             answers = await asyncio.gather(*calls)
         assert 0 == await asyncio.to_thread(server.process.wait, 30)
-    assert [500] * 8 == [len(one.results) for one in answers]
+    assert [150] * 20 == [len(one.results) for one in answers]
 
 
 async def answer(stub: EmbeddingServiceStub, request: EmbedRequest) -> EmbedResponse:
     return await stub.Embed(request)
+
+
+async def test_the_echo_model_answers_without_a_bundle() -> None:
+    with running_server("--echo", "384", "--models", "nowhere") as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub = EmbeddingServiceStub(channel)
+            response = await answer(stub, EmbedRequest(texts=["a b c", "a"], model="echo"))
+    vectors = [list(one.embedding.values) for one in response.results]
+    assert [[3.0] * 384, [1.0] * 384] == vectors
 
 
 async def test_a_watch_that_is_open_does_not_hold_up_the_end(tiny_models: Path) -> None:

@@ -186,6 +186,25 @@ async def test_a_run_that_does_not_return_shows(make) -> None:
     assert 0 == batcher.longest_run()
 
 
+async def test_only_a_run_without_company_has_all_threads(make) -> None:
+    """The first run finds nobody; while it lasts, and while others wait, none is alone."""
+    held = Held(Lengths())
+    batcher = make(held, lanes=2)
+    held.hold()
+    first = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
+    await asyncio.to_thread(held.wait_for_run)
+    second = asyncio.create_task(batcher.submit([encoding(2)], deadline=NEVER))
+    await asyncio.to_thread(held.wait_for_run)
+    third = asyncio.create_task(batcher.submit([encoding(3, 60), encoding(4)], deadline=NEVER))
+    await asyncio.sleep(0)  # the task runs up to its wait
+    held.release()
+    await asyncio.gather(first, second, third)
+    await batcher.submit([encoding(5)], deadline=NEVER)
+    assert [True, False] == held.wide[:2]
+    assert not held.wide[2]
+    assert held.wide[-1]
+
+
 async def test_a_caller_that_left_takes_no_room(make) -> None:
     held = Held(Lengths())
     batcher = make(held)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import load_session
 from semserve_server import bundle as bundles
 from semserve_server.bundle import find_bundles, read_bundle, read_graph
 from semserve_server.errors import BundleError
 from semserve_server.golden import prove_golden
+from semserve_server.loading import choose_variant
 from semserve_server.tokenizer import Tokenizer
 
 
@@ -111,9 +113,24 @@ def test_golden_answers_that_do_not_hold_are_refused(tiny_models: Path) -> None:
     bundle = read_bundle(tiny_models / "tiny-embed")
     tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
     session = load_session(bundle)
-    assert prove_golden(bundle, tokenizer, session) <= bundle.golden.tolerance
+    assert prove_golden(bundle, tokenizer, session, tolerance=1e-5) <= 1e-5
     with pytest.raises(BundleError, match="differs from Keras"):
         prove_golden(bundle, tokenizer, session, tolerance=1e-12)
+
+
+def test_the_variant_is_chosen_or_refused_by_name(copy: Path) -> None:
+    manifest = read_bundle(copy).manifest
+    fused = msgspec.structs.replace(
+        manifest, variants=manifest.variants | {"fused": manifest.variants["portable"]}
+    )
+    portable = msgspec.structs.replace(
+        manifest, variants={"portable": manifest.variants["portable"]}
+    )
+    assert "portable" == choose_variant(portable, "auto")
+    assert "fused" == choose_variant(fused, "auto")
+    assert "portable" == choose_variant(fused, "portable")
+    with pytest.raises(BundleError, match="--variant int8: tiny-embed has portable"):
+        choose_variant(portable, "int8")
 
 
 def test_a_graph_that_changed_after_its_proof_is_not_loaded(copy: Path) -> None:

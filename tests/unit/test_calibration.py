@@ -18,7 +18,8 @@ class Machine:
         self.now = 0.0
         self._fixed, self._per_token, self._longest = fixed, per_token, longest
 
-    def run(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+        assert not wide
         assert max(map(len, encodings)) <= self._longest
         self.now += self._fixed + self._per_token * sum(map(len, encodings))
         return np.zeros((len(encodings), 1), np.float32)

@@ -23,6 +23,7 @@ from semserve_server.services.similarity import SimilarityService
 log = logging.getLogger(__name__)
 
 LARGEST_PORT = 65_535
+MAX_PENDING_CALLS = 65_536
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -46,6 +47,10 @@ class Port:
                 ("grpc.max_receive_message_length", port_limits.max_message_bytes),
                 # Answers are as large as the limits on requests make them.
                 ("grpc.max_send_message_length", -1),
+                # Calls that gRPC has not handed over yet: past its default of about a thousand it
+                # cancels them, where the engine's door would say when to return.
+                ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+                ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
                 # A second server on the same port is a mistake, not a share of the load.
                 ("grpc.so_reuseport", 0),
                 # Callers may keep idle connections alive; none of them costs much.

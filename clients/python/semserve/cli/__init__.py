@@ -12,6 +12,9 @@ from typing import NoReturn
 from semserve.cli.failure import Failure, UsageError
 from semserve.cli.reading import STANDARD_INPUT
 
+SHARED = ("--address", "--output", "--timeout", "--model")
+"""Flags that may also stand before the command."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with these arguments, by default those of the process, and exit."""
@@ -22,8 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     given = sys.argv[1:] if arguments is None else arguments
     tokens = [STANDARD_INPUT if argument == "-" else argument for argument in given]
+    tokens = _after_the_command(tokens)
     try:
-        app(tokens, exit_on_error=False, print_error=False)
+        try:
+            app(tokens, exit_on_error=False, print_error=False)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has left is an answer and no trace
     except CycloptsError as error:
         _stop(str(error), UsageError.code)
     except Failure as error:
@@ -36,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.filename is None:
             raise
         _stop(f"{error.filename}: {error.strerror}", UsageError.code)
+
+
+def _after_the_command(tokens: Sequence[str]) -> list[str]:
+    """Let `semserve --address A compare` mean `semserve compare --address A`."""
+    at = 0
+    while at < len(tokens) and tokens[at].partition("=")[0] in SHARED:
+        at += 1 if "=" in tokens[at] else 2
+    return [*tokens[at : at + 1], *tokens[:at], *tokens[at + 1 :]]
 
 
 def _stop(text: str, code: int) -> NoReturn:

@@ -1,0 +1,1 @@
+"""The load harness: how fast semserve is, beside other servers and beside the bare runtime."""

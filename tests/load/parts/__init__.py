@@ -1,0 +1,19 @@
+"""The parts of the bench: each measures one thing and returns its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from load.bench import Bench
+from load.figure import Figure
+from load.parts import depth, front_end, mixed, overload, serving, start, variants
+
+PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
+    "serving": serving.measure,
+    "start": start.measure,
+    "variants": variants.measure,
+    "front-end": front_end.measure,
+    "overload": overload.measure,
+    "mixed": mixed.measure,
+    "depth": depth.measure,
+}

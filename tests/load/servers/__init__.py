@@ -1,0 +1,1 @@
+"""The servers that are measured: semserve, an echo, and the peers."""

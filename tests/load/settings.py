@@ -1,0 +1,77 @@
+"""What a run of the bench was asked for: one frozen value, made from flags and the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+SHARED = Path("../shared")
+"""Texts and peers that may lie beside a checkout; nothing needs them."""
+
+_Seconds = Annotated[float, Parameter(validator=Number(gt=0, lte=600))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How long to measure, what, and with what."""
+
+    seconds: _Seconds = 3.0
+    """Window of one run."""
+
+    warm_up: _Seconds = 1.0
+    """What goes before each window and does not count."""
+
+    rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=100))] = 3
+    """How often each comparison alternates between its sides."""
+
+    only: tuple[str, ...] = ()
+    """Parts to run; all of them where none is named."""
+
+    depths: tuple[int, ...] = (1, 16, 256, 4096)
+    """Numbers of single texts that wait at once, for the cost as work grows."""
+
+    models: Path = Path("models")
+    """Directory of the bundles."""
+
+    embedder: str = "minilm-l6-v2"
+    """The embedding model to load."""
+
+    classifier: Path | None = None
+    """Bundle of a classifier as small as BERT-tiny; without it `nli-bert-tiny` where it was
+    exported, else the tests' own tiny one."""
+
+    server_flag: tuple[str, ...] = ()
+    """Further words for semserve's command line, such as `--server-flag=--lanes=2`."""
+
+    variant: str = ""
+    """Graph that is held against the peers and the bare runtime, an fp32 one; the best that the
+    bundle has where none is named."""
+
+    texts: Path | None = SHARED / "data" / "load"
+    """Directory with questions and passages; texts are made up where it is not there."""
+
+    text_count: Annotated[int, Parameter(validator=Number(gte=64, lte=100_000))] = 1500
+    """How many different texts are asked."""
+
+    pairs_of_sentences: Path | None = SHARED / "data" / "sts" / "stsb_dev.tsv.gz"
+    """Scored pairs that tell how much of its judgement the int8 graph keeps."""
+
+    tei: Path | None = SHARED / "peers" / "text-embeddings-inference" / "tei-router.xz"
+    """Program of text-embeddings-inference, plain or packed with xz."""
+
+    mlserver: Path = Path(".cache/mlserver")
+    """Environment that MLServer is installed in."""
+
+    install_mlserver: bool = False
+    """Install MLServer there from PyPI first."""
+
+    cache: Path = Path(".cache")
+    """Where what peers need is made."""
+
+    results: Path = Path("results")
+    """Where the results are written."""
