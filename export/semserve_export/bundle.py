@@ -9,7 +9,7 @@ from typing import Any
 
 from semserve_export.digest import sha256_of
 from semserve_export.errors import BundleError, ExportError
-from semserve_export.spec import INPUTS, ModelSpec
+from semserve_export.spec import ModelSpec
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -95,7 +95,7 @@ def manifest_of(
         "model": spec.name,
         "description": spec.description,
         "task": spec.task,
-        "inputs": list(INPUTS),
+        "inputs": list(spec.inputs),
         "output": spec.output,
         "pair": spec.pair,
         "pooling": spec.pooling,

@@ -92,7 +92,7 @@ def weights_of(model: LoadedModel) -> dict[str, str | None]:
 
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
-    spec, reference = model.spec, keras_run(model.keras_model)
+    spec, reference = model.spec, keras_run(model.keras_model, model.spec.inputs)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference)
     write_json(directory / GOLDEN, golden)
@@ -101,7 +101,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     (directory / NOTICE).write_text(model.notice, encoding="utf-8")
 
     announce("converting to ONNX")
-    write_graph(model.keras_model, spec.output, directory / GRAPH)
+    write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
 
     announce("comparing ONNX Runtime with Keras")
     graph = onnx_run(directory / GRAPH)

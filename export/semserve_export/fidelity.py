@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from semserve_export.errors import FidelityError
+from semserve_export.spec import INPUTS
 from semserve_export.tokenizer import Encoding, Inputs, pad
 
 Rows = npt.NDArray[np.float32]
@@ -19,17 +20,28 @@ SHAPES = ((1, 2), (1, 7), (2, 16), (3, 33), (4, 5), (8, 24), (16, 64), (5, 97))
 SEED = 7
 
 
-def keras_run(model: Any) -> Run:
-    """Run a Keras model in inference mode, eagerly: no tracing, so every shape costs the same."""
-    return lambda inputs: np.asarray(model(inputs, training=False), np.float32)
+def keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
+    """Run a Keras model in inference mode, eagerly: no tracing, so every shape costs the same.
+
+    Args:
+        model: it takes a dictionary of the inputs.
+        names: those of its inputs; what else a batch has is left out.
+    """
+
+    def run(inputs: Inputs) -> Rows:
+        given = {name: inputs[name] for name in names}
+        return np.asarray(model(given, training=False), np.float32)
+
+    return run
 
 
 def onnx_run(path: Path) -> Run:
-    """Run a graph in ONNX Runtime on the CPU."""
+    """Run a graph in ONNX Runtime on the CPU, with those inputs of a batch that it has."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
 
     def run(inputs: Inputs) -> Rows:
-        (rows,) = session.run(None, inputs)
+        (rows,) = session.run(None, {name: inputs[name] for name in names})
         return np.asarray(rows)
 
     return run

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from semserve_export.spec import INPUTS
-
 OPSET = 18
 AXES = ("batch", "sequence")
 
 
-def write_graph(model: Any, output: str, path: Path) -> None:
-    """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output of the given name.
+def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> None:
+    """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output, all so named.
 
     Takes ten to seventy seconds, almost all of it in tf2onnx.
     """
@@ -26,16 +25,16 @@ def write_graph(model: Any, output: str, path: Path) -> None:
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         model.export(str(path), format="onnx", opset_version=OPSET, verbose=False)
     proto = onnx.load(path)
-    _name_axes(proto.graph)
+    _name_axes(proto.graph, inputs)
     _name_output(proto.graph, output)
     _drop_shape_only_weights(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)
 
 
-def _name_axes(graph: onnx.GraphProto) -> None:
+def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
     """Call the free dimensions batch and sequence; tf2onnx numbers them."""
-    if sorted(INPUTS) != sorted(value.name for value in graph.input):
+    if sorted(inputs) != sorted(value.name for value in graph.input):
         raise ValueError(f"tf2onnx named the inputs {[value.name for value in graph.input]}")
     for value in (*graph.input, *graph.output):
         for axis, dimension in zip(AXES, value.type.tensor_type.shape.dim, strict=False):

@@ -75,12 +75,12 @@ def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
 def load_base_embedder(recipe: Recipe, weights: Path) -> Any:
     """Build the embedder that the public weights are."""
     spec = recipe.spec
-    backbone = bert.load_backbone(str(weights), spec.activation)
+    backbone = bert.load_backbone(str(weights), spec.gelu)
     return bert.make_embedder(backbone, spec.pooling or "mean", normalize=bool(spec.normalized))
 
 
 def load_base_classifier(recipe: Recipe, weights: Path, *, dropout: float = 0) -> Any:
     """Build the classifier before its fine-tuning: a fresh head, and the embeddings frozen."""
-    backbone = bert.load_backbone(str(weights), recipe.spec.activation, dropout=dropout)
+    backbone = bert.load_backbone(str(weights), recipe.spec.gelu, dropout=dropout)
     bert.freeze_embeddings(backbone)
     return bert.make_classifier(backbone, len(recipe.spec.labels or ()), dropout=dropout)

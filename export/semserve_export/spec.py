@@ -5,9 +5,11 @@ from typing import Literal
 
 Task = Literal["embedding", "classification"]
 Activation = Literal["erf", "tanh"]
-Pooling = Literal["mean", "cls", "max"]
+Pooling = Literal["mean", "cls", "max", "pooled", "last"]
+Metric = Literal["cosine", "manhattan"]
 Variant = Literal["fused", "int8", "fp16"]
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
+INPUTS_WITHOUT_SEGMENTS = ("token_ids", "padding_mask")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +19,19 @@ class ModelSpec:
     name: str
     description: str  # one line, for people
     task: Task
-    activation: Activation
+    activation: Activation | None = None  # None where the model has no GELU
     max_sequence_length: int  # tokens, [CLS] and [SEP] included
     pooling: Pooling | None = None  # None for a classifier
     normalized: bool | None = None  # whether the graph ends in L2; None for a classifier
-    metric: Literal["cosine"] | None = None  # None for a classifier
+    metric: Metric | None = None  # None for a classifier
     labels: tuple[str, ...] | None = None  # None for an embedder
     pair: bool = False  # whether a classifier takes a premise and a hypothesis
+    inputs: tuple[str, ...] = INPUTS  # of the graph
+
+    @property
+    def gelu(self) -> Activation:
+        """The form of a BERT's GELU; KerasHub's own where none is named."""
+        return self.activation or "tanh"
 
     @property
     def output(self) -> str:

@@ -39,7 +39,7 @@ def add_variants(
     """
     if not bert.is_bert(model.keras_model):
         return {}
-    weights = bert.read_weights(model.keras_model, model.spec.activation)
+    weights = bert.read_weights(model.keras_model, model.spec.gelu)
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
         announce(f"building and measuring {name}")

@@ -58,7 +58,8 @@ def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]
             yield from _against_portable(directory, manifest, name, tokenizer)
         elif model:
             batches = comparison_batches(model)
-            difference = largest_difference(keras_run(model.keras_model), run, batches)
+            reference = keras_run(model.keras_model, model.spec.inputs)
+            difference = largest_difference(reference, run, batches)
             yield Check(f"{name}: Keras, on {len(batches)} padded batches", difference, bound)
 
 
