@@ -54,9 +54,23 @@ def gelu_tanh(x: Any) -> Any:
 
 def make_embedder(backbone: Any, pooling: str, *, normalize: bool) -> Any:
     """Put pooling over the real tokens, and L2, on the backbone: fp32 [batch, hidden] comes out."""
+    if pooling == "pooled":
+        return PooledEmbedder(backbone, normalize=normalize)
     return keras_hub.models.BertTextEmbedder(
         backbone, preprocessor=None, pooling_mode=pooling, normalize=normalize
     )
+
+
+class PooledEmbedder(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """The backbone's `pooled_output`, a dense layer and tanh on the first token, as an embedding.
+
+    KerasHub's `BertTextEmbedder` has no such pooling; the attributes have its names.
+    """
+
+    def __init__(self, backbone: Any, *, normalize: bool) -> None:
+        pooled = backbone(backbone.input)["pooled_output"]
+        super().__init__(backbone.input, keras.ops.normalize(pooled) if normalize else pooled)
+        self.backbone, self.pooling_mode, self.normalize = backbone, "pooled", normalize
 
 
 def make_classifier(backbone: Any, classes: int, *, dropout: float = 0) -> Any:
@@ -64,6 +78,9 @@ def make_classifier(backbone: Any, classes: int, *, dropout: float = 0) -> Any:
     return keras_hub.models.BertTextClassifier(
         backbone, num_classes=classes, preprocessor=None, dropout=dropout
     )
+
+
+EMBEDDERS = (keras_hub.models.BertTextEmbedder, PooledEmbedder)
 
 
 def freeze_embeddings(backbone: Any) -> None:
@@ -74,15 +91,16 @@ def freeze_embeddings(backbone: Any) -> None:
 
 def is_bert(model: Any) -> bool:
     """Tell whether `read_weights` knows the model: an embedder or classifier on a BertBackbone."""
-    known = (keras_hub.models.BertTextEmbedder, keras_hub.models.BertTextClassifier)
+    known = (*EMBEDDERS, keras_hub.models.BertTextClassifier)
     return isinstance(model, known) and type(model.backbone) is keras_hub.models.BertBackbone
 
 
 def read_weights(model: Any, activation: Activation) -> Bert:
     """Read an embedder's or a classifier's weights; LoRA comes merged, as `kernel` has it."""
     backbone = model.backbone
-    if isinstance(model, keras_hub.models.BertTextEmbedder):
-        head: Pool | Classifier = Pool(model.pooling_mode, model.normalize)
+    if isinstance(model, EMBEDDERS):
+        pooler = _dense(backbone.pooled_dense) if model.pooling_mode == "pooled" else None
+        head: Pool | Classifier = Pool(model.pooling_mode, model.normalize, pooler)
     else:
         head = Classifier(_dense(backbone.pooled_dense), _dense(model.output_dense))
     return Bert(

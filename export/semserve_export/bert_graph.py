@@ -81,12 +81,14 @@ def _embeddings(graph: GraphBuilder, bert: Bert) -> str:
 
 
 def _add_logits(graph: GraphBuilder, head: Classifier, x: str) -> None:
-    first = _float(graph, _first_token(graph, x))
-    _gemm(graph, graph.node("Tanh", _gemm(graph, first, head.pooler)), head.logits)
+    _gemm(graph, _pooler(graph, head.pooler, x), head.logits)
 
 
 def _add_pooled(graph: GraphBuilder, head: Pool, x: str) -> None:
-    pooled = {"mean": _mean, "max": _maximum, "cls": _first}[head.pooling](graph, x)
+    if head.pooler:
+        pooled = _pooler(graph, head.pooler, x)
+    else:
+        pooled = {"mean": _mean, "max": _maximum, "cls": _first}[head.pooling](graph, x)
     if head.normalized:
         length = graph.node("ReduceL2", pooled, axes=[1], keepdims=1)
         graph.node("Div", pooled, graph.node("Max", length, _number(graph, 1e-12)))
@@ -108,6 +110,10 @@ def _maximum(graph: GraphBuilder, x: str) -> str:
 
 def _first(graph: GraphBuilder, x: str) -> str:
     return _float(graph, _first_token(graph, x))
+
+
+def _pooler(graph: GraphBuilder, pooler: Dense, x: str) -> str:
+    return graph.node("Tanh", _gemm(graph, _first(graph, x), pooler))
 
 
 def _first_token(graph: GraphBuilder, x: str) -> str:

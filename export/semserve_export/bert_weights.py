@@ -63,6 +63,7 @@ class Pool:
 
     pooling: Pooling
     normalized: bool
+    pooler: Dense | None = None  # the layer behind the pooling `pooled`
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,9 @@ def test_a_fused_graph_with_the_other_gelu_is_refused(exported, tmp_path):
 
 
 @pytest.mark.parametrize("activation", ["erf", "tanh"])
-@pytest.mark.parametrize(("pooling", "normalize"), [("mean", False), ("cls", True), ("max", True)])
+@pytest.mark.parametrize(
+    ("pooling", "normalize"), [("mean", False), ("cls", True), ("max", True), ("pooled", True)]
+)
 @pytest.mark.parametrize("exported", ["embedding"], indirect=True)
 def test_fused_knows_every_head_and_both_activations(
     exported, make_backbone, tmp_path, activation, pooling, normalize
