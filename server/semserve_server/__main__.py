@@ -36,7 +36,8 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     from semserve_server.server import serve  # noqa: PLC0415
 
     try:
-        asyncio.run(serve(config))
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(serve(config))
     except StartupError as error:
         print(f"semserve-server: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -46,6 +47,15 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
         sys.stderr.flush()
         os._exit(1)
     return 0
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Make the event loop; uvloop's costs a call some 30 us of CPU less, and Windows has none."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop  # noqa: PLC0415
+
+    return uvloop.new_event_loop()
 
 
 def main() -> None:

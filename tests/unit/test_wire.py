@@ -8,7 +8,7 @@ from google.rpc import status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from semserve.v1 import common_pb2, embedding_pb2
+from semserve.v1 import classification_pb2, common_pb2, embedding_pb2
 from semserve_server.services import wire
 
 rows = arrays.arrays(
@@ -40,7 +40,7 @@ def test_a_response_of_values_is_what_protobuf_writes(
         + [embedding_pb2.EmbedResult(error=error)],
         usage=common_pb2.Usage(token_count=7, padded_token_count=300),
     )
-    written = wire.embed_response(model, wire.values(vectors), outcomes, wire.usage(7, 300))
+    written = wire.response(model, wire.values(vectors), outcomes, wire.usage(7, 300))
     assert expected.SerializeToString(deterministic=True) == written
 
 
@@ -67,9 +67,37 @@ def test_int8_is_within_half_a_step_of_the_value(vectors: np.ndarray) -> None:
 @given(st.text(max_size=128), rows)
 def test_a_stream_reply_is_what_protobuf_writes(name: str, vectors: np.ndarray) -> None:
     outcomes = [wire.Outcome(place, None, 1, 0) for place in range(len(vectors))]
-    response = wire.embed_response("m", wire.values(vectors), outcomes, wire.usage(1, 1))
+    response = wire.response("m", wire.values(vectors), outcomes, wire.usage(1, 1))
     expected = embedding_pb2.StreamEmbedResponse(
         id=name, response=embedding_pb2.EmbedResponse.FromString(response)
     )
     written = wire.stream_reply(name, response)
     assert expected.SerializeToString(deterministic=True) == written
+
+
+@given(
+    st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4).flatmap(
+        lambda labels: st.tuples(
+            st.just(labels),
+            *[
+                arrays.arrays(np.float32, (2, len(labels)), elements=st.floats(width=32))
+                for _ in range(2)
+            ],
+        )
+    )
+)
+def test_a_classification_is_what_protobuf_writes(
+    case: tuple[list[str], np.ndarray, np.ndarray],
+) -> None:
+    labels, logits, scores = case
+    written = wire.classifications(labels, logits, scores)
+    for content, row, shares in zip(written, logits, scores, strict=True):
+        expected = classification_pb2.Classification(
+            label=labels[int(np.argmax(shares))],
+            scores=[
+                classification_pb2.LabelScore(label=label, score=score)
+                for label, score in zip(labels, shares.tolist(), strict=True)
+            ],
+            logits=row.tolist(),
+        )
+        assert expected.SerializeToString(deterministic=True) == content

@@ -59,22 +59,24 @@ def texts(fields: Iterable[tuple[str, str]], limits: Limits) -> None:
     Raises:
         InvalidRequest: with a violation for each bad text.
     """
-    violations = [violation for path, value in fields if (violation := text(path, value, limits))]
+    violations = [
+        Violation(path, wrong) for path, value in fields if (wrong := text(value, limits))
+    ]
     if violations:
         raise InvalidRequest(*violations)
 
 
-def text(path: str, value: str, limits: Limits) -> Violation | None:
+def text(value: str, limits: Limits) -> str | None:
     """Tell what is wrong with one text."""
     if not value:
-        return Violation(path, "is empty")
+        return "is empty"
     # No character has more than four bytes, so most texts need not be encoded to be measured.
     if len(value) * 4 > limits.max_text_bytes:
         size = len(value.encode())
         if size > limits.max_text_bytes:
-            return Violation(path, f"{size} bytes, at most {limits.max_text_bytes}")
+            return f"{size} bytes, at most {limits.max_text_bytes}"
     if "\0" in value:
-        return Violation(path, f"has a NUL character at {value.index(chr(0))}: is it binary data?")
+        return f"has a NUL character at {value.index(chr(0))}: is it binary data?"
     return None
 
 

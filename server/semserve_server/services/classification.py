@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from semserve.v1 import classification_pb2
-from semserve.v1.classification_pb2 import Classification, ClassifyResult, LabelScore
 
 from semserve_server.errors import Violation
 from semserve_server.models import Models
-from semserve_server.services import checks
+from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
 from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
-from semserve_server.services.wire import Outcome
-from semserve_server.services.work import Done, Work, run
+from semserve_server.services.work import Work, run
 from semserve_server.similarity import softmax
 from semserve_server.tokenizer import Item
 
@@ -37,15 +35,16 @@ class ClassificationService:
 
     async def classify(
         self, request: classification_pb2.ClassifyRequest, context: Context
-    ) -> classification_pb2.ClassifyResponse:
-        """Answer with the labels and scores of each pair."""
+    ) -> bytes:
+        """Answer with a serialized ClassifyResponse: the labels and scores of each pair."""
         engine = self._models.for_task("classification", request.model)
         done = await run(engine, self._work(request, pair=engine.manifest.pair), context)
-        response = classification_pb2.ClassifyResponse(
-            model=engine.name, results=_results(done, engine.manifest.labels or [])
-        )
-        response.usage.MergeFromString(done.usage)
-        return response
+        answers: list[bytes] = []
+        if done.inference:
+            logits = done.inference.rows
+            labels = engine.manifest.labels or []
+            answers = wire.classifications(labels, logits, softmax(logits))
+        return wire.response(engine.name, answers, done.outcomes, done.usage)
 
     def _work(self, request: classification_pb2.ClassifyRequest, *, pair: bool) -> Work:
         checks.count("pairs", len(request.pairs), self._limits)
@@ -53,9 +52,9 @@ class ClassificationService:
         violations: dict[int, Violation] = {}
         for place, one in enumerate(request.pairs):
             items.append((one.premise, one.hypothesis) if pair else one.premise)
-            violation = self._violation(f"pairs[{place}]", one, pair=pair)
-            if violation:
-                violations[place] = violation
+            wrong = self._wrong(one, pair=pair)
+            if wrong:
+                violations[place] = Violation(f"pairs[{place}].{wrong[0]}", wrong[1])
         return Work(
             items=items,
             field="pairs",
@@ -64,47 +63,15 @@ class ClassificationService:
             allow_partial=request.allow_partial,
         )
 
-    def _violation(
-        self, path: str, one: classification_pb2.ClassifyPair, *, pair: bool
-    ) -> Violation | None:
-        """Tell what is wrong with one pair, its premise first."""
-        violation = checks.text(f"{path}.premise", one.premise, self._limits)
-        if violation:
-            return violation
-        path = f"{path}.hypothesis"
-        if pair and not one.HasField("hypothesis"):
-            return Violation(path, "is missing: this model classifies pairs")
-        if not pair and one.HasField("hypothesis"):
-            return Violation(path, "is given, but this model classifies single texts")
-        return checks.text(path, one.hypothesis, self._limits) if pair else None
-
-
-def _results(done: Done, labels: list[str]) -> list[ClassifyResult]:
-    if done.inference is None:
-        return [_result(outcome, None) for outcome in done.outcomes]
-    classifications = [
-        Classification(
-            label=labels[max(range(len(labels)), key=scores.__getitem__)],
-            scores=[
-                LabelScore(label=label, score=score)
-                for label, score in zip(labels, scores, strict=True)
-            ],
-            logits=logits,
-        )
-        for logits, scores in zip(
-            done.inference.rows.tolist(), softmax(done.inference.rows).tolist(), strict=True
-        )
-    ]
-    return [
-        _result(outcome, None if outcome.row is None else classifications[outcome.row])
-        for outcome in done.outcomes
-    ]
-
-
-def _result(outcome: Outcome, classification: Classification | None) -> ClassifyResult:
-    return ClassifyResult(
-        classification=classification,
-        error=outcome.error,
-        token_count=outcome.token_count,
-        truncated_tokens=outcome.truncated_tokens,
-    )
+    def _wrong(self, one: classification_pb2.ClassifyPair, *, pair: bool) -> tuple[str, str] | None:
+        """Tell which field of one pair is wrong and why, its premise first."""
+        if wrong := checks.text(one.premise, self._limits):
+            return "premise", wrong
+        given = one.HasField("hypothesis")
+        if pair and not given:
+            return "hypothesis", "is missing: this model classifies pairs"
+        if given and not pair:
+            return "hypothesis", "is given, but this model classifies single texts"
+        if pair and (wrong := checks.text(one.hypothesis, self._limits)):
+            return "hypothesis", wrong
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semserve.v1 import embedding_pb2
 
-from semserve_server.errors import InvalidRequest
+from semserve_server.errors import InvalidRequest, Violation
 from semserve_server.models import Models
 from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
@@ -37,15 +37,15 @@ class EmbeddingService:
         form = _Form(request, engine.manifest.outputs, unit=unit)
         done = await run(engine, self._work(request), context)
         vectors = form.write(done.inference.rows) if done.inference else []
-        return wire.embed_response(engine.name, vectors, done.outcomes, done.usage)
+        return wire.response(engine.name, vectors, done.outcomes, done.usage)
 
     def _work(self, request: embedding_pb2.EmbedRequest) -> Work:
         checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
         violations = {
-            place: violation
+            place: Violation(f"texts[{place}]", wrong)
             for place, text in enumerate(texts)
-            if (violation := checks.text(f"texts[{place}]", text, self._limits))
+            if (wrong := checks.text(text, self._limits))
         }
         return Work(
             items=texts,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -17,48 +16,25 @@ from semserve_server.services.classification import ClassificationService
 from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.endless import Endless
 from semserve_server.services.model import ModelService
+from semserve_server.services.port_limits import PortLimits
 from semserve_server.services.rpc import Streams
 from semserve_server.services.similarity import SimilarityService
 
 log = logging.getLogger(__name__)
 
 LARGEST_PORT = 65_535
-MAX_PENDING_CALLS = 65_536
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortLimits:
-    """Bounds of the transport."""
-
-    max_message_bytes: int
-    """Most bytes of a request message; gRPC refuses larger ones with RESOURCE_EXHAUSTED."""
-    max_stream_requests: int
-    """Most messages of one stream that are read and not yet answered."""
 
 
 class Port:
     """A gRPC server with all services. Made on the event loop; not yet open."""
 
     def __init__(self, models: Models, limits: Limits, port_limits: PortLimits) -> None:
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", port_limits.max_message_bytes),
-                # Answers are as large as the limits on requests make them.
-                ("grpc.max_send_message_length", -1),
-                # Calls that gRPC has not handed over yet: past its default of about a thousand it
-                # cancels them, where the engine's door would say when to return.
-                ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
-                ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
-                # A second server on the same port is a mistake, not a share of the load.
-                ("grpc.so_reuseport", 0),
-                # Callers may keep idle connections alive; none of them costs much.
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-                ("grpc.keepalive_permit_without_calls", 1),
-            ]
+        self._server = grpc.aio.server(options=port_limits.options())
+        self._streams = Streams(
+            max_requests=port_limits.max_stream_requests, max_bytes=port_limits.max_stream_bytes
         )
-        self._streams = Streams(max_in_flight=port_limits.max_stream_requests)
         self._endless = Endless()
         self._health = self._endless.health()
         self._register(models, limits)

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from semserve_server.errors import Draining, InvalidRequest, Violation
 from semserve_server.services.invalid_utf8 import invalid_strings, salvage_string
 from semserve_server.services.status import abort, failure
+from semserve_server.services.window import Window
 from semserve_server.services.wire import stream_reply
 
 log = logging.getLogger(__name__)
@@ -91,9 +92,15 @@ class StreamShape:
 class Streams:
     """Answers streams, and ends them all when the server drains."""
 
-    def __init__(self, *, max_in_flight: int) -> None:
-        self.max_in_flight = max_in_flight
-        """Most messages of one stream that are read and not yet answered."""
+    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+        """Make a registry of streams.
+
+        Args:
+            max_requests: most messages of one stream that are read and not yet answered.
+            max_bytes: bytes of such messages past which no more are read.
+        """
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
         self._readers: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -104,7 +111,8 @@ class Streams:
 
         async def handle(_messages: object, context: Context) -> None:
             try:
-                whole = await _Stream(shape, answer, context, self.max_in_flight).serve(self)
+                window = Window(max_requests=self._max_requests, max_bytes=self._max_bytes)
+                whole = await _Stream(shape, answer, context, window).serve(self)
             except Exception as error:  # noqa: BLE001  (every error becomes a status)
                 await abort(context, error)
             if not whole:
@@ -112,7 +120,8 @@ class Streams:
 
         return grpc.stream_stream_rpc_method_handler(
             handle,
-            request_deserializer=_parser(shape.request),
+            # The reader counts a message's bytes before it parses them.
+            request_deserializer=None,
             response_serializer=_serialize,
         )
 
@@ -138,20 +147,21 @@ class Streams:
 
 
 class _Stream:
-    """One stream: reads while a slot is free, answers in any order, frees slots as they leave."""
+    """One stream: reads while there is room, answers in any order, makes room as answers leave."""
 
     def __init__(
         self,
         shape: StreamShape,
         answer: Callable[[Any, Context], Awaitable[Reply]],
         context: Context,
-        max_in_flight: int,
+        window: Window,
     ) -> None:
         self._shape = shape
+        self._parse = _parser(shape.request)
         self._answer = answer
         self._context = context
-        # A slot is held until its answer is written, so a slow reader holds at most so many.
-        self._slots = asyncio.Semaphore(max_in_flight)
+        # A message has its room until its answer is written, so a slow reader holds at most that.
+        self._window = window
         self._writing = asyncio.Lock()
 
     async def serve(self, streams: Streams) -> bool:
@@ -166,25 +176,26 @@ class _Stream:
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         while True:
-            await self._slots.acquire()
+            await self._window.room()
             try:
-                message = await self._context.read()
+                content = await self._context.read()
             except grpc.aio.InternalError as error:
                 log.debug("a stream's caller left: %s", error)
                 return
-            if message is grpc.aio.EOF:
+            if content is grpc.aio.EOF:
                 return
-            tasks.create_task(self._respond(message))
+            self._window.take(len(content))
+            tasks.create_task(self._respond(content))
 
-    async def _respond(self, message: StreamMessage | Malformed[Any]) -> None:
-        reply = await self._reply(message)
+    async def _respond(self, content: bytes) -> None:
+        reply = await self._reply(self._parse(content))
         async with self._writing:
             try:
                 await self._context.write(reply)
             except grpc.aio.InternalError as error:
                 # There is nobody to answer; gRPC is about to cancel the stream.
                 log.debug("a stream's caller left: %s", error)
-        self._slots.release()
+        self._window.free(len(content))
 
     async def _reply(self, message: StreamMessage | Malformed[Any]) -> Reply:
         """Answer one message; whatever goes wrong with it is its answer."""

@@ -8,7 +8,7 @@ protobuf itself writes for the same message.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from google.rpc import status_pb2
@@ -20,16 +20,25 @@ Rows = NDArray[np.float32]
 FLOAT32 = embedding_pb2.VECTOR_ENCODING_FLOAT32
 FLOAT16 = embedding_pb2.VECTOR_ENCODING_FLOAT16
 INT8 = embedding_pb2.VECTOR_ENCODING_INT8
+ZERO = bytes(4)
 
 
 def varint(value: int) -> bytes:
     """Encode a non-negative integer."""
+    return _SMALL[value] if value < len(_SMALL) else _varint(value)
+
+
+def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004  (seven bits a byte)
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+_SMALL = tuple(_varint(value) for value in range(4096))
+"""Lengths and token counts are small, and looking one up takes a third of writing it."""
 
 
 def delimited(field: int, content: bytes) -> bytes:
@@ -42,8 +51,7 @@ def number(field: int, value: int) -> bytes:
     return bytes((field << 3,)) + varint(value) if value else b""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one text: a place in the rows, or an error."""
 
     row: int | None
@@ -52,27 +60,52 @@ class Outcome:
     truncated_tokens: int
 
 
-def embed_response(
-    model: str, vectors: Sequence[bytes], outcomes: Sequence[Outcome], usage: bytes
+def response(
+    model: str, contents: Sequence[bytes], outcomes: Sequence[Outcome], usage: bytes
 ) -> bytes:
-    """Write an EmbedResponse.
+    """Write an EmbedResponse or a ClassifyResponse: both number their fields alike.
 
     Args:
         model: the model's name.
-        vectors: a serialized Embedding for each row.
-        outcomes: one for each text, in their order.
+        contents: a serialized Embedding or Classification for each row.
+        outcomes: one for each text or pair, in their order.
         usage: a serialized Usage.
     """
     parts = [delimited(1, model.encode())]
-    for outcome in outcomes:
-        if outcome.row is not None:
-            content = delimited(1, vectors[outcome.row])
+    for row, error, token_count, truncated_tokens in outcomes:
+        if row is not None:
+            result = delimited(1, contents[row])
         else:
-            content = delimited(2, (outcome.error or status_pb2.Status()).SerializeToString())
-        content += number(3, outcome.token_count) + number(4, outcome.truncated_tokens)
-        parts.append(delimited(2, content))
+            result = delimited(2, (error or status_pb2.Status()).SerializeToString())
+        result += number(3, token_count) + number(4, truncated_tokens)
+        parts.append(delimited(2, result))
     parts.append(delimited(3, usage))
     return b"".join(parts)
+
+
+def classifications(labels: Sequence[str], logits: Rows, scores: Rows) -> list[bytes]:
+    """Write each row as a Classification; of equal scores the first label wins.
+
+    Args:
+        labels: one for each column.
+        logits: float32 [n, labels].
+        scores: float32 [n, labels].
+    """
+    names = [delimited(1, label.encode()) for label in labels]
+    # A float field has a tag and four bytes; proto3 leaves out what is zero, but not minus zero.
+    heads = [(delimited(2, bytes(len(n) + 5))[: -5 - len(n)] + n + b"\x15", n) for n in names]
+    packed = delimited(3, bytes(4 * len(labels)))[: -4 * len(labels)]
+    best = scores.argmax(axis=1).tolist()
+    out = []
+    for row, winner in enumerate(best):
+        score = np.ascontiguousarray(scores[row], "<f4").tobytes()
+        parts = [names[winner]]
+        for at, (head, name) in enumerate(heads):
+            four = score[4 * at : 4 * at + 4]
+            parts += (head, four) if four != ZERO else (delimited(2, name),)
+        parts += (packed, np.ascontiguousarray(logits[row], "<f4").tobytes())
+        out.append(b"".join(parts))
+    return out
 
 
 def usage(token_count: int, padded_token_count: int) -> bytes:

@@ -56,25 +56,29 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         InvalidRequest: an item is bad and the request is strict.
         Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
     """
-    violations = dict(work.violations)
-    _refuse(violations, work)
+    if work.violations:
+        _refuse(work.violations, work)
     started = perf_counter()
-    good = [place for place in range(len(work.items)) if place not in violations]
-    encoded = await engine.encode([work.items[place] for place in good], work.truncation)
-    encodings = dict(zip(good, encoded, strict=True))
+    good = [place for place in range(len(work.items)) if place not in work.violations]
+    items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
+    encodings = await engine.encode(items, work.truncation)
+    violations = dict(work.violations)
     limit = engine.tokenizer.max_length
-    for place in [place for place, encoding in encodings.items() if len(encoding) > limit]:
-        size = len(encodings.pop(place))
-        path = f"{work.field}[{place}]"
-        violations[place] = Violation(path, f"{size} tokens, at most {limit}")
-    _refuse(violations, work)
+    if any(len(encoding) > limit for encoding in encodings):
+        for place, encoding in zip(good, encodings, strict=True):
+            if len(encoding) > limit:
+                path = f"{work.field}[{place}]"
+                violations[place] = Violation(path, f"{len(encoding)} tokens, at most {limit}")
+        _refuse(violations, work)
+        good = [place for place in good if place not in violations]
+        encodings = [encoding for encoding in encodings if len(encoding) <= limit]
     tokenized = perf_counter()
     inference = None
     if encodings:
-        inference = await engine.infer([*encodings.values()], timeout=context.time_remaining())
+        inference = await engine.infer(encodings, timeout=context.time_remaining())
         _tell_time(context, tokenized - started, inference)
     outcomes = [_NOTHING] * len(work.items)
-    for row, (place, encoding) in enumerate(encodings.items()):
+    for row, (place, encoding) in enumerate(zip(good, encodings, strict=True)):
         outcomes[place] = wire.Outcome(row, None, len(encoding), encoding.truncated_tokens)
     for place, violation in violations.items():
         outcomes[place] = wire.Outcome(None, _status(violation), 0, 0)
@@ -96,10 +100,6 @@ def _tell_time(context: Context, tokenize_seconds: float, inference: Inference) 
 
     On a stream the last message's times stay, since trailers are sent once.
     """
-    times = {
-        "queue": inference.queue_seconds,
-        "tokenize": tokenize_seconds,
-        "compute": inference.compute_seconds,
-    }
-    timing = ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in times.items())
-    context.set_trailing_metadata((("server-timing", timing),))
+    queue, compute = inference.queue_seconds * 1e3, inference.compute_seconds * 1e3
+    timing = f"queue;dur={queue:.3f}, tokenize;dur={tokenize_seconds * 1e3:.3f}, "
+    context.set_trailing_metadata((("server-timing", f"{timing}compute;dur={compute:.3f}"),))

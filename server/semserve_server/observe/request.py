@@ -1,0 +1,146 @@
+"""One request while it is answered, as every part of the server may see it: `current()`."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from time import perf_counter
+from types import TracebackType
+from typing import Protocol
+
+from semserve_server.errors import Overloaded
+from semserve_server.observe.tally import MethodTally, ModelTally
+
+OK = "OK"
+_PLAIN = re.compile(r"[A-Za-z0-9._:@=+-]{1,128}")
+_current: ContextVar[Request] = ContextVar("request")
+
+
+def current() -> Request:
+    """Return the request that is being answered, which its task's context carries.
+
+    Raises:
+        LookupError: none is. Every RPC of ours is begun by `services/watch.py`.
+    """
+    return _current.get()
+
+
+def current_name() -> str:
+    """Return the name of the request that is being answered, for logs; empty where none is."""
+    request = _current.get(None)
+    return request.name if request else ""
+
+
+class Caller:
+    """What a call's metadata tells of where it comes from; hostile input."""
+
+    __slots__ = ("request_id", "trace")
+
+    def __init__(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        self.request_id = ""
+        """The caller's `x-request-id` where it is short and plain, and else one of ours.
+
+        It stands in logs, traces and trailers, so it may not look like anything but an id.
+        """
+        self.trace: dict[str, str] = {}
+        """The W3C headers `traceparent` and `tracestate`, as they came."""
+        for key, value in metadata:
+            if key == "x-request-id" and isinstance(value, str) and _PLAIN.fullmatch(value):
+                self.request_id = value
+            elif key in {"traceparent", "tracestate"} and isinstance(value, str):
+                self.trace[key] = value
+        self.request_id = self.request_id or f"{random.getrandbits(64):016x}"  # noqa: S311  (a name, no secret)
+
+
+class Request:
+    """A unary call, a stream, or one message of a stream; a context manager around its answer."""
+
+    __slots__ = (
+        "_end", "_messages", "_time_remaining", "caller", "code", "id", "inference", "method",
+        "model", "name", "seconds", "shed", "started", "tokenized", "whole_stream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: MethodTally,
+        caller: Caller,
+        time_remaining: Callable[[], float | None],
+        end: Callable[[Request], None],
+        *,
+        whole_stream: bool = False,
+    ) -> None:
+        """Make one.
+
+        Args:
+            method: the RPC's counts.
+            caller: what the caller tells of itself.
+            time_remaining: seconds until its deadline, None without one.
+            end: called when it has been answered.
+            whole_stream: whether it is a stream, whose messages are requests of their own.
+        """
+        self.method = method
+        self.caller = caller
+        self.name = caller.request_id
+        """What logs call it: its id, and for a message its number on the stream."""
+        self.whole_stream = whole_stream
+        self.code = OK
+        """The name of the status that it ended with."""
+        self.shed = ""
+        """Why it was refused as too much, if it was: an `Overloaded.cause`."""
+        self.model: ModelTally | None = None
+        """Of the model that answers it, once that is known."""
+        self.tokenized: tuple[float, float] | None = None
+        """When its texts began and ended to be tokenised, by `time.perf_counter`."""
+        self.inference: Timed | None = None
+        self._messages = 0
+        self._time_remaining = time_remaining
+        self._end = end
+
+    def message(self) -> Request:
+        """Begin to watch a message of this stream."""
+        self._messages += 1
+        one = Request(self.method, self.caller, self._time_remaining, self._end)
+        one.name = f"{self.name}/{self._messages}"
+        return one
+
+    def failed(self, code: str, error: Exception) -> None:
+        """Note the name of the status that it is told, and of which error."""
+        self.code = code
+        if isinstance(error, Overloaded):
+            self.shed = error.cause
+
+    def __enter__(self) -> Request:
+        _current.set(self)
+        self.started = perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.seconds = perf_counter() - self.started
+        if error is not None and self.code == OK:
+            # gRPC cancels what answers a call: its caller left, or its deadline has passed.
+            late = self._time_remaining() == 0
+            self.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+        self._end(self)
+
+
+class Timed(Protocol):
+    """What a request's runs took, such as `batcher.Inference`."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the request."""
+
+    @property
+    def queue_seconds(self) -> float:
+        """From admission until its last encoding was taken."""
+
+    @property
+    def compute_seconds(self) -> float:
+        """The longest run that it took part in."""

@@ -1,0 +1,83 @@
+"""Counts and times in plain numbers, which cost a request next to nothing.
+
+Only the event loop changes them; `metrics` reads them from another thread when somebody asks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+SECONDS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+"""Bounds of histograms of time: a lone short text takes some milliseconds, a deadline seconds."""
+ENTRIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Bounds of the histogram of batch sizes."""
+
+
+class Histogram:
+    """How many values lay under each bound, and their sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        """Values up to each bound and over the one before; the last, over all of them."""
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class MethodTally:
+    """The requests of one RPC: calls where it is unary, messages and streams where it streams."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        """Such as `semserve.v1.EmbeddingService/Embed`."""
+        self.begun = 0
+        self.codes: Counter[str] = Counter()
+        """Ended requests, by the name of their status code."""
+        self.seconds = Histogram(SECONDS)
+        self.streams_begun = 0
+        self.stream_codes: Counter[str] = Counter()
+
+
+class ModelTally:
+    """What one model did."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tokenize_seconds = Histogram(SECONDS)
+        """One value a request."""
+        self.queue_seconds = Histogram(SECONDS)
+        """One value a request: until its last encoding was taken."""
+        self.run_seconds = Histogram(SECONDS)
+        self.batch_entries = Histogram(ENTRIES)
+        self.tokens = 0
+        """Tokens of the entries that ran."""
+        self.padded_tokens = 0
+        """Tokens that were computed for them, padding included."""
+        self.failed_runs = 0
+        self.shed: Counter[str] = Counter()
+        """Requests refused as too many, by `Overloaded.cause`."""
+        self.dropped: Counter[str] = Counter()
+        """Entries that were admitted and never ran: `expired`, `cancelled` or `failed`."""
+
+    def ran(self, lengths: Sequence[int], padded_tokens: int, seconds: float) -> None:
+        """Count a run.
+
+        Args:
+            lengths: tokens of each of its entries.
+            padded_tokens: what it computed.
+            seconds: how long it took.
+        """
+        self.run_seconds.observe(seconds)
+        self.batch_entries.observe(len(lengths))
+        self.tokens += sum(lengths)
+        self.padded_tokens += padded_tokens
