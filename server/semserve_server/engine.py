@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import TypeVar
 
 from semserve_server.admission import Admission
 from semserve_server.batch_queue import BatchQueue
-from semserve_server.batcher import Batcher, Inference, Runner
+from semserve_server.batcher import Batcher, Runner
 from semserve_server.bundle import Bundle, Manifest
 from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 from semserve_server.errors import Overloaded
+from semserve_server.inference import Inference
+from semserve_server.shares import Shares
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
 
 INLINE_CHARACTERS = 2048
@@ -39,6 +42,8 @@ class Capacity:
     """Most padded tokens of a batch."""
     max_queue_entries: int
     """Most entries that wait to run."""
+    max_queue_tokens: int
+    """Most tokens that wait to run."""
     max_queue_characters: int
     """Most characters that wait to be tokenised."""
     cost: CostModel
@@ -63,6 +68,7 @@ class Engine:
         *,
         variant: str,
         provider: str,
+        shares: Shares | None = None,
     ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.digest = bundle.digest
@@ -72,14 +78,16 @@ class Engine:
         self.provider = provider
         self._batcher = Batcher(
             session,
-            BatchQueue(max_batch_tokens=capacity.max_batch_tokens),
+            BatchQueue(max_batch_tokens=capacity.max_batch_tokens, cost=capacity.cost),
             Admission(
                 cost=capacity.cost,
                 lanes=capacity.lanes,
                 max_batch_tokens=capacity.max_batch_tokens,
                 max_entries=capacity.max_queue_entries,
+                max_tokens=capacity.max_queue_tokens,
             ),
             name=self.name,
+            shares=shares,
         )
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-tokenizer")
         self._unread = 0
@@ -116,32 +124,37 @@ class Engine:
         encodings: Sequence[Encoding],
         *,
         timeout: float | None,  # noqa: ASYNC109  (a deadline travels with the entries, no scope)
+        partial: bool = False,
     ) -> Inference:
         """Run encodings; they may share batches with anybody's.
 
         Args:
             encodings: at least one, none longer than the model takes.
             timeout: seconds that the caller still waits; None for ever.
+            partial: whether the answer may lack the rows of encodings that fail.
 
         Raises:
             Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Batcher.submit`.
         """
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
-        return await self._batcher.submit(encodings, deadline=deadline)
+        return await self._batcher.submit(encodings, deadline=deadline, partial=partial)
 
     @property
     def failed(self) -> bool:
         """Whether a lane has died."""
         return self._batcher.failed
 
-    def longest_run(self) -> float:
-        """Tell for how many seconds the oldest of the present runs has been going."""
-        return self._batcher.longest_run()
+    def runs(self) -> dict[str, float]:
+        """Tell when each of the present runs began, on the monotonic clock, by its lane."""
+        return self._batcher.runs()
+
+    def retire(self) -> None:
+        """Close as soon as nobody uses it any more: calls that have found it are answered by it."""
+        weakref.finalize(self, _close, self._batcher, self._reader).atexit = False
 
     def close(self) -> None:
         """Refuse new work and let the threads end."""
-        self._batcher.close()
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        _close(self._batcher, self._reader)
 
     async def _read(self, size: int, work: Callable[[], _Read]) -> _Read:
         """Tokenise on the thread, as long as not too much waits for it already."""
@@ -156,6 +169,11 @@ class Engine:
             return await asyncio.get_running_loop().run_in_executor(self._reader, work)
         finally:
             self._unread -= size
+
+
+def _close(batcher: Batcher, reader: ThreadPoolExecutor) -> None:
+    batcher.close()
+    reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _characters(items: Sequence[Item]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.batch_queue import BatchQueue, Entry
+from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 
 BUDGET = 100
@@ -16,7 +17,7 @@ def entry(length: int, deadline: float = NEVER, index: int = 0) -> Entry[None]:
 
 
 def queue_of(*entries: Entry[None], budget: int = BUDGET) -> BatchQueue[None]:
-    queue = BatchQueue(max_batch_tokens=budget)
+    queue = BatchQueue(max_batch_tokens=budget, cost=CostModel())
     queue.put(entries)
     return queue
 
@@ -115,3 +116,15 @@ def test_an_entry_over_the_budget_runs_alone() -> None:
 
 def test_the_queue_tells_its_state() -> None:
     assert "<BatchQueue 1 entries, batches of 100 tokens>" == repr(queue_of(entry(1)))
+
+
+def test_a_batch_ends_where_padding_would_eat_the_gain() -> None:
+    queue = queue_of(*[entry(size) for size in (10, 10, 11, 60)], budget=1000)
+    assert [10, 10, 11] == sorted(one.length for one in queue.take(0.0).batch)
+
+
+def test_where_a_run_costs_the_same_whatever_its_size_all_that_fits_rides_along() -> None:
+    flat = CostModel.learnt([(tokens, 0.005) for tokens in (32, 64, 128, 256)])
+    queue: BatchQueue[None] = BatchQueue(max_batch_tokens=1000, cost=flat)
+    queue.put([entry(size) for size in (10, 60, 20, 40)])
+    assert [10, 20, 40, 60] == sorted(one.length for one in queue.take(0.0).batch)

@@ -23,7 +23,9 @@ def encoding(first: int, length: int = 3) -> Encoding:
 
 
 def door(lanes: int = 1) -> Admission:
-    return Admission(cost=CostModel(), lanes=lanes, max_batch_tokens=64, max_entries=8)
+    return Admission(
+        cost=CostModel(), lanes=lanes, max_batch_tokens=64, max_entries=8, max_tokens=10_000
+    )
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
 
     def one(runner: Runner, *, lanes: int = 1, clock: Callable[[], float] | None = None) -> Batcher:
         extra = {"clock": clock} if clock else {}
-        queue = BatchQueue(max_batch_tokens=64)
+        queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
         made.append(Batcher(runner, queue, door(lanes), name="test", **extra))
         return made[-1]
 
@@ -164,7 +166,7 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> 
 
 
 async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
-    queue = BatchQueue(max_batch_tokens=64)
+    queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
     batcher = Batcher(Lengths(), queue, door(), name="test")
     for _ in range(2):
