@@ -19,13 +19,27 @@ from semserve_server.cost import CostModel
 from semserve_server.engine import Capacity, Engine
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
-from semserve_server.services.port import Port, PortLimits
+from semserve_server.services.port import Port
+from semserve_server.services.port_limits import PortLimits
 from semserve_server.session import Graph, Session
 from semserve_server.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
 SERVING = "serving on "
+SMALL_LIMITS = PortLimits(
+    max_message_bytes=1_000_000,
+    max_stream_requests=8,
+    max_stream_bytes=2_000_000,
+    max_connections=100,
+    max_connection_calls=10_000,
+    max_connection_idle=60,
+    max_connection_age=0,
+    max_connection_grace=60,
+    keepalive_time=60,
+    keepalive_timeout=20,
+    handshake_timeout=10,
+)
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +177,7 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
             wide_threads=2,
             max_batch_tokens=512,
             max_queue_entries=256,
+            max_queue_tokens=10_000,
             max_queue_characters=100_000,
             cost=CostModel(),
         )
@@ -174,7 +189,7 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
     port = Port(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
-        PortLimits(max_message_bytes=1_000_000, max_stream_requests=8),
+        SMALL_LIMITS,
     )
     number = await port.open("127.0.0.1:0")
     models.open(engines)

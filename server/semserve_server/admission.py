@@ -28,6 +28,8 @@ class Admission:
     max_batch_tokens: int
     max_entries: int
     """Most entries that wait."""
+    max_tokens: int
+    """Most tokens that wait, but for a request that has more by itself and waits alone."""
 
     def check(self, new: Demand, waiting: Demand, running_tokens: int, seconds: float) -> None:
         """Admit a request, or refuse it whole.
@@ -46,6 +48,12 @@ class Admission:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts "
                 f"and cannot take {new.entries} more",
+                retry_after=ahead / 2,
+            )
+        if waiting.tokens and waiting.tokens + new.tokens > self.max_tokens:
+            raise Overloaded(
+                f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens "
+                f"and cannot take {new.tokens} more",
                 retry_after=ahead / 2,
             )
         if not waiting.entries and not running_tokens:

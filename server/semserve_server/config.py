@@ -13,7 +13,8 @@ MODELS = Group("Models", sort_key=1)
 NETWORK = Group("Network", sort_key=2)
 COMPUTE = Group("Compute and batching", sort_key=3)
 LIMITS = Group("Limits", sort_key=4)
-OPERATION = Group("Operation", sort_key=5)
+CONNECTIONS = Group("Connections", sort_key=5)
+OPERATION = Group("Operation", sort_key=7)
 
 _Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000_000))]
 _Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86_400))]
@@ -68,6 +69,10 @@ class Config:
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""
 
+    max_queue_tokens: Annotated[_Count, Parameter(group=LIMITS)] = 4_194_304
+    """Most tokens that wait for one model, unless a single request has more; more are refused with
+    RESOURCE_EXHAUSTED."""
+
     max_queue_characters: Annotated[_Count, Parameter(group=LIMITS)] = 16_777_216
     """Most characters that wait to be tokenised for one model; more are refused with
     RESOURCE_EXHAUSTED."""
@@ -83,6 +88,37 @@ class Config:
 
     max_stream_requests: Annotated[_Count, Parameter(group=LIMITS)] = 64
     """Most messages of one stream in flight; past it the server stops reading the stream."""
+
+    max_stream_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 33_554_432
+    """Bytes of messages of one stream in flight; past it the server stops reading the stream."""
+
+    max_connections: Annotated[_Count, Parameter(group=LIMITS)] = 4096
+    """Most connections at a time; further ones are closed at once. Each needs an open file, so
+    `ulimit -n` bounds them too."""
+
+    max_connection_calls: Annotated[_Count, Parameter(group=LIMITS)] = 1024
+    """Most calls of one connection at a time, streams among them; further ones wait at their
+    client."""
+
+    handshake_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 10.0
+    """Most seconds that a new connection may take over its TLS and HTTP/2 handshakes."""
+
+    max_connection_idle: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 900.0
+    """Seconds without a call after which a connection is closed; clients open another by
+    themselves. 0: never."""
+
+    max_connection_age: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 0.0
+    """Seconds, give or take a tenth, after which a connection is asked to end, so that clients
+    look for new replicas. 0: never."""
+
+    max_connection_grace: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
+    """Seconds that the calls of a connection at its age's end may still take; 0: for ever."""
+
+    keepalive_time: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
+    """Seconds of silence after which a client is asked whether it is still there. 0: never."""
+
+    keepalive_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 20.0
+    """Seconds that its answer may take; then its connection is closed, and its calls end."""
 
     run_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 60.0
     """Most seconds that a run may take. One that takes longer hangs: health turns NOT_SERVING, and

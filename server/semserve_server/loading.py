@@ -121,6 +121,7 @@ def _capacity(
         wide_threads=wide_threads,
         max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
         max_queue_entries=config.max_queue_entries,
+        max_queue_tokens=config.max_queue_tokens,
         max_queue_characters=config.max_queue_characters,
         cost=calibration.cost,
     )

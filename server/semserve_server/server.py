@@ -16,7 +16,8 @@ from semserve_server.errors import ConfigError, EngineFailed
 from semserve_server.loading import load_all
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
-from semserve_server.services.port import Port, PortLimits
+from semserve_server.services.port import Port
+from semserve_server.services.port_limits import PortLimits
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,15 @@ def _port(config: Config, models: Models) -> Port:
             max_message_bytes=config.max_message_bytes,
             max_stream_requests=config.max_stream_requests,
         ),
+            max_stream_bytes=config.max_stream_bytes,
+            max_connections=config.max_connections,
+            max_connection_calls=config.max_connection_calls,
+            max_connection_idle=config.max_connection_idle,
+            max_connection_age=config.max_connection_age,
+            max_connection_grace=config.max_connection_grace,
+            keepalive_time=config.keepalive_time,
+            keepalive_timeout=config.keepalive_timeout,
+            handshake_timeout=config.handshake_timeout,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import grpc
 from asking import refusal
-from conftest import InProcess
+from conftest import SMALL_LIMITS, InProcess
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -19,7 +19,7 @@ from semserve.v1.model_pb2 import ListModelsRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
-from semserve_server.services.port import Port, PortLimits
+from semserve_server.services.port import Port
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -43,8 +43,7 @@ async def test_watch_tells_the_change_when_the_server_drains(service: InProcess)
 
 
 async def test_a_server_that_is_not_warm_says_so() -> None:
-    limits = PortLimits(max_message_bytes=1000, max_stream_requests=1)
-    port = Port(Models(), Limits(max_texts=1, max_text_bytes=10), limits)
+    port = Port(Models(), Limits(max_texts=1, max_text_bytes=10), SMALL_LIMITS)
     number = await port.open("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
         answer = await HealthStub(channel).Check(health_pb2.HealthCheckRequest())

@@ -14,9 +14,9 @@ FOREVER = float("inf")
 
 
 def door(lanes: int = 1) -> Admission:
-    """One millisecond a token, batches of 100, at most 50 entries waiting."""
+    """One millisecond a token, batches of 100, at most 50 entries or 3,000 tokens waiting."""
     cost = CostModel(fixed=0.0, per_token=0.001)
-    return Admission(cost=cost, lanes=lanes, max_batch_tokens=100, max_entries=50)
+    return Admission(cost=cost, lanes=lanes, max_batch_tokens=100, max_entries=50, max_tokens=3000)
 
 
 @given(st.integers(1, 60), st.integers(0, 60))
@@ -26,6 +26,16 @@ def test_a_request_is_admitted_only_where_all_of_it_fits(new: int, waiting: int)
         door().check(*ask)
     else:
         with pytest.raises(Overloaded, match=f"holds {waiting} of at most 50"):
+            door().check(*ask)
+
+
+@given(st.integers(1, 5000), st.integers(0, 5000))
+def test_tokens_that_wait_are_bounded_but_for_a_request_alone(new: int, waiting: int) -> None:
+    ask = (Demand(1, new), Demand(min(waiting, 1), waiting), 0, FOREVER)
+    if not waiting or new + waiting <= 3000:
+        door().check(*ask)
+    else:
+        with pytest.raises(Overloaded, match=f"holds {waiting} of at most 3000 tokens"):
             door().check(*ask)
 
 
