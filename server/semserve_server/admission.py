@@ -49,12 +49,14 @@ class Admission:
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts "
                 f"and cannot take {new.entries} more",
                 retry_after=ahead / 2,
+                cause="queue_entries",
             )
         if waiting.tokens and waiting.tokens + new.tokens > self.max_tokens:
             raise Overloaded(
                 f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens "
                 f"and cannot take {new.tokens} more",
                 retry_after=ahead / 2,
+                cause="queue_tokens",
             )
         if not waiting.entries and not running_tokens:
             return  # An idle machine always tries, or a cost once wrong would never be corrected.
@@ -64,6 +66,7 @@ class Admission:
                 f"the answer would take {predicted:.3f} s and the deadline is in "
                 f"{max(seconds, 0.0):.3f} s",
                 retry_after=min(predicted - seconds, ahead),
+                cause="deadline",
             )
 
     def _seconds(self, tokens: int) -> float:

@@ -18,6 +18,7 @@ from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 from semserve_server.errors import Overloaded
 from semserve_server.inference import Inference
+from semserve_server.observe.tally import ModelTally
 from semserve_server.shares import Shares
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
 
@@ -76,6 +77,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.provider = provider
+        self.tally = ModelTally(self.name)
         self._batcher = Batcher(
             session,
             BatchQueue(max_batch_tokens=capacity.max_batch_tokens, cost=capacity.cost),
@@ -88,6 +90,7 @@ class Engine:
             ),
             name=self.name,
             shares=shares,
+            tally=self.tally,
         )
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-tokenizer")
         self._unread = 0
@@ -163,6 +166,7 @@ class Engine:
                 f"{self._unread} characters wait to be tokenised, "
                 f"at most {self.capacity.max_queue_characters} may",
                 retry_after=0.1,
+                cause="queue_characters",
             )
         self._unread += size
         try:

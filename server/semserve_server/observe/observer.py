@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from semserve_server.observe.request import OK, Caller, Request
-from semserve_server.observe.tally import MethodTally
+from semserve_server.observe.exchange import Exchange
+from semserve_server.observe.tally import MethodTally, ModelTally
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("semserve_server.access")
@@ -16,31 +16,66 @@ class Observer:
     """The counts of every RPC, and what is done when a request ends."""
 
     def __init__(
-        self, *, trace: Callable[[Request], None] | None = None, access_log: bool = False
+        self, *, trace: Callable[[Exchange], None] | None = None, access_log: bool = False
     ) -> None:
         """Make one.
 
         Args:
-            trace: given each request that has ended, to export spans of it.
+            trace: given each request that has ended, to export its spans.
             access_log: whether each request is logged.
         """
-        self.methods: dict[str, MethodTally] = {}
-        """By name; filled by `method` before anything is served."""
+        self.methods: list[MethodTally] = []
+        """All RPCs of ours; filled by `method` before anything is served."""
         self._trace = trace
         self._access_log = access_log
 
-    def method(self, name: str) -> MethodTally:
+    def method(self, service: str, name: str) -> MethodTally:
         """Make the counts of an RPC."""
-        return self.methods.setdefault(name, MethodTally(name))
+        self.methods.append(MethodTally(service, name))
+        return self.methods[-1]
 
-    def call(
-        self, method: MethodTally, caller: Caller, time_remaining: Callable[[], float | None]
-    ) -> Request:
-        """Begin to watch a unary call."""
-        return Request(method, caller, time_remaining, self._ended)
+    def ended(self, exchange: Exchange) -> None:
+        """Take note of a request that has been answered, or that nobody waits for any more."""
+        method = exchange.method
+        if exchange.whole_stream:
+            method.streams.codes[exchange.code] += 1
+            return
+        method.requests.codes[exchange.code] += 1
+        method.seconds.observe(exchange.seconds)
+        if exchange.model is not None:
+            _count(exchange.model, exchange)
+        if exchange.code == "INTERNAL":
+            # The cause was logged where it arose, perhaps for a whole batch; this tells for whom.
+            log.error("%s failed", method)
+        if self._trace is not None:
+            self._trace(exchange)
+        if self._access_log:
+            _log_access(exchange)
 
-    def stream(
-        self, method: MethodTally, caller: Caller, time_remaining: Callable[[], float | None]
-    ) -> Request:
-        """Begin to watch a stream, whose messages are requests of their own."""
-        return Request(method, caller, time_remaining, self._ended, whole_stream=True)
+
+def _count(model: ModelTally, exchange: Exchange) -> None:
+    """Count what a request asked of its model."""
+    if exchange.shed:
+        model.shed[exchange.shed] += 1
+    if exchange.tokenized is not None:
+        began, ended = exchange.tokenized
+        model.tokenize_seconds.observe(ended - began)
+    if exchange.inference is not None:
+        model.queue_seconds.observe(exchange.inference.queue_seconds)
+
+
+def _log_access(exchange: Exchange) -> None:
+    """Log one line. Its fields stand in the record too, for JSON."""
+    fields: dict[str, object] = {
+        "method": str(exchange.method),
+        "code": exchange.code,
+        "milliseconds": round(exchange.seconds * 1e3, 3),
+    }
+    if exchange.model is not None:
+        fields["model"] = exchange.model.name
+    if exchange.inference is not None:
+        fields["texts"] = len(exchange.inference.rows)
+        fields["tokens"] = exchange.inference.tokens
+    access.info(
+        " ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields}
+    )

@@ -25,7 +25,7 @@ class Histogram:
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
-        """Values up to each bound and over the one before; the last, over all of them."""
+        """Values up to each bound and over the one before; the last, those over all bounds."""
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -34,18 +34,36 @@ class Histogram:
         self.sum += value
 
 
-class MethodTally:
-    """The requests of one RPC: calls where it is unary, messages and streams where it streams."""
+class Outcomes:
+    """How many have begun, and how they ended."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        """Such as `semserve.v1.EmbeddingService/Embed`."""
+    def __init__(self) -> None:
         self.begun = 0
         self.codes: Counter[str] = Counter()
-        """Ended requests, by the name of their status code."""
+        """Those that have ended, by the name of their status code."""
+
+    @property
+    def open(self) -> int:
+        """How many have begun and not ended."""
+        return self.begun - sum(self.codes.copy().values())
+
+
+class MethodTally:
+    """What one RPC did."""
+
+    def __init__(self, service: str, name: str) -> None:
+        self.service = service
+        """Such as `semserve.v1.EmbeddingService`."""
+        self.name = name
+        """Such as `Embed`."""
+        self.requests = Outcomes()
+        """Calls where it is unary, messages where it streams."""
         self.seconds = Histogram(SECONDS)
-        self.streams_begun = 0
-        self.stream_codes: Counter[str] = Counter()
+        """How long each request took."""
+        self.streams = Outcomes()
+
+    def __str__(self) -> str:
+        return f"{self.service}/{self.name}"
 
 
 class ModelTally:
@@ -56,18 +74,18 @@ class ModelTally:
         self.tokenize_seconds = Histogram(SECONDS)
         """One value a request."""
         self.queue_seconds = Histogram(SECONDS)
-        """One value a request: until its last encoding was taken."""
+        """One value a request: from its admission until its last encoding was taken."""
         self.run_seconds = Histogram(SECONDS)
         self.batch_entries = Histogram(ENTRIES)
         self.tokens = 0
         """Tokens of the entries that ran."""
         self.padded_tokens = 0
         """Tokens that were computed for them, padding included."""
-        self.failed_runs = 0
+        self.failed_entries = 0
         self.shed: Counter[str] = Counter()
-        """Requests refused as too many, by `Overloaded.cause`."""
+        """Requests refused as too much, by `Overloaded.cause`."""
         self.dropped: Counter[str] = Counter()
-        """Entries that were admitted and never ran: `expired`, `cancelled` or `failed`."""
+        """Entries that were admitted and never ran, by cause: `expired`, `cancelled`, `failed`."""
 
     def ran(self, lengths: Sequence[int], padded_tokens: int, seconds: float) -> None:
         """Count a run.

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from semserve_server.errors import Draining, InvalidRequest, Violation
+from semserve_server.observe.exchange import current
 from semserve_server.services.invalid_utf8 import invalid_strings, salvage_string
 from semserve_server.services.status import abort, failure
 from semserve_server.services.window import Window
@@ -188,7 +189,8 @@ class _Stream:
             tasks.create_task(self._respond(content))
 
     async def _respond(self, content: bytes) -> None:
-        reply = await self._reply(self._parse(content))
+        with current().message():
+            reply = await self._reply(self._parse(content))
         async with self._writing:
             try:
                 await self._context.write(reply)
@@ -212,7 +214,9 @@ class _Stream:
             return self._error("" if isinstance(message, Malformed) else message.id, error)
 
     def _error(self, name: str, error: Exception) -> Message:
-        return self._shape.response(id=name, error=failure(error).status)
+        failed = failure(error)
+        current().failed(failed.code.name, error)
+        return self._shape.response(id=name, error=failed.status)
 
 
 def _well_formed(request: _Request | Malformed[_Request]) -> _Request:

@@ -12,6 +12,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from semserve_server.errors import InferenceFailed, InvalidRequest, Overloaded, SemserveError
+from semserve_server.observe.exchange import current
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Except
     if isinstance(error, grpc.aio.AbortError):
         raise error
     failed = failure(error)
+    current().failed(failed.code.name, error)
     details = ("grpc-status-details-bin", failed.status.SerializeToString())
-    await context.abort(failed.code, failed.status.message, (*failed.trailers, details))
+    trailers = (*context.trailing_metadata(), *failed.trailers, details)
+    await context.abort(failed.code, failed.status.message, trailers)
     raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
 
 

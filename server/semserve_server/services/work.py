@@ -8,9 +8,10 @@ from time import perf_counter
 
 from google.rpc import status_pb2
 
-from semserve_server.batcher import Inference
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, Violation
+from semserve_server.inference import Inference
+from semserve_server.observe.exchange import current
 from semserve_server.services import wire
 from semserve_server.services.rpc import Context
 from semserve_server.services.status import failure
@@ -56,8 +57,13 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         InvalidRequest: an item is bad and the request is strict.
         Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
     """
+    exchange = current()
+    exchange.model = engine.tally
     if work.violations:
         _refuse(work.violations, work)
+    holder = HOLDER.get(None)
+    if holder is not None:
+        holder.check_rate()
     started = perf_counter()
     good = [place for place in range(len(work.items)) if place not in work.violations]
     items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
@@ -73,9 +79,12 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         good = [place for place in good if place not in violations]
         encodings = [encoding for encoding in encodings if len(encoding) <= limit]
     tokenized = perf_counter()
+    exchange.tokenized = started, tokenized
     inference = None
     if encodings:
-        inference = await engine.infer(encodings, timeout=context.time_remaining())
+        infer = engine.infer if holder is None else _charged(holder, engine.infer)
+        inference = await infer(encodings, timeout=context.time_remaining())
+        exchange.inference = inference
         _tell_time(context, tokenized - started, inference)
     outcomes = [_NOTHING] * len(work.items)
     for row, (place, encoding) in enumerate(zip(good, encodings, strict=True)):
@@ -102,4 +111,5 @@ def _tell_time(context: Context, tokenize_seconds: float, inference: Inference) 
     """
     queue, compute = inference.queue_seconds * 1e3, inference.compute_seconds * 1e3
     timing = f"queue;dur={queue:.3f}, tokenize;dur={tokenize_seconds * 1e3:.3f}, "
-    context.set_trailing_metadata((("server-timing", f"{timing}compute;dur={compute:.3f}"),))
+    timing += f"compute;dur={compute:.3f}"
+    context.set_trailing_metadata((("server-timing", timing), current().caller.trailer))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from semserve_server.errors import Overloaded
 from semserve_server.observe.tally import MethodTally, ModelTally
 
 OK = "OK"
 _PLAIN = re.compile(r"[A-Za-z0-9._:@=+-]{1,128}")
-_current: ContextVar[Request] = ContextVar("request")
+_current: ContextVar[Exchange] = ContextVar("exchange")
 
 
-def current() -> Request:
+def current() -> Exchange:
     """Return the request that is being answered, which its task's context carries.
 
     Raises:
@@ -29,8 +29,8 @@ def current() -> Request:
 
 def current_name() -> str:
     """Return the name of the request that is being answered, for logs; empty where none is."""
-    request = _current.get(None)
-    return request.name if request else ""
+    exchange = _current.get(None)
+    return exchange.name if exchange else ""
 
 
 class Caller:
@@ -51,10 +51,15 @@ class Caller:
                 self.request_id = value
             elif key in {"traceparent", "tracestate"} and isinstance(value, str):
                 self.trace[key] = value
-        self.request_id = self.request_id or f"{random.getrandbits(64):016x}"  # noqa: S311  (a name, no secret)
+        self.request_id = self.request_id or f"{random.getrandbits(64):016x}"
+
+    @property
+    def trailer(self) -> tuple[str, str]:
+        """The trailing metadatum that tells the caller what its request is called here."""
+        return "x-request-id", self.request_id
 
 
-class Request:
+class Exchange:
     """A unary call, a stream, or one message of a stream; a context manager around its answer."""
 
     __slots__ = (
@@ -67,7 +72,7 @@ class Request:
         method: MethodTally,
         caller: Caller,
         time_remaining: Callable[[], float | None],
-        end: Callable[[Request], None],
+        end: Callable[[Exchange], None],
         *,
         whole_stream: bool = False,
     ) -> None:
@@ -98,10 +103,10 @@ class Request:
         self._time_remaining = time_remaining
         self._end = end
 
-    def message(self) -> Request:
+    def message(self) -> Exchange:
         """Begin to watch a message of this stream."""
         self._messages += 1
-        one = Request(self.method, self.caller, self._time_remaining, self._end)
+        one = Exchange(self.method, self.caller, self._time_remaining, self._end)
         one.name = f"{self.name}/{self._messages}"
         return one
 
@@ -111,8 +116,9 @@ class Request:
         if isinstance(error, Overloaded):
             self.shed = error.cause
 
-    def __enter__(self) -> Request:
+    def __enter__(self) -> Self:
         _current.set(self)
+        (self.method.streams if self.whole_stream else self.method.requests).begun += 1
         self.started = perf_counter()
         return self
 
@@ -132,6 +138,10 @@ class Request:
 
 class Timed(Protocol):
     """What a request's runs took, such as `batcher.Inference`."""
+
+    @property
+    def rows(self) -> Sized:
+        """One an encoding."""
 
     @property
     def tokens(self) -> int:
