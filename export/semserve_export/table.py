@@ -1,0 +1,88 @@
+"""Tables of texts, read from TSV, CSV, JSON Lines or Parquet."""
+
+import gzip
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from semserve_export.errors import ExportError
+
+
+def read_table(path: Path, texts: Sequence[str]) -> Mapping[str, list[Any]]:
+    """Read a table's columns by their names in the header.
+
+    The ending of the name tells the format: .tsv (no quoting: a quote is text), .csv (quoted as
+    spreadsheets do), .jsonl or .parquet, the first three in UTF-8, as they are or packed as .gz.
+
+    Args:
+        path: the file.
+        texts: columns that are text even where all of it looks like numbers; not all need be there.
+
+    Raises:
+        ExportError: the file is missing, of another kind or damaged.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - --help must not wait for it
+
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if not path.is_file():
+        raise ExportError(f"{path}: no such file")
+    if suffix not in READERS:
+        raise ExportError(f"{path}: ends in none of {', '.join(READERS)}")
+    content = path.read_bytes()
+    try:
+        packed = path.suffix == ".gz"
+        file = io.BytesIO(gzip.decompress(content) if packed else content)
+        table = READERS[suffix](file, texts)
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise ExportError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+    return {name: table[name].to_pylist() for name in table.column_names}
+
+
+def require_columns(path: Path, table: Mapping[str, list[Any]], names: Sequence[str]) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises:
+        ExportError: it names all that are missing.
+    """
+    if missing := sorted(set(names) - set(table)):
+        raise ExportError(f"{path}: the header lacks {', '.join(missing)}")
+
+
+def _read_separated(file: io.BytesIO, texts: Sequence[str], *, separator: str, quoted: bool) -> Any:
+    from pyarrow import csv, string  # noqa: PLC0415 - as above
+
+    return csv.read_csv(
+        file,
+        parse_options=csv.ParseOptions(
+            delimiter=separator,
+            quote_char='"' if quoted else False,
+            newlines_in_values=quoted,
+        ),
+        # A column of numbers, or the text NA, is text here.
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(texts, string()), strings_can_be_null=False
+        ),
+    )
+
+
+def _read_json_lines(file: io.BytesIO, texts: Sequence[str]) -> Any:
+    from pyarrow import json, schema, string  # noqa: PLC0415 - as above
+
+    columns = schema([(column, string()) for column in texts])
+    return json.read_json(file, parse_options=json.ParseOptions(explicit_schema=columns))
+
+
+def _read_parquet(file: io.BytesIO, _: Sequence[str]) -> Any:
+    from pyarrow import parquet  # noqa: PLC0415 - as above
+
+    return parquet.read_table(file)
+
+
+READERS: Mapping[str, Callable[[io.BytesIO, Sequence[str]], Any]] = {
+    ".tsv": partial(_read_separated, separator="\t", quoted=False),
+    ".csv": partial(_read_separated, separator=",", quoted=True),
+    ".jsonl": _read_json_lines,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,70 @@
+"""Encoders over word vectors in Keras: their average, and an LSTM that reads them in order.
+
+Padding changes nothing: the average leaves it out, and the LSTM's state stands still there.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from semserve_export.bert_weights import Array
+
+WORDS, LSTM = "words", "lstm"
+"""The names of the layers that have weights."""
+
+
+def average_encoder(table: Array) -> Any:
+    """Build the average of a text's word vectors, of length one.
+
+    Args:
+        table: fp32 [vocabulary, dimensions]; the rows of frequent words that say little are short.
+
+    Returns:
+        A model from `token_ids` and `padding_mask`, int32 [batch, sequence], to fp32 [batch,
+        dimensions]; a row without a known word is zero.
+    """
+    token_ids, padding_mask = _inputs()
+    real = ops.expand_dims(ops.cast(padding_mask, "float32"), axis=2)
+    total = ops.sum(_words(table)(token_ids) * real, axis=1)
+    mean = total / ops.maximum(ops.sum(real, axis=1), 1)
+    return _model(token_ids, padding_mask, keras.layers.UnitNormalization(name="unit")(mean))
+
+
+def lstm_encoder(table: Array, units: int, *, normalize: bool, dropout: float = 0) -> Any:
+    """Build an LSTM whose last state stands for the text.
+
+    Args:
+        table: fp32 [vocabulary, dimensions].
+        units: the width of the state.
+        normalize: whether the state is brought to length one.
+        dropout: the share of each word vector that training leaves out.
+
+    Returns:
+        A model from `token_ids` and `padding_mask`, int32 [batch, sequence], to fp32 [batch,
+        units].
+    """
+    token_ids, padding_mask = _inputs()
+    lstm = keras.layers.LSTM(units, dropout=dropout, name=LSTM)
+    state = lstm(_words(table)(token_ids), mask=ops.cast(padding_mask, "bool"))
+    if normalize:
+        state = keras.layers.UnitNormalization(name="unit")(state)
+    return _model(token_ids, padding_mask, state)
+
+
+def _inputs() -> tuple[Any, Any]:
+    token_ids, padding_mask = (
+        keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")
+    )
+    return token_ids, padding_mask
+
+
+def _words(table: Array) -> Any:
+    layer = keras.layers.Embedding(*table.shape, name=WORDS)
+    layer.build()
+    layer.set_weights([table])
+    return layer
+
+
+def _model(token_ids: Any, padding_mask: Any, output: Any) -> Any:
+    return keras.Model({"token_ids": token_ids, "padding_mask": padding_mask}, output)
