@@ -97,11 +97,11 @@ proto-check: .venv/.dev ## schema lint, breaking changes, and stubs that match
 
 .PHONY: lock
 lock: $(UV) ## resolve the locked versions anew, with hashes
-	$(UV) pip compile $(LOCK) --extra cpu --extra heatmap --group pyproject.toml:build \
+	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-cpu.txt
-	$(UV) pip compile $(LOCK) --extra gpu --group pyproject.toml:build \
+	$(UV) pip compile $(LOCK) --extra gpu --extra otel --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-gpu.txt
-	$(UV) pip compile $(LOCK) --extra cpu --extra heatmap --group pyproject.toml:dev \
+	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --group pyproject.toml:dev \
 		-c requirements/server-cpu.txt \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/dev.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:build --group pyproject.toml:test \
