@@ -1,1 +1,1 @@
-"""What operators see: counts and times, logs, traces. Nothing here knows gRPC or the model."""
+"""What operators see: counts and times, logs, traces. Nothing here knows gRPC."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 from semserve_server.observe.exchange import Exchange
@@ -26,12 +27,14 @@ class Observer:
         """
         self.methods: list[MethodTally] = []
         """All RPCs of ours; filled by `method` before anything is served."""
+        self.shed: Counter[tuple[str, str]] = Counter()
+        """Requests refused as too much: by the model, where that is known, and the cause."""
         self._trace = trace
         self._access_log = access_log
 
-    def method(self, service: str, name: str) -> MethodTally:
+    def method(self, service: str, name: str, *, streaming: bool) -> MethodTally:
         """Make the counts of an RPC."""
-        self.methods.append(MethodTally(service, name))
+        self.methods.append(MethodTally(service, name, streaming=streaming))
         return self.methods[-1]
 
     def ended(self, exchange: Exchange) -> None:
@@ -44,6 +47,8 @@ class Observer:
         method.seconds.observe(exchange.seconds)
         if exchange.model is not None:
             _count(exchange.model, exchange)
+        if exchange.shed:
+            self.shed[exchange.model.name if exchange.model else "", exchange.shed] += 1
         if exchange.code == "INTERNAL":
             # The cause was logged where it arose, perhaps for a whole batch; this tells for whom.
             log.error("%s failed", method)
@@ -55,8 +60,6 @@ class Observer:
 
 def _count(model: ModelTally, exchange: Exchange) -> None:
     """Count what a request asked of its model."""
-    if exchange.shed:
-        model.shed[exchange.shed] += 1
     if exchange.tokenized is not None:
         began, ended = exchange.tokenized
         model.tokenize_seconds.observe(ended - began)

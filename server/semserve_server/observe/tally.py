@@ -39,7 +39,7 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.begun = 0
-        self.codes: Counter[str] = Counter()
+        self.codes: Counter[str] = Counter(OK=0)
         """Those that have ended, by the name of their status code."""
 
     @property
@@ -51,11 +51,12 @@ class Outcomes:
 class MethodTally:
     """What one RPC did."""
 
-    def __init__(self, service: str, name: str) -> None:
+    def __init__(self, service: str, name: str, *, streaming: bool) -> None:
         self.service = service
         """Such as `semserve.v1.EmbeddingService`."""
         self.name = name
         """Such as `Embed`."""
+        self.streaming = streaming
         self.requests = Outcomes()
         """Calls where it is unary, messages where it streams."""
         self.seconds = Histogram(SECONDS)
@@ -82,9 +83,7 @@ class ModelTally:
         self.padded_tokens = 0
         """Tokens that were computed for them, padding included."""
         self.failed_entries = 0
-        self.shed: Counter[str] = Counter()
-        """Requests refused as too much, by `Overloaded.cause`."""
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter(expired=0, cancelled=0, failed=0)
         """Entries that were admitted and never ran, by cause: `expired`, `cancelled`, `failed`."""
 
     def ran(self, lengths: Sequence[int], padded_tokens: int, seconds: float) -> None:

@@ -15,23 +15,30 @@ from semserve_server.services.rpc import Context, Handler, Handlers
 def watched(service: str, handlers: Handlers, observer: Observer) -> Handlers:
     """Return the handlers of a service so that `observer` sees every request of theirs."""
     return {
-        name: _watched(handler, observer.method(service, name), observer)
+        name: _watched(
+            handler,
+            observer.method(service, name, streaming=bool(handler.response_streaming)),
+            observer,
+        )
         for name, handler in handlers.items()
     }
 
 
 def _watched(handler: Handler, method: MethodTally, observer: Observer) -> Handler:
-    streams = bool(handler.response_streaming)
-    answer: Any = handler.stream_stream if streams else handler.unary_unary
+    answer: Any = handler.stream_stream if method.streaming else handler.unary_unary
 
     # One for both shapes: a stream of ours reads and writes by its context, and returns nothing.
     async def handle(request: Any, context: Context) -> Any:
         caller = Caller(context.invocation_metadata() or ())
         context.set_trailing_metadata((caller.trailer,))
-        with Exchange(method, caller, context.time_remaining, observer.ended, whole_stream=streams):
+        with Exchange(
+            method, caller, context.time_remaining, observer.ended, whole_stream=method.streaming
+        ):
             return await answer(request, context)
 
-    make = grpc.stream_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+    make = grpc.unary_unary_rpc_method_handler
+    if method.streaming:
+        make = grpc.stream_stream_rpc_method_handler
     return make(
         handle,
         request_deserializer=handler.request_deserializer,

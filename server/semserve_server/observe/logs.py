@@ -1,0 +1,56 @@
+"""Log lines, as text or JSON, on standard error. Every line about a request carries its name."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+from semserve_server.observe.exchange import current_name
+
+Form = Literal["text", "json"]
+
+
+def configure(level: str, form: Form) -> None:
+    """Send every logger's lines of that severity and above to standard error.
+
+    Args:
+        level: such as `info`.
+        form: text for people, json for what collects logs: one object a line.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, severity, logger, the request's name where there is one, and what happened."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line, and those of a traceback."""
+        name = current_name()
+        record.request = f"[{name}] " if name else ""
+        return super().format(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line; what a line of the access log tells stands in fields of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line."""
+        told: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if name := current_name():
+            told["request_id"] = name
+        told |= getattr(record, "fields", {})
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False, default=str)

@@ -1,0 +1,232 @@
+"""Every count and time as Prometheus metrics, made when they are asked for.
+
+Labels are names of ours alone: of RPCs, status codes, causes, and of the bundles that are served.
+Nothing that a caller sends becomes one, so there are never more series than those multiply to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from semserve_server import __version__
+from semserve_server.engine import Engine
+from semserve_server.errors import ConfigError, NotReady
+from semserve_server.models import Models
+from semserve_server.observe.observer import Observer
+from semserve_server.observe.tally import Histogram, MethodTally, ModelTally
+
+Labels = tuple[str, ...]
+
+LARGEST_PORT = 65_535
+MODEL = ("model",)
+_BUILD = {
+    "version": __version__,
+    "python": platform.python_version(),
+    "grpcio": metadata.version("grpcio"),
+}
+
+
+@contextlib.contextmanager
+def serving_metrics(address: str, observer: Observer, models: Models) -> Iterator[int]:
+    """Answer scrapes of http://ADDRESS/metrics on threads of their own; yields the port.
+
+    Args:
+        address: HOST:PORT; port 0 takes a free one.
+        observer: what all RPCs did.
+        models: what is loaded.
+
+    Raises:
+        ConfigError: the address cannot be bound.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > LARGEST_PORT:
+        raise ConfigError(f"--metrics-address {address}: give HOST:PORT")
+    registry = CollectorRegistry()
+    registry.register(Metrics(observer, models))
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]"), registry)
+    except OSError as error:
+        raise ConfigError(f"--metrics-address {address}: cannot listen there: {error}") from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Metrics(Collector):
+    """Reads the tallies when Prometheus asks."""
+
+    def __init__(self, observer: Observer, models: Models) -> None:
+        self._observer = observer
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric as it stands."""
+        yield _gauge("build_info", "What runs.", tuple(_BUILD), {tuple(_BUILD.values()): 1})
+        yield from _methods(self._observer.methods)
+        yield _counter(
+            "shed_requests",
+            "Requests refused with RESOURCE_EXHAUSTED, by what there was too much of.",
+            ("model", "cause"),
+            {(model, cause): n for (model, cause), n in self._observer.shed.copy().items()},
+        )
+        engines = self._engines()
+        yield _gauge("models_loaded", "Models that are served.", (), {(): len(engines)})
+        yield from _engines(engines)
+        yield from _tallies([engine.tally for engine in engines])
+
+    def _engines(self) -> list[Engine]:
+        try:
+            return self._models.all()
+        except NotReady:
+            return []
+
+
+def _methods(methods: Sequence[MethodTally]) -> Iterator[Metric]:
+    """Yield rate, errors and duration of every RPC."""
+    labels = ("service", "method")
+    named = {(one.service, one.name): one for one in methods}
+    streams = {name: one.streams for name, one in named.items() if one.streaming}
+    yield _counter(
+        "requests",
+        "Requests that have ended: unary calls, and messages of streams.",
+        (*labels, "code"),
+        _by_key({name: one.requests.codes for name, one in named.items()}),
+    )
+    yield _histogram(
+        "request_duration_seconds",
+        "From a request's arrival until its answer is ready.",
+        labels,
+        {name: one.seconds for name, one in named.items()},
+    )
+    yield _gauge(
+        "requests_in_flight",
+        "Requests that are being answered.",
+        labels,
+        {name: one.requests.open for name, one in named.items()},
+    )
+    yield _counter(
+        "streams",
+        "Streams that have ended.",
+        (*labels, "code"),
+        _by_key({name: one.codes for name, one in streams.items()}),
+    )
+    yield _gauge(
+        "streams_open",
+        "Streams that have not ended.",
+        labels,
+        {name: one.open for name, one in streams.items()},
+    )
+
+
+def _engines(engines: Sequence[Engine]) -> Iterator[Metric]:
+    """Yield what each model is, and how it stands now."""
+    yield _gauge(
+        "model_info",
+        "A model that is served: which graph of which bundle, and where it runs.",
+        ("model", "task", "variant", "provider", "digest"),
+        {
+            (one.name, one.manifest.task, one.variant, one.provider, one.digest): 1
+            for one in engines
+        },
+    )
+    gauges: dict[str, tuple[str, Callable[[Engine], float]]] = {
+        "lanes": ("Runs that may go side by side.", lambda one: one.capacity.lanes),
+        "lanes_busy": ("Runs that are going.", lambda one: len(one.runs())),
+        "queue_entries": ("Texts that wait to run.", lambda one: one.waiting.entries),
+        "queue_entries_limit": (
+            "Most texts that may wait.", lambda one: one.capacity.max_queue_entries,
+        ),
+        "queue_tokens": ("Tokens that wait to run.", lambda one: one.waiting.tokens),
+        "queue_tokens_limit": (
+            "Most tokens that may wait.", lambda one: one.capacity.max_queue_tokens,
+        ),
+    }  # fmt: skip
+    for name, (help_text, value) in gauges.items():
+        yield _gauge(name, help_text, MODEL, {(one.name,): value(one) for one in engines})
+
+
+def _tallies(models: Sequence[ModelTally]) -> Iterator[Metric]:
+    """Yield what each model has done."""
+    histograms: dict[str, tuple[str, Callable[[ModelTally], Histogram]]] = {
+        "tokenize_duration_seconds": (
+            "Reading the texts of a request.", lambda one: one.tokenize_seconds,
+        ),
+        "queue_duration_seconds": (
+            "From a request's admission until its last text was taken to run.",
+            lambda one: one.queue_seconds,
+        ),
+        "run_duration_seconds": ("A run of a batch.", lambda one: one.run_seconds),
+        "batch_entries": ("Texts of a batch.", lambda one: one.batch_entries),
+    }  # fmt: skip
+    for name, (help_text, histogram) in histograms.items():
+        yield _histogram(name, help_text, MODEL, {(one.name,): histogram(one) for one in models})
+    counters: dict[str, tuple[str, Callable[[ModelTally], float]]] = {
+        "tokens": ("Tokens of the texts that ran.", lambda one: one.tokens),
+        "padded_tokens": (
+            "Tokens computed for them: their batches' texts times the longest.",
+            lambda one: one.padded_tokens,
+        ),
+        "failed_entries": ("Texts whose run failed.", lambda one: one.failed_entries),
+    }  # fmt: skip
+    for name, (help_text, value) in counters.items():
+        yield _counter(name, help_text, MODEL, {(one.name,): value(one) for one in models})
+    yield _counter(
+        "dropped_entries",
+        "Texts that were admitted and never ran, by cause.",
+        ("model", "cause"),
+        _by_key({(one.name,): one.dropped for one in models}),
+    )
+
+
+def _by_key(counts: Mapping[Labels, Counter[str]]) -> dict[Labels, float]:
+    """Make one value a key of each counter; copies, since the event loop may add keys meanwhile."""
+    return {(*labels, key): n for labels, one in counts.items() for key, n in one.copy().items()}
+
+
+def _counter(
+    name: str, help_text: str, labels: Labels, values: Mapping[Labels, float]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"semserve_{name}", help_text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _gauge(
+    name: str, help_text: str, labels: Labels, values: Mapping[Labels, float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"semserve_{name}", help_text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(
+    name: str, help_text: str, labels: Labels, values: Mapping[Labels, Histogram]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(f"semserve_{name}", help_text, labels=labels)
+    for key, histogram in values.items():
+        bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(histogram.counts[:]), strict=True))
+        family.add_metric(key, buckets, histogram.sum)
+    return family
