@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,3 +64,24 @@ class Failing:
     def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
         """Raise."""
         raise RuntimeError(f"secret cause, {len(encodings)} encodings, {wide=}")
+
+
+class Poisoned:
+    """Fails every run in which a certain token stands first, or gives it a row that is none."""
+
+    def __init__(
+        self, runner: Runner, *, raises: Collection[int] = (), breaks: Collection[int] = ()
+    ) -> None:
+        self._runner = runner
+        self._raises = raises
+        self._breaks = breaks
+        self.runs = 0
+
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+        """Raise, or run and spoil the rows of those that break."""
+        self.runs += 1
+        if any(one.token_ids[0] in self._raises for one in encodings):
+            raise RuntimeError("secret cause")
+        rows = self._runner.run(encodings, wide=wide)
+        rows[[one.token_ids[0] in self._breaks for one in encodings], -1] = np.nan
+        return rows

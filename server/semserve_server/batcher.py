@@ -17,17 +17,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
+from semserve_server.halving import Outcome, run_batch
+from semserve_server.inference import Computed, Inference, Pending, Rows
+from semserve_server.observe.tally import ModelTally
+from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
 
-Rows = NDArray[np.float32]
+_Taken: TypeAlias = Taken[Pending]
 
 
 class Runner(Protocol):
@@ -42,43 +43,41 @@ class Runner(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """The rows of one request, and what they cost."""
-
-    rows: Rows
-    """Float32 [encodings, outputs], in the order of the encodings."""
-    tokens: int
-    """Tokens of the request's encodings."""
-    padded_tokens: int
-    """Tokens computed for this request, its share of the padding included."""
-    queue_seconds: float
-    """From admission until its last encoding was taken."""
-    compute_seconds: float
-    """The longest run that it took part in."""
-
-
 class Batcher:
     """A queue and the lanes that empty it, for one session. Made and used on one event loop."""
 
     def __init__(
         self,
         session: Runner,
-        queue: BatchQueue[_Request],
+        queue: BatchQueue[Pending],
         admission: Admission,
         *,
         name: str,
+        shares: Shares | None = None,
+        tally: ModelTally | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Start the lanes.
+
+        Args:
+            session: what runs a batch.
+            queue: where entries wait.
+            admission: who may wait there.
+            name: what the lanes' threads are named after.
+            shares: the runs that other models want too; none where not given.
+            tally: the model's counts; new ones where not given.
+            clock: in seconds.
+        """
         self._session = session
         self._queue = queue
         self._admission = admission
+        self._tally = tally or ModelTally(name)
         self._clock = clock
         self._changed = threading.Condition()
         self._closed = False
-        self.failed = False
-        """Whether a lane has died."""
-        self._pending: set[_Request] = set()
+        self._collapsed = False
+        self._share = (shares or Shares(admission.lanes)).share()
+        self._pending: set[Pending] = set()
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
         self._lanes = [_Lane(f"{name}-lane-{n}", self._serve) for n in range(admission.lanes)]
@@ -88,7 +87,9 @@ class Batcher:
     def __repr__(self) -> str:
         return f"<Batcher {len(self._lanes)} lanes, {len(self._pending)} requests, {self._queue!r}>"
 
-    async def submit(self, encodings: Sequence[Encoding], *, deadline: float) -> Inference:
+    async def submit(
+        self, encodings: Sequence[Encoding], *, deadline: float, partial: bool = False
+    ) -> Inference:
         """Answer a request; it is admitted whole or not at all.
 
         Cancelling the caller abandons the request: what of it still waits never runs, and the
@@ -97,43 +98,65 @@ class Batcher:
         Args:
             encodings: at least one.
             deadline: instant on the clock, in seconds.
+            partial: whether the answer may lack the rows of encodings that fail.
 
         Raises:
             Overloaded: the queue cannot hold it, or it would come too late.
             Draining: the batcher has been closed.
             DeadlineExceeded: the deadline passed before all of it was taken.
-            InferenceFailed: a run failed.
+            InferenceFailed: an encoding failed, or with `partial` all of them.
         """
         now = self._clock()
-        request = _Request(len(encodings), now, self._loop.create_future())
+        request = Pending(len(encodings), now, self._loop.create_future(), partial=partial)
         entries = [
             Entry(encoding, len(encoding), deadline, request, index)
             for index, encoding in enumerate(encodings)
         ]
         demand = Demand(len(entries), sum(entry.length for entry in entries))
         with self._changed:
-            if self.failed:
+            if self._collapsed:
                 raise InferenceFailed
             if self._closed:
                 raise Draining("the server is stopping")
-            waiting = Demand(len(self._queue), self._queue.tokens)
-            self._admission.check(demand, waiting, self._running_tokens, deadline - now)
+            self._admission.check(demand, self.waiting, self._running_tokens, deadline - now)
             self._queue.put(entries)
             self._changed.notify(min(len(entries), len(self._lanes)))
         self._pending.add(request)
         try:
             return await request.answer
-        except BaseException:
+        except BaseException as error:
             with self._changed:
+                unwanted = sum(entry.waiting for entry in entries)
                 self._queue.drop(entries)
+            self._tally.dropped[self._cause(error, deadline)] += unwanted
             raise
         finally:
             self._pending.discard(request)
 
-    def longest_run(self) -> float:
-        """Tell for how many seconds the oldest of the present runs has been going."""
-        now = self._clock()
-        return max(0.0, *(now - lane.busy_since for lane in self._lanes))
+    @property
+    def waiting(self) -> Demand:
+        """What is queued."""
+        return Demand(len(self._queue), self._queue.tokens)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a lane has died."""
+        dead = not self._closed and not all(lane.thread.is_alive() for lane in self._lanes)
+        return self._collapsed or dead
+
+    def runs(self) -> dict[str, float]:
+        """Tell when each of the present runs began, on the clock, by the name of its lane."""
+        return {
+            lane.thread.name: since
+            for lane in self._lanes
+            if (since := lane.busy_since) is not None
+        }
+
+    def _cause(self, error: BaseException, deadline: float) -> str:
+        """Tell in a word why entries are dropped; gRPC cancels a call whose deadline has passed."""
+        if self._clock() >= deadline:
+            return "expired"
+        return "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
 
     def close(self) -> None:
         """Refuse new requests, and end the lanes when the queue is empty."""
@@ -144,41 +167,49 @@ class Batcher:
     def _serve(self, lane: _Lane) -> None:
         """Take and run batches until closed; runs on the lane's thread."""
         try:
-            while (work := self._take()) is not None:
-                taken, wide = work
-                started = self._clock()
-                lane.busy_since = started
-                outcome = self._run(taken, wide=wide)
-                lane.busy_since = float("inf")
-                finished = _Finished(outcome, wide, started, self._clock() - started)
-                self._call(self._answer, taken, finished)
-        except Exception:
+            while self._wait():
+                alone = self._share.begin()
+                try:
+                    self._serve_batch(lane, alone=alone)
+                finally:
+                    lane.busy_since = None
+                    self._share.end()
+        except BaseException:
             log.exception("a lane died. This is a bug.")
             self._call(self._collapse)
 
-    def _take(self) -> tuple[_Taken, bool] | None:
-        """Wait for entries and take a batch; None when closed and empty.
-
-        Returns:
-            The batch, and whether nothing else runs or waits.
-        """
+    def _wait(self) -> bool:
+        """Wait for entries; False when closed and empty."""
         with self._changed:
             while not self._queue:
                 if self._closed:
-                    return None
+                    return False
                 self._changed.wait()
-            taken = self._queue.take(self._clock())
-            wide = not self._running_tokens and not self._queue
-            self._running_tokens += taken.padded_tokens
-            return taken, wide
+            return True
 
-    def _run(self, taken: _Taken, *, wide: bool) -> Rows | Exception | None:
-        if not taken.batch:
-            return None
-        try:
-            return self._session.run([entry.encoding for entry in taken.batch], wide=wide)
-        except Exception as error:  # noqa: BLE001  (whatever a run raises is its entries' answer)
-            return error
+    def _serve_batch(self, lane: _Lane, *, alone: bool) -> None:
+        """Take a batch, run it and have it answered.
+
+        Args:
+            lane: whose thread this is.
+            alone: whether no other model runs anything.
+        """
+        with self._changed:
+            taken = self._queue.take(self._clock())
+            wide = alone and not self._running_tokens and not self._queue
+            self._running_tokens += taken.padded_tokens
+        started = self._clock()
+
+        def run(encodings: Sequence[Encoding]) -> Rows:
+            lane.busy_since = self._clock()
+            return self._session.run(encodings, wide=wide)
+
+        outcome = None
+        if taken.batch:
+            outcome = run_batch(run, [entry.encoding for entry in taken.batch])
+        if taken.batch or taken.expired:
+            finished = _Finished(outcome, wide, started, self._clock() - started)
+            self._call(self._answer, taken, finished)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call on the event loop; once that has ended nobody waits for an answer."""
@@ -192,19 +223,41 @@ class Batcher:
             self._running_tokens -= padded_tokens
         for entry in taken.expired:
             entry.owner.fail(DeadlineExceeded("the deadline passed in the queue"))
-        if isinstance(finished.outcome, Exception):
-            log.error("a run of %d entries failed", len(taken.batch), exc_info=finished.outcome)
-            for entry in taken.batch:
-                entry.owner.fail(InferenceFailed())
-        elif finished.outcome is not None:
-            if not finished.wide:  # what a run costs beside others is what admission asks
-                self._admission.cost.observe(padded_tokens, finished.seconds)
-            for row, entry in zip(finished.outcome, taken.batch, strict=True):
-                entry.owner.receive(entry, row, longest, finished)
+        self._tally.dropped["expired"] += len(taken.expired)
+        outcome = finished.outcome
+        if outcome is None:
+            return
+        self._tally.ran([one.length for one in taken.batch], padded_tokens, finished.seconds)
+        self._tally.failed_entries += len(outcome.failures)
+        if not finished.wide and not outcome.failures:
+            # What a run costs beside others is what admission asks.
+            self._admission.cost.observe(padded_tokens, finished.seconds)
+        computed = Computed(longest, finished.started, finished.seconds)
+        if outcome.failures or outcome.rows is None:
+            self._answer_failures(taken, outcome, computed)
+            return
+        for row, entry in zip(outcome.rows, taken.batch, strict=True):
+            entry.owner.receive(entry, row, computed)
+
+    def _answer_failures(self, taken: _Taken, outcome: Outcome, computed: Computed) -> None:
+        """Tell the entries that failed apart from their neighbours."""
+        failures = outcome.failures
+        log.error(
+            "%d of %d entries failed in a run, of %s tokens",
+            len(failures),
+            len(taken.batch),
+            sorted({taken.batch[place].length for place in failures}),
+            exc_info=next(iter(failures.values())),
+        )
+        for place, entry in enumerate(taken.batch):
+            if place in failures or outcome.rows is None:
+                entry.owner.lose(entry, computed)
+            else:
+                entry.owner.receive(entry, outcome.rows[place], computed)
 
     def _collapse(self) -> None:
         """On the event loop, after a lane died: nobody waits for what will never come."""
-        self.failed = True
+        self._collapsed = True
         self.close()
         for request in self._pending:
             request.fail(InferenceFailed())
@@ -214,60 +267,17 @@ class _Lane:
     """A thread that runs batches."""
 
     def __init__(self, name: str, serve: Callable[[_Lane], None]) -> None:
-        self.busy_since = float("inf")
-        """When its present run began, on the batcher's clock; infinite between runs."""
+        self.busy_since: float | None = None
+        """When its present run began, on the batcher's clock; None between runs."""
         self.thread = threading.Thread(target=serve, args=(self,), name=name, daemon=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
-    """The outcome of one run."""
+    """What came of one batch."""
 
-    outcome: Rows | Exception | None
+    outcome: Outcome | None
+    """None where every entry had expired."""
     wide: bool
     started: float
     seconds: float
-
-
-class _Request:
-    """A request that waits for its rows. Only the event loop changes it."""
-
-    __slots__ = (
-        "_admitted", "_compute", "_missing", "_padded", "_queued", "_rows", "_tokens", "answer",
-    )  # fmt: skip
-
-    def __init__(self, size: int, admitted: float, answer: asyncio.Future[Inference]) -> None:
-        self.answer = answer
-        self._admitted = admitted
-        self._missing = size
-        self._rows: Rows | None = None
-        self._tokens = 0
-        self._padded = 0
-        self._queued = 0.0
-        self._compute = 0.0
-
-    def receive(self, entry: Entry[_Request], row: Rows, padded: int, finished: _Finished) -> None:
-        """Take one row; the last one completes the answer."""
-        if self._rows is None:
-            # A request of one text, the common case, keeps the row's memory as it is.
-            shape = self._missing, row.size
-            self._rows = row[None] if self._missing == 1 else np.empty(shape, np.float32)
-        if len(self._rows) > 1:
-            self._rows[entry.index] = row
-        self._missing -= 1
-        self._tokens += entry.length
-        self._padded += padded
-        self._queued = max(self._queued, finished.started - self._admitted)
-        self._compute = max(self._compute, finished.seconds)
-        if not self._missing and not self.answer.done():
-            self.answer.set_result(
-                Inference(self._rows, self._tokens, self._padded, self._queued, self._compute)
-            )
-
-    def fail(self, error: Exception) -> None:
-        """Fail the whole request; what of it still waits is dropped by its caller."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-_Taken: TypeAlias = Taken[_Request]

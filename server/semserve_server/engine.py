@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from semserve_server.admission import Admission
+from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher, Runner
 from semserve_server.bundle import Bundle, Manifest
@@ -141,6 +141,11 @@ class Engine:
         """
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
         return await self._batcher.submit(encodings, deadline=deadline, partial=partial)
+
+    @property
+    def waiting(self) -> Demand:
+        """What is queued to run."""
+        return self._batcher.waiting
 
     @property
     def failed(self) -> bool:

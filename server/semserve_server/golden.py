@@ -51,7 +51,8 @@ def prove_golden(
                 for start in range(0, len(encodings), PADDED_ENTRIES)
             ]
         )
-        worst = max(worst, *(float(np.abs(rows - expected).max()) for rows in (alone, padded)))
+        differences = [np.abs(rows - expected).max() for rows in (alone, padded)]
+        worst = float(np.max([worst, *differences]))  # which, unlike max, tells of a NaN
     if not worst <= tolerance:
         raise BundleError(
             f"{path}: the model differs from Keras by {worst:.1e}, more than {tolerance:.1e}: "

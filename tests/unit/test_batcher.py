@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
 import pytest
-from fakes import Failing, Held, Lengths
+from fakes import Failing, Held, Lengths, Poisoned
 from semserve_server.admission import Admission
 from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher, Runner
 from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, Overloaded
+from semserve_server.shares import Shares
 
 NEVER = float("inf")
 
@@ -32,8 +34,7 @@ def door(lanes: int = 1) -> Admission:
 async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
     made: list[Batcher] = []
 
-    def one(runner: Runner, *, lanes: int = 1, clock: Callable[[], float] | None = None) -> Batcher:
-        extra = {"clock": clock} if clock else {}
+    def one(runner: Runner, *, lanes: int = 1, **extra: Any) -> Batcher:
         queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
         made.append(Batcher(runner, queue, door(lanes), name="test", **extra))
         return made[-1]
@@ -124,6 +125,60 @@ async def test_a_failing_run_answers_every_request_of_its_batch(make) -> None:
     assert [InferenceFailed] * 4 == [type(outcome) for outcome in outcomes]
 
 
+async def test_a_poisoned_entry_fails_alone(make) -> None:
+    held = Held(Poisoned(Lengths(), raises={7}, breaks={8}))
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    requests = [
+        asyncio.create_task(batcher.submit([encoding(n)], deadline=NEVER)) for n in range(1, 9)
+    ]
+    await asyncio.sleep(0)  # all tasks run up to their wait
+    held.release()
+    outcomes = await asyncio.gather(*requests, return_exceptions=True)
+    await first
+    assert [[[n, 3.0]] for n in range(1, 7)] == [one.rows.tolist() for one in outcomes[:6]]
+    assert [InferenceFailed] * 2 == [type(one) for one in outcomes[6:]]
+
+
+async def test_a_request_takes_what_there_is_only_if_it_says_so(make) -> None:
+    batcher = make(Poisoned(Lengths(), raises={2}, breaks={3}))
+    encodings = [encoding(n) for n in range(1, 5)]
+    with pytest.raises(InferenceFailed):
+        await batcher.submit(encodings, deadline=NEVER)
+    answer = await batcher.submit(encodings, deadline=NEVER, partial=True)
+    assert {1, 2} == answer.failed
+    assert [[1, 3], [4, 3]] == answer.rows[[0, 3]].tolist()
+    assert np.isnan(answer.rows[[1, 2]]).all()
+    with pytest.raises(InferenceFailed):
+        await batcher.submit([encoding(2)], deadline=NEVER, partial=True)
+
+
+async def test_a_flooded_model_cannot_keep_another_waiting(make) -> None:
+    """The one holds every run that there is, and the other's begins all the same."""
+    shares = Shares(2)
+    flooded, other = Held(Lengths()), Held(Lengths())
+    flooded.hold()
+    other.hold()
+    flood = make(flooded, lanes=2, shares=shares)
+    beside = make(other, lanes=2, shares=shares)
+    flooding = [
+        asyncio.create_task(flood.submit([encoding(n, 60)], deadline=NEVER)) for n in range(6)
+    ]
+    for _ in range(2):
+        await asyncio.to_thread(flooded.wait_for_run)
+    waiting = [
+        asyncio.create_task(beside.submit([encoding(n, 60)], deadline=NEVER)) for n in range(2)
+    ]
+    await asyncio.to_thread(other.wait_for_run)
+    assert [False] == other.wide
+    other.release()
+    await asyncio.gather(*waiting)
+    assert 2 == len(flooded.batches)
+    flooded.release()
+    await asyncio.gather(*flooding)
+    assert 6 == len(flooded.batches)
+
+
 async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
     held = Held(Lengths())
     batcher = make(held)
@@ -175,17 +230,18 @@ async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
     assert batcher.failed
 
 
-async def test_a_run_that_does_not_return_shows(make) -> None:
-    now = 100.0
+async def test_a_run_that_goes_on_shows(make) -> None:
     held = Held(Lengths())
-    batcher = make(held, clock=lambda: now)
-    assert 0 == batcher.longest_run()
+    batcher = make(held, clock=lambda: 100.0)
+    assert {} == batcher.runs()
     first = await held_behind_a_run(batcher, held)
-    now = 107.0
-    assert 7 == batcher.longest_run()
+    assert {"test-lane-0": 100.0} == batcher.runs()
     held.release()
     await first
-    assert 0 == batcher.longest_run()
+    await batcher.submit([encoding(1)], deadline=NEVER)  # the lane has gone on to the next run
+    batcher.close()
+    await asyncio.to_thread(batcher._lanes[0].thread.join, 30)
+    assert {} == batcher.runs()
 
 
 async def test_only_a_run_without_company_has_all_threads(make) -> None:
