@@ -21,6 +21,7 @@ from semserve_server.models import Models
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port
 from semserve_server.services.port_limits import PortLimits
+from semserve_server.services.security import OPEN, Security
 from semserve_server.session import Graph, Session
 from semserve_server.tokenizer import Tokenizer
 
@@ -161,7 +162,13 @@ async def service(tiny_models: Path) -> AsyncIterator[InProcess]:
 
 
 @contextlib.asynccontextmanager
-async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator[InProcess]:
+async def in_process(
+    models_directory: Path,
+    *,
+    lanes: int = 1,
+    limits: PortLimits = SMALL_LIMITS,
+    security: Security = OPEN,
+) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
     models = Models()
@@ -189,7 +196,8 @@ async def in_process(models_directory: Path, *, lanes: int = 1) -> AsyncIterator
     port = Port(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
-        SMALL_LIMITS,
+        limits,
+        security=security,
     )
     number = await port.open("127.0.0.1:0")
     models.open(engines)

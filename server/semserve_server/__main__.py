@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from pathlib import Path
 import sys
 from typing import Annotated
 
 import cyclopts
+from cyclopts.validators import Number
 from cyclopts import Parameter
 
 from semserve_server import __version__
@@ -47,6 +49,37 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
         sys.stderr.flush()
         os._exit(1)
     return 0
+@app.command
+def key(
+    name: str,
+    /,
+    *,
+    file: Path,
+    only: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    tokens_per_second: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+) -> int:
+    """Make an API key: print it, once and for all, and add its line to the file of `--keys`.
+
+    Args:
+        name: What logs call the key; letters, digits, _ and -.
+        file: The key file, which is made where there is none.
+        only: A model that the key may use; give it again for another. Without it, every model.
+        tokens_per_second: How many tokens it may use in a second; without it, any number.
+    """
+    from semserve_server.key_file import add_key  # noqa: PLC0415
+    from semserve_server.keys import new_key  # noqa: PLC0415
+
+    models = frozenset(only) or None
+    try:
+        presented, made = new_key(name, models=models, tokens_per_second=tokens_per_second)
+        add_key(file, made)
+    except (OSError, ValueError) as error:
+        print(f"semserve-server: {file}: {error}", file=sys.stderr)
+        return 2
+    print(presented)
+    return 0
+
+
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -14,7 +14,9 @@ NETWORK = Group("Network", sort_key=2)
 COMPUTE = Group("Compute and batching", sort_key=3)
 LIMITS = Group("Limits", sort_key=4)
 CONNECTIONS = Group("Connections", sort_key=5)
+SECURITY = Group("Security", sort_key=6)
 OPERATION = Group("Operation", sort_key=7)
+OBSERVATION = Group("Observation", sort_key=8)
 
 _Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000_000))]
 _Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86_400))]
@@ -120,6 +122,26 @@ class Config:
     keepalive_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 20.0
     """Seconds that its answer may take; then its connection is closed, and its calls end."""
 
+    tls_certificate: Annotated[Path | None, Parameter(group=SECURITY)] = None
+    """PEM file of the server's certificate, and of those between it and a known authority. Read
+    again when it changes. Without it the port speaks plain text."""
+
+    tls_key: Annotated[Path | None, Parameter(group=SECURITY)] = None
+    """PEM file of the certificate's private key, not encrypted."""
+
+    tls_client_ca: Annotated[Path | None, Parameter(group=SECURITY)] = None
+    """PEM file of authorities: only clients with a certificate of theirs may connect."""
+
+    keys: Annotated[Path | None, Parameter(group=SECURITY)] = None
+    """File of the keys that may call, as `semserve-server key` writes it. Read again when it
+    changes. Without it whoever connects may call."""
+
+    open_health: Annotated[bool, Parameter(group=SECURITY)] = True
+    """Whether health is told without a key."""
+
+    open_reflection: Annotated[bool, Parameter(group=SECURITY)] = False
+    """Whether the schema is shown without a key."""
+
     run_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 60.0
     """Most seconds that a run may take. One that takes longer hangs: health turns NOT_SERVING, and
     the process ends with exit code 1 for its supervisor to start another."""
@@ -132,6 +154,26 @@ class Config:
     """Most seconds that admitted work may take after SIGTERM."""
 
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Parameter(group=OPERATION)
+        Literal["debug", "info", "warning", "error"], Parameter(group=OBSERVATION)
     ] = "info"
     """Least severity that is logged, on standard error."""
+
+    log_format: Annotated[Literal["text", "json"], Parameter(group=OBSERVATION)] = "text"
+    """text for people; json for what collects logs: one object a line."""
+
+    access_log: Annotated[bool, Parameter(group=OBSERVATION)] = False
+    """Whether each request is logged: its RPC, code and time, never its texts."""
+
+    metrics_address: Annotated[str, Parameter(group=OBSERVATION)] = ""
+    """HOST:PORT of http://HOST:PORT/metrics for Prometheus; port 0 takes a free one. Without it
+    nothing is served there. It asks for no key: keep it inside."""
+
+    otlp_endpoint: Annotated[str, Parameter(group=OBSERVATION)] = ""
+    """URL of an OpenTelemetry collector that takes OTLP by gRPC, such as http://127.0.0.1:4317,
+    for a span of each request. Needs semserve-server[otel]. The SDK's own `OTEL_…` variables add to
+    it."""
+
+    trace_fraction: Annotated[
+        float, Parameter(group=OBSERVATION, validator=Number(gte=0, lte=1))
+    ] = 1.0
+    """Share of the requests that are traced, of those whose callers do not say by `traceparent`."""

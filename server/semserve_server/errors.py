@@ -2,6 +2,8 @@
 
 SemserveError
 ├── InvalidRequest      INVALID_ARGUMENT    the caller must change the request; names the fields
+├── Unauthenticated     UNAUTHENTICATED     no key, or none that is known
+├── PermissionDenied    PERMISSION_DENIED   the key is not for that
 ├── ModelNotFound       NOT_FOUND           no model of that name is loaded
 ├── Overloaded          RESOURCE_EXHAUSTED  the queue is full; try again after a while
 ├── NotReady            UNAVAILABLE         starting
@@ -56,6 +58,18 @@ class InvalidRequest(SemserveError):
         return cls(Violation(field, description))
 
 
+class Unauthenticated(SemserveError):
+    """The server wants a key and was given none that it knows. The text says nothing of it."""
+
+    status = "UNAUTHENTICATED"
+
+
+class PermissionDenied(SemserveError):
+    """The caller is known and may not do that."""
+
+    status = "PERMISSION_DENIED"
+
+
 class ModelNotFound(SemserveError):
     """No model of that name is loaded."""
 
@@ -67,8 +81,10 @@ class Overloaded(SemserveError):
 
     status = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
+    def __init__(self, message: str, *, retry_after: float, cause: str) -> None:
         super().__init__(message)
+        self.cause = cause
+        """What there is too much of, in one word of ours: the metrics count by it."""
         self.retry_after = retry_after
         """Seconds after which the queue is expected to have room."""
 

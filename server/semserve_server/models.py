@@ -23,7 +23,7 @@ class Models:
             defaults: task to the name that answers requests which name no model, where more than
                 one model of the task is loaded.
         """
-        self._defaults = defaults
+        self.defaults = defaults
         self._engines: dict[str, Engine] = {}
 
     def open(self, engines: Iterable[Engine]) -> None:
@@ -90,7 +90,7 @@ class Models:
         if len(candidates) == 1:
             return candidates[0]
         for engine in candidates:
-            if engine.name == self._defaults.get(task):
+            if engine.name == self.defaults.get(task):
                 return engine
         if not candidates:
             raise InvalidRequest.of("model", f"no loaded model is {TASKS[task]}")

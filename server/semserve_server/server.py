@@ -14,11 +14,16 @@ from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import ConfigError, EngineFailed
 from semserve_server.loading import load_all
+from semserve_server.keyring import Keyring
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
+from semserve_server.observe.observation import observing
+from semserve_server.observe.observer import Observer
+from semserve_server.services.certificates import Certificates
 from semserve_server.services.port import Port
 from semserve_server.services.port_limits import PortLimits
 
+from semserve_server.services.security import Security
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
@@ -105,6 +110,34 @@ def _port(config: Config, models: Models) -> Port:
 
 @contextlib.asynccontextmanager
 async def _engines(config: Config, stop: asyncio.Event) -> AsyncIterator[list[Engine]]:
+        ),
+        observer=observer,
+        security=_security(config),
+    )
+
+
+def _security(config: Config) -> Security:
+    """Read certificates and keys, as far as they are asked for.
+
+    Raises:
+        ConfigError: one is wrong, or goes only with another.
+    """
+    certificates = None
+    if config.tls_certificate and config.tls_key:
+        certificates = Certificates(config.tls_certificate, config.tls_key, config.tls_client_ca)
+    elif config.tls_certificate or config.tls_key or config.tls_client_ca:
+        raise ConfigError("TLS needs both --tls-certificate and --tls-key")
+    keyring = Keyring(config.keys) if config.keys else None
+    if keyring and not certificates and not is_local(config.address):
+        log.warning(
+            "--keys without --tls-certificate: whoever listens on the network to %s reads the keys",
+            config.address,
+        )
+    return Security(
+        certificates=certificates,
+        keyring=keyring,
+        open_health=config.open_health,
+        open_reflection=config.open_reflection,
     """Load every bundle on a thread, so that health answers meanwhile; close the engines last.
 
     Where `stop` is set before they are loaded, there are none.

@@ -11,14 +11,19 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from semserve_server.errors import ConfigError
 from semserve_server.models import Models
+from semserve_server.observe.observer import Observer
 from semserve_server.services.checks import Limits
 from semserve_server.services.classification import ClassificationService
+from semserve_server.services.doorkeeper import Doorkeeper
 from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.endless import Endless
 from semserve_server.services.model import ModelService
+from semserve_server.services.own_models import OwnModels
 from semserve_server.services.port_limits import PortLimits
 from semserve_server.services.rpc import Streams
+from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
+from semserve_server.services.watch import watched
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +35,30 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Port:
     """A gRPC server with all services. Made on the event loop; not yet open."""
 
-    def __init__(self, models: Models, limits: Limits, port_limits: PortLimits) -> None:
-        self._server = grpc.aio.server(options=port_limits.options())
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        port_limits: PortLimits,
+        observer: Observer | None = None,
+        security: Security = OPEN,
+    ) -> None:
+        observer = observer or Observer()
+        keyring = security.keyring
+        self._certificates = security.certificates
+        self._server = grpc.aio.server(
+            options=port_limits.options(),
+            interceptors=[Doorkeeper(keyring, security.open_services, observer)] if keyring else [],
+        )
         self._streams = Streams(
             max_requests=port_limits.max_stream_requests, max_bytes=port_limits.max_stream_bytes
         )
         self._endless = Endless()
         self._health = self._endless.health()
-        self._register(models, limits)
+        self._register(OwnModels(models) if keyring else models, limits, observer)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
-    def _register(self, models: Models, limits: Limits) -> None:
+    def _register(self, models: Models, limits: Limits, observer: Observer) -> None:
         embedding = EmbeddingService(models, limits)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits)
@@ -52,7 +70,10 @@ class Port:
             model.name: model.handlers(),
         }
         self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(name, each) for name, each in handlers.items()]
+            [
+                grpc.method_handlers_generic_handler(name, watched(name, each, observer))
+                for name, each in handlers.items()
+            ]
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -70,7 +91,7 @@ class Port:
         await self._health.set("", NOT_SERVING)
         check_address(address)
         try:
-            port = self._server.add_insecure_port(address)
+            port = self._listen(address)
         except RuntimeError as error:
             raise ConfigError(
                 f"--address {address}: cannot listen there: the port is taken, or the host is not "
@@ -78,6 +99,11 @@ class Port:
             ) from error
         await self._server.start()
         return port
+
+    def _listen(self, address: str) -> int:
+        if self._certificates is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, self._certificates.credentials())
 
     async def tell_serving(self, models: Models) -> None:
         """Tell that the server and each of its models are SERVING."""
@@ -109,6 +135,12 @@ def check_address(address: str) -> None:
         raise ConfigError(
             f"--address {address}: give HOST:PORT, the port at most {LARGEST_PORT}, or unix:PATH"
         )
+
+
+def is_local(address: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    host = address.rpartition(":")[0].strip("[]")
+    return address.startswith("unix:") or host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _somebody_listens(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -11,12 +12,14 @@ from google.rpc import status_pb2
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, Violation
 from semserve_server.inference import Inference
+from semserve_server.keyring import HOLDER
 from semserve_server.observe.exchange import current
 from semserve_server.services import wire
 from semserve_server.services.rpc import Context
 from semserve_server.services.status import failure
 from semserve_server.tokenizer import Item, Truncation
 
+_FREE = nullcontext()
 _NOTHING = wire.Outcome(None, None, 0, 0)
 
 
@@ -82,8 +85,8 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     exchange.tokenized = started, tokenized
     inference = None
     if encodings:
-        infer = engine.infer if holder is None else _charged(holder, engine.infer)
-        inference = await infer(encodings, timeout=context.time_remaining())
+        with _FREE if holder is None else holder.pays(sum(map(len, encodings))):
+            inference = await engine.infer(encodings, timeout=context.time_remaining())
         exchange.inference = inference
         _tell_time(context, tokenized - started, inference)
     outcomes = [_NOTHING] * len(work.items)

@@ -1,0 +1,189 @@
+"""The keys of a file, read again when it changes, and who holds them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from semserve_server import keys
+from semserve_server.changes import Changes
+from semserve_server.errors import (
+    ConfigError,
+    Draining,
+    Overloaded,
+    PermissionDenied,
+    Unauthenticated,
+)
+from semserve_server.key_file import read_keys
+from semserve_server.keys import Key
+from semserve_server.token_bucket import TokenBucket
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often the file is looked at: a key that is taken out of it is refused so soon."""
+HOLDER: ContextVar[Holder] = ContextVar("holder")
+"""Who calls, in the context of what answers the call; unset where no keys are wanted."""
+
+
+class Holder:
+    """Who calls with a key: lives as long as the key, over every reading of the file."""
+
+    def __init__(self, keyring: Keyring, key: Key, now: float) -> None:
+        self._keyring = keyring
+        self.key: Key | None = key
+        """None once the key is no longer in the file."""
+        self._name = key.name
+        self._bucket = _bucket(key, now)
+
+    def __repr__(self) -> str:
+        return f"<Holder {self._name} {self._bucket!r}>"
+
+    def renew(self, key: Key, now: float) -> None:
+        """Take what a new reading of the file says of the same key."""
+        if self.key is None or key.tokens_per_second != self.key.tokens_per_second:
+            self._bucket = _bucket(key, now)
+        self.key = key
+
+    def present(self) -> Key:
+        """Return the key, which a stream may have outlived.
+
+        Raises:
+            Unauthenticated: it is no longer in the file.
+        """
+        self._keyring.look()
+        if self.key is None:
+            raise Unauthenticated("the key is no longer known")
+        return self.key
+
+    def may_use(self, model: str) -> bool:
+        """Tell whether the key is for a model.
+
+        Raises:
+            Unauthenticated: as `present`.
+        """
+        key = self.present()
+        return key.models is None or model in key.models
+
+    def check_model(self, model: str) -> None:
+        """Refuse a model that the key is not for, whether there is one of that name or not.
+
+        Raises:
+            PermissionDenied: it is not.
+            Unauthenticated: as `present`.
+        """
+        if not self.may_use(model):
+            raise PermissionDenied(f"the key {self._name!r} is not for this model")
+
+    def check_rate(self) -> None:
+        """Refuse a request while earlier ones are not paid for.
+
+        Raises:
+            Overloaded: with the seconds until they are.
+        """
+        if self._bucket is None:
+            return
+        wait = self._bucket.wait(self._keyring.clock())
+        if wait:
+            raise Overloaded(
+                f"the key {self._name!r} has used its tokens a second",
+                retry_after=wait,
+                cause="rate",
+            )
+
+    @contextmanager
+    def pays(self, tokens: int) -> Iterator[None]:
+        """Charge for tokens that ask to be admitted, and give them back where they are not."""
+        if self._bucket is None:
+            yield
+            return
+        self._bucket.spend(tokens, self._keyring.clock())
+        try:
+            yield
+        except (Overloaded, Draining):
+            self._bucket.spend(-tokens, self._keyring.clock())
+            raise
+
+
+class Keyring:
+    """Who may call. Used on the event loop alone."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file.
+
+        Raises:
+            ConfigError: it cannot be read, or a line is wrong.
+        """
+        self.clock = clock
+        self._changes = Changes(path)
+        self._path = path
+        self._keys: dict[str, Key] = {}
+        self._holders: dict[str, Holder] = {}
+        self._looked = clock()
+        self._complaint = ""
+        self._changes.seen()
+        try:
+            self._read()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--keys {path}: {_why(error)}") from error
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def holder(self, presented: str) -> Holder:
+        """Return who holds a key.
+
+        Raises:
+            Unauthenticated: there is no such key. The message is the same whatever is wrong.
+        """
+        self.look()
+        key = keys.find(self._keys, presented)
+        if key is None:
+            raise Unauthenticated("the key is not known")
+        return self._holders[key.name]
+
+    def look(self) -> None:
+        """Read the file again if it has changed; one that is wrong changes nothing but the log."""
+        now = self.clock()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        if not self._changes.seen():
+            return
+        try:
+            self._read()
+        except (OSError, ValueError) as error:
+            self._changes.forget()
+            if self._complaint != _why(error):
+                self._complaint = _why(error)
+                log.warning("--keys %s: %s; the former keys stay", self._path, self._complaint)
+        else:
+            self._complaint = ""
+            log.info("--keys %s: read again, %d keys", self._path, len(self))
+
+    def _read(self) -> None:
+        found = read_keys(self._path)
+        now = self.clock()
+        for name, holder in list(self._holders.items()):
+            key = found.get(name)
+            if key is None or holder.key is None or key.sha256 != holder.key.sha256:
+                holder.key = None
+                del self._holders[name]
+            else:
+                holder.renew(key, now)
+        for name, key in found.items():
+            self._holders.setdefault(name, Holder(self, key, now))
+        self._keys = found
+
+
+def _bucket(key: Key, now: float) -> TokenBucket | None:
+    rate = key.tokens_per_second
+    return None if rate is None else TokenBucket(rate, now=now)
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror or "cannot be read") if isinstance(error, OSError) else str(error)

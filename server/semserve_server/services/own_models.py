@@ -1,0 +1,29 @@
+"""The models as a key's holder sees them: its own, and no other's name."""
+
+from __future__ import annotations
+
+from semserve_server.engine import Engine
+from semserve_server.keyring import HOLDER
+from semserve_server.models import Models
+
+
+class OwnModels(Models):
+    """A view of the registry for the services. Without a holder it fails, and so shows nothing."""
+
+    def __init__(self, models: Models) -> None:
+        super().__init__(defaults=models.defaults)
+        self._models = models
+
+    def named(self, name: str) -> Engine:
+        """Return the model of that name.
+
+        Raises:
+            PermissionDenied: it is not the holder's, whether it is loaded or not.
+            NotReady, ModelNotFound: as ever.
+        """
+        HOLDER.get().check_model(name)
+        return super().named(name)
+
+    def _warm(self) -> dict[str, Engine]:
+        holder = HOLDER.get()
+        return {engine.name: engine for engine in self._models.all() if holder.may_use(engine.name)}

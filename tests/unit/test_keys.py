@@ -1,0 +1,180 @@
+"""Keys: the lines of the file, how a key is found, and how a file that changes is taken over."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from semserve_server import keys
+from semserve_server.errors import ConfigError, Overloaded, PermissionDenied, Unauthenticated
+from semserve_server.key_file import add_key, read_keys
+from semserve_server.keyring import Keyring
+from semserve_server.keys import Key, find, new_key, parse
+
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+MODELS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def free(name: str) -> tuple[str, Key]:
+    """Make a key for everything."""
+    return new_key(name, models=None, tokens_per_second=None)
+
+
+@given(NAMES, st.none() | st.frozensets(MODELS, min_size=1), st.none() | st.integers(1, 10**9))
+def test_a_key_reads_as_it_was_written_and_is_found_again(
+    name: str, models: frozenset[str] | None, rate: int | None
+) -> None:
+    presented, key = new_key(name, models=models, tokens_per_second=rate)
+    read = parse(f"# a comment\n\n  {key}  \n")
+    assert {name: key} == read
+    assert key == find(read, presented)
+    assert presented not in str(key)
+    assert presented.partition(".")[2] not in repr(key)
+
+
+@given(st.text(max_size=200))
+def test_what_is_no_key_finds_none(presented: str) -> None:
+    _, alice = free("alice")
+    assert find({"alice": alice}, presented) is None
+    assert find({"alice": alice}, f"alice.{presented}") is None
+
+
+def test_every_key_is_compared_whole_and_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right, wrong, nearly right and of an unknown name: one comparison of two whole digests."""
+    presented, alice = free("alice")
+    compared = []
+
+    def compare(left: bytes, right: bytes) -> bool:
+        compared.append((len(left), len(right)))
+        return hmac_compare(left, right)
+
+    hmac_compare = hmac.compare_digest
+    monkeypatch.setattr(keys.hmac, "compare_digest", compare)
+    for one in (presented, presented[:-1], "alice.", "nobody.x", ""):
+        assert (one == presented) == (find({"alice": alice}, one) is not None)
+    assert [(32, 32)] * 5 == compared
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("alice", "four columns"),
+        ("al!ce {sha} * *", "the name"),
+        ("alice {sha}0 * *", "the sha256"),
+        ("alice ABC * *", "the sha256"),
+        ("alice {sha} ../x *", "the models"),
+        ("alice {sha} , *", "the models"),
+        ("alice {sha} * 0", "the tokens a second"),
+        ("alice {sha} * -1", "the tokens a second"),
+        ("alice {sha} * 9999999999", "the tokens a second"),
+        ("alice {sha} * ٣", "the tokens a second"),
+        ("bob {sha} * *", "an earlier line"),
+    ],
+)
+def test_a_wrong_line_is_told_by_its_number_and_not_by_its_content(line: str, says: str) -> None:
+    sha = "a" * 64
+    with pytest.raises(ValueError, match=says) as caught:
+        parse(f"bob {sha} * *\n{line.format(sha=sha)}\n")
+    assert str(caught.value).startswith("line 2: ")
+    assert sha not in str(caught.value)
+
+
+def test_keys_are_added_to_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    _, alice = free("alice")
+    _, bob = free("bob")
+    add_key(path, alice)
+    path.write_text(path.read_text().rstrip("\n"))  # as an editor may leave it
+    add_key(path, bob)
+    assert {"alice": alice, "bob": bob} == read_keys(path)
+    assert 0o600 == path.stat().st_mode & 0o777
+    with pytest.raises(ValueError, match="has a key 'bob'"):
+        add_key(path, bob)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "No such file"), (b"", "holds no key"), (b"\xff", "not UTF-8"), (b"x\n", "line 1")],
+)
+def test_a_file_that_cannot_be_used_ends_the_start(
+    tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    path = tmp_path / "keys"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=says):
+        Keyring(path)
+
+
+def test_a_file_that_changes_is_read_again_and_a_wrong_one_keeps_the_former_keys(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path, clock = tmp_path / "keys", Clock()
+    (first, alice), (second, bob) = free("alice"), free("bob")
+    path.write_text(f"{alice}\n")
+    keyring = Keyring(path, clock=clock)
+    holder = keyring.holder(first)
+    assert alice == holder.present()
+
+    path.write_text("not a line\n")
+    clock.now += 2
+    assert holder is keyring.holder(first)
+    clock.now += 2
+    assert holder is keyring.holder(first)
+    assert 1 == sum("the former keys stay" in message for message in caplog.messages)
+
+    (tmp_path / "new").write_text(f"{bob}\n")
+    os.replace(tmp_path / "new", path)  # noqa: PTH105  (the system's own name for it)
+    clock.now += 2
+    assert bob == keyring.holder(second).present()
+    with pytest.raises(Unauthenticated):
+        keyring.holder(first)
+    with pytest.raises(Unauthenticated):
+        holder.present()
+    assert "secret" not in caplog.text
+    assert first not in caplog.text
+    assert alice.sha256.hex() not in caplog.text
+
+
+def test_a_key_that_is_given_other_rights_keeps_its_holder(tmp_path: Path) -> None:
+    path, clock = tmp_path / "keys", Clock()
+    presented, alice = free("alice")
+    path.write_text(f"{alice}\n")
+    holder = Keyring(path, clock=clock).holder(presented)
+    holder.check_model("any")
+    holder.check_rate()
+
+    path.write_text(f"alice {alice.sha256.hex()} mine 100\n")
+    clock.now += 2
+    holder.check_model("mine")
+    with pytest.raises(PermissionDenied, match="'alice'"):
+        holder.check_model("any")
+    with holder.pays(250):
+        pass
+    with pytest.raises(Overloaded) as refusal:
+        holder.check_rate()
+    assert (1.5, "rate") == (refusal.value.retry_after, refusal.value.cause)
+
+
+def test_what_is_not_admitted_is_not_paid_for(tmp_path: Path) -> None:
+    path, clock = tmp_path / "keys", Clock()
+    presented, alice = new_key("alice", models=None, tokens_per_second=10)
+    path.write_text(f"{alice}\n")
+    holder = Keyring(path, clock=clock).holder(presented)
+    with pytest.raises(Overloaded), holder.pays(1000):
+        raise Overloaded("the queue is full", retry_after=1.0, cause="entries")
+    holder.check_rate()
