@@ -18,6 +18,7 @@ from semserve_server.bundle import Bundle, find_bundles, read_bundle, read_graph
 from semserve_server.cost import CostModel
 from semserve_server.engine import Capacity, Engine
 from semserve_server.models import Models
+from semserve_server.observe.observer import Observer
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port
 from semserve_server.services.port_limits import PortLimits
@@ -152,6 +153,8 @@ class InProcess:
     classifier: Held
     port: Port
     engines: list[Engine]
+    models: Models
+    observer: Observer
 
 
 @pytest.fixture
@@ -168,10 +171,12 @@ async def in_process(
     lanes: int = 1,
     limits: PortLimits = SMALL_LIMITS,
     security: Security = OPEN,
+    observer: Observer | None = None,
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
     models = Models()
+    observer = observer or Observer()
     engines = []
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
@@ -197,7 +202,8 @@ async def in_process(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
         limits,
-        security=security,
+        observer,
+        security,
     )
     number = await port.open("127.0.0.1:0")
     models.open(engines)
@@ -206,8 +212,9 @@ async def in_process(
         address = f"127.0.0.1:{number}"
         async with grpc.aio.insecure_channel(address) as channel:
             yield InProcess(
-                address, channel, held["embedding"], held["classification"], port, engines
-            )
+                address, channel, held["embedding"], held["classification"], port, engines, models,
+                observer,
+            )  # fmt: skip
     finally:
         for one in held.values():
             one.release()

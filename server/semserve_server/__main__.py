@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from pathlib import Path
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-from cyclopts.validators import Number
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from semserve_server import __version__
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, StartupError
+from semserve_server.observe import logs
 
 app = cyclopts.App(
     name="semserve-server",
@@ -29,9 +29,7 @@ app = cyclopts.App(
 def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     """Serve until SIGTERM or SIGINT; then finish admitted work and exit with 0."""
     config = config or Config()
-    logging.basicConfig(
-        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(config.log_level, config.log_format)
     # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Imported here so that --help is instant.
@@ -49,6 +47,8 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
         sys.stderr.flush()
         os._exit(1)
     return 0
+
+
 @app.command
 def key(
     name: str,
@@ -78,8 +78,6 @@ def key(
         return 2
     print(presented)
     return 0
-
-
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

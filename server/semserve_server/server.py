@@ -7,23 +7,24 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator
 
 from semserve_server import __version__
 from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import ConfigError, EngineFailed
-from semserve_server.loading import load_all
 from semserve_server.keyring import Keyring
+from semserve_server.loading import load_all
 from semserve_server.models import Models
-from semserve_server.services.checks import Limits
 from semserve_server.observe.observation import observing
 from semserve_server.observe.observer import Observer
 from semserve_server.services.certificates import Certificates
-from semserve_server.services.port import Port
+from semserve_server.services.checks import Limits
+from semserve_server.services.port import Port, is_local
 from semserve_server.services.port_limits import PortLimits
-
 from semserve_server.services.security import Security
+
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
@@ -45,6 +46,13 @@ async def serve(config: Config) -> None:
             f"--max-request-texts {config.max_request_texts}: a queue of "
             f"--max-queue-entries {config.max_queue_entries} could never admit so many"
         )
+    models = _models(config)
+    async with observing(config, models) as observer:
+        await _serve(config, models, observer)
+    log.info("stopped")
+
+
+async def _serve(config: Config, models: Models, observer: Observer) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -53,8 +61,7 @@ async def serve(config: Config) -> None:
 
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, end)
-    models = _models(config)
-    port = _port(config, models)
+    port = _port(config, models, observer)
     number = await port.open(config.address)
     try:
         async with _engines(config, stop) as engines:
@@ -76,7 +83,6 @@ async def serve(config: Config) -> None:
     finally:
         await port.tell_not_serving()
         await port.drain(0)
-    log.info("stopped")
 
 
 def _models(config: Config) -> Models:
@@ -88,14 +94,13 @@ def _models(config: Config) -> Models:
     )
 
 
-def _port(config: Config, models: Models) -> Port:
+def _port(config: Config, models: Models, observer: Observer) -> Port:
     return Port(
         models,
         Limits(max_texts=config.max_request_texts, max_text_bytes=config.max_text_bytes),
         PortLimits(
             max_message_bytes=config.max_message_bytes,
             max_stream_requests=config.max_stream_requests,
-        ),
             max_stream_bytes=config.max_stream_bytes,
             max_connections=config.max_connections,
             max_connection_calls=config.max_connection_calls,
@@ -105,11 +110,6 @@ def _port(config: Config, models: Models) -> Port:
             keepalive_time=config.keepalive_time,
             keepalive_timeout=config.keepalive_timeout,
             handshake_timeout=config.handshake_timeout,
-    )
-
-
-@contextlib.asynccontextmanager
-async def _engines(config: Config, stop: asyncio.Event) -> AsyncIterator[list[Engine]]:
         ),
         observer=observer,
         security=_security(config),
@@ -138,6 +138,11 @@ def _security(config: Config) -> Security:
         keyring=keyring,
         open_health=config.open_health,
         open_reflection=config.open_reflection,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _engines(config: Config, stop: asyncio.Event) -> AsyncIterator[list[Engine]]:
     """Load every bundle on a thread, so that health answers meanwhile; close the engines last.
 
     Where `stop` is set before they are loaded, there are none.
@@ -180,7 +185,9 @@ async def _watch(engines: list[Engine], stop: asyncio.Event, run_timeout: float)
         for engine in engines:
             if engine.failed:
                 raise EngineFailed(f"{engine.name}: a lane died; the log above says of what")
-            seconds = engine.longest_run()
+            seconds = max(
+                (time.monotonic() - since for since in engine.runs().values()), default=0.0
+            )
             if seconds > run_timeout:
                 raise EngineFailed(
                     f"{engine.name}: a run has not returned for {seconds:.0f} s, "

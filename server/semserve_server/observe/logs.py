@@ -28,17 +28,18 @@ class TextFormatter(logging.Formatter):
     """Time, severity, logger, the request's name where there is one, and what happened."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s")
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s%(told)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line, and those of a traceback."""
         name = current_name()
         record.request = f"[{name}] " if name else ""
+        record.told = "".join(f" {key}={value}" for key, value in _fields(record).items())
         return super().format(record)
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line; what a line of the access log tells stands in fields of its own."""
+    """One object a line, for what collects logs."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line."""
@@ -50,7 +51,13 @@ class JsonFormatter(logging.Formatter):
         }
         if name := current_name():
             told["request_id"] = name
-        told |= getattr(record, "fields", {})
+        told |= _fields(record)
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
         return json.dumps(told, ensure_ascii=False, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """Return what a line tells beside its message, by name, as `extra={"fields": …}` gave it."""
+    fields: dict[str, object] = getattr(record, "fields", {})
+    return fields

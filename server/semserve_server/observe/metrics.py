@@ -42,8 +42,8 @@ _BUILD = {
 
 
 @contextlib.contextmanager
-def serving_metrics(address: str, observer: Observer, models: Models) -> Iterator[int]:
-    """Answer scrapes of http://ADDRESS/metrics on threads of their own; yields the port.
+def serving_metrics(address: str, observer: Observer, models: Models) -> Iterator[str]:
+    """Answer scrapes on threads of their own; yields the URL to scrape.
 
     Args:
         address: HOST:PORT; port 0 takes a free one.
@@ -65,7 +65,7 @@ def serving_metrics(address: str, observer: Observer, models: Models) -> Iterato
     except OSError as error:
         raise ConfigError(f"--metrics-address {address}: cannot listen there: {error}") from error
     try:
-        yield server.server_port
+        yield f"http://{host}:{server.server_port}/metrics"
     finally:
         server.shutdown()
         server.server_close()

@@ -1,0 +1,202 @@
+"""What is counted is what happened, cause by cause; and no caller can make a series of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import grpc
+import pytest
+from asking import refusal
+from conftest import InProcess
+from fakes import Failing
+from prometheus_client import CollectorRegistry, generate_latest
+from semserve.v1.common_pb2 import TRUNCATION_NONE
+from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
+from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server.observe.metrics import Metrics
+
+EMBEDDING = "semserve.v1.EmbeddingService"
+NAME = "tiny-embed"
+
+Value = Callable[..., float]
+
+
+@pytest.fixture
+def stub(service: InProcess) -> EmbeddingServiceStub:
+    return EmbeddingServiceStub(service.channel)
+
+
+@pytest.fixture
+def registry(service: InProcess) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(Metrics(service.observer, service.models))
+    return registry
+
+
+@pytest.fixture
+def value(registry: CollectorRegistry) -> Value:
+    """One sample's present value; 0 where there is none yet."""
+
+    def sample(name: str, **labels: str) -> float:
+        return registry.get_sample_value(f"semserve_{name}", labels) or 0.0
+
+    return sample
+
+
+def requests(value: Value, code: str, method: str = "Embed") -> float:
+    return value("requests_total", service=EMBEDDING, method=method, code=code)
+
+
+@pytest.fixture
+async def held(
+    service: InProcess, stub: EmbeddingServiceStub
+) -> AsyncIterator[asyncio.Task[object]]:
+    """A call whose run does not return before the test releases it."""
+    service.embedder.hold()
+    running = asyncio.ensure_future(stub.Embed(EmbedRequest(texts=["first"])))
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    yield running
+    service.embedder.release()
+    await running
+
+
+async def until(value: Callable[[], float], wanted: float) -> None:
+    """Let the event loop turn until a value is there; the test's own timeout bounds it.
+
+    A caller may have its status a moment before the server has counted it.
+    """
+    while value() != wanted:
+        await asyncio.to_thread(lambda: None)
+
+
+async def test_requests_are_counted_by_their_codes(
+    service: InProcess, stub: EmbeddingServiceStub, value: Value
+) -> None:
+    await stub.Embed(EmbedRequest(texts=["a cat"]))
+    await stub.Embed(EmbedRequest(texts=["a dog", "two dogs"]))
+    await refusal(stub.Embed(EmbedRequest(texts=[])))
+    await refusal(stub.Embed(EmbedRequest(texts=["a cat"], model="nobody")))
+    await refusal(service.channel.unary_unary(f"/{EMBEDDING}/Embed")(b"\xff\xff"))
+    for code, number in {"OK": 2, "INVALID_ARGUMENT": 2, "NOT_FOUND": 1}.items():
+        await until(partial(requests, value, code), number)
+    assert 5 == value("request_duration_seconds_count", service=EMBEDDING, method="Embed")
+    assert 0 < value("request_duration_seconds_sum", service=EMBEDDING, method="Embed")
+    assert 0 == value("requests_in_flight", service=EMBEDDING, method="Embed")
+
+
+async def test_each_message_of_a_stream_is_a_request(
+    stub: EmbeddingServiceStub, value: Value
+) -> None:
+    labels = {"service": EMBEDDING, "method": "StreamEmbed"}
+    call = stub.StreamEmbed()
+    for text in ("a cat", "", "a dog"):
+        await call.write(StreamEmbedRequest(request=EmbedRequest(texts=[text])))
+        await call.read()
+    assert 1 == value("streams_open", **labels)
+    await call.done_writing()
+    assert grpc.StatusCode.OK == await call.code()
+    assert 2 == requests(value, "OK", "StreamEmbed")
+    assert 1 == requests(value, "INVALID_ARGUMENT", "StreamEmbed")
+    await until(partial(value, "streams_total", code="OK", **labels), 1)
+    assert 0 == value("streams_open", **labels)
+
+
+async def test_tokens_and_padding_are_those_of_the_batches(
+    stub: EmbeddingServiceStub, value: Value
+) -> None:
+    answer = await stub.Embed(EmbedRequest(texts=["a", "a much longer text than that one"]))
+    assert answer.usage.token_count == value("tokens_total", model=NAME)
+    assert answer.usage.padded_token_count == value("padded_tokens_total", model=NAME)
+    assert 2 == value("batch_entries_sum", model=NAME)
+    batches = value("batch_entries_count", model=NAME)
+    assert batches == value("run_duration_seconds_count", model=NAME)
+    for stage in ("tokenize", "queue"):
+        assert 1 == value(f"{stage}_duration_seconds_count", model=NAME)
+
+
+async def test_the_queue_is_told_as_it_stands(
+    held: asyncio.Task[object], stub: EmbeddingServiceStub, value: Value
+) -> None:
+    waiting = asyncio.ensure_future(stub.Embed(EmbedRequest(texts=["a cat", "a dog"])))
+    await until(lambda: value("queue_entries", model=NAME), 2)
+    assert 256 == value("queue_entries_limit", model=NAME)
+    assert 1 == value("lanes_busy", model=NAME) == value("lanes", model=NAME)
+    assert 2 == value("requests_in_flight", service=EMBEDDING, method="Embed")
+    assert not held.done()
+    waiting.cancel()
+    await until(lambda: value("queue_entries", model=NAME), 0)
+    assert 2 == value("dropped_entries_total", model=NAME, cause="cancelled")
+    await until(lambda: requests(value, "CANCELLED"), 1)
+
+
+async def test_what_expires_in_the_queue_is_counted_as_that(
+    held: asyncio.Task[object], stub: EmbeddingServiceStub, value: Value
+) -> None:
+    late = await refusal(stub.Embed(EmbedRequest(texts=["a cat"]), timeout=0.3))
+    assert grpc.StatusCode.DEADLINE_EXCEEDED == late.code
+    assert not held.done()
+    await until(lambda: requests(value, "DEADLINE_EXCEEDED"), 1)
+    assert 1 == value("dropped_entries_total", model=NAME, cause="expired")
+    assert 0 == value("dropped_entries_total", model=NAME, cause="cancelled")
+
+
+async def test_what_the_queue_cannot_hold_is_counted_as_shed(
+    held: asyncio.Task[object], stub: EmbeddingServiceStub, value: Value
+) -> None:
+    waiting = asyncio.ensure_future(stub.Embed(EmbedRequest(texts=["a cat"] * 200)))
+    await until(lambda: value("queue_entries", model=NAME), 200)
+    await refusal(stub.Embed(EmbedRequest(texts=["a dog"] * 57)))
+    assert not held.done()
+    await until(lambda: requests(value, "RESOURCE_EXHAUSTED"), 1)
+    assert 1 == value("shed_requests_total", model=NAME, cause="queue_entries")
+    waiting.cancel()
+
+
+async def test_a_run_that_fails_is_counted(
+    service: InProcess, stub: EmbeddingServiceStub, value: Value
+) -> None:
+    service.embedder._runner = Failing()
+    await refusal(stub.Embed(EmbedRequest(texts=["a cat"])))
+    await until(lambda: requests(value, "INTERNAL"), 1)
+    assert 1 == value("failed_entries_total", model=NAME)
+
+
+async def test_nothing_that_a_caller_sends_becomes_a_label(
+    service: InProcess, stub: EmbeddingServiceStub, registry: CollectorRegistry, value: Value
+) -> None:
+    await refusal(stub.Embed(EmbedRequest(texts=[])))
+    await refusal(stub.Embed(EmbedRequest(texts=["a"], model="nobody")))
+    for code in ("INVALID_ARGUMENT", "NOT_FOUND"):
+        await until(partial(requests, value, code), 1)
+    series = generate_latest(registry).count(b"\n")
+    for mark in ("marked", "x" * 128):
+        metadata = (("x-request-id", mark), ("traceparent", mark), ("user-agent", mark))
+        await refusal(stub.Embed(EmbedRequest(texts=["a"], model=mark), metadata=metadata))
+        await refusal(stub.Embed(EmbedRequest(texts=[mark * 4096]), metadata=metadata))
+        await refusal(
+            stub.Embed(EmbedRequest(texts=[f"{mark} " * 400], truncation=TRUNCATION_NONE))
+        )
+        await refusal(service.channel.unary_unary(f"/{EMBEDDING}/{mark}")(b""))
+        await refusal(service.channel.unary_unary(f"/{mark}/Embed")(b""))
+        text = generate_latest(registry)
+        assert mark.encode() not in text
+        assert series == text.count(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("127.0.0.1", "give HOST:PORT"), ("127.0.0.1:x", "give HOST:PORT"), ("192.0.2.1:0", "cannot")],
+)
+def test_an_address_for_metrics_that_cannot_be_had_is_one_line(address: str, said: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "semserve_server", "--echo", "4", "--metrics-address", address],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert 2 == ended.returncode
+    (line,) = ended.stderr.splitlines()
+    assert f"--metrics-address {address}: " in line
+    assert said in line
