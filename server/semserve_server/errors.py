@@ -22,7 +22,7 @@ nor the model.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class SemserveError(Exception):
@@ -76,15 +76,18 @@ class ModelNotFound(SemserveError):
     status = "NOT_FOUND"
 
 
+Cause = Literal["queue_entries", "queue_tokens", "queue_characters", "deadline", "rate"]
+"""What there may be too much of; the metrics count by it."""
+
+
 class Overloaded(SemserveError):
     """The queue cannot hold the request; nothing of it was admitted."""
 
     status = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, message: str, *, retry_after: float, cause: str) -> None:
+    def __init__(self, message: str, *, retry_after: float, cause: Cause) -> None:
         super().__init__(message)
         self.cause = cause
-        """What there is too much of, in one word of ours: the metrics count by it."""
         self.retry_after = retry_after
         """Seconds after which the queue is expected to have room."""
 
