@@ -55,7 +55,7 @@ bench: .venv/.dev models-if-none ## measure the server beside its peers and the 
 # ---- what contributors run ------------------------------------------------------------------
 
 .PHONY: check
-check: lint types proto-check test ## all that CI runs: lint, types, schema, tests
+check: lint types proto-check audit test ## all that CI runs: lint, types, schema, scan, tests
 
 .PHONY: install
 install: .venv/.dev .venv-export/.ready ## both environments, with the tools
@@ -94,6 +94,10 @@ tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 .PHONY: proto-check
 proto-check: .venv/.dev ## schema lint, breaking changes, and stubs that match
 	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'
+
+.PHONY: audit
+audit: .venv/.dev ## look the locked versions up among known vulnerabilities; skips, loudly, offline
+	$(BIN)/python requirements/audit.py $(wildcard requirements/*.txt)
 
 .PHONY: lock
 lock: $(UV) ## resolve the locked versions anew, with hashes

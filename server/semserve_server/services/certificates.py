@@ -39,8 +39,8 @@ class Certificates:
         self._changes.seen()
         try:
             self._first = self._read()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"--tls-certificate {chain}, --tls-key {key}: {error}") from error
+        except ValueError as error:
+            raise ConfigError(f"--tls-certificate, --tls-key: {error}") from error
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what opens a port with them."""
@@ -56,34 +56,43 @@ class Certificates:
             return None
         try:
             renewed = self._read()
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             self._changes.forget()
             if self._complaint != str(error):
                 self._complaint = str(error)
                 log.warning("--tls-certificate: %s; the former certificate stays", error)
             return None
         self._complaint = ""
-        log.info("--tls-certificate %s: read again", self._chain)
+        log.info("--tls-certificate: %s read again", self._chain)
         return renewed
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         """Read the files and prove that they belong together.
 
         Raises:
-            OSError: one cannot be read, or is no PEM (`ssl.SSLError`).
-            ValueError: they change meanwhile, or the key is encrypted.
+            ValueError: they do not, cannot be read, or change meanwhile.
         """
-        chain, key, *client_ca = self._contents()
+        try:
+            contents = self._contents()
+            self._prove()
+            if self._contents() != contents:
+                raise ValueError("the files change while they are read")
+        except ssl.SSLError as error:
+            names = " and ".join(map(str, self._paths))
+            raise ValueError(f"{names} are not PEM that belongs together: {error}") from error
+        except OSError as error:
+            raise ValueError(f"{error.filename}: {error.strerror}") from error
+        chain, key, *client_ca = contents
+        return grpc.ssl_server_certificate_configuration(
+            [(key, chain)], root_certificates=client_ca[0] if client_ca else None
+        )
+
+    def _prove(self) -> None:
+        """Let OpenSSL read the files; it takes paths, where gRPC takes what is in them."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._chain, self._key, password=_no_password)
         if self._client_ca is not None:
             context.load_verify_locations(self._client_ca)
-        # OpenSSL reads paths and gRPC takes bytes: these are the ones that were proved.
-        if self._contents() != [chain, key, *client_ca]:
-            raise ValueError("the files change while they are read")
-        return grpc.ssl_server_certificate_configuration(
-            [(key, chain)], root_certificates=client_ca[0] if client_ca else None
-        )
 
     def _contents(self) -> list[bytes]:
         return [path.read_bytes() for path in self._paths]
