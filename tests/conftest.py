@@ -119,9 +119,12 @@ def start_server(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_line(process: subprocess.Popen[str]) -> str:
-    """Return the line that says that the server serves, or fail with all that it said."""
-    said = []
+def wait_for_line(process: subprocess.Popen[str], said: list[str] | None = None) -> str:
+    """Return the line that says that the server serves, or fail with all that it said.
+
+    Lines are added to `said` too, where it is given.
+    """
+    said = [] if said is None else said
     assert process.stderr is not None
     for line in process.stderr:
         said.append(line)
@@ -207,7 +210,6 @@ async def in_process(
     )
     number = await port.open("127.0.0.1:0")
     models.open(engines)
-    await port.tell_serving(models)
     try:
         address = f"127.0.0.1:{number}"
         async with grpc.aio.insecure_channel(address) as channel:

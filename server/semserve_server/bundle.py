@@ -147,15 +147,28 @@ class Bundle:
     """SHA-256 of the manifest, which names every other file's: the bundle's identity."""
 
 
+def read_manifest(directory: Path) -> tuple[Manifest, str]:
+    """Read what the bundle in `directory` says of itself, without its other files.
+
+    Returns:
+        The manifest, and the bundle's digest.
+
+    Raises:
+        BundleError: it is missing, too large, malformed, or contradicts itself.
+    """
+    content = _read(directory, "bundle.json")
+    manifest = _decode(directory / "bundle.json", content, Manifest)
+    _check_consistency(directory, manifest)
+    return manifest, hashlib.sha256(content).hexdigest()
+
+
 def read_bundle(directory: Path) -> Bundle:
     """Read and prove the bundle in `directory`.
 
     Raises:
         BundleError: something is missing, too large, malformed, or not what the manifest says.
     """
-    manifest_bytes = _read(directory, "bundle.json")
-    manifest = _decode(directory / "bundle.json", manifest_bytes, Manifest)
-    _check_consistency(directory, manifest)
+    manifest, digest = read_manifest(directory)
     for name, file in manifest.files.items():
         _prove(directory, name, file)
     tokenizer = _read(directory, "tokenizer.json")
@@ -165,7 +178,7 @@ def read_bundle(directory: Path) -> Bundle:
         manifest=manifest,
         golden=golden,
         tokenizer=_text(directory / "tokenizer.json", tokenizer),
-        digest=hashlib.sha256(manifest_bytes).hexdigest(),
+        digest=digest,
     )
 
 

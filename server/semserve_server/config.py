@@ -142,9 +142,21 @@ class Config:
     open_reflection: Annotated[bool, Parameter(group=SECURITY)] = False
     """Whether the schema is shown without a key."""
 
+    allow_model_control: Annotated[bool, Parameter(group=OPERATION)] = False
+    """Let callers load and unload the bundles of --models, by name, with LoadModel and
+    UnloadModel."""
+
+    reload_interval: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.0
+    """Seconds between looks at --models for bundles that are new or have changed, which are then
+    loaded while the old ones serve. 0: only at SIGHUP."""
+
+    stall_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 5.0
+    """Seconds without any progress of a run, or of the server itself, after which health turns
+    NOT_SERVING until it gets on. Looked at every second."""
+
     run_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 60.0
-    """Most seconds that a run may take. One that takes longer hangs: health turns NOT_SERVING, and
-    the process ends with exit code 1 for its supervisor to start another."""
+    """Most seconds that a run may take. One that takes longer hangs: the process ends with exit
+    code 1 for its supervisor to start another."""
 
     drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.5
     """Seconds between telling NOT_SERVING and refusing work: for balancers to notice, and for calls

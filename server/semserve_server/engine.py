@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -49,6 +50,8 @@ class Capacity:
     """Most characters that wait to be tokenised."""
     cost: CostModel
     """What a run costs, as measured."""
+    shares: Shares | None = None
+    """The runs that other models want too."""
 
     def __str__(self) -> str:
         return (
@@ -69,7 +72,7 @@ class Engine:
         *,
         variant: str,
         provider: str,
-        shares: Shares | None = None,
+        tally: ModelTally | None = None,
     ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.digest = bundle.digest
@@ -77,10 +80,15 @@ class Engine:
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.provider = provider
-        self.tally = ModelTally(self.name)
+        self.tally = tally or ModelTally(self.name)
         self._batcher = Batcher(
             session,
-            BatchQueue(max_batch_tokens=capacity.max_batch_tokens, cost=capacity.cost),
+            BatchQueue(
+                max_batch_tokens=capacity.max_batch_tokens,
+                # As measured at the start, for what runs take beside others says how short the CPUs
+                # are, not how batches should be cut.
+                cost=copy.copy(capacity.cost),
+            ),
             Admission(
                 cost=capacity.cost,
                 lanes=capacity.lanes,
@@ -89,11 +97,13 @@ class Engine:
                 max_tokens=capacity.max_queue_tokens,
             ),
             name=self.name,
-            shares=shares,
+            shares=capacity.shares,
             tally=self.tally,
         )
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-tokenizer")
         self._unread = 0
+        self.stalled = False
+        """Whether the watchdog has seen that it does not get on."""
 
     def __repr__(self) -> str:
         return f"<Engine {self.name} on {self.provider}, {self._batcher!r}>"
@@ -102,6 +112,18 @@ class Engine:
     def name(self) -> str:
         """The model's name."""
         return self.manifest.model
+
+    def expect(self, items: int, *, timeout: float | None) -> None:
+        """Refuse early what `infer` would surely refuse, before any work is done for it.
+
+        Args:
+            items: how many texts or pairs are about to come.
+            timeout: seconds that the caller still waits; None for ever.
+
+        Raises:
+            Overloaded: too much waits, or the answer would come too late.
+        """
+        self._batcher.expect(items, seconds=float("inf") if timeout is None else timeout)
 
     async def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         """Tokenise texts or pairs, on a thread where that is quicker for everybody.

@@ -8,10 +8,12 @@ SemserveError
 ├── Overloaded          RESOURCE_EXHAUSTED  the queue is full; try again after a while
 ├── NotReady            UNAVAILABLE         starting
 ├── Draining            UNAVAILABLE         stopping
+├── LoadFailed          FAILED_PRECONDITION a bundle cannot be served; what was served still is
 ├── DeadlineExceeded    DEADLINE_EXCEEDED   the deadline passed in the queue
 └── InferenceFailed     INTERNAL            ONNX Runtime failed; the cause only in the log
 StartupError            no RPC: one line on standard error, exit code 2
 ├── BundleError         a bundle that does not add up
+│   └── BundleUnreadable  the disk or the memory would not have it, which may pass
 └── ConfigError         settings that cannot be served
 EngineFailed            no RPC: health to NOT_SERVING, one line, exit code 1
 
@@ -104,6 +106,12 @@ class Draining(SemserveError):
     status = "UNAVAILABLE"
 
 
+class LoadFailed(SemserveError):
+    """A bundle that a caller wants loaded cannot be served."""
+
+    status = "FAILED_PRECONDITION"
+
+
 class DeadlineExceeded(SemserveError):
     """The caller's deadline passed while the request waited; it was not run."""
 
@@ -125,6 +133,10 @@ class StartupError(Exception):
 
 class BundleError(StartupError):
     """A bundle is missing, broken, or does not answer as it should."""
+
+
+class BundleUnreadable(BundleError):
+    """A bundle could not be read or loaded for want of disk or memory; it may be whole."""
 
 
 class ConfigError(StartupError):

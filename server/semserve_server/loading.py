@@ -13,7 +13,7 @@ from semserve_server.bundle import Bundle, Manifest, find_bundles, read_bundle, 
 from semserve_server.calibration import Calibration, calibrate
 from semserve_server.config import Config
 from semserve_server.engine import Capacity
-from semserve_server.errors import BundleError, StartupError
+from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.golden import prove_golden
 from semserve_server.session import CUDA, Graph, Session, usable_cpus
 from semserve_server.tokenizer import Tokenizer
@@ -50,18 +50,25 @@ def load_all(config: Config, stop: threading.Event) -> list[Loaded]:
     for directory in find_bundles(config.models):
         if stop.is_set():
             break
-        loaded.append(_load(config, directory))
+        loaded.append(load(config, directory))
         name = loaded[-1].bundle.manifest.model
         if any(one.bundle.manifest.model == name for one in loaded[:-1]):
             raise BundleError(f"{config.models}: two bundles are named {name!r}: remove one")
     return loaded
 
 
-def _load(config: Config, directory: Path) -> Loaded:
+def load(config: Config, directory: Path) -> Loaded:
+    """Load and prove one bundle.
+
+    Raises:
+        StartupError: it cannot be served; the text names it, and says of what it is the fault.
+    """
     try:
         return _prove(config, read_bundle(directory))
     except StartupError:
         raise
+    except (OSError, MemoryError) as error:
+        raise BundleUnreadable(f"{directory}: cannot be loaded now: {error}") from error
     except Exception as error:
         # A bundle is hostile input, and what ONNX Runtime, the tokenizer or the disk raise over it
         # has no common ancestor.

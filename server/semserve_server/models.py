@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Protocol
+from weakref import WeakSet
 
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, ModelNotFound, NotReady
@@ -13,22 +15,69 @@ LONGEST_SHOWN = 64
 TASKS = {"embedding": "an embedding model", "classification": "a classifier"}
 
 
+class Control(Protocol):
+    """What loads and unloads models, where that is allowed."""
+
+    def load(self, name: str) -> Awaitable[Engine]:
+        """Serve the bundle of that name as it is on the disk now."""
+
+    async def unload(self, name: str) -> None:
+        """Serve the model of that name no longer."""
+
+
 class Models:
-    """Name to engine. Empty until the server is warm."""
+    """Name to engine. Used on the event loop alone; not ready until it is opened."""
 
     def __init__(self, *, defaults: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Make an empty registry.
+        """Make a registry that is not open yet.
 
         Args:
             defaults: task to the name that answers requests which name no model, where more than
                 one model of the task is loaded.
         """
         self.defaults = defaults
+        self.control: Control | None = None
+        """Changes what is served at callers' wish; None where that is not allowed."""
+        self.on_change: Callable[[], None] = _nobody_asked
+        """Called when the models are others, or an engine's health has changed."""
+        self.refusals: dict[str, str] = {}
+        """Why the bundle that is on the disk now is not served, by the model's name."""
         self._engines: dict[str, Engine] = {}
+        self._opened = False
+        self._retired: WeakSet[Engine] = WeakSet()
 
     def open(self, engines: Iterable[Engine]) -> None:
         """Begin to serve `engines`."""
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda e: e.name)}
+        self._opened = True
+        self.on_change()
+
+    def put(self, engine: Engine) -> None:
+        """Serve an engine, from now on in the place of the former one of its name.
+
+        Calls that have found the former one are answered by it, and then it closes.
+        """
+        former = self._engines.get(engine.name)
+        self.open([*(one for one in self._engines.values() if one is not former), engine])
+        if former is not None:
+            self._retire(former)
+
+    def remove(self, name: str) -> None:
+        """Serve a model no longer; calls that have found it are answered.
+
+        Raises:
+            NotReady, ModelNotFound: as `named`.
+        """
+        engine = self.named(name)
+        self.open(one for one in self._engines.values() if one is not engine)
+        self._retire(engine)
+
+    def alive(self) -> list[Engine]:
+        """Return every engine that may still have calls to answer, also those served no longer."""
+        return [*self._engines.values(), *self._retired]
+
+    def check_name(self, name: str) -> None:
+        """Refuse a name that is not the caller's to use. Here every name is everybody's."""
 
     def all(self) -> list[Engine]:
         """Return every model, sorted by name.
@@ -49,9 +98,10 @@ class Models:
         try:
             return engines[name]
         except KeyError:
-            shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
-            loaded = ", ".join(engines)
-            raise ModelNotFound(f"there is no model {shown!r}; loaded are: {loaded}") from None
+            loaded = ", ".join(engines) or "none"
+            raise ModelNotFound(
+                f"there is no model {shown(name)!r}; loaded are: {loaded}"
+            ) from None
 
     def for_task(self, task: str, name: str) -> Engine:
         """Return the model of that name, or where it is empty the default of the task.
@@ -82,9 +132,13 @@ class Models:
             return False
 
     def _warm(self) -> dict[str, Engine]:
-        if not self._engines:
+        if not self._opened:
             raise NotReady("the server is starting")
         return self._engines
+
+    def _retire(self, engine: Engine) -> None:
+        self._retired.add(engine)
+        engine.retire()
 
     def _default(self, task: str, candidates: list[Engine]) -> Engine:
         if len(candidates) == 1:
@@ -96,3 +150,12 @@ class Models:
             raise InvalidRequest.of("model", f"no loaded model is {TASKS[task]}")
         names = ", ".join(engine.name for engine in candidates)
         raise InvalidRequest.of("model", f"name one of: {names}")
+
+
+def shown(name: str) -> str:
+    """Cut a name that a caller made up, for a message that repeats it."""
+    return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+
+
+def _nobody_asked() -> None:
+    """Tell nobody of a change."""

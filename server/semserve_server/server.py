@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import logging
 import signal
-import threading
-import time
 from collections.abc import AsyncIterator
 
 from semserve_server import __version__
 from semserve_server.config import Config
+from semserve_server.control import ModelControl
 from semserve_server.engine import Engine
-from semserve_server.errors import ConfigError, EngineFailed
+from semserve_server.errors import ConfigError
 from semserve_server.keyring import Keyring
-from semserve_server.loading import load_all
 from semserve_server.models import Models
 from semserve_server.observe.observation import observing
 from semserve_server.observe.observer import Observer
@@ -24,11 +22,12 @@ from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port, is_local
 from semserve_server.services.port_limits import PortLimits
 from semserve_server.services.security import Security
+from semserve_server.watchdog import Watchdog, either
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
-"""How often the watchdog looks at the runs."""
+FOREVER = 86_400.0
+"""Seconds between looks at bundles that nobody has asked for."""
 
 
 async def serve(config: Config) -> None:
@@ -53,7 +52,7 @@ async def serve(config: Config) -> None:
 
 
 async def _serve(config: Config, models: Models, observer: Observer) -> None:
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    stop, hurry, refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def end() -> None:
@@ -61,28 +60,56 @@ async def _serve(config: Config, models: Models, observer: Observer) -> None:
 
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, end)
+    loop.add_signal_handler(signal.SIGHUP, refresh.set)
+    control = ModelControl(config, models)
+    models.control = control if config.allow_model_control else None
     port = _port(config, models, observer)
     number = await port.open(config.address)
     try:
-        async with _engines(config, stop) as engines:
-            if stop.is_set():
-                return
-            models.open(engines)
-            await port.tell_serving(models)
-            log.info("%s", _banner(config, number, engines))
-            await _watch(engines, stop, config.run_timeout)
-            log.info("draining, for at most %g s", config.drain_timeout)
-            await port.tell_not_serving()
-            await _either(hurry, config.drain_delay)
-            draining = asyncio.create_task(port.drain(config.drain_timeout))
-            await asyncio.wait(
-                [draining, hurried := asyncio.create_task(hurry.wait())],
-                return_when=asyncio.FIRST_COMPLETED,
+        await control.start(stop)
+        if stop.is_set():
+            return
+        log.info("%s", _banner(config, number, models.all()))
+        async with _refreshing(control, refresh, config.reload_interval):
+            watchdog = Watchdog(
+                models, stall_timeout=config.stall_timeout, run_timeout=config.run_timeout
             )
-            hurried.cancel()
+            await watchdog.watch(stop)
+        log.info("draining, for at most %g s", config.drain_timeout)
+        port.tell_not_serving()
+        await either(hurry, config.drain_delay)
+        draining = asyncio.create_task(port.drain(config.drain_timeout))
+        await asyncio.wait(
+            [draining, hurried := asyncio.create_task(hurry.wait())],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        hurried.cancel()
     finally:
-        await port.tell_not_serving()
+        port.tell_not_serving()
         await port.drain(0)
+        control.close()
+
+
+@contextlib.asynccontextmanager
+async def _refreshing(
+    control: ModelControl, asked: asyncio.Event, interval: float
+) -> AsyncIterator[None]:
+    """Look for bundles that have changed when asked, and every so often unless that is 0."""
+
+    async def refresh() -> None:
+        while True:
+            again = await either(asked, interval or FOREVER)
+            asked.clear()
+            try:
+                await control.refresh(again=again)
+            except Exception:
+                log.exception("looking for changed bundles failed. This is a bug.")
+
+    refreshing = asyncio.create_task(refresh())
+    try:
+        yield
+    finally:
+        refreshing.cancel()
 
 
 def _models(config: Config) -> Models:
@@ -139,67 +166,6 @@ def _security(config: Config) -> Security:
         open_health=config.open_health,
         open_reflection=config.open_reflection,
     )
-
-
-@contextlib.asynccontextmanager
-async def _engines(config: Config, stop: asyncio.Event) -> AsyncIterator[list[Engine]]:
-    """Load every bundle on a thread, so that health answers meanwhile; close the engines last.
-
-    Where `stop` is set before they are loaded, there are none.
-    """
-    engines: list[Engine] = []
-    enough = threading.Event()
-    loading = asyncio.create_task(asyncio.to_thread(load_all, config, enough))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
-        enough.set()
-        loaded = await loading
-        if not stop.is_set():
-            engines += [
-                Engine(
-                    one.bundle,
-                    one.tokenizer,
-                    one.runner,
-                    one.capacity,
-                    variant=one.variant,
-                    provider=one.provider,
-                )
-                for one in loaded
-            ]
-        yield engines
-    finally:
-        stopping.cancel()
-        for engine in engines:
-            engine.close()
-
-
-async def _watch(engines: list[Engine], stop: asyncio.Event, run_timeout: float) -> None:
-    """Wait for `stop`, and look at the engines now and then.
-
-    Raises:
-        EngineFailed: one of them will never answer again. A process whose threads hang cannot be
-            mended from inside: it tells why and ends, for its supervisor to start another.
-    """
-    while not await _either(stop, LOOK_SECONDS):
-        for engine in engines:
-            if engine.failed:
-                raise EngineFailed(f"{engine.name}: a lane died; the log above says of what")
-            seconds = max(
-                (time.monotonic() - since for since in engine.runs().values()), default=0.0
-            )
-            if seconds > run_timeout:
-                raise EngineFailed(
-                    f"{engine.name}: a run has not returned for {seconds:.0f} s, "
-                    f"--run-timeout is {run_timeout:g}"
-                )
-
-
-async def _either(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event, at most so long; tell whether it came."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
-    return event.is_set()
 
 
 def _banner(config: Config, port: int, engines: list[Engine]) -> str:

@@ -38,7 +38,7 @@ async def test_health_is_told_for_the_server_and_each_model(service: InProcess) 
 async def test_watch_tells_the_change_when_the_server_drains(service: InProcess) -> None:
     watch = HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(service="tiny-nli"))
     assert SERVING == (await watch.read()).status
-    await service.port.tell_not_serving()
+    service.port.tell_not_serving()
     assert NOT_SERVING == (await watch.read()).status
 
 

@@ -108,7 +108,10 @@ type ModelInfo struct {
 	Provider string `protobuf:"bytes,14,opt,name=provider,proto3" json:"provider,omitempty"`
 	// SHA-256 of the bundle's manifest in hexadecimal: two servers that tell the
 	// same one serve the same files.
-	Digest        string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Why the bundle that is on the disk now was refused, so that an older one is
+	// served still; empty where none was.
+	ReloadError   string `protobuf:"bytes,16,opt,name=reload_error,json=reloadError,proto3" json:"reload_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +247,13 @@ func (x *ModelInfo) GetProvider() string {
 func (x *ModelInfo) GetDigest() string {
 	if x != nil {
 		return x.Digest
+	}
+	return ""
+}
+
+func (x *ModelInfo) GetReloadError() string {
+	if x != nil {
+		return x.ReloadError
 	}
 	return ""
 }
@@ -423,6 +433,181 @@ func (x *GetModelResponse) GetModel() *ModelInfo {
 	return nil
 }
 
+// LoadModelRequest asks for a bundle to be served.
+type LoadModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model's name, as in its bundle; never a path.
+	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadModelRequest) Reset() {
+	*x = LoadModelRequest{}
+	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadModelRequest) ProtoMessage() {}
+
+func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
+func (*LoadModelRequest) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LoadModelRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+// LoadModelResponse describes the model as it is served now.
+type LoadModelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model.
+	Model         *ModelInfo `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadModelResponse) Reset() {
+	*x = LoadModelResponse{}
+	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadModelResponse) ProtoMessage() {}
+
+func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
+func (*LoadModelResponse) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LoadModelResponse) GetModel() *ModelInfo {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+// UnloadModelRequest asks for a model to be served no longer.
+type UnloadModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnloadModelRequest) Reset() {
+	*x = UnloadModelRequest{}
+	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnloadModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnloadModelRequest) ProtoMessage() {}
+
+func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
+func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UnloadModelRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+// UnloadModelResponse says that it is no longer served.
+type UnloadModelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnloadModelResponse) Reset() {
+	*x = UnloadModelResponse{}
+	mi := &file_semserve_v1_model_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnloadModelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnloadModelResponse) ProtoMessage() {}
+
+func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
+func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{8}
+}
+
 // TokenizeRequest asks how texts are read.
 type TokenizeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -437,7 +622,7 @@ type TokenizeRequest struct {
 
 func (x *TokenizeRequest) Reset() {
 	*x = TokenizeRequest{}
-	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	mi := &file_semserve_v1_model_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +634,7 @@ func (x *TokenizeRequest) String() string {
 func (*TokenizeRequest) ProtoMessage() {}
 
 func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	mi := &file_semserve_v1_model_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +647,7 @@ func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
 func (*TokenizeRequest) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{5}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TokenizeRequest) GetModel() string {
@@ -492,7 +677,7 @@ type TokenizeResponse struct {
 
 func (x *TokenizeResponse) Reset() {
 	*x = TokenizeResponse{}
-	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	mi := &file_semserve_v1_model_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +689,7 @@ func (x *TokenizeResponse) String() string {
 func (*TokenizeResponse) ProtoMessage() {}
 
 func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	mi := &file_semserve_v1_model_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +702,7 @@ func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeResponse.ProtoReflect.Descriptor instead.
 func (*TokenizeResponse) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{6}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TokenizeResponse) GetModel() string {
@@ -554,7 +739,7 @@ type TokenizeResult struct {
 
 func (x *TokenizeResult) Reset() {
 	*x = TokenizeResult{}
-	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	mi := &file_semserve_v1_model_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +751,7 @@ func (x *TokenizeResult) String() string {
 func (*TokenizeResult) ProtoMessage() {}
 
 func (x *TokenizeResult) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	mi := &file_semserve_v1_model_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +764,7 @@ func (x *TokenizeResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeResult.ProtoReflect.Descriptor instead.
 func (*TokenizeResult) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{7}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TokenizeResult) GetTokens() []string {
@@ -621,7 +806,7 @@ var File_semserve_v1_model_proto protoreflect.FileDescriptor
 
 const file_semserve_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x17semserve/v1/model.proto\x12\vsemserve.v1\x1a\x18semserve/v1/common.proto\x1a\x1csemserve/v1/similarity.proto\"\xfe\x03\n" +
+	"\x17semserve/v1/model.proto\x12\vsemserve.v1\x1a\x18semserve/v1/common.proto\x1a\x1csemserve/v1/similarity.proto\"\xa1\x04\n" +
 	"\tModelInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12%\n" +
@@ -646,14 +831,22 @@ const file_semserve_v1_model_proto_rawDesc = "" +
 	"takesPairs\x12\x18\n" +
 	"\avariant\x18\r \x01(\tR\avariant\x12\x1a\n" +
 	"\bprovider\x18\x0e \x01(\tR\bprovider\x12\x16\n" +
-	"\x06digest\x18\x0f \x01(\tR\x06digest\"\x13\n" +
+	"\x06digest\x18\x0f \x01(\tR\x06digest\x12!\n" +
+	"\freload_error\x18\x10 \x01(\tR\vreloadError\"\x13\n" +
 	"\x11ListModelsRequest\"D\n" +
 	"\x12ListModelsResponse\x12.\n" +
 	"\x06models\x18\x01 \x03(\v2\x16.semserve.v1.ModelInfoR\x06models\"'\n" +
 	"\x0fGetModelRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\"@\n" +
 	"\x10GetModelResponse\x12,\n" +
-	"\x05model\x18\x01 \x01(\v2\x16.semserve.v1.ModelInfoR\x05model\"=\n" +
+	"\x05model\x18\x01 \x01(\v2\x16.semserve.v1.ModelInfoR\x05model\"(\n" +
+	"\x10LoadModelRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\"A\n" +
+	"\x11LoadModelResponse\x12,\n" +
+	"\x05model\x18\x01 \x01(\v2\x16.semserve.v1.ModelInfoR\x05model\"*\n" +
+	"\x12UnloadModelRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\"\x15\n" +
+	"\x13UnloadModelResponse\"=\n" +
 	"\x0fTokenizeRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05texts\x18\x02 \x03(\tR\x05texts\"_\n" +
@@ -669,11 +862,13 @@ const file_semserve_v1_model_proto_rawDesc = "" +
 	"\x04Task\x12\x14\n" +
 	"\x10TASK_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTASK_EMBEDDING\x10\x01\x12\x17\n" +
-	"\x13TASK_CLASSIFICATION\x10\x022\xef\x01\n" +
+	"\x13TASK_CLASSIFICATION\x10\x022\x8d\x03\n" +
 	"\fModelService\x12M\n" +
 	"\n" +
 	"ListModels\x12\x1e.semserve.v1.ListModelsRequest\x1a\x1f.semserve.v1.ListModelsResponse\x12G\n" +
-	"\bGetModel\x12\x1c.semserve.v1.GetModelRequest\x1a\x1d.semserve.v1.GetModelResponse\x12G\n" +
+	"\bGetModel\x12\x1c.semserve.v1.GetModelRequest\x1a\x1d.semserve.v1.GetModelResponse\x12J\n" +
+	"\tLoadModel\x12\x1d.semserve.v1.LoadModelRequest\x1a\x1e.semserve.v1.LoadModelResponse\x12P\n" +
+	"\vUnloadModel\x12\x1f.semserve.v1.UnloadModelRequest\x1a .semserve.v1.UnloadModelResponse\x12G\n" +
 	"\bTokenize\x12\x1c.semserve.v1.TokenizeRequest\x1a\x1d.semserve.v1.TokenizeResponseB\x91\x01\n" +
 	"\x0eio.semserve.v1B\n" +
 	"ModelProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\vSemserve.V1\xca\x02\vSemserve\\V1\xea\x02\fSemserve::V1b\x06proto3"
@@ -691,38 +886,47 @@ func file_semserve_v1_model_proto_rawDescGZIP() []byte {
 }
 
 var file_semserve_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_semserve_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_semserve_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_semserve_v1_model_proto_goTypes = []any{
-	(Task)(0),                  // 0: semserve.v1.Task
-	(*ModelInfo)(nil),          // 1: semserve.v1.ModelInfo
-	(*ListModelsRequest)(nil),  // 2: semserve.v1.ListModelsRequest
-	(*ListModelsResponse)(nil), // 3: semserve.v1.ListModelsResponse
-	(*GetModelRequest)(nil),    // 4: semserve.v1.GetModelRequest
-	(*GetModelResponse)(nil),   // 5: semserve.v1.GetModelResponse
-	(*TokenizeRequest)(nil),    // 6: semserve.v1.TokenizeRequest
-	(*TokenizeResponse)(nil),   // 7: semserve.v1.TokenizeResponse
-	(*TokenizeResult)(nil),     // 8: semserve.v1.TokenizeResult
-	(Truncation)(0),            // 9: semserve.v1.Truncation
-	(Metric)(0),                // 10: semserve.v1.Metric
+	(Task)(0),                   // 0: semserve.v1.Task
+	(*ModelInfo)(nil),           // 1: semserve.v1.ModelInfo
+	(*ListModelsRequest)(nil),   // 2: semserve.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),  // 3: semserve.v1.ListModelsResponse
+	(*GetModelRequest)(nil),     // 4: semserve.v1.GetModelRequest
+	(*GetModelResponse)(nil),    // 5: semserve.v1.GetModelResponse
+	(*LoadModelRequest)(nil),    // 6: semserve.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),   // 7: semserve.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),  // 8: semserve.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil), // 9: semserve.v1.UnloadModelResponse
+	(*TokenizeRequest)(nil),     // 10: semserve.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),    // 11: semserve.v1.TokenizeResponse
+	(*TokenizeResult)(nil),      // 12: semserve.v1.TokenizeResult
+	(Truncation)(0),             // 13: semserve.v1.Truncation
+	(Metric)(0),                 // 14: semserve.v1.Metric
 }
 var file_semserve_v1_model_proto_depIdxs = []int32{
 	0,  // 0: semserve.v1.ModelInfo.task:type_name -> semserve.v1.Task
-	9,  // 1: semserve.v1.ModelInfo.truncation:type_name -> semserve.v1.Truncation
-	10, // 2: semserve.v1.ModelInfo.metric:type_name -> semserve.v1.Metric
+	13, // 1: semserve.v1.ModelInfo.truncation:type_name -> semserve.v1.Truncation
+	14, // 2: semserve.v1.ModelInfo.metric:type_name -> semserve.v1.Metric
 	1,  // 3: semserve.v1.ListModelsResponse.models:type_name -> semserve.v1.ModelInfo
 	1,  // 4: semserve.v1.GetModelResponse.model:type_name -> semserve.v1.ModelInfo
-	8,  // 5: semserve.v1.TokenizeResponse.results:type_name -> semserve.v1.TokenizeResult
-	2,  // 6: semserve.v1.ModelService.ListModels:input_type -> semserve.v1.ListModelsRequest
-	4,  // 7: semserve.v1.ModelService.GetModel:input_type -> semserve.v1.GetModelRequest
-	6,  // 8: semserve.v1.ModelService.Tokenize:input_type -> semserve.v1.TokenizeRequest
-	3,  // 9: semserve.v1.ModelService.ListModels:output_type -> semserve.v1.ListModelsResponse
-	5,  // 10: semserve.v1.ModelService.GetModel:output_type -> semserve.v1.GetModelResponse
-	7,  // 11: semserve.v1.ModelService.Tokenize:output_type -> semserve.v1.TokenizeResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	1,  // 5: semserve.v1.LoadModelResponse.model:type_name -> semserve.v1.ModelInfo
+	12, // 6: semserve.v1.TokenizeResponse.results:type_name -> semserve.v1.TokenizeResult
+	2,  // 7: semserve.v1.ModelService.ListModels:input_type -> semserve.v1.ListModelsRequest
+	4,  // 8: semserve.v1.ModelService.GetModel:input_type -> semserve.v1.GetModelRequest
+	6,  // 9: semserve.v1.ModelService.LoadModel:input_type -> semserve.v1.LoadModelRequest
+	8,  // 10: semserve.v1.ModelService.UnloadModel:input_type -> semserve.v1.UnloadModelRequest
+	10, // 11: semserve.v1.ModelService.Tokenize:input_type -> semserve.v1.TokenizeRequest
+	3,  // 12: semserve.v1.ModelService.ListModels:output_type -> semserve.v1.ListModelsResponse
+	5,  // 13: semserve.v1.ModelService.GetModel:output_type -> semserve.v1.GetModelResponse
+	7,  // 14: semserve.v1.ModelService.LoadModel:output_type -> semserve.v1.LoadModelResponse
+	9,  // 15: semserve.v1.ModelService.UnloadModel:output_type -> semserve.v1.UnloadModelResponse
+	11, // 16: semserve.v1.ModelService.Tokenize:output_type -> semserve.v1.TokenizeResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_semserve_v1_model_proto_init() }
@@ -738,7 +942,7 @@ func file_semserve_v1_model_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_semserve_v1_model_proto_rawDesc), len(file_semserve_v1_model_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

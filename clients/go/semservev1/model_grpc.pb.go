@@ -19,22 +19,42 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ModelService_ListModels_FullMethodName = "/semserve.v1.ModelService/ListModels"
-	ModelService_GetModel_FullMethodName   = "/semserve.v1.ModelService/GetModel"
-	ModelService_Tokenize_FullMethodName   = "/semserve.v1.ModelService/Tokenize"
+	ModelService_ListModels_FullMethodName  = "/semserve.v1.ModelService/ListModels"
+	ModelService_GetModel_FullMethodName    = "/semserve.v1.ModelService/GetModel"
+	ModelService_LoadModel_FullMethodName   = "/semserve.v1.ModelService/LoadModel"
+	ModelService_UnloadModel_FullMethodName = "/semserve.v1.ModelService/UnloadModel"
+	ModelService_Tokenize_FullMethodName    = "/semserve.v1.ModelService/Tokenize"
 )
 
 // ModelServiceClient is the client API for ModelService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ModelService tells what the server serves and how it reads texts.
+// ModelService tells what the server serves and how it reads texts, and changes
+// what it serves where that is allowed.
 type ModelServiceClient interface {
 	// ListModels lists the loaded models, sorted by name. While the server is
 	// starting every RPC here fails with UNAVAILABLE.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// GetModel describes one model. Unknown: NOT_FOUND.
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
+	// LoadModel serves a bundle of the server's models directory as it is on the
+	// disk now: a new one, one that was unloaded, or one that has changed. While
+	// it loads the old one serves, and calls that have reached it are answered by
+	// it. It answers when the model is warm, and at once if that very bundle is
+	// served already. A caller that leaves does not stop it.
+	//
+	// No bundle of that name: NOT_FOUND. One that cannot be served:
+	// FAILED_PRECONDITION, and the old one serves on. A server that was not
+	// started with --allow-model-control: PERMISSION_DENIED.
+	LoadModel(ctx context.Context, in *LoadModelRequest, opts ...grpc.CallOption) (*LoadModelResponse, error)
+	// UnloadModel serves a model no longer. Calls that have reached it are
+	// answered; then its memory is free. It stays unloaded until it is loaded
+	// again or the server starts anew.
+	//
+	// Not loaded: NOT_FOUND. A server that was not started with
+	// --allow-model-control: PERMISSION_DENIED.
+	UnloadModel(ctx context.Context, in *UnloadModelRequest, opts ...grpc.CallOption) (*UnloadModelResponse, error)
 	// Tokenize shows how a model's tokenizer reads texts, without running the
 	// model. Texts are never truncated here: what the model would drop is told
 	// by `TokenizeResult.truncated_tokens`.
@@ -69,6 +89,26 @@ func (c *modelServiceClient) GetModel(ctx context.Context, in *GetModelRequest, 
 	return out, nil
 }
 
+func (c *modelServiceClient) LoadModel(ctx context.Context, in *LoadModelRequest, opts ...grpc.CallOption) (*LoadModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadModelResponse)
+	err := c.cc.Invoke(ctx, ModelService_LoadModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelServiceClient) UnloadModel(ctx context.Context, in *UnloadModelRequest, opts ...grpc.CallOption) (*UnloadModelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnloadModelResponse)
+	err := c.cc.Invoke(ctx, ModelService_UnloadModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *modelServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TokenizeResponse)
@@ -83,13 +123,31 @@ func (c *modelServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest, 
 // All implementations must embed UnimplementedModelServiceServer
 // for forward compatibility.
 //
-// ModelService tells what the server serves and how it reads texts.
+// ModelService tells what the server serves and how it reads texts, and changes
+// what it serves where that is allowed.
 type ModelServiceServer interface {
 	// ListModels lists the loaded models, sorted by name. While the server is
 	// starting every RPC here fails with UNAVAILABLE.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// GetModel describes one model. Unknown: NOT_FOUND.
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)
+	// LoadModel serves a bundle of the server's models directory as it is on the
+	// disk now: a new one, one that was unloaded, or one that has changed. While
+	// it loads the old one serves, and calls that have reached it are answered by
+	// it. It answers when the model is warm, and at once if that very bundle is
+	// served already. A caller that leaves does not stop it.
+	//
+	// No bundle of that name: NOT_FOUND. One that cannot be served:
+	// FAILED_PRECONDITION, and the old one serves on. A server that was not
+	// started with --allow-model-control: PERMISSION_DENIED.
+	LoadModel(context.Context, *LoadModelRequest) (*LoadModelResponse, error)
+	// UnloadModel serves a model no longer. Calls that have reached it are
+	// answered; then its memory is free. It stays unloaded until it is loaded
+	// again or the server starts anew.
+	//
+	// Not loaded: NOT_FOUND. A server that was not started with
+	// --allow-model-control: PERMISSION_DENIED.
+	UnloadModel(context.Context, *UnloadModelRequest) (*UnloadModelResponse, error)
 	// Tokenize shows how a model's tokenizer reads texts, without running the
 	// model. Texts are never truncated here: what the model would drop is told
 	// by `TokenizeResult.truncated_tokens`.
@@ -109,6 +167,12 @@ func (UnimplementedModelServiceServer) ListModels(context.Context, *ListModelsRe
 }
 func (UnimplementedModelServiceServer) GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetModel not implemented")
+}
+func (UnimplementedModelServiceServer) LoadModel(context.Context, *LoadModelRequest) (*LoadModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoadModel not implemented")
+}
+func (UnimplementedModelServiceServer) UnloadModel(context.Context, *UnloadModelRequest) (*UnloadModelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnloadModel not implemented")
 }
 func (UnimplementedModelServiceServer) Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Tokenize not implemented")
@@ -170,6 +234,42 @@ func _ModelService_GetModel_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ModelService_LoadModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelServiceServer).LoadModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelService_LoadModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelServiceServer).LoadModel(ctx, req.(*LoadModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelService_UnloadModel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnloadModelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelServiceServer).UnloadModel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelService_UnloadModel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelServiceServer).UnloadModel(ctx, req.(*UnloadModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ModelService_Tokenize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TokenizeRequest)
 	if err := dec(in); err != nil {
@@ -202,6 +302,14 @@ var ModelService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetModel",
 			Handler:    _ModelService_GetModel_Handler,
+		},
+		{
+			MethodName: "LoadModel",
+			Handler:    _ModelService_LoadModel_Handler,
+		},
+		{
+			MethodName: "UnloadModel",
+			Handler:    _ModelService_UnloadModel_Handler,
 		},
 		{
 			MethodName: "Tokenize",

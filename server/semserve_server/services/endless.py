@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from semserve_server.services.rpc import Context
@@ -21,10 +20,6 @@ class Endless:
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[Any]] = set()
-
-    def health(self) -> HealthServicer:
-        """Make the health service."""
-        return HealthServicer(self)
 
     def reflection(self, names: list[str]) -> ReflectionServicer:
         """Make the reflection service for services of these full names."""
@@ -49,20 +44,6 @@ class Endless:
         finally:
             task.cancel()
             self._open.discard(task)
-
-
-class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # it ships no types
-    """grpcio's health service, whose Watch can be ended."""
-
-    def __init__(self, endless: Endless) -> None:
-        super().__init__()
-        self._endless = endless
-
-    async def Watch(  # noqa: N802  (gRPC's name)
-        self, request: health_pb2.HealthCheckRequest, context: Context
-    ) -> None:
-        """Tell each change of a service's health."""
-        await self._endless.unless_ended(super().Watch(request, context))
 
 
 class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # no types

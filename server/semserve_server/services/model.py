@@ -1,4 +1,4 @@
-"""ModelService: what is served, and how it reads texts."""
+"""ModelService: what is served, how it reads texts, and what is to be served instead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import asyncio
 from semserve.v1 import common_pb2, model_pb2
 
 from semserve_server.engine import Engine
-from semserve_server.models import Models
+from semserve_server.errors import InvalidRequest, PermissionDenied
+from semserve_server.models import Control, Models
 from semserve_server.services import checks
 from semserve_server.services.checks import METRICS, Limits
 from semserve_server.services.rpc import Context, Handlers, unary
@@ -21,7 +22,7 @@ _METRICS = {name: value for value, name in METRICS.items()}
 
 
 class ModelService:
-    """ListModels, GetModel and Tokenize."""
+    """ListModels, GetModel, LoadModel, UnloadModel and Tokenize."""
 
     name = "semserve.v1.ModelService"
 
@@ -34,6 +35,8 @@ class ModelService:
         return {
             "ListModels": unary(model_pb2.ListModelsRequest, self.list_models),
             "GetModel": unary(model_pb2.GetModelRequest, self.get_model),
+            "LoadModel": unary(model_pb2.LoadModelRequest, self.load_model),
+            "UnloadModel": unary(model_pb2.UnloadModelRequest, self.unload_model),
             "Tokenize": unary(model_pb2.TokenizeRequest, self.tokenize),
         }
 
@@ -51,6 +54,20 @@ class ModelService:
         engine = self._models.any_task(request.model)
         return model_pb2.GetModelResponse(model=self._info(engine))
 
+    async def load_model(
+        self, request: model_pb2.LoadModelRequest, _context: Context
+    ) -> model_pb2.LoadModelResponse:
+        """Answer when the model is served as it is on the disk."""
+        engine = await self._control(request.model).load(request.model)
+        return model_pb2.LoadModelResponse(model=self._info(engine))
+
+    async def unload_model(
+        self, request: model_pb2.UnloadModelRequest, _context: Context
+    ) -> model_pb2.UnloadModelResponse:
+        """Answer when nobody new is given to the model."""
+        await self._control(request.model).unload(request.model)
+        return model_pb2.UnloadModelResponse()
+
     async def tokenize(
         self, request: model_pb2.TokenizeRequest, _context: Context
     ) -> model_pb2.TokenizeResponse:
@@ -61,6 +78,20 @@ class ModelService:
         checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
         read = await engine.tokens(texts)
         return await asyncio.to_thread(_tokenize_response, engine, read)
+
+    def _control(self, name: str) -> Control:
+        """Return what loads and unloads the model of that name.
+
+        Raises:
+            PermissionDenied: nobody may, or the caller may not.
+            InvalidRequest: no name is given.
+        """
+        self._models.check_name(name)
+        if self._models.control is None:
+            raise PermissionDenied("this server was not started with --allow-model-control")
+        if not name:
+            raise InvalidRequest.of("model", "is empty: name the bundle")
+        return self._models.control
 
     def _info(self, engine: Engine) -> model_pb2.ModelInfo:
         manifest = engine.manifest
@@ -80,6 +111,7 @@ class ModelService:
             variant=engine.variant,
             provider=engine.provider,
             digest=engine.digest,
+            reload_error=self._models.refusals.get(engine.name, ""),
         )
 
 

@@ -13,6 +13,16 @@ class OwnModels(Models):
     def __init__(self, models: Models) -> None:
         super().__init__(defaults=models.defaults)
         self._models = models
+        self.control = models.control
+        self.refusals = models.refusals
+
+    def check_name(self, name: str) -> None:
+        """Refuse a name that is not the holder's.
+
+        Raises:
+            PermissionDenied: whether there is such a model or not.
+        """
+        HOLDER.get().check_model(name)
 
     def named(self, name: str) -> Engine:
         """Return the model of that name.
@@ -21,7 +31,7 @@ class OwnModels(Models):
             PermissionDenied: it is not the holder's, whether it is loaded or not.
             NotReady, ModelNotFound: as ever.
         """
-        HOLDER.get().check_model(name)
+        self.check_name(name)
         return super().named(name)
 
     def _warm(self) -> dict[str, Engine]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from semserve_server.errors import ConfigError
@@ -17,6 +17,7 @@ from semserve_server.services.classification import ClassificationService
 from semserve_server.services.doorkeeper import Doorkeeper
 from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.endless import Endless
+from semserve_server.services.health import SERVER, Health
 from semserve_server.services.model import ModelService
 from semserve_server.services.own_models import OwnModels
 from semserve_server.services.port_limits import PortLimits
@@ -28,8 +29,6 @@ from semserve_server.services.watch import watched
 log = logging.getLogger(__name__)
 
 LARGEST_PORT = 65_535
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Port:
@@ -54,7 +53,9 @@ class Port:
             max_requests=port_limits.max_stream_requests, max_bytes=port_limits.max_stream_bytes
         )
         self._endless = Endless()
-        self._health = self._endless.health()
+        self._health = Health(self._endless)
+        self._models = models
+        models.on_change = self._tell_health
         self._register(OwnModels(models) if keyring else models, limits, observer)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
@@ -87,8 +88,6 @@ class Port:
         Raises:
             ConfigError: the address cannot be bound.
         """
-        # The library's own default says that "" is SERVING before anything is.
-        await self._health.set("", NOT_SERVING)
         check_address(address)
         try:
             port = self._listen(address)
@@ -105,15 +104,15 @@ class Port:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, self._certificates.credentials())
 
-    async def tell_serving(self, models: Models) -> None:
-        """Tell that the server and each of its models are SERVING."""
-        for engine in models.all():
-            await self._health.set(engine.name, SERVING)
-        await self._health.set("", SERVING)
+    def _tell_health(self) -> None:
+        """Tell of each model, and of the server: SERVING while it has models and none hangs."""
+        serving = {engine.name: not engine.stalled for engine in self._models.all()}
+        hangs = any(engine.stalled for engine in self._models.alive())
+        self._health.tell({**serving, SERVER: bool(serving) and not hangs})
 
-    async def tell_not_serving(self) -> None:
+    def tell_not_serving(self) -> None:
         """Tell balancers to go elsewhere, for good."""
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
 
     async def drain(self, seconds: float) -> None:
         """Refuse new RPCs, let streams finish what they have read, and wait at most so long."""

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService tells what the server serves and how it reads texts.
+    """ModelService tells what the server serves and how it reads texts, and changes
+    what it serves where that is allowed.
     """
 
     def __init__(self, channel):
@@ -45,6 +46,16 @@ class ModelServiceStub:
                 request_serializer=semserve_dot_v1_dot_model__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=semserve_dot_v1_dot_model__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/semserve.v1.ModelService/LoadModel',
+                request_serializer=semserve_dot_v1_dot_model__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=semserve_dot_v1_dot_model__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/semserve.v1.ModelService/UnloadModel',
+                request_serializer=semserve_dot_v1_dot_model__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=semserve_dot_v1_dot_model__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
         self.Tokenize = channel.unary_unary(
                 '/semserve.v1.ModelService/Tokenize',
                 request_serializer=semserve_dot_v1_dot_model__pb2.TokenizeRequest.SerializeToString,
@@ -53,7 +64,8 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """ModelService tells what the server serves and how it reads texts.
+    """ModelService tells what the server serves and how it reads texts, and changes
+    what it serves where that is allowed.
     """
 
     def ListModels(self, request, context):
@@ -66,6 +78,33 @@ class ModelServiceServicer:
 
     def GetModel(self, request, context):
         """GetModel describes one model. Unknown: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadModel(self, request, context):
+        """LoadModel serves a bundle of the server's models directory as it is on the
+        disk now: a new one, one that was unloaded, or one that has changed. While
+        it loads the old one serves, and calls that have reached it are answered by
+        it. It answers when the model is warm, and at once if that very bundle is
+        served already. A caller that leaves does not stop it.
+
+        No bundle of that name: NOT_FOUND. One that cannot be served:
+        FAILED_PRECONDITION, and the old one serves on. A server that was not
+        started with --allow-model-control: PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """UnloadModel serves a model no longer. Calls that have reached it are
+        answered; then its memory is free. It stays unloaded until it is loaded
+        again or the server starts anew.
+
+        Not loaded: NOT_FOUND. A server that was not started with
+        --allow-model-control: PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,6 +132,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=semserve_dot_v1_dot_model__pb2.GetModelRequest.FromString,
                     response_serializer=semserve_dot_v1_dot_model__pb2.GetModelResponse.SerializeToString,
             ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=semserve_dot_v1_dot_model__pb2.LoadModelRequest.FromString,
+                    response_serializer=semserve_dot_v1_dot_model__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=semserve_dot_v1_dot_model__pb2.UnloadModelRequest.FromString,
+                    response_serializer=semserve_dot_v1_dot_model__pb2.UnloadModelResponse.SerializeToString,
+            ),
             'Tokenize': grpc.unary_unary_rpc_method_handler(
                     servicer.Tokenize,
                     request_deserializer=semserve_dot_v1_dot_model__pb2.TokenizeRequest.FromString,
@@ -107,7 +156,8 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService tells what the server serves and how it reads texts.
+    """ModelService tells what the server serves and how it reads texts, and changes
+    what it serves where that is allowed.
     """
 
     @staticmethod
@@ -154,6 +204,60 @@ class ModelService:
             '/semserve.v1.ModelService/GetModel',
             semserve_dot_v1_dot_model__pb2.GetModelRequest.SerializeToString,
             semserve_dot_v1_dot_model__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/semserve.v1.ModelService/LoadModel',
+            semserve_dot_v1_dot_model__pb2.LoadModelRequest.SerializeToString,
+            semserve_dot_v1_dot_model__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/semserve.v1.ModelService/UnloadModel',
+            semserve_dot_v1_dot_model__pb2.UnloadModelRequest.SerializeToString,
+            semserve_dot_v1_dot_model__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService tells what the server serves and how it reads texts."""
+    """ModelService tells what the server serves and how it reads texts, and changes
+    what it serves where that is allowed.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -39,6 +41,25 @@ class ModelServiceStub:
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
     """GetModel describes one model. Unknown: NOT_FOUND."""
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]
+    """LoadModel serves a bundle of the server's models directory as it is on the
+    disk now: a new one, one that was unloaded, or one that has changed. While
+    it loads the old one serves, and calls that have reached it are answered by
+    it. It answers when the model is warm, and at once if that very bundle is
+    served already. A caller that leaves does not stop it.
+
+    No bundle of that name: NOT_FOUND. One that cannot be served:
+    FAILED_PRECONDITION, and the old one serves on. A server that was not
+    started with --allow-model-control: PERMISSION_DENIED.
+    """
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]
+    """UnloadModel serves a model no longer. Calls that have reached it are
+    answered; then its memory is free. It stays unloaded until it is loaded
+    again or the server starts anew.
+
+    Not loaded: NOT_FOUND. A server that was not started with
+    --allow-model-control: PERMISSION_DENIED.
+    """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_model_pb2.TokenizeRequest, _model_pb2.TokenizeResponse]
     """Tokenize shows how a model's tokenizer reads texts, without running the
     model. Texts are never truncated here: what the model would drop is told
@@ -47,7 +68,9 @@ class ModelServiceStub:
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """ModelService tells what the server serves and how it reads texts."""
+    """ModelService tells what the server serves and how it reads texts, and changes
+    what it serves where that is allowed.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -56,6 +79,25 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
     """GetModel describes one model. Unknown: NOT_FOUND."""
+    LoadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """LoadModel serves a bundle of the server's models directory as it is on the
+    disk now: a new one, one that was unloaded, or one that has changed. While
+    it loads the old one serves, and calls that have reached it are answered by
+    it. It answers when the model is warm, and at once if that very bundle is
+    served already. A caller that leaves does not stop it.
+
+    No bundle of that name: NOT_FOUND. One that cannot be served:
+    FAILED_PRECONDITION, and the old one serves on. A server that was not
+    started with --allow-model-control: PERMISSION_DENIED.
+    """
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """UnloadModel serves a model no longer. Calls that have reached it are
+    answered; then its memory is free. It stays unloaded until it is loaded
+    again or the server starts anew.
+
+    Not loaded: NOT_FOUND. A server that was not started with
+    --allow-model-control: PERMISSION_DENIED.
+    """
     Tokenize: _aio.UnaryUnaryMultiCallable[_model_pb2.TokenizeRequest, _model_pb2.TokenizeResponse]  # type: ignore[assignment]
     """Tokenize shows how a model's tokenizer reads texts, without running the
     model. Texts are never truncated here: what the model would drop is told
@@ -63,7 +105,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService tells what the server serves and how it reads texts."""
+    """ModelService tells what the server serves and how it reads texts, and changes
+    what it serves where that is allowed.
+    """
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -82,6 +126,37 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.GetModelResponse, _abc.Awaitable[_model_pb2.GetModelResponse]]:
         """GetModel describes one model. Unknown: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _model_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.LoadModelResponse, _abc.Awaitable[_model_pb2.LoadModelResponse]]:
+        """LoadModel serves a bundle of the server's models directory as it is on the
+        disk now: a new one, one that was unloaded, or one that has changed. While
+        it loads the old one serves, and calls that have reached it are answered by
+        it. It answers when the model is warm, and at once if that very bundle is
+        served already. A caller that leaves does not stop it.
+
+        No bundle of that name: NOT_FOUND. One that cannot be served:
+        FAILED_PRECONDITION, and the old one serves on. A server that was not
+        started with --allow-model-control: PERMISSION_DENIED.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _model_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.UnloadModelResponse, _abc.Awaitable[_model_pb2.UnloadModelResponse]]:
+        """UnloadModel serves a model no longer. Calls that have reached it are
+        answered; then its memory is free. It stays unloaded until it is loaded
+        again or the server starts anew.
+
+        Not loaded: NOT_FOUND. A server that was not started with
+        --allow-model-control: PERMISSION_DENIED.
+        """
 
     @_abc_1.abstractmethod
     def Tokenize(
