@@ -25,7 +25,7 @@ from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
 from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
-from semserve_server.observe.tally import ModelTally
+from semserve_server.observe.tally import ModelTally, late
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,11 @@ class Batcher:
             with self._changed:
                 unwanted = sum(entry.waiting for entry in entries)
                 self._queue.drop(entries)
-            self._tally.dropped[self._cause(error, deadline)] += unwanted
+            left = self._clock()
+            expired = late(elapsed=left - now, remaining=deadline - left)
+            cancelled = isinstance(error, asyncio.CancelledError)
+            cause = "expired" if expired else "cancelled" if cancelled else "failed"
+            self._tally.dropped[cause] += unwanted
             raise
         finally:
             self._pending.discard(request)
@@ -174,12 +178,6 @@ class Batcher:
             for lane in self._lanes
             if (since := lane.busy_since) is not None
         }
-
-    def _cause(self, error: BaseException, deadline: float) -> str:
-        """Tell in a word why entries are dropped; gRPC cancels a call whose deadline has passed."""
-        if self._clock() >= deadline:
-            return "expired"
-        return "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
 
     def close(self) -> None:
         """Refuse new requests, and end the lanes when the queue is empty."""

@@ -133,17 +133,6 @@ async def test_the_queue_is_told_as_it_stands(
     await until(lambda: requests(value, "CANCELLED"), 1)
 
 
-async def test_what_expires_in_the_queue_is_counted_as_that(
-    held: asyncio.Task[object], stub: EmbeddingServiceStub, value: Value
-) -> None:
-    late = await refusal(stub.Embed(EmbedRequest(texts=["a cat"]), timeout=0.3))
-    assert grpc.StatusCode.DEADLINE_EXCEEDED == late.code
-    assert not held.done()
-    await until(lambda: requests(value, "DEADLINE_EXCEEDED"), 1)
-    assert 1 == value("dropped_entries_total", model=NAME, cause="expired")
-    assert 0 == value("dropped_entries_total", model=NAME, cause="cancelled")
-
-
 async def test_what_the_queue_cannot_hold_is_counted_as_shed(
     held: asyncio.Task[object], stub: EmbeddingServiceStub, value: Value
 ) -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from semserve_server.errors import Overloaded
-from semserve_server.observe.tally import MethodTally, ModelTally
+from semserve_server.observe.tally import MethodTally, ModelTally, late
 
 OK = "OK"
 _PLAIN = re.compile(r"[A-Za-z0-9._:@=+-]{1,128}")
@@ -130,9 +130,10 @@ class Exchange:
     ) -> None:
         self.seconds = perf_counter() - self.started
         if error is not None and self.code == OK:
-            # gRPC cancels what answers a call: its caller left, or its deadline has passed.
-            late = self._time_remaining() == 0
-            self.code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            # gRPC cancels what answers a call: its caller left, for its deadline or without one.
+            remaining = self._time_remaining()
+            at_deadline = remaining is not None and late(elapsed=self.seconds, remaining=remaining)
+            self.code = "DEADLINE_EXCEEDED" if at_deadline else "CANCELLED"
         self._end(self)
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from itertools import accumulate
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 from prometheus_client.core import (
@@ -25,7 +26,7 @@ from prometheus_client.utils import floatToGoString
 
 from semserve_server import __version__
 from semserve_server.engine import Engine
-from semserve_server.errors import ConfigError, NotReady
+from semserve_server.errors import Cause, ConfigError, NotReady
 from semserve_server.models import Models
 from semserve_server.observe.observer import Observer
 from semserve_server.observe.tally import Histogram, MethodTally, ModelTally
@@ -83,13 +84,14 @@ class Metrics(Collector):
         """Yield every metric as it stands."""
         yield _gauge("build_info", "What runs.", tuple(_BUILD), {tuple(_BUILD.values()): 1})
         yield from _methods(self._observer.methods)
+        engines = self._engines()
+        none = {(engine.name, cause): 0 for engine in engines for cause in get_args(Cause)}
         yield _counter(
             "shed_requests",
             "Requests refused with RESOURCE_EXHAUSTED, by what there was too much of.",
             ("model", "cause"),
-            {(model, cause): n for (model, cause), n in self._observer.shed.copy().items()},
+            {**none, **self._observer.shed.copy()},
         )
-        engines = self._engines()
         yield _gauge("models_loaded", "Models that are served.", (), {(): len(engines)})
         yield from _engines(engines)
         yield from _tallies([engine.tally for engine in engines])

@@ -17,6 +17,16 @@ ENTRIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Bounds of the histogram of batch sizes."""
 
 
+LATE = 0.1
+"""Share of a deadline's time at whose end a caller that leaves is taken to leave for the deadline:
+its own clock began to run earlier than ours, by the way here."""
+
+
+def late(*, elapsed: float, remaining: float) -> bool:
+    """Tell whether who leaves now does so because its deadline has come, both in seconds."""
+    return remaining <= LATE * (elapsed + remaining) < float("inf")
+
+
 class Histogram:
     """How many values lay under each bound, and their sum."""
 

@@ -1,0 +1,104 @@
+"""Counts and times: as the library of Prometheus would count them, and by the right cause."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fakes import Held, Lengths
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Histogram as Known
+from semserve_server.admission import Admission
+from semserve_server.batch_queue import BatchQueue
+from semserve_server.batcher import Batcher
+from semserve_server.cost import CostModel
+from semserve_server.encoding import Encoding
+from semserve_server.errors import DeadlineExceeded
+from semserve_server.observe.exchange import Caller, Exchange
+from semserve_server.observe.metrics import _histogram
+from semserve_server.observe.tally import ENTRIES, Histogram, MethodTally, ModelTally, late
+
+NEVER = float("inf")
+
+
+@given(st.lists(st.sampled_from((*ENTRIES, 0, 3, 1023, 1025, 1e9)), max_size=50))
+def test_a_histogram_tells_what_the_librarys_own_would(values: list[float]) -> None:
+    registry = CollectorRegistry()
+    known = Known("semserve_values", "Values.", ("model",), buckets=ENTRIES, registry=registry)
+    ours = Histogram(ENTRIES)
+    for value in values:
+        known.labels("one").observe(value)
+        ours.observe(value)
+    if values:
+        family = _histogram("values", "Values.", ("model",), {("one",): ours})
+        assert family.samples == [
+            sample
+            for metric in registry.collect()
+            for sample in metric.samples
+            if not sample.name.endswith("_created")
+        ]
+    assert generate_latest(registry)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "remaining", "wanted"),
+    [(1, 0, True), (0.95, 0.05, True), (0.5, 0.5, False), (5, NEVER, False), (2, -1, True)],
+)
+def test_who_leaves_at_the_end_of_its_time_leaves_for_its_deadline(
+    elapsed: float,
+    remaining: float,
+    wanted: bool,  # noqa: FBT001  (a table)
+) -> None:
+    assert wanted is late(elapsed=elapsed, remaining=remaining)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "code"), [(0.0, "DEADLINE_EXCEEDED"), (60.0, "CANCELLED"), (None, "CANCELLED")]
+)
+def test_a_call_that_was_cut_off_has_the_code_that_its_caller_sees(
+    remaining: float | None, code: str
+) -> None:
+    ended: list[Exchange] = []
+    method = MethodTally("service", "Method", streaming=False)
+    with (
+        pytest.raises(asyncio.CancelledError),
+        Exchange(method, Caller(()), lambda: remaining, ended.append),
+    ):
+        raise asyncio.CancelledError
+    assert [code] == [one.code for one in ended]
+
+
+async def test_entries_that_never_run_are_counted_by_cause() -> None:
+    held, tally, now = Held(Lengths()), ModelTally("test"), [0.0]
+    admission = Admission(
+        cost=CostModel(), lanes=1, max_batch_tokens=64, max_entries=8, max_tokens=100
+    )
+    queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
+    batcher = Batcher(held, queue, admission, name="test", tally=tally, clock=lambda: now[0])
+
+    def submit(deadline: float) -> asyncio.Task[object]:
+        encodings = [Encoding([1], [0])] * 2
+        return asyncio.create_task(batcher.submit(encodings, deadline=deadline))
+
+    held.hold()
+    first = submit(NEVER)
+    await asyncio.to_thread(held.wait_for_run)
+    expires, leaves, leaves_late = submit(10), submit(NEVER), submit(20)
+    while batcher.waiting.entries < 6:
+        await asyncio.to_thread(lambda: None)
+    leaves.cancel()
+    await asyncio.wait([leaves])
+    assert {"expired": 0, "cancelled": 2, "failed": 0} == tally.dropped
+    now[0] = 19
+    leaves_late.cancel()
+    await asyncio.wait([leaves_late])
+    assert {"expired": 2, "cancelled": 2, "failed": 0} == tally.dropped
+    held.release()
+    await first
+    with pytest.raises(DeadlineExceeded):
+        await expires
+    assert {"expired": 4, "cancelled": 2, "failed": 0} == tally.dropped
+    assert (2, 2) == (tally.tokens, tally.padded_tokens)
+    batcher.close()
