@@ -105,10 +105,26 @@ func WithCredentials(transport credentials.TransportCredentials) Option {
 	return func(c *configuration) { c.credentials = transport }
 }
 
+// WithKey sends an API key with every call. Without WithCredentials the network can read it.
+func WithKey(key string) Option {
+	return WithDialOptions(grpc.WithPerRPCCredentials(bearer(key)))
+}
+
 // WithDialOptions hands options to gRPC itself, after and so above the client's own.
 func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(c *configuration) { c.dial = append(c.dial, options...) }
 }
+
+// bearer is an API key as gRPC asks for it at every call.
+type bearer string
+
+func (key bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(key)}, nil
+}
+
+// RequireTransportSecurity is false: a server on this machine, or behind a proxy that encrypts,
+// wants its key in plain text.
+func (bearer) RequireTransportSecurity() bool { return false }
 
 // unary gives every unary call its deadline and its typed error, so that no method can forget them.
 func unary(timeout time.Duration) grpc.UnaryClientInterceptor {

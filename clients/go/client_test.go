@@ -64,6 +64,21 @@ func TestOptionsReachTheRequest(t *testing.T) {
 	}, got)
 }
 
+func TestAKeyIsSentWithEveryCall(t *testing.T) {
+	var got []string
+	server := &answering{embed: func(ctx context.Context, _ *embedRequest) (*embedResponse, error) {
+		got = append(got, metadata.ValueFromIncomingContext(ctx, "authorization")...)
+		return &embedResponse{}, nil
+	}}
+	client := server.dial(t, semserve.WithKey("alice.secret"))
+	for range 2 {
+		if _, err := client.Embed(t.Context(), []string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, []string{"Bearer alice.secret", "Bearer alice.secret"}, got)
+}
+
 func TestABadTextFailsTheCallAndNamesItsField(t *testing.T) {
 	_, err := new(answering).dial(t).Embed(t.Context(), []string{""})
 	var failed *semserve.Error

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	semserve "github.com/semserve/semserve/clients/go"
@@ -199,7 +200,22 @@ func running(t *testing.T) *semserve.Client {
 	if address == "" {
 		t.Skip("SEMSERVE_ADDRESS tells no running server")
 	}
-	return connect(t, address)
+	return connect(t, address, secured(t)...)
+}
+
+// secured connects as a server with TLS and keys wants it, where SEMSERVE_TLS_CA and SEMSERVE_KEY
+// tell of one.
+func secured(t *testing.T) []semserve.Option {
+	t.Helper()
+	options := []semserve.Option{semserve.WithKey(os.Getenv("SEMSERVE_KEY"))}
+	if ca := os.Getenv("SEMSERVE_TLS_CA"); ca != "" {
+		trusted, err := credentials.NewClientTLSFromFile(ca, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		options = append(options, semserve.WithCredentials(trusted))
+	}
+	return options
 }
 
 func defaultOf(t *testing.T, client *semserve.Client, task semservev1.Task) *semserve.ModelInfo {

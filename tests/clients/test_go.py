@@ -15,6 +15,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from certificates import Authority
+from conftest import running_server
+from semserve_server.key_file import add_key
+from semserve_server.keys import new_key
 
 CLIENT = Path(__file__).parents[2] / "clients" / "go"
 OLDEST_GO = (1, 24)
@@ -70,6 +74,26 @@ def test_go_tests_pass_against_the_real_server(go: str, server_address: str) -> 
     actions = {event["Test"]: event["Action"] for event in events if "Test" in event}
     assert {name for name, action in actions.items() if action == "skip"} == set()
     assert actions["TestServerAnswersNinetyNineOfAHundred"] == "pass"
+
+
+def test_go_gets_in_where_tls_and_a_key_are_wanted(
+    go: str, tiny_models: Path, tmp_path: Path
+) -> None:
+    authority = Authority()
+    chain, key = authority.sign("server").write(tmp_path)
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    presented, made = new_key("go", models=None, tokens_per_second=None)
+    add_key(tmp_path / "keys", made)
+    with running_server(
+        *("--models", str(tiny_models), "--keys", str(tmp_path / "keys")),
+        *("--tls-certificate", str(chain), "--tls-key", str(key)),
+    ) as server:
+        run(
+            [go, "test", "-count=1", "-run", "TestServerIsHealthy", "."],
+            SEMSERVE_ADDRESS=server.address,
+            SEMSERVE_KEY=presented,
+            SEMSERVE_TLS_CA=str(tmp_path / "ca.pem"),
+        )
 
 
 def test_sample_prints_the_same_table_twice(go: str, server_address: str) -> None:

@@ -67,6 +67,7 @@ class Options:
         *,
         timeout: float | None = 30.0,
         retry: Retry | None = None,
+        key: str | None = None,
         metadata: Mapping[str, str | bytes] | None = None,
         credentials: "grpc.ChannelCredentials | None" = None,
         channel_options: Sequence[tuple[str, Any]] = (),
@@ -82,6 +83,7 @@ class Options:
             timeout: seconds that a call may take unless it says otherwise, of a stream the
                 seconds that may pass without an answer; `None` for no bound.
             retry: when a request is sent again; by default four attempts in all.
+            key: of a server that wants one. Without `credentials` the network can read it.
             metadata: sent with every call.
             credentials: for TLS; without them the connection is not encrypted.
             channel_options: further gRPC channel arguments; they win over ours.
@@ -99,7 +101,8 @@ class Options:
         self.address = address
         self.retry = retry or Retry()
         self._timeout = timeout
-        self._metadata = tuple((metadata or {}).items())
+        bearer = {"authorization": f"Bearer {key}"} if key else {}
+        self._metadata = tuple((bearer | dict(metadata or {})).items())
         self._credentials = credentials
         self._channel_options = channel_options
         self._wait_for_ready = wait_for_ready

@@ -12,7 +12,10 @@ from typing import NoReturn
 from semserve.cli.failure import Failure, UsageError
 from semserve.cli.reading import STANDARD_INPUT
 
-SHARED = ("--address", "--output", "--timeout", "--model")
+SHARED = (
+    *("--address", "--key", "--tls-ca", "--tls-certificate", "--tls-key"),
+    *("--output", "--timeout", "--model"),
+)
 """Flags that may also stand before the command."""
 
 

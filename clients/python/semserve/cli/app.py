@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
-from semserve.cli.calling import calling
+from semserve.cli.calling import Tls, calling
 from semserve.options import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ class Asking:
 
     address: Annotated[str, Parameter(env_var="SEMSERVE_ADDRESS")] = DEFAULT_ADDRESS
     "HOST:PORT of the server."
+    key: Annotated[str, Parameter(env_var="SEMSERVE_KEY", show_default=False)] = ""
+    "API key, where the server wants one. SEMSERVE_KEY keeps it out of the list of processes."
+    tls: Annotated[bool, Parameter(negative=())] = False
+    "Encrypt, and trust the authorities that gRPC knows."
+    tls_ca: Annotated[Path | None, Parameter(env_var="SEMSERVE_TLS_CA")] = None
+    "Encrypt, and trust the authorities of this PEM file."
+    tls_certificate: Path | None = None
+    "PEM file of the client's own certificate, where the server wants one; with --tls-key."
+    tls_key: Path | None = None
+    "PEM file of its private key."
     output: Literal["table", "json"] = "table"
     "A table for people, or JSON for programs, which holds everything."
     timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 30.0
@@ -45,7 +56,11 @@ class Asking:
 
     def client(self) -> AbstractContextManager["Client"]:
         """Give a client whose calls show their progress and whose failures stop the command."""
-        return calling(self.address, self.timeout)
+        wanted = self.tls or self.tls_ca or self.tls_certificate or self.tls_key
+        paths = (self.tls_ca, self.tls_key, self.tls_certificate)
+        return calling(
+            self.address, self.timeout, key=self.key, tls=Tls(*paths) if wanted else None
+        )
 
 
 ASKING = Asking()

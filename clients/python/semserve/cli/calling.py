@@ -4,19 +4,46 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from semserve.cli.failure import Failure
+from semserve.cli.failure import Failure, UsageError
 
 if TYPE_CHECKING:
+    import grpc
+
     from semserve import Client, SemserveError
 
 # What gRPC itself says where no server was reached; a server that is not ready says otherwise.
 _NOT_REACHED = re.compile(r"failed to connect|errors? resolving|DNS resolution", re.IGNORECASE)
 
 
+class Tls(NamedTuple):
+    """PEM files for an encrypted connection."""
+
+    ca: Path | None
+    "Authorities to trust; None for those that gRPC knows."
+    key: Path | None
+    certificate: Path | None
+
+    def credentials(self) -> "grpc.ChannelCredentials":
+        """Read the files.
+
+        Raises:
+            UsageError: a certificate goes only with its key.
+            OSError: a file cannot be read.
+        """
+        import grpc  # noqa: PLC0415 - as below
+
+        if (self.key is None) != (self.certificate is None):
+            raise UsageError("--tls-certificate and --tls-key go together")
+        return grpc.ssl_channel_credentials(*(path and path.read_bytes() for path in self))
+
+
 @contextmanager
-def calling(address: str, timeout: float) -> Iterator["Client"]:
+def calling(
+    address: str, timeout: float, *, key: str = "", tls: Tls | None = None
+) -> Iterator["Client"]:
     """Give a client whose calls show their progress.
 
     Raises:
@@ -24,8 +51,14 @@ def calling(address: str, timeout: float) -> Iterator["Client"]:
     """
     from semserve import Client, SemserveError  # noqa: PLC0415 - --help needs no gRPC
 
+    credentials = tls and tls.credentials()
     try:
-        with _bar() as progress, Client(address, timeout=timeout, progress=progress) as client:
+        with (
+            _bar() as progress,
+            Client(
+                address, timeout=timeout, progress=progress, key=key, credentials=credentials
+            ) as client,
+        ):
             yield client
     except SemserveError as error:
         raise Failure(_advice(error, address)) from error
@@ -50,10 +83,13 @@ def _advice(error: "SemserveError", address: str) -> str:
         DeadlineExceeded,
         ModelNotFound,
         Overloaded,
+        Unauthenticated,
         Unavailable,
     )
 
     match error:
+        case Unauthenticated():
+            return f"{error}; set SEMSERVE_KEY, or give --key"
         case Unavailable() if _NOT_REACHED.search(str(error)):
             return f"nothing answers at {address}; start the server with make serve"
         case DeadlineExceeded():
