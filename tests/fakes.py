@@ -67,12 +67,18 @@ class Failing:
 
 
 class Poisoned:
-    """Fails every run in which a certain token stands first, or gives it a row that is none."""
+    """Fails every run that has a certain token in a certain place, or gives it no good row."""
 
     def __init__(
-        self, runner: Runner, *, raises: Collection[int] = (), breaks: Collection[int] = ()
+        self,
+        runner: Runner,
+        *,
+        raises: Collection[int] = (),
+        breaks: Collection[int] = (),
+        token: int = 0,
     ) -> None:
         self._runner = runner
+        self._token = token
         self._raises = raises
         self._breaks = breaks
         self.runs = 0
@@ -80,8 +86,9 @@ class Poisoned:
     def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
         """Raise, or run and spoil the rows of those that break."""
         self.runs += 1
-        if any(one.token_ids[0] in self._raises for one in encodings):
+        if any(one.token_ids[self._token] in self._raises for one in encodings):
             raise RuntimeError("secret cause")
         rows = self._runner.run(encodings, wide=wide)
-        rows[[one.token_ids[0] in self._breaks for one in encodings], -1] = np.nan
+        bad = [one.token_ids[self._token] in self._breaks for one in encodings]
+        rows[bad, -1] = np.nan
         return rows

@@ -9,11 +9,10 @@ import grpc
 import pytest
 from asking import refusal
 from conftest import InProcess, in_process
-from fakes import Failing
+from fakes import Failing, Poisoned
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server import server
-from semserve_server.errors import EngineFailed
+from semserve_server.tokenizer import Truncation
 
 EMBED = "/semserve.v1.EmbeddingService/Embed"
 
@@ -157,18 +156,27 @@ async def test_many_callers_at_once_each_get_their_own_answer(tiny_models: Path)
         )
 
 
-async def test_a_run_that_hangs_ends_the_watch_with_its_reason(
-    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "LOOK_SECONDS", 0.01)
-    async with in_process(tiny_models) as service:
-        service.embedder.hold()
-        call = asyncio.create_task(one(EmbeddingServiceStub(service.channel), "held"))
-        await asyncio.to_thread(service.embedder.wait_for_run)
-        with pytest.raises(EngineFailed, match="tiny-embed: a run has not returned for"):
-            await server._watch(service.engines, asyncio.Event(), run_timeout=0.0)
-        service.embedder.release()
-        await call
+async def test_a_poisoned_text_fails_alone_where_parts_are_taken(service: InProcess) -> None:
+    """Its neighbours in the request, in other calls and on a stream have their own answers."""
+    stub = EmbeddingServiceStub(service.channel)
+    texts = ["hello", "cat", "dog", "cat cat"]
+    clean = [one.embedding for one in (await stub.Embed(EmbedRequest(texts=texts))).results]
+    first = service.engines[0].tokenizer.encode(["cat"], Truncation.END)[0].token_ids[1]
+    service.embedder._runner = Poisoned(service.embedder._runner, raises={first}, token=1)
+    found = (await stub.Embed(EmbedRequest(texts=texts, allow_partial=True))).results
+    internal = (grpc.StatusCode.INTERNAL.value[0], "inference failed")
+    for place in (1, 3):
+        assert internal == (found[place].error.code, found[place].error.message)
+    for place in (0, 2):
+        assert list(clean[place].values) == pytest.approx(
+            list(found[place].embedding.values), abs=1e-5
+        )
+    refused = await refusal(stub.Embed(EmbedRequest(texts=texts)))
+    assert (grpc.StatusCode.INTERNAL, "inference failed") == (refused.code, refused.message)
+    calls = [asyncio.create_task(one(stub, text)) for text in ("hello", "dog")]
+    refused = await refusal(stub.Embed(EmbedRequest(texts=["cat"])))
+    assert grpc.StatusCode.INTERNAL == refused.code
+    assert [1, 1] == [len((await call).results) for call in calls]
 
 
 async def test_a_burst_of_calls_is_answered_by_the_door_and_not_cancelled(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from google.rpc import status_pb2
 
 from semserve_server.engine import Engine
-from semserve_server.errors import InvalidRequest, Violation
+from semserve_server.errors import InferenceFailed, InvalidRequest, Violation
 from semserve_server.inference import Inference
 from semserve_server.keyring import HOLDER
 from semserve_server.observe.exchange import current
@@ -21,6 +21,7 @@ from semserve_server.tokenizer import Item, Truncation
 
 _FREE = nullcontext()
 _NOTHING = wire.Outcome(None, None, 0, 0)
+_FAILED = wire.Outcome(None, failure(InferenceFailed()).status, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +89,35 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     inference = None
     if encodings:
         with _FREE if holder is None else holder.pays(sum(map(len, encodings))):
-            inference = await engine.infer(encodings, timeout=context.time_remaining())
+            inference = await engine.infer(
+                encodings, timeout=context.time_remaining(), partial=work.allow_partial
+            )
         exchange.inference = inference
         _tell_time(context, tokenized - started, inference)
     outcomes = [_NOTHING] * len(work.items)
-    for row, (place, encoding) in enumerate(zip(good, encodings, strict=True)):
-        outcomes[place] = wire.Outcome(row, None, len(encoding), encoding.truncated_tokens)
+    inference, rows = _without_failed(inference, len(good))
+    for row, place, encoding in zip(rows, good, encodings, strict=True):
+        outcomes[place] = (
+            _FAILED
+            if row is None
+            else wire.Outcome(row, None, len(encoding), encoding.truncated_tokens)
+        )
     for place, violation in violations.items():
         outcomes[place] = wire.Outcome(None, _status(violation), 0, 0)
     return Done(inference, outcomes)
+
+
+def _without_failed(
+    inference: Inference | None, size: int
+) -> tuple[Inference | None, Sequence[int | None]]:
+    """Leave out the rows of encodings that have failed; tell each encoding's row, if it has one."""
+    if inference is None or not inference.failed:
+        return inference, range(size)
+    kept = [number for number in range(size) if number not in inference.failed]
+    rows: list[int | None] = [None] * size
+    for row, number in enumerate(kept):
+        rows[number] = row
+    return replace(inference, rows=inference.rows[kept]), rows
 
 
 def _refuse(violations: Mapping[int, Violation], work: Work) -> None:

@@ -1,0 +1,146 @@
+"""The watchdog: what hangs turns health, is told of in the log, and ends the process at last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import threading
+
+import pytest
+from conftest import InProcess
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from semserve.v1.embedding_pb2 import EmbedRequest
+from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server import watchdog
+from semserve_server.errors import EngineFailed
+from semserve_server.watchdog import LoopWatch, Watchdog
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+TURNS_NO_MORE = """
+import logging, threading
+from semserve_server import watchdog
+logging.basicConfig(format="%(message)s")
+watchdog.LOOK_SECONDS = 0.01
+def hold_up_the_loop():
+    threading.Event().wait()
+with watchdog.LoopWatch(stall_timeout=0.05, run_timeout=0.1):
+    hold_up_the_loop()
+"""
+
+
+async def health(service: InProcess) -> dict[str, int]:
+    listed = await HealthStub(service.channel).List(health_pb2.HealthListRequest())
+    return {name: one.status for name, one in listed.statuses.items()}
+
+
+async def a_run_that_hangs(service: InProcess) -> asyncio.Task[None]:
+    async def embed() -> None:
+        await EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
+
+    service.embedder.hold()
+    call = asyncio.create_task(embed())
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    return call
+
+
+async def test_a_run_that_hangs_turns_health_until_it_returns(
+    service: InProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    dog = Watchdog(service.models, stall_timeout=2, run_timeout=60)
+    watch = HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(service="tiny-embed"))
+    assert SERVING == (await watch.read()).status
+    call = await a_run_that_hangs(service)
+    for _ in range(2):
+        dog.look()
+    assert {"": SERVING, "tiny-embed": SERVING, "tiny-nli": SERVING} == await health(service)
+    dog.look()
+    assert NOT_SERVING == (await watch.read()).status
+    assert {"": NOT_SERVING, "tiny-embed": NOT_SERVING, "tiny-nli": SERVING} == await health(
+        service
+    )
+    assert "tiny-embed: a run has not returned for 2 s: NOT_SERVING until it does" in caplog.text
+    service.embedder.release()
+    await call
+    dog.look()
+    assert SERVING == (await watch.read()).status
+    assert SERVING == (await health(service))[""]
+
+
+async def test_a_run_that_never_returns_ends_the_watch_with_its_reason(
+    service: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.01)
+    call = await a_run_that_hangs(service)
+    dog = Watchdog(service.models, stall_timeout=0.02, run_timeout=0.05)
+    with pytest.raises(
+        EngineFailed, match="tiny-embed: a run has not returned for 0 s, --run-timeout"
+    ):
+        await dog.watch(asyncio.Event())
+    service.embedder.release()
+    await call
+
+
+async def test_a_lane_that_died_ends_the_watch(service: InProcess) -> None:
+    batcher = service.engines[0]._batcher
+    batcher._queue.take = lambda _now: 1 / 0
+    with pytest.raises(Exception, match="inference failed"):
+        await EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
+    with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
+        await Watchdog(service.models, stall_timeout=2, run_timeout=60).watch(asyncio.Event())
+
+
+async def test_a_lane_whose_thread_is_gone_is_missed(service: InProcess) -> None:
+    """Not even its last words have come."""
+    lane = service.engines[0]._batcher._lanes[0]
+    lane.thread = threading.Thread()
+    with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
+        Watchdog(service.models, stall_timeout=2, run_timeout=60).look()
+
+
+class Told(logging.Handler):
+    """Tells that something was logged, and what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = threading.Event()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text += record.getMessage()
+        self.event.set()
+
+
+def hold_up(told: threading.Event) -> None:
+    assert told.wait(60)
+
+
+async def test_a_blocked_event_loop_is_told_of_with_what_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.01)
+    told = Told()
+    watchdog.log.addHandler(told)
+    try:
+        with LoopWatch(stall_timeout=0.05, run_timeout=600):
+            hold_up(told.event)
+    finally:
+        watchdog.log.removeHandler(told)
+    assert "the event loop is blocked" in told.text
+    assert "in hold_up" in told.text
+
+
+def test_an_event_loop_that_stays_blocked_ends_the_process() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", TURNS_NO_MORE],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 1 == ended.returncode
+    assert "in hold_up_the_loop" in ended.stderr
+    assert "the process ends" in ended.stderr

@@ -1,0 +1,28 @@
+"""Stalls are counted in looks at what has not moved."""
+
+from __future__ import annotations
+
+from semserve_server.config import Config
+from semserve_server.stalls import Stalls
+from semserve_server.watchdog import LOOK_SECONDS
+
+
+def test_only_what_is_seen_again_unmoved_is_counted() -> None:
+    stalls = Stalls()
+    assert {"hangs": 0, "moves": 0} == stalls.look({"hangs": 1.5, "moves": 1})
+    assert {"hangs": 1, "moves": 0} == stalls.look({"hangs": 1.5, "moves": 2})
+    assert {"hangs": 2, "comes": 0} == stalls.look({"hangs": 1.5, "comes": 2})
+    assert {"hangs": 0} == stalls.look({"hangs": 9.5})
+    assert {} == stalls.look({})
+    assert {"hangs": 0} == stalls.look({"hangs": 9.5})
+
+
+def test_none_is_a_value_like_others() -> None:
+    stalls = Stalls()
+    assert {"a": 0} == stalls.look({"a": None})
+    assert {"a": 1} == stalls.look({"a": None})
+
+
+def test_what_hangs_is_told_within_ten_seconds() -> None:
+    """One look may have come just before it hung, and one finds that it is long enough."""
+    assert Config().stall_timeout + 2 * LOOK_SECONDS < 10
