@@ -85,14 +85,23 @@ class Metrics(Collector):
         yield _gauge("build_info", "What runs.", tuple(_BUILD), {tuple(_BUILD.values()): 1})
         yield from _methods(self._observer.methods)
         engines = self._engines()
-        none = {(engine.name, cause): 0 for engine in engines for cause in get_args(Cause)}
+        shed: dict[Labels, float] = {
+            (engine.name, cause): 0 for engine in engines for cause in get_args(Cause)
+        }
+        shed.update(self._observer.shed.copy().items())
         yield _counter(
             "shed_requests",
             "Requests refused with RESOURCE_EXHAUSTED, by what there was too much of.",
             ("model", "cause"),
-            {**none, **self._observer.shed.copy()},
+            shed,
         )
         yield _gauge("models_loaded", "Models that are served.", (), {(): len(engines)})
+        yield _gauge(
+            "bundles_refused",
+            "Bundles on the disk that are not served as they are now; the log says why.",
+            (),
+            {(): len(self._models.refusals)},
+        )
         yield from _engines(engines)
         yield from _tallies([engine.tally for engine in engines])
 
@@ -152,6 +161,7 @@ def _engines(engines: Sequence[Engine]) -> Iterator[Metric]:
         },
     )
     gauges: dict[str, tuple[str, Callable[[Engine], float]]] = {
+        "model_stalled": ("1 where the watchdog saw that it hangs.", lambda one: one.stalled),
         "lanes": ("Runs that may go side by side.", lambda one: one.capacity.lanes),
         "lanes_busy": ("Runs that are going.", lambda one: len(one.runs())),
         "queue_entries": ("Texts that wait to run.", lambda one: one.waiting.entries),
