@@ -17,6 +17,7 @@ from semserve_server.keyring import Keyring
 from semserve_server.models import Models
 from semserve_server.observe.observation import observing
 from semserve_server.observe.observer import Observer
+from semserve_server.open_files import allow_connections
 from semserve_server.services.certificates import Certificates
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port, is_local
@@ -129,7 +130,7 @@ def _port(config: Config, models: Models, observer: Observer) -> Port:
             max_message_bytes=config.max_message_bytes,
             max_stream_requests=config.max_stream_requests,
             max_stream_bytes=config.max_stream_bytes,
-            max_connections=config.max_connections,
+            max_connections=_connections(config),
             max_connection_calls=config.max_connection_calls,
             max_connection_idle=config.max_connection_idle,
             max_connection_age=config.max_connection_age,
@@ -141,6 +142,17 @@ def _port(config: Config, models: Models, observer: Observer) -> Port:
         observer=observer,
         security=_security(config),
     )
+
+
+def _connections(config: Config) -> int:
+    allowed = allow_connections(config.max_connections)
+    if allowed < config.max_connections:
+        log.warning(
+            "--max-connections %d: the limit of open files allows %d; see `ulimit -n`",
+            config.max_connections,
+            allowed,
+        )
+    return allowed
 
 
 def _security(config: Config) -> Security:

@@ -57,6 +57,8 @@ class PortLimits:
             ("grpc.max_connection_age_grace_ms", _milliseconds(self.max_connection_grace)),
             ("grpc.keepalive_time_ms", _milliseconds(self.keepalive_time)),
             ("grpc.keepalive_timeout_ms", _milliseconds(self.keepalive_timeout)),
+            # The one that closes: gRPC pings for other ends too, and leaves this at a minute.
+            ("grpc.http2.ping_timeout_ms", _milliseconds(self.keepalive_timeout)),
             ("grpc.server_handshake_timeout_ms", _milliseconds(self.handshake_timeout)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_SECONDS * 1000),
