@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import grpc
 import pytest
@@ -27,6 +27,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from prometheus_client.parser import text_string_to_metric_families
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server.errors import Cause
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -204,6 +205,18 @@ def test_what_prometheus_reads_tells_the_build_the_models_and_the_process(
     for name, family in families.items():
         if name.startswith("semserve_"):
             assert family.documentation.endswith(".")
+
+
+def test_the_readme_lists_the_metrics_that_there_are(observed: Observed) -> None:
+    readme = (ROOT / "server" / "README.md").read_text()
+    families = {
+        f"{one.name}_total" if one.type == "counter" else one.name
+        for one in text_string_to_metric_families(observed.metrics)
+        if one.name.startswith("semserve_")
+    }
+    assert families == set(re.findall(r"`(semserve_\w+)`", readme))
+    for cause in get_args(Cause):
+        assert f"`{cause}`" in readme
 
 
 @pytest.mark.parametrize("file", ["grafana/semserve.json", "prometheus/alerts.yml"])
