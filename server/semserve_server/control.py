@@ -108,7 +108,8 @@ class ModelControl:
             if not found:
                 raise ModelNotFound(f"--models holds no bundle {shown(name)!r}")
             for engine in self._models.all():
-                if (engine.name, engine.digest) == (name, found[0].digest):
+                same = (engine.name, engine.digest) == (name, found[0].digest)
+                if same and found[0].problem is None:
                     return engine
             try:
                 return await self._serve(found[0])
