@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,17 +23,13 @@ from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
 from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
+from semserve_server.lane import Lane
 from semserve_server.observe.tally import ModelTally, late
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
 
 _Taken: TypeAlias = Taken[Pending]
-
-LANE_NICENESS = 10
-"""How far runs stand back where CPUs are short. What admits, refuses and answers is a tenth of the
-work and must come first, or calls grow old before anybody looks at them: at three times the load
-that fits, 2 % of the calls were answered in time without it and 39 % with it."""
 
 
 class Runner(Protocol):
@@ -88,7 +82,7 @@ class Batcher:
         self._pending: set[Pending] = set()
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
-        self._lanes = [_Lane(f"{name}-lane-{n}", self._serve) for n in range(admission.lanes)]
+        self._lanes = [Lane(f"{name}-lane-{n}", self._serve) for n in range(admission.lanes)]
         for lane in self._lanes:
             lane.thread.start()
 
@@ -146,13 +140,9 @@ class Batcher:
             self._pending.discard(request)
 
     def expect(self, entries: int, *, seconds: float) -> None:
-        """Refuse what could not be admitted even if every entry were of a single token.
+        """Refuse so many entries if even ones of a single token could not be admitted.
 
         It is asked before texts are tokenised, so that refusing costs next to nothing.
-
-        Args:
-            entries: how many are about to be submitted.
-            seconds: until the deadline.
 
         Raises:
             Overloaded: as `submit`.
@@ -200,9 +190,8 @@ class Batcher:
         with self._changed:
             self._changed.notify(min(len(self._queue), len(self._lanes)))
 
-    def _serve(self, lane: _Lane) -> None:
+    def _serve(self, lane: Lane) -> None:
         """Take and run batches until closed; runs on the lane's thread."""
-        _stand_back()
         try:
             while self._wait():
                 alone = self._share.begin()
@@ -224,7 +213,7 @@ class Batcher:
                 self._changed.wait()
             return True
 
-    def _serve_batch(self, lane: _Lane, *, alone: bool) -> None:
+    def _serve_batch(self, lane: Lane, *, alone: bool) -> None:
         """Take a batch, run it and have it answered.
 
         Args:
@@ -298,23 +287,6 @@ class Batcher:
         self.close()
         for request in self._pending:
             request.fail(InferenceFailed())
-
-
-class _Lane:
-    """A thread that runs batches."""
-
-    def __init__(self, name: str, serve: Callable[[_Lane], None]) -> None:
-        self.busy_since: float | None = None
-        """When its present run began, on the batcher's clock; None between runs."""
-        self.thread = threading.Thread(target=serve, args=(self,), name=name, daemon=True)
-
-
-def _stand_back() -> None:
-    """Let this thread's work wait for that of others; only Linux has niceness by thread."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        niceness = os.getpriority(os.PRIO_PROCESS, thread) + LANE_NICENESS
-        os.setpriority(os.PRIO_PROCESS, thread, min(niceness, 19))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class Calibration:
     cost: CostModel
     max_batch_tokens: int
     """The budget beyond which larger batches give next to nothing."""
+    lone_seconds: float
+    """What a run of one entry takes, as one among others."""
 
 
 def calibrate(
@@ -59,7 +61,7 @@ def calibrate(
         if not _paid(*runs[-2:]):
             break
         budget *= 2
-    return Calibration(CostModel.learnt(runs), budget)
+    return Calibration(CostModel.learnt(runs), budget, runs[0][1])
 
 
 def _paid(smaller: tuple[int, float], larger: tuple[int, float]) -> bool:

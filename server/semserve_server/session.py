@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from semserve_server.encoding import Encoding
 from semserve_server.errors import BundleError, ConfigError
+from semserve_server.tables import lookup_tables
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -59,7 +61,9 @@ class Session:
             BundleError: ONNX Runtime cannot load the graph.
         """
         with _alone(graph.content) as path:
-            self._narrow = _load(graph.name, path, device, _options(threads))
+            # Mapped tables stay where the CPU can read them, so a device has its own.
+            self._tables = {} if _providers(device) != [CPU] else _map_tables(graph.content, path)
+            self._narrow = self._load(graph.name, path, device, _options(threads))
             # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only
             # the session itself tells the truth.
             self.provider: str = self._narrow.get_providers()[0]
@@ -67,10 +71,15 @@ class Session:
                 raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
             self._wide = self._narrow
             if self.provider == CPU and wide_threads > threads:
-                self._wide = _load(graph.name, path, device, _options(wide_threads, spin=True))
+                options = _options(wide_threads, spin=True)
+                self._wide = self._load(graph.name, path, device, options)
         # Not the graph itself: its bytes are as large as the weights.
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
         self._check_names(graph)
+
+    def drop_wide(self) -> None:
+        """Give a lone run no more threads than others: for models too small to divide."""
+        self._wide = self._narrow
 
     def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
         """Run one batch.
@@ -93,6 +102,16 @@ class Session:
         if rows.shape != (len(encodings), self._outputs) or rows.dtype != np.float32:
             raise ValueError(f"the graph gave {rows.dtype} {rows.shape} for {len(encodings)} rows")
         return rows
+
+    def _load(
+        self, name: str, path: Path, device: Device, options: ort.SessionOptions
+    ) -> ort.InferenceSession:
+        for table, values in self._tables.items():
+            options.add_initializer(table, values)
+        try:
+            return ort.InferenceSession(path, options, providers=_providers(device))
+        except Exception as error:
+            raise BundleError(f"{name}: ONNX Runtime cannot load it: {error}") from error
 
     def _check_names(self, graph: Graph) -> None:
         inputs = {one.name for one in self._narrow.get_inputs()}
@@ -139,14 +158,22 @@ def _alone(content: bytes) -> Iterator[Path]:
         yield path
 
 
-def _load(
-    name: str, path: Path, device: Device, options: ort.SessionOptions
-) -> ort.InferenceSession:
-    providers = _providers(device)
-    try:
-        return ort.InferenceSession(path, options, providers=providers)
-    except Exception as error:
-        raise BundleError(f"{name}: ONNX Runtime cannot load it: {error}") from error
+def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
+    """Map the tables that a graph looks rows up in, each from a file beside it.
+
+    The files may be removed as soon as they are mapped. Sessions must not outlive what is returned.
+    """
+    tables = {}
+    for place, table in enumerate(lookup_tables(content)):
+        file = path.with_name(f"table-{place}")
+        file.write_bytes(memoryview(content)[table.start : table.stop])
+        with file.open("rb") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a huge page would bring in a thousand rows for one
+            mapped.madvise(mmap.MADV_NOHUGEPAGE)
+        values = np.frombuffer(mapped, "<f4").reshape(table.shape)
+        tables[table.name] = ort.OrtValue.ortvalue_from_numpy(values)
+    return tables
 
 
 def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:

@@ -72,15 +72,13 @@ async def test_two_requests_share_a_batch_and_one_cancelled_leaves_the_other_ans
 
 
 async def test_what_comes_in_one_turn_of_the_loop_is_one_batch(make) -> None:
-    held = Held(Lengths())
-    batcher = make(held)
+    batcher = make(held := Held(Lengths()))
     await asyncio.gather(*[batcher.submit([encoding(n)], deadline=NEVER) for n in range(4)])
     assert [4] == [len(batch) for batch in held.batches]
 
 
 async def test_what_could_not_be_admitted_is_refused_before_it_is_read(make) -> None:
-    held = Held(Lengths())
-    batcher = make(held)
+    batcher = make(held := Held(Lengths()))
     batcher.expect(8, seconds=NEVER)
     first = await held_behind_a_run(batcher, held)
     with pytest.raises(Overloaded, match="at most 8"):

@@ -36,6 +36,7 @@ def test_the_budget_grows_while_it_pays(fixed: float, per_token: float, budget: 
     found = calibrate(machine, max_length=512, clock=machine.clock)
     assert budget == found.max_batch_tokens
     assert fixed + 100 * per_token == pytest.approx(found.cost.seconds(100), rel=0.01)
+    assert fixed + 32 * per_token == pytest.approx(found.lone_seconds)
 
 
 def test_no_entry_is_longer_than_the_model_takes() -> None:
