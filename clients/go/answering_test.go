@@ -239,6 +239,24 @@ func (a *answering) GetModel(
 	return &semservev1.GetModelResponse{Model: &semservev1.ModelInfo{Name: "words"}}, nil
 }
 
+func (a *answering) LoadModel(
+	_ context.Context, request *semservev1.LoadModelRequest,
+) (*semservev1.LoadModelResponse, error) {
+	if request.GetModel() != "words" {
+		return nil, status.Errorf(codes.NotFound, "no bundle %q", request.GetModel())
+	}
+	return &semservev1.LoadModelResponse{Model: &semservev1.ModelInfo{Name: "words"}}, nil
+}
+
+func (a *answering) UnloadModel(
+	_ context.Context, request *semservev1.UnloadModelRequest,
+) (*semservev1.UnloadModelResponse, error) {
+	if request.GetModel() != "words" {
+		return nil, status.Errorf(codes.NotFound, "no model %q", request.GetModel())
+	}
+	return &semservev1.UnloadModelResponse{}, nil
+}
+
 func (a *answering) Tokenize(
 	_ context.Context, request *semservev1.TokenizeRequest,
 ) (*semservev1.TokenizeResponse, error) {

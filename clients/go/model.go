@@ -26,6 +26,21 @@ func (c *Client) Model(ctx context.Context, name string) (*ModelInfo, error) {
 	return answer.GetModel(), err
 }
 
+// LoadModel has a bundle of the server's models directory served as it is there now, and returns
+// when it is warm; what was served under that name serves until then. A bundle that cannot be
+// served is an error of code FailedPrecondition, and a server that was not started with
+// --allow-model-control answers PermissionDenied.
+func (c *Client) LoadModel(ctx context.Context, name string) (*ModelInfo, error) {
+	answer, err := c.model.LoadModel(ctx, &semservev1.LoadModelRequest{Model: name})
+	return answer.GetModel(), err
+}
+
+// UnloadModel has a model served no longer, where the server allows it.
+func (c *Client) UnloadModel(ctx context.Context, name string) error {
+	_, err := c.model.UnloadModel(ctx, &semservev1.UnloadModelRequest{Model: name})
+	return err
+}
+
 // Tokenize shows how a model's tokenizer reads texts, without running the model.
 func (c *Client) Tokenize(
 	ctx context.Context, texts []string, options ...ModelOption,

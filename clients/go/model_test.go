@@ -29,6 +29,21 @@ func TestAModelThatIsNotThereIsNotFound(t *testing.T) {
 	same(t, codes.NotFound, status.Code(err))
 }
 
+func TestAModelIsLoadedAndUnloadedByName(t *testing.T) {
+	client := new(answering).dial(t)
+	model, err := client.LoadModel(t.Context(), "words")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "words", model.GetName())
+	if err := client.UnloadModel(t.Context(), "words"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.LoadModel(t.Context(), "absent")
+	same(t, codes.NotFound, status.Code(err))
+	same(t, codes.NotFound, status.Code(client.UnloadModel(t.Context(), "absent")))
+}
+
 func TestTokenizeShowsTheTokensOfEachText(t *testing.T) {
 	texts, err := new(answering).dial(t).Tokenize(t.Context(), []string{"two words", "one"})
 	if err != nil {

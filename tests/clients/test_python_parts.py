@@ -85,6 +85,8 @@ class TestTheModule:
             (retrieval.SEARCH, similarity_pb2),
             (models.LIST, model_pb2),
             (models.GET, model_pb2),
+            (models.LOAD, model_pb2),
+            (models.UNLOAD, model_pb2),
             (models.TOKENIZE, model_pb2),
             (health.CHECK, health.health_pb2),
             (health.WATCH, health.health_pb2),

@@ -122,6 +122,14 @@ class AsyncClient(AsyncWire):
         """Describe one model; the name may be left out where only one is loaded."""
         return await self._do(models.model(name), timeout)
 
+    async def load_model(self, name: str, *, timeout: float | None = None) -> ModelInfo:
+        """Have a bundle served as it is on the server's disk now; returns when it is warm."""
+        return await self._do(models.load_model(name), timeout)
+
+    async def unload_model(self, name: str, *, timeout: float | None = None) -> None:
+        """Have a model served no longer, where the server allows it."""
+        await self._do(models.unload_model(name), timeout)
+
     async def tokenize(
         self,
         texts: Iterable[str],

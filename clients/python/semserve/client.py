@@ -183,6 +183,25 @@ class Client(Wire):
         """Describe one model; the name may be left out where only one is loaded."""
         return self._do(models.model(name), timeout)
 
+    def load_model(self, name: str, *, timeout: float | None = None) -> ModelInfo:
+        """Have a bundle served as it is on the server's disk now; returns when it is warm.
+
+        What was served under that name serves until then. The server must allow it, with
+        `--allow-model-control`.
+
+        Args:
+            name: of a bundle in the server's models directory.
+            timeout: seconds to wait. The server goes on loading after that.
+
+        Raises:
+            SemserveError: with the code FAILED_PRECONDITION, the bundle cannot be served.
+        """
+        return self._do(models.load_model(name), timeout)
+
+    def unload_model(self, name: str, *, timeout: float | None = None) -> None:
+        """Have a model served no longer, where the server allows it."""
+        self._do(models.unload_model(name), timeout)
+
     def tokenize(
         self,
         texts: Iterable[str],

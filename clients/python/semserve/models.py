@@ -17,6 +17,16 @@ GET = Method(
     model_pb2.GetModelRequest,
     model_pb2.GetModelResponse,
 )
+LOAD = Method(
+    "/semserve.v1.ModelService/LoadModel",
+    model_pb2.LoadModelRequest,
+    model_pb2.LoadModelResponse,
+)
+UNLOAD = Method(
+    "/semserve.v1.ModelService/UnloadModel",
+    model_pb2.UnloadModelRequest,
+    model_pb2.UnloadModelResponse,
+)
 TOKENIZE = Method(
     "/semserve.v1.ModelService/Tokenize",
     model_pb2.TokenizeRequest,
@@ -44,6 +54,7 @@ class ModelInfo:
         variant: the graph in use, such as `portable`.
         provider: the ONNX Runtime execution provider in use.
         digest: SHA-256 of the bundle's manifest in hexadecimal.
+        reload_error: why the bundle that is on the disk now was refused, if it was.
     """
 
     name: str
@@ -61,6 +72,7 @@ class ModelInfo:
     variant: str
     provider: str
     digest: str
+    reload_error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +110,20 @@ def model(name: str) -> Work[ModelInfo]:
     return single(GET, model_pb2.GetModelRequest(model=name), read)
 
 
+def load_model(name: str) -> Work[ModelInfo]:
+    """Make the work of having a bundle served as it is on the server's disk."""
+
+    def read(_: object, response: model_pb2.LoadModelResponse) -> ModelInfo:
+        return _info(response.model)
+
+    return single(LOAD, model_pb2.LoadModelRequest(model=name), read)
+
+
+def unload_model(name: str) -> Work[None]:
+    """Make the work of having a model served no longer."""
+    return single(UNLOAD, model_pb2.UnloadModelRequest(model=name), lambda _, __: None)
+
+
 def tokenize(texts: Iterable[str], name: str) -> Work[list[Tokens]]:
     """Make the work of showing how a model reads texts."""
 
@@ -133,4 +159,5 @@ def _info(message: model_pb2.ModelInfo) -> ModelInfo:
         variant=message.variant,
         provider=message.provider,
         digest=message.digest,
+        reload_error=message.reload_error,
     )

@@ -53,7 +53,9 @@ def _after_the_command(tokens: Sequence[str]) -> list[str]:
     at = 0
     while at < len(tokens) and tokens[at].partition("=")[0] in SHARED:
         at += 1 if "=" in tokens[at] else 2
-    return [*tokens[at : at + 1], *tokens[:at], *tokens[at + 1 :]]
+    shared, rest = tokens[:at], tokens[at:]
+    end = rest.index("--") if "--" in rest else len(rest)  # what follows are no flags
+    return [*rest[:end], *shared, *rest[end:]]
 
 
 def _stop(text: str, code: int) -> NoReturn:

@@ -3,12 +3,17 @@
 
 from dataclasses import asdict
 
+from cyclopts import App
+
 from semserve.cli.app import ASKING, SERVER, Asking, app
 from semserve.cli.failure import Failure
 from semserve.cli.output import print_json, print_table
 
+models_app = App(name="models", group=SERVER)
+app.command(models_app)
 
-@app.command(group=SERVER)
+
+@models_app.default
 def models(name: str = "", *, asking: Asking = ASKING) -> None:
     """List the loaded models, or describe one.
 
@@ -35,6 +40,36 @@ def models(name: str = "", *, asking: Asking = ASKING) -> None:
         ]
         columns = ["name", "task", "default", "dimensions or labels", "tokens", "variant"]
         print_table(columns, rows)
+
+
+@models_app.command
+def load(name: str, *, asking: Asking = ASKING) -> None:
+    """Serve a bundle of the server's models directory as it is there now, once it is warm.
+
+    Args:
+        name: Model of the bundle.
+    """
+    with asking.client() as client:
+        loaded = client.load_model(name)
+    if asking.output == "json":
+        print_json(asdict(loaded))
+    else:
+        print(f"{loaded.name} is served, digest {loaded.digest[:12]}")
+
+
+@models_app.command
+def unload(name: str, *, asking: Asking = ASKING) -> None:
+    """Serve a model no longer.
+
+    Args:
+        name: Model that is loaded.
+    """
+    with asking.client() as client:
+        client.unload_model(name)
+    if asking.output == "json":
+        print_json({"name": name})
+    else:
+        print(f"{name} is no longer served")
 
 
 @app.command(group=SERVER)
