@@ -8,7 +8,6 @@ is hashed first. Nothing in it is code.
 from __future__ import annotations
 
 import hashlib
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -18,17 +17,22 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from semserve_server import bundle_files
 from semserve_server.errors import BundleError
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Most bytes of a manifest, golden answers or tokenizer: BERT's tokenizer.json has 0.7 MB."""
+MAX_FILE_BYTES = 2**31 - 1
+"""Most bytes of a file: protobuf, and so a graph, holds no more."""
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
 """A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Tolerance = Annotated[float, Meta(gt=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Words = Annotated[str, Meta(max_length=512)]
+Label = Annotated[str, Meta(min_length=1, max_length=256)]
 Input = Literal["token_ids", "segment_ids", "padding_mask"]
 Ids = Annotated[list[int], Meta(min_length=1, max_length=65_536)]
 Numbers = Annotated[list[float], Meta(min_length=1, max_length=65_536)]
@@ -42,7 +46,7 @@ class File(_Strict, frozen=True, kw_only=True):
     """A file of the bundle, as it was written."""
 
     sha256: Digest
-    bytes: Annotated[int, Meta(ge=0)]
+    bytes: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
 
 
 class Variant(_Strict, frozen=True, kw_only=True):
@@ -53,22 +57,22 @@ class Variant(_Strict, frozen=True, kw_only=True):
     """
 
     file: Name
-    precision: str
+    precision: Words
     tolerance: Tolerance
     max_abs_difference: float
-    reference: str
+    reference: Words
     cosine_mean: float | None = None
     cosine_min: float | None = None
     label_agreement: float | None = None
     max_probability_difference: float | None = None
-    scheme: str | None = None
+    scheme: Words | None = None
     """How numbers are rounded, in words, where they are."""
 
 
 class Weights(_Strict, frozen=True, kw_only=True):
     """Where the weights came from."""
 
-    source: str
+    source: Words
     sha256: Digest | None = None
 
 
@@ -77,22 +81,22 @@ class Manifest(_Strict, frozen=True, kw_only=True):
 
     schema_version: Literal[1]
     model: Name
-    description: Annotated[str, Meta(max_length=512)] = ""
+    description: Words = ""
     task: Literal["embedding", "classification"]
     inputs: Annotated[list[Input], Meta(min_length=2, max_length=3)]
     output: Literal["embedding", "logits"]
     pair: bool
-    pooling: str | None = None
+    pooling: Words | None = None
     normalized: bool | None = None
     dimensions: Count | None = None
-    labels: Annotated[list[str], Meta(min_length=2, max_length=4096)] | None = None
+    labels: Annotated[list[Label], Meta(min_length=2, max_length=4096)] | None = None
     metric: Literal["cosine", "dot", "euclidean", "manhattan"] | None = None
-    activation: str | None = None
+    activation: Words | None = None
     max_sequence_length: Annotated[int, Meta(ge=3, le=65_536)]
     truncation: Literal["end"]
     tokenizer_sha256: Digest
     files: Annotated[dict[Name, File], Meta(max_length=64)]
-    versions: Annotated[dict[str, str], Meta(max_length=64)]
+    versions: Annotated[dict[Words, Words], Meta(max_length=64)]
     weights: Weights
     variants: Annotated[dict[Name, Variant], Meta(min_length=1, max_length=16)]
 
@@ -156,8 +160,9 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     Raises:
         BundleError: it is missing, too large, malformed, or contradicts itself.
     """
-    content = _read(directory, "bundle.json")
-    manifest = _decode(directory / "bundle.json", content, Manifest)
+    path = directory / "bundle.json"
+    content = bundle_files.read(path, most=MAX_JSON_BYTES)
+    manifest = _decode(path, content, Manifest)
     _check_consistency(directory, manifest)
     return manifest, hashlib.sha256(content).hexdigest()
 
@@ -170,14 +175,15 @@ def read_bundle(directory: Path) -> Bundle:
     """
     manifest, digest = read_manifest(directory)
     for name, file in manifest.files.items():
-        _prove(directory, name, file)
-    tokenizer = _read(directory, "tokenizer.json")
-    golden = _decode(directory / "golden.json", _read(directory, "golden.json"), Golden)
+        bundle_files.prove(directory / name, sha256=file.sha256, size=file.bytes)
+    golden = _content(directory, manifest, "golden.json")
     return Bundle(
         directory=directory,
         manifest=manifest,
-        golden=golden,
-        tokenizer=_text(directory / "tokenizer.json", tokenizer),
+        golden=_decode(directory / "golden.json", golden, Golden),
+        tokenizer=_text(
+            directory / "tokenizer.json", _content(directory, manifest, "tokenizer.json")
+        ),
         digest=digest,
     )
 
@@ -191,12 +197,7 @@ def read_graph(bundle: Bundle, variant: str) -> bytes:
     Raises:
         BundleError: the file has changed or cannot be read.
     """
-    name = bundle.manifest.variants[variant].file
-    path = _inside(bundle.directory, name)
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != bundle.manifest.files[name].sha256:
-        raise BundleError(f"{path}: its SHA-256 is not the manifest's: export again")
-    return content
+    return _content(bundle.directory, bundle.manifest, bundle.manifest.variants[variant].file)
 
 
 def find_bundles(models: Path) -> list[Path]:
@@ -243,6 +244,10 @@ def _check_consistency(directory: Path, manifest: Manifest) -> None:
             {"tokenizer.json", "golden.json"} | {v.file for v in manifest.variants.values()}
         )
         <= set(manifest.files),
+        f"tokenizer.json and golden.json have at most {MAX_JSON_BYTES} bytes": any(
+            manifest.files[name].bytes > MAX_JSON_BYTES
+            for name in {"tokenizer.json", "golden.json"} & set(manifest.files)
+        ),
     }
     for problem, found in problems.items():
         if found:
@@ -251,35 +256,10 @@ def _check_consistency(directory: Path, manifest: Manifest) -> None:
         raise BundleError(f"{directory / 'bundle.json'}: tokenizer_sha256 contradicts files")
 
 
-def _prove(directory: Path, name: str, file: File) -> None:
-    path = _inside(directory, name)
-    if path.stat().st_size != file.bytes:
-        raise BundleError(
-            f"{path}: has {path.stat().st_size} bytes, the manifest says {file.bytes}: export again"
-        )
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if digest != file.sha256:
-        raise BundleError(f"{path}: its SHA-256 is not the manifest's: export again")
-
-
-def _inside(directory: Path, name: str) -> Path:
-    """Return the path of a regular file of the bundle; names have no separators by their type."""
-    path = directory / name
-    try:
-        mode = path.lstat().st_mode
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}: export the bundle again") from error
-    if not stat.S_ISREG(mode):
-        raise BundleError(f"{path}: is no regular file; a bundle holds no links or devices")
-    return path
-
-
-def _read(directory: Path, name: str) -> bytes:
-    path = _inside(directory, name)
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise BundleError(f"{path}: over {MAX_JSON_BYTES} bytes")
-    return path.read_bytes()
+def _content(directory: Path, manifest: Manifest, name: str) -> bytes:
+    """Return a file's bytes; names have no separators by their type."""
+    file = manifest.files[name]
+    return bundle_files.read_proved(directory / name, sha256=file.sha256, size=file.bytes)
 
 
 def _text(path: Path, content: bytes) -> str:

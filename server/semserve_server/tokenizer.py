@@ -43,15 +43,24 @@ class Tokenizer:
     """
 
     def __init__(self, definition: str, *, max_length: int) -> None:
+        """Read the definition.
+
+        Raises:
+            ValueError: it is none.
+        """
         self.max_length = max_length
         """Most tokens that the model takes, special tokens included."""
-        self._whole = tokenizers.Tokenizer.from_str(definition)
-        self._whole.no_padding()
-        self._whole.no_truncation()
-        self._cut = {
-            truncation: _truncating(definition, max_length, truncation.value)
-            for truncation in (Truncation.END, Truncation.START)
-        }
+        try:
+            with _contained():
+                self._whole = tokenizers.Tokenizer.from_str(definition)
+                self._whole.no_padding()
+                self._whole.no_truncation()
+                self._cut = {
+                    truncation: _truncating(definition, max_length, truncation.value)
+                    for truncation in (Truncation.END, Truncation.START)
+                }
+        except InferenceFailed as error:
+            raise ValueError(f"tokenizer.json cannot be read: {error.__cause__}") from error
 
     def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         """Encode each item.
