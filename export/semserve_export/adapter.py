@@ -1,15 +1,16 @@
 """Adapters: what fine-tuning changed in public weights, small enough to keep beside the code.
 
-A kernel is kept as its int8 difference to the base, one fp32 scale a row of its last axis; biases,
-norms and the head are kept whole in fp32. Frozen variables are not kept. What is exported is the
-base plus the difference as read back, never the model that stood in memory after the training.
+A kernel or table of the backbone is kept as its int8 difference to the base, with one fp32 scale a
+row of its last axis; biases, norms and the head are kept whole in fp32. What was not trained is not
+kept. What is exported is the base plus the difference as read back, never the model that stood in
+memory after the training.
 
     adapter.safetensors    NAME.delta int8 and NAME.scale fp32, or NAME fp32
-    adapter.json           the recipe, its seed, the measured figures, the base's digest
+    adapter.json           the start, the plan, the measured figures, the base's digest
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,16 @@ from semserve_export.errors import AdapterError
 
 TENSORS = "adapter.safetensors"
 RECORD = "adapter.json"
-HEAD = "logits/"
 LARGEST_INT8 = 127
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def save_adapter(directory: Path, tuned: Arrays, base: Arrays) -> None:
-    """Write the adapter of `tuned` over `base` (both from `trainable_values`) into a directory."""
+    """Write the adapter of `tuned` (from `tuned_values`) over `base` (from `base_values`)."""
     tensors: Arrays = {}
     for name, value in tuned.items():
-        if name.endswith("/kernel") and not name.startswith(HEAD):
+        if name in base and value.ndim > 1 and not name.endswith("/bias"):
             tensors[f"{name}.delta"], tensors[f"{name}.scale"] = quantize(value - base[name])
         else:
             tensors[name] = value
@@ -61,43 +61,91 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def apply_adapter(directory: Path, model: keras.Model) -> None:
-    """Turn a model on base weights, with its frozen layers frozen, into the fine-tuned one.
+    """Turn a model on base weights into the fine-tuned one.
 
     Raises:
-        AdapterError: the file is damaged, or its tensors are not the model's trainable variables.
+        AdapterError: the file is damaged, lacks the head, or holds no variable of the model.
     """
+    assign_values(model, read_adapter(directory, model))
+
+
+def read_adapter(directory: Path, model: keras.Model) -> Arrays:
+    """Return what `apply_adapter` would put into a model on base weights, by name.
+
+    Raises:
+        AdapterError: as `apply_adapter`.
+    """
+    path = directory / TENSORS
     try:
-        tensors = load_file(directory / TENSORS)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise AdapterError(f"{directory / TENSORS}: cannot be read ({error})") from error
-    tuned: Arrays = {}
-    for name, base in trainable_values(model).items():
-        try:
-            if name in tensors:
-                value = tensors.pop(name)
-            else:
-                value = base + dequantize(
-                    tensors.pop(f"{name}.delta"), tensors.pop(f"{name}.scale")
-                )
-        except KeyError as error:
-            raise AdapterError(f"{directory / TENSORS}: lacks {error}") from error
-        if value.shape != base.shape:
-            raise AdapterError(f"{directory / TENSORS}: {name} is {value.shape}, not {base.shape}")
-        tuned[name] = value
-    if tensors:
-        raise AdapterError(f"{directory / TENSORS}: {min(tensors)} is no variable of the model")
-    assign_values(model, tuned)
+        raise AdapterError(f"{path}: cannot be read ({error})") from error
+    variables, base = _by_name(model.weights), base_values(model)
+    values: Arrays = {}
+    for name in sorted(
+        {stored.removesuffix(".delta").removesuffix(".scale") for stored in tensors}
+    ):
+        if name not in variables:
+            raise AdapterError(f"{path}: {name} is no variable of the model")
+        if name in tensors:
+            value = tensors[name]
+        elif f"{name}.delta" in tensors and f"{name}.scale" in tensors and name in base:
+            value = dequantize(tensors[f"{name}.delta"], tensors[f"{name}.scale"])
+        else:
+            raise AdapterError(f"{path}: lacks the difference or the scale of {name}")
+        if value.shape != variables[name].shape:
+            raise AdapterError(
+                f"{path}: {name} is {value.shape}, not {tuple(variables[name].shape)}"
+            )
+        values[name] = value if name in tensors else base[name] + value
+    if missing := sorted(variables.keys() - base.keys() - values.keys()):
+        raise AdapterError(f"{path}: lacks {missing[0]}")
+    return values
 
 
-def trainable_values(model: keras.Model) -> Arrays:
-    """Copy the model's trainable variables, by name, as fp32 arrays."""
-    return {variable.path: np.array(variable.numpy()) for variable in model.trainable_variables}
+def mean_of(parts: Sequence[Arrays]) -> Arrays:
+    """Return the mean of several models' values; all have the same names."""
+    return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
+def base_values(model: keras.Model) -> Arrays:
+    """Copy the backbone's variables, by name, as fp32 arrays: what the public weights filled."""
+    return _copy(_by_name(model.backbone.weights))
+
+
+def tuned_values(model: keras.Model) -> Arrays:
+    """Copy what training changes, by name, as fp32 arrays; what LoRA learnt is in its kernel."""
+    merged = {
+        layer._kernel.path: layer  # noqa: SLF001 - the name that the kernel has without LoRA
+        for layer in model._flatten_layers()  # noqa: SLF001 - no public way to sublayers
+        if getattr(layer, "lora_enabled", False)
+    }
+    values = _copy(
+        {
+            name: variable
+            for name, variable in _by_name(model.trainable_variables).items()
+            if "/lora_kernel_" not in name
+        }
+    )
+    return values | _copy({name: layer.kernel for name, layer in merged.items()})
 
 
 def assign_values(model: keras.Model, values: Arrays) -> None:
-    """Put back what `trainable_values` copied."""
-    for variable in model.trainable_variables:
-        variable.assign(values[variable.path])
+    """Put values back where they were copied from, or into another model of the same names."""
+    variables = _by_name(model.weights)
+    for name, value in values.items():
+        variables[name].assign(value)
+
+
+def _by_name(variables: Sequence[Any]) -> dict[str, Any]:
+    named = {variable.path: variable for variable in variables}
+    if len(named) < len(variables):
+        raise AdapterError("the model has two variables of one name, so none can be kept by name")
+    return named
+
+
+def _copy(variables: Mapping[str, Any]) -> Arrays:
+    return {name: np.array(variable.numpy(), np.float32) for name, variable in variables.items()}
 
 
 def quantize(

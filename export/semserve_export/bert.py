@@ -3,11 +3,15 @@
 This is the one module that reads KerasHub's private attributes, which is why its version is pinned.
 """
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import keras_hub
 import numpy as np
+from keras_hub.src.utils.transformers import convert_bert
+from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
+from safetensors import safe_open
 
 from semserve_export.bert_weights import (
     Array,
@@ -19,17 +23,48 @@ from semserve_export.bert_weights import (
     Norm,
     Pool,
 )
-from semserve_export.spec import Activation
+from semserve_export.spec import Activation, Pooling
 
 SQRT_HALF = 0.5**0.5
-FROZEN = ("token_embedding", "position_embedding", "segment_embedding", "embeddings_layer_norm")
 
 
-def load_backbone(preset: str, activation: Activation, *, dropout: float = 0) -> Any:
-    """Load a `BertBackbone` from a KerasHub preset or a Hugging Face directory, in float32."""
-    backbone = keras_hub.models.BertBackbone.from_preset(preset, dropout=dropout, dtype="float32")
+def load_backbone(
+    preset: str, activation: Activation, *, dropout: float = 0, precision: str = "float32"
+) -> Any:
+    """Load a `BertBackbone` from a KerasHub preset or a Hugging Face directory.
+
+    A masked language model has no pooler; its pooler then begins as the identity.
+    """
+    arguments = {"dropout": dropout, "dtype": precision}
+    if _lacks_pooler(Path(preset)):
+        backbone = keras_hub.models.BertBackbone.from_preset(
+            preset, load_weights=False, **arguments
+        )
+        with _IdentityPooler(preset) as loader:
+            convert_bert.convert_weights(backbone, loader, {})
+    else:
+        backbone = keras_hub.models.BertBackbone.from_preset(preset, **arguments)
     set_activation(backbone, activation)
     return backbone
+
+
+class _IdentityPooler(SafetensorLoader):  # type: ignore[misc]  # KerasHub has no types
+    """Reads a Hugging Face file as if it had a pooler, one that changes nothing but by its tanh."""
+
+    def get_tensor(self, name: str) -> Any:
+        """Return a weight, or the pooler's part of the identity."""
+        if not name.startswith("pooler."):
+            return super().get_tensor(name)
+        hidden = super().get_tensor("embeddings.word_embeddings.weight").shape[1]
+        return np.eye(hidden) if name.endswith("weight") else np.zeros(hidden)
+
+
+def _lacks_pooler(directory: Path) -> bool:
+    path = directory / "model.safetensors"
+    if not path.is_file():
+        return False
+    with safe_open(path, "np") as file:
+        return not any("pooler." in name for name in file.keys())  # noqa: SIM118 - no dict
 
 
 def set_activation(backbone: Any, activation: Activation) -> None:
@@ -70,7 +105,8 @@ class PooledEmbedder(keras.Model):  # type: ignore[misc]  # Keras has no types
     def __init__(self, backbone: Any, *, normalize: bool) -> None:
         pooled = backbone(backbone.input)["pooled_output"]
         super().__init__(backbone.input, keras.ops.normalize(pooled) if normalize else pooled)
-        self.backbone, self.pooling_mode, self.normalize = backbone, "pooled", normalize
+        self.backbone, self.normalize = backbone, normalize
+        self.pooling_mode: Pooling = "pooled"
 
 
 def make_classifier(backbone: Any, classes: int, *, dropout: float = 0) -> Any:
@@ -81,12 +117,6 @@ def make_classifier(backbone: Any, classes: int, *, dropout: float = 0) -> Any:
 
 
 EMBEDDERS = (keras_hub.models.BertTextEmbedder, PooledEmbedder)
-
-
-def freeze_embeddings(backbone: Any) -> None:
-    """Keep the embedding tables and their norm as they are: half of the values, for no accuracy."""
-    for name in FROZEN:
-        backbone.get_layer(name).trainable = False
 
 
 def is_bert(model: Any) -> bool:

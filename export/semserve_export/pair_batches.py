@@ -10,10 +10,11 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from semserve_export.pairs import LabelledPair
+from semserve_export.spec import INPUTS
 from semserve_export.tokenizer import Encoding, Inputs, encode, pad
 
 Indices = npt.NDArray[np.int64]
-LENGTH_STEP = 16  # batches are padded to a multiple of this many tokens, so few shapes are traced
+LENGTH_STEP = 8  # batches are padded to a multiple of this many tokens, so few shapes are traced
 POOL_BATCHES = 50  # batches sorted by length together: like lengths, and still a shuffled order
 
 
@@ -23,27 +24,34 @@ class EncodedPairs:
 
     encodings: Sequence[Encoding]
     labels: Indices
-    max_tokens: int
+    names: Sequence[str]  # of the inputs that the model takes
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, pairs: Sequence[LabelledPair], max_tokens: int) -> Self:
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        pairs: Sequence[LabelledPair],
+        max_tokens: int,
+        names: Sequence[str] = INPUTS,
+    ) -> Self:
         """Tokenise pairs, cut to `max_tokens`, the longer side first."""
         texts = [(pair.premise, pair.hypothesis) for pair in pairs]
         labels = np.array([pair.label for pair in pairs], np.int64)
-        return cls(encode(tokenizer, texts, max_tokens), labels, max_tokens)
+        return cls(encode(tokenizer, texts, max_tokens), labels, names)
 
     def __len__(self) -> int:
         return len(self.encodings)
 
     def first(self, count: int) -> "EncodedPairs":
         """Return the first `count` pairs, or all where there are fewer."""
-        return EncodedPairs(self.encodings[:count], self.labels[:count], self.max_tokens)
+        return EncodedPairs(self.encodings[:count], self.labels[:count], self.names)
 
     def inputs(self, rows: Indices) -> Inputs:
         """Stack the given rows, padded to the next multiple of `LENGTH_STEP`."""
         encodings = [self.encodings[row] for row in rows]
         columns = math.ceil(max(map(len, encodings)) / LENGTH_STEP) * LENGTH_STEP
-        return pad(encodings, columns)
+        inputs = pad(encodings, columns)
+        return {name: inputs[name] for name in self.names}
 
     def by_length(self, batch_size: int) -> list[Indices]:
         """Cut all rows into batches, shortest first: the cheapest order to measure in."""

@@ -1,83 +1,168 @@
-"""Fine-tune a classifier of pairs, and keep what it learnt as an adapter."""
+"""Fine-tune a classifier of pairs, step by step, so that it can go on after it was cut off."""
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from rich.progress import Progress
 
-from semserve_export.adapter import (
-    apply_adapter,
-    assign_values,
-    save_adapter,
-    trainable_values,
-)
-from semserve_export.pair_batches import EncodedPairs, Indices
+from semserve_export.adapter import Arrays, assign_values, tuned_values
+from semserve_export.checkpoint import Checkpoint, Standing, state_of
+from semserve_export.learning_rate import WarmupThenLinear
+from semserve_export.pair_batches import EncodedPairs
+from semserve_export.result_log import ResultLog
+from semserve_export.tokenizer import Encoding, pad
 from semserve_export.training_plan import TrainingPlan
 
-RESULTS = "results.jsonl"
 STEPS_BETWEEN_REPORTS = 50
+STEPS_BETWEEN_CHECKPOINTS = 250  # a multiple of the above: no half-told report has to be kept
 PROGRESS_PAIRS = 2000  # of the validation pairs, measured after each epoch; all of them at the end
 MEASURE_BATCH_SIZE = 128
 
+Logits = npt.NDArray[np.float32]
+Targets = npt.NDArray[np.float32]
 
-def fine_tune(
-    model: keras.Model,
-    plan: TrainingPlan,
-    training: EncodedPairs,
-    validation: EncodedPairs,
-    output: Path,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Train the model in place, leave its adapter on disk, and return the measured figures.
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a training came to: the values to keep, and how it went."""
+
+    values: Arrays
+    accuracies: Sequence[float]  # after each epoch, on the first `PROGRESS_PAIRS`
+    kept_epoch: int  # counted from 1
+    seconds: int
+
+
+class FineTuning:
+    """A training under way, from its checkpoint or from the start.
 
     Args:
-        model: a classifier on base weights, frozen where nothing shall change, and made after
-            `seed_everything`. It ends as the base plus the adapter, read back from disk: that is
-            what `accuracy` was measured on.
+        model: a classifier, made after `seed_everything`; it is trained in place.
         plan: epochs, rates and the seed.
         training: pairs to learn from.
+        targets: what to answer to them, fp32 [pairs, classes], each row a distribution.
         validation: held-out pairs.
-        output: gets adapter.safetensors after each epoch, and results.jsonl as they come.
-        progress: where a task is added for the steps.
+        log: where the figures go as they come.
     """
-    base = trainable_values(model)
-    output.mkdir(parents=True, exist_ok=True)
-    log = ResultLog(output / RESULTS)
-    steps = plan.epochs * -(-len(training) // plan.batch_size)
-    _compile(model, plan, steps)
-    random = np.random.default_rng(plan.seed)
-    task = progress.add_task("training", total=steps)
-    accuracies: list[float] = []
-    for epoch in range(1, plan.epochs + 1):
-        batches = training.shuffled(plan.batch_size, random)
-        for figures in _train_epoch(model, training, batches, lambda: progress.advance(task)):
-            log.write(epoch=epoch, **figures)
-            text = f"epoch {epoch}, loss {figures['loss']:.3f}, accuracy {figures['accuracy']:.3f}"
-            progress.update(task, description=text)
-        save_adapter(output, trainable_values(model), base)
-        accuracies.append(measure_accuracy(model, validation.first(PROGRESS_PAIRS)))
-        log.write(epoch=epoch, validation_accuracy=accuracies[-1])
-    progress.update(task, description="measuring")
-    unrounded = measure_accuracy(model, validation)
-    assign_values(model, base)
-    apply_adapter(output, model)
-    result = {
-        "accuracy": measure_accuracy(model, validation),
-        "accuracy_before_rounding": unrounded,
-        "accuracy_by_epoch": accuracies,
-        "pairs_trained_on": len(training),
-        "pairs_measured": len(validation),
-        "pairs_measured_by_epoch": min(PROGRESS_PAIRS, len(validation)),
-        "training_seconds": log.seconds(),
-    }
-    log.write(**result)
-    return result
+
+    def __init__(
+        self,
+        model: keras.Model,
+        plan: TrainingPlan,
+        training: EncodedPairs,
+        targets: Targets,
+        validation: EncodedPairs,
+        log: ResultLog,
+    ) -> None:
+        self._model, self._plan, self._log = model, plan, log
+        self._training, self._targets = training, targets
+        self._validation = validation.first(PROGRESS_PAIRS)
+        self._steps_an_epoch = math.ceil(len(training) / plan.batch_size)
+        self._standing = Standing()
+        self._compile()
+
+    def run(self, checkpoint: Checkpoint, progress: Progress, *, resume: bool) -> Course:
+        """Train to the end, or until patience is spent; leave a checkpoint every so many steps."""
+        if resume and (found := checkpoint.load(self._model)):
+            self._standing = found
+        standing, plan = self._standing, self._plan
+        self._log.start(standing.step, standing.seconds)
+        total = plan.epochs * self._steps_an_epoch
+        task = progress.add_task("training", total=total, completed=standing.step)
+        while standing.step < total and not self._patience_is_spent():
+            for figures in self._epoch(checkpoint, lambda: progress.advance(task)):
+                epoch, loss, accuracy = (figures[name] for name in ("epoch", "loss", "accuracy"))
+                text = f"epoch {epoch}, loss {loss:.3f}, accuracy {accuracy:.3f}"
+                if standing.accuracies:
+                    text += f", validation {standing.accuracies[-1]:.3f}"
+                progress.update(task, description=text)
+            self._end_epoch()
+            checkpoint.save(self._model, standing, self._log.seconds())
+        progress.update(task, completed=total, description="measuring")
+        # No epoch at all is a way to average adapters, and to calibrate one.
+        values = standing.values or tuned_values(self._model)
+        return Course(values, tuple(standing.accuracies), standing.best_epoch, self._log.seconds())
+
+    def _compile(self) -> None:
+        plan, steps = self._plan, self._plan.epochs * self._steps_an_epoch
+        warmup = max(1, round(plan.warmup_fraction * steps))
+        optimizer = keras.optimizers.AdamW(
+            WarmupThenLinear(plan.learning_rate, warmup, steps),
+            weight_decay=plan.weight_decay,
+            global_clipnorm=plan.gradient_norm_max,
+            use_ema=plan.average is not None,
+            ema_momentum=plan.average or 0,
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        self._model.compile(
+            optimizer=optimizer,
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=False,  # measured: no faster a step on CPU, and seconds for each new shape
+        )
+        optimizer.build(self._model.trainable_variables)
+        self._trace()
+
+    def _trace(self) -> None:
+        """Have TensorFlow trace the step now, once for one shape and once for any.
+
+        Left to the first batches, a training that goes on would have its steps traced in another
+        order, and the last bits of a step depend on the trace that computes it.
+        """
+        state = {name: variable.numpy() for name, variable in state_of(self._model).items()}
+        for size in (2, 3):
+            padded = pad([Encoding([0], [0])] * size, size)
+            inputs = {name: padded[name] for name in self._training.names}
+            self._model.train_on_batch(inputs, self._targets[:1].repeat(size, axis=0))
+        for name, variable in state_of(self._model).items():
+            variable.assign(state[name])
+
+    def _epoch(self, checkpoint: Checkpoint, advance: Any) -> Any:
+        """Train on what is left of the epoch; give the means of every `STEPS_BETWEEN_REPORTS`."""
+        standing, plan = self._standing, self._plan
+        epoch, done = divmod(standing.step, self._steps_an_epoch)
+        # Each epoch has a generator of its own, so that it can be entered in the middle.
+        random = np.random.default_rng([plan.seed, epoch])
+        batches = self._training.shuffled(plan.batch_size, random)
+        seen: list[tuple[float, float]] = []
+        for place, rows in enumerate(batches[done:], done + 1):
+            figures = self._model.train_on_batch(
+                self._training.inputs(rows), self._targets[rows], return_dict=True
+            )
+            seen.append((float(figures["loss"]), float(figures["accuracy"])))
+            standing.step += 1
+            advance()
+            if place % STEPS_BETWEEN_REPORTS == 0 or place == len(batches):
+                means = [round(float(mean), 4) for mean in np.mean(seen, axis=0)]
+                report = {"step": standing.step, "loss": means[0], "accuracy": means[1]}
+                self._log.write(epoch=epoch + 1, **report)
+                yield {"epoch": epoch + 1, **report}
+                seen.clear()
+            if place % STEPS_BETWEEN_CHECKPOINTS == 0 and place < len(batches):
+                checkpoint.save(self._model, standing, self._log.seconds())
+
+    def _end_epoch(self) -> None:
+        """Measure the epoch, and keep its values where they are to be kept."""
+        standing = self._standing
+        last = tuned_values(self._model)
+        self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
+        accuracy = measure_accuracy(self._model, self._validation)
+        if not self._plan.patience or accuracy > max(standing.accuracies, default=-1.0):
+            standing.values = tuned_values(self._model)
+            standing.best_epoch = len(standing.accuracies) + 1
+        assign_values(self._model, last)
+        standing.accuracies.append(accuracy)
+        epoch = len(standing.accuracies)
+        self._log.write(epoch=epoch, step=standing.step, validation_accuracy=accuracy)
+
+    def _patience_is_spent(self) -> bool:
+        standing, patience = self._standing, self._plan.patience
+        return bool(patience) and len(standing.accuracies) - standing.best_epoch >= (patience or 0)
 
 
 def seed_everything(seed: int) -> None:
@@ -86,81 +171,14 @@ def seed_everything(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def logits_of(model: keras.Model, pairs: EncodedPairs) -> Logits:
+    """Return the model's logits, fp32 [pairs, classes]."""
+    logits = np.zeros((len(pairs), model.output_shape[-1]), np.float32)
+    for rows in pairs.by_length(MEASURE_BATCH_SIZE):
+        logits[rows] = model.predict_on_batch(pairs.inputs(rows))
+    return logits
+
+
 def measure_accuracy(model: keras.Model, pairs: EncodedPairs) -> float:
     """Return the share of pairs whose largest logit is the label's."""
-    right = 0
-    for rows in pairs.by_length(MEASURE_BATCH_SIZE):
-        logits = model.predict_on_batch(pairs.inputs(rows))
-        right += int((np.argmax(logits, axis=1) == pairs.labels[rows]).sum())
-    return right / len(pairs)
-
-
-class WarmupThenLinear(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Rise from 0 to `peak` over `warmup` steps, then fall to 0 at `steps`."""
-
-    def __init__(self, peak: float, warmup: int, steps: int) -> None:
-        self.peak, self.warmup, self.steps = peak, warmup, steps
-
-    def __call__(self, step: Any) -> Any:
-        """Return the rate for a step, counted from 0."""
-        step = keras.ops.cast(step, "float32")
-        rising = (step + 1) / self.warmup
-        falling = (self.steps - step) / (self.steps - self.warmup)
-        return self.peak * keras.ops.clip(keras.ops.minimum(rising, falling), 0, 1)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the three numbers that make another one."""
-        return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
-
-
-class ResultLog:
-    """Figures as they come: one JSON object a line, with the seconds since the start."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._started = path, time.monotonic()
-        path.write_text("", encoding="utf-8")
-
-    def seconds(self) -> int:
-        """Return the whole seconds since the start."""
-        return round(time.monotonic() - self._started)
-
-    def write(self, **figures: Any) -> None:
-        """Append one line."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"seconds": self.seconds(), **figures}) + "\n")
-
-
-def _compile(model: keras.Model, plan: TrainingPlan, steps: int) -> None:
-    warmup = max(1, round(plan.warmup_fraction * steps))
-    optimizer = keras.optimizers.AdamW(
-        WarmupThenLinear(plan.learning_rate, warmup, steps),
-        weight_decay=plan.weight_decay,
-        global_clipnorm=plan.gradient_norm_max,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=plan.label_smoothing
-        ),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,  # measured: no faster a step on CPU, and seconds for each new shape
-    )
-
-
-def _train_epoch(
-    model: keras.Model, pairs: EncodedPairs, batches: list[Indices], advance: Callable[[], None]
-) -> Iterator[dict[str, float]]:
-    """Train on the batches; give the mean loss and accuracy of every `STEPS_BETWEEN_REPORTS`."""
-    one_hot = np.eye(model.output_shape[-1], dtype=np.float32)
-    seen: list[tuple[float, float]] = []
-    for step, rows in enumerate(batches, 1):
-        figures = model.train_on_batch(
-            pairs.inputs(rows), one_hot[pairs.labels[rows]], return_dict=True
-        )
-        seen.append((float(figures["loss"]), float(figures["accuracy"])))
-        advance()
-        if step % STEPS_BETWEEN_REPORTS == 0 or step == len(batches):
-            loss, accuracy = np.mean(seen, axis=0).tolist()
-            yield {"step": step, "loss": round(loss, 4), "accuracy": round(accuracy, 4)}
-            seen.clear()
+    return float(np.mean(logits_of(model, pairs).argmax(axis=1) == pairs.labels))

@@ -1,6 +1,12 @@
 """The numbers of a training, apart from the training so that a command line can offer them."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+Precision = Literal["float32", "mixed_bfloat16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +26,27 @@ class TrainingPlan:
     gradient_norm_max: float = 1.0
     """Gradients are scaled down to this norm, all taken together."""
     label_smoothing: float = 0.05
-    """Share of the target that is spread over all labels."""
+    """Share of a label's target that is spread over all labels."""
     dropout: float = 0.1
     """Share of the activations that is left out in training."""
+    average: float | None = None
+    """Keep a running mean of the weights instead of the last ones: its decay a step, say 0.999."""
+    lora: int | None = None
+    """Train the head and updates of this rank to queries and values, not the whole encoder."""
+    train_embeddings: bool = False
+    """Train the embedding tables too: for small models; the adapter grows by a byte a value."""
+    start: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    """Adapters to begin from, their mean where there are several; else a fresh head."""
+    teachers: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    """Bundles to learn from beside the labels: the mean of their answers is part of the target."""
+    teacher_weight: float = 0.5
+    """The part of the target that is the teachers'."""
+    symmetric: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    """Labels that hold the other way round too, as contradiction does: pairs to be swapped too."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation accuracy, and keep the best epoch."""
+    precision: Precision = "float32"
+    """mixed_bfloat16 halves the time of a step on processors that compute in it (AVX-512 BF16)."""
     max_tokens: int = 96
     """Longest encoding in training; longer pairs are cut. Serving allows the model's own length."""
     seed: int = 20

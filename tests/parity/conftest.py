@@ -40,7 +40,7 @@ class Exported:
     manifest: dict[str, Any]
 
 
-def tiny_backbone(activation: str = "erf") -> Any:
+def tiny_backbone(activation: str = "erf", *, dropout: float = 0) -> Any:
     """Build two layers of 16, with weights so large that every mistake shows."""
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=len(VOCABULARY),
@@ -49,7 +49,7 @@ def tiny_backbone(activation: str = "erf") -> Any:
         hidden_dim=16,
         intermediate_dim=32,
         max_sequence_length=LENGTH_MAX,
-        dropout=0,
+        dropout=dropout,
     )
     bert.set_activation(backbone, activation)
     scramble(backbone)

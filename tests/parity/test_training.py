@@ -1,92 +1,222 @@
-"""Training: every pair once an epoch, in batches of like length, the same way each time."""
+"""Training: every pair once an epoch, the same way each time, also where it was cut off."""
 
-import gzip
-import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
-from semserve_export.adapter import TENSORS, apply_adapter
-from semserve_export.bert import freeze_embeddings, make_classifier
+from rich.progress import Progress
+from semserve_export.adapter import TENSORS, apply_adapter, read_record
+from semserve_export.bert import make_classifier
+from semserve_export.calibration import softmax
 from semserve_export.errors import ExportError
+from semserve_export.learning_rate import WarmupThenLinear
 from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import LabelledPair, read_pairs
-from semserve_export.progress import training_progress
+from semserve_export.pairs import LabelledPair, PairFiles, TrainingData
+from semserve_export.spec import INPUTS
+from semserve_export.teacher import Teacher
 from semserve_export.tokenizer import Encoding, build_tokenizer
-from semserve_export.train import WarmupThenLinear, fine_tune, measure_accuracy, seed_everything
+from semserve_export.train import logits_of, measure_accuracy, seed_everything
+from semserve_export.training import train
 from semserve_export.training_plan import TrainingPlan
+from semserve_export.training_start import Start
 
 LABELS = ("entailment", "neutral", "contradiction")
+PREMISES = ("the cat", "the mat sat", "hello world the cat sat", "a b c d e f")
+HYPOTHESES = ("the cat", "hello !", "sat .")
 PLAN = TrainingPlan(epochs=24, batch_size=8, learning_rate=5e-3, dropout=0, max_tokens=16)
+SHORT = replace(PLAN, epochs=4, dropout=0.1)
 
 
 @pytest.fixture(scope="module")
-def toy(vocabulary):
-    """Pairs whose label is told by the hypothesis: as hard as two layers of 16 can bear."""
-    tokenizer = build_tokenizer(vocabulary, lowercase=True, strip_accents=True)
-    premises = ("the cat", "the mat sat", "hello world the cat sat", "a b c d e f")
+def data():
+    """Pairs whose label is told by the hypothesis: as hard as two layers of 16 can bear.
+
+    Two of the held-out ones are labelled wrong, so that nobody should be too sure.
+    """
     pairs = [
         LabelledPair(premise, hypothesis, label)
-        for label, hypothesis in enumerate(("the cat", "hello !", "sat ."))
-        for premise in premises
+        for label, hypothesis in enumerate(HYPOTHESES)
+        for premise in PREMISES
     ]
-    return EncodedPairs.of(tokenizer, pairs * 4, PLAN.max_tokens)
+    wrong = [replace(pair, label=(pair.label + 1) % 3) for pair in pairs[:2]]
+    return TrainingData(PairFiles(pairs * 4, {"a": "1"}), PairFiles([*pairs, *wrong], {"b": "2"}))
 
 
 @pytest.fixture(scope="module")
-def train_toy(toy, make_backbone, tmp_path_factory):
-    def train():
-        seed_everything(PLAN.seed)
-        backbone = make_backbone()
-        freeze_embeddings(backbone)
-        output = tmp_path_factory.mktemp("adapter")
-        with training_progress(Console(quiet=True)) as progress:
-            figures = fine_tune(make_classifier(backbone, 3), PLAN, toy, toy, output, progress)
-        return figures, output
-
-    return train
+def start(vocabulary, make_backbone):
+    return Start(
+        make=lambda dropout, _: make_classifier(make_backbone(dropout=dropout), 3, dropout=dropout),
+        tokenizer=build_tokenizer(vocabulary, lowercase=True, strip_accents=True),
+        labels=LABELS,
+        max_sequence_length=48,
+        facts={"recipe": "toy", "base": "random numbers", "labels": list(LABELS)},
+    )
 
 
 @pytest.fixture(scope="module")
-def trained(train_toy):
-    return train_toy()
+def run(start, data, tmp_path_factory):
+    """Train with a plan; gives the record and the directory."""
+
+    def train_with(plan, output=None, progress=None, **options):
+        output = output or tmp_path_factory.mktemp("adapter")
+        quiet = progress or Progress(console=Console(quiet=True))
+        return train(start, data, plan, output, "", quiet, **options), output
+
+    return train_with
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    return run(PLAN)
+
+
+@pytest.fixture(scope="module")
+def short(run):
+    return run(SHORT)
 
 
 def test_training_learns(trained):
-    figures, _ = trained
-    assert figures["accuracy"] > 0.9
-    assert PLAN.epochs == len(figures["accuracy_by_epoch"])
+    record, output = trained
+    assert record["figures"]["accuracy"] == pytest.approx(12 / 14)
+    assert PLAN.epochs == len(record["figures"]["accuracy_by_epoch"])
+    assert read_record(output) == json.loads(json.dumps(record))
 
 
-def test_what_is_reported_was_measured_on_the_adapter_read_back(trained, toy, make_backbone):
-    figures, output = trained
-    backbone = make_backbone()
-    freeze_embeddings(backbone)
-    model = make_classifier(backbone, 3)
+def test_what_is_reported_was_measured_on_the_adapter_read_back(trained, start, data):
+    record, output = trained
+    model = start.make(0, "float32")
     apply_adapter(output, model)
-    model.compile(jit_compile=False)
-    assert figures["accuracy"] == measure_accuracy(model, toy)
+    validation = EncodedPairs.of(start.tokenizer, data.validation.pairs, PLAN.max_tokens)
+    assert record["figures"]["accuracy"] == measure_accuracy(model, validation)
+
+
+def test_the_temperature_is_in_the_head(trained, start, data):
+    """No temperature but 1 makes the scores of the adapter more honest: it was divided out."""
+    _, output = trained
+    model = start.make(0, "float32")
+    apply_adapter(output, model)
+    validation = EncodedPairs.of(start.tokenizer, data.validation.pairs, PLAN.max_tokens)
+    logits, rows = logits_of(model, validation), np.arange(len(validation))
+
+    def cross_entropy(temperature):
+        return -np.log(softmax(logits / temperature)[rows, validation.labels]).mean()
+
+    assert cross_entropy(1) <= min(cross_entropy(1.05), cross_entropy(1 / 1.05))
 
 
 def test_results_are_written_as_they_come(trained):
-    figures, output = trained
+    record, output = trained
     lines = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
-    assert PLAN.epochs == len([line for line in lines if "validation_accuracy" in line])
+    measured = [line["validation_accuracy"] for line in lines if "validation_accuracy" in line]
+    assert list(record["figures"]["accuracy_by_epoch"]) == measured
     assert PLAN.epochs == len([line for line in lines if "loss" in line])
-    assert figures == {name: lines[-1][name] for name in figures}
 
 
-def test_the_same_plan_gives_the_same_adapter(trained, train_toy):
-    _, one = trained
-    _, two = train_toy()
-    assert (one / TENSORS).read_bytes() == (two / TENSORS).read_bytes()
+def test_the_report_tells_the_figures_and_shows_its_pictures(trained):
+    record, output = trained
+    page = (output / "report.md").read_text()
+    assert f"**Accuracy {record['figures']['accuracy']:.4f}**" in page
+    for picture in ("confusion.png", "reliability.png", "curve.png"):
+        assert f"({picture})" in page
+        assert (output / picture).read_bytes().startswith(b"\x89PNG")
+
+
+class CutOff(Exception):
+    """Stands for whatever ends a process in the middle of a step."""
+
+
+class Cutting(Progress):
+    """A display that cuts the training off after so many steps."""
+
+    def __init__(self, steps):
+        super().__init__(console=Console(quiet=True))
+        self.left = steps
+
+    def advance(self, task_id, advance=1):
+        super().advance(task_id, advance)
+        self.left -= 1
+        if not self.left:
+            raise CutOff
+
+
+@pytest.mark.parametrize("steps", [12, 15])
+def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(
+    short, run, tmp_path, steps, monkeypatch
+):
+    """Six steps an epoch: cut off before an epoch was measured, and in the middle of one."""
+    monkeypatch.setattr("semserve_export.train.STEPS_BETWEEN_CHECKPOINTS", 2)
+    monkeypatch.setattr("semserve_export.train.STEPS_BETWEEN_REPORTS", 1)
+    with pytest.raises(CutOff):
+        run(SHORT, tmp_path, Cutting(steps))
+    record, _ = run(SHORT, tmp_path, resume=True)
+    assert (short[1] / TENSORS).read_bytes() == (tmp_path / TENSORS).read_bytes()
+    assert short[0]["figures"]["accuracy_by_epoch"] == record["figures"]["accuracy_by_epoch"]
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert list(range(1, 25)) == [line["step"] for line in lines if "loss" in line]
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_training_is_refused(run, tmp_path):
+    with pytest.raises(CutOff):
+        run(SHORT, tmp_path, Cutting(8))
+    with pytest.raises(ExportError, match=r"another training: plan was .*leave out --resume"):
+        run(replace(SHORT, learning_rate=1e-3), tmp_path, resume=True)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(ExportError, match="cannot go on from it"):
+        run(SHORT, tmp_path, resume=True)
+
+
+def test_patience_stops_and_keeps_the_best_epoch(run):
+    record, _ = run(replace(PLAN, patience=2, learning_rate=0.02))
+    figures = record["figures"]
+    accuracies, kept = figures["accuracy_by_epoch"], figures["kept_epoch"]
+    assert len(accuracies) < PLAN.epochs
+    assert kept + 2 == len(accuracies)
+    assert max(accuracies) == accuracies[kept - 1] > max(accuracies[: kept - 1], default=0)
+    assert accuracies[kept - 1] == pytest.approx(figures["accuracy"])
+
+
+def test_lora_trains_the_head_and_little_else(run, start):
+    record, output = run(replace(PLAN, lora=2, learning_rate=0.02))
+    assert record["figures"]["accuracy"] > 0.6
+    model = start.make(0, "float32")
+    before = {variable.path: variable.numpy() for variable in model.weights}
+    apply_adapter(output, model)
+    changed = {v.path for v in model.weights if not np.array_equal(before[v.path], v.numpy())}
+    assert "logits/kernel" in changed
+    assert all("query" in name or "value" in name or "logits" in name for name in changed)
+    assert any(name.endswith("query/kernel") for name in changed)
+
+
+def test_a_training_can_begin_from_adapters_and_average_its_weights(run, trained):
+    _, first = trained
+    plan = replace(SHORT, epochs=1, learning_rate=1e-6, start=(first, first), average=0.5)
+    record, _ = run(plan)
+    assert trained[0]["figures"]["accuracy"] == record["figures"]["accuracy"]
+    assert read_record(first)["plan"] == record["plan"]["start"][0]["plan"]
+
+
+def test_a_bundle_can_teach(run, exported):
+    """The labels are told to be worth nothing: what is learnt is the teacher's opinion."""
+    if exported.manifest["task"] != "classification":
+        pytest.skip("this bundle answers no pairs")
+    plan = replace(PLAN, teachers=(exported.directory,), teacher_weight=1.0)
+    record, output = run(plan)
+    teacher = Teacher.read(exported.directory, LABELS)
+    assert [teacher.facts] == record["plan"]["teachers"]
+    lines = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
+    agreement = [line["accuracy"] for line in lines if "loss" in line]
+    assert agreement[-1] > 0.9
+    with pytest.raises(ExportError, match="does not label pairs"):
+        Teacher.read(exported.directory, ("yes", "no"))
 
 
 def test_an_epoch_has_every_row_once_in_batches_of_like_length():
     random = np.random.default_rng(1)
     lengths = random.integers(3, 90, 1003)
-    rows = EncodedPairs([Encoding([0] * n, [0] * n) for n in lengths], np.zeros(1003, int), 96)
+    rows = EncodedPairs([Encoding([0] * n, [0] * n) for n in lengths], np.zeros(1003, int), INPUTS)
     batches = rows.shuffled(32, random)
     assert list(range(1003)) == sorted(np.concatenate(batches).tolist())
     assert {32, 1003 % 32} == {len(batch) for batch in batches}
@@ -95,9 +225,9 @@ def test_an_epoch_has_every_row_once_in_batches_of_like_length():
 
 
 def test_columns_are_few_different_numbers():
-    rows = EncodedPairs([Encoding([5] * n, [0] * n) for n in (3, 17)], np.zeros(2, int), 96)
-    assert (1, 16) == rows.inputs(np.array([0]))["token_ids"].shape
-    assert (2, 32) == rows.inputs(np.array([0, 1]))["token_ids"].shape
+    rows = EncodedPairs([Encoding([5] * n, [0] * n) for n in (3, 17)], np.zeros(2, int), INPUTS)
+    assert (1, 8) == rows.inputs(np.array([0]))["token_ids"].shape
+    assert (2, 24) == rows.inputs(np.array([0, 1]))["token_ids"].shape
 
 
 def test_the_rate_rises_then_falls_to_nothing():
@@ -106,30 +236,10 @@ def test_the_rate_rises_then_falls_to_nothing():
     np.testing.assert_allclose(rates, [0.1, 1, 1, 0.5, 0], atol=1e-6)
 
 
-def test_files_are_read_plain_or_gzipped_with_quotes_as_text(tmp_path):
-    content = 'label\tpremise\thypothesis\nneutral\t"A cat\tHe said "no".\n'
-    (tmp_path / "plain.tsv").write_text(content)
-    (tmp_path / "packed.tsv.gz").write_bytes(gzip.compress(content.encode()))
-    expected = LabelledPair('"A cat', 'He said "no".', 1)
-    read = read_pairs(sorted(tmp_path.iterdir()), LABELS)
-    assert [expected] * 2 == read.pairs
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    assert ["packed.tsv.gz", "plain.tsv"] == list(read.sha256)
-    assert digest == read.sha256["plain.tsv"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("premise\tlabel\n", "the header lacks hypothesis"),
-        ("premise\thypothesis\tlabel\na\tb\tmaybe\n", "line 2: label 'maybe' is none of"),
-        ("", "the header lacks"),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_named(tmp_path, content, message):
-    path = tmp_path / "pairs.tsv"
-    path.write_text(content)
-    with pytest.raises(ExportError, match=message):
-        read_pairs([path], LABELS)
-    with pytest.raises(ExportError, match="no such file"):
-        read_pairs([tmp_path / "none.tsv"], LABELS)
+def test_the_seed_is_that_of_the_head(start):
+    heads = []
+    for seed in (1, 1, 2):
+        seed_everything(seed)
+        heads.append(start.make(0, "float32").output_dense.kernel.numpy())
+    np.testing.assert_array_equal(heads[0], heads[1])
+    assert not np.array_equal(heads[0], heads[2])

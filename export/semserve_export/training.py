@@ -1,0 +1,183 @@
+"""The order of a training: from a start and pairs to an adapter that was read back and measured."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.progress import Progress
+
+from semserve_export.adapter import (
+    TENSORS,
+    apply_adapter,
+    assign_values,
+    base_values,
+    mean_of,
+    read_adapter,
+    read_record,
+    save_adapter,
+    write_record,
+)
+from semserve_export.calibration import Calibration, calibrate, first_half
+from semserve_export.checkpoint import Checkpoint
+from semserve_export.digest import sha256_of
+from semserve_export.label_quality import LabelQuality
+from semserve_export.pair_batches import LENGTH_STEP, EncodedPairs
+from semserve_export.pairs import LabelledPair, TrainingData
+from semserve_export.result_log import ResultLog
+from semserve_export.targets import targets_of, with_swapped
+from semserve_export.teacher import Teacher
+from semserve_export.train import PROGRESS_PAIRS, Course, FineTuning, logits_of, seed_everything
+from semserve_export.training_plan import TrainingPlan
+from semserve_export.training_report import write_report
+from semserve_export.training_start import Start
+
+RESULTS = "results.jsonl"
+
+
+def train(
+    start: Start,
+    data: TrainingData,
+    plan: TrainingPlan,
+    output: Path,
+    notice: str,
+    progress: Progress,
+    *,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Fine-tune, calibrate, and keep the adapter with its record and report; return the record.
+
+    What is measured, and reported, is the base plus the adapter as read back from disk.
+
+    Args:
+        start: the model, its tokenizer and its labels.
+        data: what to learn from, and what to measure on.
+        plan: the numbers of the training.
+        output: gets adapter.safetensors, adapter.json, results.jsonl, and report.md with its
+            pictures; while the training lasts also a checkpoint.
+        notice: whose work it is, for the NOTICE of bundles.
+        progress: where a task is added for the steps.
+        resume: go on from the checkpoint in `output`, where there is one.
+
+    Raises:
+        ExportError: the checkpoint is of another training, or a teacher has other labels.
+        AdapterError: an adapter to start from does not fit.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    teachers = [Teacher.read(bundle, start.labels) for bundle in plan.teachers]
+    facts = _facts(start, data, plan, teachers)
+    log, checkpoint = ResultLog(output / RESULTS), Checkpoint(output, facts)
+    validation = _encode(start, data.validation.pairs, plan)
+    seed_everything(plan.seed)
+    training = _prepare(start, data, plan, validation, teachers, log, progress)
+    course = training.run(checkpoint, progress, resume=resume)
+
+    model = start.make(0, "float32")
+    base = base_values(model)
+    save_adapter(output, course.values, base)
+    apply_adapter(output, model)
+    logits = logits_of(model, validation)
+    calibration = calibrate(logits, validation.labels, first_half(data.validation.pairs))
+    # The head is linear, so dividing what it is made of divides the logits, in every graph alike.
+    for variable in model.output_dense.weights:
+        course.values[variable.path] /= np.float32(calibration.temperature)
+    save_adapter(output, course.values, base)
+
+    quality = LabelQuality.of(logits, validation.labels)
+    figures = _figures(course, quality, calibration, data)
+    record = {**facts, "figures": figures, "notice": notice or _notice(data)}
+    write_record(output, record)
+    write_report(output, record, quality, calibration, log.lines())
+    checkpoint.remove()
+    return record
+
+
+def _prepare(
+    start: Start,
+    data: TrainingData,
+    plan: TrainingPlan,
+    validation: EncodedPairs,
+    teachers: Sequence[Teacher],
+    log: ResultLog,
+    progress: Progress,
+) -> FineTuning:
+    """Make the model to train, and what it is to answer."""
+    symmetric = [start.labels.index(label) for label in plan.symmetric]
+    pairs = with_swapped(data.training.pairs, symmetric)
+    training = _encode(start, pairs, plan)
+    answers = [teacher.answer(pairs, plan.max_tokens, progress) for teacher in teachers]
+    targets = targets_of(
+        training.labels, len(start.labels), plan.label_smoothing, answers, plan.teacher_weight
+    )
+    model = start.make(plan.dropout, plan.precision)
+    if plan.start:
+        assign_values(model, mean_of([read_adapter(path, model) for path in plan.start]))
+    _choose_trainable(model, plan)
+    return FineTuning(model, plan, training, targets, validation, log)
+
+
+def _encode(start: Start, pairs: Sequence[LabelledPair], plan: TrainingPlan) -> EncodedPairs:
+    """Tokenise pairs; batches are padded past their longest, and no further than the positions."""
+    longest = start.max_sequence_length // LENGTH_STEP * LENGTH_STEP
+    return EncodedPairs.of(start.tokenizer, pairs, min(plan.max_tokens, longest), start.inputs)
+
+
+def _choose_trainable(model: keras.Model, plan: TrainingPlan) -> None:
+    """Freeze the embeddings, for half of the values and no accuracy; or all but LoRA's updates."""
+    if not plan.train_embeddings:
+        for layer in model.backbone.layers:
+            if "embedding" in layer.name:
+                layer.trainable = False
+    if plan.lora:
+        model.backbone.enable_lora(plan.lora)
+
+
+def _facts(
+    start: Start, data: TrainingData, plan: TrainingPlan, teachers: Sequence[Teacher]
+) -> dict[str, Any]:
+    """Return what makes a training this one and no other."""
+    return {
+        **start.facts,
+        "plan": {
+            **asdict(plan),
+            "start": [_facts_of(path) for path in plan.start],
+            "teachers": [teacher.facts for teacher in teachers],
+        },
+        "training_files": dict(data.training.sha256),
+        "validation_files": dict(data.validation.sha256),
+    }
+
+
+def _facts_of(adapter: Path) -> dict[str, Any]:
+    """Tell an adapter by its digest, and how it was made in its turn."""
+    record = read_record(adapter)
+    return {
+        "sha256": sha256_of(adapter / TENSORS),
+        "plan": record["plan"],
+        "training_files": record["training_files"],
+    }
+
+
+def _figures(
+    course: Course, quality: LabelQuality, calibration: Calibration, data: TrainingData
+) -> dict[str, Any]:
+    pairs = len(data.validation.pairs)
+    return {
+        "accuracy": quality.accuracy,
+        "f1": quality.f1,
+        "expected_calibration_error": calibration.error_after,
+        "expected_calibration_error_before": calibration.error_before,
+        "temperature": calibration.temperature,
+        "accuracy_by_epoch": course.accuracies,
+        "kept_epoch": course.kept_epoch,
+        "pairs_trained_on": len(data.training.pairs),
+        "pairs_measured": pairs,
+        "pairs_measured_by_epoch": min(PROGRESS_PAIRS, pairs),
+        "training_seconds": course.seconds,
+    }
+
+
+def _notice(data: TrainingData) -> str:
+    return f"Fine-tuned on {', '.join(data.training.sha256)}."

@@ -1,0 +1,43 @@
+"""What the command `train` does. Importing this imports Keras, so the command line does it late."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from semserve_export.pairs import TrainingData
+from semserve_export.progress import training_progress
+from semserve_export.recipes import Recipe
+from semserve_export.training import train
+from semserve_export.training_files import TrainingFiles
+from semserve_export.training_plan import TrainingPlan
+from semserve_export.training_report import REPORT
+from semserve_export.training_start import start_from_preset, start_from_recipe
+from semserve_export.weights import fetch_weights
+
+ADAPTERS = Path(".cache/adapters")
+
+
+def train_classifier(
+    begin: Recipe | Path,
+    labels: Sequence[str],
+    data: TrainingData,
+    files: TrainingFiles,
+    plan: TrainingPlan,
+    cache: Path,
+    console: Console,
+) -> None:
+    """Fine-tune a recipe's classifier, or a preset's, and leave its adapter and its report."""
+    if isinstance(begin, Recipe):
+        start = start_from_recipe(begin, fetch_weights(begin.weights, cache, console))
+    else:
+        start = start_from_preset(begin, labels)
+    output = files.output or ADAPTERS / start.facts["recipe"]
+    with training_progress(console) as progress:
+        record = train(start, data, plan, output, files.notice, progress, resume=files.resume)
+    figures = record["figures"]
+    console.print(
+        f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f},"
+        f" expected calibration error {figures['expected_calibration_error']:.4f};"
+        f" the rest in {output / REPORT}"
+    )

@@ -1,0 +1,24 @@
+"""What a training reads and where it leaves its results, as the person at the terminal says it."""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFiles:
+    """The pairs to learn from, those to measure on, and the adapter."""
+
+    _: KW_ONLY
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
+    """Files with columns premise, hypothesis and label: .tsv, .csv, .jsonl or .parquet, or .gz."""
+    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
+    """The same, held out: what accuracy is measured and the temperature fitted on."""
+    output: Path | None = None
+    """The adapter's directory; `.cache/adapters/NAME` where left out."""
+    resume: Annotated[bool, Parameter(negative=())] = False
+    """Go on with the training that was cut off in that directory."""
+    notice: str = ""
+    """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""
