@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import grpc
+import pytest
 from asking import refusal
 from conftest import SMALL_LIMITS, InProcess
 from google.protobuf import descriptor_pool
@@ -70,6 +71,24 @@ async def test_every_method_of_the_schema_is_answered(service: InProcess) -> Non
                     call = service.channel.unary_unary(path)(b"")
                     await asyncio.wait([asyncio.ensure_future(call.code())])
                 assert grpc.StatusCode.UNIMPLEMENTED != await call.code(), path
+
+
+@pytest.mark.parametrize("method", ["Check", "List", "Watch"])
+async def test_bytes_that_are_no_question_of_health_are_an_invalid_argument(
+    service: InProcess, method: str
+) -> None:
+    """GRPC's own registration answers them with UNKNOWN, and a traceback in the log."""
+    call = service.channel.unary_stream(f"/grpc.health.v1.Health/{method}")(b"\xff")
+    refused = await refusal(call.read())
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.code
+
+
+async def test_bytes_that_are_no_question_of_reflection_are_an_invalid_argument(
+    service: InProcess,
+) -> None:
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    refused = await refusal(service.channel.stream_stream(path)(iter([b"\xff"])).read())
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.code
 
 
 async def test_reflection_finds_services_and_methods(service: InProcess) -> None:

@@ -113,26 +113,30 @@ async def test_the_server_reads_no_further_than_its_bound(service: InProcess) ->
 async def test_a_caller_that_does_not_read_holds_no_more_than_the_bound(
     service: InProcess,
 ) -> None:
-    """Its answers fill the connection's window, and then its messages are read no further."""
-    call = EmbeddingServiceStub(service.channel).StreamEmbed()
+    """Its answers fill the connection's window, and then its messages are read no further.
 
-    async def send() -> None:
-        for number in range(20_000):
-            await call.write(message(str(number), *["a"] * 100))
-
-    sending = asyncio.create_task(send())
-    # Whoever reads is served meanwhile, on a connection of its own.
-    options = [("grpc.use_local_subchannel_pool", 1)]
+    Eight messages at once fit into the queue, and 20,000 into no window.
+    """
+    texts = ["a cat " * 30] * 30
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
     async with grpc.aio.insecure_channel(service.address, options=options) as channel:
-        others = EmbeddingServiceStub(channel)
+        call = EmbeddingServiceStub(channel).StreamEmbed()
+
+        async def send() -> None:
+            for number in range(20_000):
+                await call.write(message(str(number), *texts))
+
+        sending = asyncio.create_task(send())
+        # Whoever reads is served meanwhile.
+        others = EmbeddingServiceStub(service.channel)
         before, now = -1, 0
         while before != now:
             for _ in range(20):
                 await others.Embed(EmbedRequest(texts=["a cat"]))
             before, now = now, sum(len(batch) > 1 for batch in service.embedder.batches)
-    assert not sending.done()
-    sending.cancel()
-    call.cancel()
+        assert not sending.done()
+        sending.cancel()
+        call.cancel()
 
 
 async def test_half_close_answers_what_was_sent(stub: EmbeddingServiceStub) -> None:

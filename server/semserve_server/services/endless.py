@@ -10,7 +10,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from semserve_server.services.rpc import Context
+from semserve_server.services.foreign import dialogue
+from semserve_server.services.rpc import Context, Handlers
 
 _Result = TypeVar("_Result")
 
@@ -52,6 +53,11 @@ class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[mis
     def __init__(self, endless: Endless, names: list[str]) -> None:
         super().__init__(names, pool=MethodPool())
         self._endless = endless
+
+    def handlers(self) -> Handlers:
+        """Return the handler of the service's RPC."""
+        kind = reflection_pb2.ServerReflectionRequest
+        return {"ServerReflectionInfo": dialogue(kind, self.ServerReflectionInfo)}
 
     async def ServerReflectionInfo(  # noqa: N802  (gRPC's name)
         self,

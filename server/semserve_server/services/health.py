@@ -11,7 +11,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from semserve_server.models import shown
 from semserve_server.services.endless import Endless
-from semserve_server.services.rpc import Context
+from semserve_server.services.foreign import question, watch
+from semserve_server.services.rpc import Context, Handlers
 
 SERVER = ""
 """The service that stands for all of them."""
@@ -36,6 +37,14 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
         self._serving = {SERVER: False}
         self._draining = False
         self._changed = asyncio.Event()
+
+    def handlers(self) -> Handlers:
+        """Return a handler for each RPC of the service."""
+        return {
+            "Check": question(HealthCheckRequest, self.Check),
+            "List": question(health_pb2.HealthListRequest, self.List),
+            "Watch": watch(HealthCheckRequest, self.Watch),
+        }
 
     def tell(self, serving: Mapping[str, bool]) -> None:
         """Tell which services are SERVING; one that was known and is not named is not."""

@@ -6,8 +6,8 @@ import asyncio
 import logging
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
 
 from semserve_server.errors import ConfigError
 from semserve_server.models import Models
@@ -76,10 +76,14 @@ class Port:
                 for name, each in handlers.items()
             ]
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-            self._endless.reflection(names), self._server
+        # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
+        theirs = {
+            health.SERVICE_NAME: self._health.handlers(),
+            reflection.SERVICE_NAME: self._endless.reflection(names).handlers(),
+        }
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(name, each) for name, each in theirs.items()]
         )
 
     async def open(self, address: str) -> int:

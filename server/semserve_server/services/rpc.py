@@ -64,14 +64,14 @@ def unary(kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[
 
     async def handle(request: _Request | Malformed[_Request], context: Context) -> Reply:
         try:
-            return await answer(_well_formed(request), context)
+            return await answer(well_formed(request), context)
         except Exception as error:  # noqa: BLE001  (this is where every error becomes a status)
             await abort(context, error)
 
     return grpc.unary_unary_rpc_method_handler(
         handle,
-        request_deserializer=_parser(kind),
-        response_serializer=_serialize,
+        request_deserializer=parser(kind),
+        response_serializer=serialize,
     )
 
 
@@ -123,7 +123,7 @@ class Streams:
             handle,
             # The reader counts a message's bytes before it parses them.
             request_deserializer=None,
-            response_serializer=_serialize,
+            response_serializer=serialize,
         )
 
     def drain(self) -> None:
@@ -158,7 +158,7 @@ class _Stream:
         window: Window,
     ) -> None:
         self._shape = shape
-        self._parse = _parser(shape.request)
+        self._parse: Callable[[bytes], Any] = parser(shape.request)
         self._answer = answer
         self._context = context
         # A message has its room until its answer is written, so a slow reader holds at most that.
@@ -209,7 +209,7 @@ class _Stream:
                 error = InvalidRequest.of("id", f"over {MAX_ID_BYTES} bytes")
                 return self._error("", error)
             response = await self._answer(message.request, self._context)
-            return stream_reply(message.id, _serialize(response))
+            return stream_reply(message.id, serialize(response))
         except Exception as error:  # noqa: BLE001  (every error becomes an answer)
             return self._error("" if isinstance(message, Malformed) else message.id, error)
 
@@ -219,13 +219,20 @@ class _Stream:
         return self._shape.response(id=name, error=failed.status)
 
 
-def _well_formed(request: _Request | Malformed[_Request]) -> _Request:
+def well_formed(request: _Request | Malformed[_Request]) -> _Request:
+    """Return the request.
+
+    Raises:
+        InvalidRequest: it is malformed.
+    """
     if isinstance(request, Malformed):
         raise request.error()
     return request
 
 
-def _parser(kind: type[_Request]) -> Callable[[bytes], _Request | Malformed[_Request]]:
+def parser(kind: type[_Request]) -> Callable[[bytes], _Request | Malformed[_Request]]:
+    """Make what parses messages of a type and never raises."""
+
     def parse(content: bytes) -> _Request | Malformed[_Request]:
         try:
             return kind.FromString(content)
@@ -235,5 +242,6 @@ def _parser(kind: type[_Request]) -> Callable[[bytes], _Request | Malformed[_Req
     return parse
 
 
-def _serialize(reply: Reply) -> bytes:
+def serialize(reply: Reply) -> bytes:
+    """Return the bytes of an answer."""
     return reply if isinstance(reply, bytes) else reply.SerializeToString()

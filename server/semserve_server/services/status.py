@@ -77,13 +77,24 @@ def bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
-    """End an RPC with the status of `error`."""
+    """End an RPC of ours with the status of `error`."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     failed = failure(error)
     current().failed(failed.code.name, error)
+    await _end(context, failed)
+
+
+async def refuse(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
+    """End an RPC that nobody watches with the status of `error`."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    await _end(context, failure(error))
+
+
+async def _end(context: grpc.aio.ServicerContext[object, object], failed: Failure) -> NoReturn:
     details = ("grpc-status-details-bin", failed.status.SerializeToString())
-    trailers = (*context.trailing_metadata(), *failed.trailers, details)
+    trailers = (*(context.trailing_metadata() or ()), *failed.trailers, details)
     await context.abort(failed.code, failed.status.message, trailers)
     raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
 
