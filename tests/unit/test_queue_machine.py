@@ -1,0 +1,178 @@
+"""The queue, its door and its costs in any order of events: nobody lost, nobody twice, none late.
+
+The machine does what the batcher does, without its threads and its clock: requests ask at the door,
+lanes take batches and end them, callers leave, time passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    precondition,
+    rule,
+)
+from semserve_server.admission import Admission, Demand
+from semserve_server.batch_queue import BatchQueue, Entry, Taken
+from semserve_server.cost import CostModel
+from semserve_server.encoding import Encoding
+from semserve_server.errors import Overloaded
+
+BUDGET = 64
+MOST_ENTRIES = 40
+MOST_TOKENS = 600
+LANES = 2
+
+lengths = st.lists(st.integers(1, 100), min_size=1, max_size=20)
+
+
+@dataclass(eq=False)
+class Request:
+    """A request's entries, and what became of each."""
+
+    entries: list[Entry[Request]] = field(default_factory=list)
+    fates: dict[int, str] = field(default_factory=dict)
+    before: dict[int, int] = field(default_factory=dict)
+    """How many entries waited before an entry when it came."""
+    passed_over: dict[int, int] = field(default_factory=dict)
+    """How many batches were taken while an entry waited, without it."""
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Holds the policy's promises after every step."""
+
+    requests = Bundle("requests")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cost = CostModel(fixed=0.001, per_token=0.000_1)
+        self.queue: BatchQueue[Request] = BatchQueue(max_batch_tokens=BUDGET, cost=self.cost)
+        self.door = Admission(
+            cost=self.cost,
+            lanes=LANES,
+            max_batch_tokens=BUDGET,
+            max_entries=MOST_ENTRIES,
+            max_tokens=MOST_TOKENS,
+        )
+        self.now = 0.0
+        self.waiting: list[Entry[Request]] = []
+        """The entries that should be in the queue, the oldest first."""
+        self.running: list[Taken[Request]] = []
+
+    @rule(target=requests, sizes=lengths, patience=st.sampled_from([0.01, 0.1, 1.0, float("inf")]))
+    def ask(self, sizes: list[int], patience: float) -> Request:
+        """Come to the door, which takes the request whole or leaves no trace of it."""
+        request = Request()
+        demand = Demand(len(sizes), sum(sizes))
+        before = Demand(len(self.queue), self.queue.tokens)
+        running = sum(taken.padded_tokens for taken in self.running)
+        refusal = self._refusal(demand, before, running, patience)
+        if refusal:
+            assert refusal.retry_after >= 0
+            assert before.entries or running, "an idle machine always tries"
+            return request
+        for index, size in enumerate(sizes):
+            encoding = Encoding([1] * size, [0] * size)
+            entry = Entry(encoding, size, self.now + patience, request, index)
+            request.entries.append(entry)
+            request.before[index] = len(self.waiting) + index
+            request.passed_over[index] = 0
+        self.queue.put(request.entries)
+        self.waiting += request.entries
+        return request
+
+    def _refusal(
+        self, new: Demand, waiting: Demand, running: int, patience: float
+    ) -> Overloaded | None:
+        try:
+            self.door.check(new, waiting, running, patience)
+        except Overloaded as refusal:
+            return refusal
+        return None
+
+    @rule(request=consumes(requests))
+    def leave(self, request: Request) -> None:
+        """Drop what of a request still waits, as when its caller has left; twice does no harm."""
+        for _ in range(2):
+            self.queue.drop(request.entries)
+        for entry in [one for one in self.waiting if one.owner is request]:
+            self.waiting.remove(entry)
+            request.fates[entry.index] = "dropped"
+
+    @precondition(lambda self: self.queue and len(self.running) < LANES)
+    @rule()
+    def take(self) -> None:
+        """Take a batch on a free lane."""
+        taken = self.queue.take(self.now)
+        living = [one for one in self.waiting if self.now < one.deadline]
+        for entry in taken.expired:
+            assert entry.deadline <= self.now
+            self._end(entry, "expired")
+        if living:
+            assert living[0] in taken.batch, "the oldest is always taken"
+            assert len(taken.batch) == 1 or taken.padded_tokens <= BUDGET
+        for entry in taken.batch:
+            assert self.now < entry.deadline, "what has expired never runs"
+            self._end(entry, "ran")
+        for entry in self.waiting:
+            entry.owner.passed_over[entry.index] += 1
+            assert entry.owner.passed_over[entry.index] <= entry.owner.before[entry.index]
+        if taken.batch:
+            self.running.append(taken)
+
+    def _end(self, entry: Entry[Request], fate: str) -> None:
+        assert entry in self.waiting, "it was there, and it leaves once"
+        self.waiting.remove(entry)
+        assert entry.index not in entry.owner.fates
+        entry.owner.fates[entry.index] = fate
+
+    @precondition(lambda self: self.running)
+    @rule(place=st.integers(0, LANES - 1), seconds=st.floats(1e-5, 10))
+    def finish(self, place: int, seconds: float) -> None:
+        """End a run that took so long, and learn from it."""
+        taken = self.running.pop(place % len(self.running))
+        self.cost.observe(taken.padded_tokens, seconds)
+        self.now += seconds
+
+    @rule(seconds=st.floats(0, 1))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    @invariant()
+    def what_waits_is_counted(self) -> None:
+        """Nobody is lost, and nobody is counted who has gone."""
+        assert len(self.waiting) == len(self.queue) <= MOST_ENTRIES
+        assert sum(one.length for one in self.waiting) == self.queue.tokens
+        assert all(one.waiting for one in self.waiting)
+
+    @invariant()
+    def nothing_dead_piles_up(self) -> None:
+        """Dropped entries lie about in a bounded number."""
+        assert len(self.queue._order) <= 2 * len(self.queue) + 64
+
+    @invariant()
+    def costs_make_sense(self) -> None:
+        """No run is free or takes less than no time, whatever was observed."""
+        assert self.cost.seconds(BUDGET) >= -1e-9
+        assert self.cost.seconds(2 * BUDGET) >= self.cost.seconds(BUDGET) - 1e-9
+
+    def teardown(self) -> None:
+        """Let the lanes empty the queue: each take ends at least one entry."""
+        for _ in range(len(self.waiting)):
+            if not self.queue:
+                break
+            self.running.clear()
+            self.take()
+        assert not self.waiting
+        assert not self.queue.tokens
+
+
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
