@@ -57,6 +57,7 @@ def key(
     file: Path,
     only: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     tokens_per_second: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    control: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Make an API key: print it, once and for all, and add its line to the file of `--keys`.
 
@@ -65,13 +66,16 @@ def key(
         file: The key file, which is made where there is none.
         only: A model that the key may use; give it again for another. Without it, every model.
         tokens_per_second: How many tokens it may use in a second; without it, any number.
+        control: Let it load and unload its models, where --allow-model-control lets anybody.
     """
     from semserve_server.key_file import add_key  # noqa: PLC0415
     from semserve_server.keys import new_key  # noqa: PLC0415
 
     models = frozenset(only) or None
     try:
-        presented, made = new_key(name, models=models, tokens_per_second=tokens_per_second)
+        presented, made = new_key(
+            name, models=models, tokens_per_second=tokens_per_second, control=control
+        )
         add_key(file, made)
     except (OSError, ValueError) as error:
         print(f"semserve-server: {file}: {error}", file=sys.stderr)

@@ -79,6 +79,16 @@ class Holder:
         if not self.may_use(model):
             raise PermissionDenied(f"the key {self._name!r} is not for this model")
 
+    def check_control(self) -> None:
+        """Refuse to load and unload models.
+
+        Raises:
+            PermissionDenied: the key may not.
+            Unauthenticated: as `present`.
+        """
+        if not self.present().control:
+            raise PermissionDenied(f"the key {self._name!r} may not load and unload models")
+
     def check_rate(self) -> None:
         """Refuse a request while earlier ones are not paid for.
 

@@ -4,10 +4,11 @@ A key is `NAME.SECRET`. The name is public: it finds the line, and logs may tell
 the SHA-256 of the whole key, so that reading the file gives nobody a key. A secret is 256 random
 bits, which no dictionary holds, so a plain digest is enough.
 
-A key file has a line for each key, of four columns with blanks between:
+A key file has a line for each key, of four columns with blanks between, and a fifth where the key
+may load and unload its models:
 
     # name   sha256 of the key   models             tokens a second
-    alice    9f86d081884c7d65…   *                  *
+    alice    9f86d081884c7d65…   *                  *                control
     nightly  2c26b46b68ffc68f…   minilm-l6-v2,nli   20000
 """
 
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 
 ANY = "*"
 """In the file: every model, or no bound on the rate."""
+CONTROL = "control"
+"""In the file: the key may load and unload models."""
 SECRET_BYTES = 32
 MAX_TOKENS_PER_SECOND = 1_000_000_000
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -40,6 +43,8 @@ class Key:
     """Names of the models that it may use; None for all."""
     tokens_per_second: int | None
     """None for any rate."""
+    control: bool = False
+    """Whether it may load and unload its models, where the server lets anybody do that."""
 
     def __post_init__(self) -> None:
         """Refuse what could not stand in a line.
@@ -57,11 +62,16 @@ class Key:
 
     def __str__(self) -> str:
         models = ANY if self.models is None else ",".join(sorted(self.models))
-        return f"{self.name} {self.sha256.hex()} {models} {self.tokens_per_second or ANY}"
+        columns = (self.name, self.sha256.hex(), models, str(self.tokens_per_second or ANY))
+        return " ".join((*columns, CONTROL) if self.control else columns)
 
 
 def new_key(
-    name: str, *, models: frozenset[str] | None, tokens_per_second: int | None
+    name: str,
+    *,
+    models: frozenset[str] | None = None,
+    tokens_per_second: int | None = None,
+    control: bool = False,
 ) -> tuple[str, Key]:
     """Make a key, and what the file is to hold of it.
 
@@ -70,7 +80,11 @@ def new_key(
     """
     presented = f"{name}.{secrets.token_urlsafe(SECRET_BYTES)}"
     return presented, Key(
-        name=name, sha256=_sha256(presented), models=models, tokens_per_second=tokens_per_second
+        name=name,
+        sha256=_sha256(presented),
+        models=models,
+        tokens_per_second=tokens_per_second,
+        control=control,
     )
 
 
@@ -111,10 +125,12 @@ def parse_line(line: str) -> Key:
     Raises:
         ValueError: it is wrong.
     """
-    columns = line.split()
-    if len(columns) != len(("name", "sha256", "models", "tokens a second")):
-        raise ValueError("has not four columns: name, sha256, models, tokens a second")
-    name, digest, models, rate = columns
+    try:
+        name, digest, models, rate, *rights = line.split()
+    except ValueError:
+        raise ValueError("has not four columns: name, sha256, models, tokens a second") from None
+    if rights not in ([], [CONTROL]):
+        raise ValueError(f"the fifth column is not the last, or not {CONTROL}")
     if not _DIGEST.fullmatch(digest):
         raise ValueError("the sha256 is not of 64 digits 0 to f in lower case")
     if rate != ANY and not _NUMBER.fullmatch(rate):
@@ -124,6 +140,7 @@ def parse_line(line: str) -> Key:
         sha256=bytes.fromhex(digest),
         models=None if models == ANY else frozenset(models.split(",")),
         tokens_per_second=None if rate == ANY else int(rate),
+        control=bool(rights),
     )
 
 

@@ -76,8 +76,8 @@ class Models:
         """Return every engine that may still have calls to answer, also those served no longer."""
         return [*self._engines.values(), *self._retired]
 
-    def check_name(self, name: str) -> None:
-        """Refuse a name that is not the caller's to use. Here every name is everybody's."""
+    def check_control(self, name: str) -> None:
+        """Refuse to load and unload what is not the caller's. Here everything is everybody's."""
 
     def all(self) -> list[Engine]:
         """Return every model, sorted by name.

@@ -82,7 +82,7 @@ def test_go_gets_in_where_tls_and_a_key_are_wanted(
     authority = Authority()
     chain, key = authority.sign("server").write(tmp_path)
     (tmp_path / "ca.pem").write_bytes(authority.pem)
-    presented, made = new_key("go", models=None, tokens_per_second=None)
+    presented, made = new_key("go")
     add_key(tmp_path / "keys", made)
     with running_server(
         *("--models", str(tiny_models), "--keys", str(tmp_path / "keys")),

@@ -41,7 +41,7 @@ def secured(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     (directory / "client.key").write_bytes(client.key)
     keys = {}
     for name, models in (("all", None), ("nli", frozenset({"tiny-nli"}))):
-        keys[name], made = new_key(name, models=models, tokens_per_second=None)
+        keys[name], made = new_key(name, models=models)
         add_key(directory / "keys", made)
     with running_server(
         *("--models", str(tiny_models), "--keys", str(directory / "keys")),

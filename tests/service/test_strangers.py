@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
 from asking import refusal
-from conftest import InProcess, in_process
+from conftest import InProcess, in_process, running_server
 from google.rpc import error_details_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -21,10 +21,16 @@ from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve.v1.model_pb2 import GetModelRequest, ListModelsRequest, TokenizeRequest
+from semserve.v1.model_pb2 import (
+    GetModelRequest,
+    ListModelsRequest,
+    TokenizeRequest,
+    UnloadModelRequest,
+)
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve.v1.similarity_pb2 import RankRequest
 from semserve.v1.similarity_pb2_grpc import SimilarityServiceStub
+from semserve_server.key_file import add_key
 from semserve_server.keyring import Keyring
 from semserve_server.keys import new_key
 from semserve_server.services.security import Security
@@ -59,9 +65,9 @@ class Guarded:
 async def guarded(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Guarded]:
     path, clock = tmp_path / "keys", Clock()
     made = {
-        "all": new_key("all", models=None, tokens_per_second=None),
-        "nli": new_key("nli", models=frozenset({"tiny-nli"}), tokens_per_second=None),
-        "slow": new_key("slow", models=None, tokens_per_second=10),
+        "all": new_key("all"),
+        "nli": new_key("nli", models=frozenset({"tiny-nli"})),
+        "slow": new_key("slow", tokens_per_second=10),
     }
     path.write_text("".join(f"{key}\n" for _, key in made.values()))
     security = Security(keyring=Keyring(path, clock=clock))
@@ -128,9 +134,8 @@ async def test_a_key_for_another_model_is_refused_before_the_model_is_looked_for
         assert grpc.StatusCode.PERMISSION_DENIED == refused.code
         assert "the key 'nli' is not for this model" == refused.message
     model = ModelServiceStub(guarded.server.channel)
-    for request in (GetModelRequest(model="tiny-embed"),):
-        refused = await refusal(model.GetModel(request, metadata=metadata))
-        assert grpc.StatusCode.PERMISSION_DENIED == refused.code
+    refused = await refusal(model.GetModel(GetModelRequest(model="tiny-embed"), metadata=metadata))
+    assert grpc.StatusCode.PERMISSION_DENIED == refused.code
     request = TokenizeRequest(model="tiny-embed", texts=["a cat"])
     refused = await refusal(model.Tokenize(request, metadata=metadata))
     assert grpc.StatusCode.PERMISSION_DENIED == refused.code
@@ -251,6 +256,37 @@ async def reflect(channel: grpc.aio.Channel) -> grpc.StatusCode:
     except grpc.aio.AioRpcError as error:
         return error.code()
     return await call.code()
+
+
+async def test_models_are_loaded_and_unloaded_by_those_keys_alone_that_may(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    presented = {}
+    for name, models, control in (
+        ("user", None, False),
+        ("operator", frozenset({"tiny-nli"}), True),
+    ):
+        presented[name], key = new_key(name, models=models, control=control)
+        add_key(tmp_path / "keys", key)
+    with running_server(
+        *("--models", str(tiny_models), "--keys", str(tmp_path / "keys"), "--allow-model-control")
+    ) as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub = ModelServiceStub(channel)
+
+            def ask(name: str, model: str) -> Awaitable[object]:
+                metadata = (("authorization", f"Bearer {presented[name]}"),)
+                return stub.UnloadModel(UnloadModelRequest(model=model), metadata=metadata)
+
+            for name, model, why in (
+                ("user", "tiny-nli", "may not load and unload models"),
+                ("operator", "tiny-embed", "is not for this model"),
+            ):
+                refused = await refusal(ask(name, model))
+                assert grpc.StatusCode.PERMISSION_DENIED == refused.code
+                assert why in refused.message
+            await ask("operator", "tiny-nli")
+            assert grpc.StatusCode.NOT_FOUND == (await refusal(ask("operator", "tiny-nli"))).code
 
 
 async def test_no_log_and_no_answer_holds_a_key(

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from asking import refusal
 from certificates import Authority, Pair
-from conftest import InProcess, in_process
+from conftest import InProcess, in_process, start_server
 from cryptography.hazmat.primitives import serialization
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
@@ -137,6 +137,15 @@ async def test_a_wrong_or_half_written_certificate_keeps_the_old_one_and_says_wh
         await answers(server, authority.pem)
         assert "read again" in caplog.text
         assert not [line for line in new.key.decode().splitlines()[1:-1] if line in caplog.text]
+
+
+@pytest.mark.parametrize("given", [["--tls-certificate"], ["--tls-key"], ["--tls-client-ca"]])
+def test_a_certificate_and_its_key_go_together(tiny_models: Path, given: list[str]) -> None:
+    process = start_server("--models", str(tiny_models), *given, "a.pem")
+    _, said = process.communicate(timeout=60)
+    assert (2, "TLS needs both --tls-certificate and --tls-key") == (
+        process.returncode, said.strip().removeprefix("semserve-server: "),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("what", ["missing", "not PEM", "another's key", "encrypted"])

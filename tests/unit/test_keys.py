@@ -30,14 +30,19 @@ class Clock:
 
 def free(name: str) -> tuple[str, Key]:
     """Make a key for everything."""
-    return new_key(name, models=None, tokens_per_second=None)
+    return new_key(name)
 
 
-@given(NAMES, st.none() | st.frozensets(MODELS, min_size=1), st.none() | st.integers(1, 10**9))
+@given(
+    name=NAMES,
+    models=st.none() | st.frozensets(MODELS, min_size=1),
+    rate=st.none() | st.integers(1, 10**9),
+    control=st.booleans(),
+)
 def test_a_key_reads_as_it_was_written_and_is_found_again(
-    name: str, models: frozenset[str] | None, rate: int | None
+    name: str, models: frozenset[str] | None, rate: int | None, *, control: bool
 ) -> None:
-    presented, key = new_key(name, models=models, tokens_per_second=rate)
+    presented, key = new_key(name, models=models, tokens_per_second=rate, control=control)
     read = parse(f"# a comment\n\n  {key}  \n")
     assert {name: key} == read
     assert key == find(read, presented)
@@ -81,6 +86,8 @@ def test_every_key_is_compared_whole_and_in_constant_time(monkeypatch: pytest.Mo
         ("alice {sha} * -1", "the tokens a second"),
         ("alice {sha} * 9999999999", "the tokens a second"),
         ("alice {sha} * ٣", "the tokens a second"),
+        ("alice {sha} * * all", "the fifth column"),
+        ("alice {sha} * * control x", "the fifth column"),
         ("bob {sha} * *", "an earlier line"),
     ],
 )
@@ -172,7 +179,7 @@ def test_a_key_that_is_given_other_rights_keeps_its_holder(tmp_path: Path) -> No
 
 def test_what_is_not_admitted_is_not_paid_for(tmp_path: Path) -> None:
     path, clock = tmp_path / "keys", Clock()
-    presented, alice = new_key("alice", models=None, tokens_per_second=10)
+    presented, alice = new_key("alice", tokens_per_second=10)
     path.write_text(f"{alice}\n")
     holder = Keyring(path, clock=clock).holder(presented)
     with pytest.raises(Overloaded), holder.pays(1000):

@@ -86,7 +86,7 @@ class ModelService:
             PermissionDenied: nobody may, or the caller may not.
             InvalidRequest: no name is given.
         """
-        self._models.check_name(name)
+        self._models.check_control(name)
         if self._models.control is None:
             raise PermissionDenied("this server was not started with --allow-model-control")
         if not name:

@@ -16,12 +16,13 @@ class OwnModels(Models):
         self.control = models.control
         self.refusals = models.refusals
 
-    def check_name(self, name: str) -> None:
-        """Refuse a name that is not the holder's.
+    def check_control(self, name: str) -> None:
+        """Refuse to load and unload.
 
         Raises:
-            PermissionDenied: whether there is such a model or not.
+            PermissionDenied: the key may not do that, or not with this model.
         """
+        HOLDER.get().check_control()
         HOLDER.get().check_model(name)
 
     def named(self, name: str) -> Engine:
@@ -31,7 +32,7 @@ class OwnModels(Models):
             PermissionDenied: it is not the holder's, whether it is loaded or not.
             NotReady, ModelNotFound: as ever.
         """
-        self.check_name(name)
+        HOLDER.get().check_model(name)
         return super().named(name)
 
     def _warm(self) -> dict[str, Engine]:
