@@ -36,7 +36,7 @@ def current_name() -> str:
 class Caller:
     """What a call's metadata tells of where it comes from; hostile input."""
 
-    __slots__ = ("request_id", "trace")
+    __slots__ = ("request_id", "traceparent")
 
     def __init__(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         self.request_id = ""
@@ -44,13 +44,13 @@ class Caller:
 
         It stands in logs, traces and trailers, so it may not look like anything but an id.
         """
-        self.trace: dict[str, str] = {}
-        """The W3C headers `traceparent` and `tracestate`, as they came."""
+        self.traceparent = ""
+        """The W3C header, as it came. Of `tracestate`, which is for who calls on, nothing is read."""
         for key, value in metadata:
             if key == "x-request-id" and isinstance(value, str) and _PLAIN.fullmatch(value):
                 self.request_id = value
-            elif key in {"traceparent", "tracestate"} and isinstance(value, str):
-                self.trace[key] = value
+            elif key == "traceparent" and isinstance(value, str):
+                self.traceparent = value
         self.request_id = self.request_id or f"{random.getrandbits(64):016x}"
 
     @property

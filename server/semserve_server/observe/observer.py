@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from semserve_server.keyring import HOLDER
 from semserve_server.observe.exchange import Exchange
 from semserve_server.observe.tally import MethodTally, ModelTally
 
@@ -68,10 +69,13 @@ def _count(model: ModelTally, exchange: Exchange) -> None:
 
 
 def _log_access(exchange: Exchange) -> None:
-    """Log one line."""
+    """Log one line. A key is told by the name that the operator gave it."""
     fields: dict[str, object] = {
         "milliseconds": round(exchange.seconds * 1e3, 3),
     }
+    holder = HOLDER.get(None)
+    if holder is not None and holder.key is not None:
+        fields["key"] = holder.key.name
     if exchange.model is not None:
         fields["model"] = exchange.model.name
     if exchange.inference is not None:

@@ -56,7 +56,7 @@ class Tracing:
         clock = _Clock()
         span = self._tracer.start_span(
             str(exchange.method),
-            context=self._propagator.extract(exchange.caller.trace),
+            context=self._propagator.extract({"traceparent": exchange.caller.traceparent}),
             kind=SpanKind.SERVER,
             start_time=clock.epoch(exchange.started),
         )

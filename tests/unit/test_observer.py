@@ -1,0 +1,75 @@
+"""What is done when a request ends."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from semserve_server.errors import InferenceFailed
+from semserve_server.key_file import add_key
+from semserve_server.keyring import HOLDER, Keyring
+from semserve_server.keys import new_key
+from semserve_server.observe.exchange import Caller, Exchange, current_name
+from semserve_server.observe.logs import TextFormatter
+from semserve_server.observe.observer import Observer
+
+
+def exchange(observer: Observer, *, whole_stream: bool = False) -> Exchange:
+    method = observer.method("a.Service", "Method", streaming=whole_stream)
+    caller = Caller([("x-request-id", "order-17")])
+    return Exchange(method, caller, lambda: None, observer.ended, whole_stream=whole_stream)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Lines as they are written at the level info, while the request is the current one."""
+    caplog.set_level(logging.INFO)
+    caplog.handler.setFormatter(TextFormatter())
+    return caplog
+
+
+def test_a_fault_of_ours_is_logged_for_whom_it_hit(lines: pytest.LogCaptureFixture) -> None:
+    with exchange(Observer()) as one:
+        one.failed("INTERNAL", InferenceFailed())
+    assert " ERROR " in lines.text
+    assert "[order-17] a.Service/Method failed" in lines.text
+
+
+def test_nothing_is_logged_of_a_request_unless_asked_for(lines: pytest.LogCaptureFixture) -> None:
+    with exchange(Observer()):
+        pass
+    assert "" == lines.text
+
+
+def test_the_access_log_names_the_key_and_never_tells_it(
+    lines: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    presented, key = new_key("crawler", models=None, tokens_per_second=None)
+    add_key(tmp_path / "keys", key)
+    token = HOLDER.set(Keyring(tmp_path / "keys").holder(presented))
+    try:
+        with exchange(Observer(access_log=True)):
+            pass
+    finally:
+        HOLDER.reset(token)
+    assert "[order-17] a.Service/Method OK milliseconds=" in lines.text
+    assert "key=crawler" in lines.text
+    assert presented not in lines.text
+
+
+def test_a_streams_messages_are_traced_and_not_the_stream() -> None:
+    traced: list[str] = []
+    observer = Observer(trace=lambda one: traced.append(one.name))
+    with exchange(observer, whole_stream=True) as stream:
+        for _ in range(2):
+            with stream.message():
+                pass
+    assert ["order-17/1", "order-17/2"] == traced
+    assert "order-17/2" == current_name()
+
+
+@pytest.mark.parametrize("given", ["", "two words", "a/1", "x" * 129, "naïve", "a\nb"])
+def test_an_id_that_could_be_taken_for_something_else_is_replaced(given: str) -> None:
+    assert given != Caller([("x-request-id", given)]).request_id
+    assert "x" * 128 == Caller([("x-request-id", "x" * 128)]).request_id
