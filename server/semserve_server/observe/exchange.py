@@ -45,7 +45,7 @@ class Caller:
         It stands in logs, traces and trailers, so it may not look like anything but an id.
         """
         self.traceparent = ""
-        """The W3C header, as it came. Of `tracestate`, which is for who calls on, nothing is read."""
+        """The W3C header, as it came. `tracestate` is not read: it is for who calls on."""
         for key, value in metadata:
             if key == "x-request-id" and isinstance(value, str) and _PLAIN.fullmatch(value):
                 self.request_id = value
