@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -217,6 +219,30 @@ def test_the_readme_lists_the_metrics_that_there_are(observed: Observed) -> None
     assert families == set(re.findall(r"`(semserve_\w+)`", readme))
     for cause in get_args(Cause):
         assert f"`{cause}`" in readme
+
+
+def test_opentelemetry_is_imported_only_where_traces_are_asked_for() -> None:
+    code = (
+        "import sys, semserve_server.server\n"
+        "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_traces_without_opentelemetry_end_the_start_with_one_line() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['opentelemetry.sdk'] = None\n"
+        "sys.argv = ['semserve-server', '--echo', '4', '--otlp-endpoint', 'http://127.0.0.1:1']\n"
+        "from semserve_server.__main__ import main\n"
+        "main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 2 == ended.returncode
+    (line,) = ended.stderr.splitlines()
+    assert "install semserve-server[otel]" in line
 
 
 @pytest.mark.parametrize("file", ["grafana/semserve.json", "prometheus/alerts.yml"])
