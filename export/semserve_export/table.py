@@ -27,7 +27,7 @@ def read_table(path: Path, texts: Sequence[str]) -> Mapping[str, list[Any]]:
 
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if not path.is_file():
-        raise ExportError(f"{path}: no such file")
+        raise ExportError(f"{path}: no such file of texts")
     if suffix not in READERS:
         raise ExportError(f"{path}: ends in none of {', '.join(READERS)}")
     content = path.read_bytes()
