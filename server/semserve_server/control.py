@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from semserve_server.catalog import Listing, list_bundles
 from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import BundleUnreadable, LoadFailed, ModelNotFound, StartupError
+from semserve_server.lane import stand_back
 from semserve_server.loading import Loaded, load, load_all
 from semserve_server.models import Models, shown
 from semserve_server.session import usable_cpus
@@ -31,8 +33,10 @@ class ModelControl:
     def __init__(self, config: Config, models: Models) -> None:
         self._config = config
         self._models = models
-        self._shares = Shares(config.lanes or usable_cpus())
+        self._shares = Shares(config.lanes or usable_cpus(config.processes))
         self._loading = asyncio.Lock()
+        # Loading while others answer takes no more of the CPUs than a run does.
+        self._loader = ThreadPoolExecutor(1, "loader", initializer=stand_back)
         self._refused: dict[Path, Listing] = {}
         """Bundles that were tried in vain, as they were then."""
         self._unloaded: set[str] = set()
@@ -55,7 +59,8 @@ class ModelControl:
             self._models.open([self._engine(one) for one in loaded])
 
     def close(self) -> None:
-        """Let the threads of every engine end."""
+        """Let every thread end."""
+        self._loader.shutdown(wait=False)
         for engine in self._models.alive():
             engine.close()
 
@@ -134,7 +139,8 @@ class ModelControl:
         """
         if listing.problem is not None:
             raise listing.problem
-        loaded = await asyncio.to_thread(load, self._config, listing.directory)
+        loop = asyncio.get_running_loop()
+        loaded = await loop.run_in_executor(self._loader, load, self._config, listing.directory)
         name = loaded.bundle.manifest.model
         former = next((one for one in self._models.all() if one.name == name), None)
         engine = self._engine(loaded, former)

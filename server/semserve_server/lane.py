@@ -28,11 +28,11 @@ class Lane:
         self.thread = threading.Thread(target=self._serve, args=(serve,), name=name, daemon=True)
 
     def _serve(self, serve: Callable[[Lane], None]) -> None:
-        _stand_back()
+        stand_back()
         serve(self)
 
 
-def _stand_back() -> None:
+def stand_back() -> None:
     """Let this thread's work wait for that of others; only Linux has niceness by thread."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
