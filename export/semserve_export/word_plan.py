@@ -7,11 +7,11 @@ from dataclasses import dataclass
 class WordPlan:
     """How to train."""
 
-    epochs: int = 8
+    epochs: int = 4
     """How often each pair is seen."""
-    batch_size: int = 64
+    batch_size: int = 128
     """Pairs of a step; each left text is scored against every right one."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """Of Adam, at the start; it falls to 0 along a cosine."""
     dropout: float = 0.0
     """Share of each word vector that an LSTM does not see in training."""
