@@ -1,0 +1,1 @@
+"""Chaos: what callers, strangers, disks and signals may do, and that the server answers right."""
