@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from semserve_server.encoding import Encoding
 from semserve_server.errors import BundleError, ConfigError
+from semserve_server.memory import return_memory
 from semserve_server.tables import lookup_tables
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -77,6 +78,11 @@ class Session:
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
         self._check_names(graph)
 
+    def __del__(self) -> None:
+        """Free the weights at once and for good, while other models go on."""
+        vars(self).clear()
+        return_memory()
+
     def drop_wide(self) -> None:
         """Give a lone run no more threads than others: for models too small to divide."""
         self._wide = self._narrow
@@ -123,14 +129,19 @@ class Session:
             )
 
 
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use: its affinity, and its container's quota."""
+def usable_cpus(processes: int = 1) -> int:
+    """Return how many CPUs this process may use: its affinity, and its container's quota.
+
+    Args:
+        processes: how many like it divide them.
+    """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(min(cpus, math.ceil(int(quota) / int(period))), 1)
+        cpus = min(cpus, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):  # no control group of version 2, or `max`: no quota
-        return cpus
+        pass
+    return max(cpus // processes, 1)
 
 
 def _pad(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int32]]:
