@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from semserve_server.config import Config
 from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.golden import prove_golden
+from semserve_server.memory import return_memory
 from semserve_server.session import CUDA, Graph, Session, usable_cpus
 from semserve_server.tokenizer import Tokenizer
 
@@ -78,13 +77,7 @@ def load(config: Config, directory: Path) -> Loaded:
         # has no common ancestor.
         raise BundleError(f"{directory}: cannot be served: {error}") from error
     finally:
-        _return_memory()
-
-
-def _return_memory() -> None:
-    """Give the system what loading has freed: some 40 MB for MiniLM, which glibc would keep."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
+        return_memory()
 
 
 def _prove(config: Config, bundle: Bundle) -> Loaded:
@@ -98,7 +91,7 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
         output=manifest.output,
         outputs=manifest.outputs,
     )
-    cpus = usable_cpus()
+    cpus = usable_cpus(config.processes)
     lanes = config.lanes or cpus
     threads = max(cpus // lanes, 1)
     wide_threads = config.threads or cpus
@@ -112,7 +105,7 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
     difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
     calibration = calibrate(session, max_length=manifest.max_sequence_length)
-    if calibration.lone_seconds < SHORT_RUN_SECONDS:
+    if not config.threads and calibration.lone_seconds < SHORT_RUN_SECONDS:
         session.drop_wide()
         wide_threads = threads
     capacity = _capacity(
