@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from semserve_server.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
+COMMAND = ("-m", "semserve_server")
 SERVING = "serving on "
 SMALL_LIMITS = PortLimits(
     max_message_bytes=1_000_000,
@@ -107,11 +108,11 @@ def running_server(*arguments: str) -> Iterator[ServerProcess]:
             process.communicate()
 
 
-def start_server(*arguments: str) -> subprocess.Popen[str]:
+def start_server(*arguments: str, command: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
     """Start the command; nothing of the caller's settings reaches it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "semserve_server", "--address", "127.0.0.1:0", *arguments],
+        [sys.executable, *command, "--address", "127.0.0.1:0", *arguments],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -131,6 +132,20 @@ def wait_for_line(process: subprocess.Popen[str], said: list[str] | None = None)
         if SERVING in line:
             return line.rstrip()
     raise AssertionError(f"the server never served: {''.join(said)}")
+
+
+def fails(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run the command where it must not start; its exit code and last line."""
+    address = [] if "--address" in arguments else ["--address", "127.0.0.1:0"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "semserve_server", *address, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | environment,
+        check=False,
+    )
+    return ended.returncode, (ended.stderr.strip().splitlines() or [""])[-1]
 
 
 def load_session(bundle: Bundle) -> Session:

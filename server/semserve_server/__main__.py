@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from cyclopts.validators import Number
 
 from semserve_server import __version__
 from semserve_server.config import Config
-from semserve_server.errors import EngineFailed, StartupError
+from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
+from semserve_server.event_loop import new_event_loop
 from semserve_server.observe import logs
 
 app = cyclopts.App(
@@ -32,16 +34,13 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     logs.configure(config.log_level, config.log_format)
     # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Imported here so that --help is instant.
-    from semserve_server.server import serve  # noqa: PLC0415
-
     try:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(serve(config))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_serve(config))
     except StartupError as error:
         print(f"semserve-server: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except EngineFailed as error:
+    except (EngineFailed, ProcessFailed) as error:
         print(f"semserve-server: {error}", file=sys.stderr)
         # Threads that hang inside ONNX Runtime would keep the interpreter from ending.
         sys.stderr.flush()
@@ -84,13 +83,15 @@ def key(
     return 0
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """Make the event loop; uvloop's costs a call some 30 us of CPU less, and Windows has none."""
-    if sys.platform == "win32":
-        return asyncio.new_event_loop()
-    import uvloop  # noqa: PLC0415
+def _serve(config: Config) -> Coroutine[None, None, None]:
+    """Import what serves only here, so that --help is instant and a parent stays small."""
+    if config.processes > 1:
+        from semserve_server.processes import serve_in_processes  # noqa: PLC0415
 
-    return uvloop.new_event_loop()
+        return serve_in_processes(config)
+    from semserve_server.server import serve  # noqa: PLC0415
+
+    return serve(config)
 
 
 def main() -> None:

@@ -43,6 +43,11 @@ class Config:
     address: Annotated[str, Parameter(group=NETWORK)] = "127.0.0.1:50051"
     """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket."""
 
+    processes: Annotated[int, Parameter(group=NETWORK, validator=Number(gte=1, lte=256))] = 1
+    """Server processes that share the address, where one Python is too little for many small
+    calls. The kernel spreads connections over them, so a client needs several. They divide the CPUs
+    and the rates of keys; every other limit holds for each of them."""
+
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=COMPUTE)] = "auto"
     """Where models run. With cuda the start fails if CUDA is not to be had; auto takes what is
     there and says so."""
@@ -178,7 +183,8 @@ class Config:
 
     metrics_address: Annotated[str, Parameter(group=OBSERVATION)] = ""
     """HOST:PORT of http://HOST:PORT/metrics for Prometheus; port 0 takes a free one. Without it
-    nothing is served there. It asks for no key: keep it inside."""
+    nothing is served there. It asks for no key: keep it inside. Of several processes each has a
+    port of its own, from this one on."""
 
     otlp_endpoint: Annotated[str, Parameter(group=OBSERVATION)] = ""
     """URL of an OpenTelemetry collector that takes OTLP by gRPC, such as http://127.0.0.1:4317,

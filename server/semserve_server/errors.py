@@ -16,6 +16,7 @@ StartupError            no RPC: one line on standard error, exit code 2
 │   └── BundleUnreadable  the disk or the memory would not have it, which may pass
 └── ConfigError         settings that cannot be served
 EngineFailed            no RPC: health to NOT_SERVING, one line, exit code 1
+ProcessFailed           no RPC: the other processes drain, one line, exit code 1
 
 What happens to them is decided in one place, `services/status.py`. This module knows neither gRPC
 nor the model.
@@ -145,3 +146,7 @@ class ConfigError(StartupError):
 
 class EngineFailed(Exception):
     """A lane died or a run does not return: the process must be started anew."""
+
+
+class ProcessFailed(Exception):
+    """One of several server processes ended by itself, or would not end."""

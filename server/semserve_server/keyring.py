@@ -38,7 +38,7 @@ class Holder:
         self.key: Key | None = key
         """None once the key is no longer in the file."""
         self._name = key.name
-        self._bucket = _bucket(key, now)
+        self._bucket = self._new_bucket(key, now)
 
     def __repr__(self) -> str:
         return f"<Holder {self._name} {self._bucket!r}>"
@@ -46,8 +46,13 @@ class Holder:
     def renew(self, key: Key, now: float) -> None:
         """Take what a new reading of the file says of the same key."""
         if self.key is None or key.tokens_per_second != self.key.tokens_per_second:
-            self._bucket = _bucket(key, now)
+            self._bucket = self._new_bucket(key, now)
         self.key = key
+
+    def _new_bucket(self, key: Key, now: float) -> TokenBucket | None:
+        if key.tokens_per_second is None:
+            return None
+        return TokenBucket(key.tokens_per_second / self._keyring.processes, now=now)
 
     def present(self) -> Key:
         """Return the key, which a stream may have outlived.
@@ -122,13 +127,21 @@ class Holder:
 class Keyring:
     """Who may call. Used on the event loop alone."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.monotonic, processes: int = 1
+    ) -> None:
         """Read the file.
+
+        Args:
+            path: of the file.
+            clock: seconds, from any beginning.
+            processes: how many like this one divide the rates of keys.
 
         Raises:
             ConfigError: it cannot be read, or a line is wrong.
         """
         self.clock = clock
+        self.processes = processes
         self._changes = Changes(path)
         self._path = path
         self._keys: dict[str, Key] = {}
@@ -188,11 +201,6 @@ class Keyring:
         for name, key in found.items():
             self._holders.setdefault(name, Holder(self, key, now))
         self._keys = found
-
-
-def _bucket(key: Key, now: float) -> TokenBucket | None:
-    rate = key.tokens_per_second
-    return None if rate is None else TokenBucket(rate, now=now)
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 
 from semserve_server import __version__
+from semserve_server.address import is_local
 from semserve_server.config import Config
 from semserve_server.control import ModelControl
 from semserve_server.engine import Engine
@@ -18,9 +19,10 @@ from semserve_server.models import Models
 from semserve_server.observe.observation import observing
 from semserve_server.observe.observer import Observer
 from semserve_server.open_files import allow_connections
+from semserve_server.parent import Parent
 from semserve_server.services.certificates import Certificates
 from semserve_server.services.checks import Limits
-from semserve_server.services.port import Port, is_local
+from semserve_server.services.port import Port
 from semserve_server.services.port_limits import PortLimits
 from semserve_server.services.security import Security
 from semserve_server.watchdog import Watchdog, either
@@ -31,11 +33,15 @@ FOREVER = 86_400.0
 """Seconds between looks at bundles that nobody has asked for."""
 
 
-async def serve(config: Config) -> None:
+async def serve(config: Config, parent: Parent | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second one ends the drain.
 
     The order of the end: health to NOT_SERVING, wait for balancers, refuse new work, finish what
     was admitted within the bound, close the engines.
+
+    Args:
+        config: what is asked for.
+        parent: who leads this process and others like it, and is told in place of the log.
 
     Raises:
         StartupError: a bundle or a setting cannot be served.
@@ -48,11 +54,11 @@ async def serve(config: Config) -> None:
         )
     models = _models(config)
     async with observing(config, models) as observer:
-        await _serve(config, models, observer)
+        await _serve(config, models, observer, parent)
     log.info("stopped")
 
 
-async def _serve(config: Config, models: Models, observer: Observer) -> None:
+async def _serve(config: Config, models: Models, observer: Observer, parent: Parent | None) -> None:
     stop, hurry, refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -62,6 +68,8 @@ async def _serve(config: Config, models: Models, observer: Observer) -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, end)
     loop.add_signal_handler(signal.SIGHUP, refresh.set)
+    if parent is not None:
+        parent.obey({"stop": stop.set, "hurry": hurry.set, "refresh": refresh.set})
     control = ModelControl(config, models)
     models.control = control if config.allow_model_control else None
     port = _port(config, models, observer)
@@ -70,7 +78,11 @@ async def _serve(config: Config, models: Models, observer: Observer) -> None:
         await control.start(stop)
         if stop.is_set():
             return
-        log.info("%s", _banner(config, number, models.all()))
+        banner = _banner(config, number, models.all())
+        if parent is None:
+            log.info("%s", banner)
+        else:
+            parent.tell("serves", banner)
         async with _refreshing(control, refresh, config.reload_interval):
             watchdog = Watchdog(
                 models, stall_timeout=config.stall_timeout, run_timeout=config.run_timeout
@@ -138,6 +150,7 @@ def _port(config: Config, models: Models, observer: Observer) -> Port:
             keepalive_time=config.keepalive_time,
             keepalive_timeout=config.keepalive_timeout,
             handshake_timeout=config.handshake_timeout,
+            shares_port=config.processes > 1,
         ),
         observer=observer,
         security=_security(config),
@@ -166,7 +179,7 @@ def _security(config: Config) -> Security:
         certificates = Certificates(config.tls_certificate, config.tls_key, config.tls_client_ca)
     elif config.tls_certificate or config.tls_key or config.tls_client_ca:
         raise ConfigError("TLS needs both --tls-certificate and --tls-key")
-    keyring = Keyring(config.keys) if config.keys else None
+    keyring = Keyring(config.keys, processes=config.processes) if config.keys else None
     if keyring and not certificates and not is_local(config.address):
         log.warning(
             "--keys without --tls-certificate: whoever listens on the network to %s reads the keys",
@@ -188,4 +201,5 @@ def _banner(config: Config, port: int, engines: list[Engine]) -> str:
         f"{engine.capacity})"
         for engine in engines
     )
-    return f"semserve {__version__} serving on {address}: {served}"
+    several = f" in {config.processes} processes" if config.processes > 1 else ""
+    return f"semserve {__version__}{several} serving on {address}: {served}"

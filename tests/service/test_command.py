@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,25 +15,11 @@ import grpc
 import onnx
 import pytest
 from asking import refusal
-from conftest import ROOT, running_server, start_server
+from conftest import ROOT, fails, running_server, start_server
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-
-
-def fails(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the command where it must not start; its exit code and last line."""
-    address = [] if "--address" in arguments else ["--address", "127.0.0.1:0"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "semserve_server", *address, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | environment,
-        check=False,
-    )
-    return ended.returncode, (ended.stderr.strip().splitlines() or [""])[-1]
 
 
 def reseal(bundle: Path, name: str) -> None:

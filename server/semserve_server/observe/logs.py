@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 from semserve_server.observe.exchange import current_name
@@ -12,14 +13,17 @@ from semserve_server.observe.exchange import current_name
 Form = Literal["text", "json"]
 
 
-def configure(level: str, form: Form) -> None:
+def configure(level: str, form: Form, *, process: int | None = None) -> None:
     """Send every logger's lines of that severity and above to standard error.
 
     Args:
         level: such as `info`.
         form: text for people, json for what collects logs: one object a line.
+        process: which of several processes this is; every line then tells.
     """
     handler = logging.StreamHandler()
+    if process is not None:
+        handler.addFilter(partial(_of_process, process))
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
@@ -55,6 +59,12 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
         return json.dumps(told, ensure_ascii=False, default=str)
+
+
+def _of_process(process: int, record: logging.LogRecord) -> bool:
+    """Add the process to what a line tells; a filter that keeps every record."""
+    vars(record)["fields"] = {"process": process} | _fields(record)
+    return True
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

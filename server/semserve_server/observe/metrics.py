@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from semserve_server import __version__
+from semserve_server.address import host_port
 from semserve_server.engine import Engine
 from semserve_server.errors import Cause, ConfigError, NotReady
 from semserve_server.models import Models
@@ -33,7 +34,6 @@ from semserve_server.observe.tally import Histogram, MethodTally, ModelTally
 
 Labels = tuple[str, ...]
 
-LARGEST_PORT = 65_535
 MODEL = ("model",)
 _BUILD = {
     "version": __version__,
@@ -54,15 +54,13 @@ def serving_metrics(address: str, observer: Observer, models: Models) -> Iterato
     Raises:
         ConfigError: the address cannot be bound.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > LARGEST_PORT:
-        raise ConfigError(f"--metrics-address {address}: give HOST:PORT")
+    host, port = host_port("--metrics-address", address)
     registry = CollectorRegistry()
     registry.register(Metrics(observer, models))
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry)
+        server, thread = start_http_server(port, host.strip("[]"), registry)
     except OSError as error:
         raise ConfigError(f"--metrics-address {address}: cannot listen there: {error}") from error
     try:

@@ -9,7 +9,7 @@ import grpc
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from semserve_server.errors import ConfigError
+from semserve_server.address import cannot_listen, check_address
 from semserve_server.models import Models
 from semserve_server.observe.observer import Observer
 from semserve_server.services.checks import Limits
@@ -27,8 +27,6 @@ from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.watch import watched
 
 log = logging.getLogger(__name__)
-
-LARGEST_PORT = 65_535
 
 
 class Port:
@@ -96,10 +94,7 @@ class Port:
         try:
             port = self._listen(address)
         except RuntimeError as error:
-            raise ConfigError(
-                f"--address {address}: cannot listen there: the port is taken, or the host is not "
-                "this machine's"
-            ) from error
+            raise cannot_listen(address) from error
         await self._server.start()
         return port
 
@@ -123,27 +118,6 @@ class Port:
         self._streams.drain()
         self._endless.end()
         await self._server.stop(seconds)
-
-
-def check_address(address: str) -> None:
-    """Refuse what gRPC would take for another address than was meant.
-
-    Raises:
-        ConfigError: it is neither HOST:PORT nor unix:PATH.
-    """
-    host, _, port = address.rpartition(":")
-    if address.startswith("unix:"):
-        return
-    if not host or not port.isascii() or not port.isdigit() or int(port) > LARGEST_PORT:
-        raise ConfigError(
-            f"--address {address}: give HOST:PORT, the port at most {LARGEST_PORT}, or unix:PATH"
-        )
-
-
-def is_local(address: str) -> bool:
-    """Tell whether only this machine can reach an address."""
-    host = address.rpartition(":")[0].strip("[]")
-    return address.startswith("unix:") or host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _somebody_listens(record: logging.LogRecord) -> bool:

@@ -37,6 +37,8 @@ class PortLimits:
     """A connection that does not answer a ping for so long is closed."""
     handshake_timeout: float
     """A connection that has not said what HTTP/2 and TLS begin with for so long is closed."""
+    shares_port: bool = False
+    """Whether other processes listen on the same port; else one that does is a mistake."""
 
     def options(self) -> list[tuple[str, int]]:
         """Return gRPC's own names and units for them."""
@@ -48,8 +50,7 @@ class PortLimits:
             # engine's door would say when to return.
             ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
-            # A second server on the same port is a mistake, not a share of the load.
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(self.shares_port)),
             ("grpc.max_allowed_incoming_connections", self.max_connections),
             ("grpc.max_concurrent_streams", self.max_connection_calls),
             ("grpc.max_connection_idle_ms", _milliseconds(self.max_connection_idle)),
