@@ -58,6 +58,11 @@ def test_list_names_every_recipe(command):
             "minilm-l6-v2 is not fine-tuned",
         ),
         (("train", "nli-minilm", "--train", "a", "--validation", "b"), "a: no such file"),
+        (("train", ".", "--train", "a", "--validation", "b"), ".: a model of your own needs its la"),
+        (
+            ("train", "nli-minilm", "--symmetric", "x", "--train", "a", "--validation", "b"),
+            "--symmetric: no label 'x'; there are entailment",
+        ),
     ],
 )
 def test_what_it_cannot_do_is_one_line_and_exit_code_2(command, arguments, message):
