@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from semserve_server.errors import BundleError
 
@@ -55,7 +55,7 @@ def prove(path: Path, *, sha256: str, size: int) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """Open a regular file; gives it and its size."""
     try:
         descriptor = os.open(path, _FLAGS)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from certificates import Authority
-from conftest import running_server
+from conftest import ROOT, running_server
 from semserve import PermissionDenied, Retry, Unauthenticated, Unavailable
 from semserve_server.key_file import add_key
 from semserve_server.keys import new_key
@@ -73,6 +77,29 @@ def test_both_clients_tell_what_is_missing(ask, secured):
     plain = {"key": secured.keys["all"], "retry": Retry(attempts=1)}
     with pytest.raises(Unavailable):
         ask(secured.address, plain, "embed", ["the cat"])
+
+
+def test_the_documents_three_lines_make_a_server_with_a_key_and_tls(
+    run, tiny_models, tmp_path, monkeypatch
+):
+    (lines,) = re.findall(
+        r"^```sh\n(semserve-server key .*?)^```",
+        (ROOT / "server" / "README.md").read_text(), re.DOTALL | re.MULTILINE,
+    )  # fmt: skip
+    make_key, serve, ask = (shlex.split(line) for line in lines.splitlines())
+    monkeypatch.chdir(tmp_path)
+    authority = Authority()
+    authority.sign("server").write(tmp_path)
+    Path("ca.crt").write_bytes(authority.pem)
+    made = subprocess.run(
+        [sys.executable, "-m", "semserve_server", *make_key[1:]],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    with running_server("--models", str(tiny_models), *serve[1:]) as server:
+        monkeypatch.setenv("SEMSERVE_ADDRESS", server.address)
+        assert 1 == run(*ask[1:]).code
+        monkeypatch.setenv("SEMSERVE_KEY", made.stdout.strip())
+        assert "tiny-embed" in run(*ask[1:]).out
 
 
 def test_the_command_gets_in_with_files_and_a_variable(run, secured, monkeypatch):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +18,11 @@ from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 
 EMBED = EmbedRequest(texts=["a cat"])
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 ACKNOWLEDGE = bytes([0, 0, 0, 4, 1, 0, 0, 0, 0])
+PING = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
+RST_STREAM = 3
+REFUSED_STREAM = (7).to_bytes(4)
 
 
 def limited(models: Path, **bounds: float) -> AbstractAsyncContextManager[InProcess]:
@@ -26,17 +30,29 @@ def limited(models: Path, **bounds: float) -> AbstractAsyncContextManager[InProc
     return in_process(models, limits=replace(SMALL_LIMITS, **bounds))
 
 
-async def connect(server: InProcess) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+@asynccontextmanager
+async def connect(
+    server: InProcess, greeting: bytes = b""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a bare connection, and say what HTTP/2 begins with if it is given."""
     host, _, port = server.address.rpartition(":")
-    return await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(greeting)
+        if greeting:
+            await frame(reader)  # the server has greeted
+            writer.write(ACKNOWLEDGE + PING)
+            while (await frame(reader))[0] != PING[3]:
+                pass  # and it has read all that was said
+        yield reader, writer
+    finally:
+        writer.close()
 
 
-async def silent(server: InProcess) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, greet as HTTP/2 does, and say nothing more; returns when the server has greeted."""
-    reader, writer = await connect(server)
-    writer.write(PREFACE + SETTINGS + ACKNOWLEDGE)
-    await reader.readexactly(len(SETTINGS))
-    return reader, writer
+async def frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Read an HTTP/2 frame: its type and its content."""
+    size, kind, _, _ = struct.unpack(">IBBI", b"\0" + await reader.readexactly(9))
+    return kind, await reader.readexactly(size)
 
 
 async def end(reader: asyncio.StreamReader) -> bytes:
@@ -63,29 +79,28 @@ async def test_connections_past_the_bound_are_closed_and_those_within_it_served(
     async with limited(tiny_models, max_connections=3) as server:
         stub = EmbeddingServiceStub(server.channel)
         assert await stub.Embed(EMBED)
-        held = [await silent(server) for _ in range(2)]
-        for _ in range(5):
-            reader, writer = await connect(server)
-            assert b"" == await end(reader)
-            writer.close()
-        assert await stub.Embed(EMBED)
-        for _, writer in held:
-            writer.close()
+        async with connect(server, GREETING), connect(server, GREETING):
+            for _ in range(5):
+                async with connect(server) as (reader, _):
+                    assert b"" == await end(reader)
+            assert await stub.Embed(EMBED)
         await answers(server)
 
 
 async def test_a_connection_that_says_nothing_is_closed(tiny_models: Path) -> None:
-    async with limited(tiny_models, handshake_timeout=0.3) as server:
-        reader, writer = await connect(server)
+    async with (
+        limited(tiny_models, handshake_timeout=0.3) as server,
+        connect(server) as (reader, _),
+    ):
         assert b"handshake timeout" in await end(reader)
-        writer.close()
 
 
 async def test_a_client_that_answers_no_ping_is_gone(tiny_models: Path) -> None:
-    async with limited(tiny_models, keepalive_time=0.2, keepalive_timeout=0.2) as server:
-        reader, writer = await silent(server)
+    async with (
+        limited(tiny_models, keepalive_time=0.2, keepalive_timeout=0.2) as server,
+        connect(server, GREETING) as (reader, _),
+    ):
         assert b"ping_timeout" in await end(reader)
-        writer.close()
 
 
 @pytest.mark.parametrize("bound", ["max_connection_idle", "max_connection_age"])
@@ -131,6 +146,40 @@ async def test_calls_past_the_bound_of_a_connection_wait_and_others_do_not(
             assert "2 requests" in repr(server.engines[0])
         server.embedder.release()
         assert 5 == len(await asyncio.gather(*calls))
+
+
+async def test_a_burst_of_calls_past_the_bound_fails_none(tiny_models: Path) -> None:
+    """By default gRPC would refuse a third of them: it counts what has ended a moment ago."""
+    async with limited(tiny_models, max_connection_calls=20) as server:
+        stub = EmbeddingServiceStub(server.channel)
+        assert 500 == len(await asyncio.gather(*(stub.Embed(EMBED) for _ in range(500))))
+
+
+async def test_a_client_that_keeps_to_no_bound_is_refused_what_is_beyond_it(
+    tiny_models: Path,
+) -> None:
+    """HTTP/2 by hand: 50 streams that are opened and never used."""
+    path = b"/semserve.v1.EmbeddingService/StreamEmbed"
+    headers = b"\x83\x86" + b"".join(  # POST, http, and literals
+        b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+        for name, value in (
+            (b":path", path), (b":authority", b"a"), (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+        )
+    )  # fmt: skip
+    async with (
+        limited(tiny_models, max_connection_calls=2) as server,
+        connect(server, GREETING) as (reader, writer),
+    ):
+        for number in range(50):
+            head = struct.pack(">IBBI", len(headers), 1, 4, 2 * number + 1)[1:]
+            writer.write(head + headers)
+        refused = []
+        while len(refused) < 48:
+            kind, content = await frame(reader)
+            refused += [content] if kind == RST_STREAM else []
+        assert {REFUSED_STREAM} == set(refused)
+        await answers(server)
 
 
 async def test_a_stream_is_read_no_further_than_its_bytes(tiny_models: Path) -> None:

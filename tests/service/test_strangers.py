@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
 from asking import refusal
-from conftest import InProcess, in_process, running_server
+from conftest import InProcess, in_process
 from google.rpc import error_details_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -21,16 +21,10 @@ from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve.v1.model_pb2 import (
-    GetModelRequest,
-    ListModelsRequest,
-    TokenizeRequest,
-    UnloadModelRequest,
-)
+from semserve.v1.model_pb2 import GetModelRequest, ListModelsRequest, TokenizeRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve.v1.similarity_pb2 import RankRequest
 from semserve.v1.similarity_pb2_grpc import SimilarityServiceStub
-from semserve_server.key_file import add_key
 from semserve_server.keyring import Keyring
 from semserve_server.keys import new_key
 from semserve_server.services.security import Security
@@ -119,8 +113,12 @@ async def test_a_stream_is_refused_at_its_opening(guarded: Guarded) -> None:
 
 
 async def test_a_stranger_learns_not_even_which_methods_there_are(guarded: Guarded) -> None:
-    refused = await refusal(guarded.server.channel.unary_unary("/semserve.v1.Nobody/No")(b""))
-    assert grpc.StatusCode.UNAUTHENTICATED == refused.code
+    for path in ("/semserve.v1.Nobody/No", "/", "/no", "//", "no"):
+        refused = await refusal(guarded.server.channel.unary_unary(path)(b""))
+        assert grpc.StatusCode.UNAUTHENTICATED == refused.code, path
+    known = guarded.server.channel.unary_unary("/semserve.v1.Nobody/No")
+    refused = await refusal(known(b"", metadata=guarded.metadata("all")))
+    assert grpc.StatusCode.UNIMPLEMENTED == refused.code
 
 
 async def test_a_key_for_another_model_is_refused_before_the_model_is_looked_for(
@@ -256,37 +254,6 @@ async def reflect(channel: grpc.aio.Channel) -> grpc.StatusCode:
     except grpc.aio.AioRpcError as error:
         return error.code()
     return await call.code()
-
-
-async def test_models_are_loaded_and_unloaded_by_those_keys_alone_that_may(
-    tiny_models: Path, tmp_path: Path
-) -> None:
-    presented = {}
-    for name, models, control in (
-        ("user", None, False),
-        ("operator", frozenset({"tiny-nli"}), True),
-    ):
-        presented[name], key = new_key(name, models=models, control=control)
-        add_key(tmp_path / "keys", key)
-    with running_server(
-        *("--models", str(tiny_models), "--keys", str(tmp_path / "keys"), "--allow-model-control")
-    ) as server:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            stub = ModelServiceStub(channel)
-
-            def ask(name: str, model: str) -> Awaitable[object]:
-                metadata = (("authorization", f"Bearer {presented[name]}"),)
-                return stub.UnloadModel(UnloadModelRequest(model=model), metadata=metadata)
-
-            for name, model, why in (
-                ("user", "tiny-nli", "may not load and unload models"),
-                ("operator", "tiny-embed", "is not for this model"),
-            ):
-                refused = await refusal(ask(name, model))
-                assert grpc.StatusCode.PERMISSION_DENIED == refused.code
-                assert why in refused.message
-            await ask("operator", "tiny-nli")
-            assert grpc.StatusCode.NOT_FOUND == (await refusal(ask("operator", "tiny-nli"))).code
 
 
 async def test_no_log_and_no_answer_holds_a_key(

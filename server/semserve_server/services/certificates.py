@@ -46,7 +46,7 @@ class Certificates:
         """Return what opens a port with them."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
-            self._renewed,
+            self._renewed,  # type: ignore[arg-type]  # None for no change: gRPC says it, its stubs do not
             require_client_authentication=self._client_ca is not None,
         )
 

@@ -17,7 +17,7 @@ SCHEME = "bearer "
 REFUSAL = "this server wants a key that it knows, as metadata: authorization: Bearer KEY"
 
 
-class Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # its stubs are any
+class Doorkeeper(grpc.aio.ServerInterceptor):
     """An interceptor, and so in the way of every RPC of the port; there is none without keys."""
 
     def __init__(self, keyring: Keyring, open_services: Iterable[str], observer: Observer) -> None:
@@ -31,24 +31,25 @@ class Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # its stubs
         self._keyring = keyring
         self._open = frozenset(open_services)
         # A stream's handler, since one of a unary call would be run only once a request is read.
-        refusing = grpc.stream_stream_rpc_method_handler(_refuse)
+        refusing: Handler = grpc.stream_stream_rpc_method_handler(_refuse)
         self._refusing = watched("semserve", {"refused": refusing}, observer)["refused"]
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """Return what answers a call."""
-        if details.method.split("/", 2)[1] in self._open:
-            return await continuation(details)
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return what answers a call; None where there is no such RPC."""
+        service = handler_call_details.method.rpartition("/")[0].removeprefix("/")
+        if service in self._open:
+            return await continuation(handler_call_details)
         try:
-            holder = self._keyring.holder(_key(details.invocation_metadata))
+            holder = self._keyring.holder(_key(handler_call_details.invocation_metadata or ()))
         except Unauthenticated:
             return self._refusing
         # gRPC answers a call in the same task that asks for its handler.
         HOLDER.set(holder)
-        return await continuation(details)
+        return await continuation(handler_call_details)
 
 
 def _key(metadata: Iterable[tuple[str, str | bytes]]) -> str:

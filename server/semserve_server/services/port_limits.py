@@ -53,6 +53,9 @@ class PortLimits:
             ("grpc.so_reuseport", int(self.shares_port)),
             ("grpc.max_allowed_incoming_connections", self.max_connections),
             ("grpc.max_concurrent_streams", self.max_connection_calls),
+            # It counts calls that have ended and are not yet tidied away, and so refuses callers
+            # that keep to the bound. Those that do not are refused without it.
+            ("grpc.http.overload_protection", 0),
             ("grpc.max_connection_idle_ms", _milliseconds(self.max_connection_idle)),
             ("grpc.max_connection_age_ms", _milliseconds(self.max_connection_age)),
             ("grpc.max_connection_age_grace_ms", _milliseconds(self.max_connection_grace)),

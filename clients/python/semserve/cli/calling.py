@@ -37,7 +37,8 @@ class Tls(NamedTuple):
 
         if (self.key is None) != (self.certificate is None):
             raise UsageError("--tls-certificate and --tls-key go together")
-        return grpc.ssl_channel_credentials(*(path and path.read_bytes() for path in self))
+        files = [None if path is None else path.read_bytes() for path in self]
+        return grpc.ssl_channel_credentials(*files)
 
 
 @contextmanager
