@@ -1,5 +1,6 @@
 """The command line of the export stage. Keras is imported only by the commands that need it."""
 
+import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +18,13 @@ from semserve_export.bundle import read_manifest
 from semserve_export.errors import ExportError
 from semserve_export.pairs import TrainingData, read_pairs
 from semserve_export.quiet import choose_backend, held_stderr
-from semserve_export.recipes import RECIPES, find_recipe
+from semserve_export.recipes import RECIPES, Recipe, WordRecipe, find_recipe
+from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unscored_pairs
 from semserve_export.spec import Variant
+from semserve_export.training_files import TrainingFiles
 from semserve_export.training_plan import TrainingPlan
+from semserve_export.word_files import WordFiles
+from semserve_export.word_plan import WordPlan
 
 FAILED = 2
 
@@ -84,10 +89,10 @@ def keras(
     output: Path = MODELS,
     variants: str = DEFAULT_VARIANTS,
 ) -> None:
-    """Export a BERT of your own: a KerasHub preset, or a Hugging Face directory.
+    """Export a model of your own: a KerasHub preset, a .keras file, or a Hugging Face directory.
 
-    Activation, pooling, length, lower case and labels are what the preset says, unless you say
-    otherwise.
+    BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. Activation, pooling, length,
+    lower case and labels are what it says of itself, unless you say otherwise.
 
     Args:
         asked: what to export.
@@ -100,47 +105,123 @@ def keras(
 
 
 @app.command
-def verify(bundle: Path, *, weights_cache: Cache = CACHE) -> None:
+def parity(
+    path: str,
+    *files: Path,
+    texts: int = 100_000,
+    report: Path | None = None,
+) -> None:
+    """Compare the tokenizer of a model of your own with KerasHub's; exit with 2 for a riddle.
+
+    Args:
+        path: the model, as `keras` takes it.
+        files: further texts, one a line or a tab-separated field; .gz too.
+        texts: how many are made up: odd ones, of all of Unicode.
+        report: a file for every difference.
+    """
+    _commands("parity_commands").compare(path, texts, files, report, console)
+
+
+@app.command
+def verify(bundle: Path, *, source: str | None = None, weights_cache: Cache = CACHE) -> None:
     """Check a bundle's digests and golden answers, and compare it with Keras anew.
 
     Args:
         bundle: the directory of one bundle.
+        source: what `keras` exported it from; a recipe's is known.
         weights_cache: where downloaded weights are kept.
     """
     manifest = read_manifest(bundle)
-    _commands().verify(bundle, manifest, weights_cache, console)
+    _commands().verify(bundle, manifest, source, weights_cache, console)
 
 
 @app.command
 def train(
+    start: str,
+    /,
+    files: Annotated[TrainingFiles, Parameter(name="*")],
+    *,
+    label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),  # noqa: B008 - it is frozen
+    weights_cache: Cache = CACHE,
+) -> None:
+    """Fine-tune a classifier of pairs and keep what it learnt as an adapter, with a report.
+
+    Args:
+        start: a recipe, as `list` names it, or the directory of a preset of your own.
+        files: what to learn from.
+        label: the labels of a model of your own in the order of its logits, one flag each.
+        plan: the numbers of the training.
+        weights_cache: where downloaded weights are kept.
+    """
+    recipe = None if Path(start).is_dir() else find_recipe(start)
+    if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
+        raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
+    labels = (recipe and recipe.spec.labels) or label
+    if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
+        raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
+    if unknown := sorted(set(plan.symmetric) - set(labels)):
+        raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
+    data = TrainingData(read_pairs(files.train, labels), read_pairs(files.validation, labels))
+    _commands("training_commands").train_classifier(
+        recipe or Path(start), labels, data, files, plan, weights_cache, console
+    )
+
+
+@app.command
+def train_words(
     name: str,
     /,
+    files: Annotated[WordFiles, Parameter(name="*")],
     *,
-    train: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
-    validation: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
     output: Path | None = None,
-    plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),  # noqa: B008 - it is frozen
+    plan: Annotated[WordPlan, Parameter(name="*")] = WordPlan(),  # noqa: B008 - it is frozen
     notice: str = "",
     weights_cache: Cache = CACHE,
 ) -> None:
-    """Fine-tune a classifier of pairs and keep what it learnt as an adapter.
+    """Train a recipe over word vectors on pairs of texts, and keep what changed as an adapter.
 
     Args:
         name: the recipe, as `list` names it.
-        train: tab-separated files, plain or .gz, with columns premise, hypothesis and label.
-        validation: the same, held out.
+        files: what to learn from.
         output: the adapter's directory; `.cache/adapters/NAME` where left out.
         plan: the numbers of the training.
         notice: whose work it is, for the NOTICE of bundles: authors, licence, training data.
         weights_cache: where downloaded weights are kept.
     """
     recipe = find_recipe(name)
-    if recipe.adapter is None or recipe.spec.labels is None:
-        raise ExportError(f"{name} is not fine-tuned, so there is nothing to train")
-    labels = recipe.spec.labels
-    data = TrainingData(read_pairs(train, labels), read_pairs(validation, labels))
+    if not isinstance(recipe, WordRecipe):
+        raise ExportError(f"{name} has no word vectors; `train` is for classifiers")
+    if files.unscored and files.teacher is None:
+        raise ExportError("--unscored needs a --teacher to score them")
+    texts = WordTexts(
+        read_scored_pairs(files.scored),
+        read_scored_pairs(files.validation),
+        read_unscored_pairs(files.unscored) if files.unscored else None,
+        files.teacher,
+    )
     chosen = output or Path(".cache/adapters") / name
-    _commands().train(recipe, data, chosen, plan, notice, weights_cache, console)
+    _commands("word_commands").train_words(
+        recipe, texts, chosen, plan, notice, weights_cache, console
+    )
+
+
+@app.command
+def measure(
+    *bundles: Path,
+    pairs: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
+    variant: str = "portable",
+) -> None:
+    """Tell how well embedders score pairs that people have scored.
+
+    Args:
+        bundles: directories of embedders' bundles.
+        pairs: files with columns sentence1, sentence2 and score, of any scale.
+        variant: the graph to measure.
+    """
+    if not bundles:
+        raise ExportError("name the directory of a bundle, such as models/minilm-l6-v2")
+    _commands("word_commands").measure(bundles, read_scored_pairs(pairs), variant, console)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -166,9 +247,8 @@ def _variants(names: str) -> tuple[Variant, ...]:
     return tuple(cast("Variant", name) for name in asked)
 
 
-def _commands() -> ModuleType:
+def _commands(module: str = "commands") -> ModuleType:
     """Import what the commands do, and Keras with it: several seconds, shown as such."""
     choose_backend()
     with console.status("Starting Keras"), held_stderr():
-        from semserve_export import commands  # noqa: PLC0415 - --help must not wait for Keras
-    return commands
+        return importlib.import_module(f"semserve_export.{module}")

@@ -1,7 +1,6 @@
 """What the commands do. Importing this imports Keras, so the command line does it late."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,31 +8,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from semserve_export.adapter import write_record
 from semserve_export.asked import OwnModel
-from semserve_export.errors import FidelityError
+from semserve_export.errors import BundleError, FidelityError
 from semserve_export.export import STEPS, export_model, weights_of
-from semserve_export.model import (
-    WEIGHTS_FILE,
-    LoadedModel,
-    load_base_classifier,
-    load_recipe,
-    load_tokenizer,
-)
-from semserve_export.own import load_own
-from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import TrainingData
-from semserve_export.progress import step_progress, training_progress
-from semserve_export.recipes import RECIPES, Recipe
+from semserve_export.model import LoadedModel, load_recipe
+from semserve_export.own import load_own, load_preset_recipe
+from semserve_export.progress import step_progress
+from semserve_export.recipes import RECIPES, AnyRecipe, PresetRecipe, WordRecipe
 from semserve_export.spec import Variant
-from semserve_export.train import fine_tune, seed_everything
-from semserve_export.training_plan import TrainingPlan
 from semserve_export.verify import verify_bundle
 from semserve_export.weights import fetch_weights
+from semserve_export.words import load_word_recipe
 
 
 def run_recipes(
-    recipes: Sequence[Recipe],
+    recipes: Sequence[AnyRecipe],
     output: Path,
     variants: Sequence[Variant],
     cache: Path,
@@ -42,24 +31,37 @@ def run_recipes(
     """Export recipes, each into its own directory below `output`."""
     for recipe in recipes:
         weights = fetch_weights(recipe.weights, cache, console)
-        load = partial(load_recipe, recipe, weights)
+        load = partial(_load, recipe, weights)
         _export(recipe.spec.name, load, output, variants, console)
 
 
 def run_own(asked: OwnModel, output: Path, variants: Sequence[Variant], console: Console) -> None:
     """Export a user's own model."""
-    _export(asked.name, partial(load_own, asked), output, variants, console)
+    _export(asked.served_name, partial(load_own, asked), output, variants, console)
 
 
-def verify(directory: Path, manifest: Mapping[str, Any], cache: Path, console: Console) -> None:
+def verify(
+    directory: Path,
+    manifest: Mapping[str, Any],
+    source: str | None,
+    cache: Path,
+    console: Console,
+) -> None:
     """Measure a bundle whose digests hold, and print what was measured.
+
+    Args:
+        directory: the bundle.
+        manifest: its own.
+        source: the user's model that it was exported from; None for a recipe's.
+        cache: where downloaded weights are kept.
+        console: where the table is printed.
 
     Raises:
         FidelityError: a measure is past its bound.
     """
     with step_progress(console) as progress:
         task = progress.add_task(f"{manifest['model']}: loading the original", total=2)
-        model = _original(manifest, cache, console)
+        model = _source(manifest, source) if source else _original(manifest, cache, console)
         progress.update(task, advance=1, description=f"{manifest['model']}: measuring")
         checks = list(verify_bundle(directory, model))
         progress.update(task, advance=1, description=f"{manifest['model']}: measured")
@@ -69,47 +71,9 @@ def verify(directory: Path, manifest: Mapping[str, Any], cache: Path, console: C
         table.add_row(check.name, f"{check.measured:.2g}", f"{check.bound:.2g}", verdict)
     console.print(table)
     if model is None:
-        console.print("Not compared with Keras: no recipe of this version made this bundle.")
+        console.print("Not compared with Keras: no recipe made it; say --source, if you have it.")
     if failed := [check.name for check in checks if not check.holds]:
         raise FidelityError(f"{directory}: {failed[0]}: past the bound; export the model again")
-
-
-def train(
-    recipe: Recipe,
-    data: TrainingData,
-    output: Path,
-    plan: TrainingPlan,
-    notice: str,
-    cache: Path,
-    console: Console,
-) -> None:
-    """Fine-tune a recipe's classifier and leave its adapter in `output`."""
-    weights = fetch_weights(recipe.weights, cache, console)
-    tokenizer = load_tokenizer(recipe, weights)
-    seed_everything(plan.seed)
-    with training_progress(console) as progress:
-        figures = fine_tune(
-            load_base_classifier(recipe, weights, dropout=plan.dropout),
-            plan,
-            EncodedPairs.of(tokenizer, data.training.pairs, plan.max_tokens),
-            EncodedPairs.of(tokenizer, data.validation.pairs, plan.max_tokens),
-            output,
-            progress,
-        )
-    record = {
-        "recipe": recipe.spec.name,
-        "base": str(recipe.weights),
-        "base_sha256": recipe.weights.sha256[WEIGHTS_FILE],
-        "labels": recipe.spec.labels,
-        "activation": recipe.spec.activation,
-        "plan": asdict(plan),
-        "training_files": data.training.sha256,
-        "validation_files": data.validation.sha256,
-        "figures": figures,
-        "notice": notice or f"Fine-tuned on {', '.join(data.training.sha256)}.",
-    }
-    write_record(output, record)
-    console.print(f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f}")
 
 
 def _export(
@@ -127,7 +91,8 @@ def _export(
             progress.update(task, advance=1, description=f"{name}: {step}")
 
         refused: list[FidelityError] = []
-        manifest = export_model(load(), output / name, announce, variants, refused.append)
+        model = load()
+        manifest = export_model(model, output / name, announce, variants, refused.append)
         progress.update(task, completed=total, description=f"{name}: done")
     for variant, facts in manifest["variants"].items():
         megabytes = manifest["files"][facts["file"]]["bytes"] / 1e6
@@ -137,8 +102,18 @@ def _export(
         )
     for error in refused:
         console.print(str(error))
+    if model.parity:
+        console.print(f"{output / name}: {model.parity}")
     if variants and not refused and len(manifest["variants"]) == 1:
         console.print(f"{name}: only a BERT has the variants {', '.join(variants)}")
+
+
+def _load(recipe: AnyRecipe, weights: Path) -> LoadedModel:
+    if isinstance(recipe, PresetRecipe):
+        return load_preset_recipe(recipe, weights)
+    if isinstance(recipe, WordRecipe):
+        return load_word_recipe(recipe, weights)
+    return load_recipe(recipe, weights)
 
 
 def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> LoadedModel | None:
@@ -146,5 +121,24 @@ def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> Loa
     recipe = RECIPES.get(manifest["model"])
     if recipe is None:
         return None
-    model = load_recipe(recipe, fetch_weights(recipe.weights, cache, console))
+    model = _load(recipe, fetch_weights(recipe.weights, cache, console))
     return model if manifest["weights"] == weights_of(model) else None
+
+
+def _source(manifest: Mapping[str, Any], source: str) -> LoadedModel:
+    """Load the user's model that a bundle was exported from, as it was asked for then."""
+    asked = OwnModel(
+        source,
+        name=manifest["model"],
+        task=manifest["task"],
+        labels=tuple(manifest["labels"] or ()),
+        pair=manifest["pair"],
+        activation=manifest["activation"],
+        pooling=manifest["pooling"],
+        normalize=manifest["normalized"],
+        max_sequence_length=manifest["max_sequence_length"],
+    )
+    model = load_own(asked)
+    if manifest["weights"]["sha256"] != model.sha256:
+        raise BundleError(f"{source}: has other weights than the bundle was exported from")
+    return model

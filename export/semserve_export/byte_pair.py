@@ -1,0 +1,69 @@
+"""Byte-level BPE as a tokenizer.json: GPT-2's and RoBERTa's, and KerasHub's way with both.
+
+KerasHub's graph splits with RE2, which has no lookahead, by a detour that runs of blanks show
+(`split_strings_for_bpe` in keras_hub/src/tokenizers/byte_pair_tokenizer.py). The pattern here makes
+the same words; GPT-2's own makes others of one odd text in four.
+"""
+
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+from semserve_export.errors import WeightsError
+
+BLANKS = r" \n\t\r\f\x{a0}\x{2009}\x{202f}\x{3000}"
+"""RE2's \\s, and the blanks that KerasHub adds to it; all others are signs to it."""
+LAST = r"\t\r\f\x{a0}\x{2009}\x{202f}\x{3000}"
+"""What comes off the end of a run of blanks as a word of its own."""
+WORD = rf"[{BLANKS}\p{{L}}\p{{N}}]"
+KERAS_HUB_WORDS = "|".join(
+    (
+        "'s|'t|'re|'ve|'m|'ll|'d",
+        rf"[{BLANKS}]+(?= [^{BLANKS}])",  # a run before a word, but for the word's own space
+        rf"[{BLANKS}]+\n(?= *\z|[^{BLANKS}])",
+        rf"[{BLANKS}]+(?=[{LAST}](?: *\z|[^{BLANKS}]))",
+        rf"(?<=[{BLANKS}])[{LAST}]",
+        rf"[{BLANKS}]+(?= \z)",
+        r" ?\p{L}+",
+        r" ?\p{N}+",
+        rf" (?=\x{{b}}(?:{WORD}|\z))",  # a vertical tab comes off the end of signs, too
+        rf" ?[^{BLANKS}\p{{L}}\p{{N}}]+(?=\x{{b}}(?:{WORD}|\z))",
+        rf" ?[^{BLANKS}\p{{L}}\p{{N}}]+",
+    )
+)
+UNKNOWN = "<unk>"
+
+
+def build_byte_pair(theirs: Any, *, gpt2_words: bool) -> Tokenizer:
+    """Build the tokenizer, without its special tokens, of a KerasHub `BytePairTokenizer`.
+
+    Args:
+        theirs: with its vocabulary and merges.
+        gpt2_words: whether to split into words as GPT-2 does, which a model from elsewhere has
+            learnt, and not as KerasHub.
+
+    Raises:
+        WeightsError: a byte has no piece, so that texts would lose it without a trace.
+    """
+    vocabulary = dict(theirs.vocabulary)
+    missing = set(pre_tokenizers.ByteLevel.alphabet()) - vocabulary.keys()
+    if missing and UNKNOWN not in vocabulary:
+        raise WeightsError(
+            f"the vocabulary lacks {len(missing)} of the 256 bytes and has no {UNKNOWN}: texts"
+            " with these bytes have no token ids, in KerasHub neither; train the BPE with"
+            " ByteLevel.alphabet() as its initial alphabet"
+        )
+    merges = [tuple(merge.split(" ")) for merge in theirs.merges if "#version:" not in merge]
+    # None where every byte has a piece: then an unknown cannot be, and the file says so.
+    unknown = UNKNOWN if missing else None
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=unknown))
+    bytes_of = pre_tokenizers.ByteLevel(
+        add_prefix_space=theirs.add_prefix_space, use_regex=gpt2_words
+    )
+    if gpt2_words:
+        tokenizer.pre_tokenizer = bytes_of
+    else:
+        words = pre_tokenizers.Split(Regex(KERAS_HUB_WORDS), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_of])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer

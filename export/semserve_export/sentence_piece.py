@@ -1,0 +1,111 @@
+"""A SentencePiece model as a tokenizer.json: its pieces and scores, and its map of characters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from semserve_export.errors import WeightsError
+
+BLANK = "▁"
+USER_DEFINED_BONUS = -0.1
+"""A piece that its user defined is preferred to all others: it scores its length times the best
+score, and this (`EncodeOptimized` in sentencepiece/src/unigram_model.cc)."""
+NAMES = {1: "Unigram", 2: "BPE", 3: "Word", 4: "Char"}
+ModelProto: Any = sentencepiece_model_pb2.ModelProto
+Piece: Any = ModelProto.SentencePiece
+
+
+def build_sentence_piece(theirs: Any) -> Tokenizer:
+    """Build the tokenizer, without its special tokens, of a KerasHub `SentencePieceTokenizer`.
+
+    The ids are those that `theirs.token_to_id` gives, which need not be the model's own places.
+
+    Raises:
+        WeightsError: it is of a kind that tokenizer.json has no like for; the message names it.
+    """
+    model = ModelProto.FromString(theirs.proto)
+    trained, normalizing = model.trainer_spec, model.normalizer_spec
+    if trained.treat_whitespace_as_suffix or not normalizing.escape_whitespaces:
+        raise WeightsError("its SentencePiece model marks blanks otherwise than before a word")
+    unknown = next(place for place, piece in enumerate(model.pieces) if piece.type == Piece.UNKNOWN)
+    ids = _ids(theirs, len(model.pieces), unknown)
+    if trained.model_type == trained.UNIGRAM:
+        pieces = _scored(model.pieces)
+        # Every id needs an entry, those of no piece too.
+        listed = [(f"{BLANK}{place}{BLANK}", 0.0) for place in range(max(ids) + 1)]
+        for place, piece in zip(ids, pieces, strict=True):
+            listed[place] = piece
+        tokenizer = Tokenizer(
+            models.Unigram(listed, unk_id=ids[unknown], byte_fallback=trained.byte_fallback)
+        )
+    elif trained.model_type == trained.WORD:
+        words = {
+            piece.piece if piece.type == Piece.NORMAL else _unmatchable(piece.piece): place
+            for piece, place in zip(model.pieces, ids, strict=True)
+        }
+        name = _unmatchable(model.pieces[unknown].piece)
+        tokenizer = Tokenizer(models.WordLevel(words, unk_token=name))
+    else:
+        raise WeightsError(
+            f"its SentencePiece model is of the kind {NAMES[trained.model_type]}; Unigram and Word"
+            " can be exported"
+        )
+    tokenizer.normalizer = normalizers.Sequence(_normalizing(normalizing))
+    prefix = "always" if normalizing.add_dummy_prefix else "never"
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=BLANK, prepend_scheme=prefix)
+    tokenizer.decoder = decoders.Metaspace(replacement=BLANK, prepend_scheme=prefix)
+    return tokenizer
+
+
+def _ids(theirs: Any, pieces: int, unknown: int) -> list[int]:
+    """Return each piece's id: its place, unless the tokenizer moves them, as XLM-RoBERTa's."""
+    offset = theirs.vocabulary_size() - pieces
+    moved = hasattr(theirs, "_vocabulary_prefix")
+    if not moved or not offset:
+        return list(range(pieces))
+    ids = [place + 1 for place in range(pieces)]
+    ids[unknown] = theirs.unk_token_id
+    for place, name in ((1, "start_token_id"), (2, "end_token_id")):
+        ids[place] = getattr(theirs, name)
+    return ids
+
+
+def _scored(pieces: Sequence[Any]) -> list[tuple[str, float]]:
+    """Give each piece its score; no text can have what is not a piece of texts, such as [CLS]."""
+    best = max((piece.score for piece in pieces if piece.type == Piece.NORMAL), default=0.0)
+    scored = []
+    for piece in pieces:
+        name, score = piece.piece, piece.score
+        if piece.type == Piece.USER_DEFINED:
+            score = len(name) * best + USER_DEFINED_BONUS
+        elif piece.type not in {Piece.NORMAL, Piece.BYTE}:
+            name, score = _unmatchable(name), 0.0
+        scored.append((name, score))
+    return scored
+
+
+def _unmatchable(piece: str) -> str:
+    """Name a piece as none can be called: texts are cut before every blank, so none ends in one."""
+    return piece + BLANK
+
+
+def _normalizing(spec: Any) -> list[Any]:
+    """Give the steps before the pieces: the model's own map, what it implies, and the blanks.
+
+    `Precompiled` drops the rest of a letter that it maps, such as an accent that follows. So the
+    general steps that the map contains come first, and leave it little to map.
+    """
+    steps: list[Any] = [normalizers.Replace(BLANK, " ")]
+    if spec.precompiled_charsmap:
+        mapped = normalizers.Precompiled(spec.precompiled_charsmap)
+        if mapped.normalize_str("½ﬁ") == normalizers.NFKC().normalize_str("½ﬁ"):
+            steps.append(normalizers.NFKC())
+        if mapped.normalize_str("T") == "t":
+            steps.append(normalizers.Lowercase())
+        steps.append(mapped)
+    if spec.remove_extra_whitespaces:
+        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+        steps.append(normalizers.Replace(Regex(r"\A | \z"), ""))
+    return steps

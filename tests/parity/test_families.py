@@ -1,0 +1,53 @@
+"""A stranger's model of every family: trained with KerasHub's own preprocessor, and exported."""
+
+import keras
+import numpy as np
+import pytest
+from parity.families import FAMILIES, LENGTH, make_classifier
+from semserve_export.asked import OwnModel
+from semserve_export.export import export_model
+from semserve_export.fidelity import onnx_run
+from semserve_export.own import load_own
+from semserve_export.parity import FILE
+from semserve_export.tokenizer import encode, pad
+from semserve_export.verify import verify_bundle
+from tokenizers import Tokenizer
+
+# Keras saves variables through an __array__ that numpy finds old-fashioned.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+TEXTS = ["the cat sat", "Hello, world!  Is it 12 o'clock…", "ein Boot – café 今日 🎉", "boat " * 60]
+OTHERS = ["the boat sat", "no", "hello <mask> [SEP] world", "a b c"]
+LABELS = ("entailment", "neutral", "contradiction")
+
+
+def train_a_little(classifier):
+    """Fit on strings for a step, so that KerasHub's own preprocessor made what it has learnt."""
+    classifier.compile(
+        optimizer=keras.optimizers.SGD(1e-3),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    pairs, labels = (TEXTS[:3], OTHERS[:3]), np.array([0, 1, 2])
+    classifier.fit(x=pairs, y=labels, batch_size=3, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
+    classifier = make_classifier(family)
+    train_a_little(classifier)
+    saved = tmp_path / "mine"
+    classifier.save_to_preset(str(saved))
+    model = load_own(OwnModel(str(saved), labels=LABELS, pair=True))
+    assert (LENGTH, LABELS) == (model.spec.max_sequence_length, model.spec.labels)
+    assert 0 == model.parity.unexplained, model.parity
+    bundle = tmp_path / "models" / "mine"
+    manifest = export_model(model, bundle, lambda _: None)
+    assert FILE in manifest["files"]
+    tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
+    run = onnx_run(bundle / "model.onnx")
+    pairs = list(zip(TEXTS[:2], OTHERS[:2], strict=True))
+    rows = run(pad(encode(tokenizer, pairs, LENGTH)))
+    expected = classifier.predict(tuple(map(list, zip(*pairs, strict=True))), verbose=0)
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
+    assert np.abs(rows[0] - rows[1]).max() > 1e-3
+    assert all(check.holds for check in verify_bundle(bundle, model))

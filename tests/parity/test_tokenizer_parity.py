@@ -1,0 +1,134 @@
+"""tokenizer.json reads texts as KerasHub's graph does, and every difference has a known cause."""
+
+import io
+
+import keras_hub
+import numpy as np
+import pytest
+import sentencepiece
+from parity.families import FAMILIES, WORD_PIECES, byte_pairs, make_tokenizer
+from semserve_export.byte_pair import build_byte_pair
+from semserve_export.errors import WeightsError
+from semserve_export.oddities import odd_texts
+from semserve_export.parity import compare_tokenizers
+from semserve_export.sentence_piece import build_sentence_piece
+from semserve_export.special_tokens import add_special_tokens
+from semserve_export.tokenizer import build_tokenizer
+from semserve_export.word_piece import build_word_piece
+from tokenizers import Tokenizer, normalizers
+
+TEXTS = list(odd_texts(3000))
+MOST_DIFFERENCES = 60  # of 3,000 texts, most of which are odd on purpose
+PAIR = ("the cat sat", "hello boat!")
+
+
+def build(theirs):
+    if isinstance(theirs, keras_hub.tokenizers.SentencePieceTokenizer):
+        return build_sentence_piece(theirs)
+    if isinstance(theirs, keras_hub.tokenizers.BytePairTokenizer):
+        return build_byte_pair(theirs, gpt2_words=False)
+    return build_word_piece(theirs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_odd_texts_are_read_as_by_keras_hub_or_for_a_known_cause(family):
+    theirs = make_tokenizer(family)
+    parity = compare_tokenizers(theirs, build(theirs), TEXTS)
+    assert {"unexplained": 0} == {"unexplained": parity.unexplained}, parity
+    assert parity.differing < MOST_DIFFERENCES, parity
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("strip_accents", [True, False])
+def test_letters_are_folded_as_by_keras_hub(lowercase, strip_accents):
+    theirs = keras_hub.models.BertTokenizer(
+        vocabulary=WORD_PIECES, lowercase=lowercase, strip_accents=strip_accents
+    )
+    parity = compare_tokenizers(theirs, build_word_piece(theirs), TEXTS)
+    assert 0 == parity.unexplained, parity
+    assert parity.differing < MOST_DIFFERENCES, parity
+
+
+def test_chinese_characters_are_words_only_where_keras_hub_makes_them_words():
+    theirs = make_tokenizer("Bert", split_on_cjk=False)
+    parity = compare_tokenizers(theirs, build_word_piece(theirs), ["今日", "今 日", "a今日b", "漢"])
+    assert 0 == parity.differing, parity
+
+
+def test_a_mistake_is_told_as_one():
+    theirs = make_tokenizer("Roberta")
+    ours = build_byte_pair(theirs, gpt2_words=False)
+    ours.normalizer = normalizers.Replace("b", "")
+    parity = compare_tokenizers(theirs, ours, ["a boat", "a cat"])
+    assert (2, 1, 1) == (parity.texts, parity.differing, parity.unexplained)
+    assert "b" == parity.examples[0].text, "cut down to what differs"
+
+
+@pytest.mark.parametrize("gpt2_words", [True, False])
+def test_byte_level_bpe_loses_no_byte(gpt2_words):
+    tokenizer = build_byte_pair(make_tokenizer("Roberta"), gpt2_words=gpt2_words)
+    every = [chr(code) for code in range(1, 0x3000)] + ["🎉", " a", "  b", "<mask>", "</s>"]
+    for text, one in zip(every, tokenizer.encode_batch(every), strict=True):
+        assert text == tokenizer.decode(one.ids, skip_special_tokens=False)
+
+
+def test_gpt2s_own_words_differ_from_keras_hubs_in_blanks_alone():
+    theirs = make_tokenizer("Roberta")
+    parity = compare_tokenizers(theirs, build_byte_pair(theirs, gpt2_words=True), TEXTS)
+    assert 0 == parity.unexplained
+    assert parity.causes["blanks, of which KerasHub splits runs unlike GPT-2"] > MOST_DIFFERENCES
+
+
+def test_berts_own_normaliser_differs_from_keras_hubs_for_known_causes():
+    theirs = make_tokenizer("Bert", lowercase=True)
+    ours = build_tokenizer(WORD_PIECES, lowercase=True, strip_accents=True)
+    parity = compare_tokenizers(theirs, ours, TEXTS[:1000])
+    assert 0 == parity.unexplained, parity
+    assert parity.differing > MOST_DIFFERENCES
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_special_tokens_stand_where_keras_hub_puts_them(family):
+    theirs = make_tokenizer(family)
+    preprocessor = getattr(keras_hub.models, f"{family}TextClassifierPreprocessor")(theirs)
+    ours = build(theirs)
+    add_special_tokens(ours, preprocessor)
+    for text, given in (("the boat", "the boat"), (PAIR, PAIR)):
+        features = {name: np.asarray(one) for name, one in preprocessor(x=given).items()}
+        used = int(features["padding_mask"].sum())
+        encoded = ours.encode(*((text,) if isinstance(text, str) else text))
+        assert features["token_ids"][:used].tolist() == encoded.ids
+        if "segment_ids" in features:
+            assert features["segment_ids"][:used].tolist() == encoded.type_ids
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_name_of_a_special_token_is_text(family):
+    theirs = make_tokenizer(family)
+    ours = Tokenizer.from_str(build(theirs).to_str())
+    names = {*theirs.special_tokens, "<s>", "</s>", "<pad>", "<mask>", "[SEP]", "[CLS]", "[PAD]"}
+    specials = {theirs.start_token_id, theirs.end_token_id, theirs.pad_token_id}
+    for name in names:
+        assert not specials.intersection(ours.encode(f"a {name} b", add_special_tokens=False).ids)
+
+
+def test_a_vocabulary_without_every_byte_is_refused():
+    vocabulary, _ = byte_pairs()
+    few = {piece: place for piece, place in vocabulary.items() if piece not in {"é", "<unk>"}}
+    merges = [merge for merge in byte_pairs()[1] if "é" not in merge]
+    theirs = keras_hub.models.RobertaTokenizer(vocabulary=few, merges=merges)
+    with pytest.raises(WeightsError, match="lacks 1 of the 256 bytes"):
+        build_byte_pair(theirs, gpt2_words=False)
+
+
+def test_a_kind_of_sentence_piece_that_cannot_be_kept_is_refused_by_name():
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat"]),
+        model_writer=written, vocab_size=20, model_type="bpe", minloglevel=2,
+        pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]", bos_piece="[CLS]",
+        eos_piece="[SEP]", unk_piece="[UNK]",
+    )  # fmt: skip
+    theirs = keras_hub.models.DebertaV3Tokenizer(proto=written.getvalue())
+    with pytest.raises(WeightsError, match="of the kind BPE; Unigram and Word can be exported"):
+        build_sentence_piece(theirs)
