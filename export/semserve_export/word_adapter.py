@@ -27,7 +27,7 @@ def save_word_adapter(directory: Path, encoder: Any, table: Array) -> None:
     change = encoder.get_layer(WORDS).get_weights()[0] - table
     rows = np.flatnonzero(change.any(axis=1)).astype(np.int32)
     tensors: Arrays = {ROWS: rows, CHANGE: change[rows].astype(np.float16)}
-    tensors.update({name: np.array(value) for name, value in _other_weights(encoder).items()})
+    tensors.update({name: value.numpy() for name, value in _other_weights(encoder).items()})
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / TENSORS)
 
