@@ -3,8 +3,8 @@
 A batch is bounded by its padded tokens: entries times the longest of them. It is chosen when a lane
 is free, from a window of the oldest entries: around the oldest, by length, as far as each one more
 makes the batch compute more real tokens a second. So a batch grows while it shares the fixed cost
-of a run, and ends where padding would eat the gain. The oldest entry is always in it, so an entry is
-passed over at most once for each entry that came before it.
+of a run, and ends where padding would eat the gain. The oldest entry is always in it, so an entry
+is passed over at most once for each entry that came before it.
 """
 
 from __future__ import annotations
