@@ -8,7 +8,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from semserve_server.engine import Engine
-from semserve_server.errors import InvalidRequest, ModelNotFound, NotReady
+from semserve_server.errors import Draining, InvalidRequest, ModelNotFound, NotReady
 
 LONGEST_SHOWN = 64
 """Characters of an unknown name that an error repeats."""
@@ -44,6 +44,9 @@ class Models:
         """Why the bundle that is on the disk now is not served, by the model's name."""
         self._engines: dict[str, Engine] = {}
         self._opened = False
+        self.refused = 0
+        """Requests that were refused because the server is stopping."""
+        self._draining = False
         self._retired: WeakSet[Engine] = WeakSet()
 
     def open(self, engines: Iterable[Engine]) -> None:
@@ -71,6 +74,20 @@ class Models:
         engine = self.named(name)
         self.open(one for one in self._engines.values() if one is not engine)
         self._retire(engine)
+
+    def drain(self) -> None:
+        """Let no further request find a model; those that have found one are answered."""
+        self._draining = True
+
+    def refuse_while_draining(self) -> None:
+        """Refuse a request that comes too late.
+
+        Raises:
+            Draining: the server is stopping.
+        """
+        if self._draining:
+            self.refused += 1
+            raise Draining("the server is stopping")
 
     def alive(self) -> list[Engine]:
         """Return every engine that may still have calls to answer, also those served no longer."""
@@ -107,9 +124,11 @@ class Models:
         """Return the model of that name, or where it is empty the default of the task.
 
         Raises:
+            Draining: the server is stopping.
             NotReady, ModelNotFound: as `named`.
             InvalidRequest: the model is of another task, or there is no default.
         """
+        self.refuse_while_draining()
         if name:
             engine = self.named(name)
             if engine.manifest.task != task:

@@ -17,13 +17,18 @@ from chaos.server import Server
 from chaos.tally import Fate
 
 READERS = 20
-TEXTS = 200
-"""Texts of a message: its answer has some 15 kB."""
+TEXTS = 8
+"""Texts of a message, so few that the messages of all readers fit into the queue."""
 STREAM_REQUESTS = 64
 """The server's default bound of a stream's messages in flight."""
-ANSWER_BYTES = 100 * TEXTS
-WINDOWS = 8 * 2**20
-"""What gRPC itself may buffer of a connection's messages, both ways."""
+MESSAGE_BYTES = 200 * TEXTS
+"""More than a message, its encodings and its answer have."""
+WINDOWS = 2**20
+"""What gRPC itself may hold of a connection, both ways."""
+FIXED_WINDOW = (("grpc.http2.bdp_probe", 0),)
+"""The reader's own gRPC takes no more than HTTP/2's 64 kB, whatever the line could carry."""
+STEADY = 3
+"""Looks in a row that have found no growth."""
 
 
 async def read_nothing(server: Server, answers: Answers) -> dict[str, object]:
@@ -33,20 +38,20 @@ async def read_nothing(server: Server, answers: Answers) -> dict[str, object]:
         writing = []
         for _ in range(READERS):
             channel = await stack.enter_async_context(
-                grpc.aio.insecure_channel(server.address, options=OWN_CONNECTION)
+                grpc.aio.insecure_channel(server.address, options=(*OWN_CONNECTION, *FIXED_WINDOW))
             )
             writing.append(tasks.create_task(_write(channel)))
         async with bystanders(server, answers) as others:
             peak, steady = 0, 0
-            while steady < 5:  # until five looks in a row have found no growth
-                await others.wait_for(100)
+            while steady < STEADY:
+                await others.wait_for(50)
                 now = server.process.resident_bytes()
                 steady = steady + 1 if now <= peak else 0
                 peak = max(peak, now)
         stalled = sum(not one.done() for one in writing)
         for one in writing:
             one.cancel()
-    bound = READERS * (STREAM_REQUESTS * ANSWER_BYTES + WINDOWS)
+    bound = READERS * (STREAM_REQUESTS * MESSAGE_BYTES + WINDOWS)
     return {
         "what": f"{READERS} readers who read nothing",
         "kept": peak - before < bound and stalled == READERS and not others.tally.faults,

@@ -113,3 +113,21 @@ async def test_reflection_finds_services_and_methods(service: InProcess) -> None
     assert pool.FindServiceByName("semserve.v1.EmbeddingService")
     assert named.HasField("file_descriptor_response")
     assert grpc.StatusCode.NOT_FOUND.value[0] == unknown.error_response.error_code
+
+
+async def test_whoever_calls_while_the_server_drains_is_told_so(service: InProcess) -> None:
+    """By the server itself: gRPC would cancel the call, which nobody tries again."""
+    stub = EmbeddingServiceStub(service.channel)
+    service.embedder.hold()
+    admitted = asyncio.ensure_future(stub.Embed(EmbedRequest(texts=["a cat"])))
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    draining = asyncio.create_task(service.port.drain(30))
+    await asyncio.sleep(0)  # the drain begins
+    refused = await refusal(stub.Embed(EmbedRequest(texts=["a dog"])))
+    assert (grpc.StatusCode.UNAVAILABLE, "the server is stopping") == (
+        refused.code,
+        refused.message,
+    )
+    service.embedder.release()
+    assert 1 == len((await admitted).results)
+    await draining

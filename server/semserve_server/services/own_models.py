@@ -25,6 +25,10 @@ class OwnModels(Models):
         HOLDER.get().check_control()
         HOLDER.get().check_model(name)
 
+    def refuse_while_draining(self) -> None:
+        """Refuse a request that comes too late."""
+        self._models.refuse_while_draining()
+
     def named(self, name: str) -> Engine:
         """Return the model of that name.
 

@@ -25,8 +25,14 @@ from semserve_server.services.rpc import Streams
 from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.watch import watched
+from semserve_server.watchdog import either
 
 log = logging.getLogger(__name__)
+
+REFUSING_SECONDS = 2.0
+"""For how long at most calls are told that the server is stopping before gRPC stops taking them."""
+QUIET_SECONDS = 0.3
+"""Without a call for so long, those who were told have gone elsewhere."""
 
 
 class Port:
@@ -117,7 +123,18 @@ class Port:
         """Refuse new RPCs, let streams finish what they have read, and wait at most so long."""
         self._streams.drain()
         self._endless.end()
+        # After the messages that have been read, which all have their turn before.
+        asyncio.get_running_loop().call_soon(self._models.drain)
+        await self._refuse(min(seconds, REFUSING_SECONDS))
         await self._server.stop(seconds)
+
+    async def _refuse(self, seconds: float) -> None:
+        """Answer calls until none come any more: those that find gRPC closing, it cancels."""
+        clock = asyncio.get_running_loop().time
+        end, refused = clock() + seconds, -1
+        while clock() < end and refused != self._models.refused:
+            refused = self._models.refused
+            await either(asyncio.Event(), QUIET_SECONDS)
 
 
 def _somebody_listens(record: logging.LogRecord) -> bool:
