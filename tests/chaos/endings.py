@@ -28,7 +28,7 @@ NOT_ADMITTED = (
 """What a caller is told of a call that was not taken up: by the server, by its own gRPC that finds
 nobody, and by the server's gRPC, which so ends what it has not handed over when it stops."""
 NOT_TAKEN = GONE | {StatusCode.CANCELLED}
-TICKS = 6
+TICKS = 4
 """Calls of half a second each that measure how long a server is stopped."""
 
 

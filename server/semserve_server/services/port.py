@@ -125,16 +125,21 @@ class Port:
         self._endless.end()
         # After the messages that have been read, which all have their turn before.
         asyncio.get_running_loop().call_soon(self._models.drain)
-        await self._refuse(min(seconds, REFUSING_SECONDS))
-        await self._server.stop(seconds)
+        refusing = await self._refuse(min(seconds, REFUSING_SECONDS))
+        await self._server.stop(max(seconds - refusing, 0))
 
-    async def _refuse(self, seconds: float) -> None:
-        """Answer calls until none come any more: those that find gRPC closing, it cancels."""
+    async def _refuse(self, seconds: float) -> float:
+        """Answer calls until none come any more: those that find gRPC closing, it cancels.
+
+        Returns:
+            The seconds that it took, at most about so many.
+        """
         clock = asyncio.get_running_loop().time
-        end, refused = clock() + seconds, -1
-        while clock() < end and refused != self._models.refused:
+        begun, refused = clock(), -1
+        while clock() < begun + seconds and refused != self._models.refused:
             refused = self._models.refused
             await either(asyncio.Event(), QUIET_SECONDS)
+        return clock() - begun
 
 
 def _somebody_listens(record: logging.LogRecord) -> bool:
