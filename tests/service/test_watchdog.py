@@ -65,8 +65,9 @@ async def test_a_run_that_hangs_turns_health_until_it_returns(
     assert "tiny-embed: a run has not returned for 2 s: NOT_SERVING until it does" in caplog.text
     service.embedder.release()
     await call
-    while service.engines[0].stalled:  # the lane is on its way back
-        dog.look()
+    while service.engines[0].runs():
+        await health(service)  # the lane is on its way back
+    dog.look()
     assert SERVING == (await watch.read()).status
     assert SERVING == (await health(service))[""]
 
