@@ -8,6 +8,7 @@ MODELS ?= minilm-l6-v2 nli-minilm
 ADDRESS ?= 127.0.0.1:50051
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+CHAOS_ARGS ?=
 # The newest Python that every dependency has wheels for and that really starts.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
@@ -51,6 +52,10 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 .PHONY: bench
 bench: .venv/.dev models-if-none ## measure the server beside its peers and the bare runtime (BENCH_ARGS=--help)
 	PYTHONPATH=tests $(BIN)/python -m load $(BENCH_ARGS)
+
+.PHONY: chaos
+chaos: .venv/.dev ## let callers, strangers and signals do their worst, a million requests long (CHAOS_ARGS=--help)
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS_ARGS)
 
 # ---- what contributors run ------------------------------------------------------------------
 
