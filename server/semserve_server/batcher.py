@@ -196,10 +196,12 @@ class Batcher:
             while self._wait():
                 alone = self._share.begin()
                 try:
-                    self._serve_batch(lane, alone=alone)
+                    taken, finished = self._run(lane, alone=alone)
                 finally:
                     lane.busy_since = None
                     self._share.end()
+                # Only now: who asks again at once shall find that nobody else runs.
+                self._call(self._answer, taken, finished)
         except BaseException:
             log.exception("a lane died. This is a bug.")
             self._call(self._collapse)
@@ -213,8 +215,8 @@ class Batcher:
                 self._changed.wait()
             return True
 
-    def _serve_batch(self, lane: Lane, *, alone: bool) -> None:
-        """Take a batch, run it and have it answered.
+    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, _Finished]:
+        """Take a batch and run it.
 
         Args:
             lane: whose thread this is.
@@ -233,9 +235,7 @@ class Batcher:
         outcome = None
         if taken.batch:
             outcome = run_batch(run, [entry.encoding for entry in taken.batch])
-        if taken.batch or taken.expired:
-            finished = _Finished(outcome, wide, started, self._clock() - started)
-            self._call(self._answer, taken, finished)
+        return taken, _Finished(outcome, wide, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call on the event loop; once that has ended nobody waits for an answer."""
