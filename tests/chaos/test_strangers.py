@@ -12,7 +12,7 @@ from chaos.bystanders import bystanders
 from chaos.server import Server
 from chaos.strangers import ATTACKS, Attack, attack, crowd
 
-FORCE = 40
+FORCE = 20
 """How hard they try: some hundreds of calls, or some thousands of frames."""
 
 
