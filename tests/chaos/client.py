@@ -14,7 +14,7 @@ from chaos.answers import Answers
 from chaos.cable import cable
 from chaos.judge import LATE, LEFT, NO_REASON, Judge, Reasons
 from chaos.questions import CLASSIFY, EMBED, Question, Questions
-from chaos.stream import Message, Stream
+from chaos.stream import FAILED_TO_WRITE, Message, Stream
 from chaos.tally import Tally
 
 PATIENCE = 60.0
@@ -121,8 +121,13 @@ class Client:
             (answer,) = [one async for one in call]
             self._judge.answer(question, answer)
         except (grpc.aio.AioRpcError, asyncio.CancelledError):
-            reasons = NO_REASON if contents else LATE
-            self._judge.status(question, await call.code(), "for no message or two", reasons)
+            details = await call.details() or ""
+            # Answered before the second message was sent, which then cannot be.
+            too_late = len(contents) > 1 and details.startswith(FAILED_TO_WRITE)
+            reasons = LATE if not contents else NO_REASON
+            if too_late:
+                reasons = frozenset({StatusCode.INTERNAL})
+            self._judge.status(question, await call.code(), details, reasons)
 
     async def _end_of(
         self,
