@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--train", nargs="+", type=Path, required=True)
     parser.add_argument("--validation", nargs="+", type=Path, required=True)
     parser.add_argument("--preset", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=6e-4)
     parser.add_argument("--seed", type=int, default=30)
     return parser.parse_args()

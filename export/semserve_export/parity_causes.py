@@ -147,6 +147,9 @@ GPT2_OWN: Causes = {
 }
 SENTENCE_PIECE: Causes = {
     f"a literal {BLANK}, which is a blank here": lambda seen: BLANK in seen.text,
+    "the letter İ, which the model's map leaves and ours makes small": lambda seen: (
+        "İ" in seen.text
+    ),
     "two ways to cut that are as likely": _scores_alike,
     "unknown words in a row, one token in SentencePiece": _joins_unknown_words,
     "a mark on a letter that the model's map changes": lambda seen: seen.any(

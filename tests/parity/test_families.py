@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from parity.families import FAMILIES, LENGTH, make_classifier
+from semserve_export import own
 from semserve_export.asked import OwnModel
 from semserve_export.export import export_model
 from semserve_export.fidelity import onnx_run
@@ -14,11 +15,22 @@ from semserve_export.verify import verify_bundle
 from tokenizers import Tokenizer
 
 # Keras saves variables through an __array__ that numpy finds old-fashioned.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # KerasHub opens vocabulary.spm and leaves it to the collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(600),  # an export takes ten seconds, and minutes on a crowded machine
+]
 
 TEXTS = ["the cat sat", "Hello, world!  Is it 12 o'clock…", "ein Boot – café 今日 🎉", "boat " * 60]
 OTHERS = ["the boat sat", "no", "hello <mask> [SEP] world", "a b c"]
 LABELS = ("entailment", "neutral", "contradiction")
+
+
+@pytest.fixture(autouse=True)
+def few_texts(monkeypatch):
+    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
+    monkeypatch.setattr(own, "COMPARED_TEXTS", 150)
 
 
 def train_a_little(classifier):

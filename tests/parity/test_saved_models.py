@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 from parity.families import LENGTH, SIZE, byte_pairs, make_backbone, make_classifier, make_tokenizer
 from safetensors.numpy import save_file
+from semserve_export import own
 from semserve_export.asked import OwnModel
 from semserve_export.errors import WeightsError
 from semserve_export.own import load_own
 from semserve_export.tokenizer import encode, pad
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # KerasHub opens vocabulary.spm and leaves it to the collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 TEXTS = ["the cat sat", "Hello, world!"]
+
+
+@pytest.fixture(autouse=True)
+def few_texts(monkeypatch):
+    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
+    monkeypatch.setattr(own, "COMPARED_TEXTS", 150)
 
 
 def rows_of(model, texts=TEXTS):
