@@ -36,7 +36,7 @@ async def stream(server: Server, answers: Answers, *, messages: int, seed: int) 
     async with grpc.aio.insecure_channel(server.address, options=OWN_CONNECTION) as channel:
         one = Stream(channel, EMBED, judge)
         writing = asyncio.create_task(one.write(asked))
-        await one.read(None, patience=10 * PATIENCE)
+        await one.read(None, patience=PATIENCE)
         await writing
         assert one.code == StatusCode.OK, one.code
         one.close()

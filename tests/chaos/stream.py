@@ -80,19 +80,24 @@ class Stream:
             await self._call.done_writing()
 
     async def read(self, answers: int | None, *, patience: float) -> None:
-        """Read and judge so many answers, or all there are, and note how the call ended."""
+        """Read and judge so many answers, or all there are, and note how the call ended.
+
+        Args:
+            answers: how many to read before leaving; None for all.
+            patience: seconds that each may take.
+        """
         with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError, asyncio.CancelledError):
-            async with asyncio.timeout(patience):
-                while answers is None or answers > 0:
+            while answers is None or answers > 0:
+                async with asyncio.timeout(patience):
                     content = await self._call.read()
-                    if content is grpc.aio.EOF:
-                        break
-                    self._take(content)
-                    answers = None if answers is None else answers - 1
-                else:
-                    self._call.cancel()
+                if content is grpc.aio.EOF:
+                    break
+                self._take(content)
+                answers = None if answers is None else answers - 1
+            else:
+                self._call.cancel()
         if self._call.done():
-            self.code, self._details = await self._call.code(), await self._call.details()
+            self.code, self._details = await self._call.code(), await self._call.details() or ""
 
     def _take(self, content: bytes) -> None:
         answer = self._parse(content)
