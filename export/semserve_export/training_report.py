@@ -36,8 +36,9 @@ def write_report(
     pictures = {
         CONFUSION: _confusion(quality, labels),
         RELIABILITY: _reliability(calibration),
-        CURVE: _curve(log),
     }
+    if record["figures"]["accuracy_by_epoch"]:
+        pictures[CURVE] = _curve(log)
     for name, figure in pictures.items():
         # Without the software's name the same figures give the same bytes.
         figure.savefig(directory / name, dpi=DPI, metadata={"Software": None})
@@ -83,18 +84,24 @@ on both, {calibration.temperature:.4f}.
 
 ![Reliability diagram]({RELIABILITY})
 
-## How it went
-
-![Training curve]({CURVE})
-
-Accuracy on the first {figures["pairs_measured_by_epoch"]:,} validation pairs after each epoch:
-{", ".join(f"{accuracy:.4f}" for accuracy in figures["accuracy_by_epoch"])}; kept was epoch
-{figures["kept_epoch"]}.
+{_course(figures)}
 
 | option | value |
 |---|---|
 {plan}
 """
+
+
+def _course(figures: Mapping[str, Any]) -> str:
+    if not figures["accuracy_by_epoch"]:
+        return "Nothing was trained: this is the mean of the adapters that it began from."
+    return f"""## How it went
+
+![Training curve]({CURVE})
+
+Accuracy on the first {figures["pairs_measured_by_epoch"]:,} validation pairs after each epoch:
+{", ".join(f"{accuracy:.4f}" for accuracy in figures["accuracy_by_epoch"])}; kept was epoch
+{figures["kept_epoch"]}."""
 
 
 def _files(record: Mapping[str, Any], part: str) -> str:

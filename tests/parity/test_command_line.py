@@ -58,7 +58,7 @@ def test_list_names_every_recipe(command):
             "minilm-l6-v2 is not fine-tuned",
         ),
         (("train", "nli-minilm", "--train", "a", "--validation", "b"), "a: no such file"),
-        (("train", ".", "--train", "a", "--validation", "b"), ".: a model of your own needs its la"),
+        (("train", ".", "--train", "a", "--validation", "b"), ".: a model of your own needs its"),
         (
             ("train", "nli-minilm", "--symmetric", "x", "--train", "a", "--validation", "b"),
             "--symmetric: no label 'x'; there are entailment",

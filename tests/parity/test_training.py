@@ -198,6 +198,15 @@ def test_a_training_can_begin_from_adapters_and_average_its_weights(run, trained
     assert read_record(first)["plan"] == record["plan"]["start"][0]["plan"]
 
 
+def test_no_epoch_at_all_is_the_mean_of_adapters(run, trained):
+    _, first = trained
+    record, output = run(replace(PLAN, epochs=0, start=(first, first)))
+    assert trained[0]["figures"]["accuracy"] == record["figures"]["accuracy"]
+    assert 1 == pytest.approx(record["figures"]["temperature"], abs=0.01)
+    assert "Nothing was trained" in (output / "report.md").read_text()
+    assert not (output / "curve.png").exists()
+
+
 def test_a_bundle_can_teach(run, exported):
     """The labels are told to be worth nothing: what is learnt is the teacher's opinion."""
     if exported.manifest["task"] != "classification":
