@@ -33,6 +33,7 @@ def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert 0 == ran.returncode, ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
     written = json.loads((tmp_path / "bench.json").read_text())
     assert all(run["texts_per_second"] > 0 for run in written["runs"] if run["part"] != "overload")
     assert {"front-end", "overload", "depth"} <= {run["part"] for run in written["runs"]}
