@@ -122,13 +122,15 @@ def test_pairs_get_sensible_labels(classifier):
     assert list(pairs.values()) == [labels[place] for place in logits.argmax(axis=1)]
 
 
-@pytest.mark.parametrize(("recipe", "bar"), [(NLI_MINILM, 0.83), (NLI_BERT_TINY, 0.6)])
-def test_a_kept_adapter_is_small_and_its_scores_can_be_believed(recipe, bar):
+@pytest.mark.parametrize(
+    ("recipe", "accuracy", "error"), [(NLI_MINILM, 0.83, 0.03), (NLI_BERT_TINY, 0.73, 0.04)]
+)
+def test_a_kept_adapter_is_small_and_its_scores_can_be_believed(recipe, accuracy, error):
     record = read_record(recipe.adapter)
     assert record["recipe"] == recipe.spec.name
     assert (recipe.adapter / TENSORS).stat().st_size < 20e6
-    assert record["figures"]["accuracy"] > bar
-    assert record["figures"]["expected_calibration_error"] <= 0.03
+    assert record["figures"]["accuracy"] > accuracy
+    assert record["figures"]["expected_calibration_error"] <= error
 
 
 @pytest.mark.parametrize("recipe", [NLI_MINILM, NLI_BERT_TINY])
