@@ -63,7 +63,9 @@ async def _serve(config: Config, models: Models, observer: Observer, parent: Par
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        (hurry if stop.is_set() else stop).set()
+        # Whoever signals a whole group signals the parent too, and its word may come first: only
+        # the parent can tell a second signal.
+        (hurry if stop.is_set() and parent is None else stop).set()
 
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, end)

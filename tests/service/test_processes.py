@@ -73,6 +73,16 @@ class Pair:
                 await embed(channel, EmbedRequest(texts=["a cat"], model=NAME))
             yield channels
 
+    def listen(self, word: str, times: int) -> str:
+        """Return what was said until a word has come so often."""
+        assert self.parent.stderr is not None
+        said = ""
+        while said.count(word) < times:
+            line = self.parent.stderr.readline()
+            assert line, said
+            said += line
+        return said
+
     def wait(self) -> tuple[int, str]:
         """Wait until nobody is left; the exit code, and what was said since it served."""
         _, said = self.parent.communicate(timeout=60)
@@ -149,20 +159,32 @@ def test_a_port_in_use_is_refused_whoever_has_it(both: Pair) -> None:
 
 
 async def test_sigterm_to_all_of_them_answers_every_call_that_any_admitted(models: Path) -> None:
-    """Supervisors signal the whole group; what the parent says then does not hurry the others."""
+    """A signal to the whole group that comes after the parent's word is no second one."""
     with pair("--models", str(models), "--access-log") as both:
         async with both.reached() as channels:
             calls = [asyncio.create_task(embed(channel, MANY)) for channel in channels * 3]
             await asyncio.sleep(0)  # the calls set out
             for channel in channels:
                 await refusal(embed(channel, EmbedRequest(model=NAME)))
-            for pid in (both.pid(0), both.pid(1), both.parent.pid):
-                os.kill(pid, signal.SIGTERM)
+            both.parent.send_signal(signal.SIGTERM)
+            begun = await asyncio.to_thread(both.listen, "draining", 2)
+            for number in (0, 1):
+                os.kill(both.pid(number), signal.SIGTERM)
             answers = await asyncio.gather(*calls)
         code, said = await asyncio.to_thread(both.wait)
+    said = begun + said
     assert 0 == code, said
     assert {150} == {len(one.results) for one in answers}
     assert BOTH == set(re.findall(r"EmbeddingService/Embed OK process=(\d)", said))
+
+
+def test_a_second_signal_ends_the_drain_of_all() -> None:
+    with pair("--echo", "8", "--drain-delay", "600") as both:
+        both.parent.send_signal(signal.SIGINT)
+        both.listen("draining", 2)
+        both.parent.send_signal(signal.SIGINT)
+        code, said = both.wait()
+    assert 0 == code, said
 
 
 def test_a_process_that_dies_ends_the_others_in_order() -> None:
