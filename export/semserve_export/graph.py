@@ -34,7 +34,9 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
 
     Takes ten to seventy seconds, almost all of it in tf2onnx.
     """
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports every optimiser it runs
+    # They report every optimiser that they run, and tables of tokenizers that are not the model's.
+    for library in ("tf2onnx", "tensorflow"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import keras
+import keras_hub
 import numpy as np
 from keras_hub.src.utils import preset_utils
 from keras_hub.src.utils.transformers import convert_bert
@@ -102,7 +103,7 @@ class Preset:
         """Load the backbone and put the pooling on it."""
         backbone = self.family.backbone.from_preset(self.handle, dtype="float32")
         set_activation(backbone, activation)
-        if type(backbone) is bert.keras_hub.models.BertBackbone:
+        if type(backbone) is keras_hub.models.BertBackbone:
             return bert.make_embedder(backbone, pooling, normalize=normalize)
         return PooledTokens(backbone, pooling, normalize=normalize)
 

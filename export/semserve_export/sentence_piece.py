@@ -13,7 +13,7 @@ USER_DEFINED_BONUS = -0.1
 """A piece that its user defined is preferred to all others: it scores its length times the best
 score, and this (`EncodeOptimized` in sentencepiece/src/unigram_model.cc)."""
 NAMES = {1: "Unigram", 2: "BPE", 3: "Word", 4: "Char"}
-ModelProto: Any = sentencepiece_model_pb2.ModelProto
+ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # no stubs
 Piece: Any = ModelProto.SentencePiece
 
 

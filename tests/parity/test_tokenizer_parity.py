@@ -3,9 +3,9 @@
 import io
 
 import keras_hub
-import numpy as np
 import pytest
 import sentencepiece
+import tensorflow as tf
 from parity.families import FAMILIES, WORD_PIECES, byte_pairs, make_tokenizer
 from semserve_export.byte_pair import build_byte_pair
 from semserve_export.errors import WeightsError
@@ -18,6 +18,7 @@ from semserve_export.word_piece import build_word_piece
 from tokenizers import Tokenizer, normalizers
 
 TEXTS = list(odd_texts(3000))
+FEW_TEXTS = TEXTS[:300]  # where many differ: each is cut down, which takes a hundred readings
 MOST_DIFFERENCES = 60  # of 3,000 texts, most of which are odd on purpose
 PAIR = ("the cat sat", "hello boat!")
 
@@ -74,17 +75,17 @@ def test_byte_level_bpe_loses_no_byte(gpt2_words):
 
 def test_gpt2s_own_words_differ_from_keras_hubs_in_blanks_alone():
     theirs = make_tokenizer("Roberta")
-    parity = compare_tokenizers(theirs, build_byte_pair(theirs, gpt2_words=True), TEXTS)
+    parity = compare_tokenizers(theirs, build_byte_pair(theirs, gpt2_words=True), FEW_TEXTS)
     assert 0 == parity.unexplained
-    assert parity.causes["blanks, of which KerasHub splits runs unlike GPT-2"] > MOST_DIFFERENCES
+    assert parity.causes["blanks, of which KerasHub splits runs unlike GPT-2"] > 10
 
 
 def test_berts_own_normaliser_differs_from_keras_hubs_for_known_causes():
     theirs = make_tokenizer("Bert", lowercase=True)
     ours = build_tokenizer(WORD_PIECES, lowercase=True, strip_accents=True)
-    parity = compare_tokenizers(theirs, ours, TEXTS[:1000])
+    parity = compare_tokenizers(theirs, ours, FEW_TEXTS)
     assert 0 == parity.unexplained, parity
-    assert parity.differing > MOST_DIFFERENCES
+    assert parity.differing > 50
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -93,8 +94,10 @@ def test_special_tokens_stand_where_keras_hub_puts_them(family):
     preprocessor = getattr(keras_hub.models, f"{family}TextClassifierPreprocessor")(theirs)
     ours = build(theirs)
     add_special_tokens(ours, preprocessor)
-    for text, given in (("the boat", "the boat"), (PAIR, PAIR)):
-        features = {name: np.asarray(one) for name, one in preprocessor(x=given).items()}
+    for text in ("the boat", PAIR):
+        # In a graph, as in `fit`; Python code would split otherwise.
+        packed = tf.function(preprocessor)(x=tf.nest.map_structure(tf.constant, text))
+        features = {name: one.numpy() for name, one in packed.items()}
         used = int(features["padding_mask"].sum())
         encoded = ours.encode(*((text,) if isinstance(text, str) else text))
         assert features["token_ids"][:used].tolist() == encoded.ids
