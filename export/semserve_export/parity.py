@@ -79,8 +79,8 @@ def compare_tokenizers(theirs: Any, ours: Tokenizer, texts: Iterable[str]) -> Pa
                 difference = _reduced(text, read_theirs, read_ours, theirs, ours)
                 counted[difference.cause] += 1
                 found.setdefault(difference.text, difference)
-    examples = sorted(found.values(), key=lambda each: (len(each.text), each.text))
-    return Parity(total, counted.total(), dict(counted.most_common()), tuple(examples[:EXAMPLES]))
+    examples = _of_each_cause(found.values())
+    return Parity(total, counted.total(), dict(counted.most_common()), examples)
 
 
 def in_graph(theirs: Any) -> Read:
@@ -99,6 +99,16 @@ def _without_specials(ours: Tokenizer) -> Read:
     return lambda texts: [
         list(one.ids) for one in ours.encode_batch_fast(list(texts), add_special_tokens=False)
     ]
+
+
+def _of_each_cause(found: Iterable[Difference]) -> tuple[Difference, ...]:
+    """Choose `EXAMPLES`: the shortest of each cause first, then their second ones, and so on."""
+    ranks, ranked = Counter[str](), []
+    for each in sorted(found, key=lambda one: (len(one.text), one.text)):
+        ranked.append((ranks[each.cause], each))
+        ranks[each.cause] += 1
+    ranked.sort(key=lambda pair: pair[0])
+    return tuple(each for _, each in ranked[:EXAMPLES])
 
 
 def _reduced(text: str, theirs: Read, ours: Read, *tokenizers: Any) -> Difference:
