@@ -9,6 +9,7 @@ ADDRESS ?= 127.0.0.1:50051
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
+PARITY ?= export/semserve_export/adapters/nli-roberta
 # The newest Python that every dependency has wheels for and that really starts.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
@@ -81,6 +82,10 @@ lint: .venv/.dev ## ruff, and buf on the schema's style
 types: .venv/.dev .venv-export/.ready ## mypy, strict, in each environment
 	$(BIN)/mypy
 	$(EXPORT_BIN)/mypy export/semserve_export
+
+.PHONY: parity
+parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100,000 texts (PARITY=preset and files)
+	$(EXPORT_BIN)/semserve-export parity $(PARITY)
 
 .PHONY: proto
 proto: .venv/.dev ## rebuild the stubs and the protoset from proto/
