@@ -116,7 +116,7 @@ def _classifier(preprocessor, rate: float, pairs: int, epochs: int):
 
 
 def _save(classifier, preset: Path) -> None:
-    """Save in half precision, which halves the files, and for as many tokens as there are."""
+    """Save in half precision, which halves the files."""
     half = keras_hub.models.RobertaTextClassifier(
         keras_hub.models.RobertaBackbone.from_config(
             classifier.backbone.get_config() | {"dtype": "float16"}
@@ -126,7 +126,6 @@ def _save(classifier, preset: Path) -> None:
     )
     for saved, trained in zip(half.weights, classifier.weights, strict=True):
         saved.assign(trained.numpy().astype("float16"))
-    half.preprocessor.sequence_length = POSITIONS
     half.save_to_preset(str(preset))
 
 

@@ -14,7 +14,7 @@ import keras_hub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from semserve_export.sentence_piece import BLANK
-from semserve_export.word_piece import MAX_WORD, fold, unfolds_to_punctuation
+from semserve_export.word_piece import MAX_WORD, fold, is_punctuation, unfolds_to_punctuation
 
 UNEXPLAINED = "unexplained"
 SCORE_TOLERANCE = 1e-3
@@ -64,7 +64,10 @@ def _is_newer(character: str) -> bool:
     if unicodedata.category(character) == "Cn":
         return True
     ours = normalizers.NFKC().normalize_str(character)
-    return bool(ours != unicodedata.normalize("NFKC", character))
+    if ours != unicodedata.normalize("NFKC", character):
+        return True
+    words = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(f"a{character}a")
+    return len(words) > 2 and not is_punctuation(character)  # noqa: PLR2004 - it is a word of its own
 
 
 def _folds_unlike_lower_case(character: str) -> bool:
@@ -105,7 +108,7 @@ def _is_compatibility_form(character: str) -> bool:
 Causes = dict[str, Callable[[Seen], bool]]
 GENERAL: Causes = {
     "a special token's name, which is text here": _names_a_special_token,
-    "a character newer than a library's Unicode": lambda seen: seen.any(_is_newer),
+    "a character that one library's Unicode has otherwise": lambda seen: seen.any(_is_newer),
 }
 WORD_PIECE: Causes = {
     "a word of over 100 bytes, which is unknown to KerasHub": _has_a_long_word,

@@ -233,7 +233,7 @@ NLI_ROBERTA = PresetRecipe(
         description="natural language inference by a RoBERTa of 2 layers, trained from scratch",
         task="classification",
         activation="erf",
-        max_sequence_length=128,
+        max_sequence_length=40,  # of 128 positions; the further ones were not trained
         labels=("entailment", "neutral", "contradiction"),
         pair=True,
         inputs=INPUTS_WITHOUT_SEGMENTS,
@@ -258,6 +258,7 @@ RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
             MINILM_L6_V2_POOLED,
             NLI_MINILM,
             NLI_BERT_TINY,
+            NLI_ROBERTA,
             GLOVE_AVERAGE,
             GLOVE_LSTM,
             SIAMESE_MANHATTAN,

@@ -1,0 +1,21 @@
+"""nli-roberta: the whole way of a RoBERTa, from the preset that is kept to a bundle."""
+
+import pytest
+from semserve_export.export import export_model
+from semserve_export.model import LICENCES
+from semserve_export.own import load_preset_recipe
+from semserve_export.recipes import NLI_ROBERTA
+from semserve_export.verify import verify_bundle
+
+
+@pytest.mark.timeout(600)  # an export takes ten seconds, and minutes on a crowded machine
+def test_the_kept_roberta_is_exported_as_a_users_own_and_holds(tmp_path):
+    model = load_preset_recipe(NLI_ROBERTA, NLI_ROBERTA.weights.directory)
+    assert 0 == model.parity.unexplained
+    assert (LICENCES / "Apache-2.0.txt").read_text(encoding="utf-8") == model.licence
+    bundle = tmp_path / "nli-roberta"
+    manifest = export_model(model, bundle, lambda _: None)
+    assert ["token_ids", "padding_mask"] == manifest["inputs"]
+    assert all(check.holds for check in verify_bundle(bundle, model))
+    tokens = model.tokenizer.encode("a", " man").tokens
+    assert ["<s>", "a", "</s>", "</s>", "\u0120man", "</s>"] == tokens
