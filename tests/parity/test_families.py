@@ -6,6 +6,7 @@ import pytest
 from parity.families import FAMILIES, LENGTH, make_classifier
 from semserve_export import own
 from semserve_export.asked import OwnModel
+from semserve_export.cli import run_command_line
 from semserve_export.export import export_model
 from semserve_export.fidelity import onnx_run
 from semserve_export.own import load_own
@@ -63,3 +64,16 @@ def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
     assert np.abs(rows[0] - rows[1]).max() > 1e-3
     assert all(check.holds for check in verify_bundle(bundle, model))
+
+
+def test_one_command_exports_a_file_and_another_proves_the_bundle(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_classifier("DistilBert").save("mine.keras")
+    labels = [flag for label in LABELS for flag in ("--label", label)]
+    assert 0 == run_command_line(["keras", "mine.keras", "--pair", *labels])
+    assert "odd texts are tokenised otherwise" in " ".join(capsys.readouterr().out.split())
+    assert 0 == run_command_line(["verify", "models/mine", "--source", "mine.keras"])
+    assert "padded batches" in capsys.readouterr().out
+    make_classifier("DistilBert", dropout=0.5).save("mine.keras")
+    assert 2 == run_command_line(["verify", "models/mine", "--source", "mine.keras"])
+    assert "has other weights than the bundle" in capsys.readouterr().err

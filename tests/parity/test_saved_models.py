@@ -50,7 +50,7 @@ def test_a_keras_file_of_a_classifier_is_as_good_as_its_preset(family, tmp_path)
 
 
 def test_what_lora_taught_is_exported_with_its_biases(tmp_path):
-    classifier = make_classifier("Roberta")
+    classifier = make_classifier("DistilBert")
     classifier.backbone.enable_lora(2)
     random = np.random.default_rng(1)
     for variable in classifier.trainable_variables:
@@ -73,8 +73,8 @@ def test_probabilities_become_logits_again(tmp_path):
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
 def test_a_backbone_embeds_with_the_pooling_that_is_asked_for(pooling, tmp_path):
-    tokenizer = make_tokenizer("Roberta")
-    backbone = make_backbone("Roberta", tokenizer)
+    tokenizer = make_tokenizer("DistilBert")
+    backbone = make_backbone("DistilBert", tokenizer)
     backbone.save_to_preset(str(tmp_path / "mine"))
     tokenizer.save_to_preset(str(tmp_path / "mine"))
     model = load_own(OwnModel(str(tmp_path / "mine"), pooling=pooling, normalize=False))
