@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from semserve_export.errors import AdapterError
+from semserve_export.keras_parts import kernel_path, sublayers
 
 TENSORS = "adapter.safetensors"
 RECORD = "adapter.json"
@@ -116,8 +117,8 @@ def base_values(model: keras.Model) -> Arrays:
 def tuned_values(model: keras.Model) -> Arrays:
     """Copy what training changes, by name, as fp32 arrays; what LoRA learnt is in its kernel."""
     merged = {
-        layer._kernel.path: layer  # noqa: SLF001 - the name that the kernel has without LoRA
-        for layer in model._flatten_layers()  # noqa: SLF001 - no public way to sublayers
+        kernel_path(layer): layer
+        for layer in sublayers(model)
         if getattr(layer, "lora_enabled", False)
     }
     values = _copy(

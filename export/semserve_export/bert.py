@@ -1,7 +1,4 @@
-"""KerasHub's BERT: loading it with the right activation, its two heads, and reading its weights.
-
-This is the one module that reads KerasHub's private attributes, which is why its version is pinned.
-"""
+"""KerasHub's BERT: loading it with the right activation, its two heads, and reading its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from keras_hub.src.utils.transformers import convert_bert
 from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
 from safetensors import safe_open
 
+from semserve_export.activation import set_activation
 from semserve_export.bert_weights import (
     Array,
     Bert,
@@ -23,9 +21,8 @@ from semserve_export.bert_weights import (
     Norm,
     Pool,
 )
+from semserve_export.keras_parts import transformer_parts
 from semserve_export.spec import Activation, Pooling
-
-SQRT_HALF = 0.5**0.5
 
 
 def load_backbone(
@@ -48,7 +45,7 @@ def load_backbone(
     return backbone
 
 
-class _IdentityPooler(SafetensorLoader):  # type: ignore[misc]  # KerasHub has no types
+class _IdentityPooler(SafetensorLoader):
     """Reads a Hugging Face file as if it had a pooler, one that changes nothing but by its tanh."""
 
     def get_tensor(self, name: str) -> Any:
@@ -64,27 +61,8 @@ def _lacks_pooler(directory: Path) -> bool:
     if not path.is_file():
         return False
     with safe_open(path, "np") as file:
-        return not any("pooler." in name for name in file.keys())  # noqa: SIM118 - no dict
-
-
-def set_activation(backbone: Any, activation: Activation) -> None:
-    """Give every feed-forward block the activation that its weights were trained with."""
-    function = {"erf": gelu_erf, "tanh": gelu_tanh}[activation]
-    for layer in backbone.transformer_layers:
-        layer._feedforward_intermediate_dense.activation = function  # noqa: SLF001 - no public way
-
-
-def gelu_erf(x: Any) -> Any:
-    """GELU by the error function, as BERT was trained; KerasHub always uses the tanh form.
-
-    Written out, since TensorFlow's own runs on Erfc, which tf2onnx cannot convert.
-    """
-    return 0.5 * x * (1 + keras.ops.erf(x * SQRT_HALF))
-
-
-def gelu_tanh(x: Any) -> Any:
-    """GELU by the tanh approximation, which a model fine-tuned in plain KerasHub has learnt."""
-    return keras.activations.gelu(x, approximate=True)
+        names = file.keys()
+        return not any("pooler." in name for name in names)
 
 
 def make_embedder(backbone: Any, pooling: str, *, normalize: bool) -> Any:
@@ -96,7 +74,7 @@ def make_embedder(backbone: Any, pooling: str, *, normalize: bool) -> Any:
     )
 
 
-class PooledEmbedder(keras.Model):  # type: ignore[misc]  # Keras has no types
+class PooledEmbedder(keras.Model):
     """The backbone's `pooled_output`, a dense layer and tanh on the first token, as an embedding.
 
     KerasHub's `BertTextEmbedder` has no such pooling; the attributes have its names.
@@ -149,16 +127,16 @@ def read_weights(model: Any, activation: Activation) -> Bert:
 
 
 def _layer(layer: Any) -> Layer:
-    attention = layer._self_attention_layer  # noqa: SLF001 - no public way to any of these
+    parts = transformer_parts(layer)
     return Layer(
-        query=_dense(attention._query_dense),  # noqa: SLF001
-        key=_dense(attention._key_dense),  # noqa: SLF001
-        value=_dense(attention._value_dense),  # noqa: SLF001
-        attention_output=_dense(attention._output_dense),  # noqa: SLF001
-        attention_norm=_norm(layer._self_attention_layer_norm),  # noqa: SLF001
-        up=_dense(layer._feedforward_intermediate_dense),  # noqa: SLF001
-        down=_dense(layer._feedforward_output_dense),  # noqa: SLF001
-        norm=_norm(layer._feedforward_layer_norm),  # noqa: SLF001
+        query=_dense(parts.query),
+        key=_dense(parts.key),
+        value=_dense(parts.value),
+        attention_output=_dense(parts.attention_output),
+        attention_norm=_norm(parts.attention_norm),
+        up=_dense(parts.up),
+        down=_dense(parts.down),
+        norm=_norm(parts.norm),
     )
 
 

@@ -70,7 +70,8 @@ class Checkpoint:
                 self._require_same(facts.pop("training"))
                 for name, variable in state_of(model).items():
                     variable.assign(file.get_tensor(name))
-                kept = [name for name in file.keys() if name.startswith(KEPT)]  # noqa: SIM118 - no dict
+                names = file.keys()
+                kept = [name for name in names if name.startswith(KEPT)]
                 values = {name.removeprefix(KEPT): file.get_tensor(name) for name in kept}
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ExportError(f"{self._path}: cannot go on from it ({error})") from error

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras_hub
 
-from semserve_export import bert
 from semserve_export.errors import WeightsError
 from semserve_export.spec import INPUTS, Activation
 
@@ -62,14 +61,6 @@ def family_of(kind: str) -> Family:
     known = ", ".join(family.name for family in FAMILIES)
     reason = REASONS.get(kind, f"what can be exported is {known}")
     raise WeightsError(f"holds {kind or 'an unknown model'}, which cannot be exported: {reason}")
-
-
-def set_activation(backbone: Any, activation: Activation) -> None:
-    """Give every feed-forward block of the backbone the GELU that its weights were trained with."""
-    function = {"erf": bert.gelu_erf, "tanh": bert.gelu_tanh}[activation]
-    for layer in backbone._flatten_layers():  # noqa: SLF001 - no public way to sublayers
-        if hasattr(layer, "_feedforward_intermediate_dense"):
-            layer._feedforward_intermediate_dense.activation = function  # noqa: SLF001 - nor to these
 
 
 def inputs_of(model: Any) -> tuple[str, ...]:

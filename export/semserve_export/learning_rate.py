@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 
-class WarmupThenLinear(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+class WarmupThenLinear(keras.optimizers.schedules.LearningRateSchedule):
     """Rise from 0 to `peak` over `warmup` steps, then fall to 0 at `steps`."""
 
     def __init__(self, peak: float, warmup: int, steps: int) -> None:

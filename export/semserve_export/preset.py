@@ -17,8 +17,9 @@ from keras_hub.src.utils.transformers import convert_bert
 from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
 
 from semserve_export import bert
+from semserve_export.activation import set_activation
 from semserve_export.errors import WeightsError
-from semserve_export.families import Family, family_of, set_activation
+from semserve_export.families import Family, family_of
 from semserve_export.spec import Activation, Pooling, Task
 from semserve_export.token_pooling import PooledTokens
 

@@ -59,7 +59,7 @@ class SiamesePairs:
 WINDOW = 50  # batches that are sorted by length together
 
 
-class Siamese(keras.Model):  # type: ignore[misc]  # Keras has no types
+class Siamese(keras.Model):
     """One encoder over two batches of texts: fp32 [left, right] scores come out."""
 
     def __init__(self, encoder: Any, metric: str) -> None:

@@ -8,7 +8,7 @@ from keras import ops
 LEAST = 1e-9  # divisor of a text without a token
 
 
-class PooledTokens(keras.Model):  # type: ignore[misc]  # Keras has no types
+class PooledTokens(keras.Model):
     """One vector of a text's token vectors: fp32 [batch, hidden]; padding has no part in it.
 
     The attributes have the names of KerasHub's `BertTextEmbedder`.

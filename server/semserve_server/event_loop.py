@@ -10,6 +10,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     """Make one; uvloop's costs a call some 30 us of CPU less, and Windows has none."""
     if sys.platform == "win32":
         return asyncio.new_event_loop()
-    import uvloop  # noqa: PLC0415
+    import uvloop  # noqa: PLC0415  (Windows has none)
 
     return uvloop.new_event_loop()

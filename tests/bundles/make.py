@@ -15,6 +15,7 @@ import keras
 import keras_hub
 import numpy as np
 from semserve_export import bert
+from semserve_export.activation import set_activation
 from semserve_export.export import export_model
 from semserve_export.model import LICENCES, LoadedModel
 from semserve_export.spec import ModelSpec
@@ -74,7 +75,7 @@ def load(spec: ModelSpec) -> LoadedModel:
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=len(vocabulary), dropout=0, dtype="float32", **SIZE
     )
-    bert.set_activation(backbone, spec.activation)
+    set_activation(backbone, spec.activation)
     if spec.task == "embedding":
         model = bert.make_embedder(backbone, spec.pooling, normalize=True)
     else:

@@ -74,6 +74,10 @@ async def stopped_for_a_while(server: Server, answers: Answers, *, seed: int = 0
     return callers.tally
 
 
-async def _code(channel: grpc.aio.Channel, *, timeout: float) -> StatusCode:  # noqa: ASYNC109
+async def _code(
+    channel: grpc.aio.Channel,
+    *,
+    timeout: float,  # noqa: ASYNC109  (the deadline that gRPC carries)
+) -> StatusCode:
     call = EmbeddingServiceStub(channel).Embed(EmbedRequest(texts=["a cat"]), timeout=timeout)
     return await call.code()

@@ -15,6 +15,7 @@ with held_stderr():
     import keras_hub
 
 from semserve_export import bert
+from semserve_export.activation import set_activation
 from semserve_export.export import export_model
 from semserve_export.model import LoadedModel
 from semserve_export.spec import ModelSpec
@@ -51,7 +52,7 @@ def tiny_backbone(activation: str = "erf", *, dropout: float = 0) -> Any:
         max_sequence_length=LENGTH_MAX,
         dropout=dropout,
     )
-    bert.set_activation(backbone, activation)
+    set_activation(backbone, activation)
     scramble(backbone)
     return backbone
 

@@ -33,7 +33,7 @@ class Tls(NamedTuple):
             UsageError: a certificate goes only with its key.
             OSError: a file cannot be read.
         """
-        import grpc  # noqa: PLC0415 - as below
+        import grpc  # noqa: PLC0415 - --help must not wait for it
 
         if (self.key is None) != (self.certificate is None):
             raise UsageError("--tls-certificate and --tls-key go together")
