@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from semserve_server.cost import CostModel
 from semserve_server.errors import Overloaded
 
-MARGIN = 1.2
-"""How much longer than predicted an answer may take: padding, neighbours, the way back."""
+WAIT_MARGIN = 2.0
+"""How much longer than predicted a request may wait. Its entries are passed over by others that make
+better batches, and its answer waits for the last of them: with 1.2, three times the load that fits
+filled the queue with requests that were admitted, half computed, and too late."""
+RUN_MARGIN = 1.2
+"""How much longer than predicted its own runs may take: padding, neighbours, the way back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class Admission:
             )
         if not waiting.entries and not running_tokens:
             return  # An idle machine always tries, or a cost once wrong would never be corrected.
-        predicted = MARGIN * (ahead + self._seconds(new.tokens) / min(self.lanes, new.entries))
+        own = self._seconds(new.tokens) / min(self.lanes, new.entries)
+        predicted = WAIT_MARGIN * ahead + RUN_MARGIN * own
         if predicted > seconds:
             raise Overloaded(
                 f"the answer would take {predicted:.3f} s and the deadline is in "

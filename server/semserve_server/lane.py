@@ -10,7 +10,7 @@ from collections.abc import Callable
 NICENESS = 10
 """How far runs stand back where CPUs are short. What admits, refuses and answers is a tenth of the
 work and must come first, or calls grow old before anybody looks at them: at three times the load
-that fits, 2 % of the calls were answered in time without it and 39 % with it."""
+that fits, goodput was 0.12 of its peak without it and 0.37 with it."""
 
 
 class Lane:
