@@ -8,9 +8,9 @@ from semserve_server.cost import CostModel
 from semserve_server.errors import Overloaded
 
 WAIT_MARGIN = 2.0
-"""How much longer than predicted a request may wait. Its entries are passed over by others that make
-better batches, and its answer waits for the last of them: with 1.2, three times the load that fits
-filled the queue with requests that were admitted, half computed, and too late."""
+"""How much longer than predicted a request may wait. Its entries are passed over by others that
+make better batches, and its answer waits for the last of them: with 1.2, three times the load that
+fits filled the queue with requests that were admitted, half computed, and too late."""
 RUN_MARGIN = 1.2
 """How much longer than predicted its own runs may take: padding, neighbours, the way back."""
 
