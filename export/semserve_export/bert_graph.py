@@ -1,8 +1,8 @@
 """What every variant of a BERT's graph has in common: embeddings, norms, GELU, and an fp32 head.
 
 Built from ONNX Runtime's own fused operators, one where tf2onnx has a dozen, so it runs on ONNX
-Runtime only. Between embeddings and head all tokens of a batch stand in one list, [tokens, hidden]:
-only attention needs to know which text a token is of. What a layer does is the variant's own.
+Runtime only. Between embeddings and head all tokens of a batch stand in one list, [tokens, hidden],
+without padding. What a layer does is the variant's own.
 """
 
 from collections.abc import Callable
@@ -12,38 +12,42 @@ import onnx
 
 from semserve_export.bert_weights import Array, Bert, Classifier, Dense, Norm, Pool
 from semserve_export.graph_builder import GraphBuilder
+from semserve_export.packing import PADDING_MASK, first_of_each, pack, unpack
 from semserve_export.spec import INPUTS, ModelSpec
 
-TOKEN_IDS, SEGMENT_IDS, PADDING_MASK = INPUTS
-LayerOf = Callable[[GraphBuilder, Bert, int, str], str]
-"""Adds the layer of that place over [tokens, hidden]; its output has the same shape."""
+TOKEN_IDS, SEGMENT_IDS, _ = INPUTS
+LayerOf = Callable[[int, str, str], str]
+"""Adds the layer of that place. Given [tokens, hidden] of those that ask and of all that they see,
+it gives what those that ask become."""
 
 
 def build_graph(graph: GraphBuilder, bert: Bert, spec: ModelSpec, add: LayerOf) -> onnx.ModelProto:
-    """Build embeddings, layers and head; `add` makes each layer."""
-    x = by_token(graph, bert, _embeddings(graph, bert))
-    for place in range(len(bert.layers)):
-        x = add(graph, bert, place, x)
-    x = by_text(graph, bert, x)
-    head = bert.head
+    """Build embeddings, layers and head; `add` makes each layer.
+
+    Where the head reads the first token of a text alone, the last layer makes no other.
+    """
+    x = pack(graph, embeddings(graph, bert), bert.hidden)
+    last = len(bert.layers) - 1
+    for place in range(last):
+        x = add(place, x, x)
+    if reads_first_alone(bert.head):
+        return finish(graph, bert, spec, add(last, first_of_each(graph, x), x))
+    return finish(graph, bert, spec, unpack(graph, add(last, x, x)))
+
+
+def reads_first_alone(head: Classifier | Pool) -> bool:
+    """Tell whether a head looks at the first token of a text and at no other."""
+    return isinstance(head, Classifier) or bool(head.pooler) or head.pooling == "cls"
+
+
+def finish(graph: GraphBuilder, bert: Bert, spec: ModelSpec, x: str) -> onnx.ModelProto:
+    """Add the head; it is over [batch, hidden] where `reads_first_alone`, else over every slot."""
+    x, head = _float(graph, x), bert.head
     if isinstance(head, Classifier):
-        _add_logits(graph, head, x)
+        _gemm(graph, _pooler(graph, head.pooler, x), head.logits)
         return graph.model(spec.output, len(head.logits.bias))
     _add_pooled(graph, head, x)
     return graph.model(spec.output, bert.hidden)
-
-
-def by_token(graph: GraphBuilder, bert: Bert, x: str) -> str:
-    """Go from [batch, sequence, hidden] to [tokens, hidden]; nothing is copied."""
-    return graph.node("Reshape", x, graph.weight(np.array([-1, bert.hidden], np.int64)))
-
-
-def by_text(graph: GraphBuilder, bert: Bert, x: str) -> str:
-    """Go from [tokens, hidden] back to [batch, sequence, hidden]."""
-    hidden = graph.weight(np.array([bert.hidden], np.int64))
-    return graph.node(
-        "Reshape", x, graph.node("Concat", graph.node("Shape", TOKEN_IDS), hidden, axis=0)
-    )
 
 
 def skip_norm(graph: GraphBuilder, bert: Bert, x: str, skip: str, norm: Norm, bias: Array) -> str:
@@ -66,7 +70,8 @@ def gelu(graph: GraphBuilder, bert: Bert, x: str, bias: Array) -> str:
     return graph.fused(operator, x, graph.weight(bias))
 
 
-def _embeddings(graph: GraphBuilder, bert: Bert) -> str:
+def embeddings(graph: GraphBuilder, bert: Bert) -> str:
+    """Add the sum of the three tables' rows, normalised: [batch, sequence, hidden]."""
     tables = bert.embeddings
     arrays = (
         *(tables.tokens, tables.positions, tables.segments),
@@ -80,15 +85,13 @@ def _embeddings(graph: GraphBuilder, bert: Bert) -> str:
     )
 
 
-def _add_logits(graph: GraphBuilder, head: Classifier, x: str) -> None:
-    _gemm(graph, _pooler(graph, head.pooler, x), head.logits)
-
-
 def _add_pooled(graph: GraphBuilder, head: Pool, x: str) -> None:
     if head.pooler:
         pooled = _pooler(graph, head.pooler, x)
+    elif head.pooling == "cls":
+        pooled = x
     else:
-        pooled = {"mean": _mean, "max": _maximum, "cls": _first}[head.pooling](graph, x)
+        pooled = {"mean": _mean, "max": _maximum}[head.pooling](graph, x)
     if head.normalized:
         length = graph.node("ReduceL2", pooled, axes=[1], keepdims=1)
         graph.node("Div", pooled, graph.node("Max", length, _number(graph, 1e-12)))
@@ -97,28 +100,19 @@ def _add_pooled(graph: GraphBuilder, head: Pool, x: str) -> None:
 def _mean(graph: GraphBuilder, x: str) -> str:
     mask = _mask(graph)
     axes = graph.weight(np.array([1], np.int64))
-    total = graph.node("ReduceSum", graph.node("Mul", _float(graph, x), mask), axes, keepdims=0)
+    total = graph.node("ReduceSum", graph.node("Mul", x, mask), axes, keepdims=0)
     count = graph.node("Max", graph.node("ReduceSum", mask, axes, keepdims=0), _number(graph, 1e-9))
     return graph.node("Div", total, count)
 
 
 def _maximum(graph: GraphBuilder, x: str) -> str:
     mask = graph.node("Cast", _mask(graph), to=onnx.TensorProto.BOOL)
-    real = graph.node("Where", mask, _float(graph, x), _number(graph, -np.inf))
+    real = graph.node("Where", mask, x, _number(graph, -np.inf))
     return graph.node("ReduceMax", real, axes=[1], keepdims=0)
 
 
-def _first(graph: GraphBuilder, x: str) -> str:
-    return _float(graph, _first_token(graph, x))
-
-
 def _pooler(graph: GraphBuilder, pooler: Dense, x: str) -> str:
-    return graph.node("Tanh", _gemm(graph, _first(graph, x), pooler))
-
-
-def _first_token(graph: GraphBuilder, x: str) -> str:
-    # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
-    return graph.node("Gather", x, graph.weight(np.array(0, np.int64)), axis=1)
+    return graph.node("Tanh", _gemm(graph, x, pooler))
 
 
 def _mask(graph: GraphBuilder) -> str:

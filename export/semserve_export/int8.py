@@ -21,16 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from semserve_export.bert_graph import (
-    PADDING_MASK,
-    build_graph,
-    by_text,
-    by_token,
-    gelu,
-    skip_norm,
-)
+from semserve_export.attention import attend
+from semserve_export.bert_graph import build_graph, gelu, skip_norm
 from semserve_export.bert_weights import Array, Bert, Dense, Layer
-from semserve_export.fused import MASKED
 from semserve_export.graph_builder import GraphBuilder
 from semserve_export.ranges import Ranges
 from semserve_export.spec import ModelSpec
@@ -44,11 +37,12 @@ ALPHA = 0.65  # how much of the difficulty moves to the weights; best of 0.4 to 
 
 def int8_graph(bert: Bert, spec: ModelSpec, ranges: Sequence[Ranges]) -> onnx.ModelProto:
     """Build the graph; inputs, output, embeddings, norms, softmax and head are those of fp32."""
+    graph = GraphBuilder()
 
-    def add(graph: GraphBuilder, bert: Bert, place: int, x: str) -> str:
-        return _layer(graph, bert, bert.layers[place], ranges[place], x)
+    def add(place: int, asking: str, seen: str) -> str:
+        return _layer(graph, bert, bert.layers[place], ranges[place], asking, seen)
 
-    return build_graph(GraphBuilder(), bert, spec, add)
+    return build_graph(graph, bert, spec, add)
 
 
 def quantize_weights(kernel: Array) -> tuple[npt.NDArray[np.int8], Array]:
@@ -86,32 +80,33 @@ class _Rows:
     zero: int
 
 
-def _layer(graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, x: str) -> str:
-    context = _attention(graph, bert, layer, ranges, x)
+def _layer(
+    graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, asking: str, seen: str
+) -> str:
+    parts = (layer.query, layer.key, layer.value)
+    factors = smoothing(ranges.attention, [part.kernel for part in parts])
+
+    def project(x: str, dense: Dense) -> str:
+        rows = _signed(graph, _divided(graph, x, factors))
+        product = _product(graph, rows, dense.kernel * factors[:, None])
+        return graph.node("Add", product, graph.weight(dense.bias))
+
+    context = attend(graph, bert, layer, asking, seen, project)
     projected = _product(graph, _signed(graph, context), layer.attention_output.kernel)
-    middle = skip_norm(graph, bert, projected, x, layer.attention_norm, layer.attention_output.bias)
+    bias = layer.attention_output.bias
+    middle = skip_norm(graph, bert, projected, asking, layer.attention_norm, bias)
+    return _feed_forward(graph, bert, layer, ranges, middle)
+
+
+def _feed_forward(
+    graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, middle: str
+) -> str:
     factors = smoothing(ranges.up, [layer.up.kernel])
     rows = _signed(graph, _divided(graph, middle, factors))
     up = _product(graph, rows, layer.up.kernel * factors[:, None])
     inner = _shifted(graph, gelu(graph, bert, up, layer.up.bias))
     down = _product(graph, inner, layer.down.kernel)
     return skip_norm(graph, bert, down, middle, layer.norm, _bias_without_shift(layer.down))
-
-
-def _attention(graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, x: str) -> str:
-    parts = (layer.query, layer.key, layer.value)
-    factors = smoothing(ranges.attention, [part.kernel for part in parts])
-    rows = _signed(graph, _divided(graph, x, factors))
-    products = [_product(graph, rows, part.kernel * factors[:, None]) for part in parts]
-    context = graph.fused(
-        "MultiHeadAttention",
-        *(by_text(graph, bert, product) for product in products),
-        graph.weight(Dense.side_by_side(*parts).bias),
-        PADDING_MASK,
-        num_heads=bert.heads,
-        mask_filter_value=MASKED,
-    )
-    return by_token(graph, bert, context)
 
 
 def _divided(graph: GraphBuilder, x: str, factors: Array) -> str:

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import GraphProto, TensorProto, helper
 
 from semserve_export.bert_weights import Array, Bert
 from semserve_export.fused import fused_graph
 from semserve_export.spec import ModelSpec
 from semserve_export.tokenizer import Inputs
-
-PRODUCTS = 4  # a layer's: attention, its output, up, down
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +22,12 @@ class Ranges:
 
 
 def observe_ranges(bert: Bert, spec: ModelSpec, batches: Iterable[Inputs]) -> list[Ranges]:
-    """Run the fused graph and watch its products' inputs, real tokens only; one entry a layer."""
+    """Run the fused graph, which has real tokens only, and watch its products' inputs.
+
+    Returns one entry a layer.
+    """
     model = fused_graph(bert, spec)
-    inputs = [node.input[0] for node in model.graph.node if node.op_type in {"Attention", "MatMul"}]
-    watched = [*inputs[0::PRODUCTS], *inputs[2::PRODUCTS]]
+    watched = _layer_inputs(model.graph)
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in watched
     )
@@ -36,8 +36,18 @@ def observe_ranges(bert: Bert, spec: ModelSpec, batches: Iterable[Inputs]) -> li
     )
     largest = np.zeros((len(watched), bert.hidden), np.float32)
     for batch in batches:
-        real = batch["padding_mask"].ravel() == 1
-        seen = [value.reshape(-1, bert.hidden)[real] for value in session.run(watched, batch)]
+        seen = session.run(watched, batch)
         largest = np.maximum(largest, [np.abs(value).max(axis=0) for value in seen])
-    layers = len(bert.layers)
-    return [Ranges(largest[place], largest[layers + place]) for place in range(layers)]
+    return [Ranges(*pair) for pair in zip(largest[0::2], largest[1::2], strict=True)]
+
+
+def _layer_inputs(graph: GraphProto) -> list[str]:
+    """Return what goes into the attention and into the feed-forward block of each layer, in turn.
+
+    The first is the packed embeddings, and every other one comes out of a norm.
+    """
+    embedded = next(n for n in graph.node if n.op_type == "EmbedLayerNormalization").output[0]
+    listed = next(node.output[0] for node in graph.node if embedded in node.input)
+    packed = next(node.output[0] for node in graph.node if listed in node.input)
+    norms = [node.output[0] for node in graph.node if node.op_type == "LayerNormalization"]
+    return [packed, *norms[:-1]]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from semserve_export import bert
@@ -12,6 +11,7 @@ from semserve_export.bert_weights import Bert
 from semserve_export.bundle import GRAPH
 from semserve_export.errors import FidelityError
 from semserve_export.fidelity import onnx_run
+from semserve_export.fp16 import fp16_graph
 from semserve_export.fused import fused_graph
 from semserve_export.int8 import SCHEME, int8_graph
 from semserve_export.model import LoadedModel
@@ -62,7 +62,7 @@ def _build(name: Variant, model: LoadedModel, weights: Bert) -> onnx.ModelProto:
     if name == "int8":
         batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)
         return int8_graph(weights, spec, observe_ranges(weights, spec, batches))
-    return fused_graph(weights, spec, np.float16 if name == "fp16" else np.float32)
+    return fp16_graph(weights, spec) if name == "fp16" else fused_graph(weights, spec)
 
 
 def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any]:
