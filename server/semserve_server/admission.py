@@ -41,7 +41,7 @@ class Admission:
         Args:
             new: what asks to be admitted.
             waiting: what is queued already.
-            running_tokens: padded tokens of the runs that have not ended.
+            running_tokens: of the runs that have not ended, with what their padding counts for.
             seconds: until the request's deadline.
 
         Raises:

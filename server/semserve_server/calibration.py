@@ -1,4 +1,4 @@
-"""Measures a session at the start: what a run costs, and how many tokens make the best batch."""
+"""Measures a session at the start: what runs and padding cost, and which batches are the best."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from semserve_server.encoding import Encoding
 
 ENTRY_TOKENS = 32
 """Most tokens of the measured entries: a long question, a short sentence pair."""
+RAGGED = (64, 8, 8, 8, 8, 8, 8, 8)
+"""Tokens of the entries that show what padding costs: three quarters of that batch are padding."""
 TRIES = 2
 """Runs of each size; the quickest is what the size costs, the others were disturbed."""
 SMALLEST_BUDGET = 256
@@ -43,25 +45,36 @@ def calibrate(
         max_length: most tokens of an entry.
         clock: in seconds.
     """
-    length = min(ENTRY_TOKENS, max_length)
 
-    def measure(tokens: int) -> tuple[int, float]:
-        batch = [Encoding([0] * length, [0] * length)] * max(tokens // length, 1)
+    def seconds_of(batch: list[Encoding]) -> float:
         seconds = []
         for _ in range(TRIES):
             started = clock()
             session.run(batch)
             seconds.append(clock() - started)
-        return len(batch) * length, min(seconds)
+        return min(seconds)
 
-    runs = [measure(tokens) for tokens in (length, SMALLEST_BUDGET // 2, SMALLEST_BUDGET)]
+    def measure(tokens: int) -> tuple[int, float]:
+        length = min(ENTRY_TOKENS, max_length)
+        batch = [_blank(length)] * max(tokens // length, 1)
+        return len(batch) * length, seconds_of(batch)
+
+    runs = [measure(tokens) for tokens in (1, SMALLEST_BUDGET // 2, SMALLEST_BUDGET)]
     budget = SMALLEST_BUDGET
     while budget < LARGEST_BUDGET:
         runs.append(measure(budget * 2))
         if not _paid(*runs[-2:]):
             break
         budget *= 2
-    return Calibration(CostModel.learnt(runs), budget, runs[0][1])
+    cost = CostModel.learnt(runs)
+    lengths = [min(length, max_length) for length in RAGGED]
+    ragged = [_blank(length) for length in lengths]
+    cost.learn_padding(sum(lengths), len(lengths) * max(lengths), seconds_of(ragged))
+    return Calibration(cost, budget, runs[0][1])
+
+
+def _blank(length: int) -> Encoding:
+    return Encoding([0] * length, [0] * length)
 
 
 def _paid(smaller: tuple[int, float], larger: tuple[int, float]) -> bool:

@@ -70,8 +70,8 @@ class Config:
     max_batch_tokens: Annotated[
         int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=10_000_000))
     ] = 0
-    """Most padded tokens of a batch: entries times the longest. 0: as many as still raise what is
-    computed in a second, measured at the start."""
+    """Most tokens of a batch, padding counted as what it costs the graph. 0: as many as still raise
+    what is computed in a second, measured at the start."""
 
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""

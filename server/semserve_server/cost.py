@@ -1,4 +1,4 @@
-"""What a run costs by its padded tokens, learnt at warm-up and refined by every run. Pure."""
+"""What a run costs by its tokens, learnt at warm-up and refined by every run. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ MEMORY = 0.98
 
 @dataclass(slots=True)
 class CostModel:
-    """Seconds of one run = fixed + per token x padded tokens, by least squares.
+    """Seconds of one run = fixed + per token x tokens, by least squares.
 
-    Older observations fade, so the line follows the machine: other work on its cores, lanes that
-    share its memory, clocks that change. Sums are all that is kept.
+    Padding counts as so many tokens as it costs: a whole one each where a graph computes it like
+    any other, an eighth where only attention is padded. Older observations fade, so the line
+    follows the machine: other work on its cores, lanes that share its memory, clocks that change.
+    Sums are all that is kept.
     """
 
     _weight: float = 0.0
@@ -25,17 +27,28 @@ class CostModel:
     fixed: float = 0.001
     """Seconds of a run of no tokens."""
     per_token: float = 0.000_1
-    """Seconds that each padded token adds."""
+    """Seconds that each token adds."""
+    padding: float = 1.0
+    """What a slot of padding costs, in tokens: 0 to 1."""
 
     @classmethod
     def learnt(cls, observations: Iterable[tuple[int, float]]) -> CostModel:
-        """Make a model from (padded tokens, seconds) of runs."""
+        """Make a model from (tokens, seconds) of runs without padding."""
         model = cls()
         for tokens, seconds in observations:
             model.observe(tokens, seconds)
         return model
 
-    def observe(self, tokens: int, seconds: float) -> None:
+    def computed(self, tokens: int, padded_tokens: int) -> float:
+        """Return how many tokens without padding cost what these do.
+
+        Args:
+            tokens: of the entries.
+            padded_tokens: entries times the longest of them.
+        """
+        return tokens + self.padding * (padded_tokens - tokens)
+
+    def observe(self, tokens: float, seconds: float) -> None:
         """Take a run into account."""
         self._weight = self._weight * MEMORY + 1
         self._tokens = self._tokens * MEMORY + tokens
@@ -53,6 +66,12 @@ class CostModel:
             self.per_token = min(self.per_token, mean_seconds / mean_tokens)
         self.fixed = mean_seconds - self.per_token * mean_tokens
 
-    def seconds(self, tokens: int, *, runs: float = 1) -> float:
-        """Predict how long so many padded tokens take, in so many runs one after another."""
+    def learn_padding(self, tokens: int, padded_tokens: int, seconds: float) -> None:
+        """Take from one run with much padding what padding costs."""
+        extra = self.per_token * (padded_tokens - tokens)
+        if extra > 0:
+            self.padding = min(max((seconds - self.seconds(tokens)) / extra, 0.0), 1.0)
+
+    def seconds(self, tokens: float, *, runs: float = 1) -> float:
+        """Predict how long so many tokens take, in so many runs one after another."""
         return runs * self.fixed + self.per_token * tokens

@@ -16,8 +16,8 @@ def entry(length: int, deadline: float = NEVER, index: int = 0) -> Entry[None]:
     return Entry(Encoding([1] * length, [0] * length), length, deadline, None, index)
 
 
-def queue_of(*entries: Entry[None], budget: int = BUDGET) -> BatchQueue[None]:
-    queue = BatchQueue(max_batch_tokens=budget, cost=CostModel())
+def queue_of(*entries: Entry[None], budget: int = BUDGET, padding: float = 1.0) -> BatchQueue[None]:
+    queue = BatchQueue(max_batch_tokens=budget, cost=CostModel(padding=padding))
     queue.put(entries)
     return queue
 
@@ -35,12 +35,24 @@ def test_each_entry_leaves_exactly_once(sizes: list[int]) -> None:
     assert sorted(map(id, entries)) == sorted(map(id, left))
 
 
-@given(lengths)
-def test_a_batch_of_several_is_within_the_budget(sizes: list[int]) -> None:
-    queue = queue_of(*map(entry, sizes))
+@given(lengths, st.floats(0, 1))
+def test_a_batch_of_several_is_within_the_budget(sizes: list[int], padding: float) -> None:
+    queue = queue_of(*map(entry, sizes), padding=padding)
     while queue:
-        batch = queue.take(0.0).batch
-        assert len(batch) == 1 or len(batch) * max(one.length for one in batch) <= BUDGET
+        taken = queue.take(0.0)
+        padded = len(taken.batch) * taken.longest
+        computed = taken.tokens + padding * (padded - taken.tokens)
+        assert len(taken.batch) == 1 or (computed <= BUDGET and padded <= 4 * BUDGET)
+
+
+def test_where_padding_costs_as_much_as_text_like_lengths_run_together() -> None:
+    queue = queue_of(*map(entry, [10, 25, 24, 11, 10, 26]))
+    assert [10, 10, 11] == sorted(one.length for one in queue.take(0.0).batch)
+
+
+def test_where_padding_costs_nothing_who_comes_first_runs_first() -> None:
+    queue = queue_of(*map(entry, [10, 25, 24, 11, 10, 26]), padding=0.0)
+    assert [10, 25, 24, 11, 10] == [one.length for one in queue.take(0.0).batch]
 
 
 @given(lengths)

@@ -42,3 +42,19 @@ def test_a_machine_that_slows_down_is_followed() -> None:
 def test_many_runs_cost_the_fixed_part_each() -> None:
     model = CostModel.learnt((size, 0.001 + size * 1e-5) for size in (32, 64, 128, 256))
     assert model.seconds(1000, runs=10) == pytest.approx(0.02)
+
+
+@given(st.floats(0, 1), st.integers(2, 100), st.integers(1, 5000))
+def test_one_run_teaches_what_padding_costs(padding: float, tokens: int, extra: int) -> None:
+    model = CostModel.learnt((size, 0.001 + size * 1e-5) for size in (32, 64, 128, 256))
+    seconds = 0.001 + (tokens + padding * extra) * 1e-5
+    model.learn_padding(tokens, tokens + extra, seconds)
+    assert model.padding == pytest.approx(padding, abs=1e-3)
+    assert model.seconds(model.computed(tokens, tokens + extra)) == pytest.approx(seconds, rel=1e-3)
+
+
+@pytest.mark.parametrize(("seconds", "padding"), [(0.0, 0.0), (60.0, 1.0)])
+def test_padding_never_costs_less_than_nothing_or_more_than_text(seconds, padding) -> None:
+    model = CostModel.learnt((size, 0.001 + size * 1e-5) for size in (32, 64))
+    model.learn_padding(100, 500, seconds)
+    assert padding == model.padding
