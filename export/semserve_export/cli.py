@@ -16,7 +16,13 @@ from semserve_export import __version__
 from semserve_export.asked import OwnModel
 from semserve_export.bundle import read_manifest
 from semserve_export.errors import ExportError
-from semserve_export.pairs import TrainingData, read_pairs
+from semserve_export.mixing_plan import MixingPlan
+from semserve_export.pairs import (
+    TrainingData,
+    read_pairs,
+    read_unlabelled,
+    without_premises_of,
+)
 from semserve_export.quiet import choose_backend, held_stderr
 from semserve_export.recipes import RECIPES, Recipe, WordRecipe, find_recipe
 from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unscored_pairs
@@ -162,10 +168,36 @@ def train(
         raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
     if unknown := sorted(set(plan.symmetric) - set(labels)):
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
-    data = TrainingData(read_pairs(files.train, labels), read_pairs(files.validation, labels))
+    if files.unlabelled and not plan.teachers:
+        raise ExportError("--unlabelled needs --teachers to answer the pairs")
+    data = _training_data(files, labels)
     _commands("training_commands").train_classifier(
         recipe or Path(start), labels, data, files, plan, weights_cache, console
     )
+
+
+@app.command
+def mix_pairs(
+    *files: Path,
+    output: Path,
+    plan: Annotated[MixingPlan, Parameter(name="*")] = MixingPlan(),  # noqa: B008 - it is frozen
+) -> None:
+    """Make new pairs of the texts of old ones, for `train --unlabelled` to have answered.
+
+    Args:
+        files: pairs, as for `train`; labels are not looked at.
+        output: the file of new pairs, which ends in .jsonl or .jsonl.gz.
+        plan: what is made, and how much of it.
+    """
+    if not files:
+        raise ExportError("name a file of pairs to make new ones of")
+    if not output.name.endswith((".jsonl", ".jsonl.gz")):
+        raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
+    if (plan.near or plan.like) and plan.embedder is None:
+        raise ExportError("--near and --like need an --embedder; with 0 for both none is needed")
+    from semserve_export.mixing_commands import mix_files  # noqa: PLC0415 - --help must not wait
+
+    mix_files(files, output, plan, console)
 
 
 @app.command
@@ -234,6 +266,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"semserve-export: {error}\n")
         return FAILED
     return 0
+
+
+def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
+    training, validation = read_pairs(files.train, labels), read_pairs(files.validation, labels)
+    if files.hold_out_premises:
+        training = without_premises_of(training, validation)
+    return TrainingData(training, validation, read_unlabelled(files.unlabelled))
 
 
 def _variants(names: str) -> tuple[Variant, ...]:

@@ -9,18 +9,19 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from semserve_export.pairs import LabelledPair
+from semserve_export.pairs import LabelledPair, Pair
 from semserve_export.spec import INPUTS
 from semserve_export.tokenizer import Encoding, Inputs, encode, pad
 
 Indices = npt.NDArray[np.int64]
 LENGTH_STEP = 8  # batches are padded to a multiple of this many tokens, so few shapes are traced
+UNLABELLED = -1
 POOL_BATCHES = 50  # batches sorted by length together: like lengths, and still a shuffled order
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPairs:
-    """Tokenised pairs and their labels, int64 [len(encodings)]."""
+    """Tokenised pairs and their labels, int64 [len(encodings)], or `UNLABELLED`."""
 
     encodings: Sequence[Encoding]
     labels: Indices
@@ -30,14 +31,14 @@ class EncodedPairs:
     def of(
         cls,
         tokenizer: Tokenizer,
-        pairs: Sequence[LabelledPair],
+        pairs: Sequence[Pair],
         max_tokens: int,
         names: Sequence[str] = INPUTS,
     ) -> Self:
         """Tokenise pairs, cut to `max_tokens`, the longer side first."""
         texts = [(pair.premise, pair.hypothesis) for pair in pairs]
-        labels = np.array([pair.label for pair in pairs], np.int64)
-        return cls(encode(tokenizer, texts, max_tokens), labels, names)
+        labels = [pair.label if isinstance(pair, LabelledPair) else UNLABELLED for pair in pairs]
+        return cls(encode(tokenizer, texts, max_tokens), np.array(labels, np.int64), names)
 
     def __len__(self) -> int:
         return len(self.encodings)

@@ -1,30 +1,41 @@
-"""Labelled pairs for training and measuring, read from TSV, CSV, JSON Lines or Parquet."""
+"""Pairs for training and measuring, read from TSV, CSV, JSON Lines or Parquet."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from semserve_export.digest import sha256_of
 from semserve_export.errors import ExportError
 from semserve_export.table import read_table, require_columns
 
-COLUMNS = ("premise", "hypothesis", "label")
+SIDES = ("premise", "hypothesis")
+COLUMNS = (*SIDES, "label")
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPair:
-    """A premise, a hypothesis, and the label's place among the classifier's labels."""
+class Pair:
+    """A premise, and a hypothesis that may follow from it; nobody has said whether it does."""
 
     premise: str
     hypothesis: str
-    label: int
 
 
 @dataclass(frozen=True, slots=True)
-class PairFiles:
+class LabelledPair(Pair):
+    """A pair, and the label's place among the classifier's labels."""
+
+    label: int
+
+
+AnyPair = TypeVar("AnyPair", bound=Pair)
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles(Generic[AnyPair]):
     """Pairs, and the digests of the files that they were read from, by file name."""
 
-    pairs: Sequence[LabelledPair]
+    pairs: Sequence[AnyPair]
     sha256: Mapping[str, str]
 
 
@@ -32,11 +43,13 @@ class PairFiles:
 class TrainingData:
     """What a classifier learns from, and what it is measured on."""
 
-    training: PairFiles
-    validation: PairFiles
+    training: PairFiles[LabelledPair]
+    validation: PairFiles[LabelledPair]
+    unlabelled: PairFiles[Pair] = field(default_factory=lambda: PairFiles((), {}))
+    """To be learnt as teachers answer them."""
 
 
-def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> PairFiles:
+def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> PairFiles[LabelledPair]:
     """Read files with the columns premise, hypothesis and label; what other columns hold is left.
 
     `read_table` names the formats.
@@ -49,19 +62,43 @@ def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> PairFiles:
     pairs: list[LabelledPair] = []
     sha256: dict[str, str] = {}
     for path in paths:
-        pairs += _read(path, index_of)
+        for place, pair, (label,) in _read(path, "label"):
+            if label not in index_of:
+                known = ", ".join(index_of)
+                raise ExportError(f"{path}, pair {place}: label {label!r} is none of {known}")
+            pairs.append(LabelledPair(pair.premise, pair.hypothesis, index_of[label]))
         sha256[path.name] = sha256_of(path)
     return PairFiles(pairs, sha256)
 
 
-def _read(path: Path, index_of: Mapping[str, int]) -> Iterable[LabelledPair]:
+def read_unlabelled(paths: Iterable[Path]) -> PairFiles[Pair]:
+    """Read files with the columns premise and hypothesis; a label that is there is left, too.
+
+    Raises:
+        ExportError: as `read_pairs`, labels apart.
+    """
+    pairs: list[Pair] = []
+    sha256: dict[str, str] = {}
+    for path in paths:
+        pairs += (pair for _, pair, _ in _read(path))
+        sha256[path.name] = sha256_of(path)
+    return PairFiles(pairs, sha256)
+
+
+def without_premises_of(
+    files: PairFiles[LabelledPair], held_out: PairFiles[LabelledPair]
+) -> PairFiles[LabelledPair]:
+    """Leave out what says something about a premise that will be measured on."""
+    premises = {pair.premise for pair in held_out.pairs}
+    return PairFiles([pair for pair in files.pairs if pair.premise not in premises], files.sha256)
+
+
+def _read(path: Path, *more: str) -> Iterator[tuple[int, Pair, tuple[Any, ...]]]:
+    """Give the place of each pair, counted from 1, the pair, and what the further columns hold."""
     table = read_table(path, COLUMNS)
-    require_columns(path, table, COLUMNS)
-    rows = zip(*(table[column] for column in COLUMNS), strict=True)
-    for place, (premise, hypothesis, label) in enumerate(rows, 1):
+    require_columns(path, table, (*SIDES, *more))
+    rows = zip(*(table[column] for column in (*SIDES, *more)), strict=True)
+    for place, (premise, hypothesis, *rest) in enumerate(rows, 1):
         if not premise or not hypothesis:
             raise ExportError(f"{path}, pair {place}: the premise or the hypothesis is empty")
-        if label not in index_of:
-            known = ", ".join(index_of)
-            raise ExportError(f"{path}, pair {place}: label {label!r} is none of {known}")
-        yield LabelledPair(str(premise), str(hypothesis), index_of[label])
+        yield place, Pair(str(premise), str(hypothesis)), tuple(rest)

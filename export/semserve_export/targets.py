@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semserve_export.calibration import softmax
+from semserve_export.pair_batches import UNLABELLED
 from semserve_export.pairs import LabelledPair
 
 Targets = npt.NDArray[np.float32]
@@ -25,7 +26,7 @@ def targets_of(
     """Return what to answer, fp32 [pairs, classes], each row a distribution.
 
     Args:
-        labels: int64 [pairs].
+        labels: int64 [pairs]; where one is `UNLABELLED`, the answer is the teachers' alone.
         classes: how many there are.
         smoothing: the share of a label that is spread over all classes.
         teachers: the logits of each, fp32 [pairs, classes]; their mean is what they answer.
@@ -34,7 +35,8 @@ def targets_of(
     targets = np.eye(classes)[labels] * (1 - smoothing) + smoothing / classes
     if teachers:
         answers = softmax(np.mean(teachers, axis=0))
-        targets = teacher_weight * answers + (1 - teacher_weight) * targets
+        weight = np.where(labels == UNLABELLED, 1, teacher_weight)[:, None]
+        targets = weight * answers + (1 - weight) * targets
     return targets.astype(np.float32)
 
 

@@ -10,52 +10,86 @@ import numpy.typing as npt
 from rich.progress import Progress
 from tokenizers import Tokenizer
 
-from semserve_export.bundle import GRAPH, TOKENIZER, read_manifest
+from semserve_export.answer_cache import AnswerCache
+from semserve_export.bundle import TOKENIZER, read_manifest
 from semserve_export.errors import ExportError
 from semserve_export.fidelity import Run, onnx_run
 from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import LabelledPair
+from semserve_export.pairs import Pair
 
 BATCH_SIZE = 16  # a CPU gains nothing from more, and pads less in fewer
+CHUNK = 8192  # pairs that are answered, and kept, together: a quarter of a minute's work
+
+Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A bundle's portable graph and its tokenizer; it need not be of the learner's kind."""
+    """One of a bundle's graphs and its tokenizer; it need not be of the learner's kind."""
 
     manifest: Mapping[str, Any]
+    variant: str
     tokenizer: Tokenizer
     run: Run
 
     @classmethod
-    def read(cls, bundle: Path, labels: Sequence[str]) -> Self:
+    def read(cls, bundle: Path, labels: Sequence[str], variant: str = "portable") -> Self:
         """Load a bundle whose digests hold.
 
         Raises:
             BundleError: the directory holds no whole bundle.
-            ExportError: it is no classifier of pairs with these labels in this order.
+            ExportError: it is no classifier of pairs with these labels in this order, or lacks
+                the variant.
         """
         manifest = read_manifest(bundle)
         if not manifest["pair"] or manifest["labels"] != list(labels):
             raise ExportError(f"{bundle}: does not label pairs {', '.join(labels)}, in this order")
+        if variant not in manifest["variants"]:
+            there = ", ".join(manifest["variants"])
+            raise ExportError(f"{bundle}: no variant {variant!r}; there are {there}")
         tokenizer = Tokenizer.from_file(str(bundle / TOKENIZER))
-        return cls(manifest, tokenizer, onnx_run(bundle / GRAPH))
+        graph = bundle / manifest["variants"][variant]["file"]
+        return cls(manifest, variant, tokenizer, onnx_run(graph))
 
     @property
     def facts(self) -> dict[str, Any]:
         """Return what an adapter's record says of who taught it."""
-        return {"model": self.manifest["model"], "weights": self.manifest["weights"]["source"]}
+        return {
+            "model": self.manifest["model"],
+            "weights": self.manifest["weights"]["source"],
+            "variant": self.variant,
+        }
 
     def answer(
-        self, pairs: Sequence[LabelledPair], max_tokens: int, progress: Progress
-    ) -> npt.NDArray[np.float32]:
-        """Return the logits of pairs, fp32 [pairs, labels]; they are cut to `max_tokens`."""
+        self, pairs: Sequence[Pair], max_tokens: int, cache: AnswerCache, progress: Progress
+    ) -> Logits:
+        """Return the logits of pairs, fp32 [pairs, labels]; they are cut to `max_tokens`.
+
+        What the cache knows is not asked again, so that the next training begins at once.
+        """
+        task = progress.add_task(f"asking {self.manifest['model']}", total=len(pairs))
+        parts = [np.zeros((0, len(self.manifest["labels"])), np.float32)]
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            key = [*self._identity(), max_tokens, *((p.premise, p.hypothesis) for p in chunk)]
+            logits = cache.load(key)
+            if logits is None:
+                logits = self._ask(chunk, max_tokens)
+                cache.save(key, logits)
+            parts.append(logits)
+            progress.advance(task, len(chunk))
+        progress.remove_task(task)
+        return np.concatenate(parts)
+
+    def _ask(self, pairs: Sequence[Pair], max_tokens: int) -> Logits:
         encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens)
         logits = np.zeros((len(pairs), len(self.manifest["labels"])), np.float32)
-        batches = encoded.by_length(BATCH_SIZE)
-        task = progress.add_task(f"asking {self.manifest['model']}", total=len(batches))
-        for rows in batches:
+        for rows in encoded.by_length(BATCH_SIZE):
             logits[rows] = self.run(encoded.inputs(rows))
-            progress.advance(task)
-        progress.remove_task(task)
         return logits
+
+    def _identity(self) -> list[str]:
+        """Tell what the answers depend on, beside the pairs."""
+        files = self.manifest["files"]
+        graph = self.manifest["variants"][self.variant]["file"]
+        return [files[graph]["sha256"], files[TOKENIZER]["sha256"]]

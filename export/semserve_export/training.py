@@ -1,7 +1,8 @@
 """The order of a training: from a start and pairs to an adapter that was read back and measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,24 @@ from semserve_export.adapter import (
     save_adapter,
     write_record,
 )
+from semserve_export.answer_cache import AnswerCache
 from semserve_export.calibration import Calibration, calibrate, first_half
 from semserve_export.checkpoint import Checkpoint
 from semserve_export.digest import sha256_of
 from semserve_export.label_quality import LabelQuality
 from semserve_export.pair_batches import LENGTH_STEP, EncodedPairs
-from semserve_export.pairs import LabelledPair, TrainingData
+from semserve_export.pairs import Pair, TrainingData
 from semserve_export.result_log import ResultLog
 from semserve_export.targets import targets_of, with_swapped
 from semserve_export.teacher import Teacher
-from semserve_export.train import PROGRESS_PAIRS, Course, FineTuning, logits_of, seed_everything
+from semserve_export.train import (
+    PROGRESS_PAIRS,
+    Course,
+    FineTuning,
+    Logits,
+    logits_of,
+    seed_everything,
+)
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.training_report import write_report
 from semserve_export.training_start import Start
@@ -37,7 +46,7 @@ from semserve_export.training_start import Start
 RESULTS = "results.jsonl"
 
 
-def train(
+def train(  # noqa: PLR0913 - what to train, on what, how, and where to
     start: Start,
     data: TrainingData,
     plan: TrainingPlan,
@@ -46,6 +55,7 @@ def train(
     progress: Progress,
     *,
     resume: bool = False,
+    answers: Path | None = None,
 ) -> dict[str, Any]:
     """Fine-tune, calibrate, and keep the adapter with its record and report; return the record.
 
@@ -60,18 +70,22 @@ def train(
         notice: whose work it is, for the NOTICE of bundles.
         progress: where a task is added for the steps.
         resume: go on from the checkpoint in `output`, where there is one.
+        answers: where teachers' answers are kept, and found again.
 
     Raises:
         ExportError: the checkpoint is of another training, or a teacher has other labels.
         AdapterError: an adapter to start from does not fit.
     """
     output.mkdir(parents=True, exist_ok=True)
-    teachers = [Teacher.read(bundle, start.labels) for bundle in plan.teachers]
+    teachers = [
+        Teacher.read(bundle, start.labels, plan.teacher_variant) for bundle in plan.teachers
+    ]
     facts = _facts(start, data, plan, teachers)
     log, checkpoint = ResultLog(output / RESULTS), Checkpoint(output, facts)
     validation = _encode(start, data.validation.pairs, plan)
     seed_everything(plan.seed)
-    training = _prepare(start, data, plan, validation, teachers, log, progress)
+    ask = partial(_ask, teachers, plan, AnswerCache(answers), progress)
+    training = _prepare(start, data, plan, validation, ask, log)
     course = training.run(checkpoint, progress, resume=resume)
 
     model = start.make(0, "float32")
@@ -99,17 +113,21 @@ def _prepare(
     data: TrainingData,
     plan: TrainingPlan,
     validation: EncodedPairs,
-    teachers: Sequence[Teacher],
+    ask: Callable[[Sequence[Pair]], list[Logits]],
     log: ResultLog,
-    progress: Progress,
 ) -> FineTuning:
     """Make the model to train, and what it is to answer."""
     symmetric = [start.labels.index(label) for label in plan.symmetric]
-    pairs = with_swapped(data.training.pairs, symmetric)
-    training = _encode(start, pairs, plan)
-    answers = [teacher.answer(pairs, plan.max_tokens, progress) for teacher in teachers]
+    labelled = with_swapped(data.training.pairs, symmetric)
+    training = _encode(start, (*labelled, *data.unlabelled.pairs), plan)
+    classes = len(start.labels)
+    # Where labels are the whole target, nobody has to be asked about what has one.
+    unasked = [np.zeros((len(labelled), classes), np.float32)] * len(plan.teachers)
+    known = ask(labelled) if plan.teacher_weight else unasked
+    parts = zip(known, ask(data.unlabelled.pairs), strict=True)
+    answers = [np.concatenate(part) for part in parts]
     targets = targets_of(
-        training.labels, len(start.labels), plan.label_smoothing, answers, plan.teacher_weight
+        training.labels, classes, plan.label_smoothing, answers, plan.teacher_weight
     )
     model = start.make(plan.dropout, plan.precision)
     if plan.start:
@@ -118,7 +136,17 @@ def _prepare(
     return FineTuning(model, plan, training, targets, validation, log)
 
 
-def _encode(start: Start, pairs: Sequence[LabelledPair], plan: TrainingPlan) -> EncodedPairs:
+def _ask(
+    teachers: Sequence[Teacher],
+    plan: TrainingPlan,
+    cache: AnswerCache,
+    progress: Progress,
+    pairs: Sequence[Pair],
+) -> list[Logits]:
+    return [teacher.answer(pairs, plan.max_tokens, cache, progress) for teacher in teachers]
+
+
+def _encode(start: Start, pairs: Sequence[Pair], plan: TrainingPlan) -> EncodedPairs:
     """Tokenise pairs; batches are padded past their longest, and no further than the positions."""
     longest = start.max_sequence_length // LENGTH_STEP * LENGTH_STEP
     return EncodedPairs.of(start.tokenizer, pairs, min(plan.max_tokens, longest), start.inputs)
@@ -146,6 +174,7 @@ def _facts(
             "teachers": [teacher.facts for teacher in teachers],
         },
         "training_files": dict(data.training.sha256),
+        "unlabelled_files": dict(data.unlabelled.sha256),
         "validation_files": dict(data.validation.sha256),
     }
 
@@ -173,6 +202,7 @@ def _figures(
         "accuracy_by_epoch": course.accuracies,
         "kept_epoch": course.kept_epoch,
         "pairs_trained_on": len(data.training.pairs),
+        "unlabelled_pairs": len(data.unlabelled.pairs),
         "pairs_measured": pairs,
         "pairs_measured_by_epoch": min(PROGRESS_PAIRS, pairs),
         "training_seconds": course.seconds,
@@ -180,4 +210,4 @@ def _figures(
 
 
 def _notice(data: TrainingData) -> str:
-    return f"Fine-tuned on {', '.join(data.training.sha256)}."
+    return f"Fine-tuned on {', '.join((*data.training.sha256, *data.unlabelled.sha256))}."

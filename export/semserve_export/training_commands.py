@@ -34,7 +34,16 @@ def train_classifier(
         start = start_from_preset(begin, labels)
     output = files.output or ADAPTERS / start.facts["recipe"]
     with training_progress(console) as progress:
-        record = train(start, data, plan, output, files.notice, progress, resume=files.resume)
+        record = train(
+            start,
+            data,
+            plan,
+            output,
+            files.notice,
+            progress,
+            resume=files.resume,
+            answers=files.answers,
+        )
     figures = record["figures"]
     console.print(
         f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f},"

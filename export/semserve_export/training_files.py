@@ -16,9 +16,15 @@ class TrainingFiles:
     """Files with columns premise, hypothesis and label: .tsv, .csv, .jsonl or .parquet, or .gz."""
     validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
     """The same, held out: what accuracy is measured and the temperature fitted on."""
+    unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    """Files with columns premise and hypothesis, for teachers to answer; `mix-pairs` makes some."""
+    hold_out_premises: Annotated[bool, Parameter(negative=())] = False
+    """Learn from no pair whose premise is among the held-out pairs'."""
     output: Path | None = None
     """The adapter's directory; `.cache/adapters/NAME` where left out."""
     resume: Annotated[bool, Parameter(negative=())] = False
     """Go on with the training that was cut off in that directory."""
+    answers: Path = Path(".cache/answers")
+    """Where the teachers' answers are kept for the next training."""
     notice: str = ""
     """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""

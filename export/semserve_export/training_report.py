@@ -62,7 +62,7 @@ def _page(record: Mapping[str, Any], quality: LabelQuality, calibration: Calibra
     return f"""# Training of {record["recipe"]}
 
 From {record["base"]}, with {figures["pairs_trained_on"]:,} pairs of
-{_files(record, "training")},
+{_files(record, "training")}{_unlabelled(record)},
 in {figures["training_seconds"] / 60:.0f} minutes.
 Measured on {figures["pairs_measured"]:,} pairs of {_files(record, "validation")},
 with the adapter as it is kept.
@@ -102,6 +102,13 @@ def _course(figures: Mapping[str, Any]) -> str:
 Accuracy on the first {figures["pairs_measured_by_epoch"]:,} validation pairs after each epoch:
 {", ".join(f"{accuracy:.4f}" for accuracy in figures["accuracy_by_epoch"])}; kept was epoch
 {figures["kept_epoch"]}."""
+
+
+def _unlabelled(record: Mapping[str, Any]) -> str:
+    if not record["unlabelled_files"]:
+        return ""
+    count = record["figures"]["unlabelled_pairs"]
+    return f",\nand {count:,} that teachers answered, of {_files(record, 'unlabelled')}"
 
 
 def _files(record: Mapping[str, Any], part: str) -> str:

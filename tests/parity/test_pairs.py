@@ -9,7 +9,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from semserve_export.errors import ExportError
-from semserve_export.pairs import LabelledPair, read_pairs
+from semserve_export.pairs import (
+    LabelledPair,
+    Pair,
+    PairFiles,
+    read_pairs,
+    read_unlabelled,
+    without_premises_of,
+)
 from semserve_export.targets import with_swapped
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -91,6 +98,23 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, name, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ExportError, match=r"none.tsv: no such file"):
         read_pairs([tmp_path / "none.tsv"], LABELS)
+
+
+@pytest.mark.parametrize("column", ["", "\tneutral", "\t"])
+def test_pairs_for_teachers_need_no_label_and_lose_one_that_is_there(tmp_path, column):
+    path = tmp_path / "pairs.tsv"
+    header = "premise\thypothesis\tlabel" if column else "premise\thypothesis"
+    path.write_text(f"{header}\na\tb{column}\n")
+    assert [Pair("a", "b")] == read_unlabelled([path]).pairs
+    path.write_text(f"{header}\n\tb{column}\n")
+    with pytest.raises(ExportError, match=r"pairs.tsv, pair 1: the premise or"):
+        read_unlabelled([path])
+
+
+def test_a_premise_that_is_measured_on_can_be_left_out():
+    files = PairFiles(PAIRS, {"a": "1"})
+    held_out = PairFiles([LabelledPair(PAIRS[1].premise, "another hypothesis", 2)], {})
+    assert PairFiles([PAIRS[0], PAIRS[2]], {"a": "1"}) == without_premises_of(files, held_out)
 
 
 def test_only_pairs_of_a_symmetric_label_are_swapped():

@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
+from semserve_export.answer_cache import AnswerCache
 from semserve_export.bert import make_classifier
 from semserve_export.calibration import softmax
 from semserve_export.errors import ExportError
 from semserve_export.learning_rate import WarmupThenLinear
 from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import LabelledPair, PairFiles, TrainingData
+from semserve_export.pairs import LabelledPair, Pair, PairFiles, TrainingData
 from semserve_export.spec import INPUTS
 from semserve_export.teacher import Teacher
 from semserve_export.tokenizer import Encoding, build_tokenizer
@@ -220,6 +221,31 @@ def test_a_bundle_can_teach(run, exported):
     assert agreement[-1] > 0.9
     with pytest.raises(ExportError, match="does not label pairs"):
         Teacher.read(exported.directory, ("yes", "no"))
+
+
+def test_unlabelled_pairs_are_learnt_as_teachers_answer_them(start, data, exported, tmp_path):
+    """The labelled pairs alone do not show these hypotheses, so no label tells about them."""
+    if exported.manifest["task"] != "classification":
+        pytest.skip("this bundle answers no pairs")
+    new = [Pair(premise, f"{letter} mat") for premise in PREMISES for letter in "ghijklmnop"]
+    teacher = Teacher.read(exported.directory, LABELS)
+    quiet = Progress(console=Console(quiet=True))
+    answers = teacher.answer(new, PLAN.max_tokens, AnswerCache(None), quiet).argmax(axis=1)
+    judged = [replace_label(pair, label) for pair, label in zip(new, answers, strict=True)]
+    figures = {}
+    for unlabelled in (PairFiles((), {}), PairFiles(new * 3, {"new": "3"})):
+        taught = replace(data, validation=PairFiles(judged, {}), unlabelled=unlabelled)
+        plan = replace(PLAN, teachers=(exported.directory,), teacher_weight=0.0)
+        record = train(start, taught, plan, tmp_path / "adapter", "", quiet)
+        figures[len(unlabelled.pairs)] = record["figures"]["accuracy"]
+    assert {"new": "3"} == record["unlabelled_files"]
+    assert len(new) * 3 == record["figures"]["unlabelled_pairs"]
+    assert figures[0] < 0.8 < figures[len(new) * 3]
+    assert "120 that teachers answered, of new" in (tmp_path / "adapter/report.md").read_text()
+
+
+def replace_label(pair, label):
+    return LabelledPair(pair.premise, pair.hypothesis, int(label))
 
 
 def test_an_epoch_has_every_row_once_in_batches_of_like_length():

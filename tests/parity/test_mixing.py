@@ -1,0 +1,123 @@
+"""Pairs made of others: of every kind that is asked for, none twice, and none that is held out."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from semserve_export.cli import run_command_line
+from semserve_export.fitting_words import FittingWords
+from semserve_export.mixing import Mixer, nearest
+from semserve_export.mixing_plan import MixingPlan
+
+NOTHING = {"near": 0, "like": 0, "swapped": False, "replaced": 0, "shortened": 0}
+PAIRS = [
+    ("A man rides a horse .", "A man is outside ."),
+    ("A man rides a bike .", "A man sits ."),
+    ("Two dogs run on the wide green grass .", "Dogs sleep ."),
+]
+HELD_OUT = ("A man rides a bike .", "Nobody is there .")
+
+
+def embed(texts):
+    """Place texts on a circle, men on one side and dogs on the other."""
+    angles = [np.pi * ("ogs" in text) + 0.01 * len(text) for text in texts]
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def mixed(**asked):
+    return Mixer(PAIRS, MixingPlan(**{**NOTHING, **asked})).mix(embed)
+
+
+def test_nothing_is_made_that_was_not_asked_for():
+    assert [] == mixed()
+
+
+def test_a_premise_gets_the_hypothesis_of_the_one_most_like_it():
+    """The dogs are like nobody, so the nearest of the others it is."""
+    assert [(PAIRS[0][0], PAIRS[1][1]), (PAIRS[1][0], PAIRS[0][1])] == mixed(like=1)[:2]
+
+
+def test_a_premise_gets_hypotheses_near_it_and_the_old_pairs_are_not_among_them():
+    made = mixed(near=3)
+    assert {(left, right) for left, _ in PAIRS for _, right in PAIRS} - set(PAIRS) == set(made)
+    assert len(made) == len(set(made))
+
+
+def test_sides_are_swapped():
+    assert [(right, left) for left, right in PAIRS] == mixed(swapped=True)
+
+
+def test_one_word_is_replaced_by_one_that_stood_between_the_same_two():
+    made = mixed(replaced=20)
+    assert {
+        ("A man rides a bike .", "A man is outside ."),
+        ("A man rides a horse .", "A man sits ."),
+    } >= {pair for pair in made if pair[0].startswith("A man")}
+    assert made
+
+
+def test_a_shortened_premise_lacks_one_run_of_words():
+    for premise, short in mixed(shortened=5):
+        words, left = premise.split(), short.split()
+        assert 4 <= len(left) < len(words)
+        assert any(
+            words[:start] + words[start + len(words) - len(left) :] == left
+            for start in range(len(left) + 1)
+        )
+
+
+def test_the_seed_tells_what_is_drawn():
+    first, again, other = (mixed(shortened=3, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_the_nearest_come_best_first():
+    rows = np.eye(2, dtype=np.float32)
+    others = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], np.float32)
+    assert [[2, 1], [0, 1]] == [found.tolist() for found in nearest(rows, others, 2)]
+
+
+def test_words_fit_as_often_as_they_stood_there():
+    fitting = FittingWords(["a cat sat", "a cat sat", "a dog sat", "A Mouse sat", "alone"])
+    around = ("a", "sat")
+    assert 3 == fitting.others(around, "mouse")
+    assert ["cat", "cat", "dog"] == [fitting.other(around, "mouse", place) for place in range(3)]
+    assert 0 == fitting.others(("no", "where"), "word") == fitting.others(("", ""), "alone")
+
+
+def test_the_command_leaves_out_what_is_held_out(tmp_path):
+    old, held_out = tmp_path / "old.jsonl", tmp_path / "held.tsv"
+    old.write_text("".join(json.dumps({"premise": p, "hypothesis": h}) + "\n" for p, h in PAIRS))
+    held_out.write_text("premise\thypothesis\tlabel\n{}\t{}\tneutral\n".format(*HELD_OUT))
+    outputs = [tmp_path / "new.jsonl", tmp_path / "new.jsonl.gz"]
+    for output in outputs:
+        arguments = ["mix-pairs", str(old), "--output", str(output), "--near", "0", "--like", "0"]
+        assert 0 == run_command_line([*arguments, "--hold-out", str(held_out)])
+    assert outputs[0].read_bytes() == gzip.decompress(outputs[1].read_bytes())
+    made = [json.loads(line) for line in outputs[0].read_text().splitlines()]
+    assert {"premise": PAIRS[0][1], "hypothesis": PAIRS[0][0]} in made
+    assert not [pair for pair in made if HELD_OUT[0] in pair.values()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a file of pairs"),
+        (["old.tsv", "--near", "0"], "--near and --like need an --embedder"),
+        (["old.tsv", "--output", "new.csv"], "new.csv: ends in neither"),
+        (["none.tsv", "--near", "0", "--like", "0"], "none.tsv: no such file"),
+    ],
+)
+def test_the_command_tells_what_it_lacks(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    asked = arguments if "--output" in arguments else [*arguments, "--output", "new.jsonl"]
+    assert 2 == run_command_line(["mix-pairs", *asked])
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_pairs_without_labels_are_refused_where_nobody_answers_them(capsys, tmp_path):
+    files = ["--train", "t.tsv", "--validation", "v.tsv", "--unlabelled", "u.tsv"]
+    assert 2 == run_command_line(["train", "nli-bert-tiny", *files, "--output", str(tmp_path)])
+    assert "--unlabelled needs --teachers" in capsys.readouterr().err
