@@ -41,7 +41,7 @@ class Capacity:
     wide_threads: int
     """Threads of a lone run on the CPU."""
     max_batch_tokens: int
-    """Most padded tokens of a batch."""
+    """Most tokens of a batch, padding counted as what it costs."""
     max_queue_entries: int
     """Most entries that wait to run."""
     max_queue_tokens: int

@@ -91,7 +91,7 @@ class ModelTally:
         self.tokens = 0
         """Tokens of the entries that ran."""
         self.padded_tokens = 0
-        """Tokens that were computed for them, padding included."""
+        """The same with the padding beside them: entries times the longest, of each run."""
         self.failed_entries = 0
         self.dropped: Counter[str] = Counter(expired=0, cancelled=0, failed=0)
         """Entries that were admitted and never ran, by cause: `expired`, `cancelled`, `failed`."""
@@ -101,7 +101,7 @@ class ModelTally:
 
         Args:
             lengths: tokens of each of its entries.
-            padded_tokens: what it computed.
+            padded_tokens: entries times the longest of them.
             seconds: how long it took.
         """
         self.run_seconds.observe(seconds)
