@@ -20,7 +20,7 @@ class MixingPlan:
     variant: str = "portable"
     """The embedder's graph; int8 is as good here, in less time."""
     hold_out: Annotated[Sequence[Path], Files] = ()
-    """Files of pairs, none of whose texts is to be in a new pair: what will be measured on."""
+    """Files of pairs, none of whose texts is to be in a new pair, however it is written."""
     near: int = 8
     """Hypotheses for each premise, drawn from those nearest in meaning."""
     like: int = 8

@@ -1,5 +1,6 @@
 """Pairs for training and measuring, read from TSV, CSV, JSON Lines or Parquet."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,9 +89,19 @@ def read_unlabelled(paths: Iterable[Path]) -> PairFiles[Pair]:
 def without_premises_of(
     files: PairFiles[LabelledPair], held_out: PairFiles[LabelledPair]
 ) -> PairFiles[LabelledPair]:
-    """Leave out what says something about a premise that will be measured on."""
-    premises = {pair.premise for pair in held_out.pairs}
-    return PairFiles([pair for pair in files.pairs if pair.premise not in premises], files.sha256)
+    """Leave out what has, on either side, a premise that will be measured on."""
+    premises = {words_of(pair.premise) for pair in held_out.pairs}
+    kept = [
+        pair
+        for pair in files.pairs
+        if premises.isdisjoint((words_of(pair.premise), words_of(pair.hypothesis)))
+    ]
+    return PairFiles(kept, files.sha256)
+
+
+def words_of(text: str) -> str:
+    """Return what a text shares with one that differs in capitals, signs and blanks alone."""
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _read(path: Path, *more: str) -> Iterator[tuple[int, Pair, tuple[Any, ...]]]:

@@ -19,7 +19,7 @@ class TrainingFiles:
     unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
     """Files with columns premise and hypothesis, for teachers to answer; `mix-pairs` makes some."""
     hold_out_premises: Annotated[bool, Parameter(negative=())] = False
-    """Learn from no pair whose premise is among the held-out pairs'."""
+    """Learn from no pair that has a premise of the held-out pairs, on either side."""
     output: Path | None = None
     """The adapter's directory; `.cache/adapters/NAME` where left out."""
     resume: Annotated[bool, Parameter(negative=())] = False
