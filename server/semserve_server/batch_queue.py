@@ -58,16 +58,13 @@ class Taken(Generic[Owner]):
     """Entries to run together; empty where none was in time."""
     expired: list[Entry[Owner]]
     """Entries whose deadline had passed."""
+    computed_tokens: int
+    """What the batch costs: its tokens, and its padding as so many as it costs."""
 
     @property
     def longest(self) -> int:
         """The length to which the batch is padded."""
         return max((entry.length for entry in self.batch), default=0)
-
-    @property
-    def tokens(self) -> int:
-        """Of the batch, without padding."""
-        return sum(entry.length for entry in self.batch)
 
     @property
     def padded_tokens(self) -> int:
@@ -111,19 +108,20 @@ class BatchQueue(Generic[Owner]):
 
     def take(self, now: float) -> Taken[Owner]:
         """Remove the next batch, and every expired entry met on the way."""
-        taken: Taken[Owner] = Taken([], [])
-        window = self._window(now, taken)
-        if not window:
-            return taken
-        taken.batch.extend(self._choose(window))
-        for entry in taken.batch:
+        window, expired = self._window(now)
+        batch = self._choose(window) if window else []
+        for entry in batch:
             self._leave(entry)
         self._order.extendleft(entry for entry in reversed(window) if entry.waiting)
-        return taken
+        return Taken(batch, expired, self._computed(batch))
 
-    def _window(self, now: float, taken: Taken[Owner]) -> list[Entry[Owner]]:
-        """Lift out the oldest living entries, some batches' worth of tokens, in their order."""
+    def _window(self, now: float) -> tuple[list[Entry[Owner]], list[Entry[Owner]]]:
+        """Lift out the oldest living entries, some batches' worth of tokens, and the expired ones.
+
+        Both in their order.
+        """
         window: list[Entry[Owner]] = []
+        expired: list[Entry[Owner]] = []
         tokens = 0
         while self._order and tokens < WINDOW_BATCHES * self.max_batch_tokens:
             entry = self._order.popleft()
@@ -134,8 +132,8 @@ class BatchQueue(Generic[Owner]):
                 tokens += entry.length
             else:
                 self._leave(entry)
-                taken.expired.append(entry)
-        return window
+                expired.append(entry)
+        return window, expired
 
     def _leave(self, entry: Entry[Owner]) -> None:
         entry.waiting = False
@@ -162,6 +160,11 @@ class BatchQueue(Generic[Owner]):
                 batch.append(entry)
                 tokens, longest, rate = tokens + entry.length, longest_with, rate_with
         return batch
+
+    def _computed(self, batch: list[Entry[Owner]]) -> int:
+        longest = max((entry.length for entry in batch), default=0)
+        tokens = sum(entry.length for entry in batch)
+        return round(self._cost.computed(tokens, len(batch) * longest))
 
     def _rate(self, tokens: int, padded_tokens: int) -> float:
         """Predict how many of a batch's own tokens it computes in a second; 0 if it may not be."""

@@ -225,7 +225,7 @@ class Batcher:
         with self._changed:
             taken = self._queue.take(self._clock())
             wide = alone and not self._running_tokens and not self._queue
-            self._running_tokens += self._computed(taken)
+            self._running_tokens += taken.computed_tokens
         started = self._clock()
 
         def run(encodings: Sequence[Encoding]) -> Rows:
@@ -237,10 +237,6 @@ class Batcher:
             outcome = run_batch(run, [entry.encoding for entry in taken.batch])
         return taken, _Finished(outcome, wide, started, self._clock() - started)
 
-    def _computed(self, taken: _Taken) -> int:
-        """Return a batch's tokens and what its padding counts for: whole ones, which sum up."""
-        return round(self._admission.cost.computed(taken.tokens, taken.padded_tokens))
-
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call on the event loop; once that has ended nobody waits for an answer."""
         with contextlib.suppress(RuntimeError):
@@ -248,9 +244,8 @@ class Batcher:
 
     def _answer(self, taken: _Taken, finished: _Finished) -> None:
         """On the event loop: hand each entry of a batch its row."""
-        computed_tokens = self._computed(taken)
         with self._changed:
-            self._running_tokens -= computed_tokens
+            self._running_tokens -= taken.computed_tokens
         for entry in taken.expired:
             entry.owner.fail(DeadlineExceeded("the deadline passed in the queue"))
         self._tally.dropped["expired"] += len(taken.expired)
@@ -261,7 +256,7 @@ class Batcher:
         self._tally.failed_entries += len(outcome.failures)
         if not finished.wide and not outcome.failures:
             # What a run costs beside others is what admission asks.
-            self._admission.cost.observe(computed_tokens, finished.seconds)
+            self._admission.cost.observe(taken.computed_tokens, finished.seconds)
         computed = Computed(taken.longest, finished.started, finished.seconds)
         if outcome.failures or outcome.rows is None:
             self._answer_failures(taken, outcome, computed)

@@ -40,9 +40,10 @@ def test_a_batch_of_several_is_within_the_budget(sizes: list[int], padding: floa
     queue = queue_of(*map(entry, sizes), padding=padding)
     while queue:
         taken = queue.take(0.0)
-        padded = len(taken.batch) * taken.longest
-        computed = taken.tokens + padding * (padded - taken.tokens)
-        assert len(taken.batch) == 1 or (computed <= BUDGET and padded <= 4 * BUDGET)
+        tokens = sum(one.length for one in taken.batch)
+        padded = len(taken.batch) * max(one.length for one in taken.batch)
+        assert taken.computed_tokens == round(tokens + padding * (padded - tokens))
+        assert len(taken.batch) == 1 or (taken.computed_tokens <= BUDGET and padded <= 4 * BUDGET)
 
 
 def test_where_padding_costs_as_much_as_text_like_lengths_run_together() -> None:
