@@ -20,6 +20,7 @@ from load.server import Absent, Server
 
 EXPORT_PYTHON = Path(".venv-export/bin/python")
 WEIGHTS = Path(".cache/weights")
+CONFIGURATION = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 CUT_GRAPH = Path(__file__).parent / "cut_graph.py"
 
 
@@ -87,14 +88,12 @@ def _model(bundle: Bundle, variant: str, place: Path) -> Path:
     model = place / f"{bundle.name}-{variant}-{digest}"
     if (model / "onnx" / "model.onnx").is_file():
         return model
-    configs = sorted(WEIGHTS.glob("*/config.json"))
-    if not configs:
-        raise Absent(f"no config.json under {WEIGHTS}: run `make models`")
+    published = _published(bundle)
     if not EXPORT_PYTHON.is_file():
         raise Absent(f"no {EXPORT_PYTHON} to cut the graph with: run `make models`")
     model.mkdir(exist_ok=True)
-    for name in ("config.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copy(configs[0].parent / name, model / name)
+    for name in CONFIGURATION:
+        shutil.copy(published / name, model / name)
     shutil.copy(bundle.tokenizer, model / "tokenizer.json")
     (model / "sentence_bert_config.json").write_text(
         json.dumps({"max_seq_length": bundle.max_tokens, "do_lower_case": False})
@@ -104,6 +103,15 @@ def _model(bundle: Bundle, variant: str, place: Path) -> Path:
     if ran.returncode:
         raise Absent(f"the {variant} graph cannot be cut for it: {ran.stderr.strip()[-300:]}")
     return model
+
+
+def _published(bundle: Bundle) -> Path:
+    """Find the weights that a bundle was made from: those that came with vectors of its size."""
+    for config in sorted(WEIGHTS.glob("*/config.json")):
+        whole = all((config.parent / name).is_file() for name in CONFIGURATION)
+        if whole and json.loads(config.read_text()).get("hidden_size") == bundle.dimensions:
+            return config.parent
+    raise Absent(f"no {CONFIGURATION[0]} of its size under {WEIGHTS}: run `make models`")
 
 
 @contextlib.contextmanager
