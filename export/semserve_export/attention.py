@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from semserve_export.bert_weights import Bert, Dense, Layer
+from semserve_export.encoder_weights import Dense, Encoder, Layer
 from semserve_export.graph_builder import GraphBuilder
 from semserve_export.packing import PADDING_MASK, pack_heads, unpack_heads
 
@@ -22,19 +22,19 @@ MASKED = -1e30
 
 
 def attend(
-    graph: GraphBuilder, bert: Bert, layer: Layer, asking: str, seen: str, project: Project
+    graph: GraphBuilder, encoder: Encoder, layer: Layer, asking: str, seen: str, project: Project
 ) -> str:
     """Add a layer's attention, before its output projection: [asking tokens, hidden].
 
     Args:
         graph: what it is added to.
-        bert: the model.
+        encoder: the model.
         layer: the layer.
         asking: [tokens, hidden], whose queries are answered: `seen`, or the first of each text.
         seen: [tokens, hidden] of all tokens.
         project: the variant's way to multiply.
     """
-    heads, size = bert.heads, bert.hidden // bert.heads
+    heads, size = encoder.heads, encoder.hidden // encoder.heads
     query = _scaled(layer.query, size)
     if asking == seen:
         rows, parts = project(seen, Dense.side_by_side(query, layer.key, layer.value)), 3
@@ -49,7 +49,7 @@ def attend(
     context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), values)
     if asking == seen:
         return pack_heads(graph, context, heads, size)
-    return graph.node("Reshape", context, graph.weight(np.array([-1, bert.hidden], np.int64)))
+    return graph.node("Reshape", context, graph.weight(np.array([-1, encoder.hidden], np.int64)))
 
 
 def _scaled(query: Dense, size: int) -> Dense:

@@ -1,4 +1,4 @@
-"""KerasHub's BERT: loading it with the right activation, its two heads, and reading its weights."""
+"""KerasHub's BERT: loading it with the right activation, and its two heads."""
 
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,6 @@ from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
 from safetensors import safe_open
 
 from semserve_export.activation import set_activation
-from semserve_export.bert_weights import (
-    Array,
-    Bert,
-    Classifier,
-    Dense,
-    Embeddings,
-    Layer,
-    Norm,
-    Pool,
-)
-from semserve_export.keras_parts import transformer_parts
 from semserve_export.spec import Activation, Pooling
 
 
@@ -92,66 +81,3 @@ def make_classifier(backbone: Any, classes: int, *, dropout: float = 0) -> Any:
     return keras_hub.models.BertTextClassifier(
         backbone, num_classes=classes, preprocessor=None, dropout=dropout
     )
-
-
-EMBEDDERS = (keras_hub.models.BertTextEmbedder, PooledEmbedder)
-
-
-def is_bert(model: Any) -> bool:
-    """Tell whether `read_weights` knows the model: an embedder or classifier on a BertBackbone."""
-    known = (*EMBEDDERS, keras_hub.models.BertTextClassifier)
-    return isinstance(model, known) and type(model.backbone) is keras_hub.models.BertBackbone
-
-
-def read_weights(model: Any, activation: Activation) -> Bert:
-    """Read an embedder's or a classifier's weights; LoRA comes merged, as `kernel` has it."""
-    backbone = model.backbone
-    if isinstance(model, EMBEDDERS):
-        pooler = _dense(backbone.pooled_dense) if model.pooling_mode == "pooled" else None
-        head: Pool | Classifier = Pool(model.pooling_mode, model.normalize, pooler)
-    else:
-        head = Classifier(_dense(backbone.pooled_dense), _dense(model.output_dense))
-    return Bert(
-        embeddings=Embeddings(
-            tokens=_array(backbone.token_embedding.embeddings),
-            positions=_array(backbone.position_embedding.position_embeddings),
-            segments=_array(backbone.segment_embedding.embeddings),
-            norm=_norm(backbone.embeddings_layer_norm),
-        ),
-        layers=tuple(_layer(layer) for layer in backbone.transformer_layers),
-        head=head,
-        heads=backbone.num_heads,
-        epsilon=backbone.embeddings_layer_norm.epsilon,
-        activation=activation,
-    )
-
-
-def _layer(layer: Any) -> Layer:
-    parts = transformer_parts(layer)
-    return Layer(
-        query=_dense(parts.query),
-        key=_dense(parts.key),
-        value=_dense(parts.value),
-        attention_output=_dense(parts.attention_output),
-        attention_norm=_norm(parts.attention_norm),
-        up=_dense(parts.up),
-        down=_dense(parts.down),
-        norm=_norm(parts.norm),
-    )
-
-
-def _dense(layer: Any) -> Dense:
-    """Flatten a kernel over heads, (hidden, heads, width) or (heads, width, hidden), to two axes.
-
-    The bias knows which axes are the outputs: it has just those.
-    """
-    kernel, bias = _array(layer.kernel), _array(layer.bias)
-    return Dense(kernel.reshape(-1, bias.size), bias.reshape(-1))
-
-
-def _norm(layer: Any) -> Norm:
-    return Norm(_array(layer.gamma), _array(layer.beta))
-
-
-def _array(variable: Any) -> Array:
-    return np.asarray(variable, np.float32)

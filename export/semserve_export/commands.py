@@ -105,7 +105,7 @@ def _export(
     if model.parity:
         console.print(f"{output / name}: {model.parity}")
     if variants and not refused and len(manifest["variants"]) == 1:
-        console.print(f"{name}: only a BERT has the variants {', '.join(variants)}")
+        console.print(f"{name}: its family has no {' or '.join(variants)}, only the portable graph")
 
 
 def _load(recipe: AnyRecipe, weights: Path) -> LoadedModel:

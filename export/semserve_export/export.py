@@ -55,7 +55,8 @@ def export_model(
         model: what to export.
         directory: the bundle; an older one there is replaced.
         announce: told what is done next, `STEPS` times and once a variant.
-        variants: further graphs, each proved against the portable one; none where it is no BERT.
+        variants: further graphs, each proved against the portable one; none where its layers
+            are not BERT's.
         refused: told of each variant that falls short, which is then left out.
 
     Raises:

@@ -22,6 +22,7 @@ class Family:
     gelu: Activation  # in KerasHub, whatever the weights were trained with elsewhere
     model_type: str | None = None  # Hugging Face's, where KerasHub reads its directories
     head: Mapping[str, str] = field(default_factory=dict)  # layers of the task by their names there
+    plain: bool = True  # whether its layers are those of BERT, so that `encoder.py` can read it
 
     @property
     def backbone(self) -> Any:
@@ -40,7 +41,7 @@ FAMILIES = (
         {"pooled_dense": "pre_classifier", "output_dense": "classifier"},
     ),
     Family("ALBERT", models.AlbertTextClassifier, "tanh", "albert", {"output_dense": "classifier"}),
-    Family("DeBERTa-v3", models.DebertaV3TextClassifier, "erf"),
+    Family("DeBERTa-v3", models.DebertaV3TextClassifier, "erf", plain=False),
     Family("XLM-RoBERTa", models.XLMRobertaTextClassifier, "erf", "xlm-roberta", ROBERTA_HEAD),
 )
 REASONS = {

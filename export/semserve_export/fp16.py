@@ -6,52 +6,57 @@ Packing would make the device wait for the host, which must learn how many token
 import numpy as np
 import onnx
 
-from semserve_export.bert_graph import (
+from semserve_export.encoder_graph import (
     TOKEN_IDS,
     embeddings,
     finish,
     gelu,
+    project,
     reads_first_alone,
     skip_norm,
 )
-from semserve_export.bert_weights import Bert, Dense, Layer
+from semserve_export.encoder_weights import Dense, Encoder, Layer
 from semserve_export.graph_builder import GraphBuilder
 from semserve_export.packing import PADDING_MASK
 from semserve_export.spec import ModelSpec
 
 
-def fp16_graph(bert: Bert, spec: ModelSpec) -> onnx.ModelProto:
+def fp16_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
     """Build the graph; inputs, output and head are those of fp32."""
     graph = GraphBuilder(np.float16)
-    x = graph.node("Reshape", embeddings(graph, bert), graph.weight(np.array([-1, bert.hidden])))
-    for layer in bert.layers:
-        x = _layer(graph, bert, layer, x)
-    x = _by_text(graph, bert, x)
-    if reads_first_alone(bert.head):
+    embedded, width = embeddings(graph, encoder)
+    slots = graph.node("Reshape", embedded, graph.weight(np.array([-1, width])))
+    x = project(graph, encoder, slots)
+    for layer in encoder.layers:
+        x = _layer(graph, encoder, layer, x)
+    x = _by_text(graph, encoder, x)
+    if reads_first_alone(encoder.head):
         # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
         x = graph.node("Gather", x, graph.weight(np.array(0)), axis=1)
-    return finish(graph, bert, spec, x)
+    return finish(graph, encoder, spec, x)
 
 
-def _layer(graph: GraphBuilder, bert: Bert, layer: Layer, x: str) -> str:
-    projected = _product(graph, _attention(graph, bert, layer, x), layer.attention_output)
-    middle = skip_norm(graph, bert, projected, x, layer.attention_norm, layer.attention_output.bias)
-    inner = gelu(graph, bert, _product(graph, middle, layer.up), layer.up.bias)
+def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+    projected = _product(graph, _attention(graph, encoder, layer, x), layer.attention_output)
+    middle = skip_norm(
+        graph, encoder, projected, x, layer.attention_norm, layer.attention_output.bias
+    )
+    inner = gelu(graph, encoder, _product(graph, middle, layer.up), layer.up.bias)
     down = _product(graph, inner, layer.down)
-    return skip_norm(graph, bert, down, middle, layer.norm, layer.down.bias)
+    return skip_norm(graph, encoder, down, middle, layer.norm, layer.down.bias)
 
 
-def _attention(graph: GraphBuilder, bert: Bert, layer: Layer, x: str) -> str:
+def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
     merged = Dense.side_by_side(layer.query, layer.key, layer.value)
     weights = (graph.weight(merged.kernel), graph.weight(merged.bias))
-    texts = _by_text(graph, bert, x)
-    context = graph.fused("Attention", texts, *weights, PADDING_MASK, num_heads=bert.heads)
-    return graph.node("Reshape", context, graph.weight(np.array([-1, bert.hidden])))
+    texts = _by_text(graph, encoder, x)
+    context = graph.fused("Attention", texts, *weights, PADDING_MASK, num_heads=encoder.heads)
+    return graph.node("Reshape", context, graph.weight(np.array([-1, encoder.hidden])))
 
 
-def _by_text(graph: GraphBuilder, bert: Bert, x: str) -> str:
+def _by_text(graph: GraphBuilder, encoder: Encoder, x: str) -> str:
     """Go from [slots, hidden] to [batch, sequence, hidden]; nothing is copied."""
-    hidden = graph.weight(np.array([bert.hidden]))
+    hidden = graph.weight(np.array([encoder.hidden]))
     shape = graph.node("Concat", graph.node("Shape", TOKEN_IDS), hidden, axis=0)
     return graph.node("Reshape", x, shape)
 

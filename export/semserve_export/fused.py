@@ -3,35 +3,35 @@
 import onnx
 
 from semserve_export.attention import attend
-from semserve_export.bert_graph import build_graph, gelu, skip_norm
-from semserve_export.bert_weights import Bert, Dense
+from semserve_export.encoder_graph import build_graph, gelu, skip_norm
+from semserve_export.encoder_weights import Dense, Encoder
 from semserve_export.graph_builder import GraphBuilder
 from semserve_export.spec import ModelSpec
 
 
-def fused_graph(bert: Bert, spec: ModelSpec) -> onnx.ModelProto:
+def fused_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
     """Build the graph; inputs and output are those of the portable one."""
     graph = GraphBuilder()
 
     def add(place: int, asking: str, seen: str) -> str:
-        return _layer(graph, bert, place, asking, seen)
+        return _layer(graph, encoder, place, asking, seen)
 
-    return build_graph(graph, bert, spec, add)
+    return build_graph(graph, encoder, spec, add)
 
 
-def _layer(graph: GraphBuilder, bert: Bert, place: int, asking: str, seen: str) -> str:
-    layer = bert.layers[place]
+def _layer(graph: GraphBuilder, encoder: Encoder, place: int, asking: str, seen: str) -> str:
+    layer = encoder.layers[place]
 
     def project(x: str, dense: Dense) -> str:
         return graph.node("Gemm", x, graph.weight(dense.kernel), graph.weight(dense.bias))
 
-    context = attend(graph, bert, layer, asking, seen, project)
+    context = attend(graph, encoder, layer, asking, seen, project)
     projected = _product(graph, context, layer.attention_output)
     bias = layer.attention_output.bias
-    middle = skip_norm(graph, bert, projected, asking, layer.attention_norm, bias)
-    inner = gelu(graph, bert, _product(graph, middle, layer.up), layer.up.bias)
+    middle = skip_norm(graph, encoder, projected, asking, layer.attention_norm, bias)
+    inner = gelu(graph, encoder, _product(graph, middle, layer.up), layer.up.bias)
     down = _product(graph, inner, layer.down)
-    return skip_norm(graph, bert, down, middle, layer.norm, layer.down.bias)
+    return skip_norm(graph, encoder, down, middle, layer.norm, layer.down.bias)
 
 
 def _product(graph: GraphBuilder, x: str, dense: Dense) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet
 from pyarrow import ArrowInvalid
 
-from semserve_export.bert_weights import Array
+from semserve_export.encoder_weights import Array
 from semserve_export.errors import WeightsError
 from semserve_export.word_tokenizer import SPECIAL, UNKNOWN
 

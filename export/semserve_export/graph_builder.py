@@ -1,5 +1,6 @@
 """Builds an ONNX graph node by node; each call returns the name of what it added."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from semserve_export.spec import INPUTS
-
 OPSET = 17
 IR_VERSION = 10
 MICROSOFT = "com.microsoft"
 
 
 class GraphBuilder:
-    """Nodes and weights of one graph whose inputs are `spec.INPUTS`; what is equal is added once.
+    """Nodes and weights of one graph; what is equal is added once.
 
     Floating point weights are stored as `precision`; all others as they come.
     """
@@ -45,14 +44,17 @@ class GraphBuilder:
         """Add a node of ONNX Runtime's own operators; of its outputs only the first is used."""
         return self._add(operator, inputs, MICROSOFT, attributes)
 
-    def model(self, output: str, columns: int) -> onnx.ModelProto:
-        """Finish the graph: what was added last comes out as `output`, fp32 [batch, columns]."""
+    def model(self, inputs: Sequence[str], output: str, columns: int) -> onnx.ModelProto:
+        """Finish the graph: what was added last comes out as `output`, fp32 [batch, columns].
+
+        The inputs are int32 [batch, sequence].
+        """
         self._nodes[-1].output[0] = output
         axes = ["batch", "sequence"]
         graph = helper.make_graph(
             self._nodes,
             "semserve",
-            [helper.make_tensor_value_info(name, TensorProto.INT32, axes) for name in INPUTS],
+            [helper.make_tensor_value_info(name, TensorProto.INT32, axes) for name in inputs],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", columns])],
             initializer=self._weights,
         )

@@ -22,8 +22,8 @@ import numpy.typing as npt
 import onnx
 
 from semserve_export.attention import attend
-from semserve_export.bert_graph import build_graph, gelu, skip_norm
-from semserve_export.bert_weights import Array, Bert, Dense, Layer
+from semserve_export.encoder_graph import build_graph, gelu, skip_norm
+from semserve_export.encoder_weights import Array, Dense, Encoder, Layer
 from semserve_export.graph_builder import GraphBuilder
 from semserve_export.ranges import Ranges
 from semserve_export.spec import ModelSpec
@@ -35,14 +35,14 @@ SMALLEST = 1e-6  # no range is taken for less: zeros have no scale
 ALPHA = 0.65  # how much of the difficulty moves to the weights; best of 0.4 to 0.65
 
 
-def int8_graph(bert: Bert, spec: ModelSpec, ranges: Sequence[Ranges]) -> onnx.ModelProto:
+def int8_graph(encoder: Encoder, spec: ModelSpec, ranges: Sequence[Ranges]) -> onnx.ModelProto:
     """Build the graph; inputs, output, embeddings, norms, softmax and head are those of fp32."""
     graph = GraphBuilder()
 
     def add(place: int, asking: str, seen: str) -> str:
-        return _layer(graph, bert, bert.layers[place], ranges[place], asking, seen)
+        return _layer(graph, encoder, encoder.layers[place], ranges[place], asking, seen)
 
-    return build_graph(graph, bert, spec, add)
+    return build_graph(graph, encoder, spec, add)
 
 
 def quantize_weights(kernel: Array) -> tuple[npt.NDArray[np.int8], Array]:
@@ -81,7 +81,7 @@ class _Rows:
 
 
 def _layer(
-    graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, asking: str, seen: str
+    graph: GraphBuilder, encoder: Encoder, layer: Layer, ranges: Ranges, asking: str, seen: str
 ) -> str:
     parts = (layer.query, layer.key, layer.value)
     factors = smoothing(ranges.attention, [part.kernel for part in parts])
@@ -91,22 +91,22 @@ def _layer(
         product = _product(graph, rows, dense.kernel * factors[:, None])
         return graph.node("Add", product, graph.weight(dense.bias))
 
-    context = attend(graph, bert, layer, asking, seen, project)
+    context = attend(graph, encoder, layer, asking, seen, project)
     projected = _product(graph, _signed(graph, context), layer.attention_output.kernel)
     bias = layer.attention_output.bias
-    middle = skip_norm(graph, bert, projected, asking, layer.attention_norm, bias)
-    return _feed_forward(graph, bert, layer, ranges, middle)
+    middle = skip_norm(graph, encoder, projected, asking, layer.attention_norm, bias)
+    return _feed_forward(graph, encoder, layer, ranges, middle)
 
 
 def _feed_forward(
-    graph: GraphBuilder, bert: Bert, layer: Layer, ranges: Ranges, middle: str
+    graph: GraphBuilder, encoder: Encoder, layer: Layer, ranges: Ranges, middle: str
 ) -> str:
     factors = smoothing(ranges.up, [layer.up.kernel])
     rows = _signed(graph, _divided(graph, middle, factors))
     up = _product(graph, rows, layer.up.kernel * factors[:, None])
-    inner = _shifted(graph, gelu(graph, bert, up, layer.up.bias))
+    inner = _shifted(graph, gelu(graph, encoder, up, layer.up.bias))
     down = _product(graph, inner, layer.down.kernel)
-    return skip_norm(graph, bert, down, middle, layer.norm, _bias_without_shift(layer.down))
+    return skip_norm(graph, encoder, down, middle, layer.norm, _bias_without_shift(layer.down))
 
 
 def _divided(graph: GraphBuilder, x: str, factors: Array) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import onnxruntime
 from onnx import GraphProto, TensorProto, helper
 
-from semserve_export.bert_weights import Array, Bert
+from semserve_export.encoder_weights import Array, Encoder
 from semserve_export.fused import fused_graph
 from semserve_export.spec import ModelSpec
 from semserve_export.tokenizer import Inputs
@@ -20,34 +21,47 @@ class Ranges:
     attention: Array  # of what query, key and value are made from
     up: Array  # of what goes into the feed-forward block
 
+    def joined(self, other: Self) -> Self:
+        """Return what both reach."""
+        pairs = ((self.attention, other.attention), (self.up, other.up))
+        return type(self)(*(np.maximum(*pair) for pair in pairs))
 
-def observe_ranges(bert: Bert, spec: ModelSpec, batches: Iterable[Inputs]) -> list[Ranges]:
+
+def observe_ranges(encoder: Encoder, spec: ModelSpec, batches: Iterable[Inputs]) -> list[Ranges]:
     """Run the fused graph, which has real tokens only, and watch its products' inputs.
 
-    Returns one entry a layer.
+    Returns one entry a layer; a layer that stands in several places, as in ALBERT, has one for all,
+    so that its int8 weights are the same and are stored once.
     """
-    model = fused_graph(bert, spec)
-    watched = _layer_inputs(model.graph)
+    model = fused_graph(encoder, spec)
+    watched = _layer_inputs(model.graph, encoder)
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in watched
     )
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    largest = np.zeros((len(watched), bert.hidden), np.float32)
+    largest = np.zeros((len(watched), encoder.hidden), np.float32)
     for batch in batches:
-        seen = session.run(watched, batch)
+        seen = session.run(watched, {name: batch[name] for name in spec.inputs})
         largest = np.maximum(largest, [np.abs(value).max(axis=0) for value in seen])
-    return [Ranges(*pair) for pair in zip(largest[0::2], largest[1::2], strict=True)]
+    together: dict[int, Ranges] = {}
+    for layer, *pair in zip(encoder.layers, largest[0::2], largest[1::2], strict=True):
+        ranges = Ranges(*pair)
+        together[id(layer)] = together.get(id(layer), ranges).joined(ranges)
+    return [together[id(layer)] for layer in encoder.layers]
 
 
-def _layer_inputs(graph: GraphProto) -> list[str]:
+def _layer_inputs(graph: GraphProto, encoder: Encoder) -> list[str]:
     """Return what goes into the attention and into the feed-forward block of each layer, in turn.
 
-    The first is the packed embeddings, and every other one comes out of a norm.
+    The first is the packed embeddings, projected where they are, and every other one comes out of
+    a norm.
     """
-    embedded = next(n for n in graph.node if n.op_type == "EmbedLayerNormalization").output[0]
-    listed = next(node.output[0] for node in graph.node if embedded in node.input)
-    packed = next(node.output[0] for node in graph.node if listed in node.input)
+    first = next(n for n in graph.node if n.op_type == "EmbedLayerNormalization").output[0]
+    after = ["Reshape", "Gather", *(["MatMul", "Add"] if encoder.embeddings.projection else [])]
+    for operator in after:
+        taking = (node for node in graph.node if first in node.input)
+        first = next(node.output[0] for node in taking if node.op_type == operator)
     norms = [node.output[0] for node in graph.node if node.op_type == "LayerNormalization"]
-    return [packed, *norms[:-1]]
+    return [first, *norms[:-1]]

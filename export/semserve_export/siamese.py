@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from semserve_export.bert_weights import Array
+from semserve_export.encoder_weights import Array
 from semserve_export.spec import INPUTS_WITHOUT_SEGMENTS
 from semserve_export.tokenizer import Encoding, Inputs, pad
 

@@ -30,7 +30,7 @@ class ModelSpec:
 
     @property
     def gelu(self) -> Activation:
-        """The form of a BERT's GELU; KerasHub's own where none is named."""
+        """The form of an encoder's GELU; KerasHub's own where none is named."""
         return self.activation or "tanh"
 
     @property

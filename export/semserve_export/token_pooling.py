@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from semserve_export.spec import Pooling
+
 LEAST = 1e-9  # divisor of a text without a token
 
 
@@ -14,7 +16,7 @@ class PooledTokens(keras.Model):
     The attributes have the names of KerasHub's `BertTextEmbedder`.
     """
 
-    def __init__(self, backbone: Any, pooling: str, *, normalize: bool) -> None:
+    def __init__(self, backbone: Any, pooling: Pooling, *, normalize: bool) -> None:
         inputs = backbone.input
         tokens = backbone(inputs)
         if isinstance(tokens, dict):

@@ -186,6 +186,7 @@ def _facts_of(adapter: Path) -> dict[str, Any]:
         "sha256": sha256_of(adapter / TENSORS),
         "plan": record["plan"],
         "training_files": record["training_files"],
+        "unlabelled_files": record.get("unlabelled_files", {}),
     }
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import onnx
 
-from semserve_export import bert
-from semserve_export.bert_weights import Bert
 from semserve_export.bundle import GRAPH
+from semserve_export.encoder import is_encoder, read_encoder
+from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import FidelityError
 from semserve_export.fidelity import onnx_run
 from semserve_export.fp16 import fp16_graph
@@ -31,15 +31,15 @@ def add_variants(
 
     Args:
         model: what the portable graph was made from.
-        names: which; a model that is no BERT has none, whatever is asked for.
+        names: which; a model whose layers are not BERT's has none, whatever is asked for.
         directory: holds the portable graph, and takes the others.
         announce: told what is done next, once a name.
         refused: told of each that is too far from the portable graph; it is left out, unless this
             raises what it is told.
     """
-    if not bert.is_bert(model.keras_model):
+    if not is_encoder(model.keras_model):
         return {}
-    weights = bert.read_weights(model.keras_model, model.spec.gelu)
+    weights = read_encoder(model.keras_model, model.spec.gelu)
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
         announce(f"building and measuring {name}")
@@ -57,7 +57,7 @@ def file_of(name: Variant) -> str:
     return f"model.{name}.onnx"
 
 
-def _build(name: Variant, model: LoadedModel, weights: Bert) -> onnx.ModelProto:
+def _build(name: Variant, model: LoadedModel, weights: Encoder) -> onnx.ModelProto:
     spec = model.spec
     if name == "int8":
         batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from semserve_export.adapter import TENSORS, Arrays
-from semserve_export.bert_weights import Array
+from semserve_export.encoder_weights import Array
 from semserve_export.errors import AdapterError
 from semserve_export.word_model import WORDS
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from semserve_export.bert_weights import Array
+from semserve_export.encoder_weights import Array
 
 WORDS, LSTM = "words", "lstm"
 """The names of the layers that have weights."""

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from rich.progress import Progress
 from tokenizers import Tokenizer
 
-from semserve_export.bert_weights import Array
 from semserve_export.correlation import spearman
 from semserve_export.embedder import METRICS, Embedder
+from semserve_export.encoder_weights import Array
 from semserve_export.scored_pairs import ScoredPairs, WordTexts
 from semserve_export.siamese import Siamese, SiamesePairs, pair_loss
 from semserve_export.spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec

@@ -7,8 +7,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.adapter import TENSORS, read_record
-from semserve_export.bert_weights import Array
 from semserve_export.digest import sha256_of
+from semserve_export.encoder_weights import Array
 from semserve_export.errors import AdapterError
 from semserve_export.glove import VECTORS_FILE, Glove, weighted_table, word_table
 from semserve_export.model import LICENCES, LoadedModel

@@ -14,8 +14,9 @@ def test_the_kept_roberta_is_exported_as_a_users_own_and_holds(tmp_path):
     assert 0 == model.parity.unexplained
     assert (LICENCES / "Apache-2.0.txt").read_text(encoding="utf-8") == model.licence
     bundle = tmp_path / "nli-roberta"
-    manifest = export_model(model, bundle, lambda _: None)
+    manifest = export_model(model, bundle, lambda _: None, ("fused", "int8"))
     assert ["token_ids", "padding_mask"] == manifest["inputs"]
+    assert ["portable", "fused", "int8"] == list(manifest["variants"])
     assert all(check.holds for check in verify_bundle(bundle, model))
     tokens = model.tokenizer.encode("a", " man").tokens
     assert ["<s>", "a", "</s>", "</s>", "\u0120man", "</s>"] == tokens

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from semserve_export import bert
+from semserve_export.encoder import read_encoder
 from semserve_export.errors import FidelityError
 from semserve_export.export import comparison_batches, export_model
 from semserve_export.fidelity import keras_run, largest_difference, onnx_run
@@ -75,7 +76,7 @@ def test_a_row_that_is_all_padding_is_what_it_is_in_portable(exported, varied, v
 def test_a_fused_graph_that_drops_the_padding_mask_is_refused(exported, tmp_path):
     """As ONNX Runtime's own optimiser once made one, with no warning."""
     spec = exported.model.spec
-    graph = fused_graph(bert.read_weights(exported.model.keras_model, spec.activation), spec)
+    graph = fused_graph(read_encoder(exported.model.keras_model, spec.activation), spec)
     scores = {node.output[0] for node in graph.graph.node if node.op_type == "FusedMatMul"}
     for node in graph.graph.node:
         if node.op_type == "Add" and node.input[0] in scores:
@@ -88,7 +89,7 @@ def test_a_fused_graph_that_drops_the_padding_mask_is_refused(exported, tmp_path
 
 def test_a_fused_graph_with_the_other_gelu_is_refused(exported, tmp_path):
     spec = exported.model.spec
-    graph = fused_graph(bert.read_weights(exported.model.keras_model, "tanh"), spec)
+    graph = fused_graph(read_encoder(exported.model.keras_model, "tanh"), spec)
     onnx.save(graph, tmp_path / "tanh.onnx")
     with pytest.raises(FidelityError, match="max_abs_difference"):
         bar_of("fused", spec.task).require(measured(exported, tmp_path / "tanh.onnx"), "tiny")
@@ -103,7 +104,7 @@ def test_fused_knows_every_head_and_both_activations(
     exported, make_backbone, tmp_path, activation, pooling, normalize
 ):
     model = bert.make_embedder(make_backbone(activation), pooling, normalize=normalize)
-    graph = fused_graph(bert.read_weights(model, activation), exported.model.spec)
+    graph = fused_graph(read_encoder(model, activation), exported.model.spec)
     onnx.save(graph, tmp_path / "model.onnx")
     batches = comparison_batches(exported.model)
     run = onnx_run(tmp_path / "model.onnx")
@@ -200,7 +201,7 @@ def test_what_is_refused_is_told_and_leaves_no_file(exported, tmp_path):
     assert not (tmp_path / "tiny" / "model.fused.onnx").exists()
 
 
-def test_what_is_no_bert_has_no_variants(exported, tmp_path):
+def test_what_has_no_layers_like_berts_has_no_variants(exported, tmp_path):
     model = replace(exported.model, keras_model=keras.Sequential([keras.layers.Dense(2)]))
     assert {} == add_variants(model, ("fused", "int8"), tmp_path, fail, fail)
 

@@ -1,4 +1,4 @@
-"""What every variant of a BERT's graph has in common: embeddings, norms, GELU, and an fp32 head.
+"""What every variant of an encoder's graph has in common: embeddings, norms, GELU, an fp32 head.
 
 Built from ONNX Runtime's own fused operators, one where tf2onnx has a dozen, so it runs on ONNX
 Runtime only. Between embeddings and head all tokens of a batch stand in one list, [tokens, hidden],
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from semserve_export.bert_weights import Array, Bert, Classifier, Dense, Norm, Pool
+from semserve_export.encoder_weights import Array, Classifier, Dense, Encoder, Norm, Pool, Pooler
 from semserve_export.graph_builder import GraphBuilder
 from semserve_export.packing import PADDING_MASK, first_of_each, pack, unpack
 from semserve_export.spec import INPUTS, ModelSpec
@@ -21,18 +21,20 @@ LayerOf = Callable[[int, str, str], str]
 it gives what those that ask become."""
 
 
-def build_graph(graph: GraphBuilder, bert: Bert, spec: ModelSpec, add: LayerOf) -> onnx.ModelProto:
+def build_graph(
+    graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, add: LayerOf
+) -> onnx.ModelProto:
     """Build embeddings, layers and head; `add` makes each layer.
 
     Where the head reads the first token of a text alone, the last layer makes no other.
     """
-    x = pack(graph, embeddings(graph, bert), bert.hidden)
-    last = len(bert.layers) - 1
+    x = project(graph, encoder, pack(graph, *embeddings(graph, encoder)))
+    last = len(encoder.layers) - 1
     for place in range(last):
         x = add(place, x, x)
-    if reads_first_alone(bert.head):
-        return finish(graph, bert, spec, add(last, first_of_each(graph, x), x))
-    return finish(graph, bert, spec, unpack(graph, add(last, x, x)))
+    if reads_first_alone(encoder.head):
+        return finish(graph, encoder, spec, add(last, first_of_each(graph, x), x))
+    return finish(graph, encoder, spec, unpack(graph, add(last, x, x)))
 
 
 def reads_first_alone(head: Classifier | Pool) -> bool:
@@ -40,17 +42,19 @@ def reads_first_alone(head: Classifier | Pool) -> bool:
     return isinstance(head, Classifier) or bool(head.pooler) or head.pooling == "cls"
 
 
-def finish(graph: GraphBuilder, bert: Bert, spec: ModelSpec, x: str) -> onnx.ModelProto:
+def finish(graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, x: str) -> onnx.ModelProto:
     """Add the head; it is over [batch, hidden] where `reads_first_alone`, else over every slot."""
-    x, head = _float(graph, x), bert.head
+    x, head = _float(graph, x), encoder.head
     if isinstance(head, Classifier):
-        _gemm(graph, _pooler(graph, head.pooler, x), head.logits)
-        return graph.model(spec.output, len(head.logits.bias))
+        _gemm(graph, _pooled(graph, head.pooler, x), head.logits)
+        return graph.model(spec.inputs, spec.output, len(head.logits.bias))
     _add_pooled(graph, head, x)
-    return graph.model(spec.output, bert.hidden)
+    return graph.model(spec.inputs, spec.output, encoder.hidden)
 
 
-def skip_norm(graph: GraphBuilder, bert: Bert, x: str, skip: str, norm: Norm, bias: Array) -> str:
+def skip_norm(
+    graph: GraphBuilder, encoder: Encoder, x: str, skip: str, norm: Norm, bias: Array
+) -> str:
     """Add `norm(x + bias + skip)`.
 
     ONNX Runtime has one operator for it, SkipLayerNormalization. On a CPU it takes four times as
@@ -59,35 +63,45 @@ def skip_norm(graph: GraphBuilder, bert: Bert, x: str, skip: str, norm: Norm, bi
     gamma, beta = graph.weight(norm.gamma), graph.weight(norm.beta)
     if graph.precision == np.float16:
         weights = (gamma, beta, graph.weight(bias))
-        return graph.fused("SkipLayerNormalization", x, skip, *weights, epsilon=bert.epsilon)
+        return graph.fused("SkipLayerNormalization", x, skip, *weights, epsilon=encoder.epsilon)
     total = graph.node("Add", graph.node("Add", x, graph.weight(bias)), skip)
-    return graph.node("LayerNormalization", total, gamma, beta, axis=-1, epsilon=bert.epsilon)
+    return graph.node("LayerNormalization", total, gamma, beta, axis=-1, epsilon=encoder.epsilon)
 
 
-def gelu(graph: GraphBuilder, bert: Bert, x: str, bias: Array) -> str:
+def gelu(graph: GraphBuilder, encoder: Encoder, x: str, bias: Array) -> str:
     """Add `gelu(x + bias)` in the form that the model was trained with."""
-    operator = {"erf": "BiasGelu", "tanh": "FastGelu"}[bert.activation]
+    operator = {"erf": "BiasGelu", "tanh": "FastGelu"}[encoder.activation]
     return graph.fused(operator, x, graph.weight(bias))
 
 
-def embeddings(graph: GraphBuilder, bert: Bert) -> str:
-    """Add the sum of the three tables' rows, normalised: [batch, sequence, hidden]."""
-    tables = bert.embeddings
-    arrays = (
-        *(tables.tokens, tables.positions, tables.segments),
-        *(tables.norm.gamma, tables.norm.beta),
-    )
-    return graph.fused(
+def embeddings(graph: GraphBuilder, encoder: Encoder) -> tuple[str, int]:
+    """Add the sum of the tables' rows, normalised: [batch, sequence, width], and that width."""
+    tables = encoder.embeddings
+    segments = ("", "")
+    if tables.segments is not None:
+        segments = (SEGMENT_IDS, graph.weight(tables.segments))
+    embedded = graph.fused(
         "EmbedLayerNormalization",
-        *(TOKEN_IDS, SEGMENT_IDS),
-        *(graph.weight(array) for array in arrays),
-        epsilon=bert.epsilon,
+        *(TOKEN_IDS, segments[0]),
+        *(graph.weight(tables.tokens), graph.weight(tables.positions)),
+        *(segments[1], graph.weight(tables.norm.gamma), graph.weight(tables.norm.beta)),
+        epsilon=encoder.epsilon,
     )
+    return embedded, tables.tokens.shape[1]
+
+
+def project(graph: GraphBuilder, encoder: Encoder, x: str) -> str:
+    """Go from embeddings [tokens, width] to what the first layer takes, [tokens, hidden]."""
+    projection = encoder.embeddings.projection
+    if projection is None:
+        return x
+    product = graph.node("MatMul", x, graph.weight(projection.kernel))
+    return graph.node("Add", product, graph.weight(projection.bias))
 
 
 def _add_pooled(graph: GraphBuilder, head: Pool, x: str) -> None:
     if head.pooler:
-        pooled = _pooler(graph, head.pooler, x)
+        pooled = _pooled(graph, head.pooler, x)
     elif head.pooling == "cls":
         pooled = x
     else:
@@ -111,8 +125,9 @@ def _maximum(graph: GraphBuilder, x: str) -> str:
     return graph.node("ReduceMax", real, axes=[1], keepdims=0)
 
 
-def _pooler(graph: GraphBuilder, pooler: Dense, x: str) -> str:
-    return graph.node("Tanh", _gemm(graph, x, pooler))
+def _pooled(graph: GraphBuilder, pooler: Pooler, x: str) -> str:
+    operator = {"tanh": "Tanh", "relu": "Relu"}[pooler.activation]
+    return graph.node(operator, _gemm(graph, x, pooler.dense))
 
 
 def _mask(graph: GraphBuilder) -> str:

@@ -1,7 +1,11 @@
-"""The numbers of a BERT, by what they are for: what a graph is built from without Keras."""
+"""The numbers of an encoder such as BERT, by what they are for.
+
+A graph is built from them without Keras, whatever the family: what one family has and another has
+not may be None here.
+"""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -49,12 +53,21 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
-    """The three tables, each fp32 [entries, hidden], and the norm of their sum."""
+    """The tables, each fp32 [entries, width], and the norm of their sum."""
 
     tokens: Array
     positions: Array
-    segments: Array
+    segments: Array | None = None  # None where the model takes no segment ids
     norm: Norm
+    projection: Dense | None = None  # from width to hidden, where they differ as in ALBERT
+
+
+@dataclass(frozen=True, slots=True)
+class Pooler:
+    """A dense layer on a text's first token."""
+
+    dense: Dense
+    activation: Literal["tanh", "relu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +76,23 @@ class Pool:
 
     pooling: Pooling
     normalized: bool
-    pooler: Dense | None = None  # the layer behind the pooling `pooled`
+    pooler: Pooler | None = None  # the layer behind the pooling `pooled`
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Two dense layers on the first token, tanh between them: logits come out."""
+    """A second dense layer on what the pooler gives: logits come out."""
 
-    pooler: Dense
+    pooler: Pooler
     logits: Dense
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bert:
+class Encoder:
     """A whole model."""
 
     embeddings: Embeddings
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...]  # one may stand there several times, as in ALBERT
     head: Pool | Classifier
     heads: int  # of attention
     epsilon: float  # of every layer normalisation
@@ -88,4 +101,4 @@ class Bert:
     @property
     def hidden(self) -> int:
         """Width of a token's vector."""
-        return int(self.embeddings.tokens.shape[1])
+        return len(self.layers[0].query.kernel)
