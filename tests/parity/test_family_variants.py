@@ -1,6 +1,6 @@
 """The faster graphs of every family whose layers are BERT's, held against Keras itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -169,6 +169,20 @@ def test_layers_that_albert_repeats_are_stored_once(repeating, tmp_path):
         square = [w for w in weights if w.data_type == kind and len(w.dims) == 2]
         kernels = [w for w in square if set(w.dims) <= {16, 32, 48}]
         assert layers == sum(np.prod(w.dims) for w in kernels)
+
+
+def test_a_layer_that_albert_repeats_has_the_farthest_range_of_its_places(repeating):
+    encoder, spec = repeating.encoder, repeating.spec
+    some = [pad(encodings(64))]
+    apart = replace(encoder, layers=tuple(replace(layer) for layer in encoder.layers))
+    each = observe_ranges(apart, spec, some)
+    together = observe_ranges(encoder, spec, some)
+    for place in range(12):
+        same = [one for one, layer in enumerate(encoder.layers) if layer is encoder.layers[place]]
+        assert 3 == len(same)
+        for part in ("attention", "up"):
+            expected = np.max([getattr(each[one], part) for one in same], axis=0)
+            np.testing.assert_array_equal(getattr(together[place], part), expected)
 
 
 def test_only_layers_like_berts_are_read():
