@@ -11,10 +11,10 @@ from semserve_export.encoder import is_encoder, read_encoder
 from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import FidelityError
 from semserve_export.fidelity import onnx_run
-from semserve_export.fp16 import fp16_graph
 from semserve_export.fused import fused_graph
 from semserve_export.int8 import SCHEME, int8_graph
 from semserve_export.model import LoadedModel
+from semserve_export.padded import padded_graph
 from semserve_export.quality import bar_of, calibration_batches, held_out_batches, measure
 from semserve_export.ranges import observe_ranges
 from semserve_export.spec import Variant
@@ -62,7 +62,7 @@ def _build(name: Variant, model: LoadedModel, weights: Encoder) -> onnx.ModelPro
     if name == "int8":
         batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)
         return int8_graph(weights, spec, observe_ranges(weights, spec, batches))
-    return fp16_graph(weights, spec) if name == "fp16" else fused_graph(weights, spec)
+    return padded_graph(weights, spec) if name == "fp16" else fused_graph(weights, spec)
 
 
 def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""semserve beside its peers and beside the bare runtime, on the same graph and texts."""
+"""semserve beside its peers and beside the bare runtime, on the same model and texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,6 +18,7 @@ from load.process import StartError
 from load.record import Record
 from load.server import Absent, Server
 from load.servers import mlserver, tei
+from load.servers.peer_graph import peer_graph
 
 CALLERS = 64
 BATCH = 32
@@ -33,7 +35,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 """How the same texts are asked; where many share a message, 256 texts are in flight."""
 
-TEI = "text-embeddings-inference"
+TEI = tei.NAME
+TEI_WITH_OURS = f"{TEI} given our graph"
 MLSERVER = "MLServer"
 
 
@@ -46,7 +49,7 @@ class Claim:
     read: Callable[[Record], float]
     unit: str
     peer: str
-    bar: float
+    bar: float | None
     at_least: bool
 
 
@@ -67,6 +70,9 @@ OVER_PEERS = (
     Claim(f"{BUSY}: throughput", "unary", _throughput, "texts/s", TEI, 1.7, at_least=True),
     Claim(f"{BUSY}: p99", "unary", _p99, "ms", TEI, 0.6, at_least=False),
     Claim(f"{BUSY}: throughput", "unary", _throughput, "texts/s", MLSERVER, 2.3, at_least=True),
+    Claim(
+        f"{BUSY}: throughput", "unary", _throughput, "texts/s", TEI_WITH_OURS, None, at_least=True
+    ),
     Claim("idle, one caller: p50", "idle", _p50, "ms", TEI, 1.0, at_least=False),
 )
 OVER_BARE = {
@@ -89,7 +95,7 @@ def measure(bench: Bench) -> list[Figure]:
         sides = _sides(bench, ours, peers, partial(_bare, bench, bare, plan))
         seen = alternate(sides, bench.settings.rounds)
         memory = {one.name: one.process.resident_bytes() for one in (ours, *peers)}
-        _curve(bench, [ours, *peers])
+        _curve(bench, [ours, *(peer for peer in peers if peer.name != TEI_WITH_OURS)])
     return [
         *_over_peers(seen, absent),
         *_over_bare(bench, seen),
@@ -103,6 +109,7 @@ def _peers(bench: Bench, stack: contextlib.ExitStack) -> tuple[list[Server], dic
     absent: dict[str, str] = {}
     starts: dict[str, Callable[[], Any]] = {
         TEI: partial(_tei, bench),
+        TEI_WITH_OURS: partial(_tei, bench, ours=True),
         MLSERVER: partial(_mlserver, bench),
     }
     for name, start in starts.items():
@@ -114,22 +121,26 @@ def _peers(bench: Bench, stack: contextlib.ExitStack) -> tuple[list[Server], dic
     return peers, absent
 
 
-def _tei(bench: Bench) -> contextlib.AbstractContextManager[Server]:
-    settings = bench.settings
-    kit = tei.prepare(settings.tei, bench.embedder, bench.variant, settings.cache)
-    return tei.tei(kit, bench.embedder)
+def _tei(bench: Bench, *, ours: bool = False) -> contextlib.AbstractContextManager[Server]:
+    graph = bench.embedder.variants[bench.variant] if ours else _peer_graph(bench)
+    kit = tei.prepare(bench.settings.tei, bench.embedder, graph, bench.settings.cache)
+    return tei.tei(kit, bench.embedder, name=TEI_WITH_OURS if ours else TEI)
 
 
 def _mlserver(bench: Bench) -> contextlib.AbstractContextManager[Server]:
     program = mlserver.prepare(bench.settings.mlserver)
-    return mlserver.mlserver(program, bench.embedder, bench.variant)
+    return mlserver.mlserver(program, bench.embedder, _peer_graph(bench))
+
+
+def _peer_graph(bench: Bench) -> Path:
+    return peer_graph(bench.embedder, bench.settings.cache)
 
 
 def _sides(
     bench: Bench, ours: Server, peers: list[Server], bare: Callable[[], Bare]
 ) -> dict[str, Callable[[], Any]]:
     """Make every run of a round, those that are compared next to each other."""
-    runs = [("idle", server) for server in (*peers, ours)]
+    runs = [("idle", server) for server in (*peers, ours) if server.name != TEI_WITH_OURS]
     runs += [("unary", server) for server in (*reversed(peers), ours)]
     sides: dict[str, Callable[[], Any]] = {
         f"{shape} {server.name}": partial(_run, bench, server, shape) for shape, server in runs

@@ -1,4 +1,4 @@
-"""Cuts a bundle's graph before its pooling, for servers that pool by themselves.
+"""Cuts a graph before its pooling, for servers that pool by themselves.
 
 A script for the export environment, which has `onnx`: `cut_graph.py GRAPH TARGET`. What it writes
 takes int64 `input_ids`, `attention_mask` and `token_type_ids` and gives `last_hidden_state`, the

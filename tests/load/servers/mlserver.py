@@ -47,8 +47,8 @@ def prepare(environment: Path) -> Path:
 
 
 @contextlib.contextmanager
-def mlserver(program: Path, bundle: Bundle, variant: str) -> Iterator[Server]:
-    """Serve a bundle's graph.
+def mlserver(program: Path, bundle: Bundle, graph: Path) -> Iterator[Server]:
+    """Serve a graph of a bundle's model.
 
     Raises:
         StartError: it did not answer.
@@ -56,7 +56,7 @@ def mlserver(program: Path, bundle: Bundle, variant: str) -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
-        _settings(home, port, bundle, variant)
+        _settings(home, port, bundle, graph)
         with running("MLServer", [program.absolute(), "start", home]) as process:
             server = Server(
                 process.name,
@@ -70,7 +70,7 @@ def mlserver(program: Path, bundle: Bundle, variant: str) -> Iterator[Server]:
             yield server
 
 
-def _settings(home: Path, port: int, bundle: Bundle, variant: str) -> None:
+def _settings(home: Path, port: int, bundle: Bundle, graph: Path) -> None:
     """Write its two settings files, with our runtime beside them."""
     shutil.copy(RUNTIME, home / "runtime.py")
     server = {
@@ -88,7 +88,7 @@ def _settings(home: Path, port: int, bundle: Bundle, variant: str) -> None:
         **BATCH,
         "parameters": {
             "extra": {
-                "graph": str(bundle.variants[variant].absolute()),
+                "graph": str(graph.absolute()),
                 "tokenizer": str(bundle.tokenizer.absolute()),
                 "inputs": list(bundle.inputs),
                 "output": bundle.output,

@@ -1,4 +1,4 @@
-"""text-embeddings-inference, given the very graph that semserve serves, cut before its pooling."""
+"""text-embeddings-inference, with a graph that is cut before its pooling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import importlib.util
 import json
 import lzma
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from load import wire
 from load.bundle import Bundle
 from load.process import free_port, running
 from load.server import Absent, Server
+from load.servers.peer_graph import run_in_export
 
-EXPORT_PYTHON = Path(".venv-export/bin/python")
 WEIGHTS = Path(".cache/weights")
+NAME = "text-embeddings-inference"
 CONFIGURATION = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 CUT_GRAPH = Path(__file__).parent / "cut_graph.py"
 
@@ -33,13 +33,13 @@ class Kit:
     libraries: Path
 
 
-def prepare(router: Path | None, bundle: Bundle, variant: str, cache: Path) -> Kit:
+def prepare(router: Path | None, bundle: Bundle, graph: Path, cache: Path) -> Kit:
     """Lay out program, libraries and model under `cache`, where they are not there yet.
 
     Args:
         router: the program, or the program packed with xz.
-        bundle: whose graph it is to run.
-        variant: which of its graphs.
+        bundle: whose tokenizer it is to use.
+        graph: of the bundle's model, pooling and all.
         cache: where to keep what is made.
 
     Raises:
@@ -51,7 +51,7 @@ def prepare(router: Path | None, bundle: Bundle, variant: str, cache: Path) -> K
     place.mkdir(parents=True, exist_ok=True)
     return Kit(
         router=_program(router, place),
-        model=_model(bundle, variant, place),
+        model=_model(bundle, graph, place),
         libraries=_libraries(place),
     )
 
@@ -81,16 +81,13 @@ def _libraries(place: Path) -> Path:
     return link.parent
 
 
-def _model(bundle: Bundle, variant: str, place: Path) -> Path:
-    """Make a directory as it wants it: published configuration, our tokenizer, our graph."""
-    graph = bundle.variants[variant]
+def _model(bundle: Bundle, graph: Path, place: Path) -> Path:
+    """Make a directory as it wants it: published configuration, our tokenizer, the graph cut."""
     digest = hashlib.sha256(graph.read_bytes()).hexdigest()[:12]
-    model = place / f"{bundle.name}-{variant}-{digest}"
+    model = place / f"{bundle.name}-{digest}"
     if (model / "onnx" / "model.onnx").is_file():
         return model
     published = _published(bundle)
-    if not EXPORT_PYTHON.is_file():
-        raise Absent(f"no {EXPORT_PYTHON} to cut the graph with: run `make models`")
     model.mkdir(exist_ok=True)
     for name in CONFIGURATION:
         shutil.copy(published / name, model / name)
@@ -98,10 +95,7 @@ def _model(bundle: Bundle, variant: str, place: Path) -> Path:
     (model / "sentence_bert_config.json").write_text(
         json.dumps({"max_seq_length": bundle.max_tokens, "do_lower_case": False})
     )
-    command = [EXPORT_PYTHON, CUT_GRAPH, graph, model / "onnx" / "model.onnx"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise Absent(f"the {variant} graph cannot be cut for it: {ran.stderr.strip()[-300:]}")
+    run_in_export(CUT_GRAPH, graph, model / "onnx" / "model.onnx")
     return model
 
 
@@ -115,7 +109,7 @@ def _published(bundle: Bundle) -> Path:
 
 
 @contextlib.contextmanager
-def tei(kit: Kit, bundle: Bundle) -> Iterator[Server]:
+def tei(kit: Kit, bundle: Bundle, *, name: str = NAME) -> Iterator[Server]:
     """Serve with its defaults, quietly.
 
     Raises:
@@ -127,7 +121,7 @@ def tei(kit: Kit, bundle: Bundle) -> Iterator[Server]:
         "--port", str(port), "--prometheus-port", str(free_port()),
     ]  # fmt: skip
     environment = {"LD_LIBRARY_PATH": str(kit.libraries), "RUST_LOG": "warn", "LOG_LEVEL": "warn"}
-    with running("text-embeddings-inference", command, environment=environment) as process:
+    with running(name, command, environment=environment) as process:
         server = Server(process.name, process, f"127.0.0.1:{port}", wire.TEI, bundle.dimensions * 4)
         server.wait()
         yield server

@@ -1,9 +1,10 @@
-"""The fp16 graph, for GPUs: padded, and of the operators that have kernels of their own there.
+"""The padded graph: of the operators that ONNX Runtime has kernels of their own for on a GPU.
 
-Packing would make the device wait for the host, which must learn how many tokens are left.
+There packing would make the device wait for the host, which must learn how many tokens are left.
 """
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from semserve_export.encoder_graph import (
@@ -21,9 +22,11 @@ from semserve_export.packing import PADDING_MASK
 from semserve_export.spec import ModelSpec
 
 
-def fp16_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
-    """Build the graph; inputs, output and head are those of fp32."""
-    graph = GraphBuilder(np.float16)
+def padded_graph(
+    encoder: Encoder, spec: ModelSpec, precision: npt.DTypeLike = np.float16
+) -> onnx.ModelProto:
+    """Build the graph, its layers in this precision; inputs, output and head are as portable's."""
+    graph = GraphBuilder(precision)
     embedded, width = embeddings(graph, encoder)
     slots = graph.node("Reshape", embedded, graph.weight(np.array([-1, width])))
     x = project(graph, encoder, slots)

@@ -1,0 +1,33 @@
+"""Builds the graph that peers are given: fp32, padded, of ONNX Runtime's own fused operators.
+
+A script for the export environment: `padded_graph.py RECIPE TARGET`. It is what ONNX Runtime's
+optimiser makes of a BERT as it is published, and what a server has to run that was not given ours.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from rich.console import Console
+from semserve_export.cli import CACHE
+from semserve_export.encoder import read_encoder
+from semserve_export.model import load_recipe
+from semserve_export.padded import padded_graph
+from semserve_export.recipes import Recipe, find_recipe
+from semserve_export.weights import fetch_weights
+
+
+def build(name: str, target: Path) -> None:
+    """Write the graph of a recipe of a BERT."""
+    recipe = find_recipe(name)
+    if not isinstance(recipe, Recipe):
+        raise SystemExit(f"{name} is no BERT")
+    model = load_recipe(recipe, fetch_weights(recipe.weights, CACHE, Console(stderr=True)))
+    encoder = read_encoder(model.keras_model, model.spec.gelu)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(padded_graph(encoder, model.spec, np.float32), target)
+
+
+if __name__ == "__main__":
+    build(sys.argv[1], Path(sys.argv[2]))
