@@ -51,9 +51,15 @@ def test_where_padding_costs_as_much_as_text_like_lengths_run_together() -> None
     assert [10, 10, 11] == sorted(one.length for one in queue.take(0.0).batch)
 
 
+def test_a_short_text_does_not_wait_for_the_run_of_a_long_one() -> None:
+    queue = queue_of(entry(2), entry(90), entry(3), padding=0.0)
+    assert [2, 3] == [one.length for one in queue.take(0.0).batch]
+    assert [90] == [one.length for one in queue.take(0.0).batch]
+
+
 def test_where_padding_costs_nothing_who_comes_first_runs_first() -> None:
-    queue = queue_of(*map(entry, [10, 25, 24, 11, 10, 26]), padding=0.0)
-    assert [10, 25, 24, 11, 10] == [one.length for one in queue.take(0.0).batch]
+    queue = queue_of(*map(entry, [20, 25, 24, 11, 10, 26]), padding=0.0)
+    assert [20, 25, 24, 11, 10] == [one.length for one in queue.take(0.0).batch]
 
 
 @given(lengths)
