@@ -148,7 +148,7 @@ def train(
     files: Annotated[TrainingFiles, Parameter(name="*")],
     *,
     label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),  # noqa: B008 - it is frozen
+    plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),
     weights_cache: Cache = CACHE,
 ) -> None:
     """Fine-tune a classifier of pairs and keep what it learnt as an adapter, with a report.
@@ -180,7 +180,7 @@ def train(
 def mix_pairs(
     *files: Path,
     output: Path,
-    plan: Annotated[MixingPlan, Parameter(name="*")] = MixingPlan(),  # noqa: B008 - it is frozen
+    plan: Annotated[MixingPlan, Parameter(name="*")] = MixingPlan(),
 ) -> None:
     """Make new pairs of the texts of old ones, for `train --unlabelled` to have answered.
 
@@ -207,7 +207,7 @@ def train_words(
     files: Annotated[WordFiles, Parameter(name="*")],
     *,
     output: Path | None = None,
-    plan: Annotated[WordPlan, Parameter(name="*")] = WordPlan(),  # noqa: B008 - it is frozen
+    plan: Annotated[WordPlan, Parameter(name="*")] = WordPlan(),
     notice: str = "",
     weights_cache: Cache = CACHE,
 ) -> None:

@@ -2,7 +2,7 @@
 
 Built from ONNX Runtime's own fused operators, one where tf2onnx has a dozen, so it runs on ONNX
 Runtime only. Between embeddings and head all tokens of a batch stand in one list, [tokens, hidden],
-without padding. What a layer does is the variant's own.
+without padding, but for `padded`. What a layer does is the variant's own.
 """
 
 from collections.abc import Callable

@@ -67,7 +67,7 @@ def _is_newer(character: str) -> bool:
     if ours != unicodedata.normalize("NFKC", character):
         return True
     words = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(f"a{character}a")
-    return len(words) > 2 and not is_punctuation(character)  # noqa: PLR2004 - it is a word of its own
+    return character in dict(words) and not is_punctuation(character)
 
 
 def _folds_unlike_lower_case(character: str) -> bool:

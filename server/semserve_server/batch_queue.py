@@ -26,7 +26,7 @@ throughput from 217 to 318 texts/s together with lanes, and wider windows gained
 
 MOST_PADDED = 4
 """How many times the budget a batch may have in padded tokens, however little they cost: attention
-holds a number for each pair of them."""
+holds numbers for each pair of a text's."""
 
 MOST_LONGER = 2
 """How many times longer a run may become by one entry that joins: a question that came just before
@@ -163,7 +163,7 @@ class BatchQueue(Generic[Owner]):
             tokens_with, longest_with = tokens + entry.length, max(longest, entry.length)
             seconds_with = self._seconds(tokens_with, longest_with * (len(batch) + 1))
             no_slower = tokens_with * seconds >= tokens * seconds_with
-            if no_slower and seconds_with <= MOST_LONGER * seconds and seconds_with != inf:
+            if no_slower and seconds_with <= MOST_LONGER * seconds < inf:
                 batch.append(entry)
                 tokens, longest, seconds = tokens_with, longest_with, seconds_with
         return batch

@@ -14,9 +14,9 @@ class CostModel:
     """Seconds of one run = fixed + per token x tokens, by least squares.
 
     Padding counts as so many tokens as it costs: a whole one each where a graph computes it like
-    any other, an eighth where only attention is padded. Older observations fade, so the line
-    follows the machine: other work on its cores, lanes that share its memory, clocks that change.
-    Sums are all that is kept.
+    any other, about a twentieth where only attention is padded. Older observations fade, so the
+    line follows the machine: other work on its cores, lanes that share its memory, clocks that
+    change. Sums are all that is kept.
     """
 
     _weight: float = 0.0

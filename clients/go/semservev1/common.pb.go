@@ -87,8 +87,8 @@ type Usage struct {
 	// Tokens of the request's own texts, special tokens included, after
 	// truncation.
 	TokenCount int64 `protobuf:"varint,1,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
-	// Tokens that were computed for them: `token_count` and the padding that
-	// their batches added. The ratio of the two tells how well batches fit.
+	// `token_count` and the padding that their batches added, whatever of it
+	// the graph computes. The ratio of the two tells how well batches fit.
 	PaddedTokenCount int64 `protobuf:"varint,2,opt,name=padded_token_count,json=paddedTokenCount,proto3" json:"padded_token_count,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

@@ -62,8 +62,8 @@ class Usage(_message.Message):
     truncation.
     """
     padded_token_count: _builtins.int
-    """Tokens that were computed for them: `token_count` and the padding that
-    their batches added. The ratio of the two tells how well batches fit.
+    """`token_count` and the padding that their batches added, whatever of it
+    the graph computes. The ratio of the two tells how well batches fit.
     """
     def __init__(
         self,
