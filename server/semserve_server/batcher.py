@@ -139,15 +139,12 @@ class Batcher:
         finally:
             self._pending.discard(request)
 
-    def expect(self, entries: int, *, seconds: float) -> None:
-        """Refuse so many entries if even ones of a single token could not be admitted.
-
-        It is asked before texts are tokenised, so that refusing costs next to nothing.
+    def expect(self, demand: Demand, *, seconds: float) -> None:
+        """Refuse entries that could not be admitted, before they are there.
 
         Raises:
             Overloaded: as `submit`.
         """
-        demand = Demand(entries, entries)
         self._admission.check(demand, self.waiting, self._running_tokens, seconds)
 
     @property

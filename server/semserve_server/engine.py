@@ -16,6 +16,7 @@ from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher, Runner
 from semserve_server.bundle import Bundle, Manifest
 from semserve_server.cost import CostModel
+from semserve_server.density import Density
 from semserve_server.encoding import Encoding
 from semserve_server.errors import Overloaded
 from semserve_server.inference import Inference
@@ -102,6 +103,7 @@ class Engine:
         )
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-tokenizer")
         self._unread = 0
+        self._density = Density()
         self.stalled = False
         """Whether the watchdog has seen that it does not get on."""
 
@@ -113,17 +115,24 @@ class Engine:
         """The model's name."""
         return self.manifest.model
 
-    def expect(self, items: int, *, timeout: float | None) -> None:
-        """Refuse early what `infer` would surely refuse, before any work is done for it.
+    def expect(self, items: Sequence[Item], *, timeout: float | None) -> None:
+        """Refuse early what `infer` would refuse, before any work is done for it.
+
+        How many tokens the items are is not known yet. It is taken to be what their characters
+        were of late: under load the queue is always nearly full, and what it has no room for must
+        not cost its reading first.
 
         Args:
-            items: how many texts or pairs are about to come.
+            items: the texts or pairs that are about to come; at least one.
             timeout: seconds that the caller still waits; None for ever.
 
         Raises:
             Overloaded: too much waits, or the answer would come too late.
         """
-        self._batcher.expect(items, seconds=float("inf") if timeout is None else timeout)
+        most = len(items) * self.tokenizer.max_length
+        tokens = min(max(self._density.tokens(_characters(items)), len(items)), most)
+        demand = Demand(len(items), tokens)
+        self._batcher.expect(demand, seconds=float("inf") if timeout is None else timeout)
 
     async def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         """Tokenise texts or pairs, on a thread where that is quicker for everybody.
@@ -133,8 +142,11 @@ class Engine:
         """
         size = _characters(items)
         if size < INLINE_CHARACTERS:
-            return self.tokenizer.encode(items, truncation)
-        return await self._read(size, lambda: self.tokenizer.encode(items, truncation))
+            encodings = self.tokenizer.encode(items, truncation)
+        else:
+            encodings = await self._read(size, lambda: self.tokenizer.encode(items, truncation))
+        self._density.observe(size, sum(map(len, encodings)))
+        return encodings
 
     async def tokens(self, texts: Sequence[str]) -> list[Tokens]:
         """Tell how texts are read, without running the model.

@@ -79,12 +79,12 @@ async def test_what_comes_in_one_turn_of_the_loop_is_one_batch(make) -> None:
 
 async def test_what_could_not_be_admitted_is_refused_before_it_is_read(make) -> None:
     batcher = make(held := Held(Lengths()))
-    batcher.expect(8, seconds=NEVER)
+    batcher.expect(Demand(8, 8), seconds=NEVER)
     first = await held_behind_a_run(batcher, held)
     with pytest.raises(Overloaded, match="at most 8"):
-        batcher.expect(9, seconds=NEVER)
+        batcher.expect(Demand(9, 9), seconds=NEVER)
     with pytest.raises(Overloaded, match="deadline"):
-        batcher.expect(1, seconds=0.0)
+        batcher.expect(Demand(1, 1), seconds=0.0)
     held.release()
     await first
 

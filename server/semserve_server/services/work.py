@@ -70,9 +70,9 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         holder.check_rate()
     started = perf_counter()
     good = [place for place in range(len(work.items)) if place not in work.violations]
-    if good:
-        engine.expect(len(good), timeout=context.time_remaining())
     items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
+    if items:
+        engine.expect(items, timeout=context.time_remaining())
     encodings = await engine.encode(items, work.truncation)
     violations = dict(work.violations)
     limit = engine.tokenizer.max_length
