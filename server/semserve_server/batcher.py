@@ -25,6 +25,7 @@ from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
 from semserve_server.lane import Lane
 from semserve_server.observe.tally import ModelTally, late
+from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,10 @@ class Batcher:
         session: Runner,
         queue: BatchQueue[Pending],
         admission: Admission,
+        runs: Runs,
         *,
-        name: str,
+        tally: ModelTally,
         shares: Shares | None = None,
-        tally: ModelTally | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the lanes.
@@ -64,15 +65,16 @@ class Batcher:
             session: what runs a batch.
             queue: where entries wait.
             admission: who may wait there.
-            name: what the lanes' threads are named after.
+            runs: those that go on; none as yet.
+            tally: the model's counts; the lanes' threads have its name.
             shares: the runs that other models want too; none where not given.
-            tally: the model's counts; new ones where not given.
             clock: in seconds.
         """
         self._session = session
         self._queue = queue
         self._admission = admission
-        self._tally = tally or ModelTally(name)
+        self._runs = runs
+        self._tally = tally
         self._clock = clock
         self._changed = threading.Condition()
         self._closed = False
@@ -82,7 +84,7 @@ class Batcher:
         self._pending: set[Pending] = set()
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
-        self._lanes = [Lane(f"{name}-lane-{n}", self._serve) for n in range(admission.lanes)]
+        self._lanes = [Lane(f"{tally.name}-lane-{n}", self._serve) for n in range(admission.lanes)]
         for lane in self._lanes:
             lane.thread.start()
 
@@ -190,38 +192,52 @@ class Batcher:
     def _serve(self, lane: Lane) -> None:
         """Take and run batches until closed; runs on the lane's thread."""
         try:
-            while self._wait():
+            while self._wait(lane):
                 alone = self._share.begin()
                 try:
                     taken, finished = self._run(lane, alone=alone)
                 finally:
                     lane.busy_since = None
                     self._share.end()
+                    self._end(lane)
                 # Only now: who asks again at once shall find that nobody else runs.
                 self._call(self._answer, taken, finished)
         except BaseException:
             log.exception("a lane died. This is a bug.")
             self._call(self._collapse)
 
-    def _wait(self) -> bool:
-        """Wait for entries; False when closed and empty."""
+    def _wait(self, lane: Lane) -> bool:
+        """Wait until a run should begin, and begin it; False when closed and empty."""
         with self._changed:
-            while not self._queue:
-                if self._closed:
-                    return False
-                self._changed.wait()
-            return True
+            while True:
+                now = self._clock()
+                if not self._queue:
+                    if self._closed:
+                        return False
+                    self._changed.wait()
+                elif patience := self._runs.patience(self._queue.tokens, now):
+                    self._changed.wait(patience)
+                else:
+                    self._runs.begin(lane, self._queue.tokens, now)
+                    return True
+
+    def _end(self, lane: Lane) -> None:
+        """Note the end of a run, for which another lane may have waited."""
+        with self._changed:
+            self._runs.end(lane)
+            if self._queue:
+                self._changed.notify()
 
     def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, _Finished]:
         """Take a batch and run it.
 
         Args:
             lane: whose thread this is.
-            alone: whether no other model runs anything.
+            alone: whether nothing else runs, of this model or of others.
         """
         with self._changed:
             taken = self._queue.take(self._clock())
-            wide = alone and not self._running_tokens and not self._queue
+            wide = alone and not self._queue
             self._running_tokens += taken.computed_tokens
         started = self._clock()
 

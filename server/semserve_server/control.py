@@ -35,7 +35,9 @@ class ModelControl:
         self._models = models
         self._shares = Shares(config.lanes or usable_cpus(config.processes))
         self._loading = asyncio.Lock()
-        # Loading while others answer takes no more of the CPUs than a run does.
+        # Loading while others answer takes no more of the CPUs than a run does. The threads that a
+        # session makes are as nice as the one that loads it: were they less so than the lanes, they
+        # would keep the CPU from the very run that they wait for.
         self._loader = ThreadPoolExecutor(1, "loader", initializer=stand_back)
         self._refused: dict[Path, Listing] = {}
         """Bundles that were tried in vain, as they were then."""
@@ -49,7 +51,8 @@ class ModelControl:
             StartupError: a bundle cannot be served.
         """
         enough = threading.Event()
-        loading = asyncio.create_task(asyncio.to_thread(load_all, self._config, enough))
+        loop = asyncio.get_running_loop()
+        loading = loop.run_in_executor(self._loader, load_all, self._config, enough)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

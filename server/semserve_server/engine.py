@@ -21,6 +21,7 @@ from semserve_server.encoding import Encoding
 from semserve_server.errors import Overloaded
 from semserve_server.inference import Inference
 from semserve_server.observe.tally import ModelTally
+from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
 
@@ -82,14 +83,12 @@ class Engine:
         self.capacity = capacity
         self.provider = provider
         self.tally = tally or ModelTally(self.name)
+        # As measured at the start: what runs take beside others says how short CPUs are, not how
+        # batches should be cut.
+        cost = copy.copy(capacity.cost)
         self._batcher = Batcher(
             session,
-            BatchQueue(
-                max_batch_tokens=capacity.max_batch_tokens,
-                # As measured at the start, for what runs take beside others says how short the CPUs
-                # are, not how batches should be cut.
-                cost=copy.copy(capacity.cost),
-            ),
+            BatchQueue(max_batch_tokens=capacity.max_batch_tokens, cost=cost),
             Admission(
                 cost=capacity.cost,
                 lanes=capacity.lanes,
@@ -97,9 +96,13 @@ class Engine:
                 max_entries=capacity.max_queue_entries,
                 max_tokens=capacity.max_queue_tokens,
             ),
-            name=self.name,
-            shares=capacity.shares,
+            Runs(
+                cost=cost,
+                max_batch_tokens=capacity.max_batch_tokens,
+                wide=capacity.wide_threads > capacity.threads,
+            ),
             tally=self.tally,
+            shares=capacity.shares,
         )
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-tokenizer")
         self._unread = 0

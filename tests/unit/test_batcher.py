@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import Failing, Held, Lengths, Poisoned
-from semserve_server.admission import Admission
+from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher, Runner
 from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, Overloaded
+from semserve_server.observe.tally import ModelTally
+from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 
 NEVER = float("inf")
@@ -34,9 +36,12 @@ def door(lanes: int = 1) -> Admission:
 async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
     made: list[Batcher] = []
 
-    def one(runner: Runner, *, lanes: int = 1, **extra: Any) -> Batcher:
+    def one(
+        runner: Runner, *, lanes: int = 1, cost: CostModel | None = None, **extra: Any
+    ) -> Batcher:
         queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-        made.append(Batcher(runner, queue, door(lanes), name="test", **extra))
+        runs = Runs(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
+        made.append(Batcher(runner, queue, door(lanes), runs, tally=ModelTally("test"), **extra))
         return made[-1]
 
     yield one
@@ -241,7 +246,8 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> 
 async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
-    batcher = Batcher(Lengths(), queue, door(), name="test")
+    runs = Runs(cost=CostModel(), max_batch_tokens=64, wide=False)
+    batcher = Batcher(Lengths(), queue, door(), runs, tally=ModelTally("test"))
     for _ in range(2):
         with pytest.raises(InferenceFailed):
             await batcher.submit([encoding(1)], deadline=NEVER)
@@ -273,6 +279,8 @@ async def test_only_a_run_without_company_has_all_threads(make) -> None:
     await asyncio.to_thread(held.wait_for_run)
     third = asyncio.create_task(batcher.submit([encoding(3, 60), encoding(4)], deadline=NEVER))
     await asyncio.sleep(0)  # the task runs up to its wait
+    held.release(1)
+    await asyncio.to_thread(held.wait_for_run)  # of the third, while one of the others goes on
     held.release()
     await asyncio.gather(first, second, third)
     await batcher.submit([encoding(5)], deadline=NEVER)
@@ -298,3 +306,39 @@ async def test_the_batcher_tells_its_state(make) -> None:
     batcher = make(Lengths())
     expected = "<Batcher 1 lanes, 0 requests, <BatchQueue 0 entries, batches of 64 tokens>>"
     assert expected == repr(batcher)
+
+
+async def test_little_that_comes_during_a_run_waits_for_its_end_and_is_one_batch(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held, lanes=2, cost=CostModel(fixed=1000.0))
+    first = await held_behind_a_run(batcher, held)
+    others = []
+    for number in range(3):
+        others.append(asyncio.create_task(batcher.submit([encoding(number)], deadline=NEVER)))
+        await asyncio.sleep(0)  # each in a turn of its own, and so with a waking of its own
+    held.release()
+    await asyncio.gather(first, *others)
+    assert [1, 3] == [len(batch) for batch in held.batches]
+    assert [True, True] == held.wide
+
+
+async def test_much_that_comes_during_a_run_runs_beside_it(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held, lanes=2, cost=CostModel(fixed=1000.0))
+    first = await held_behind_a_run(batcher, held)
+    second = asyncio.create_task(batcher.submit([encoding(1, 16)], deadline=NEVER))
+    await asyncio.to_thread(held.wait_for_run)
+    held.release()
+    await asyncio.gather(first, second)
+    assert [True, False] == held.wide
+
+
+async def test_nobody_waits_for_a_run_that_should_have_ended(make) -> None:
+    held, now = Held(Lengths()), [0.0]
+    batcher = make(held, lanes=2, cost=CostModel(fixed=1.0), clock=lambda: now[0])
+    first = await held_behind_a_run(batcher, held)
+    now[0] = 3.0
+    second = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
+    await asyncio.to_thread(held.wait_for_run)
+    held.release()
+    await asyncio.gather(first, second)

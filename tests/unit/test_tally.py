@@ -19,6 +19,7 @@ from semserve_server.errors import DeadlineExceeded
 from semserve_server.observe.exchange import Caller, Exchange
 from semserve_server.observe.metrics import _histogram
 from semserve_server.observe.tally import ENTRIES, Histogram, MethodTally, ModelTally, late
+from semserve_server.runs import Runs
 
 NEVER = float("inf")
 
@@ -70,7 +71,8 @@ async def test_entries_that_never_run_are_counted_by_cause() -> None:
         cost=CostModel(), lanes=1, max_batch_tokens=64, max_entries=8, max_tokens=100
     )
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-    batcher = Batcher(held, queue, admission, name="test", tally=tally, clock=lambda: now[0])
+    runs = Runs(cost=CostModel(), max_batch_tokens=64, wide=False)
+    batcher = Batcher(held, queue, admission, runs, tally=tally, clock=lambda: now[0])
 
     def submit(deadline: float) -> asyncio.Task[object]:
         encodings = [Encoding([1], [0])] * 2

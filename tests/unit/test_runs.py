@@ -1,0 +1,63 @@
+"""When a run begins beside others: never later than it pays, and never not at all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from semserve_server.cost import CostModel
+from semserve_server.runs import FULL_ENOUGH, Runs
+
+BUDGET = 256
+
+
+def runs(*, wide: bool = True) -> Runs:
+    return Runs(cost=CostModel(fixed=0.002, per_token=0.0001), max_batch_tokens=BUDGET, wide=wide)
+
+
+def test_where_nothing_goes_on_nobody_waits() -> None:
+    assert 0 == runs().patience(1, 0.0)
+
+
+def test_little_waits_for_a_run_that_ends_soon_and_not_for_a_long_one() -> None:
+    short = runs()
+    short.begin("lane", 10, now=5.0)  # ends at 5.003
+    assert 0.0031 + 0.003 == pytest.approx(short.patience(11, 5.0))
+    long = runs()
+    long.begin("lane", 100, now=5.0)  # ends at 5.012
+    assert 0 == long.patience(10, 5.0)
+    assert 0 < long.patience(10, 5.010)
+
+
+def test_of_several_runs_the_last_to_end_is_awaited() -> None:
+    some = runs()
+    some.begin("short", 10, now=0.0)
+    some.begin("long", 100, now=0.0)
+    assert 0 == some.patience(10, 0.0)
+    some.end("long")
+    assert 0 < some.patience(11, 0.0)
+    some.end("short")
+    assert 0 == some.patience(10, 0.0)
+
+
+def test_who_has_no_more_threads_alone_waits_for_nobody() -> None:
+    narrow = runs(wide=False)
+    narrow.begin("lane", 10, now=0.0)
+    assert 0 == narrow.patience(10, 0.0)
+
+
+@given(
+    begun=st.integers(1, 2 * BUDGET), waiting=st.integers(1, 2 * BUDGET), later=st.floats(0, 0.1)
+)
+def test_nobody_waits_for_more_than_twice_its_own_run(
+    begun: int, waiting: int, later: float
+) -> None:
+    some = runs()
+    some.begin("lane", begun, now=0.0)
+    patience = some.patience(waiting, later)
+    own = 0.002 + 0.0001 * waiting
+    assert 0 <= patience <= 2 * own
+    if waiting >= FULL_ENOUGH * BUDGET:
+        assert not patience
+    # Who has waited for as long as it was told begins, though the run goes on.
+    assert not patience or some.patience(waiting, later + patience + 1e-9) == 0
