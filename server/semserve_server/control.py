@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from semserve_server.catalog import Listing, list_bundles
 from semserve_server.config import Config
@@ -54,7 +55,8 @@ class ModelControl:
         loop = asyncio.get_running_loop()
         loading = loop.run_in_executor(self._loader, load_all, self._config, enough)
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [loading, stopping]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         enough.set()
         loaded = await loading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import mmap
 import os
@@ -209,8 +210,25 @@ def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    _share_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    # What stays until a session ends has no place in an arena that outlives it.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.log_severity_level = 3
     return options
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Let the runs of all sessions take their memory from one arena, since few go on at a time.
+
+    With one each, nine models kept 196 MB more than they do so.
+    """
+    kind, use = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+    largest, strategy, chunk, waste = 0, -1, -1, -1  # as ONNX Runtime has them for its own
+    ort.create_and_register_allocator(
+        ort.OrtMemoryInfo("Cpu", kind, 0, use), ort.OrtArenaCfg(largest, strategy, chunk, waste)
+    )
 
 
 def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:

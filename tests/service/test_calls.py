@@ -12,7 +12,7 @@ from conftest import InProcess, in_process
 from fakes import Failing, Poisoned
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.tokenizer import Truncation
+from semserve_server.tokenizer import Tokenizer, Truncation
 
 EMBED = "/semserve.v1.EmbeddingService/Embed"
 
@@ -98,6 +98,26 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_return(service: InP
     assert "the queue holds 200 of at most 256 texts and cannot take 100 more" == refused.message
     assert refused.retry_seconds is not None
     assert round(refused.retry_seconds * 1000) == int(refused.trailers["grpc-retry-pushback-ms"])
+    service.embedder.release()
+    assert 200 == len((await filling).results)
+    await first
+
+
+async def test_what_the_queue_has_no_room_for_is_refused_unread(
+    service: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long texts are is told by their characters: as 42 tokens each, like those that wait."""
+    stub = EmbeddingServiceStub(service.channel)
+    service.embedder.hold()
+    first = asyncio.create_task(one(stub, "first"))
+    await asyncio.to_thread(service.embedder.wait_for_run)
+    filling = stub.Embed(EmbedRequest(texts=["cat " * 40] * 200))
+    engine = next(one for one in service.engines if one.manifest.task == "embedding")
+    while engine.waiting.tokens != 200 * 42:  # tokenised on a thread
+        await asyncio.to_thread(lambda: None)
+    monkeypatch.delattr(Tokenizer, "encode")
+    refused = await refusal(stub.Embed(EmbedRequest(texts=["mat " * 40] * 50)))
+    assert "the queue holds 8400 of at most 10000 tokens and cannot take" in refused.message
     service.embedder.release()
     assert 200 == len((await filling).results)
     await first
