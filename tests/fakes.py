@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from semserve_server.batcher import Runner
 from semserve_server.encoding import Encoding
+from semserve_server.runner import Runner
 
 
 class Held:

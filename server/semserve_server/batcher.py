@@ -2,8 +2,8 @@
 
 Lanes are threads. A free lane takes the next batch from the queue by itself, so that what arrived
 while the last batch ran is the next batch, and no timer is needed. Answers return to the event loop
-with one call a batch. The waiting and the threads are here; the policy is in `batch_queue` and
-`admission`.
+with one call a batch. The waiting and the threads are here; the policy is in `admission`,
+`batch_queue` and `runs`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
@@ -25,24 +25,13 @@ from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
 from semserve_server.lane import Lane
 from semserve_server.observe.tally import ModelTally, late
+from semserve_server.runner import Runner
 from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
 
 _Taken: TypeAlias = Taken[Pending]
-
-
-class Runner(Protocol):
-    """What runs a batch: a session, or in tests something that can be held."""
-
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Rows:
-        """Return one row an encoding. Called from several threads at once.
-
-        Args:
-            encodings: at least one.
-            wide: whether nothing else runs or waits, so that this run may have all threads.
-        """
 
 
 class Batcher:
@@ -207,7 +196,7 @@ class Batcher:
             self._call(self._collapse)
 
     def _wait(self, lane: Lane) -> bool:
-        """Wait until a run should begin, and begin it; False when closed and empty."""
+        """Wait until a run should begin; False when closed and empty."""
         with self._changed:
             while True:
                 now = self._clock()
@@ -245,9 +234,8 @@ class Batcher:
             lane.busy_since = self._clock()
             return self._session.run(encodings, wide=wide)
 
-        outcome = None
-        if taken.batch:
-            outcome = run_batch(run, [entry.encoding for entry in taken.batch])
+        encodings = [entry.encoding for entry in taken.batch]
+        outcome = run_batch(run, encodings) if encodings else None
         return taken, _Finished(outcome, wide, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

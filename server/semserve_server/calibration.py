@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from semserve_server.batcher import Runner
 from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
+from semserve_server.runner import Runner
 
 ENTRY_TOKENS = 32
 """Most tokens of the measured entries: a long question, a short sentence pair."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue
-from semserve_server.batcher import Batcher, Runner
+from semserve_server.batcher import Batcher
 from semserve_server.bundle import Bundle, Manifest
 from semserve_server.cost import CostModel
 from semserve_server.density import Density
@@ -21,6 +21,7 @@ from semserve_server.encoding import Encoding
 from semserve_server.errors import Overloaded
 from semserve_server.inference import Inference
 from semserve_server.observe.tally import ModelTally
+from semserve_server.runner import Runner
 from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation

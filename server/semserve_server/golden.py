@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from semserve_server.batcher import Runner
 from semserve_server.bundle import Bundle
 from semserve_server.errors import BundleError
+from semserve_server.runner import Runner
 from semserve_server.tokenizer import Tokenizer, Truncation
 
 PADDED_ENTRIES = 4

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semserve_server import echo
-from semserve_server.batcher import Runner
 from semserve_server.bundle import Bundle, Manifest, find_bundles, read_bundle, read_graph
 from semserve_server.calibration import Calibration, calibrate
 from semserve_server.config import Config
@@ -16,6 +15,7 @@ from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.golden import prove_golden
 from semserve_server.memory import return_memory
+from semserve_server.runner import Runner
 from semserve_server.session import CUDA, Graph, Session, usable_cpus
 from semserve_server.tokenizer import Tokenizer
 

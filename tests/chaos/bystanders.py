@@ -19,6 +19,10 @@ from chaos.server import Server
 from chaos.stream import Message, Stream
 from chaos.tally import Fate, Tally
 
+MOST_UNANSWERED = 200
+"""Messages that one who streams waits for: a server that stands still has some thousands otherwise,
+and whoever leaves waits for them all."""
+
 GONE: Reasons = frozenset({StatusCode.UNAVAILABLE})
 
 
@@ -70,7 +74,7 @@ class Bystanders:
     async def stream(self, method: str) -> None:
         """Send one message after another, and read the answers."""
         async with grpc.aio.insecure_channel(self._address, options=OWN_CONNECTION) as channel:
-            stream = Stream(channel, method, self._judge)
+            stream = Stream(channel, method, self._judge, most_unanswered=MOST_UNANSWERED)
             writing = asyncio.create_task(stream.write(self._messages(method)))
             await stream.read(None, patience=PATIENCE)
             writing.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,7 +61,9 @@ class Stream:
         judge: Judge,
         *,
         timeout: float | None = None,
+        most_unanswered: int = sys.maxsize,
     ) -> None:
+        self._room = asyncio.Semaphore(most_unanswered)
         self._call = channel.stream_stream(PATHS[method])(timeout=timeout)
         self._parse = RESPONSES[method].FromString
         self._judge = judge
@@ -73,6 +76,7 @@ class Stream:
         """Send the messages and half-close; ends early where the call does."""
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             for message in messages:
+                await self._room.acquire()
                 # Counted before it is sent: cut off in the middle, it may be answered or not.
                 self._judge.tally.asked += 1
                 self._open.setdefault(message.name, []).append(message.question)
@@ -106,6 +110,7 @@ class Stream:
             self._judge.unasked(answer.id)
             return
         question = waiting.pop()
+        self._room.release()
         if answer.HasField("error"):
             self._judge.status(question, CODES[answer.error.code], answer.error.message)
         else:

@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import numpy as np
 import pytest
+from batching import NEVER, door, encoding, held_behind_a_run
 from fakes import Failing, Held, Lengths, Poisoned
-from semserve_server.admission import Admission, Demand
+from semserve_server.admission import Demand
 from semserve_server.batch_queue import BatchQueue
-from semserve_server.batcher import Batcher, Runner
+from semserve_server.batcher import Batcher
 from semserve_server.cost import CostModel
-from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, Overloaded
 from semserve_server.observe.tally import ModelTally
 from semserve_server.runs import Runs
-from semserve_server.shares import Shares
-
-NEVER = float("inf")
-
-
-def encoding(first: int, length: int = 3) -> Encoding:
-    return Encoding([first] * length, [0] * length)
-
-
-def door(lanes: int = 1) -> Admission:
-    return Admission(
-        cost=CostModel(), lanes=lanes, max_batch_tokens=64, max_entries=8, max_tokens=10_000
-    )
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
-    made: list[Batcher] = []
-
-    def one(
-        runner: Runner, *, lanes: int = 1, cost: CostModel | None = None, **extra: Any
-    ) -> Batcher:
-        queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-        runs = Runs(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
-        made.append(Batcher(runner, queue, door(lanes), runs, tally=ModelTally("test"), **extra))
-        return made[-1]
-
-    yield one
-    for batcher in made:
-        batcher.close()
-
-
-async def held_behind_a_run(batcher: Batcher, held: Held) -> asyncio.Task[object]:
-    """Occupy the lane, so that what is submitted next waits in the queue."""
-    held.hold()
-    first = asyncio.create_task(batcher.submit([encoding(99)], deadline=NEVER))
-    await asyncio.to_thread(held.wait_for_run)
-    return first
 
 
 async def test_two_requests_share_a_batch_and_one_cancelled_leaves_the_other_answered(make) -> None:
@@ -176,32 +136,6 @@ async def test_a_request_takes_what_there_is_only_if_it_says_so(make) -> None:
         await batcher.submit([encoding(2)], deadline=NEVER, partial=True)
 
 
-async def test_a_flooded_model_cannot_keep_another_waiting(make) -> None:
-    """The one holds every run that there is, and the other's begins all the same."""
-    shares = Shares(2)
-    flooded, other = Held(Lengths()), Held(Lengths())
-    flooded.hold()
-    other.hold()
-    flood = make(flooded, lanes=2, shares=shares)
-    beside = make(other, lanes=2, shares=shares)
-    flooding = [
-        asyncio.create_task(flood.submit([encoding(n, 60)], deadline=NEVER)) for n in range(6)
-    ]
-    for _ in range(2):
-        await asyncio.to_thread(flooded.wait_for_run)
-    waiting = [
-        asyncio.create_task(beside.submit([encoding(n, 60)], deadline=NEVER)) for n in range(2)
-    ]
-    await asyncio.to_thread(other.wait_for_run)
-    assert [False] == other.wide
-    other.release()
-    await asyncio.gather(*waiting)
-    assert 2 == len(flooded.batches)
-    flooded.release()
-    await asyncio.gather(*flooding)
-    assert 6 == len(flooded.batches)
-
-
 async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
     held = Held(Lengths())
     batcher = make(held)
@@ -254,41 +188,6 @@ async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
     assert batcher.failed
 
 
-async def test_a_run_that_goes_on_shows(make) -> None:
-    held = Held(Lengths())
-    batcher = make(held, clock=lambda: 100.0)
-    assert {} == batcher.runs()
-    first = await held_behind_a_run(batcher, held)
-    assert {"test-lane-0": 100.0} == batcher.runs()
-    held.release()
-    await first
-    await batcher.submit([encoding(1)], deadline=NEVER)  # the lane has gone on to the next run
-    batcher.close()
-    await asyncio.to_thread(batcher._lanes[0].thread.join, 30)
-    assert {} == batcher.runs()
-
-
-async def test_only_a_run_without_company_has_all_threads(make) -> None:
-    """The first run finds nobody; while it lasts, and while others wait, none is alone."""
-    held = Held(Lengths())
-    batcher = make(held, lanes=2)
-    held.hold()
-    first = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
-    await asyncio.to_thread(held.wait_for_run)
-    second = asyncio.create_task(batcher.submit([encoding(2)], deadline=NEVER))
-    await asyncio.to_thread(held.wait_for_run)
-    third = asyncio.create_task(batcher.submit([encoding(3, 60), encoding(4)], deadline=NEVER))
-    await asyncio.sleep(0)  # the task runs up to its wait
-    held.release(1)
-    await asyncio.to_thread(held.wait_for_run)  # of the third, while one of the others goes on
-    held.release()
-    await asyncio.gather(first, second, third)
-    await batcher.submit([encoding(5)], deadline=NEVER)
-    assert [True, False] == held.wide[:2]
-    assert not held.wide[2]
-    assert held.wide[-1]
-
-
 async def test_a_caller_that_left_takes_no_room(make) -> None:
     held = Held(Lengths())
     batcher = make(held)
@@ -306,39 +205,3 @@ async def test_the_batcher_tells_its_state(make) -> None:
     batcher = make(Lengths())
     expected = "<Batcher 1 lanes, 0 requests, <BatchQueue 0 entries, batches of 64 tokens>>"
     assert expected == repr(batcher)
-
-
-async def test_little_that_comes_during_a_run_waits_for_its_end_and_is_one_batch(make) -> None:
-    held = Held(Lengths())
-    batcher = make(held, lanes=2, cost=CostModel(fixed=1000.0))
-    first = await held_behind_a_run(batcher, held)
-    others = []
-    for number in range(3):
-        others.append(asyncio.create_task(batcher.submit([encoding(number)], deadline=NEVER)))
-        await asyncio.sleep(0)  # each in a turn of its own, and so with a waking of its own
-    held.release()
-    await asyncio.gather(first, *others)
-    assert [1, 3] == [len(batch) for batch in held.batches]
-    assert [True, True] == held.wide
-
-
-async def test_much_that_comes_during_a_run_runs_beside_it(make) -> None:
-    held = Held(Lengths())
-    batcher = make(held, lanes=2, cost=CostModel(fixed=1000.0))
-    first = await held_behind_a_run(batcher, held)
-    second = asyncio.create_task(batcher.submit([encoding(1, 16)], deadline=NEVER))
-    await asyncio.to_thread(held.wait_for_run)
-    held.release()
-    await asyncio.gather(first, second)
-    assert [True, False] == held.wide
-
-
-async def test_nobody_waits_for_a_run_that_should_have_ended(make) -> None:
-    held, now = Held(Lengths()), [0.0]
-    batcher = make(held, lanes=2, cost=CostModel(fixed=1.0), clock=lambda: now[0])
-    first = await held_behind_a_run(batcher, held)
-    now[0] = 3.0
-    second = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
-    await asyncio.to_thread(held.wait_for_run)
-    held.release()
-    await asyncio.gather(first, second)

@@ -1,0 +1,21 @@
+"""What runs a batch, as the batcher sees it: a session, the echo, or in tests what can be held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from semserve_server.encoding import Encoding
+from semserve_server.inference import Rows
+
+
+class Runner(Protocol):
+    """It runs batches, several at once."""
+
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Rows:
+        """Return one row an encoding. Called from several threads at once.
+
+        Args:
+            encodings: at least one.
+            wide: whether nothing else runs or waits, so that this run may have all threads.
+        """

@@ -1,0 +1,32 @@
+"""What the tests of the batcher share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from batching import door
+from semserve_server.batch_queue import BatchQueue
+from semserve_server.batcher import Batcher
+from semserve_server.cost import CostModel
+from semserve_server.observe.tally import ModelTally
+from semserve_server.runner import Runner
+from semserve_server.runs import Runs
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
+    made: list[Batcher] = []
+
+    def one(
+        runner: Runner, *, lanes: int = 1, cost: CostModel | None = None, **extra: Any
+    ) -> Batcher:
+        queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
+        runs = Runs(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
+        made.append(Batcher(runner, queue, door(lanes), runs, tally=ModelTally("test"), **extra))
+        return made[-1]
+
+    yield one
+    for batcher in made:
+        batcher.close()
