@@ -25,7 +25,7 @@ from load.texts import read_texts
 def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "load", "--models", TINY, "--embedder", "tiny-embed",
-         "--classifier", TINY / "tiny-nli", "--seconds", "0.5", "--warm-up", "0.2",
+         "--classifier", TINY / "tiny-nli", "--seconds", "0.3", "--warm-up", "0.1",
          "--rounds", "1", "--depths", "1", "--depths", "16", "--text-count", "64",
          "--texts", tmp_path, "--tei", tmp_path / "none", "--mlserver", tmp_path,
          "--results", tmp_path],
