@@ -45,7 +45,7 @@ class Runs:
         """Tell how many seconds to wait for an end before a run of what waits begins; 0 for now.
 
         Nobody waits for longer than twice what the run itself takes, be it that the others are long
-        or that they should have ended. It waits most where it is nearly told to begin at once.
+        or that they should have ended.
         """
         if not self._wide or not self._ends:
             return 0.0

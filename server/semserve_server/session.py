@@ -25,9 +25,9 @@ from semserve_server.tables import lookup_tables
 Device = Literal["auto", "cpu", "cuda"]
 
 SPIN_MICROSECONDS = 20
-"""How long a thread waits for the next piece of a run before it sleeps. That does as much for a
-lone run as waiting for ever does; and while the event loop or a caller has the CPU that a piece
-should run on, it leaves them the other one: of 4 callers' texts a fifth more came back."""
+"""How long a thread waits for the next piece of a run before it sleeps. A lone run of MiniLM takes
+no longer than with threads that wait for ever (3.0 and 3.1 ms), and where others want the CPUs it
+leaves them more: two runs of two threads computed 804 texts a second so, and 712 in that way."""
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
