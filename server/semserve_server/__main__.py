@@ -67,8 +67,8 @@ def key(
         tokens_per_second: How many tokens it may use in a second; without it, any number.
         control: Let it load and unload its models, where --allow-model-control lets anybody.
     """
-    from semserve_server.key_file import add_key  # noqa: PLC0415  (--help must not wait for it)
-    from semserve_server.keys import new_key  # noqa: PLC0415  (--help must not wait for it)
+    from semserve_server.key_file import add_key
+    from semserve_server.keys import new_key
 
     models = frozenset(only) or None
     try:
@@ -86,10 +86,10 @@ def key(
 def _serve(config: Config) -> Coroutine[None, None, None]:
     """Import what serves only here, so that --help is instant and a parent stays small."""
     if config.processes > 1:
-        from semserve_server.processes import serve_in_processes  # noqa: PLC0415  (only a parent needs it)
+        from semserve_server.processes import serve_in_processes
 
         return serve_in_processes(config)
-    from semserve_server.server import serve  # noqa: PLC0415  (--help must not wait for it)
+    from semserve_server.server import serve
 
     return serve(config)
 

@@ -196,7 +196,7 @@ class Batcher:
             self._call(self._collapse)
 
     def _wait(self, lane: Lane) -> bool:
-        """Wait until a run should begin; False when closed and empty."""
+        """Wait until a run should begin, and note it; False when closed and empty."""
         with self._changed:
             while True:
                 now = self._clock()

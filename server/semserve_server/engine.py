@@ -119,32 +119,25 @@ class Engine:
         """The model's name."""
         return self.manifest.model
 
-    def expect(self, items: Sequence[Item], *, timeout: float | None) -> None:
-        """Refuse early what `infer` would refuse, before any work is done for it.
-
-        How many tokens the items are is not known yet. It is taken to be what their characters
-        were of late: under load the queue is always nearly full, and what it has no room for must
-        not cost its reading first.
+    async def encode(
+        self,
+        items: Sequence[Item],
+        truncation: Truncation,
+        *,
+        remaining: float | None,
+    ) -> list[Encoding]:
+        """Tokenise texts or pairs that `infer` would admit, on a thread where that is quicker.
 
         Args:
-            items: the texts or pairs that are about to come; at least one.
-            timeout: seconds that the caller still waits; None for ever.
+            items: at least one.
+            truncation: of those that are too long.
+            remaining: seconds that the caller still waits; None for ever.
 
         Raises:
-            Overloaded: too much waits, or the answer would come too late.
-        """
-        most = len(items) * self.tokenizer.max_length
-        tokens = min(max(self._density.tokens(_characters(items)), len(items)), most)
-        demand = Demand(len(items), tokens)
-        self._batcher.expect(demand, seconds=float("inf") if timeout is None else timeout)
-
-    async def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
-        """Tokenise texts or pairs, on a thread where that is quicker for everybody.
-
-        Raises:
-            Overloaded: too much waits to be tokenised.
+            Overloaded: too much waits to be tokenised or to run, or the answer would come too late.
         """
         size = _characters(items)
+        self._expect(len(items), size, float("inf") if remaining is None else remaining)
         if size < INLINE_CHARACTERS:
             encodings = self.tokenizer.encode(items, truncation)
         else:
@@ -201,6 +194,17 @@ class Engine:
     def close(self) -> None:
         """Refuse new work and let the threads end."""
         _close(self._batcher, self._reader)
+
+    def _expect(self, items: int, characters: int, seconds: float) -> None:
+        """Refuse what the queue has no room for, before any work is done for it.
+
+        How many tokens the items are is not known yet. It is taken to be what their characters
+        were of late: under load the queue is always nearly full, and what it has no room for must
+        not cost its reading first.
+        """
+        most = items * self.tokenizer.max_length
+        tokens = min(max(self._density.tokens(characters), items), most)
+        self._batcher.expect(Demand(items, tokens), seconds=seconds)
 
     async def _read(self, size: int, work: Callable[[], _Read]) -> _Read:
         """Tokenise on the thread, as long as not too much waits for it already."""

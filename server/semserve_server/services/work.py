@@ -71,9 +71,10 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     started = perf_counter()
     good = [place for place in range(len(work.items)) if place not in work.violations]
     items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
+    encodings = []
     if items:
-        engine.expect(items, timeout=context.time_remaining())
-    encodings = await engine.encode(items, work.truncation)
+        remaining = context.time_remaining()
+        encodings = await engine.encode(items, work.truncation, remaining=remaining)
     violations = dict(work.violations)
     limit = engine.tokenizer.max_length
     if any(len(encoding) > limit for encoding in encodings):
