@@ -21,6 +21,7 @@ from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
+from semserve_server.gathering import Gathering
 from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
 from semserve_server.lane import Lane
@@ -30,6 +31,9 @@ from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
+
+FEW = 2
+"""Requests that wait for nobody: the one of two callers that does not run is all that will come."""
 
 _Taken: TypeAlias = Taken[Pending]
 
@@ -67,12 +71,12 @@ class Batcher:
         self._clock = clock
         self._changed = threading.Condition()
         self._closed = False
-        self._waking = False
         self._collapsed = False
         self._share = (shares or Shares(admission.lanes)).share()
         self._pending: set[Pending] = set()
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
+        self._gathering = Gathering(self._wake, worthwhile=self._gathers)
         self._lanes = [Lane(f"{tally.name}-lane-{n}", self._serve) for n in range(admission.lanes)]
         for lane in self._lanes:
             lane.thread.start()
@@ -113,8 +117,8 @@ class Batcher:
                 raise Draining("the server is stopping")
             self._admission.check(demand, self.waiting, self._running_tokens, deadline - now)
             self._queue.put(entries)
-        self._wake_soon()
         self._pending.add(request)
+        self._gathering.add()
         try:
             return await request.answer
         except BaseException as error:
@@ -163,18 +167,11 @@ class Batcher:
             self._closed = True
             self._changed.notify_all()
 
-    def _wake_soon(self) -> None:
-        """Wake lanes at the end of this turn of the loop, once for all that it admits.
-
-        A lane that is woken at once fights the event loop for the interpreter, and runs a batch of
-        the first request alone.
-        """
-        if not self._waking:
-            self._waking = True
-            self._loop.call_soon(self._wake)
+    def _gathers(self) -> bool:
+        """Tell whether what waits is too little to run while the loop may bring more."""
+        return len(self._pending) > FEW and self._runs.gathers(self._queue.tokens)
 
     def _wake(self) -> None:
-        self._waking = False
         with self._changed:
             self._changed.notify(min(len(self._queue), len(self._lanes)))
 
@@ -203,6 +200,8 @@ class Batcher:
                 if not self._queue:
                     if self._closed:
                         return False
+                    self._changed.wait()
+                elif self._gathering.goes_on and not self._closed:
                     self._changed.wait()
                 elif patience := self._runs.patience(self._queue.tokens, now):
                     self._changed.wait(patience)

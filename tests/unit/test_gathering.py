@@ -1,0 +1,65 @@
+"""When lanes wake for what waits: at once, or when the event loop brings no more."""
+
+from __future__ import annotations
+
+import asyncio
+
+from batching import NEVER, encoding
+from fakes import Held, Lengths
+from semserve_server.cost import CostModel
+from semserve_server.gathering import QUIET_TURNS, Gathering
+
+CHEAP = CostModel(fixed=0.000_01, per_token=0.0)
+
+
+async def turns(count: int) -> None:
+    """Let the event loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_lanes_wake_once_the_loop_has_brought_nothing_for_some_turns() -> None:
+    woken: list[str] = []
+    gathering = Gathering(lambda: woken.append("now"), worthwhile=lambda: True)
+    for _ in range(3):
+        gathering.add()
+        await turns(QUIET_TURNS - 2)
+        assert [] == woken
+        assert gathering.goes_on
+    await turns(2)
+    assert ["now"] == woken
+    assert not gathering.goes_on
+
+
+async def test_where_it_is_not_worthwhile_they_wake_at_the_end_of_the_turn() -> None:
+    woken: list[str] = []
+    gathering = Gathering(lambda: woken.append("now"), worthwhile=lambda: False)
+    gathering.add()
+    gathering.add()
+    assert [] == woken
+    assert not gathering.goes_on
+    await turns(1)
+    assert ["now"] == woken
+
+
+async def test_what_comes_within_some_turns_is_one_cheap_run(make) -> None:
+    held = Held(Lengths())
+    batcher = make(held, lanes=2, cost=CHEAP)
+
+    async def ask(number: int) -> None:
+        await turns(5 * (number // 4))
+        await batcher.submit([encoding(number)], deadline=NEVER)
+
+    await asyncio.gather(*map(ask, range(8)))
+    assert [8] == [len(batch) for batch in held.batches]
+
+
+async def test_closing_ends_the_wait_for_more(make) -> None:
+    batcher = make(Held(Lengths()), cost=CHEAP)
+    asked = [
+        asyncio.create_task(batcher.submit([encoding(number)], deadline=NEVER))
+        for number in range(4)
+    ]
+    await turns(1)
+    batcher.close()
+    assert [0, 1, 2, 3] == [int((await one).rows[0, 0]) for one in asked]
