@@ -55,10 +55,6 @@ class Tokenizer:
                 self._whole = tokenizers.Tokenizer.from_str(definition)
                 self._whole.no_padding()
                 self._whole.no_truncation()
-                self._cut = {
-                    truncation: _truncating(definition, max_length, truncation.value)
-                    for truncation in (Truncation.END, Truncation.START)
-                }
         except InferenceFailed as error:
             raise ValueError(f"tokenizer.json cannot be read: {error.__cause__}") from error
 
@@ -88,18 +84,33 @@ class Tokenizer:
         return [Tokens(one.tokens, one.ids, one.offsets) for one in encoded]
 
     def _truncate(self, item: Item, whole: int, truncation: Truncation) -> Encoding:
-        # Encoding again is the only way to cut that knows where special tokens go. Texts this
-        # long are rare and their bytes are bounded.
+        # Encoding again is the only way to cut before special tokens are added. Texts this long are
+        # rare and their bytes are bounded. A tokenizer set to truncate would do the same, and each
+        # takes 6 MB.
+        texts = (item,) if isinstance(item, str) else item
         with _contained():
-            cut = self._cut[truncation].encode_batch_fast([item])[0]
+            room = self.max_length - self._whole.num_special_tokens_to_add(len(texts) > 1)
+            parts = [self._whole.encode(text, add_special_tokens=False) for text in texts]
+            for part, size in zip(parts, shares([len(part) for part in parts], room), strict=True):
+                part.truncate(size, direction=truncation.value)
+            cut = self._whole.post_process(parts[0], parts[1] if len(parts) > 1 else None)
         return Encoding(cut.ids, cut.type_ids, truncated_tokens=whole - len(cut.ids))
 
 
-def _truncating(definition: str, max_length: int, direction: str) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer.from_str(definition)
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, strategy="longest_first", direction=direction)
-    return tokenizer
+def shares(sizes: Sequence[int], room: int) -> list[int]:
+    """Tell how many tokens of each text stay: of a pair the longer one gives way, then both.
+
+    As `longest_first` of the tokenizers library, which gives the odd token to the longer text.
+
+    Args:
+        sizes: tokens of one text or two, without special ones.
+        room: most tokens of all.
+    """
+    if len(sizes) == 1:
+        return [min(*sizes, room)]
+    shorter = min(*sizes, room // 2)
+    kept = [shorter, min(max(sizes), room - shorter)]
+    return kept if sizes[0] <= sizes[1] else kept[::-1]
 
 
 @contextmanager

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
 from semserve_server.bundle import Bundle, read_bundle
 from semserve_server.tokenizer import Tokenizer, Truncation
 
+CUTS = st.sampled_from([Truncation.END, Truncation.START])
 LONG = " ".join(["cat"] * 100 + ["dog"] * 100)
 
 
@@ -46,6 +50,20 @@ def test_the_longer_side_of_a_pair_is_cut_first(tokenizer: Tokenizer) -> None:
     assert 64 == len(cut)
     assert short.token_ids == cut.token_ids[: len(short)]
     assert [0] * len(short) + [1] * (64 - len(short)) == cut.segment_ids
+
+
+@given(first=st.integers(0, 40), second=st.integers(0, 40), limit=st.integers(3, 40), how=CUTS)
+def test_a_pair_is_cut_as_the_tokenizers_library_cuts_it(
+    bundle: Bundle, first: int, second: int, limit: int, how: Truncation
+) -> None:
+    pair = " ".join(f"cat {n}" for n in range(first)), " ".join(["a dog"] * second)
+    library = tokenizers.Tokenizer.from_str(bundle.tokenizer)
+    library.no_padding()
+    library.enable_truncation(limit, strategy="longest_first", direction=how.value)
+    for item in (pair, pair[0]):
+        theirs = library.encode_batch_fast([item])[0]
+        ours = Tokenizer(bundle.tokenizer, max_length=limit).encode([item], how)[0]
+        assert (theirs.ids, theirs.type_ids) == (ours.token_ids, ours.segment_ids)
 
 
 def test_a_text_of_exactly_the_limit_is_whole(tokenizer: Tokenizer) -> None:
