@@ -57,11 +57,6 @@ def test_a_short_text_does_not_wait_for_the_run_of_a_long_one() -> None:
     assert [90] == [one.length for one in queue.take(0.0).batch]
 
 
-def test_where_padding_costs_little_lengths_are_alike_within_as_little_of_it() -> None:
-    queue = queue_of(*map(entry, [20, 40, 22, 38, 24, 19]), padding=0.1, budget=65)
-    assert [20, 22, 19] == [one.length for one in queue.take(0.0).batch]
-
-
 def test_where_padding_costs_nothing_who_comes_first_runs_first() -> None:
     queue = queue_of(*map(entry, [20, 25, 24, 11, 10, 26]), padding=0.0)
     assert [20, 25, 24, 11, 10] == [one.length for one in queue.take(0.0).batch]
