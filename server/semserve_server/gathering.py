@@ -15,8 +15,8 @@ QUIET_TURNS = 16
 """So many turns of the loop without anything new, and nothing more is on its way. A call comes to
 us some turns after gRPC has it; where other work keeps the loop busy, turns are long, and where it
 has none, 16 take about a tenth of a millisecond. Of a BERT of two layers and 64 callers of one pair
-each the throughput is 1.1 to 1.3 times what it is where lanes wake at the end of the turn, and more
-so the slower the machine; on streams it is 1.1 times."""
+each the throughput is 1.05 to 1.3 times what it is where lanes wake at the end of the turn, and
+more the slower the machine; on streams it is 1.1 times."""
 
 
 class Gathering:

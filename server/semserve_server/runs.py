@@ -16,9 +16,9 @@ it is where every lane begins at once, and the throughput 1.05, 0.99, 0.96 and 1
 it is as it was. With 0.5 in place of it, 16 callers lost a tenth of their throughput."""
 
 CHEAP_SECONDS = 0.000_5
-"""What a run may take that waits for others to share it: as long as a batch takes to be handed from
-the event loop to a lane and back. Of MiniLM, whose runs take 2 ms and more, throughput was 0.98
-times what it is without waiting."""
+"""What a run may take at most that waits for others to share it. Of a BERT of two layers a run of
+one pair takes half of that. Of MiniLM, whose runs take 2 ms and more, throughput was 0.98 times
+what it is without waiting."""
 
 
 class Runs:
