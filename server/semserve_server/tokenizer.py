@@ -91,13 +91,13 @@ class Tokenizer:
         with _contained():
             room = self.max_length - self._whole.num_special_tokens_to_add(len(texts) > 1)
             parts = [self._whole.encode(text, add_special_tokens=False) for text in texts]
-            for part, size in zip(parts, shares([len(part) for part in parts], room), strict=True):
+            for part, size in zip(parts, _kept([len(part) for part in parts], room), strict=True):
                 part.truncate(size, direction=truncation.value)
             cut = self._whole.post_process(parts[0], parts[1] if len(parts) > 1 else None)
         return Encoding(cut.ids, cut.type_ids, truncated_tokens=whole - len(cut.ids))
 
 
-def shares(sizes: Sequence[int], room: int) -> list[int]:
+def _kept(sizes: Sequence[int], room: int) -> list[int]:
     """Tell how many tokens of each text stay: of a pair the longer one gives way, then both.
 
     As `longest_first` of the tokenizers library, which gives the odd token to the longer text.
@@ -109,8 +109,8 @@ def shares(sizes: Sequence[int], room: int) -> list[int]:
     if len(sizes) == 1:
         return [min(*sizes, room)]
     shorter = min(*sizes, room // 2)
-    kept = [shorter, min(max(sizes), room - shorter)]
-    return kept if sizes[0] <= sizes[1] else kept[::-1]
+    both = [shorter, min(max(sizes), room - shorter)]
+    return both if sizes[0] <= sizes[1] else both[::-1]
 
 
 @contextmanager
