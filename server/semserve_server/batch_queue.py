@@ -161,7 +161,7 @@ class BatchQueue(Generic[Owner]):
         seconds = self._seconds(tokens, longest)
         for entry in sorted(window[1:], key=distance):  # stable: by age among the equally near
             tokens_with, longest_with = tokens + entry.length, max(longest, entry.length)
-            if tokens_with > self.max_batch_tokens:  # most of a deep queue: to be told at once
+            if tokens_with > self.max_batch_tokens:  # needs no prediction
                 continue
             seconds_with = self._seconds(tokens_with, longest_with * (len(batch) + 1))
             no_slower = tokens_with * seconds >= tokens * seconds_with

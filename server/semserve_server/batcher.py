@@ -32,9 +32,6 @@ from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
 
-FEW = 2
-"""Requests that wait for nobody: the one of two callers that does not run is all that will come."""
-
 _Taken: TypeAlias = Taken[Pending]
 
 
@@ -169,7 +166,9 @@ class Batcher:
 
     def _gathers(self) -> bool:
         """Tell whether what waits is too little to run while the loop may bring more."""
-        return len(self._pending) > FEW and self._runs.gathers(self._queue.tokens)
+        if self._closed:
+            return False
+        return self._runs.gathers(len(self._pending), self._queue.tokens)
 
     def _wake(self) -> None:
         with self._changed:
@@ -201,7 +200,7 @@ class Batcher:
                     if self._closed:
                         return False
                     self._changed.wait()
-                elif self._gathering.goes_on and not self._closed:
+                elif self._gathering.goes_on:
                     self._changed.wait()
                 elif patience := self._runs.patience(self._queue.tokens, now):
                     self._changed.wait(patience)

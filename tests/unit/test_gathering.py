@@ -61,5 +61,7 @@ async def test_closing_ends_the_wait_for_more(make) -> None:
         for number in range(4)
     ]
     await turns(1)
+    assert batcher._gathering.goes_on
     batcher.close()
+    assert not batcher._gathering.goes_on
     assert [0, 1, 2, 3] == [int((await one).rows[0, 0]) for one in asked]

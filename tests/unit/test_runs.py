@@ -46,6 +46,14 @@ def test_who_has_no_more_threads_alone_waits_for_nobody() -> None:
     assert 0 == narrow.patience(10, 0.0)
 
 
+def test_several_cheap_requests_wait_for_more_until_they_fill_a_batch() -> None:
+    cheap = Runs(cost=CostModel(fixed=0.0001, per_token=0.0), max_batch_tokens=BUDGET, wide=False)
+    assert cheap.gathers(3, BUDGET - 1)
+    assert not cheap.gathers(2, 1)
+    assert not cheap.gathers(3, BUDGET)
+    assert not runs().gathers(3, 1)  # takes over 2 ms
+
+
 @given(
     begun=st.integers(1, 2 * BUDGET), waiting=st.integers(1, 2 * BUDGET), later=st.floats(0, 0.1)
 )
