@@ -34,6 +34,8 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     logs.configure(config.log_level, config.log_format)
     # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Scores are computed on one thread; numpy's BLAS would start one for each CPU.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_serve(config))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from semserve_server.cost import CostModel
-from semserve_server.errors import Overloaded
+from semserve_server.errors import InvalidRequest, Overloaded
 
 WAIT_MARGIN = 2.0
 """How much longer than predicted a request may wait. Its entries are passed over by others that
@@ -45,8 +45,13 @@ class Admission:
             seconds: until the request's deadline.
 
         Raises:
+            InvalidRequest: the queue could never hold it.
             Overloaded: with the seconds after which it should fit.
         """
+        if new.entries > self.max_entries:
+            raise InvalidRequest.of(
+                "", f"{new.entries} texts, and the queue holds at most {self.max_entries}"
+            )
         ahead = self._seconds(waiting.tokens + running_tokens) / self.lanes
         if waiting.entries + new.entries > self.max_entries:
             raise Overloaded(

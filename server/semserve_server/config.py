@@ -85,19 +85,44 @@ class Config:
     RESOURCE_EXHAUSTED."""
 
     max_request_texts: Annotated[_Count, Parameter(group=LIMITS)] = 2048
-    """Most texts or pairs of one request."""
+    """Most texts of one request, over all of its fields; pairs to classify count as one each."""
+
+    max_request_scores: Annotated[_Count, Parameter(group=LIMITS)] = 1_048_576
+    """Most scores that one Matrix, Search, Rank or Compare request computes: left texts times right
+    texts, or queries times corpus."""
+
+    max_queue_scores: Annotated[_Count, Parameter(group=LIMITS)] = 8_388_608
+    """Most scores that wait to be computed, of all requests; more are refused with
+    RESOURCE_EXHAUSTED. One thread computes them."""
+
+    max_tokenize_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 262_144
+    """Most UTF-8 bytes of all texts of one Tokenize request. Its answer has about 15 bytes for each
+    token, and a token may be a single character."""
 
     max_text_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 65_536
     """Most UTF-8 bytes of one text. Tokenising costs time even where the end is cut off."""
 
-    max_message_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 16_777_216
-    """Most bytes of one request message."""
+    max_message_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 4_194_304
+    """Most bytes of one request message. gRPC refuses larger ones with RESOURCE_EXHAUSTED."""
 
     max_stream_requests: Annotated[_Count, Parameter(group=LIMITS)] = 64
     """Most messages of one stream in flight; past it the server stops reading the stream."""
 
     max_stream_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 33_554_432
     """Bytes of messages of one stream in flight; past it the server stops reading the stream."""
+
+    max_unread_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 268_435_456
+    """Most bytes of memory for answers that clients have not read yet, and for their requests. Past
+    it streams are not read any further, and other calls are refused with RESOURCE_EXHAUSTED before
+    they are computed. One connection may hold at most half of it."""
+
+    max_stream_unread_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 16_777_216
+    """The same bytes, for one stream: past it the server stops reading the stream. A stream may
+    always hold one answer."""
+
+    max_calls: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
+    """Most calls at a time, streams and health watches among them; further ones are refused with
+    RESOURCE_EXHAUSTED."""
 
     max_connections: Annotated[_Count, Parameter(group=LIMITS)] = 4096
     """Most connections at a time; further ones are closed at once. Each needs an open file, so

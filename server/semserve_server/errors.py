@@ -79,7 +79,16 @@ class ModelNotFound(SemserveError):
     status = "NOT_FOUND"
 
 
-Cause = Literal["queue_entries", "queue_tokens", "queue_characters", "deadline", "rate"]
+Cause = Literal[
+    "queue_entries",
+    "queue_tokens",
+    "queue_characters",
+    "queue_scores",
+    "unread_bytes",
+    "open_streams",
+    "deadline",
+    "rate",
+]
 """What there may be too much of; the metrics count by it."""
 
 

@@ -31,6 +31,21 @@ class Inference:
     failed: frozenset[int] = frozenset()
     """Places of the encodings that have failed; none unless the request takes what there is."""
 
+    @property
+    def cost(self) -> Cost:
+        """What it took, without the rows."""
+        return Cost(len(self.rows), self.tokens, self.queue_seconds, self.compute_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the rows of one request took."""
+
+    texts: int
+    tokens: int
+    queue_seconds: float
+    compute_seconds: float
+
 
 @dataclass(frozen=True, slots=True)
 class Computed:

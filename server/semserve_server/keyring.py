@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from semserve_server import keys
 from semserve_server.changes import Changes
 from semserve_server.errors import (
     ConfigError,
     Draining,
+    InferenceFailed,
     Overloaded,
     PermissionDenied,
     Unauthenticated,
@@ -94,34 +96,79 @@ class Holder:
         if not self.present().control:
             raise PermissionDenied(f"the key {self._name!r} may not load and unload models")
 
-    def check_rate(self) -> None:
-        """Refuse a request while earlier ones are not paid for.
+    def reserve(self, tokens: int) -> Charge:
+        """Charge the key for a request, by an estimate, unless earlier ones are not paid for.
+
+        The estimate is charged at once, so that requests that arrive together see each other.
+
+        Args:
+            tokens: what the request is expected to cost.
 
         Raises:
-            Overloaded: with the seconds until they are.
+            Overloaded: with the seconds until the earlier requests are paid for.
         """
-        if self._bucket is None:
-            return
-        wait = self._bucket.wait(self._keyring.clock())
-        if wait:
-            raise Overloaded(
-                f"the key {self._name!r} has used its tokens a second",
-                retry_after=wait,
-                cause="rate",
-            )
+        clock = self._keyring.clock
+        if self._bucket is not None:
+            wait = self._bucket.wait(clock())
+            if wait:
+                raise Overloaded(
+                    f"the key {self._name!r} has used its tokens a second",
+                    retry_after=wait,
+                    cause="rate",
+                )
+        return Charge(self._bucket, tokens, clock)
 
-    @contextmanager
-    def pays(self, tokens: int) -> Iterator[None]:
-        """Charge for tokens that ask to be admitted, and give them back where they are not."""
-        if self._bucket is None:
-            yield
-            return
-        self._bucket.spend(tokens, self._keyring.clock())
-        try:
-            yield
-        except (Overloaded, Draining):
-            self._bucket.spend(-tokens, self._keyring.clock())
-            raise
+
+class Charge:
+    """What one request costs its key; a context manager around the request's work.
+
+    Until the true cost is known the estimate is charged. Where the work fails before it is
+    admitted, or through no fault of the caller, nothing is charged. A request whose caller leaves
+    after it was admitted stays charged: its texts may have run.
+    """
+
+    __slots__ = ("_bucket", "_clock", "_settled", "_tokens")
+
+    def __init__(self, bucket: TokenBucket | None, tokens: int, clock: Callable[[], float]) -> None:
+        """Charge an estimate.
+
+        Args:
+            bucket: of the key; None where its rate is not bounded.
+            tokens: the estimate.
+            clock: seconds, from any beginning.
+        """
+        self._bucket = bucket
+        self._clock = clock
+        self._tokens = 0
+        self._settled = False
+        self._set(tokens)
+
+    def settle(self, tokens: int) -> None:
+        """Charge what the request costs in truth, in place of the estimate."""
+        self._set(tokens)
+        self._settled = True
+
+    def _set(self, tokens: int) -> None:
+        if self._bucket is not None:
+            self._bucket.spend(tokens - self._tokens, self._clock())
+        self._tokens = tokens
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        refused = isinstance(error, (Overloaded, Draining, InferenceFailed))
+        if error is not None and (refused or not self._settled):
+            self._set(0)
+
+
+FREE = Charge(None, 0, time.monotonic)
+"""The charge of a request without a key."""
 
 
 class Keyring:

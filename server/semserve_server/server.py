@@ -47,15 +47,32 @@ async def serve(config: Config, parent: Parent | None = None) -> None:
         StartupError: a bundle or a setting cannot be served.
         EngineFailed: a lane died or a run did not return.
     """
-    if config.max_request_texts > config.max_queue_entries:
-        raise ConfigError(
-            f"--max-request-texts {config.max_request_texts}: a queue of "
-            f"--max-queue-entries {config.max_queue_entries} could never admit so many"
-        )
+    _check_limits(config)
     models = _models(config)
     async with observing(config, models) as observer:
         await _serve(config, models, observer, parent)
     log.info("stopped")
+
+
+def _check_limits(config: Config) -> None:
+    """Refuse a limit on requests that a limit on what waits could never admit.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    bounds = (
+        (
+            ("--max-request-texts", config.max_request_texts),
+            ("--max-queue-entries", config.max_queue_entries),
+        ),
+        (
+            ("--max-request-scores", config.max_request_scores),
+            ("--max-queue-scores", config.max_queue_scores),
+        ),
+    )
+    for (name, most), (queue, room) in bounds:
+        if most > room:
+            raise ConfigError(f"{name} {most}: a queue of {queue} {room} could never admit so many")
 
 
 async def _serve(config: Config, models: Models, observer: Observer, parent: Parent | None) -> None:
@@ -139,11 +156,20 @@ def _models(config: Config) -> Models:
 def _port(config: Config, models: Models, observer: Observer) -> Port:
     return Port(
         models,
-        Limits(max_texts=config.max_request_texts, max_text_bytes=config.max_text_bytes),
+        Limits(
+            max_texts=config.max_request_texts,
+            max_text_bytes=config.max_text_bytes,
+            max_scores=config.max_request_scores,
+            max_queue_scores=config.max_queue_scores,
+            max_tokenize_bytes=config.max_tokenize_bytes,
+        ),
         PortLimits(
             max_message_bytes=config.max_message_bytes,
             max_stream_requests=config.max_stream_requests,
             max_stream_bytes=config.max_stream_bytes,
+            max_unread_bytes=config.max_unread_bytes,
+            max_stream_unread_bytes=config.max_stream_unread_bytes,
+            max_calls=config.max_calls,
             max_connections=_connections(config),
             max_connection_calls=config.max_connection_calls,
             max_connection_idle=config.max_connection_idle,

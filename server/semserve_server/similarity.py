@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
 _Matrix = NDArray[np.float64]
+
+PIECE_OPERATIONS = 2_097_152
+"""Numbers that one piece of `scores_in_pieces` multiplies or subtracts: 1 to 5 ms of work."""
 
 
 def scores(left: Rows, right: Rows, metric: str) -> NDArray[np.float32]:
@@ -26,21 +29,38 @@ def scores(left: Rows, right: Rows, metric: str) -> NDArray[np.float32]:
     return METRICS[metric](left.astype(np.float64), right.astype(np.float64)).astype(np.float32)
 
 
+def scores_in_pieces(left: Rows, right: Rows, metric: str) -> Iterator[NDArray[np.float32]]:
+    """Compute what `scores` computes, some rows at a time.
+
+    Args:
+        left: float32 [m, dimensions].
+        right: float32 [n, dimensions].
+        metric: a key of `METRICS`.
+
+    Yields:
+        Float32 [rows, n], of `left` from its first row to its last. A piece has as many rows as
+        `PIECE_OPERATIONS` allows, and at least one.
+    """
+    wide = right.astype(np.float64)
+    size = max(PIECE_OPERATIONS // max(right.size, 1), 1)
+    for at in range(0, len(left), size):
+        piece = left[at : at + size].astype(np.float64)
+        yield METRICS[metric](piece, wide).astype(np.float32)
+
+
 def pair_scores(left: Rows, right: Rows, metric: str) -> NDArray[np.float32]:
     """Score each left vector against the right one of the same place.
 
     Args:
         left: float32 [n, dimensions].
         right: float32 [n, dimensions].
-        metric: a key of `METRICS`.
+        metric: a key of `PAIR_METRICS`.
 
     Returns:
-        Float32 [n].
+        Float32 [n], computed in float64.
     """
-    return np.array(
-        [scores(a[None], b[None], metric)[0, 0] for a, b in zip(left, right, strict=True)],
-        np.float32,
-    )
+    wide = left.astype(np.float64), right.astype(np.float64)
+    return PAIR_METRICS[metric](*wide).astype(np.float32)
 
 
 def top(row: NDArray[np.float32], k: int) -> NDArray[np.intp]:
@@ -89,3 +109,30 @@ METRICS: Mapping[str, Callable[[_Matrix, _Matrix], _Matrix]] = MappingProxyType(
         "manhattan": _manhattan,
     }
 )
+
+
+def _pair_dot(left: _Matrix, right: _Matrix) -> _Matrix:
+    products: _Matrix = np.einsum("nd,nd->n", left, right)
+    return products
+
+
+def _pair_cosine(left: _Matrix, right: _Matrix) -> _Matrix:
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    cosines: _Matrix = np.clip(_pair_dot(left, right) / np.maximum(lengths, 1e-12), -1.0, 1.0)
+    return cosines
+
+
+def _pair_manhattan(left: _Matrix, right: _Matrix) -> _Matrix:
+    similarities: _Matrix = np.exp(-np.abs(left - right).sum(axis=1))
+    return similarities
+
+
+PAIR_METRICS: Mapping[str, Callable[[_Matrix, _Matrix], _Matrix]] = MappingProxyType(
+    {
+        "cosine": _pair_cosine,
+        "dot": _pair_dot,
+        "euclidean": lambda left, right: -np.linalg.norm(left - right, axis=1),
+        "manhattan": _pair_manhattan,
+    }
+)
+"""The formulas of `METRICS`, for pairs of rows of the same place."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 class TokenBucket:
     """Holds the tokens that may be spent, which flow in at a steady rate, to at most a second's.
 
-    What a request costs is known only after its texts are read, and it may cost more than the
-    bucket ever holds. So it may be spent from as long as it is not empty, and by more than it
-    holds: the debt is waited for before anything is spent again, which keeps the rate exact.
+    A request may cost more than the bucket ever holds. So it may be spent from as long as it is not
+    empty, and by more than it holds: the debt is waited for before anything is spent again, which
+    keeps the rate exact.
     """
 
     def __init__(self, per_second: float, *, now: float) -> None:

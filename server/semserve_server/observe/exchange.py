@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
@@ -138,11 +138,14 @@ class Exchange:
 
 
 class Timed(Protocol):
-    """What a request's runs took, such as `batcher.Inference`."""
+    """What a request's runs took, such as `inference.Cost`.
+
+    Never the rows: a request is watched until its caller has read the answer.
+    """
 
     @property
-    def rows(self) -> Sized:
-        """One an encoding."""
+    def texts(self) -> int:
+        """How many texts or pairs ran."""
 
     @property
     def tokens(self) -> int:

@@ -100,6 +100,8 @@ class Metrics(Collector):
             (),
             {(): len(self._models.refusals)},
         )
+        for name, (help_text, value) in self._observer.gauges.items():
+            yield _gauge(name, help_text, (), {(): value()})
         yield from _engines(engines)
         yield from _tallies([engine.tally for engine in engines])
 
@@ -185,6 +187,9 @@ def _tallies(models: Sequence[ModelTally]) -> Iterator[Metric]:
             "From a request's admission until its last text was taken to run.",
             lambda one: one.queue_seconds,
         ),
+        "score_duration_seconds": (
+            "From a request's vectors until its scores are written.", lambda one: one.score_seconds,
+        ),
         "run_duration_seconds": ("A run of a batch.", lambda one: one.run_seconds),
         "batch_entries": ("Texts of a batch.", lambda one: one.batch_entries),
     }  # fmt: skip
@@ -195,6 +200,10 @@ def _tallies(models: Sequence[ModelTally]) -> Iterator[Metric]:
         "padded_tokens": (
             "Tokens computed for them: their batches' texts times the longest.",
             lambda one: one.padded_tokens,
+        ),
+        "tokenized_tokens": ("Tokens that Tokenize has told.", lambda one: one.tokenized),
+        "scores": (
+            "Scores that Compare, Rank, Search and Matrix have computed.", lambda one: one.scores,
         ),
         "failed_entries": ("Texts whose run failed.", lambda one: one.failed_entries),
     }  # fmt: skip

@@ -30,6 +30,9 @@ class Observer:
         """All RPCs of ours; filled by `method` before anything is served."""
         self.shed: Counter[tuple[str, str]] = Counter()
         """Requests refused as too much: by the model, where that is known, and the cause."""
+        self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        """What the server holds now, by the name of the metric: its help text, and how to read it.
+        Filled before anything is served; read on another thread."""
         self._trace = trace
         self._access_log = access_log
 
@@ -79,6 +82,6 @@ def _log_access(exchange: Exchange) -> None:
     if exchange.model is not None:
         fields["model"] = exchange.model.name
     if exchange.inference is not None:
-        fields["texts"] = len(exchange.inference.rows)
+        fields["texts"] = exchange.inference.texts
         fields["tokens"] = exchange.inference.tokens
     access.info("%s %s", exchange.method, exchange.code, extra={"fields": fields})

@@ -92,9 +92,20 @@ class ModelTally:
         """Tokens of the entries that ran."""
         self.padded_tokens = 0
         """The same with the padding beside them: entries times the longest, of each run."""
+        self.tokenized = 0
+        """Tokens that Tokenize has told."""
+        self.scores = 0
+        """Scores that were computed from its vectors."""
+        self.score_seconds = Histogram(SECONDS)
+        """One value a request: from its vectors to its scores."""
         self.failed_entries = 0
         self.dropped: Counter[str] = Counter(expired=0, cancelled=0, failed=0)
         """Entries that were admitted and never ran, by cause: `expired`, `cancelled`, `failed`."""
+
+    def scored(self, scores: int, seconds: float) -> None:
+        """Count the scores of a request, and the seconds that it waited for them."""
+        self.scores += scores
+        self.score_seconds.observe(seconds)
 
     def ran(self, lengths: Sequence[int], padded_tokens: int, seconds: float) -> None:
         """Count a run.

@@ -114,6 +114,6 @@ def _attributes(exchange: Exchange) -> dict[str, str | int]:
     if exchange.model is not None:
         attributes["semserve.model"] = exchange.model.name
     if exchange.inference is not None:
-        attributes["semserve.texts"] = len(exchange.inference.rows)
+        attributes["semserve.texts"] = exchange.inference.texts
         attributes["semserve.tokens"] = exchange.inference.tokens
     return attributes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from semserve.v1 import common_pb2, similarity_pb2
@@ -30,9 +31,15 @@ class Limits:
     """Bounds of one request."""
 
     max_texts: int
-    """Most texts or pairs, over all fields of the request."""
+    """Most texts, or pairs to classify, over all fields of the request."""
     max_text_bytes: int
     """Most UTF-8 bytes of one text."""
+    max_scores: int = 1_048_576
+    """Most scores that a request computes."""
+    max_tokenize_bytes: int = 262_144
+    """Most UTF-8 bytes of all texts of a Tokenize request."""
+    max_queue_scores: int = 8_388_608
+    """Most scores that wait to be computed, of all requests."""
 
 
 def count(field: str, size: int, limits: Limits) -> None:
@@ -47,6 +54,55 @@ def count(field: str, size: int, limits: Limits) -> None:
         raise InvalidRequest.of(
             field, f"{size} texts, at most {limits.max_texts} a request: send several, or stream"
         )
+
+
+def total(counts: Mapping[str, int], limits: Limits) -> None:
+    """Refuse a request whose fields have too many texts together.
+
+    Args:
+        counts: names of its fields, and how many texts each has.
+        limits: the bounds.
+
+    Raises:
+        InvalidRequest: naming each field and the limit.
+    """
+    size = sum(counts.values())
+    if size > limits.max_texts:
+        terms = " and ".join(f"{count} in {name}" for name, count in counts.items())
+        wrong = f"{terms} are {size} texts, at most {limits.max_texts} a request: send several"
+        raise InvalidRequest(*(Violation(name, wrong) for name in counts))
+
+
+def scores(factors: Mapping[str, int], limits: Limits) -> int:
+    """Return how many scores a request asks for, or refuse it for too many.
+
+    Args:
+        factors: names of its fields, and how many texts or pairs each has.
+        limits: the bounds.
+
+    Raises:
+        InvalidRequest: naming each field and the limit.
+    """
+    size = math.prod(factors.values())
+    if size > limits.max_scores:
+        terms = " x ".join(f"{count} {name}" for name, count in factors.items())
+        wrong = f"{terms} are {size} scores, at most {limits.max_scores} a request: send several"
+        raise InvalidRequest(*(Violation(name, wrong) for name in factors))
+    return size
+
+
+def total_bytes(field: str, texts: Iterable[str], limits: Limits) -> int:
+    """Return the UTF-8 bytes of texts, or refuse them as too many to be tokenised for a caller.
+
+    Raises:
+        InvalidRequest: naming the field and the limit.
+    """
+    size = sum(len(text.encode()) for text in texts)
+    if size > limits.max_tokenize_bytes:
+        raise InvalidRequest.of(
+            field, f"{size} bytes, at most {limits.max_tokenize_bytes} a request: send several"
+        )
+    return size
 
 
 def texts(fields: Iterable[tuple[str, str]], limits: Limits) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from semserve.v1 import classification_pb2
 
 from semserve_server.errors import Violation
@@ -9,7 +11,7 @@ from semserve_server.models import Models
 from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
 from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
-from semserve_server.services.work import Work, run
+from semserve_server.services.work import ITEM_BYTES, Work, run
 from semserve_server.similarity import softmax
 from semserve_server.tokenizer import Item
 
@@ -29,7 +31,11 @@ class ClassificationService:
             classification_pb2.StreamClassifyRequest, classification_pb2.StreamClassifyResponse
         )
         return {
-            "Classify": unary(classification_pb2.ClassifyRequest, self.classify),
+            "Classify": unary(
+                classification_pb2.ClassifyRequest,
+                self.classify,
+                max_fields=self._limits.max_texts,
+            ),
             "StreamClassify": streams.handler(shape, self.classify),
         }
 
@@ -38,15 +44,17 @@ class ClassificationService:
     ) -> bytes:
         """Answer with a serialized ClassifyResponse: the labels and scores of each pair."""
         engine = self._models.for_task("classification", request.model)
-        done = await run(engine, self._work(request, pair=engine.manifest.pair), context)
+        labels = engine.manifest.labels or []
+        done = await run(engine, self._work(request, labels, pair=engine.manifest.pair), context)
         answers: list[bytes] = []
         if done.inference:
             logits = done.inference.rows
-            labels = engine.manifest.labels or []
             answers = wire.classifications(labels, logits, softmax(logits))
         return wire.response(engine.name, answers, done.outcomes, done.usage)
 
-    def _work(self, request: classification_pb2.ClassifyRequest, *, pair: bool) -> Work:
+    def _work(
+        self, request: classification_pb2.ClassifyRequest, labels: Sequence[str], *, pair: bool
+    ) -> Work:
         checks.count("pairs", len(request.pairs), self._limits)
         items: list[Item] = []
         violations: dict[int, Violation] = {}
@@ -61,6 +69,7 @@ class ClassificationService:
             violations=violations,
             truncation=checks.truncation(request.truncation),
             allow_partial=request.allow_partial,
+            reply_bytes=len(items) * (sum(map(_label_bytes, labels)) + ITEM_BYTES),
         )
 
     def _wrong(self, one: classification_pb2.ClassifyPair, *, pair: bool) -> tuple[str, str] | None:
@@ -75,3 +84,8 @@ class ClassificationService:
         if pair and (wrong := checks.text(one.hypothesis, self._limits)):
             return "hypothesis", wrong
         return None
+
+
+def _label_bytes(label: str) -> int:
+    """Return the bytes of a label and its two numbers in an answer; the best label comes twice."""
+    return 2 * len(label.encode()) + 20

@@ -9,7 +9,7 @@ from semserve_server.models import Models
 from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
 from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
-from semserve_server.services.work import Work, run
+from semserve_server.services.work import ITEM_BYTES, Work, run
 from semserve_server.similarity import Rows, normalized
 
 
@@ -26,7 +26,9 @@ class EmbeddingService:
         """Return a handler for each RPC of the service."""
         shape = StreamShape(embedding_pb2.StreamEmbedRequest, embedding_pb2.StreamEmbedResponse)
         return {
-            "Embed": unary(embedding_pb2.EmbedRequest, self.embed),
+            "Embed": unary(
+                embedding_pb2.EmbedRequest, self.embed, max_fields=self._limits.max_texts
+            ),
             "StreamEmbed": streams.handler(shape, self.embed),
         }
 
@@ -35,11 +37,11 @@ class EmbeddingService:
         engine = self._models.for_task("embedding", request.model)
         unit = bool(engine.manifest.normalized)
         form = _Form(request, engine.manifest.outputs, unit=unit)
-        done = await run(engine, self._work(request), context)
+        done = await run(engine, self._work(request, form), context)
         vectors = form.write(done.inference.rows) if done.inference else []
         return wire.response(engine.name, vectors, done.outcomes, done.usage)
 
-    def _work(self, request: embedding_pb2.EmbedRequest) -> Work:
+    def _work(self, request: embedding_pb2.EmbedRequest, form: _Form) -> Work:
         checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
         violations = {
@@ -53,6 +55,7 @@ class EmbeddingService:
             violations=violations,
             truncation=checks.truncation(request.truncation),
             allow_partial=request.allow_partial,
+            reply_bytes=len(texts) * (form.row_bytes + ITEM_BYTES),
         )
 
 
@@ -71,6 +74,11 @@ class _Form:
         # The graph's own unit vectors need no second normalising unless they are cut.
         wanted = request.normalize if request.HasField("normalize") else unit
         self._normalize = wanted and (self._dimensions < size or not unit)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one vector's numbers, or more."""
+        return 4 * self._dimensions
 
     def write(self, rows: Rows) -> list[bytes]:
         """Serialize each row as an Embedding."""

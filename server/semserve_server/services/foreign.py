@@ -12,15 +12,8 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from semserve_server.services.rpc import (
-    Context,
-    Handler,
-    Malformed,
-    Reply,
-    parser,
-    serialize,
-    well_formed,
-)
+from semserve_server.services.parsing import Malformed, parser, well_formed
+from semserve_server.services.rpc import Context, Handler, Reply, serialize
 from semserve_server.services.status import refuse
 
 _Request = TypeVar("_Request", bound=Message)

@@ -41,7 +41,7 @@ def invalid_strings(kind: type[Message], content: bytes) -> list[str]:
 def salvage_string(content: bytes, *, field: int, max_bytes: int) -> str:
     """Return the top-level string of that number, or "" where it cannot be read."""
     try:
-        for number, value in islice(_fields(content), MAX_FIELDS):
+        for number, value in islice(fields(content), MAX_FIELDS):
             if number == field and value is not None and len(value) <= max_bytes:
                 return value.decode()
     except ValueError:
@@ -51,7 +51,7 @@ def salvage_string(content: bytes, *, field: int, max_bytes: int) -> str:
 
 def _paths(kind: Descriptor, content: bytes, prefix: str, budget: Iterator[int]) -> Iterator[str]:
     seen: dict[int, int] = {}
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if next(budget, None) is None:
             return
         field = kind.fields_by_number.get(number)
@@ -74,7 +74,7 @@ def _decodes(value: bytes) -> bool:
     return True
 
 
-def _fields(content: bytes) -> Iterator[tuple[int, bytes | None]]:
+def fields(content: bytes) -> Iterator[tuple[int, bytes | None]]:
     """Yield the number of each field, with its bytes where it has a length.
 
     Raises:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
 
 from semserve.v1 import common_pb2, model_pb2
 
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, PermissionDenied
+from semserve_server.keyring import FREE, HOLDER
 from semserve_server.models import Control, Models
-from semserve_server.services import checks
+from semserve_server.observe.exchange import current
+from semserve_server.services import checks, wire
 from semserve_server.services.checks import METRICS, Limits
+from semserve_server.services.reply_room import reply_room
 from semserve_server.services.rpc import Context, Handlers, unary
+from semserve_server.services.work import ITEM_BYTES
 from semserve_server.tokenizer import Tokens
+
+TOKEN_BYTES = 20
+"""Bytes of a token in the answer of Tokenize, or more. A text has at most a token for each of its
+bytes, and some special ones."""
 
 _TASKS = {
     "embedding": model_pb2.TASK_EMBEDDING,
@@ -37,7 +47,9 @@ class ModelService:
             "GetModel": unary(model_pb2.GetModelRequest, self.get_model),
             "LoadModel": unary(model_pb2.LoadModelRequest, self.load_model),
             "UnloadModel": unary(model_pb2.UnloadModelRequest, self.unload_model),
-            "Tokenize": unary(model_pb2.TokenizeRequest, self.tokenize),
+            "Tokenize": unary(
+                model_pb2.TokenizeRequest, self.tokenize, max_fields=self._limits.max_texts
+            ),
         }
 
     async def list_models(
@@ -68,16 +80,31 @@ class ModelService:
         await self._control(request.model).unload(request.model)
         return model_pb2.UnloadModelResponse()
 
-    async def tokenize(
-        self, request: model_pb2.TokenizeRequest, _context: Context
-    ) -> model_pb2.TokenizeResponse:
-        """Answer with the tokens of each text."""
+    async def tokenize(self, request: model_pb2.TokenizeRequest, context: Context) -> bytes:
+        """Answer with the tokens of each text: a serialized TokenizeResponse."""
+        self._models.refuse_while_draining()
         engine = self._models.any_task(request.model)
+        current().model = engine.tally
         checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
         checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
-        read = await engine.tokens(texts)
-        return await asyncio.to_thread(_tokenize_response, engine, read)
+        content = checks.total_bytes("texts", texts, self._limits)
+        size = content * TOKEN_BYTES + len(texts) * ITEM_BYTES
+        holder = HOLDER.get(None)
+        estimate = engine.estimate(texts)
+        with FREE if holder is None else holder.reserve(estimate) as charge:
+            await reply_room().enter(size)
+            reply_room().hold(size)
+            started = perf_counter()
+            told = await engine.tokens(
+                texts, partial(_told, engine), remaining=context.time_remaining()
+            )
+            current().tokenized = started, perf_counter()
+            tokens = sum(one.tokens for one in told)
+            charge.settle(tokens)
+            engine.tally.tokenized += tokens
+        head = wire.delimited(1, engine.name.encode())
+        return b"".join((head, *(one.content for one in told)))
 
     def _control(self, name: str) -> Control:
         """Return what loads and unloads the model of that name.
@@ -115,19 +142,27 @@ class ModelService:
         )
 
 
-def _tokenize_response(engine: Engine, read: list[Tokens]) -> model_pb2.TokenizeResponse:
-    """Fill the answer, which for long texts takes a while."""
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Some results of a TokenizeResponse."""
+
+    content: bytes
+    """Serialized, to be followed by others."""
+    tokens: int
+
+
+def _told(engine: Engine, read: list[Tokens]) -> _Told:
+    """Write the results of some texts, on the tokenizer's thread."""
     limit = engine.manifest.max_sequence_length
-    return model_pb2.TokenizeResponse(
-        model=engine.name,
-        results=[
-            model_pb2.TokenizeResult(
-                tokens=one.tokens,
-                ids=one.ids,
-                starts=[start for start, _ in one.offsets],
-                ends=[end for _, end in one.offsets],
-                truncated_tokens=max(len(one.ids) - limit, 0),
-            )
-            for one in read
-        ],
-    )
+    results = [
+        model_pb2.TokenizeResult(
+            tokens=one.tokens,
+            ids=one.ids,
+            starts=[start for start, _ in one.offsets],
+            ends=[end for _, end in one.offsets],
+            truncated_tokens=max(len(one.ids) - limit, 0),
+        )
+        for one in read
+    ]
+    content = model_pb2.TokenizeResponse(results=results).SerializeToString()
+    return _Told(content, sum(len(one.ids) for one in read))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health
@@ -12,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from semserve_server.address import cannot_listen, check_address
 from semserve_server.models import Models
 from semserve_server.observe.observer import Observer
+from semserve_server.scoring import Scorer
 from semserve_server.services.checks import Limits
 from semserve_server.services.classification import ClassificationService
 from semserve_server.services.doorkeeper import Doorkeeper
@@ -21,10 +23,12 @@ from semserve_server.services.health import SERVER, Health
 from semserve_server.services.model import ModelService
 from semserve_server.services.own_models import OwnModels
 from semserve_server.services.port_limits import PortLimits
+from semserve_server.services.reply_handlers import with_reply_rooms
 from semserve_server.services.rpc import Streams
 from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.watch import watched
+from semserve_server.unread import UnreadBytes
 from semserve_server.watchdog import either
 
 log = logging.getLogger(__name__)
@@ -51,11 +55,13 @@ class Port:
         self._certificates = security.certificates
         self._server = grpc.aio.server(
             options=port_limits.options(),
+            maximum_concurrent_rpcs=port_limits.max_calls,
             interceptors=[Doorkeeper(keyring, security.open_services, observer)] if keyring else [],
         )
-        self._streams = Streams(
-            max_requests=port_limits.max_stream_requests, max_bytes=port_limits.max_stream_bytes
-        )
+        self._unread = UnreadBytes(port_limits.max_unread_bytes)
+        self._scorer = Scorer(max_waiting=limits.max_queue_scores)
+        self._streams = Streams(self._unread, port_limits.new_window, max_fields=limits.max_texts)
+        observer.gauges.update(_gauges(self._unread, self._scorer))
         self._endless = Endless()
         self._health = Health(self._endless)
         self._models = models
@@ -66,7 +72,7 @@ class Port:
     def _register(self, models: Models, limits: Limits, observer: Observer) -> None:
         embedding = EmbeddingService(models, limits)
         classification = ClassificationService(models, limits)
-        similarity = SimilarityService(models, limits)
+        similarity = SimilarityService(models, limits, self._scorer)
         model = ModelService(models, limits)
         handlers = {
             embedding.name: embedding.handlers(self._streams),
@@ -76,7 +82,9 @@ class Port:
         }
         self._server.add_generic_rpc_handlers(
             [
-                grpc.method_handlers_generic_handler(name, watched(name, each, observer))
+                grpc.method_handlers_generic_handler(
+                    name, watched(name, with_reply_rooms(each, self._unread), observer)
+                )
                 for name, each in handlers.items()
             ]
         )
@@ -127,6 +135,7 @@ class Port:
         asyncio.get_running_loop().call_soon(self._models.drain)
         refusing = await self._refuse(min(seconds, REFUSING_SECONDS))
         await self._server.stop(max(seconds - refusing, 0))
+        self._scorer.close()
 
     async def _refuse(self, seconds: float) -> float:
         """Answer calls until none come any more: those that find gRPC closing, it cancels.
@@ -140,6 +149,20 @@ class Port:
             refused = self._models.refused
             await either(asyncio.Event(), QUIET_SECONDS)
         return clock() - begun
+
+
+def _gauges(unread: UnreadBytes, scorer: Scorer) -> dict[str, tuple[str, Callable[[], float]]]:
+    """Return what the metrics tell of the bounds that all requests share."""
+    return {
+        "unread_bytes": (
+            "Bytes of memory for answers that clients have not read, and for their requests.",
+            lambda: unread.held,
+        ),
+        "unread_bytes_limit": ("Most such bytes.", lambda: unread.most),
+        "unread_waiting": ("Messages of streams that wait for such bytes.", lambda: unread.waiting),
+        "queue_scores": ("Scores that wait or are being computed.", lambda: scorer.waiting),
+        "queue_scores_limit": ("Most scores that may wait.", lambda: scorer.max_waiting),
+    }
 
 
 def _somebody_listens(record: logging.LogRecord) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semserve_server.services.window import Window
+
 MAX_PENDING_CALLS = 65_536
 """Calls that gRPC has not handed over yet."""
 MIN_PING_SECONDS = 10
@@ -21,6 +23,12 @@ class PortLimits:
     """Most messages of one stream that are read and not yet answered."""
     max_stream_bytes: int
     """Bytes of such messages past which no more are read."""
+    max_unread_bytes: int = 268_435_456
+    """Most bytes of memory for answers that have not been read, and for their requests."""
+    max_stream_unread_bytes: int = 16_777_216
+    """The same of one stream, past which it is read no further; it may always hold one answer."""
+    max_calls: int = 16_384
+    """Most calls at a time, streams among them; gRPC refuses further ones."""
     max_connections: int
     """Most connections at a time; further ones are closed at once."""
     max_connection_calls: int
@@ -39,6 +47,14 @@ class PortLimits:
     """A connection that has not said what HTTP/2 and TLS begin with for so long is closed."""
     shares_port: bool = False
     """Whether other processes listen on the same port; else one that does is a mistake."""
+
+    def new_window(self) -> Window:
+        """Make the bounds of one stream."""
+        return Window(
+            max_requests=self.max_stream_requests,
+            max_bytes=self.max_stream_bytes,
+            max_unread_bytes=self.max_stream_unread_bytes,
+        )
 
     def options(self) -> list[tuple[str, int]]:
         """Return gRPC's own names and units for them."""

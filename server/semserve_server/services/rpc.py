@@ -11,17 +11,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from semserve_server.errors import Draining, InvalidRequest, Violation
+from semserve_server.errors import Draining, InvalidRequest
 from semserve_server.observe.exchange import current
-from semserve_server.services.invalid_utf8 import invalid_strings, salvage_string
+from semserve_server.services.invalid_utf8 import salvage_string
+from semserve_server.services.parsing import MAX_FIELDS, Malformed, parser, well_formed
+from semserve_server.services.reply_room import StreamRooms
 from semserve_server.services.status import abort, failure
 from semserve_server.services.window import Window
 from semserve_server.services.wire import stream_reply
+from semserve_server.unread import UnreadBytes
 
 log = logging.getLogger(__name__)
 
@@ -40,27 +43,19 @@ Handlers = dict[str, Handler]
 _Request = TypeVar("_Request", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed(Generic[_Request]):
-    """Bytes that are not a message of their type."""
+def unary(
+    kind: type[_Request],
+    answer: Callable[[_Request, Context], Awaitable[Reply]],
+    *,
+    max_fields: int = MAX_FIELDS,
+) -> Handler:
+    """Make the handler of a unary RPC.
 
-    kind: type[_Request]
-    content: bytes
-
-    def error(self) -> InvalidRequest:
-        """Say what is wrong, and where if it is a string that is not UTF-8.
-
-        A field is named as in the request itself, also where a stream's message wraps it.
-        """
-        paths = [p.removeprefix("request.") for p in invalid_strings(self.kind, self.content)]
-        if not paths:
-            name = self.kind.DESCRIPTOR.full_name
-            return InvalidRequest.of("", f"the bytes are no {name} message of valid UTF-8")
-        return InvalidRequest(*(Violation(path, "is not valid UTF-8") for path in paths))
-
-
-def unary(kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[Reply]]) -> Handler:
-    """Make the handler of a unary RPC."""
+    Args:
+        kind: the type of the request.
+        answer: makes the answer.
+        max_fields: most texts or pairs of a request.
+    """
 
     async def handle(request: _Request | Malformed[_Request], context: Context) -> Reply:
         try:
@@ -70,7 +65,7 @@ def unary(kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[
 
     return grpc.unary_unary_rpc_method_handler(
         handle,
-        request_deserializer=parser(kind),
+        request_deserializer=parser(kind, max_fields),
         response_serializer=serialize,
     )
 
@@ -93,15 +88,19 @@ class StreamShape:
 class Streams:
     """Answers streams, and ends them all when the server drains."""
 
-    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+    def __init__(
+        self, unread: UnreadBytes, new_window: Callable[[], Window], *, max_fields: int
+    ) -> None:
         """Make a registry of streams.
 
         Args:
-            max_requests: most messages of one stream that are read and not yet answered.
-            max_bytes: bytes of such messages past which no more are read.
+            unread: bytes of answers that clients have not read, over all connections.
+            new_window: makes the bounds of one stream.
+            max_fields: most texts or pairs of a message.
         """
-        self._max_requests = max_requests
-        self._max_bytes = max_bytes
+        self._unread = unread
+        self._new_window = new_window
+        self._max_fields = max_fields
         self._readers: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -112,8 +111,9 @@ class Streams:
 
         async def handle(_messages: object, context: Context) -> None:
             try:
-                window = Window(max_requests=self._max_requests, max_bytes=self._max_bytes)
-                whole = await _Stream(shape, answer, context, window).serve(self)
+                rooms = StreamRooms(self._unread, context.peer(), self._new_window())
+                parse: Callable[[bytes], Any] = parser(shape.request, self._max_fields)
+                whole = await _Stream(shape, parse, answer, context, rooms).serve(self)
             except Exception as error:  # noqa: BLE001  (every error becomes a status)
                 await abort(context, error)
             if not whole:
@@ -153,16 +153,18 @@ class _Stream:
     def __init__(
         self,
         shape: StreamShape,
+        parse: Callable[[bytes], Any],
         answer: Callable[[Any, Context], Awaitable[Reply]],
         context: Context,
-        window: Window,
+        rooms: StreamRooms,
     ) -> None:
         self._shape = shape
-        self._parse: Callable[[bytes], Any] = parser(shape.request)
+        self._parse = parse
         self._answer = answer
         self._context = context
+        self._rooms = rooms
         # A message has its room until its answer is written, so a slow reader holds at most that.
-        self._window = window
+        self._window = rooms.window
         self._writing = asyncio.Lock()
 
     async def serve(self, streams: Streams) -> bool:
@@ -189,15 +191,21 @@ class _Stream:
             tasks.create_task(self._respond(content))
 
     async def _respond(self, content: bytes) -> None:
-        with current().message():
-            reply = await self._reply(self._parse(content))
-        async with self._writing:
-            try:
+        size = len(content)
+        room = self._rooms.room(size)
+        try:
+            with current().message():
+                reply = serialize(await self._reply(self._parse(content)))
+            del content  # An answer may wait for long until it is read.
+            room.settle(len(reply))
+            async with self._writing:
                 await self._context.write(reply)
-            except grpc.aio.InternalError as error:
-                # There is nobody to answer; gRPC is about to cancel the stream.
-                log.debug("a stream's caller left: %s", error)
-        self._window.free(len(content))
+        except grpc.aio.InternalError as error:
+            # There is nobody to answer; gRPC is about to cancel the stream.
+            log.debug("a stream's caller left: %s", error)
+        finally:
+            room.release()
+            self._window.free(size)
 
     async def _reply(self, message: StreamMessage | Malformed[Any]) -> Reply:
         """Answer one message; whatever goes wrong with it is its answer."""
@@ -217,29 +225,6 @@ class _Stream:
         failed = failure(error)
         current().failed(failed.code.name, error)
         return self._shape.response(id=name, error=failed.status)
-
-
-def well_formed(request: _Request | Malformed[_Request]) -> _Request:
-    """Return the request.
-
-    Raises:
-        InvalidRequest: it is malformed.
-    """
-    if isinstance(request, Malformed):
-        raise request.error()
-    return request
-
-
-def parser(kind: type[_Request]) -> Callable[[bytes], _Request | Malformed[_Request]]:
-    """Make what parses messages of a type and never raises."""
-
-    def parse(content: bytes) -> _Request | Malformed[_Request]:
-        try:
-            return kind.FromString(content)
-        except DecodeError:
-            return Malformed(kind, content)
-
-    return parse
 
 
 def serialize(reply: Reply) -> bytes:

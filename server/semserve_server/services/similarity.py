@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
-from semserve.v1 import common_pb2, similarity_pb2
+from semserve.v1 import similarity_pb2
 
-from semserve_server import similarity
+from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest
 from semserve_server.models import Models
-from semserve_server.services import checks
+from semserve_server.scoring import Scorer
+from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
 from semserve_server.services.rpc import Context, Handlers, unary
-from semserve_server.services.work import Work, run
+from semserve_server.services.work import ITEM_BYTES, Work, run
+from semserve_server.similarity import Rows, pair_scores, scores_in_pieces, top
 from semserve_server.tokenizer import Truncation
 
 DEFAULT_TOP_K = 10
 """Hits of a query where the request does not say."""
 MAX_HITS = 131_072
-"""Most hits of one answer: filling so many messages takes a third of a second."""
-INLINE_SCORES = 1024
-"""Answers of so few scores are computed on the event loop; handing them to a thread costs more."""
-
-_Response = TypeVar("_Response")
+"""Most hits of one answer: some 1.7 MB."""
+HIT_BYTES = 15
+"""Most bytes of a serialized hit."""
+PAIRS_AT_A_TIME = 1024
+"""Pairs of one piece of work: of 384 dimensions some 2 ms."""
 
 
 class SimilarityService:
@@ -35,135 +37,173 @@ class SimilarityService:
 
     name = "semserve.v1.SimilarityService"
 
-    def __init__(self, models: Models, limits: Limits) -> None:
+    def __init__(self, models: Models, limits: Limits, scorer: Scorer) -> None:
         self._models = models
         self._limits = limits
+        self._scorer = scorer
 
     def handlers(self) -> Handlers:
         """Return a handler for each RPC of the service."""
+        most = self._limits.max_texts
         return {
-            "Compare": unary(similarity_pb2.CompareRequest, self.compare),
-            "Rank": unary(similarity_pb2.RankRequest, self.rank),
-            "Search": unary(similarity_pb2.SearchRequest, self.search),
-            "Matrix": unary(similarity_pb2.MatrixRequest, self.matrix),
+            "Compare": unary(similarity_pb2.CompareRequest, self.compare, max_fields=most),
+            "Rank": unary(similarity_pb2.RankRequest, self.rank, max_fields=most),
+            "Search": unary(similarity_pb2.SearchRequest, self.search, max_fields=most),
+            "Matrix": unary(similarity_pb2.MatrixRequest, self.matrix, max_fields=most),
         }
 
-    async def compare(
-        self, request: similarity_pb2.CompareRequest, context: Context
-    ) -> similarity_pb2.CompareResponse:
+    async def compare(self, request: similarity_pb2.CompareRequest, context: Context) -> bytes:
         """Answer with the score of each pair."""
         size = len(request.pairs)
         checks.count("pairs", size, self._limits)
+        checks.total({"pairs": 2 * size}, self._limits)
+        checks.scores({"pairs": size}, self._limits)
         fields = [
             (f"pairs[{place}].{side}", text)
             for place, pair in enumerate(request.pairs)
             for side, text in (("left", pair.left), ("right", pair.right))
         ]
-        vectors = await self._embed(request, fields, context)
+        asked = self._asked(request, fields, scores=size, reply_bytes=4 * size)
 
-        def respond() -> similarity_pb2.CompareResponse:
-            left, right = vectors.rows[::2], vectors.rows[1::2]
-            scores = similarity.pair_scores(left, right, vectors.metric).tolist()
-            return similarity_pb2.CompareResponse(
-                model=vectors.model, scores=scores, usage=vectors.usage
-            )
+        def pieces(vectors: _Vectors) -> Iterator[bytes]:
+            for at in range(0, size, PAIRS_AT_A_TIME):
+                end = min(at + PAIRS_AT_A_TIME, size)
+                left, right = vectors.rows(2 * at, 2 * end, 2), vectors.rows(2 * at + 1, 2 * end, 2)
+                # A packed field may come in parts, which a parser puts together.
+                yield wire.packed_floats(2, pair_scores(left, right, asked.metric))
 
-        return await _off_the_loop(size, respond)
+        return await self._answer(asked, pieces, context)
 
-    async def rank(
-        self, request: similarity_pb2.RankRequest, context: Context
-    ) -> similarity_pb2.RankResponse:
+    async def rank(self, request: similarity_pb2.RankRequest, context: Context) -> bytes:
         """Answer with the documents, best first."""
         size = len(request.documents)
         checks.count("documents", size, self._limits)
+        checks.total({"query": 1, "documents": size}, self._limits)
+        checks.scores({"documents": size}, self._limits)
         top_k = checks.within("top_k", request.top_k) if request.HasField("top_k") else size
+        top_k = min(top_k, size)
         fields = [("query", request.query), *_paths("documents", request.documents)]
-        vectors = await self._embed(request, fields, context)
+        asked = self._asked(request, fields, scores=size, reply_bytes=HIT_BYTES * top_k)
 
-        def respond() -> similarity_pb2.RankResponse:
-            scores = similarity.scores(vectors.rows[:1], vectors.rows[1:], vectors.metric)
-            return similarity_pb2.RankResponse(
-                model=vectors.model, hits=_hits(scores[0], top_k), usage=vectors.usage
-            )
+        def pieces(vectors: _Vectors) -> Iterator[bytes]:
+            query, documents = vectors.rows(0, 1), vectors.rows(1)
+            for some in scores_in_pieces(query, documents, asked.metric):
+                yield _hits(2, some[0], top_k)
 
-        return await _off_the_loop(size, respond)
+        return await self._answer(asked, pieces, context)
 
-    async def search(
-        self, request: similarity_pb2.SearchRequest, context: Context
-    ) -> similarity_pb2.SearchResponse:
+    async def search(self, request: similarity_pb2.SearchRequest, context: Context) -> bytes:
         """Answer with the best texts of the corpus for each query."""
         queries, corpus = len(request.queries), len(request.corpus)
         checks.count("queries", queries, self._limits)
         checks.count("corpus", corpus, self._limits)
-        top_k = DEFAULT_TOP_K
+        counts = {"queries": queries, "corpus": corpus}
+        checks.total(counts, self._limits)
+        scores = checks.scores(counts, self._limits)
+        top_k = self._top_k(request, queries, corpus)
+        fields = [*_paths("queries", request.queries), *_paths("corpus", request.corpus)]
+        reply_bytes = queries * (HIT_BYTES * top_k + ITEM_BYTES)
+        asked = self._asked(request, fields, scores=scores, reply_bytes=reply_bytes)
+
+        def pieces(vectors: _Vectors) -> Iterator[bytes]:
+            left, right = vectors.rows(0, queries), vectors.rows(queries)
+            for some in scores_in_pieces(left, right, asked.metric):
+                yield b"".join(wire.delimited(2, _hits(1, row, top_k)) for row in some)
+
+        return await self._answer(asked, pieces, context)
+
+    async def matrix(self, request: similarity_pb2.MatrixRequest, context: Context) -> bytes:
+        """Answer with the score of every left text with every right one."""
+        left, right = len(request.left), len(request.right)
+        checks.count("left", left, self._limits)
+        if right:
+            checks.count("right", right, self._limits)
+            checks.total({"left": left, "right": right}, self._limits)
+        scores = checks.scores({"left": left, "right": right or left}, self._limits)
+        fields = [*_paths("left", request.left), *_paths("right", request.right)]
+        reply_bytes = 4 * scores + ITEM_BYTES * left
+        asked = self._asked(request, fields, scores=scores, reply_bytes=reply_bytes)
+
+        def pieces(vectors: _Vectors) -> Iterator[bytes]:
+            columns = vectors.rows(left if right else 0)
+            for some in scores_in_pieces(vectors.rows(0, left), columns, asked.metric):
+                yield wire.matrix_rows(some)
+
+        return await self._answer(asked, pieces, context)
+
+    def _top_k(self, request: similarity_pb2.SearchRequest, queries: int, corpus: int) -> int:
+        top_k = min(DEFAULT_TOP_K, corpus)
         if request.HasField("top_k"):
             top_k = min(checks.within("top_k", request.top_k), corpus)
             if queries * top_k > MAX_HITS:
                 raise InvalidRequest.of(
                     "top_k", f"{queries} queries of {top_k} hits, at most {MAX_HITS} in all"
                 )
-        fields = [*_paths("queries", request.queries), *_paths("corpus", request.corpus)]
-        vectors = await self._embed(request, fields, context)
+        return top_k
 
-        def respond() -> similarity_pb2.SearchResponse:
-            left, right = vectors.rows[:queries], vectors.rows[queries:]
-            scores = similarity.scores(left, right, vectors.metric)
-            results = [similarity_pb2.SearchResult(hits=_hits(row, top_k)) for row in scores]
-            return similarity_pb2.SearchResponse(
-                model=vectors.model, results=results, usage=vectors.usage
-            )
-
-        return await _off_the_loop(queries * corpus, respond)
-
-    async def matrix(
-        self, request: similarity_pb2.MatrixRequest, context: Context
-    ) -> similarity_pb2.MatrixResponse:
-        """Answer with the score of every left text with every right one."""
-        left, right = len(request.left), len(request.right)
-        checks.count("left", left, self._limits)
-        if right:
-            checks.count("right", right, self._limits)
-        fields = [*_paths("left", request.left), *_paths("right", request.right)]
-        vectors = await self._embed(request, fields, context)
-
-        def respond() -> similarity_pb2.MatrixResponse:
-            columns = vectors.rows[left:] if right else vectors.rows
-            scores = similarity.scores(vectors.rows[:left], columns, vectors.metric)
-            rows = [similarity_pb2.MatrixRow(scores=row) for row in scores.tolist()]
-            return similarity_pb2.MatrixResponse(
-                model=vectors.model, rows=rows, usage=vectors.usage
-            )
-
-        return await _off_the_loop(left * (right or left), respond)
-
-    async def _embed(
-        self, request: _Request, fields: Sequence[tuple[str, str]], context: Context
-    ) -> _Vectors:
-        """Check and embed the texts of a request, each different one once.
+    def _asked(
+        self,
+        request: _Request,
+        fields: Sequence[tuple[str, str]],
+        *,
+        scores: int,
+        reply_bytes: int,
+    ) -> _Asked:
+        """Check the texts of a request, and find its model and metric.
 
         Args:
             request: for its model and metric.
-            fields: path and text, in the order of the rows to return.
-            context: of the call.
+            fields: path and text, in the order of the rows that the scores are made from.
+            scores: how many there will be.
+            reply_bytes: what the answer will have, or more.
         """
         engine = self._models.for_task("embedding", request.model)
         metric = checks.metric(request.metric, engine.manifest.metric or "cosine")
         checks.texts(fields, self._limits)
         texts = [text for _, text in fields]
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        times = Counter(texts)
+        places = {text: place for place, text in enumerate(times)}
         work = Work(
-            items=list(places),
+            items=list(times),
             field="texts",
             violations={},
             truncation=Truncation.END,
             allow_partial=False,
+            reply_bytes=reply_bytes + ITEM_BYTES,
+            times=list(times.values()),
+            scores=scores,
         )
-        done = await run(engine, work, context)
+        return _Asked(engine, metric, work, [places[text] for text in texts])
+
+    async def _answer(
+        self, asked: _Asked, pieces: Callable[[_Vectors], Iterator[bytes]], context: Context
+    ) -> bytes:
+        """Embed the texts of a request, each different one once, and compute its scores.
+
+        Args:
+            asked: what the request asks for.
+            pieces: makes the scores' part of the answer, piece by piece, from the texts' vectors.
+            context: of the call.
+
+        Returns:
+            The serialized answer.
+        """
+        engine, scores = asked.engine, asked.work.scores
+        operations = scores * engine.manifest.outputs
+        self._scorer.expect(scores, operations, seconds=context.time_remaining())
+        done = await run(engine, asked.work, context)
         if done.inference is None:
             raise ValueError("a request without texts passed its checks. This is a bug.")
-        rows = done.inference.rows[[places[text] for text in texts]]
-        usage = common_pb2.Usage.FromString(done.usage)
-        return _Vectors(engine.name, rows, metric, usage)
+        started = perf_counter()
+        content = await self._scorer.compute(
+            pieces(_Vectors(done.inference.rows, asked.places)),
+            scores=scores,
+            operations=operations,
+            seconds=context.time_remaining(),
+        )
+        engine.tally.scored(scores, perf_counter() - started)
+        head, tail = wire.delimited(1, engine.name.encode()), wire.delimited(3, done.usage)
+        return b"".join((head, content, tail))
 
 
 _Request = (
@@ -175,26 +215,34 @@ _Request = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Vectors:
-    """The vectors of a request's texts, with what the answer needs beside them."""
+class _Asked:
+    """A request that has passed its checks."""
 
-    model: str
-    rows: NDArray[np.float32]
+    engine: Engine
     metric: str
-    usage: common_pb2.Usage
+    work: Work
+    """Its different texts."""
+    places: list[int]
+    """The place of each of its texts among the different ones."""
 
 
-async def _off_the_loop(scores: int, respond: Callable[[], _Response]) -> _Response:
-    """Compute an answer of so many scores, on a thread where it takes longer than getting there."""
-    return respond() if scores <= INLINE_SCORES else await asyncio.to_thread(respond)
+class _Vectors:
+    """The vectors of a request's texts, in their order. Copied only as they are needed."""
+
+    def __init__(self, different: Rows, places: Sequence[int]) -> None:
+        """Keep the vectors of the different texts, and where each text's is."""
+        self._different = different
+        self._places = places
+
+    def rows(self, begin: int, end: int | None = None, step: int = 1) -> Rows:
+        """Return the vectors of some of the texts, as slicing them does."""
+        return self._different[self._places[begin:end:step]]
 
 
 def _paths(name: str, texts: Iterable[str]) -> Iterable[tuple[str, str]]:
     return ((f"{name}[{place}]", text) for place, text in enumerate(texts))
 
 
-def _hits(scores: NDArray[np.float32], k: int) -> list[similarity_pb2.Hit]:
-    return [
-        similarity_pb2.Hit(index=int(index), score=float(scores[index]))
-        for index in similarity.top(scores, k)
-    ]
+def _hits(field: int, scores: NDArray[np.float32], k: int) -> bytes:
+    best = top(scores, k)
+    return wire.hits(field, best, scores[best])

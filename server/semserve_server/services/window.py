@@ -1,28 +1,46 @@
-"""What of one stream is in flight: read, and its answer not yet written."""
+"""What of one stream is in flight: messages that were read, and answers that were not taken yet."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 
 class Window:
-    """Counts messages and their bytes, and tells when there is room for one more."""
+    """Counts messages, their bytes and those of their answers, and tells when there is room."""
 
-    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+    def __init__(self, *, max_requests: int, max_bytes: int, max_unread_bytes: int) -> None:
+        """Make an empty window.
+
+        Args:
+            max_requests: most messages that are read and not answered.
+            max_bytes: bytes of such messages past which no more are read.
+            max_unread_bytes: most bytes of their answers, unless one answer alone has more.
+        """
         self._max_requests = max_requests
         self._max_bytes = max_bytes
+        self._max_unread = max_unread_bytes
         self._requests = 0
         self._bytes = 0
+        self._unread = 0
         self._freed = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Window {self._requests} requests, {self._bytes} bytes>"
+        return (
+            f"<Window {self._requests} requests, {self._bytes} bytes, "
+            f"{self._unread} bytes of answers>"
+        )
 
     async def room(self) -> None:
         """Wait until one more message may be read. Only the stream's reader waits."""
-        while self._requests >= self._max_requests or self._bytes >= self._max_bytes:
-            self._freed.clear()
-            await self._freed.wait()
+        while (
+            self._requests >= self._max_requests
+            or self._bytes >= self._max_bytes
+            or self._turn.locked()
+        ):
+            await self._change()
 
     def take(self, size: int) -> None:
         """Count a message of so many bytes in. The last one may go past the bound, by itself."""
@@ -34,3 +52,28 @@ class Window:
         self._requests -= 1
         self._bytes -= size
         self._freed.set()
+
+    @asynccontextmanager
+    async def unread_room(self, size: int) -> AsyncIterator[None]:
+        """Wait until an answer of so many bytes fits; until the block ends no other answer does.
+
+        The answers are let in one at a time and in their order, and no message is read meanwhile.
+        """
+        try:
+            async with self._turn:
+                while self._unread and self._unread + size > self._max_unread:
+                    await self._change()
+                yield
+        finally:
+            self._freed.set()
+
+    def change_unread(self, by: int) -> None:
+        """Count bytes of answers in, or with a negative number out."""
+        self._unread += by
+        if by < 0:
+            self._freed.set()
+
+    async def _change(self) -> None:
+        """Wait until something was freed. At most two wait: the reader, and one answer."""
+        self._freed.clear()
+        await self._freed.wait()

@@ -1,0 +1,145 @@
+"""The one thread that computes scores, and who may wait for it.
+
+Scores are computed in pieces of some milliseconds. After each piece the request goes to the end of
+the thread's queue, so requests take turns, and a request whose caller has left or whose deadline
+has passed stops after the piece that runs. The thread has the niceness of a lane: it must not take
+a CPU from the event loop or go before inference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from semserve_server.errors import DeadlineExceeded, Draining, Overloaded
+from semserve_server.lane import stand_back
+
+INLINE_OPERATIONS = 131_072
+"""A request of at most so many operations is computed on the event loop: it takes about 0.2 ms,
+which is what handing it to a thread and back takes."""
+SECONDS_PER_OPERATION = 2e-9
+"""What an operation is taken to cost before any has been measured."""
+MEMORY = 0.9
+"""What the cost that was measured so far still weighs after one more piece."""
+
+
+class Scorer:
+    """A bounded queue of scores and the thread that computes them. Used on the event loop alone.
+
+    An operation is one number of one vector that takes part in one score: scores x dimensions.
+    """
+
+    def __init__(self, *, max_waiting: int) -> None:
+        """Make a scorer; its thread starts with the first work.
+
+        Args:
+            max_waiting: most scores that wait or are being computed.
+        """
+        self.max_waiting = max_waiting
+        self.waiting = 0
+        """Scores that wait or are being computed."""
+        self._operations = 0
+        self._seconds_per_operation = SECONDS_PER_OPERATION
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scores", initializer=stand_back)
+
+    def __repr__(self) -> str:
+        return f"<Scorer {self.waiting} of {self.max_waiting} scores>"
+
+    def expect(self, scores: int, operations: int, *, seconds: float | None) -> None:
+        """Refuse scores that have no room or would come too late, before anything is computed.
+
+        Args:
+            scores: how many.
+            operations: scores x dimensions.
+            seconds: until the caller's deadline; None without one.
+
+        Raises:
+            Overloaded: with the seconds after which they should fit.
+        """
+        ahead = self._operations * self._seconds_per_operation
+        if self.waiting and self.waiting + scores > self.max_waiting:
+            raise Overloaded(
+                f"{self.waiting} of at most {self.max_waiting} scores wait to be computed "
+                f"and there is no room for {scores} more",
+                retry_after=ahead / 2,
+                cause="queue_scores",
+            )
+        if not self.waiting or seconds is None:
+            return
+        predicted = ahead + operations * self._seconds_per_operation
+        if predicted > seconds:
+            raise Overloaded(
+                f"the scores would take {predicted:.3f} s and the deadline is in {seconds:.3f} s",
+                retry_after=min(predicted - seconds, ahead),
+                cause="deadline",
+            )
+
+    async def compute(
+        self, pieces: Iterator[bytes], *, scores: int, operations: int, seconds: float | None
+    ) -> bytes:
+        """Compute an answer piece by piece and return all of its bytes.
+
+        Args:
+            pieces: computes the next piece each time that it is asked.
+            scores: how many there are.
+            operations: scores x dimensions.
+            seconds: until the caller's deadline; None without one.
+
+        Raises:
+            Overloaded: as `expect`.
+            DeadlineExceeded: the deadline passed before the last piece.
+            Draining: the scorer is closed.
+        """
+        if operations <= INLINE_OPERATIONS:
+            return b"".join(pieces)
+        self.expect(scores, operations, seconds=seconds)
+        deadline = float("inf") if seconds is None else time.monotonic() + seconds
+        job = _Job(pieces)
+        self.waiting += scores
+        self._operations += operations
+        try:
+            while job.answer is None:
+                if time.monotonic() > deadline:
+                    raise DeadlineExceeded("the deadline passed while scores were computed")
+                await self._on_the_thread(job)
+        finally:
+            self.waiting -= scores
+            self._operations -= operations
+        measured = job.seconds / operations
+        self._seconds_per_operation += (1 - MEMORY) * (measured - self._seconds_per_operation)
+        return job.answer
+
+    async def _on_the_thread(self, job: _Job) -> None:
+        try:
+            future = self._thread.submit(job.step)
+        except RuntimeError as error:  # the thread has ended
+            raise Draining("the server is stopping") from error
+        await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Let the thread end after the piece that runs."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class _Job:
+    """The pieces of one answer. Only the thread calls `step`, one call at a time."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._done: list[bytes] = []
+        self.answer: bytes | None = None
+        """All pieces, once the last one is there."""
+        self.seconds = 0.0
+        """What the pieces took."""
+
+    def step(self) -> None:
+        """Compute one piece, or put the pieces together after the last one."""
+        started = time.perf_counter()
+        piece = next(self._pieces, None)
+        if piece is None:
+            self.answer = b"".join(self._done)
+        else:
+            self._done.append(piece)
+        self.seconds += time.perf_counter() - started
