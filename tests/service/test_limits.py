@@ -253,3 +253,18 @@ async def test_calls_and_streams_are_shed_alike_and_told_when_to_return(
     await stream.done_writing()
     assert grpc.StatusCode.OK == await stream.code()
     await asyncio.gather(first, filling)
+
+
+async def test_calls_past_the_bound_of_the_server_are_refused_and_later_ones_served(
+    tiny_models: Path,
+) -> None:
+    async with limited(tiny_models, max_calls=3) as server:
+        stub = EmbeddingServiceStub(server.channel)
+        server.embedder.hold()
+        running = [asyncio.ensure_future(stub.Embed(EMBED)) for _ in range(3)]
+        await asyncio.to_thread(server.embedder.wait_for_run)
+        refused = await refusal(stub.Embed(EMBED))
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
+        server.embedder.release()
+        await asyncio.gather(*running)
+        await answers(server)

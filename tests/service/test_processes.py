@@ -265,8 +265,8 @@ def test_each_process_has_its_part_of_a_keys_rate(tmp_path: Path) -> None:
     presented, key = new_key("alice", models=None, tokens_per_second=100)
     add_key(tmp_path / "keys", key)
     holder = Keyring(tmp_path / "keys", clock=lambda: 0.0, processes=2).holder(presented)
-    with holder.pays(60):  # of fifty
+    with holder.reserve(60):  # of fifty
         pass
     with pytest.raises(Overloaded) as refused:
-        holder.check_rate()
+        holder.reserve(1)
     assert pytest.approx(10 / 50) == refused.value.retry_after

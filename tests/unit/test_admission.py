@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.admission import Admission, Demand
 from semserve_server.cost import CostModel
-from semserve_server.errors import Overloaded
+from semserve_server.errors import InvalidRequest, Overloaded
 
 NOTHING = Demand(0, 0)
 FOREVER = float("inf")
@@ -22,7 +22,10 @@ def door(lanes: int = 1) -> Admission:
 @given(st.integers(1, 60), st.integers(0, 60))
 def test_a_request_is_admitted_only_where_all_of_it_fits(new: int, waiting: int) -> None:
     ask = (Demand(new, new * 10), Demand(waiting, waiting * 10), 0, FOREVER)
-    if new + waiting <= 50:
+    if new > 50:
+        with pytest.raises(InvalidRequest, match=f"{new} texts, and the queue holds at most 50"):
+            door().check(*ask)
+    elif new + waiting <= 50:
         door().check(*ask)
     else:
         with pytest.raises(Overloaded, match=f"holds {waiting} of at most 50"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import logging
 import os
@@ -11,9 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server import keys
-from semserve_server.errors import ConfigError, Overloaded, PermissionDenied, Unauthenticated
+from semserve_server.errors import (
+    ConfigError,
+    Draining,
+    InferenceFailed,
+    Overloaded,
+    PermissionDenied,
+    Unauthenticated,
+)
 from semserve_server.key_file import add_key, read_keys
-from semserve_server.keyring import Keyring
+from semserve_server.keyring import Holder, Keyring
 from semserve_server.keys import Key, find, new_key, parse
 
 NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
@@ -163,25 +172,104 @@ def test_a_key_that_is_given_other_rights_keeps_its_holder(tmp_path: Path) -> No
     path.write_text(f"{alice}\n")
     holder = Keyring(path, clock=clock).holder(presented)
     holder.check_model("any")
-    holder.check_rate()
+    holder.reserve(1_000_000)
+    holder.reserve(1)
 
     path.write_text(f"alice {alice.sha256.hex()} mine 100\n")
     clock.now += 2
     holder.check_model("mine")
     with pytest.raises(PermissionDenied, match="'alice'"):
         holder.check_model("any")
-    with holder.pays(250):
+    with holder.reserve(250):
         pass
     with pytest.raises(Overloaded) as refusal:
-        holder.check_rate()
+        holder.reserve(1)
     assert (1.5, "rate") == (refusal.value.retry_after, refusal.value.cause)
 
 
-def test_what_is_not_admitted_is_not_paid_for(tmp_path: Path) -> None:
+def limited(tmp_path: Path, rate: int) -> tuple[Holder, Clock]:
+    """Make a holder of a key of so many tokens a second, whose bucket is full."""
     path, clock = tmp_path / "keys", Clock()
-    presented, alice = new_key("alice", tokens_per_second=10)
+    presented, alice = new_key("alice", tokens_per_second=rate)
     path.write_text(f"{alice}\n")
-    holder = Keyring(path, clock=clock).holder(presented)
-    with pytest.raises(Overloaded), holder.pays(1000):
-        raise Overloaded("the queue is full", retry_after=1.0, cause="entries")
-    holder.check_rate()
+    return Keyring(path, clock=clock).holder(presented), clock
+
+
+FULL = Overloaded("the queue is full", retry_after=1.0, cause="queue_entries")
+
+
+def spend(holder: Holder, estimate: int, cost: int | None, error: BaseException) -> None:
+    """Reserve an estimate, settle it if a cost is given, and end with an error."""
+    with holder.reserve(estimate) as charge:
+        if cost is not None:
+            charge.settle(cost)
+        raise error
+
+
+@pytest.mark.parametrize("error", [FULL, Draining("stopping"), InferenceFailed()])
+@pytest.mark.parametrize("cost", [None, 2000])
+def test_what_is_not_admitted_or_fails_here_is_not_paid_for(
+    tmp_path: Path, error: Exception, cost: int | None
+) -> None:
+    holder, _ = limited(tmp_path, 10)
+    with pytest.raises(type(error)):
+        spend(holder, 1000, cost, error)
+    holder.reserve(1)
+
+
+def test_a_caller_that_leaves_pays_from_its_admission_on(tmp_path: Path) -> None:
+    holder, _ = limited(tmp_path, 10)
+    for cost in (None, 60):
+        with pytest.raises(asyncio.CancelledError):
+            spend(holder, 1000, cost, asyncio.CancelledError())
+    with pytest.raises(Overloaded) as refusal:
+        holder.reserve(1)
+    assert pytest.approx((60 - 10) / 10) == refusal.value.retry_after
+
+
+async def test_requests_that_arrive_together_see_what_each_other_costs(tmp_path: Path) -> None:
+    """Fifty requests of 10,000 tokens on a key of 100 a second: one is ahead of the rate."""
+    holder, _ = limited(tmp_path, 100)
+
+    async def request() -> None:
+        with holder.reserve(9000) as charge:
+            await asyncio.to_thread(lambda: None)  # as tokenising on a thread
+            charge.settle(10_000)
+
+    done = await asyncio.gather(*(request() for _ in range(50)), return_exceptions=True)
+    assert [None] == [one for one in done if not isinstance(one, Overloaded)]
+    with pytest.raises(Overloaded) as refusal:
+        holder.reserve(1)
+    assert pytest.approx((10_000 - 100) / 100) == refusal.value.retry_after
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 500), st.integers(0, 500), st.sampled_from(["ends", "full", "leaves"])
+        ),
+        max_size=20,
+    )
+)
+def test_after_any_requests_a_key_owes_what_was_admitted_and_no_more(
+    tmp_path_factory: pytest.TempPathFactory, requests: list[tuple[int, int, str]]
+) -> None:
+    """A key of 10**6 tokens a second never owes here, so each request passes."""
+    holder, clock = limited(tmp_path_factory.mktemp("keys"), 10**6)
+    admitted = 0
+    for estimate, cost, end in requests:
+        with (
+            contextlib.suppress(Overloaded, asyncio.CancelledError),
+            holder.reserve(estimate) as one,
+        ):
+            if end == "leaves":
+                raise asyncio.CancelledError
+            one.settle(cost)
+            if end == "full":
+                raise FULL
+            admitted += cost
+    holder.reserve(2 * 10**6)
+    with pytest.raises(Overloaded) as refusal:
+        holder.reserve(1)
+    assert pytest.approx((10**6 + admitted) / 10**6) == refusal.value.retry_after
+    assert clock.now == clock()

@@ -8,7 +8,7 @@ from google.rpc import status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from semserve.v1 import classification_pb2, common_pb2, embedding_pb2
+from semserve.v1 import classification_pb2, common_pb2, embedding_pb2, similarity_pb2
 from semserve_server.services import wire
 
 rows = arrays.arrays(
@@ -101,3 +101,33 @@ def test_a_classification_is_what_protobuf_writes(
             logits=row.tolist(),
         )
         assert expected.SerializeToString(deterministic=True) == content
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**31 - 1), st.floats(width=32, allow_nan=False)), max_size=50
+    )
+)
+def test_hits_are_what_protobuf_writes(found: list[tuple[int, float]]) -> None:
+    places = np.array([place for place, _ in found], np.intp)
+    scores = np.array([score for _, score in found], np.float32)
+    expected = [similarity_pb2.Hit(index=place, score=score) for place, score in found]
+    rank = similarity_pb2.RankResponse(hits=expected)
+    assert rank.SerializeToString() == wire.hits(2, places, scores)
+    result = similarity_pb2.SearchResult(hits=expected)
+    assert result.SerializeToString() == wire.hits(1, places, scores)
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 4), st.integers(1, 40)),
+        elements=st.floats(width=32, allow_nan=False),
+    )
+)
+def test_a_matrix_and_a_column_are_what_protobuf_writes(scores: np.ndarray) -> None:
+    rows = [similarity_pb2.MatrixRow(scores=row) for row in scores.tolist()]
+    matrix = similarity_pb2.MatrixResponse(rows=rows)
+    assert matrix.SerializeToString() == wire.matrix_rows(scores)
+    column = similarity_pb2.CompareResponse(scores=scores[:, 0].tolist())
+    assert column.SerializeToString() == wire.packed_floats(2, scores[:, 0])

@@ -73,21 +73,21 @@ def total(counts: Mapping[str, int], limits: Limits) -> None:
         raise InvalidRequest(*(Violation(name, wrong) for name in counts))
 
 
-def scores(factors: Mapping[str, int], limits: Limits) -> int:
+def scores(limits: Limits, *factors: tuple[str, int]) -> int:
     """Return how many scores a request asks for, or refuse it for too many.
 
     Args:
-        factors: names of its fields, and how many texts or pairs each has.
         limits: the bounds.
+        factors: name of a field, and how many texts or pairs it has; of each that multiplies.
 
     Raises:
         InvalidRequest: naming each field and the limit.
     """
-    size = math.prod(factors.values())
+    size = math.prod(count for _, count in factors)
     if size > limits.max_scores:
-        terms = " x ".join(f"{count} {name}" for name, count in factors.items())
+        terms = " x ".join(f"{count} {name}" for name, count in factors)
         wrong = f"{terms} are {size} scores, at most {limits.max_scores} a request: send several"
-        raise InvalidRequest(*(Violation(name, wrong) for name in factors))
+        raise InvalidRequest(*(Violation(name, wrong) for name in dict(factors)))
     return size
 
 

@@ -10,8 +10,14 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from semserve_server.errors import Overloaded
 from semserve_server.services.foreign import dialogue
 from semserve_server.services.rpc import Context, Handlers
+
+MAX_OPEN = 8192
+"""Most streams of both services at a time: two for each connection that may be open."""
+RETRY_SECONDS = 5.0
+"""When a client that found no room should try again."""
 
 _Result = TypeVar("_Result")
 
@@ -36,7 +42,17 @@ class Endless:
 
         An RPC whose own task is cancelled would never send its status, so what it waits for is a
         task of its own.
+
+        Raises:
+            Overloaded: too many streams are open.
         """
+        if len(self._open) >= MAX_OPEN:
+            waiting.close()
+            raise Overloaded(
+                f"{MAX_OPEN} streams of health and reflection are open, and no more may be",
+                retry_after=RETRY_SECONDS,
+                cause="open_streams",
+            )
         task = asyncio.create_task(waiting)
         self._open.add(task)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
 
 import numpy as np
@@ -14,6 +15,7 @@ from semserve.v1 import similarity_pb2
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest
 from semserve_server.models import Models
+from semserve_server.observe.exchange import current
 from semserve_server.scoring import Scorer
 from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
@@ -57,7 +59,7 @@ class SimilarityService:
         size = len(request.pairs)
         checks.count("pairs", size, self._limits)
         checks.total({"pairs": 2 * size}, self._limits)
-        checks.scores({"pairs": size}, self._limits)
+        checks.scores(self._limits, ("pairs", size))
         fields = [
             (f"pairs[{place}].{side}", text)
             for place, pair in enumerate(request.pairs)
@@ -79,7 +81,7 @@ class SimilarityService:
         size = len(request.documents)
         checks.count("documents", size, self._limits)
         checks.total({"query": 1, "documents": size}, self._limits)
-        checks.scores({"documents": size}, self._limits)
+        checks.scores(self._limits, ("documents", size))
         top_k = checks.within("top_k", request.top_k) if request.HasField("top_k") else size
         top_k = min(top_k, size)
         fields = [("query", request.query), *_paths("documents", request.documents)]
@@ -99,7 +101,7 @@ class SimilarityService:
         checks.count("corpus", corpus, self._limits)
         counts = {"queries": queries, "corpus": corpus}
         checks.total(counts, self._limits)
-        scores = checks.scores(counts, self._limits)
+        scores = checks.scores(self._limits, *counts.items())
         top_k = self._top_k(request, queries, corpus)
         fields = [*_paths("queries", request.queries), *_paths("corpus", request.corpus)]
         reply_bytes = queries * (HIT_BYTES * top_k + ITEM_BYTES)
@@ -119,7 +121,9 @@ class SimilarityService:
         if right:
             checks.count("right", right, self._limits)
             checks.total({"left": left, "right": right}, self._limits)
-        scores = checks.scores({"left": left, "right": right or left}, self._limits)
+        scores = checks.scores(
+            self._limits, ("left", left), ("right", right) if right else ("left", left)
+        )
         fields = [*_paths("left", request.left), *_paths("right", request.right)]
         reply_bytes = 4 * scores + ITEM_BYTES * left
         asked = self._asked(request, fields, scores=scores, reply_bytes=reply_bytes)
@@ -190,20 +194,22 @@ class SimilarityService:
         """
         engine, scores = asked.engine, asked.work.scores
         operations = scores * engine.manifest.outputs
+        current().model = engine.tally
         self._scorer.expect(scores, operations, seconds=context.time_remaining())
         done = await run(engine, asked.work, context)
         if done.inference is None:
             raise ValueError("a request without texts passed its checks. This is a bug.")
         started = perf_counter()
-        content = await self._scorer.compute(
-            pieces(_Vectors(done.inference.rows, asked.places)),
+        head, tail = wire.delimited(1, engine.name.encode()), wire.delimited(3, done.usage)
+        vectors = _Vectors(done.inference.rows, asked.places)
+        reply = await self._scorer.compute(
+            chain((head,), pieces(vectors), (tail,)),
             scores=scores,
             operations=operations,
             seconds=context.time_remaining(),
         )
         engine.tally.scored(scores, perf_counter() - started)
-        head, tail = wire.delimited(1, engine.name.encode()), wire.delimited(3, done.usage)
-        return b"".join((head, content, tail))
+        return reply
 
 
 _Request = (
