@@ -17,7 +17,7 @@ import grpc
 from semserve.v1.model_pb2 import GetModelRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 
-from chaos import endings, many_messages, slow_readers, storm
+from chaos import endings, large_answers, many_messages, slow_readers, storm
 from chaos.answers import Answers, compute
 from chaos.bystanders import bystanders
 from chaos.client import PATIENCE
@@ -82,6 +82,10 @@ def run_streams(scale: Scale) -> Iterator[Figure]:
             kept = fates == {Fate.RIGHT: LONG_STREAM - bad, Fate.INVALID: bad}
             yield {"kept": kept, "fates": dict(fates)}
         yield asyncio.run(slow_readers.read_nothing(server, answers))
+    with serving(*large_answers.FLAGS) as server:
+        yield asyncio.run(
+            large_answers.read_no_large_answers(server, waves=scale.rounds + 1, clients=10)
+        )
 
 
 def run_strangers(scale: Scale) -> Iterator[Figure]:
