@@ -40,8 +40,8 @@ CALLS = 100
 LOOKS = 30
 """Health checks between two looks at the server's memory."""
 OVERHEAD = 32 * 2**20
-"""What the server takes beside the budget and what gRPC holds of requests: the answers that are being made, what malloc keeps, and
-what the first requests load."""
+"""What the server takes beside the budget and what gRPC holds of requests: the answers that are
+being made, what malloc keeps, and what the first requests load."""
 
 
 async def read_no_large_answers(server: Server, *, waves: int, clients: int) -> dict[str, object]:

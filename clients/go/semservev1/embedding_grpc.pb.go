@@ -29,9 +29,11 @@ const (
 //
 // EmbeddingService turns texts into vectors.
 //
-// Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full or the
-// deadline cannot be met; `google.rpc.RetryInfo` and the trailer
-// `grpc-retry-pushback-ms` say when to try again), UNAVAILABLE (the server is
+// Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
+// deadline cannot be met, or clients have not read too many answers;
+// `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
+// try again; a message over the server's limit of bytes, by default 4 MiB, has
+// the same status without them), UNAVAILABLE (the server is
 // starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
 // and INTERNAL (a fault of the server's). The trailer `server-timing` tells
 // the milliseconds spent in the queue, in tokenising and in computing.
@@ -47,8 +49,8 @@ type EmbeddingServiceClient interface {
 	//
 	// Answers come in any order and are matched by `id`. A request that fails is
 	// answered with an `error` and the stream goes on. Requests in flight on one
-	// stream are bounded: past the bound the server stops reading until an
-	// answer has been taken. After the client's half-close the server answers
+	// stream are bounded, and so are the bytes of answers that the client has not
+	// read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
 	// what it has read and ends the stream with OK.
 	StreamEmbed(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamEmbedRequest, StreamEmbedResponse], error)
 }
@@ -90,9 +92,11 @@ type EmbeddingService_StreamEmbedClient = grpc.BidiStreamingClient[StreamEmbedRe
 //
 // EmbeddingService turns texts into vectors.
 //
-// Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full or the
-// deadline cannot be met; `google.rpc.RetryInfo` and the trailer
-// `grpc-retry-pushback-ms` say when to try again), UNAVAILABLE (the server is
+// Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
+// deadline cannot be met, or clients have not read too many answers;
+// `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
+// try again; a message over the server's limit of bytes, by default 4 MiB, has
+// the same status without them), UNAVAILABLE (the server is
 // starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
 // and INTERNAL (a fault of the server's). The trailer `server-timing` tells
 // the milliseconds spent in the queue, in tokenising and in computing.
@@ -108,8 +112,8 @@ type EmbeddingServiceServer interface {
 	//
 	// Answers come in any order and are matched by `id`. A request that fails is
 	// answered with an `error` and the stream goes on. Requests in flight on one
-	// stream are bounded: past the bound the server stops reading until an
-	// answer has been taken. After the client's half-close the server answers
+	// stream are bounded, and so are the bytes of answers that the client has not
+	// read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
 	// what it has read and ends the stream with OK.
 	StreamEmbed(grpc.BidiStreamingServer[StreamEmbedRequest, StreamEmbedResponse]) error
 	mustEmbedUnimplementedEmbeddingServiceServer()

@@ -614,7 +614,8 @@ type TokenizeRequest struct {
 	// Name of a model. May be left out where only one model is loaded or the
 	// server has a default embedding model, whose tokenizer then answers.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Texts to tokenise, by the rules of EmbedRequest.texts.
+	// Texts to tokenise, by the rules of EmbedRequest.texts; all together no
+	// longer than the server's limit of bytes (`--max-tokenize-bytes`).
 	Texts         []string `protobuf:"bytes,2,rep,name=texts,proto3" json:"texts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -57,7 +57,8 @@ type ModelServiceClient interface {
 	UnloadModel(ctx context.Context, in *UnloadModelRequest, opts ...grpc.CallOption) (*UnloadModelResponse, error)
 	// Tokenize shows how a model's tokenizer reads texts, without running the
 	// model. Texts are never truncated here: what the model would drop is told
-	// by `TokenizeResult.truncated_tokens`.
+	// by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
+	// the tokens.
 	Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error)
 }
 
@@ -150,7 +151,8 @@ type ModelServiceServer interface {
 	UnloadModel(context.Context, *UnloadModelRequest) (*UnloadModelResponse, error)
 	// Tokenize shows how a model's tokenizer reads texts, without running the
 	// model. Texts are never truncated here: what the model would drop is told
-	// by `TokenizeResult.truncated_tokens`.
+	// by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
+	// the tokens.
 	Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error)
 	mustEmbedUnimplementedModelServiceServer()
 }

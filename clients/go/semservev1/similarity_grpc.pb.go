@@ -34,8 +34,14 @@ const (
 // It is arithmetic over what EmbeddingService answers; a text that occurs more
 // than once in a request is embedded once. Texts of too many tokens are
 // truncated by the model's own rule. The statuses that EmbeddingService lists
-// hold here too, and each list of texts or pairs is bounded as
-// EmbedRequest.texts is (`--max-request-texts`).
+// hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+// together, those that recur included, are more than the server's limit
+// (`--max-request-texts`), or if it asks for more scores than the server
+// computes for one request (`--max-request-scores`, by default 1048576).
+//
+// The rate of an API key is charged for the tokens of every text, those that
+// recur included, and for one token for each 256 scores. Usage counts the
+// tokens of each different text once, as it is computed.
 type SimilarityServiceClient interface {
 	// Compare scores pairs of texts, in their order.
 	Compare(ctx context.Context, in *CompareRequest, opts ...grpc.CallOption) (*CompareResponse, error)
@@ -44,6 +50,9 @@ type SimilarityServiceClient interface {
 	// Search finds for each query the most similar texts of a corpus.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 	// Matrix scores every text of one list against every text of another.
+	//
+	// An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
+	// gRPC clients receive unless they raise their limit on received messages.
 	Matrix(ctx context.Context, in *MatrixRequest, opts ...grpc.CallOption) (*MatrixResponse, error)
 }
 
@@ -104,8 +113,14 @@ func (c *similarityServiceClient) Matrix(ctx context.Context, in *MatrixRequest,
 // It is arithmetic over what EmbeddingService answers; a text that occurs more
 // than once in a request is embedded once. Texts of too many tokens are
 // truncated by the model's own rule. The statuses that EmbeddingService lists
-// hold here too, and each list of texts or pairs is bounded as
-// EmbedRequest.texts is (`--max-request-texts`).
+// hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+// together, those that recur included, are more than the server's limit
+// (`--max-request-texts`), or if it asks for more scores than the server
+// computes for one request (`--max-request-scores`, by default 1048576).
+//
+// The rate of an API key is charged for the tokens of every text, those that
+// recur included, and for one token for each 256 scores. Usage counts the
+// tokens of each different text once, as it is computed.
 type SimilarityServiceServer interface {
 	// Compare scores pairs of texts, in their order.
 	Compare(context.Context, *CompareRequest) (*CompareResponse, error)
@@ -114,6 +129,9 @@ type SimilarityServiceServer interface {
 	// Search finds for each query the most similar texts of a corpus.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	// Matrix scores every text of one list against every text of another.
+	//
+	// An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
+	// gRPC clients receive unless they raise their limit on received messages.
 	Matrix(context.Context, *MatrixRequest) (*MatrixResponse, error)
 	mustEmbedUnimplementedSimilarityServiceServer()
 }

@@ -321,7 +321,9 @@ class TokenizeRequest(_message.Message):
     """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to tokenise, by the rules of EmbedRequest.texts."""
+        """Texts to tokenise, by the rules of EmbedRequest.texts; all together no
+        longer than the server's limit of bytes (`--max-tokenize-bytes`).
+        """
 
     def __init__(
         self,

@@ -113,7 +113,8 @@ class ModelServiceServicer:
     def Tokenize(self, request, context):
         """Tokenize shows how a model's tokenizer reads texts, without running the
         model. Texts are never truncated here: what the model would drop is told
-        by `TokenizeResult.truncated_tokens`.
+        by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
+        the tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,7 +63,8 @@ class ModelServiceStub:
     Tokenize: _grpc.UnaryUnaryMultiCallable[_model_pb2.TokenizeRequest, _model_pb2.TokenizeResponse]
     """Tokenize shows how a model's tokenizer reads texts, without running the
     model. Texts are never truncated here: what the model would drop is told
-    by `TokenizeResult.truncated_tokens`.
+    by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
+    the tokens.
     """
 
 @_typing.type_check_only
@@ -101,7 +102,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     Tokenize: _aio.UnaryUnaryMultiCallable[_model_pb2.TokenizeRequest, _model_pb2.TokenizeResponse]  # type: ignore[assignment]
     """Tokenize shows how a model's tokenizer reads texts, without running the
     model. Texts are never truncated here: what the model would drop is told
-    by `TokenizeResult.truncated_tokens`.
+    by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
+    the tokens.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -166,7 +168,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.TokenizeResponse, _abc.Awaitable[_model_pb2.TokenizeResponse]]:
         """Tokenize shows how a model's tokenizer reads texts, without running the
         model. Texts are never truncated here: what the model would drop is told
-        by `TokenizeResult.truncated_tokens`.
+        by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
+        the tokens.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

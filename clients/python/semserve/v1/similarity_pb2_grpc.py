@@ -31,8 +31,14 @@ class SimilarityServiceStub:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and each list of texts or pairs is bounded as
-    EmbedRequest.texts is (`--max-request-texts`).
+    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    together, those that recur included, are more than the server's limit
+    (`--max-request-texts`), or if it asks for more scores than the server
+    computes for one request (`--max-request-scores`, by default 1048576).
+
+    The rate of an API key is charged for the tokens of every text, those that
+    recur included, and for one token for each 256 scores. Usage counts the
+    tokens of each different text once, as it is computed.
     """
 
     def __init__(self, channel):
@@ -69,8 +75,14 @@ class SimilarityServiceServicer:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and each list of texts or pairs is bounded as
-    EmbedRequest.texts is (`--max-request-texts`).
+    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    together, those that recur included, are more than the server's limit
+    (`--max-request-texts`), or if it asks for more scores than the server
+    computes for one request (`--max-request-scores`, by default 1048576).
+
+    The rate of an API key is charged for the tokens of every text, those that
+    recur included, and for one token for each 256 scores. Usage counts the
+    tokens of each different text once, as it is computed.
     """
 
     def Compare(self, request, context):
@@ -96,6 +108,9 @@ class SimilarityServiceServicer:
 
     def Matrix(self, request, context):
         """Matrix scores every text of one list against every text of another.
+
+        An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
+        gRPC clients receive unless they raise their limit on received messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,8 +153,14 @@ class SimilarityService:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and each list of texts or pairs is bounded as
-    EmbedRequest.texts is (`--max-request-texts`).
+    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    together, those that recur included, are more than the server's limit
+    (`--max-request-texts`), or if it asks for more scores than the server
+    computes for one request (`--max-request-scores`, by default 1048576).
+
+    The rate of an API key is charged for the tokens of every text, those that
+    recur included, and for one token for each 256 scores. Usage counts the
+    tokens of each different text once, as it is computed.
     """
 
     @staticmethod

@@ -32,8 +32,14 @@ class SimilarityServiceStub:
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and each list of texts or pairs is bounded as
-    EmbedRequest.texts is (`--max-request-texts`).
+    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    together, those that recur included, are more than the server's limit
+    (`--max-request-texts`), or if it asks for more scores than the server
+    computes for one request (`--max-request-scores`, by default 1048576).
+
+    The rate of an API key is charged for the tokens of every text, those that
+    recur included, and for one token for each 256 scores. Usage counts the
+    tokens of each different text once, as it is computed.
     """
 
     @_typing.overload
@@ -47,7 +53,11 @@ class SimilarityServiceStub:
     Search: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.SearchRequest, _similarity_pb2.SearchResponse]
     """Search finds for each query the most similar texts of a corpus."""
     Matrix: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.MatrixRequest, _similarity_pb2.MatrixResponse]
-    """Matrix scores every text of one list against every text of another."""
+    """Matrix scores every text of one list against every text of another.
+
+    An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
+    gRPC clients receive unless they raise their limit on received messages.
+    """
 
 @_typing.type_check_only
 class SimilarityServiceAsyncStub(SimilarityServiceStub):
@@ -56,8 +66,14 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and each list of texts or pairs is bounded as
-    EmbedRequest.texts is (`--max-request-texts`).
+    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    together, those that recur included, are more than the server's limit
+    (`--max-request-texts`), or if it asks for more scores than the server
+    computes for one request (`--max-request-scores`, by default 1048576).
+
+    The rate of an API key is charged for the tokens of every text, those that
+    recur included, and for one token for each 256 scores. Usage counts the
+    tokens of each different text once, as it is computed.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -68,7 +84,11 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     Search: _aio.UnaryUnaryMultiCallable[_similarity_pb2.SearchRequest, _similarity_pb2.SearchResponse]  # type: ignore[assignment]
     """Search finds for each query the most similar texts of a corpus."""
     Matrix: _aio.UnaryUnaryMultiCallable[_similarity_pb2.MatrixRequest, _similarity_pb2.MatrixResponse]  # type: ignore[assignment]
-    """Matrix scores every text of one list against every text of another."""
+    """Matrix scores every text of one list against every text of another.
+
+    An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
+    gRPC clients receive unless they raise their limit on received messages.
+    """
 
 class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
     """SimilarityService compares texts by the vectors of an embedding model.
@@ -76,8 +96,14 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
     truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too, and each list of texts or pairs is bounded as
-    EmbedRequest.texts is (`--max-request-texts`).
+    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    together, those that recur included, are more than the server's limit
+    (`--max-request-texts`), or if it asks for more scores than the server
+    computes for one request (`--max-request-scores`, by default 1048576).
+
+    The rate of an API key is charged for the tokens of every text, those that
+    recur included, and for one token for each 256 scores. Usage counts the
+    tokens of each different text once, as it is computed.
     """
 
     @_abc_1.abstractmethod
@@ -110,6 +136,10 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.MatrixRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.MatrixResponse, _abc.Awaitable[_similarity_pb2.MatrixResponse]]:
-        """Matrix scores every text of one list against every text of another."""
+        """Matrix scores every text of one list against every text of another.
+
+        An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
+        gRPC clients receive unless they raise their limit on received messages.
+        """
 
 def add_SimilarityServiceServicer_to_server(servicer: SimilarityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
