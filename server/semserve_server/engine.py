@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from semserve_server.admission import Admission, Demand
@@ -19,30 +16,22 @@ from semserve_server.bundle import Bundle, Manifest
 from semserve_server.cost import CostModel
 from semserve_server.density import Density
 from semserve_server.encoding import Encoding
-from semserve_server.errors import Draining, Overloaded
 from semserve_server.inference import Inference
 from semserve_server.observe.tally import ModelTally
 from semserve_server.runner import Runner
 from semserve_server.runs import Runs
 from semserve_server.shares import Shares
+from semserve_server.token_reader import TokenReader, characters_of
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
 
 INLINE_CHARACTERS = 2048
 """Requests of fewer characters are tokenised on the event loop: so few take about as long as
 handing them to a thread and back."""
 
-CHUNK_CHARACTERS = 32_768
-"""Characters that the tokenizer's thread reads at a time, some 10 ms of work. Requests take turns
-on it, and one whose caller has left stops there."""
-TOKENIZE_SHARE = 16
-"""What part of the characters that may wait to be tokenised may be for `tokens`: one in so many."""
-SECONDS_PER_CHARACTER = 1e-6
-"""What reading a character for `tokens` is taken to cost before any was measured."""
 CHARACTERS_PER_TOKEN = 4
 """What a token is taken to be before any text was read."""
 
 _Read = TypeVar("_Read")
-_Item = TypeVar("_Item", bound=Item)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +106,9 @@ class Engine:
             tally=self.tally,
             shares=capacity.shares,
         )
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-tokenizer")
-        self._unread = 0
-        self._describing = asyncio.Lock()
-        self._undescribed = 0
-        self._seconds_per_character = SECONDS_PER_CHARACTER
+        self._reader = TokenReader(
+            tokenizer, self.name, max_characters=capacity.max_queue_characters
+        )
         self._density = Density()
         self.stalled = False
         """Whether the watchdog has seen that it does not get on."""
@@ -151,12 +138,12 @@ class Engine:
         Raises:
             Overloaded: too much waits to be tokenised or to run, or the answer would come too late.
         """
-        size = _characters(items)
+        size = characters_of(items)
         self._expect(len(items), size, float("inf") if remaining is None else remaining)
         if size < INLINE_CHARACTERS:
             encodings = self.tokenizer.encode(items, truncation)
         else:
-            encodings = await self._encode_on_the_thread(items, size, truncation)
+            encodings = await self._reader.encode(items, truncation)
         self._density.observe(size, sum(map(len, encodings)))
         return encodings
 
@@ -168,9 +155,6 @@ class Engine:
         remaining: float | None,
     ) -> list[_Read]:
         """Tell how texts are read, without running the model.
-
-        One caller at a time is served, some texts at a time, so that requests which wait to be
-        tokenised for a run wait for no more than that.
 
         Args:
             texts: at least one.
@@ -184,25 +168,11 @@ class Engine:
             Overloaded: too much waits for this, or the answer would come too late.
             Draining: the engine is closed.
         """
-
-        def read(part: Sequence[str]) -> _Read:
-            return convert(self.tokenizer.tokens(part))
-
-        size = _characters(texts)
-        self._expect_tokens(size, float("inf") if remaining is None else remaining)
-        self._undescribed += size
-        try:
-            async with self._describing:
-                started = time.monotonic()
-                told = [await self._on_the_thread(partial(read, part)) for part in _parts(texts)]
-                self._seconds_per_character = (time.monotonic() - started) / size
-                return told
-        finally:
-            self._undescribed -= size
+        return await self._reader.tokens(texts, convert, remaining=remaining)
 
     def estimate(self, items: Sequence[Item]) -> int:
         """Tell how many tokens items will be after truncation, by their characters."""
-        characters = _characters(items)
+        characters = characters_of(items)
         tokens = self._density.tokens(characters) or characters // CHARACTERS_PER_TOKEN
         return min(max(tokens, len(items)), len(items) * self.tokenizer.max_length)
 
@@ -259,68 +229,7 @@ class Engine:
         tokens = min(max(self._density.tokens(characters), items), most)
         self._batcher.expect(Demand(items, tokens), seconds=seconds)
 
-    async def _encode_on_the_thread(
-        self, items: Sequence[Item], size: int, truncation: Truncation
-    ) -> list[Encoding]:
-        """Tokenise on the thread, as long as not too much waits for it already."""
-        if self._unread and self._unread + size > self.capacity.max_queue_characters:
-            raise Overloaded(
-                f"{self._unread} characters wait to be tokenised, "
-                f"at most {self.capacity.max_queue_characters} may",
-                retry_after=0.1,
-                cause="queue_characters",
-            )
-        self._unread += size
-        encodings: list[Encoding] = []
-        try:
-            for part in _parts(items):
-                work = partial(self.tokenizer.encode, part, truncation)
-                encodings += await self._on_the_thread(work)
-        finally:
-            self._unread -= size
-        return encodings
 
-    def _expect_tokens(self, size: int, seconds: float) -> None:
-        most = self.capacity.max_queue_characters // TOKENIZE_SHARE
-        ahead = self._undescribed * self._seconds_per_character
-        if self._undescribed and self._undescribed + size > most:
-            raise Overloaded(
-                f"{self._undescribed} characters wait to be tokenised for Tokenize, "
-                f"at most {most} may",
-                retry_after=ahead / 2,
-                cause="queue_characters",
-            )
-        if self._undescribed and ahead > seconds:
-            raise Overloaded(
-                f"Tokenize would begin in {ahead:.3f} s and the deadline is in {seconds:.3f} s",
-                retry_after=ahead - seconds,
-                cause="deadline",
-            )
-
-    async def _on_the_thread(self, work: Callable[[], _Read]) -> _Read:
-        try:
-            future = self._reader.submit(work)
-        except RuntimeError as error:  # the thread has ended
-            raise Draining("the server is stopping") from error
-        return await asyncio.wrap_future(future)
-
-
-def _close(batcher: Batcher, reader: ThreadPoolExecutor) -> None:
+def _close(batcher: Batcher, reader: TokenReader) -> None:
     batcher.close()
-    reader.shutdown(wait=False, cancel_futures=True)
-
-
-def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Cut items into parts of about `CHUNK_CHARACTERS`, each of at least one item."""
-    begin = size = 0
-    for end, item in enumerate(items, 1):
-        size += _characters((item,))
-        if size >= CHUNK_CHARACTERS or end == len(items):
-            yield items[begin:end]
-            begin, size = end, 0
-
-
-def _characters(items: Sequence[Item]) -> int:
-    return sum(
-        len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in items
-    )
+    reader.close()

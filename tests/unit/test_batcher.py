@@ -12,7 +12,13 @@ from semserve_server.admission import Demand
 from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher
 from semserve_server.cost import CostModel
-from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, Overloaded
+from semserve_server.errors import (
+    DeadlineExceeded,
+    Draining,
+    InferenceFailed,
+    InvalidRequest,
+    Overloaded,
+)
 from semserve_server.observe.tally import ModelTally
 from semserve_server.runs import Runs
 
@@ -46,7 +52,7 @@ async def test_what_could_not_be_admitted_is_refused_before_it_is_read(make) -> 
     batcher = make(held := Held(Lengths()))
     batcher.expect(Demand(8, 8), seconds=NEVER)
     first = await held_behind_a_run(batcher, held)
-    with pytest.raises(Overloaded, match="at most 8"):
+    with pytest.raises(InvalidRequest, match="at most 8"):
         batcher.expect(Demand(9, 9), seconds=NEVER)
     with pytest.raises(Overloaded, match="deadline"):
         batcher.expect(Demand(1, 1), seconds=0.0)

@@ -48,7 +48,7 @@ class Crowded(Malformed[_Request]):
         """Name the field."""
         return InvalidRequest.of(
             self.field,
-            f"more than {self.most} of them, at most {self.most} a request: send several",
+            f"over {self.most} texts, at most {self.most} a request: send several, or stream",
         )
 
 
