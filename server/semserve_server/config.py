@@ -95,7 +95,7 @@ class Config:
     """Most scores that wait to be computed, of all requests; more are refused with
     RESOURCE_EXHAUSTED. One thread computes them."""
 
-    max_tokenize_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 262_144
+    max_tokenize_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 1_048_576
     """Most UTF-8 bytes of all texts of one Tokenize request. Its answer has about 15 bytes for each
     token, and a token may be a single character."""
 

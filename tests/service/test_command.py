@@ -73,6 +73,7 @@ def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
     (["--models", "nowhere"], "nowhere: no such directory: run `make models`, or name another"),
     (["--device", "cuda", "--models", str(ROOT / "tests" / "bundles")], "--device cuda: "),
     (["--max-queue-entries", "5"], "--max-queue-entries 5 could never admit so many"),
+    (["--max-queue-scores", "5"], "--max-queue-scores 5 could never admit so many"),
     (["--address", "256.0.0.1:1", "--models", str(ROOT / "tests" / "bundles")],
      "--address 256.0.0.1:1: cannot listen there"),
     (["--address", "127.0.0.1:99999"], "--address 127.0.0.1:99999: give HOST:PORT"),

@@ -268,3 +268,19 @@ async def test_calls_past_the_bound_of_the_server_are_refused_and_later_ones_ser
         server.embedder.release()
         await asyncio.gather(*running)
         await answers(server)
+
+
+async def test_a_message_over_the_bound_is_refused_by_its_size_and_the_bound(
+    tiny_models: Path,
+) -> None:
+    async with limited(tiny_models, max_message_bytes=1000) as server:
+        stub = EmbeddingServiceStub(server.channel)
+        long = EmbedRequest(texts=["a" * 2000])
+        refused = await refusal(stub.Embed(long))
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
+        assert f"larger than max ({long.ByteSize()} vs. 1000)" in refused.message
+        assert refused.retry_seconds is None
+        stream = stub.StreamEmbed()
+        await stream.write(StreamEmbedRequest(request=long))
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == await stream.code()
+        await answers(server)

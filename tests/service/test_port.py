@@ -131,3 +131,34 @@ async def test_whoever_calls_while_the_server_drains_is_told_so(service: InProce
     service.embedder.release()
     assert 1 == len((await admitted).results)
     await draining
+
+
+async def test_streams_of_health_and_reflection_past_their_bound_are_refused(
+    service: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semserve_server.services.endless.MAX_OPEN", 3)
+    stub = HealthStub(service.channel)
+    watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
+    for watch in watches:
+        await watch.read()
+    one_more = stub.Watch(health_pb2.HealthCheckRequest())
+    refused = await refusal(one_more.read())
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
+    assert 5.0 == refused.retry_seconds
+    reflected = ServerReflectionStub(service.channel).ServerReflectionInfo()
+    await reflected.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == (await refusal(reflected.read())).code
+    watches[0].cancel()
+    while SERVING != await read_or_none(stub):
+        pass
+
+
+async def read_or_none(stub: HealthStub) -> int | None:
+    """Return the first word of a new watch, or None where it is refused."""
+    watch = stub.Watch(health_pb2.HealthCheckRequest())
+    try:
+        return (await watch.read()).status
+    except grpc.aio.AioRpcError:
+        return None
+    finally:
+        watch.cancel()

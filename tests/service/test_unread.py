@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
@@ -63,8 +63,9 @@ async def stream(
         finally:
             sending.cancel()
             call.cancel()
-            with suppress(asyncio.CancelledError, asyncio.InvalidStateError):
-                await sending
+            await asyncio.wait([sending])
+            if not sending.cancelled():
+                sending.exception()  # that the call has ended
 
 
 async def test_a_stream_that_is_not_read_holds_no_more_than_its_bound() -> None:
@@ -109,7 +110,7 @@ async def test_unary_answers_that_are_not_read_are_bounded_and_others_refused_in
             assert refused.retry_seconds == 0.5
             assert "500" == refused.trailers["grpc-retry-pushback-ms"]
             assert server.gauge("unread_bytes") <= most
-            assert server.observer.shed["echo", "unread_bytes"] >= 13
+            await server.until(lambda: server.observer.shed["echo", "unread_bytes"] == 13)
             assert before == server.embedded
         await server.until(lambda: server.gauge("unread_bytes") == 0)
         assert await EmbeddingServiceStub(server.channel).Embed(LARGE)
@@ -121,7 +122,7 @@ async def test_one_connection_that_reads_nothing_starves_nobody() -> None:
         await server.until(lambda: server.gauge("unread_bytes") >= 4 * HELD)
         for _ in range(10):
             assert await EmbeddingServiceStub(server.channel).Embed(LARGE)
-        assert server.gauge("unread_bytes") <= most / 2
+        await server.until(lambda: server.gauge("unread_bytes") <= most / 2)
 
 
 async def test_streams_wait_for_what_others_hold_and_go_on_when_it_is_free() -> None:

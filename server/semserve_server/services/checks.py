@@ -36,7 +36,7 @@ class Limits:
     """Most UTF-8 bytes of one text."""
     max_scores: int = 1_048_576
     """Most scores that a request computes."""
-    max_tokenize_bytes: int = 262_144
+    max_tokenize_bytes: int = 1_048_576
     """Most UTF-8 bytes of all texts of a Tokenize request."""
     max_queue_scores: int = 8_388_608
     """Most scores that wait to be computed, of all requests."""

@@ -37,22 +37,25 @@ class Endless:
         for task in self._open:
             task.cancel()
 
-    async def unless_ended(self, waiting: Coroutine[Any, Any, _Result]) -> _Result | None:
-        """Wait for something, but no longer than until the end; None where that came first.
-
-        An RPC whose own task is cancelled would never send its status, so what it waits for is a
-        task of its own.
+    def check_room(self) -> None:
+        """Refuse a stream before anything is done for it.
 
         Raises:
-            Overloaded: too many streams are open.
+            Overloaded: too many are open.
         """
         if len(self._open) >= MAX_OPEN:
-            waiting.close()
             raise Overloaded(
                 f"{MAX_OPEN} streams of health and reflection are open, and no more may be",
                 retry_after=RETRY_SECONDS,
                 cause="open_streams",
             )
+
+    async def unless_ended(self, waiting: Coroutine[Any, Any, _Result]) -> _Result | None:
+        """Wait for something, but no longer than until the end; None where that came first.
+
+        An RPC whose own task is cancelled would never send its status, so what it waits for is a
+        task of its own.
+        """
         task = asyncio.create_task(waiting)
         self._open.add(task)
         try:
@@ -81,6 +84,7 @@ class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[mis
         unused_context: Context,
     ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
         """Answer what is asked of the schema."""
+        self._endless.check_room()
         answers = super().ServerReflectionInfo(request_iterator, unused_context)
         while (answer := await self._endless.unless_ended(anext(answers, None))) is not None:
             yield answer

@@ -53,8 +53,14 @@ def dialogue(
     async def handle(
         messages: AsyncIterator[_Request | Malformed[_Request]], context: Context
     ) -> AsyncIterator[Reply]:
+        # A function, for gRPC makes a generator as soon as its messages are iterated over, and
+        # Python complains of one that is dropped unused.
+        async def requests() -> AsyncIterator[_Request]:
+            async for one in messages:
+                yield well_formed(one)
+
         try:
-            async for reply in answer((well_formed(one) async for one in messages), context):
+            async for reply in answer(requests(), context):
                 yield reply
         except Exception as error:  # noqa: BLE001  (every error becomes a status)
             await refuse(context, error)

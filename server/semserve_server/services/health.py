@@ -87,6 +87,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
         self, request: HealthCheckRequest, context: Context
     ) -> None:
         """Tell a service's health, and each change of it; SERVICE_UNKNOWN until it is served."""
+        self._endless.check_room()
         await self._endless.unless_ended(self._watch(request.service, context))
 
     async def _watch(self, service: str, context: Context) -> None:
