@@ -146,9 +146,9 @@ async def test_streams_of_health_and_reflection_past_their_bound_are_refused(
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
     assert 5.0 == refused.retry_seconds
     reflected = ServerReflectionStub(service.channel).ServerReflectionInfo()
-    await reflected.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == (await refusal(reflected.read())).code
-    watches[0].cancel()
+    for one in watches:
+        one.cancel()
     while SERVING != await read_or_none(stub):
         pass
 
@@ -162,3 +162,24 @@ async def read_or_none(stub: HealthStub) -> int | None:
         return None
     finally:
         watch.cancel()
+
+
+async def test_reflection_has_a_bound_of_its_own(
+    service: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semserve_server.services.endless.MAX_REFLECTIONS", 2)
+    stub = ServerReflectionStub(service.channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    calls = [stub.ServerReflectionInfo() for _ in range(3)]
+    for call in calls[:2]:
+        await call.write(request)
+        await call.read()
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == (await refusal(calls[2].read())).code
+    await calls[0].done_writing()
+    assert grpc.StatusCode.OK == await calls[0].code()
+    again = stub.ServerReflectionInfo()
+    await again.write(request)
+    assert (await again.read()).HasField("list_services_response")
+    assert await HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest()).read()
+    for call in (*calls, again):
+        call.cancel()

@@ -16,6 +16,9 @@ from semserve_server.services.rpc import Context, Handlers
 
 MAX_OPEN = 8192
 """Most streams of both services at a time: two for each connection that may be open."""
+MAX_REFLECTIONS = 256
+"""Most streams of reflection at a time. People's tools use them for a moment, and each may hold an
+answer of some 20 kB that is not read."""
 RETRY_SECONDS = 5.0
 """When a client that found no room should try again."""
 
@@ -43,12 +46,7 @@ class Endless:
         Raises:
             Overloaded: too many are open.
         """
-        if len(self._open) >= MAX_OPEN:
-            raise Overloaded(
-                f"{MAX_OPEN} streams of health and reflection are open, and no more may be",
-                retry_after=RETRY_SECONDS,
-                cause="open_streams",
-            )
+        _check_room("health and reflection", len(self._open), MAX_OPEN)
 
     async def unless_ended(self, waiting: Coroutine[Any, Any, _Result]) -> _Result | None:
         """Wait for something, but no longer than until the end; None where that came first.
@@ -72,6 +70,7 @@ class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[mis
     def __init__(self, endless: Endless, names: list[str]) -> None:
         super().__init__(names, pool=MethodPool())
         self._endless = endless
+        self._reflections = 0
 
     def handlers(self) -> Handlers:
         """Return the handler of the service's RPC."""
@@ -85,9 +84,23 @@ class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[mis
     ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
         """Answer what is asked of the schema."""
         self._endless.check_room()
+        _check_room("reflection", self._reflections, MAX_REFLECTIONS)
         answers = super().ServerReflectionInfo(request_iterator, unused_context)
-        while (answer := await self._endless.unless_ended(anext(answers, None))) is not None:
-            yield answer
+        self._reflections += 1
+        try:
+            while (answer := await self._endless.unless_ended(anext(answers, None))) is not None:
+                yield answer
+        finally:
+            self._reflections -= 1
+
+
+def _check_room(services: str, streams: int, most: int) -> None:
+    if streams >= most:
+        raise Overloaded(
+            f"{streams} streams of {services} are open, at most {most} may be",
+            retry_after=RETRY_SECONDS,
+            cause="open_streams",
+        )
 
 
 class MethodPool:
