@@ -160,7 +160,6 @@ def _port(config: Config, models: Models, observer: Observer) -> Port:
             max_texts=config.max_request_texts,
             max_text_bytes=config.max_text_bytes,
             max_scores=config.max_request_scores,
-            max_queue_scores=config.max_queue_scores,
             max_tokenize_bytes=config.max_tokenize_bytes,
         ),
         PortLimits(
@@ -169,6 +168,7 @@ def _port(config: Config, models: Models, observer: Observer) -> Port:
             max_stream_bytes=config.max_stream_bytes,
             max_unread_bytes=config.max_unread_bytes,
             max_stream_unread_bytes=config.max_stream_unread_bytes,
+            max_queue_scores=config.max_queue_scores,
             max_calls=config.max_calls,
             max_connections=_connections(config),
             max_connection_calls=config.max_connection_calls,

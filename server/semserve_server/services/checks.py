@@ -38,8 +38,6 @@ class Limits:
     """Most scores that a request computes."""
     max_tokenize_bytes: int = 1_048_576
     """Most UTF-8 bytes of all texts of a Tokenize request."""
-    max_queue_scores: int = 8_388_608
-    """Most scores that wait to be computed, of all requests."""
 
 
 def count(field: str, size: int, limits: Limits) -> None:

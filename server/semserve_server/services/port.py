@@ -59,7 +59,7 @@ class Port:
             interceptors=[Doorkeeper(keyring, security.open_services, observer)] if keyring else [],
         )
         self._unread = UnreadBytes(port_limits.max_unread_bytes)
-        self._scorer = Scorer(max_waiting=limits.max_queue_scores)
+        self._scorer = Scorer(max_waiting=port_limits.max_queue_scores)
         self._streams = Streams(self._unread, port_limits.new_window, max_fields=limits.max_texts)
         observer.gauges.update(_gauges(self._unread, self._scorer))
         self._endless = Endless()

@@ -27,6 +27,8 @@ class PortLimits:
     """Most bytes of memory for answers that have not been read, and for their requests."""
     max_stream_unread_bytes: int = 16_777_216
     """The same of one stream, past which it is read no further; it may always hold one answer."""
+    max_queue_scores: int = 8_388_608
+    """Most scores that wait to be computed, of all requests."""
     max_calls: int = 16_384
     """Most calls at a time, streams among them; gRPC refuses further ones."""
     max_connections: int
