@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from semserve_server.errors import DeadlineExceeded, Draining, Overloaded
 from semserve_server.lane import stand_back
@@ -44,13 +45,13 @@ class Scorer:
         """Make a scorer; its thread starts with the first work.
 
         Args:
-            max_waiting: most scores that wait or are being computed.
+            max_waiting: most scores that have room at a time.
             turn: seconds after which it is the turn of another request.
             clock: in seconds.
         """
         self.max_waiting = max_waiting
         self.waiting = 0
-        """Scores that wait or are being computed."""
+        """Scores that have room: that wait for their vectors or the thread, or are computed."""
         self._turn = turn
         self._clock = clock
         self._operations = 0
@@ -60,8 +61,9 @@ class Scorer:
     def __repr__(self) -> str:
         return f"<Scorer {self.waiting} of {self.max_waiting} scores>"
 
-    def expect(self, scores: int, operations: int, *, seconds: float | None) -> None:
-        """Refuse scores that have no room or would come too late, before anything is computed.
+    @contextmanager
+    def room(self, scores: int, operations: int, *, seconds: float | None) -> Iterator[None]:
+        """Hold room for scores, from before anything is done for them until they are computed.
 
         Args:
             scores: how many.
@@ -69,7 +71,8 @@ class Scorer:
             seconds: until the caller's deadline; None without one.
 
         Raises:
-            Overloaded: with the seconds after which they should fit.
+            Overloaded: there is no room, or they would come too late; with the seconds after which
+                they should fit.
         """
         ahead = self._operations * self._seconds_per_operation
         if self.waiting and self.waiting + scores > self.max_waiting:
@@ -79,38 +82,37 @@ class Scorer:
                 retry_after=ahead / 2,
                 cause="queue_scores",
             )
-        if not self.waiting or seconds is None:
-            return
         predicted = ahead + operations * self._seconds_per_operation
-        if predicted > seconds:
+        if ahead and seconds is not None and predicted > seconds:
             raise Overloaded(
                 f"the scores would take {predicted:.3f} s and the deadline is in {seconds:.3f} s",
                 retry_after=min(predicted - seconds, ahead),
                 cause="deadline",
             )
+        self.waiting += scores
+        try:
+            yield
+        finally:
+            self.waiting -= scores
 
     async def compute(
-        self, pieces: Iterator[bytes], *, scores: int, operations: int, seconds: float | None
+        self, pieces: Iterator[bytes], *, operations: int, seconds: float | None
     ) -> bytes:
-        """Compute an answer piece by piece and return all of its bytes.
+        """Compute an answer that has room, piece by piece, and return all of its bytes.
 
         Args:
             pieces: computes the next piece each time that it is asked.
-            scores: how many there are.
             operations: scores x dimensions.
             seconds: until the caller's deadline; None without one.
 
         Raises:
-            Overloaded: as `expect`.
             DeadlineExceeded: the deadline passed before the last piece.
             Draining: the scorer is closed.
         """
         if operations <= INLINE_OPERATIONS:
             return b"".join(pieces)
-        self.expect(scores, operations, seconds=seconds)
         deadline = float("inf") if seconds is None else self._clock() + seconds
         job = _Job(pieces, self._turn, self._clock)
-        self.waiting += scores
         self._operations += operations
         try:
             while job.answer is None:
@@ -118,7 +120,6 @@ class Scorer:
                     raise DeadlineExceeded("the deadline passed while scores were computed")
                 await self._on_the_thread(job)
         finally:
-            self.waiting -= scores
             self._operations -= operations
         measured = job.seconds / operations
         self._seconds_per_operation += (1 - MEMORY) * (measured - self._seconds_per_operation)

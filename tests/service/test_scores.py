@@ -107,7 +107,7 @@ async def test_who_leaves_has_no_scores_computed_and_health_is_told_meanwhile() 
         stub, health = SimilarityServiceStub(channel), HealthStub(server.channel)
         request = pb.MatrixRequest(left=["a"] * 1024, metric=pb.METRIC_MANHATTAN)
         call = stub.Matrix(request)
-        await server.until(lambda: server.gauge("queue_scores") > 0)
+        await server.until(lambda: sum(server.tally.run_seconds.counts) > 0)
         for _ in range(5):
             await health.Check(HealthCheckRequest())
         assert 1024 * 1024 == server.gauge("queue_scores")
@@ -121,7 +121,7 @@ async def test_scores_past_the_queue_are_shed_before_anything_is_embedded() -> N
     async with echoing(dimensions=2048, **BIG) as server:
         stub = SimilarityServiceStub(server.channel)
         first = stub.Matrix(pb.MatrixRequest(left=["a"] * 1024, metric=pb.METRIC_MANHATTAN))
-        await server.until(lambda: server.gauge("queue_scores") > 0)
+        await server.until(lambda: sum(server.tally.run_seconds.counts) > 0)
         runs = sum(server.tally.run_seconds.counts)
         refused = await refusal(stub.Matrix(pb.MatrixRequest(left=["b"] * 300)))
         assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code

@@ -36,9 +36,19 @@ class Pieces:
         self.may.release(pieces)
 
 
+async def answer(scorer: Scorer, pieces: Iterator[bytes], scores: int = LARGE) -> bytes:
+    with scorer.room(scores, LARGE, seconds=None):
+        return await scorer.compute(pieces, operations=LARGE, seconds=None)
+
+
 def compute(scorer: Scorer, pieces: Pieces, scores: int = LARGE) -> asyncio.Task[bytes]:
-    job = scorer.compute(iter(pieces), scores=scores, operations=LARGE, seconds=None)
-    return asyncio.create_task(job)
+    return asyncio.create_task(answer(scorer, iter(pieces), scores))
+
+
+def take(scorer: Scorer, scores: int, seconds: float | None) -> None:
+    """Take room and give it back."""
+    with scorer.room(scores, LARGE, seconds=seconds):
+        pass
 
 
 async def begin(pieces: Pieces) -> None:
@@ -55,7 +65,7 @@ def scorer() -> Iterator[Scorer]:
 
 async def test_an_answer_is_all_of_its_pieces_in_their_order(scorer: Scorer) -> None:
     pieces = iter([b"a", b"b", b"c"])
-    assert b"abc" == await scorer.compute(pieces, scores=1, operations=LARGE, seconds=None)
+    assert b"abc" == await answer(scorer, pieces)
     assert 0 == scorer.waiting
 
 
@@ -102,8 +112,8 @@ async def test_what_is_late_stops() -> None:
 
     scorer = Scorer(max_waiting=10, turn=1, clock=lambda: now)
     with pytest.raises(DeadlineExceeded):
-        await scorer.compute(pieces(), scores=1, operations=LARGE, seconds=15)
-    assert (20, 0) == (now, scorer.waiting)
+        await scorer.compute(pieces(), operations=LARGE, seconds=15)
+    assert 20 == now
     scorer.close()
 
 
@@ -112,12 +122,12 @@ async def test_scores_past_the_bound_are_refused_and_told_when_to_return(scorer:
     first = compute(scorer, pieces, scores=9 * LARGE)
     await begin(pieces)
     with pytest.raises(Overloaded, match="no room") as refused:
-        scorer.expect(2 * LARGE, LARGE, seconds=None)
+        take(scorer, 2 * LARGE, None)
     assert "queue_scores" == refused.value.cause
     assert refused.value.retry_after > 0
-    scorer.expect(LARGE, LARGE, seconds=None)
+    take(scorer, LARGE, None)
     with pytest.raises(Overloaded) as late:
-        scorer.expect(1, LARGE, seconds=0.0)
+        take(scorer, 1, 0.0)
     assert "deadline" == late.value.cause
     pieces.allow(1)
     assert b"x" == await first
@@ -136,7 +146,7 @@ async def test_few_scores_need_no_thread(scorer: Scorer) -> None:
         threads.append(threading.get_ident())
         yield b"x"
 
-    assert b"x" == await scorer.compute(pieces(), scores=1, operations=1, seconds=None)
+    assert b"x" == await scorer.compute(pieces(), operations=1, seconds=None)
     assert [threading.get_ident()] == threads
 
 
@@ -145,7 +155,7 @@ async def test_the_thread_is_as_nice_as_a_lane(scorer: Scorer) -> None:
         mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         yield str(mine).encode()
 
-    told = await scorer.compute(pieces(), scores=1, operations=LARGE, seconds=None)
+    told = await answer(scorer, pieces())
     assert min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19) == int(told)
 
 
@@ -155,12 +165,12 @@ async def test_an_error_in_a_piece_is_its_callers_and_leaves_nothing(scorer: Sco
         raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
-        await scorer.compute(pieces(), scores=1, operations=LARGE, seconds=None)
+        await answer(scorer, pieces())
     assert 0 == scorer.waiting
 
 
 async def test_a_scorer_that_is_closed_takes_nothing(scorer: Scorer) -> None:
     scorer.close()
     with pytest.raises(Draining):
-        await scorer.compute(iter([b"x"]), scores=1, operations=LARGE, seconds=None)
+        await answer(scorer, iter([b"x"]))
     assert 0 == scorer.waiting

@@ -195,19 +195,18 @@ class SimilarityService:
         engine, scores = asked.engine, asked.work.scores
         operations = scores * engine.manifest.outputs
         current().model = engine.tally
-        self._scorer.expect(scores, operations, seconds=context.time_remaining())
-        done = await run(engine, asked.work, context)
-        if done.inference is None:
-            raise ValueError("a request without texts passed its checks. This is a bug.")
-        started = perf_counter()
-        head, tail = wire.delimited(1, engine.name.encode()), wire.delimited(3, done.usage)
-        vectors = _Vectors(done.inference.rows, asked.places)
-        reply = await self._scorer.compute(
-            chain((head,), pieces(vectors), (tail,)),
-            scores=scores,
-            operations=operations,
-            seconds=context.time_remaining(),
-        )
+        with self._scorer.room(scores, operations, seconds=context.time_remaining()):
+            done = await run(engine, asked.work, context)
+            if done.inference is None:
+                raise ValueError("a request without texts passed its checks. This is a bug.")
+            started = perf_counter()
+            head, tail = wire.delimited(1, engine.name.encode()), wire.delimited(3, done.usage)
+            vectors = _Vectors(done.inference.rows, asked.places)
+            reply = await self._scorer.compute(
+                chain((head,), pieces(vectors), (tail,)),
+                operations=operations,
+                seconds=context.time_remaining(),
+            )
         engine.tally.scored(scores, perf_counter() - started)
         return reply
 

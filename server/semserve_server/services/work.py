@@ -21,8 +21,8 @@ from semserve_server.services.status import failure
 from semserve_server.tokenizer import Item, Truncation
 
 SCORES_PER_TOKEN = 256
-"""Scores that a key is charged for as for one token: of 384 dimensions they take from 0.03 to 0.2 ms
-of a CPU, and a token of MiniLM 0.1 to 0.2."""
+"""Scores that a key is charged for as for one token: of 384 dimensions they take from 0.03 to 0.2
+ms of a CPU, and a token of MiniLM 0.1 to 0.2."""
 ITEM_BYTES = 64
 """What an item of an answer has beside its numbers, or more."""
 
