@@ -20,7 +20,7 @@ from typing import TypeAlias
 from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.encoding import Encoding
-from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
+from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, free_frames
 from semserve_server.gathering import Gathering
 from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
@@ -29,6 +29,7 @@ from semserve_server.observe.tally import ModelTally, late
 from semserve_server.runner import Runner
 from semserve_server.runs import Runs
 from semserve_server.shares import Shares
+from semserve_server.workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Batcher:
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
         self._gathering = Gathering(self._wake, worthwhile=self._gathers)
-        self._lanes = [Lane(f"{tally.name}-lane-{n}", self._serve) for n in range(admission.lanes)]
+        self._lanes = [Lane(tally.name, n, self._serve) for n in range(admission.lanes)]
         for lane in self._lanes:
             lane.thread.start()
 
@@ -150,6 +151,11 @@ class Batcher:
         dead = not self._closed and not all(lane.thread.is_alive() for lane in self._lanes)
         return self._collapsed or dead
 
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """What runs batches."""
+        return self._lanes
+
     def runs(self) -> dict[str, float]:
         """Tell when each of the present runs began, on the clock, by the name of its lane."""
         return {
@@ -162,6 +168,9 @@ class Batcher:
         """Refuse new requests, and end the lanes when the queue is empty."""
         with self._changed:
             self._closed = True
+            # It refers to this batcher: with it the session would stay until Python looks for
+            # cycles, which a server that is idle or evenly busy hardly ever does.
+            self._gathering.close()
             self._changed.notify_all()
 
     def _gathers(self) -> bool:
@@ -273,6 +282,8 @@ class Batcher:
             sorted({taken.batch[place].length for place in failures}),
             exc_info=next(iter(failures.values())),
         )
+        for error in failures.values():
+            free_frames(error)
         for place, entry in enumerate(taken.batch):
             if place in failures or outcome.rows is None:
                 entry.owner.lose(entry, computed)

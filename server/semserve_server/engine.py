@@ -7,7 +7,6 @@ import copy
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from semserve_server.runner import Runner
 from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
+from semserve_server.workers import Worker, WorkerThread
 
 INLINE_CHARACTERS = 2048
 """Requests of fewer characters are tokenised on the event loop: so few take about as long as
@@ -105,11 +105,11 @@ class Engine:
             tally=self.tally,
             shares=capacity.shares,
         )
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-tokenizer")
+        self._reader = WorkerThread(f"{self.name}-tokenizer", Worker(self.name, "tokenize"))
+        self.workers: tuple[Worker, ...] = (*self._batcher.workers, self._reader.worker)
+        """The threads that work for it, as the watchdog sees them."""
         self._unread = 0
         self._density = Density()
-        self.stalled = False
-        """Whether the watchdog has seen that it does not get on."""
 
     def __repr__(self) -> str:
         return f"<Engine {self.name} on {self.provider}, {self._batcher!r}>"
@@ -179,6 +179,11 @@ class Engine:
         return self._batcher.waiting
 
     @property
+    def stalled(self) -> bool:
+        """Whether the watchdog has seen that one of its threads hangs."""
+        return any(worker.hangs for worker in self.workers)
+
+    @property
     def failed(self) -> bool:
         """Whether a lane has died."""
         return self._batcher.failed
@@ -222,9 +227,9 @@ class Engine:
             self._unread -= size
 
 
-def _close(batcher: Batcher, reader: ThreadPoolExecutor) -> None:
+def _close(batcher: Batcher, reader: WorkerThread) -> None:
     batcher.close()
-    reader.shutdown(wait=False, cancel_futures=True)
+    reader.shutdown()
 
 
 def _characters(items: Sequence[Item]) -> int:

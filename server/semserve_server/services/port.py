@@ -25,6 +25,7 @@ from semserve_server.services.rpc import Streams
 from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.watch import watched
+from semserve_server.unix_socket import UNIX, UnixSocket
 from semserve_server.watchdog import either
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Port:
         )
         self._endless = Endless()
         self._health = Health(self._endless)
+        self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._tell_health
         self._register(OwnModels(models) if keyring else models, limits, observer)
@@ -97,11 +99,19 @@ class Port:
             ConfigError: the address cannot be bound.
         """
         check_address(address)
+        if address.startswith(UNIX):
+            self._socket = UnixSocket(address)
         try:
-            port = self._listen(address)
+            port = self._listen(self._socket.own_address if self._socket else address)
         except RuntimeError as error:
             raise cannot_listen(address) from error
+        if self._socket is not None:
+            try:
+                self._socket.publish()
+            finally:
+                self._socket.remove_own()
         await self._server.start()
+        self._ending = asyncio.create_task(self._server.wait_for_termination())
         return port
 
     def _listen(self, address: str) -> int:
@@ -112,8 +122,13 @@ class Port:
     def _tell_health(self) -> None:
         """Tell of each model, and of the server: SERVING while it has models and none hangs."""
         serving = {engine.name: not engine.stalled for engine in self._models.all()}
-        hangs = any(engine.stalled for engine in self._models.alive())
+        hangs = any(one.kind != "load" for one in self._models.workers.hanging())
         self._health.tell({**serving, SERVER: bool(serving) and not hangs})
+
+    async def ended(self) -> None:
+        """Wait until gRPC's server has stopped, for whatever reason."""
+        # Not itself: gRPC's own wait for its end does not survive that it is cancelled.
+        await asyncio.wait([self._ending])
 
     def tell_not_serving(self) -> None:
         """Tell balancers to go elsewhere, for good."""
@@ -127,6 +142,8 @@ class Port:
         asyncio.get_running_loop().call_soon(self._models.drain)
         refusing = await self._refuse(min(seconds, REFUSING_SECONDS))
         await self._server.stop(max(seconds - refusing, 0))
+        if self._socket is not None:
+            self._socket.remove()
 
     async def _refuse(self, seconds: float) -> float:
         """Answer calls until none come any more: those that find gRPC closing, it cancels.
@@ -134,11 +151,12 @@ class Port:
         Returns:
             The seconds that it took, at most about so many.
         """
-        clock = asyncio.get_running_loop().time
-        begun, refused = clock(), -1
-        while clock() < begun + seconds and refused != self._models.refused:
-            refused = self._models.refused
-            await either(asyncio.Event(), QUIET_SECONDS)
+        clock, refusing = asyncio.get_running_loop().time, self._models.refusing
+        begun = clock()
+        while (left := begun + seconds - clock()) > 0:
+            refusing.clear()
+            if not await either(refusing, min(QUIET_SECONDS, left)):
+                break
         return clock() - begun
 
 
