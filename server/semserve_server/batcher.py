@@ -196,6 +196,8 @@ class Batcher:
                     self._end(lane)
                 # Only now: who asks again at once shall find that nobody else runs.
                 self._call(self._answer, taken, finished)
+                # While the lane waits it keeps no requests, nor errors that refer to its frames.
+                del taken, finished
         except BaseException:
             log.exception("a lane died. This is a bug.")
             self._call(self._collapse)

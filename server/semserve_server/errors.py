@@ -25,7 +25,6 @@ nor the model.
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -163,7 +162,7 @@ def free_frames(error: BaseException) -> None:
 
     An error that is stored anywhere keeps the local variables of every function that it passed, a
     model's weights among them; and where one of them refers to the error, until Python looks for
-    cycles. To be called once the error has been handled. Its traceback can still be printed.
+    cycles. To be called once the error has been handled and logged.
     """
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
@@ -172,7 +171,7 @@ def free_frames(error: BaseException) -> None:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
         todo += [one.__cause__, one.__context__]
         if isinstance(one, BaseExceptionGroup):
             todo += one.exceptions
