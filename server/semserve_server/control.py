@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from semserve_server.bundle import find_bundles
 from semserve_server.catalog import Listing, list_bundles
 from semserve_server.config import Config
+from semserve_server.defaults import check_defaults
 from semserve_server.engine import Engine
 from semserve_server.errors import (
     BundleError,
@@ -75,7 +76,10 @@ class ModelControl:
             loading.cancel()
             await asyncio.wait([loading])
         elif not stop.is_set() or loading.exception() is not None:
-            self._models.open([self._engine(one) for one in loading.result()])
+            found = loading.result()
+            tasks = {one.bundle.manifest.model: one.bundle.manifest.task for one in found}
+            check_defaults(self._models.defaults, tasks)
+            self._models.open([self._engine(one) for one in found])
 
     def stop(self) -> None:
         """Load no more, for the server drains; who waits for a load is told so."""

@@ -19,6 +19,7 @@ from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.endless import Endless
 from semserve_server.services.health import SERVER, Health
 from semserve_server.services.model import ModelService
+from semserve_server.services.open_calls import OpenCalls
 from semserve_server.services.own_models import OwnModels
 from semserve_server.services.port_limits import PortLimits
 from semserve_server.services.rpc import Streams
@@ -34,6 +35,8 @@ REFUSING_SECONDS = 2.0
 """For how long at most calls are told that the server is stopping before gRPC stops taking them."""
 QUIET_SECONDS = 0.3
 """Without a call for so long, those who were told have gone elsewhere."""
+LAST_SECONDS = 0.3
+"""What health and reflection have to end their streams once no other call is being answered."""
 
 
 class Port:
@@ -57,6 +60,7 @@ class Port:
         self._streams = Streams(
             max_requests=port_limits.max_stream_requests, max_bytes=port_limits.max_stream_bytes
         )
+        self._calls = OpenCalls()
         self._endless = Endless()
         self._health = Health(self._endless)
         self._socket: UnixSocket | None = None
@@ -78,7 +82,9 @@ class Port:
         }
         self._server.add_generic_rpc_handlers(
             [
-                grpc.method_handlers_generic_handler(name, watched(name, each, observer))
+                grpc.method_handlers_generic_handler(
+                    name, watched(name, each, observer, self._calls)
+                )
                 for name, each in handlers.items()
             ]
         )
@@ -141,9 +147,21 @@ class Port:
         # After the messages that have been read, which all have their turn before.
         asyncio.get_running_loop().call_soon(self._models.drain)
         refusing = await self._refuse(min(seconds, REFUSING_SECONDS))
-        await self._server.stop(max(seconds - refusing, 0))
+        await self._stop(max(seconds - refusing, 0))
         if self._socket is not None:
             self._socket.remove()
+
+    async def _stop(self, seconds: float) -> None:
+        """Let gRPC stop, at the latest after so long; sooner where no call is being answered.
+
+        gRPC itself would wait for calls whose request never comes.
+        """
+        stopping = asyncio.create_task(self._server.stop(seconds))
+        answered = asyncio.create_task(self._calls.none())
+        await asyncio.wait([stopping, answered], return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
+        await self._server.stop(min(seconds, LAST_SECONDS))
+        await stopping
 
     async def _refuse(self, seconds: float) -> float:
         """Answer calls until none come any more: those that find gRPC closing, it cancels.
