@@ -35,6 +35,8 @@ REFUSING_SECONDS = 2.0
 """For how long at most calls are told that the server is stopping before gRPC stops taking them."""
 QUIET_SECONDS = 0.3
 """Without a call for so long, those who were told have gone elsewhere."""
+NEVER = 864_000.0
+"""Seconds after which gRPC's own server would cancel calls by itself."""
 LAST_SECONDS = 0.3
 """What health and reflection have to end their streams once no other call is being answered."""
 
@@ -154,13 +156,16 @@ class Port:
     async def _stop(self, seconds: float) -> None:
         """Let gRPC stop, at the latest after so long; sooner where no call is being answered.
 
-        gRPC itself would wait for calls whose request never comes.
+        gRPC itself would wait for calls whose request never comes. And two stops of its server
+        whose times are over at once make it crash (grpcio 1.85), so the time is kept here.
         """
-        stopping = asyncio.create_task(self._server.stop(seconds))
+        stopping = asyncio.create_task(self._server.stop(NEVER))
         answered = asyncio.create_task(self._calls.none())
-        await asyncio.wait([stopping, answered], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[None]] = [stopping, answered]
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         answered.cancel()
-        await self._server.stop(min(seconds, LAST_SECONDS))
+        await asyncio.wait([stopping], timeout=min(seconds, LAST_SECONDS))
+        await self._server.stop(None)
         await stopping
 
     async def _refuse(self, seconds: float) -> float:
