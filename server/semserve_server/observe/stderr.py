@@ -93,7 +93,9 @@ class QueuedHandler(logging.Handler):
                 line = self._lines.popleft()
                 self._characters -= len(line)
                 self._writing = True
-            self._write(line)
+            if not self._write(line):
+                with self._changed:
+                    self.dropped += 1
             self._tell_dropped()
 
     def _tell_dropped(self) -> None:
@@ -111,17 +113,17 @@ class QueuedHandler(logging.Handler):
         if self.filter(record):
             self._write(self.format(record))
 
-    def _write(self, line: str) -> None:
-        """Write a line, however long that takes. What cannot be written is counted."""
+    def _write(self, line: str) -> bool:
+        """Write a line, however long that takes; False where it never will be."""
         left = memoryview(f"{line}\n".encode(errors="backslashreplace"))
         while left:
             try:
                 left = left[os.write(self._file, left) :]
             except BlockingIOError:
                 select.select([], [self._file], [])
-            except OSError:  # nobody will ever read it, or the disk is full
-                self.dropped += 1
-                return
+            except OSError:  # its reader is gone, or the disk is full
+                return False
+        return True
 
 
 def say(line: str) -> None:
