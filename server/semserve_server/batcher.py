@@ -14,7 +14,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from semserve_server.admission import Admission, Demand
@@ -24,7 +23,7 @@ from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, 
 from semserve_server.gathering import Gathering
 from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
-from semserve_server.lane import Lane
+from semserve_server.lane import Finished, Lane
 from semserve_server.observe.tally import ModelTally, late
 from semserve_server.runner import Runner
 from semserve_server.runs import Runs
@@ -168,8 +167,7 @@ class Batcher:
         """Refuse new requests, and end the lanes when the queue is empty."""
         with self._changed:
             self._closed = True
-            # It refers to this batcher: with it the session would stay until Python looks for
-            # cycles, which a server that is idle or evenly busy hardly ever does.
+            # A cycle would keep the session until Python looks for cycles, which is hardly ever.
             self._gathering.close()
             self._changed.notify_all()
 
@@ -226,7 +224,7 @@ class Batcher:
             if self._queue:
                 self._changed.notify()
 
-    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, _Finished]:
+    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, Finished]:
         """Take a batch and run it.
 
         Args:
@@ -245,14 +243,14 @@ class Batcher:
 
         encodings = [entry.encoding for entry in taken.batch]
         outcome = run_batch(run, encodings) if encodings else None
-        return taken, _Finished(outcome, wide, started, self._clock() - started)
+        return taken, Finished(outcome, wide, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call on the event loop; once that has ended nobody waits for an answer."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _answer(self, taken: _Taken, finished: _Finished) -> None:
+    def _answer(self, taken: _Taken, finished: Finished) -> None:
         """On the event loop: hand each entry of a batch its row."""
         with self._changed:
             self._running_tokens -= taken.computed_tokens
@@ -298,14 +296,3 @@ class Batcher:
         self.close()
         for request in self._pending:
             request.fail(InferenceFailed())
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """What came of one batch."""
-
-    outcome: Outcome | None
-    """None where every entry had expired."""
-    wide: bool
-    started: float
-    seconds: float

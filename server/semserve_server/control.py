@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from semserve_server.bundle import find_bundles
 from semserve_server.catalog import Listing, list_bundles
 from semserve_server.config import Config
 from semserve_server.defaults import check_defaults
@@ -24,19 +23,15 @@ from semserve_server.errors import (
     StartupError,
     free_frames,
 )
-from semserve_server.lane import stand_back
+from semserve_server.loader import Loader
 from semserve_server.loading import Loaded, load
 from semserve_server.models import STOPPING, Models, shown
 from semserve_server.refusals import Refusals
 from semserve_server.session import usable_cpus
 from semserve_server.shares import Shares
-from semserve_server.workers import Worker, WorkerThread
 
 log = logging.getLogger(__name__)
 
-MAX_HUNG_LOADS = 2
-"""Loads that may hang at a time. Each has a thread and its bundle's memory, and cannot be ended
-but with the process; so further ones are refused."""
 _Result = TypeVar("_Result")
 
 
@@ -53,7 +48,7 @@ class ModelControl:
         self._models = models
         self._shares = Shares(config.lanes or usable_cpus(config.processes))
         self._loading = asyncio.Lock()
-        self._loader = self._new_loader()
+        self._loader = Loader(config, models.workers)
         self._stopping = asyncio.Event()
         self._refusals = Refusals(models.refusals)
         self._names: dict[Path, str] = {}
@@ -67,7 +62,7 @@ class ModelControl:
         Raises:
             StartupError: a bundle cannot be served.
         """
-        loading = asyncio.create_task(self._load_all())
+        loading = asyncio.create_task(self._loader.load_all(load))
         stopping = asyncio.create_task(stop.wait())
         either: list[asyncio.Future[Any]] = [loading, stopping]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -77,6 +72,7 @@ class ModelControl:
             await asyncio.wait([loading])
         elif not stop.is_set() or loading.exception() is not None:
             found = loading.result()
+            self._names = {one.bundle.directory: one.bundle.manifest.model for one in found}
             tasks = {one.bundle.manifest.model: one.bundle.manifest.task for one in found}
             check_defaults(self._models.defaults, tasks)
             self._models.open([self._engine(one) for one in found])
@@ -88,7 +84,7 @@ class ModelControl:
     def close(self) -> None:
         """Let every thread end. Nobody waits for one that loads a bundle."""
         self.stop()
-        self._loader.shutdown()
+        self._loader.close()
         for engine in self._models.alive():
             engine.close()
 
@@ -183,10 +179,8 @@ class ModelControl:
         if self._config.echo:
             return []
         try:
-            found: list[Listing] = await self._on_loader(list_bundles, self._config.models)
-        except OSError as error:
-            raise BundleUnreadable(f"{self._config.models}: cannot be read: {error}") from error
-        except LoadHangs:
+            found = await self._loader.listings(list_bundles)
+        except (BundleUnreadable, LoadHangs):
             raise
         except BundleError as error:  # there are none
             log.warning("%s; what is served stays", error)
@@ -226,71 +220,15 @@ class ModelControl:
         log.info("%s: %s, digest %s", name, "replaced" if former else "loaded", engine.digest)
         return engine
 
-    async def _load_all(self) -> list[Loaded]:
-        """Load and prove every bundle, one after another.
-
-        Raises:
-            StartupError: a bundle or a setting cannot be served; the text names it.
-        """
-        if self._config.echo:
-            return [await self._load_bundle(self._config.models)]
-        loaded: list[Loaded] = []
-        directories = find_bundles(self._config.models)
-        for place, directory in enumerate(directories):
-            try:
-                one = await self._load_bundle(directory)
-                name = one.bundle.manifest.model
-                if any(other.bundle.manifest.model == name for other in loaded):
-                    raise BundleError(
-                        f"{self._config.models}: two bundles are named {name!r}: remove one"
-                    )
-            except StartupError as error:
-                raise type(error)(f"{error}{_others(loaded, directories[place + 1 :])}") from error
-            loaded.append(one)
-        return loaded
-
     async def _load_bundle(self, directory: Path) -> Loaded:
-        """Load and prove a bundle on the loader's thread.
+        """Load and prove a bundle, and remember what was served from there.
 
         Raises:
-            StartupError: it cannot be served, or the load has not ended in time.
+            StartupError: as `Loader.load`.
         """
-        loaded: Loaded = await self._on_loader(load, self._config, directory)
+        loaded = await self._loader.load(load, directory)
         self._names[directory] = loaded.bundle.manifest.model
         return loaded
-
-    async def _on_loader(self, function: Any, *arguments: object) -> Any:
-        """Call what loads a bundle, and leave it to itself where it does not return in time.
-
-        Raises:
-            LoadHangs: it has not returned in time, or too many others have not.
-        """
-        hung = [one for one in self._models.workers.hanging() if one.kind == "load"]
-        if len(hung) >= MAX_HUNG_LOADS:
-            raise LoadHangs(
-                f"{arguments[-1]}: {len(hung)} earlier loads hang: find out why, and restart the "
-                "server"
-            )
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._config.load_timeout or None):
-                return await loop.run_in_executor(self._loader, function, *arguments)
-        except TimeoutError:
-            self._loader.worker.stalled = True
-            self._loader.shutdown()
-            self._loader = self._new_loader()
-            raise LoadHangs(
-                f"{arguments[-1]}: has not loaded within {self._config.load_timeout:g} s, "
-                "--load-timeout: left alone"
-            ) from None
-
-    def _new_loader(self) -> WorkerThread:
-        # Loading while others answer takes no more of the CPUs than a run does. The threads that a
-        # session makes are as nice as the one that loads it: were they less so than the lanes, they
-        # would keep the CPU from the very run that they wait for.
-        loader = WorkerThread("loader", Worker("", "load"), start=stand_back)
-        self._models.workers.add(loader, [loader.worker])
-        return loader
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Wait for something that goes on where its caller leaves.
@@ -337,12 +275,3 @@ def _looked_at(task: asyncio.Task[Any]) -> None:
     """Let asyncio not complain of an error that nobody waits for: the log has told it."""
     if not task.cancelled():
         task.exception()
-
-
-def _others(loaded: list[Loaded], untried: list[Path]) -> str:
-    """Tell what became of the other bundles, for the error that ends the start."""
-    good = ", ".join(one.bundle.manifest.model for one in loaded)
-    rest = ", ".join(one.name for one in untried)
-    told = [f"loaded well: {good}"] if good else []
-    told += [f"not tried: {rest}"] if rest else []
-    return f" (of the others, {'; '.join(told)})" if told else ""

@@ -17,7 +17,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server import control
+from semserve_server import control, loader
 from semserve_server.bundle import read_bundle
 from semserve_server.config import Config
 from semserve_server.engine import Engine
@@ -139,7 +139,7 @@ async def test_a_load_that_hangs_is_refused_and_others_are_loaded(
             may_end.wait(60)
         return load(config, bundle)
 
-    monkeypatch.setattr(control, "MAX_HUNG_LOADS", 1)
+    monkeypatch.setattr(loader, "MAX_HUNG_LOADS", 1)
     async with serving(directory, load_timeout=LOAD_TIMEOUT) as served:
         monkeypatch.setattr(control, "load", hang)
         describe(served.bundle, "hangs")
