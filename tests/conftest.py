@@ -111,8 +111,9 @@ def running_server(*arguments: str) -> Iterator[ServerProcess]:
 def start_server(*arguments: str, command: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
     """Start the command; nothing of the caller's settings reaches it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
+    address = [] if "--address" in arguments else ["--address", "127.0.0.1:0"]
     return subprocess.Popen(
-        [sys.executable, *command, "--address", "127.0.0.1:0", *arguments],
+        [sys.executable, *command, *address, *arguments],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

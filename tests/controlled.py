@@ -72,8 +72,13 @@ class Controlled:
 
 
 @contextlib.asynccontextmanager
-async def serving(directory: Path, *, allowed: bool = True) -> AsyncIterator[Controlled]:
-    config = Config(models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512)
+async def serving(
+    directory: Path, *, allowed: bool = True, load_timeout: float = 0
+) -> AsyncIterator[Controlled]:
+    config = Config(
+        models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512,
+        load_timeout=load_timeout,
+    )  # fmt: skip
     models = Models()
     control = ModelControl(config, models)
     models.control = control if allowed else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
 import sys
 from collections.abc import Coroutine
@@ -16,8 +16,14 @@ from cyclopts.validators import Number
 from semserve_server import __version__
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
-from semserve_server.event_loop import new_event_loop
+from semserve_server.event_loop import MainLoop
 from semserve_server.observe import logs
+from semserve_server.observe.stderr import say
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 130
+"""The exit code of a process that Ctrl-C has ended before it could drain."""
 
 app = cyclopts.App(
     name="semserve-server",
@@ -36,18 +42,21 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Scores are computed on one thread; numpy's BLAS would start one for each CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    loop = MainLoop()
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(config))
+        loop.run(_serve(config))
     except StartupError as error:
-        print(f"semserve-server: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        say(f"semserve-server: {' '.join(str(error).split())}")
+        return loop.end(2)
     except (EngineFailed, ProcessFailed) as error:
-        print(f"semserve-server: {error}", file=sys.stderr)
-        # Threads that hang inside ONNX Runtime would keep the interpreter from ending.
-        sys.stderr.flush()
-        os._exit(1)
-    return 0
+        say(f"semserve-server: {error}")
+        return loop.end(1, at_once=True)
+    except KeyboardInterrupt:
+        return loop.end(INTERRUPTED)
+    except Exception:
+        log.exception("the server failed. This is a bug.")
+        return loop.end(1)
+    return loop.end(0)
 
 
 @app.command

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from semserve_server.errors import ConfigError
+from semserve_server.unix_socket import UNIX
 
 LARGEST_PORT = 65_535
-UNIX = "unix:"
 Where = tuple[Any, ...]
 """An address as sockets take it; how long it is depends on the family."""
 

@@ -14,21 +14,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.encoding import Encoding
-from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
+from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, free_frames
 from semserve_server.gathering import Gathering
 from semserve_server.halving import Outcome, run_batch
 from semserve_server.inference import Computed, Inference, Pending, Rows
-from semserve_server.lane import Lane
+from semserve_server.lane import Finished, Lane
 from semserve_server.observe.tally import ModelTally, late
 from semserve_server.runner import Runner
 from semserve_server.runs import Runs
 from semserve_server.shares import Shares
+from semserve_server.workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Batcher:
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
         self._gathering = Gathering(self._wake, worthwhile=self._gathers)
-        self._lanes = [Lane(f"{tally.name}-lane-{n}", self._serve) for n in range(admission.lanes)]
+        self._lanes = [Lane(tally.name, n, self._serve) for n in range(admission.lanes)]
         for lane in self._lanes:
             lane.thread.start()
 
@@ -150,6 +150,11 @@ class Batcher:
         dead = not self._closed and not all(lane.thread.is_alive() for lane in self._lanes)
         return self._collapsed or dead
 
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """What runs batches."""
+        return self._lanes
+
     def runs(self) -> dict[str, float]:
         """Tell when each of the present runs began, on the clock, by the name of its lane."""
         return {
@@ -162,6 +167,8 @@ class Batcher:
         """Refuse new requests, and end the lanes when the queue is empty."""
         with self._changed:
             self._closed = True
+            # A cycle would keep the session until Python looks for cycles, which is hardly ever.
+            self._gathering.close()
             self._changed.notify_all()
 
     def _gathers(self) -> bool:
@@ -187,6 +194,8 @@ class Batcher:
                     self._end(lane)
                 # Only now: who asks again at once shall find that nobody else runs.
                 self._call(self._answer, taken, finished)
+                # While the lane waits it keeps no requests, nor errors that refer to its frames.
+                del taken, finished
         except BaseException:
             log.exception("a lane died. This is a bug.")
             self._call(self._collapse)
@@ -215,7 +224,7 @@ class Batcher:
             if self._queue:
                 self._changed.notify()
 
-    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, _Finished]:
+    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, Finished]:
         """Take a batch and run it.
 
         Args:
@@ -234,14 +243,14 @@ class Batcher:
 
         encodings = [entry.encoding for entry in taken.batch]
         outcome = run_batch(run, encodings) if encodings else None
-        return taken, _Finished(outcome, wide, started, self._clock() - started)
+        return taken, Finished(outcome, wide, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call on the event loop; once that has ended nobody waits for an answer."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _answer(self, taken: _Taken, finished: _Finished) -> None:
+    def _answer(self, taken: _Taken, finished: Finished) -> None:
         """On the event loop: hand each entry of a batch its row."""
         with self._changed:
             self._running_tokens -= taken.computed_tokens
@@ -273,6 +282,8 @@ class Batcher:
             sorted({taken.batch[place].length for place in failures}),
             exc_info=next(iter(failures.values())),
         )
+        for error in failures.values():
+            free_frames(error)
         for place, entry in enumerate(taken.batch):
             if place in failures or outcome.rows is None:
                 entry.owner.lose(entry, computed)
@@ -285,14 +296,3 @@ class Batcher:
         self.close()
         for request in self._pending:
             request.fail(InferenceFailed())
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """What came of one batch."""
-
-    outcome: Outcome | None
-    """None where every entry had expired."""
-    wide: bool
-    started: float
-    seconds: float

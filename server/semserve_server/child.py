@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -13,9 +13,11 @@ from multiprocessing.connection import Connection
 
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, StartupError
-from semserve_server.event_loop import new_event_loop
+from semserve_server.event_loop import MainLoop
 from semserve_server.observe import logs
 from semserve_server.parent import Kind, Order, Parent
+
+log = logging.getLogger(__name__)
 
 # A fork would copy the locks of the parent's threads without the threads.
 _SPAWN = get_context("spawn")
@@ -98,13 +100,16 @@ def _serve(config: Config, number: int, connection: Connection) -> None:
     parent = Parent(connection)
     from semserve_server.server import serve  # noqa: PLC0415  (the parent needs none of it)
 
+    loop = MainLoop()
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(serve(config, parent))
+        loop.run(serve(config, parent))
     except StartupError as error:
         parent.tell("refuses", str(error))
-        sys.exit(2)
+        sys.exit(loop.end(2))
     except EngineFailed as error:
         parent.tell("fails", str(error))
-        # Threads that hang inside ONNX Runtime would keep the interpreter from ending.
-        os._exit(1)
+        loop.end(1, at_once=True)
+    except Exception:
+        log.exception("the server failed. This is a bug.")
+        sys.exit(loop.end(1))
+    loop.end(0)

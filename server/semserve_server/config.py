@@ -18,8 +18,11 @@ SECURITY = Group("Security", sort_key=6)
 OPERATION = Group("Operation", sort_key=7)
 OBSERVATION = Group("Observation", sort_key=8)
 
+# In every setting 0 means that there is no such limit, or that the server chooses, as the help
+# says; where neither makes sense, 0 is refused.
 _Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000_000))]
 _Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86_400))]
+_SomeSeconds = Annotated[float, Parameter(validator=Number(gt=0, lte=86_400))]
 
 
 @Parameter(name="*")
@@ -38,7 +41,7 @@ class Config:
 
     echo: Annotated[int, Parameter(group=MODELS, validator=Number(gte=0, lte=65_536))] = 0
     """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
-    transport's own ceiling."""
+    transport's own ceiling. 0: never, serve the bundles."""
 
     address: Annotated[str, Parameter(group=NETWORK)] = "127.0.0.1:50051"
     """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket."""
@@ -60,18 +63,18 @@ class Config:
 
     lanes: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
     """Runs of one model side by side. On a CPU several one-thread runs answer more texts than one
-    run of many threads. 0: one for each CPU, or one on CUDA."""
+    run of many threads. 0: auto, one for each CPU, or one on CUDA."""
 
     threads: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
     """Threads of a run on the CPU that has no other beside it. More than the lanes' own bring a
-    lone text's answer sooner, and keep a second copy of the weights that runs multiply with. 0: one
-    for each CPU; 1 spares the copy."""
+    lone text's answer sooner, and keep a second copy of the weights that runs multiply with. 0:
+    auto, one for each CPU; 1 spares the copy."""
 
     max_batch_tokens: Annotated[
         int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=10_000_000))
     ] = 0
-    """Most tokens of a batch, padding counted as what it costs the graph. 0: as many as still raise
-    what is computed in a second, measured at the start."""
+    """Most tokens of a batch, padding counted as what it costs the graph. 0: auto, as many as still
+    raise what is computed in a second, measured at the start."""
 
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""
@@ -133,7 +136,8 @@ class Config:
     client."""
 
     handshake_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 10.0
-    """Most seconds that a new connection may take over its TLS and HTTP/2 handshakes."""
+    """Most seconds that a new connection may take over its TLS and HTTP/2 handshakes. 0: no
+    limit."""
 
     max_connection_idle: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 900.0
     """Seconds without a call after which a connection is closed; clients open another by
@@ -144,13 +148,15 @@ class Config:
     look for new replicas. 0: never."""
 
     max_connection_grace: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
-    """Seconds that the calls of a connection at its age's end may still take; 0: for ever."""
+    """Seconds that the calls of a connection may still take after --max-connection-age. 0: no
+    limit."""
 
     keepalive_time: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
     """Seconds of silence after which a client is asked whether it is still there. 0: never."""
 
     keepalive_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 20.0
-    """Seconds that its answer may take; then its connection is closed, and its calls end."""
+    """Seconds within which a client must answer a keepalive ping; then its connection is closed,
+    and its calls end. 0: no limit."""
 
     tls_certificate: Annotated[Path | None, Parameter(group=SECURITY)] = None
     """PEM file of the server's certificate, and of those between it and a known authority. Read
@@ -178,22 +184,29 @@ class Config:
 
     reload_interval: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.0
     """Seconds between looks at --models for bundles that are new or have changed, which are then
-    loaded while the old ones serve. 0: only at SIGHUP."""
+    loaded while the old ones serve. 0: never, only at SIGHUP."""
+
+    load_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 600.0
+    """Most seconds that loading one bundle may take. At the start the server then ends with exit
+    code 2; later the bundle is refused and the load left to itself. 0: no limit."""
 
     stall_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 5.0
     """Seconds without any progress of a run, or of the server itself, after which health turns
-    NOT_SERVING until it gets on. Looked at every second."""
+    NOT_SERVING until it gets on. Looked at every second. 0: never."""
 
     run_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 60.0
     """Most seconds that a run may take. One that takes longer hangs: the process ends with exit
-    code 1 for its supervisor to start another."""
+    code 1 for its supervisor to start another. 0: no limit."""
 
     drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.5
     """Seconds between telling NOT_SERVING and refusing work: for balancers to notice, and for calls
-    that have arrived to be taken up, which gRPC would cancel."""
+    that have arrived to be taken up, which gRPC would cancel. 0: never, there is
+    no delay."""
 
-    drain_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 30.0
-    """Most seconds that admitted work may take after SIGTERM."""
+    drain_timeout: Annotated[_SomeSeconds, Parameter(group=OPERATION)] = 20.0
+    """Most seconds that admitted work may take after SIGTERM and --drain-delay. Their sum, and 5 s
+    for the end itself, must be less than your supervisor's patience before SIGKILL: 30 s in
+    Kubernetes (terminationGracePeriodSeconds). 0 is refused."""
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Parameter(group=OBSERVATION)
@@ -219,4 +232,5 @@ class Config:
     trace_fraction: Annotated[
         float, Parameter(group=OBSERVATION, validator=Number(gte=0, lte=1))
     ] = 1.0
-    """Share of the requests that are traced, of those whose callers do not say by `traceparent`."""
+    """Share of the requests that are traced, of those whose callers do not say by `traceparent`. 0:
+    never."""

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from semserve_server.catalog import Listing, list_bundles
 from semserve_server.config import Config
+from semserve_server.defaults import check_defaults
 from semserve_server.engine import Engine
-from semserve_server.errors import BundleUnreadable, LoadFailed, ModelNotFound, StartupError
-from semserve_server.lane import stand_back
-from semserve_server.loading import Loaded, load, load_all
-from semserve_server.models import Models, shown
+from semserve_server.errors import (
+    BundleError,
+    BundleUnreadable,
+    Draining,
+    LoadFailed,
+    LoadHangs,
+    ModelNotFound,
+    StartupError,
+    free_frames,
+)
+from semserve_server.loader import Loader
+from semserve_server.loading import Loaded, load
+from semserve_server.models import STOPPING, Models, shown
+from semserve_server.refusals import Refusals
 from semserve_server.session import usable_cpus
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 
 class ModelControl:
@@ -36,12 +48,11 @@ class ModelControl:
         self._models = models
         self._shares = Shares(config.lanes or usable_cpus(config.processes))
         self._loading = asyncio.Lock()
-        # Loading while others answer takes no more of the CPUs than a run does. The threads that a
-        # session makes are as nice as the one that loads it: were they less so than the lanes, they
-        # would keep the CPU from the very run that they wait for.
-        self._loader = ThreadPoolExecutor(1, "loader", initializer=stand_back)
-        self._refused: dict[Path, Listing] = {}
-        """Bundles that were tried in vain, as they were then."""
+        self._loader = Loader(config, models.workers)
+        self._stopping = asyncio.Event()
+        self._refusals = Refusals(models.refusals)
+        self._names: dict[Path, str] = {}
+        """What was last served from a directory, whose manifest may be broken now."""
         self._unloaded: set[str] = set()
         """Models that somebody unloaded, which only somebody loads again."""
 
@@ -51,21 +62,29 @@ class ModelControl:
         Raises:
             StartupError: a bundle cannot be served.
         """
-        enough = threading.Event()
-        loop = asyncio.get_running_loop()
-        loading = loop.run_in_executor(self._loader, load_all, self._config, enough)
+        loading = asyncio.create_task(self._loader.load_all(load))
         stopping = asyncio.create_task(stop.wait())
         either: list[asyncio.Future[Any]] = [loading, stopping]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        enough.set()
-        loaded = await loading
-        if not stop.is_set():
-            self._models.open([self._engine(one) for one in loaded])
+        if not loading.done():
+            loading.cancel()
+            await asyncio.wait([loading])
+        elif not stop.is_set() or loading.exception() is not None:
+            found = loading.result()
+            self._names = {one.bundle.directory: one.bundle.manifest.model for one in found}
+            tasks = {one.bundle.manifest.model: one.bundle.manifest.task for one in found}
+            check_defaults(self._models.defaults, tasks)
+            self._models.open([self._engine(one) for one in found])
+
+    def stop(self) -> None:
+        """Load no more, for the server drains; who waits for a load is told so."""
+        self._stopping.set()
 
     def close(self) -> None:
-        """Let every thread end."""
-        self._loader.shutdown(wait=False)
+        """Let every thread end. Nobody waits for one that loads a bundle."""
+        self.stop()
+        self._loader.close()
         for engine in self._models.alive():
             engine.close()
 
@@ -78,20 +97,20 @@ class ModelControl:
         Raises:
             ModelNotFound: no bundle has that name.
             LoadFailed: it cannot be served.
+            Draining: the server is stopping.
         """
-        return await asyncio.shield(asyncio.create_task(self._load(name)))
+        return await self._unless_stopped(self._load(name))
 
     async def unload(self, name: str) -> None:
         """Serve a model no longer, until it is loaded again or the server is started anew.
 
+        A bundle of that name that was refused is not tried again until then either.
+
         Raises:
-            NotReady, ModelNotFound: it is not loaded.
+            NotReady, ModelNotFound: it is neither loaded nor refused.
+            Draining: the server is stopping.
         """
-        async with self._loading:
-            self._models.remove(name)
-            self._models.refusals.pop(name, None)
-            self._unloaded.add(name)
-            log.info("%s: unloaded", name)
+        await self._unless_stopped(self._unload(name))
 
     async def refresh(self, *, again: bool = False) -> None:
         """Load the bundles that are new or have changed.
@@ -103,10 +122,14 @@ class ModelControl:
             again: whether to try also what was refused and has not changed.
         """
         async with self._loading:
-            served = {engine.name: engine.digest for engine in self._models.all()}
-            for one in await self._listings():
-                known = one.name in self._unloaded or one.digest == served.get(one.name)
-                if not known and (again or self._refused.get(one.directory) != one):
+            try:
+                listings = await self._listings()
+            except StartupError as error:
+                log.warning("%s; what is served stays", error)
+                return
+            for one in listings:
+                known = one.name in self._unloaded or self._is_served(one)
+                if not known and (again or self._refusals.due(one)):
                     try:
                         await self._serve(one)
                     except StartupError as error:
@@ -114,27 +137,70 @@ class ModelControl:
 
     async def _load(self, name: str) -> Engine:
         async with self._loading:
-            found = [one for one in await self._listings() if one.name == name]
+            try:
+                found = [one for one in await self._listings() if one.name == name]
+            except StartupError as error:
+                raise LoadFailed(self._told(error)) from None
             if not found:
                 raise ModelNotFound(f"--models holds no bundle {shown(name)!r}")
-            for engine in self._models.all():
-                same = (engine.name, engine.digest) == (name, found[0].digest)
-                if same and found[0].problem is None:
-                    return engine
+            if self._is_served(found[0]):
+                return self._models.named(name)
             try:
                 return await self._serve(found[0])
             except StartupError as error:
                 self._refuse(found[0], error)
-                raise LoadFailed(self._told(error)) from error
+                raise LoadFailed(self._told(error)) from None
+
+    async def _unload(self, name: str) -> None:
+        async with self._loading:
+            refused = name in self._models.refusals
+            try:
+                self._models.remove(name)
+            except ModelNotFound:
+                if not refused:
+                    raise
+            self._refusals.forget_name(name)
+            self._unloaded.add(name)
+            log.info("%s: unloaded", name)
+
+    def _is_served(self, listing: Listing) -> bool:
+        """Tell whether this very bundle is what its model is served from."""
+        return listing.problem is None and any(
+            (engine.name, engine.digest) == (listing.name, listing.digest)
+            for engine in self._models.all()
+        )
 
     async def _listings(self) -> list[Listing]:
+        """Look at the disk, and forget the refusals of bundles that are no longer there.
+
+        Raises:
+            BundleUnreadable, LoadHangs: the directory cannot be looked at.
+        """
         if self._config.echo:
             return []
         try:
-            return await asyncio.to_thread(list_bundles, self._config.models)
-        except StartupError as error:
+            found = await self._loader.listings(list_bundles)
+        except (BundleUnreadable, LoadHangs):
+            raise
+        except BundleError as error:  # there are none
             log.warning("%s; what is served stays", error)
-            return []
+            found = []
+        listings = [self._named(one) for one in found]
+        self._refusals.keep(
+            [
+                one
+                for one in listings
+                if not self._is_served(one)
+                and (one.name not in self._unloaded or not self._refusals.due(one))
+            ]
+        )
+        return listings
+
+    def _named(self, listing: Listing) -> Listing:
+        """Name a bundle whose manifest cannot be read as the model that was served from there."""
+        if listing.digest or listing.directory not in self._names:
+            return listing
+        return replace(listing, name=self._names[listing.directory])
 
     async def _serve(self, listing: Listing) -> Engine:
         """Load a bundle and put it in the place of what its model was until now.
@@ -144,27 +210,50 @@ class ModelControl:
         """
         if listing.problem is not None:
             raise listing.problem
-        loop = asyncio.get_running_loop()
-        loaded = await loop.run_in_executor(self._loader, load, self._config, listing.directory)
+        loaded = await self._load_bundle(listing.directory)
         name = loaded.bundle.manifest.model
         former = next((one for one in self._models.all() if one.name == name), None)
         engine = self._engine(loaded, former)
         self._models.put(engine)
-        self._models.refusals.pop(name, None)
-        self._refused.pop(listing.directory, None)
+        self._refusals.forget(listing)
         self._unloaded.discard(name)
         log.info("%s: %s, digest %s", name, "replaced" if former else "loaded", engine.digest)
         return engine
 
+    async def _load_bundle(self, directory: Path) -> Loaded:
+        """Load and prove a bundle, and remember what was served from there.
+
+        Raises:
+            StartupError: as `Loader.load`.
+        """
+        loaded = await self._loader.load(load, directory)
+        self._names[directory] = loaded.bundle.manifest.model
+        return loaded
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Wait for something that goes on where its caller leaves.
+
+        Raises:
+            Draining: the server drains first.
+        """
+        working = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stopping.wait())
+        either: list[asyncio.Future[Any]] = [working, stopping]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            working.add_done_callback(_looked_at)
+        if working.done():
+            return working.result()
+        working.cancel()
+        raise Draining(STOPPING)
+
     def _refuse(self, listing: Listing, error: StartupError) -> None:
         """Remember why a bundle is not served, and say so once."""
-        # What was not the bundle's fault is tried again at every look.
-        passing = isinstance(error, BundleUnreadable)
-        if not passing:
-            self._refused[listing.directory] = listing
-        if self._models.refusals.get(listing.name) != self._told(error):
-            self._models.refusals[listing.name] = self._told(error)
+        if self._refusals.add(listing, self._told(error), error):
             log.error("%s: not loaded: %s", listing.name, error)
+        free_frames(error)
 
     def _told(self, error: StartupError) -> str:
         """Tell a caller what is wrong, but not where the server keeps its files."""
@@ -180,3 +269,9 @@ class ModelControl:
             provider=loaded.provider,
             tally=former.tally if former else None,
         )
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """Let asyncio not complain of an error that nobody waits for: the log has told it."""
+    if not task.cancelled():
+        task.exception()

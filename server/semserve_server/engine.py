@@ -23,6 +23,7 @@ from semserve_server.runs import Runs
 from semserve_server.shares import Shares
 from semserve_server.token_reader import TokenReader, characters_of
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
+from semserve_server.workers import Worker
 
 INLINE_CHARACTERS = 2048
 """Requests of fewer characters are tokenised on the event loop: so few take about as long as
@@ -109,9 +110,9 @@ class Engine:
         self._reader = TokenReader(
             tokenizer, self.name, max_characters=capacity.max_queue_characters
         )
+        self.workers: tuple[Worker, ...] = (*self._batcher.workers, self._reader.worker)
+        """The threads that work for it, as the watchdog sees them."""
         self._density = Density()
-        self.stalled = False
-        """Whether the watchdog has seen that it does not get on."""
 
     def __repr__(self) -> str:
         return f"<Engine {self.name} on {self.provider}, {self._batcher!r}>"
@@ -200,6 +201,11 @@ class Engine:
     def waiting(self) -> Demand:
         """What is queued to run."""
         return self._batcher.waiting
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the watchdog has seen that one of its threads hangs."""
+        return any(worker.hangs for worker in self.workers)
 
     @property
     def failed(self) -> bool:

@@ -13,7 +13,8 @@ SemserveError
 └── InferenceFailed     INTERNAL            ONNX Runtime failed; the cause only in the log
 StartupError            no RPC: one line on standard error, exit code 2
 ├── BundleError         a bundle that does not add up
-│   └── BundleUnreadable  the disk or the memory would not have it, which may pass
+│   ├── BundleUnreadable  the disk or the memory would not have it, which may pass
+│   └── LoadHangs         loading it does not return
 └── ConfigError         settings that cannot be served
 EngineFailed            no RPC: health to NOT_SERVING, one line, exit code 1
 ProcessFailed           no RPC: the other processes drain, one line, exit code 1
@@ -149,6 +150,10 @@ class BundleUnreadable(BundleError):
     """A bundle could not be read or loaded for want of disk or memory; it may be whole."""
 
 
+class LoadHangs(BundleError):
+    """A bundle's load did not return in time. It cannot be ended, and is left to itself."""
+
+
 class ConfigError(StartupError):
     """The settings cannot be served on this machine."""
 
@@ -159,3 +164,23 @@ class EngineFailed(Exception):
 
 class ProcessFailed(Exception):
     """One of several server processes ended by itself, or would not end."""
+
+
+def free_frames(error: BaseException) -> None:
+    """Free what the tracebacks of an error, and of those that caused it, keep alive.
+
+    An error that is stored anywhere keeps the local variables of every function that it passed, a
+    model's weights among them; and where one of them refers to the error, until Python looks for
+    cycles. To be called once the error has been handled and logged.
+    """
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = None
+        todo += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            todo += one.exceptions

@@ -50,6 +50,10 @@ class Gathering:
         """Whether a free lane should leave what waits until it is woken. From any thread."""
         return self._open and self._worthwhile()
 
+    def close(self) -> None:
+        """Drop what it was made with: nothing waits any more for what the loop may bring."""
+        self._wake, self._worthwhile = _wake_nobody, _never
+
     def _turn(self) -> None:
         self._quiet_turns += 1
         if self._quiet_turns < QUIET_TURNS and self._worthwhile():
@@ -57,3 +61,11 @@ class Gathering:
         else:
             self._open = False
             self._wake()
+
+
+def _wake_nobody() -> None:
+    """Do nothing: every lane was woken when the owner closed."""
+
+
+def _never() -> bool:
+    return False

@@ -67,6 +67,8 @@ def _run_halves(run: Run, encodings: Sequence[Encoding], error: Exception) -> Ou
                 failed.append((first, last, next_error))
             else:
                 _put(outcome, part, first, len(encodings))
+    # The error's traceback refers to this frame, and the frame to the session.
+    del error
     return outcome
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from semserve_server import keys
@@ -35,17 +39,39 @@ def read_keys(path: Path) -> dict[str, Key]:
 def add_key(path: Path, key: Key) -> None:
     """Write a key's line at the end of a file, which is made where there is none.
 
+    Whoever adds a key at the same time waits, so that no name gets into the file twice.
+
     Raises:
         OSError: it cannot be written.
         ValueError: as `read_keys`, or there is a key of that name.
     """
-    present = b""
-    if path.exists() and path.stat().st_size:
-        if key.name in read_keys(path):
-            raise ValueError(f"has a key {key.name!r} already: take another name, or remove it")
-        present = path.read_bytes()
-    start = "" if not present or present.endswith(b"\n") else "\n"
     # A new one is its owner's alone: it holds no secret, and is nobody's business either.
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with open(file, "ab", buffering=0) as stream:  # noqa: PTH123  (a descriptor, no path)
-        stream.write(f"{start}{key}\n".encode())
+    with _locked(path) as file:
+        present = os.pread(file, MAX_FILE_BYTES + 1, 0)
+        if present and key.name in read_keys(path):
+            raise ValueError(f"has a key {key.name!r} already: take another name, or remove it")
+        start = "" if not present or present.endswith(b"\n") else "\n"
+        line = f"{start}{key}\n".encode()
+        # One write, which a server that reads meanwhile sees whole or not at all.
+        if os.write(file, line) != len(line):
+            os.ftruncate(file, len(present))
+            raise OSError(errno.ENOSPC, "there is no room for another key")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a key file to append, alone among those who add keys; it is made where there is none."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        if sys.platform != "win32":
+            import fcntl  # noqa: PLC0415  (Windows has none)
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+            while not os.path.samestat(os.fstat(file), path.stat()):
+                # Somebody has put another file in its place while this waited.
+                os.close(file)
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+    finally:
+        os.close(file)

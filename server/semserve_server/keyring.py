@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +30,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often the file is looked at: a key that is taken out of it is refused so soon."""
+INLINE_BYTES = 65_536
+"""Key files of fewer bytes, some 600 keys, are read on the event loop, in 2 ms. One of the largest
+size would block it for half a second."""
 HOLDER: ContextVar[Holder] = ContextVar("holder")
 """Who calls, in the context of what answers the call; unset where no keys are wanted."""
 
@@ -196,8 +201,9 @@ class Keyring:
         self._looked = clock()
         self._complaint = ""
         self._changes.seen()
+        self._reading: asyncio.Future[dict[str, Key]] | None = None
         try:
-            self._read()
+            self._take(read_keys(path))
         except (OSError, ValueError) as error:
             raise ConfigError(f"--keys {path}: {_why(error)}") from error
 
@@ -214,18 +220,44 @@ class Keyring:
         key = keys.find(self._keys, presented)
         if key is None:
             raise Unauthenticated("the key is not known")
+        # Made for keys that are used, of which there are fewer than there may be in the file.
+        if key.name not in self._holders:
+            self._holders[key.name] = Holder(self, key, self.clock())
         return self._holders[key.name]
 
     def look(self) -> None:
-        """Read the file again if it has changed; one that is wrong changes nothing but the log."""
+        """Read the file again if it has changed; one that is wrong changes nothing but the log.
+
+        A large one is read on a thread, and until that has ended the former keys stay.
+        """
         now = self.clock()
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        if not self._changes.seen():
+        if self._reading is not None or not self._changes.seen():
             return
+        if self._is_small():
+            self._renew(partial(read_keys, self._path))
+        else:
+            loop = asyncio.get_running_loop()
+            self._reading = loop.run_in_executor(None, read_keys, self._path)
+            self._reading.add_done_callback(self._read)
+
+    def _is_small(self) -> bool:
         try:
-            self._read()
+            return self._path.stat().st_size < INLINE_BYTES
+        except OSError:  # reading it says what is wrong
+            return True
+
+    def _read(self, reading: asyncio.Future[dict[str, Key]]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            self._renew(reading.result)
+
+    def _renew(self, read: Callable[[], dict[str, Key]]) -> None:
+        """Take the keys that were read, if they can be used."""
+        try:
+            self._take(read())
         except (OSError, ValueError) as error:
             self._changes.forget()
             if self._complaint != _why(error):
@@ -235,8 +267,7 @@ class Keyring:
             self._complaint = ""
             log.info("--keys %s: read again, %d keys", self._path, len(self))
 
-    def _read(self) -> None:
-        found = read_keys(self._path)
+    def _take(self, found: dict[str, Key]) -> None:
         now = self.clock()
         for name, holder in list(self._holders.items()):
             key = found.get(name)
@@ -245,8 +276,6 @@ class Keyring:
                 del self._holders[name]
             else:
                 holder.renew(key, now)
-        for name, key in found.items():
-            self._holders.setdefault(name, Holder(self, key, now))
         self._keys = found
 
 

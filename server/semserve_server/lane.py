@@ -6,6 +6,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from semserve_server.halving import Outcome
+from semserve_server.workers import Worker, daemon
 
 NICENESS = 10
 """How far runs stand back where CPUs are short. What admits, refuses and answers is a tenth of the
@@ -13,19 +17,30 @@ work and must come first, or calls grow old before anybody looks at them: at thr
 that fits, goodput was 0.12 of its peak without it and 0.37 with it."""
 
 
-class Lane:
-    """A thread that stands back. It is started by its owner."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came of one batch."""
 
-    def __init__(self, name: str, serve: Callable[[Lane], None]) -> None:
+    outcome: Outcome | None
+    """None where every entry had expired."""
+    wide: bool
+    started: float
+    seconds: float
+
+
+class Lane(Worker):
+    """A thread of low priority that runs batches. It is started by its owner."""
+
+    def __init__(self, model: str, number: int, serve: Callable[[Lane], None]) -> None:
         """Make the thread.
 
         Args:
-            name: of the thread.
+            model: whose batches it runs.
+            number: of the model's lanes, from 0.
             serve: what the thread does, given this lane; its return ends the thread.
         """
-        self.busy_since: float | None = None
-        """When its present run began, on its owner's clock; None between runs."""
-        self.thread = threading.Thread(target=self._serve, args=(serve,), name=name, daemon=True)
+        super().__init__(model, "run")
+        self.thread = daemon(self._serve, serve, name=f"{model}-lane-{number}")
 
     def _serve(self, serve: Callable[[Lane], None]) -> None:
         stand_back()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from semserve_server import echo
-from semserve_server.bundle import Bundle, Manifest, find_bundles, read_bundle, read_graph
+from semserve_server.bundle import Bundle, Manifest, read_bundle, read_graph
 from semserve_server.calibration import Calibration, calibrate
 from semserve_server.config import Config
 from semserve_server.engine import Capacity
@@ -41,32 +40,15 @@ class Loaded:
     capacity: Capacity
 
 
-def load_all(config: Config, stop: threading.Event) -> list[Loaded]:
-    """Load and prove every bundle, one after another; none any more once `stop` is set.
-
-    Raises:
-        StartupError: a bundle or a setting cannot be served; the text names it.
-    """
-    if config.echo:
-        return [_echo(config)]
-    loaded: list[Loaded] = []
-    for directory in find_bundles(config.models):
-        if stop.is_set():
-            break
-        loaded.append(load(config, directory))
-        name = loaded[-1].bundle.manifest.model
-        if any(one.bundle.manifest.model == name for one in loaded[:-1]):
-            raise BundleError(f"{config.models}: two bundles are named {name!r}: remove one")
-    return loaded
-
-
 def load(config: Config, directory: Path) -> Loaded:
-    """Load and prove one bundle.
+    """Load and prove one bundle; with `--echo` its model, which has none.
 
     Raises:
         StartupError: it cannot be served; the text names it, and says of what it is the fault.
     """
     try:
+        if config.echo:
+            return _echo(config)
         return _prove(config, read_bundle(directory))
     except StartupError:
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
@@ -9,9 +10,12 @@ from weakref import WeakSet
 
 from semserve_server.engine import Engine
 from semserve_server.errors import Draining, InvalidRequest, ModelNotFound, NotReady
+from semserve_server.workers import Workers
 
 LONGEST_SHOWN = 64
 """Characters of an unknown name that an error repeats."""
+STOPPING = "the server is stopping"
+"""What a call is told that comes while the server drains."""
 TASKS = {"embedding": "an embedding model", "classification": "a classifier"}
 
 
@@ -44,14 +48,20 @@ class Models:
         """Why the bundle that is on the disk now is not served, by the model's name."""
         self._engines: dict[str, Engine] = {}
         self._opened = False
-        self.refused = 0
-        """Requests that were refused because the server is stopping."""
+        self.refusing = asyncio.Event()
+        """Set when a request is refused because the server is stopping."""
         self._draining = False
         self._retired: WeakSet[Engine] = WeakSet()
+        self.workers = Workers()
+        """The threads that work for models, also for those that have been replaced."""
 
     def open(self, engines: Iterable[Engine]) -> None:
         """Begin to serve `engines`."""
+        former = set(self._engines.values())
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda e: e.name)}
+        for engine in self._engines.values():
+            if engine not in former:
+                self.workers.add(engine, engine.workers)
         self._opened = True
         self.on_change()
 
@@ -86,8 +96,8 @@ class Models:
             Draining: the server is stopping.
         """
         if self._draining:
-            self.refused += 1
-            raise Draining("the server is stopping")
+            self.refusing.set()
+            raise Draining(STOPPING)
 
     def alive(self) -> list[Engine]:
         """Return every engine that may still have calls to answer, also those served no longer."""
@@ -115,6 +125,9 @@ class Models:
         try:
             return engines[name]
         except KeyError:
+            if name in self.refusals:
+                why = f"its bundle is refused: {self.refusals[name]}"
+                raise ModelNotFound(f"there is no model {shown(name)!r}: {why}") from None
             loaded = ", ".join(engines) or "none"
             raise ModelNotFound(
                 f"there is no model {shown(name)!r}; loaded are: {loaded}"
@@ -162,13 +175,15 @@ class Models:
     def _default(self, task: str, candidates: list[Engine]) -> Engine:
         if len(candidates) == 1:
             return candidates[0]
+        default = self.defaults.get(task, "")
         for engine in candidates:
-            if engine.name == self.defaults.get(task):
+            if engine.name == default:
                 return engine
         if not candidates:
             raise InvalidRequest.of("model", f"no loaded model is {TASKS[task]}")
         names = ", ".join(engine.name for engine in candidates)
-        raise InvalidRequest.of("model", f"name one of: {names}")
+        refused = f"the default {default!r} is refused; " if default in self.refusals else ""
+        raise InvalidRequest.of("model", f"{refused}name one of: {names}")
 
 
 def shown(name: str) -> str:

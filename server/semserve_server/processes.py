@@ -11,15 +11,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from semserve_server.address import LARGEST_PORT, UNIX, check_address, host_port, reserved
+from semserve_server.address import LARGEST_PORT, check_address, host_port, reserved
 from semserve_server.child import Child
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError, ProcessFailed, StartupError
 from semserve_server.parent import Order
+from semserve_server.unix_socket import UNIX
 
 log = logging.getLogger(__name__)
 
-END_SECONDS = 10.0
+END_SECONDS = 5.0
 """What a process may take to end, beyond its drain; then it is killed."""
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from semserve_server.errors import DeadlineExceeded, Draining, Overloaded
 from semserve_server.lane import stand_back
+from semserve_server.workers import Worker, WorkerThread
 
 INLINE_OPERATIONS = 131_072
 """A request of at most so many operations is computed on the event loop: it takes about 0.2 ms,
@@ -56,7 +56,9 @@ class Scorer:
         self._clock = clock
         self._operations = 0
         self._seconds_per_operation = SECONDS_PER_OPERATION
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scores", initializer=stand_back)
+        self.worker = Worker("SimilarityService", "score")
+        """The thread, as the watchdog sees it."""
+        self._thread = WorkerThread("scores", self.worker, start=stand_back)
 
     def __repr__(self) -> str:
         return f"<Scorer {self.waiting} of {self.max_waiting} scores>"
@@ -134,7 +136,7 @@ class Scorer:
 
     def close(self) -> None:
         """Let the thread end after the piece that runs."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown()
 
 
 class _Job:

@@ -13,7 +13,7 @@ from semserve_server.address import is_local
 from semserve_server.config import Config
 from semserve_server.control import ModelControl
 from semserve_server.engine import Engine
-from semserve_server.errors import ConfigError
+from semserve_server.errors import ConfigError, EngineFailed
 from semserve_server.keyring import Keyring
 from semserve_server.models import Models
 from semserve_server.observe.observation import observing
@@ -106,9 +106,10 @@ async def _serve(config: Config, models: Models, observer: Observer, parent: Par
             watchdog = Watchdog(
                 models, stall_timeout=config.stall_timeout, run_timeout=config.run_timeout
             )
-            await watchdog.watch(stop)
+            await _until_stopped(watchdog, port, stop)
         log.info("draining, for at most %g s", config.drain_timeout)
         port.tell_not_serving()
+        control.stop()
         await either(hurry, config.drain_delay)
         draining = asyncio.create_task(port.drain(config.drain_timeout))
         await asyncio.wait(
@@ -120,6 +121,26 @@ async def _serve(config: Config, models: Models, observer: Observer, parent: Par
         port.tell_not_serving()
         await port.drain(0)
         control.close()
+
+
+async def _until_stopped(watchdog: Watchdog, port: Port, stop: asyncio.Event) -> None:
+    """Watch until the server is told to stop.
+
+    Raises:
+        EngineFailed: something hangs or has died, gRPC's own server among it.
+    """
+    watching = asyncio.create_task(watchdog.watch(stop))
+    serving = asyncio.create_task(port.ended())
+    try:
+        await asyncio.wait([watching, serving], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        serving.cancel()
+        if not watching.done():
+            watching.cancel()
+            await asyncio.wait([watching])
+    if watching.cancelled():
+        raise EngineFailed("gRPC's server has stopped by itself; the log above says why")
+    watching.result()
 
 
 @contextlib.asynccontextmanager

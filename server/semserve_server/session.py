@@ -86,7 +86,9 @@ class Session:
 
     def __del__(self) -> None:
         """Free the weights at once and for good, while other models go on."""
-        vars(self).clear()
+        # Sessions first: they read the mapped tables.
+        for name in ("_wide", "_narrow", "_tables"):
+            vars(self).pop(name, None)
         return_memory()
 
     def drop_wide(self) -> None:

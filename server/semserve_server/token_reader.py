@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
 from semserve_server.encoding import Encoding
 from semserve_server.errors import Draining, Overloaded
 from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
+from semserve_server.workers import Worker, WorkerThread
 
 CHUNK_CHARACTERS = 32_768
 """Characters that the tokenizer's thread reads at a time, some 10 ms of work. Requests take turns
@@ -38,7 +38,9 @@ class TokenReader:
         """
         self._tokenizer = tokenizer
         self._max_characters = max_characters
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-tokenizer")
+        self.worker = Worker(name, "tokenize")
+        """The thread, as the watchdog sees it."""
+        self._thread = WorkerThread(f"{name}-tokenizer", self.worker)
         self._waiting = 0
         self._tokens_waiting = 0
         self._turn = asyncio.Lock()
@@ -111,7 +113,7 @@ class TokenReader:
 
     def close(self) -> None:
         """Let the thread end after the part that it reads."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown()
 
     def _expect_tokens(self, size: int, seconds: float) -> None:
         most = self._max_characters // TOKENIZE_SHARE

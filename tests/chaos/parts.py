@@ -22,6 +22,7 @@ from chaos.answers import Answers, compute
 from chaos.bystanders import bystanders
 from chaos.client import PATIENCE
 from chaos.fuzz import fuzz
+from chaos.obstacles import OBSTACLES
 from chaos.server import TINY, Server, serving
 from chaos.strangers import ATTACKS, attack, crowd
 from chaos.tally import Fate, Tally
@@ -151,6 +152,14 @@ def run_endings(scale: Scale) -> Iterator[Figure]:
             }
 
 
+def run_obstacles(scale: Scale) -> Iterator[Figure]:
+    """Servers end in time whoever comes back, whatever hangs, and whether their log is read."""
+    for obstacle in OBSTACLES:
+        for _ in range(scale.rounds):
+            asyncio.run(obstacle())
+            yield {"what": obstacle.__name__, "kept": True}
+
+
 def run_reloads(scale: Scale) -> Iterator[Figure]:
     """Bundles are replaced under load, now and then by a bad one, and no call fails."""
     answers = compute(TINY, count=200, seed=scale.seed)
@@ -199,6 +208,7 @@ PARTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "strangers": run_strangers,
     "streams": run_streams,
     "endings": run_endings,
+    "obstacles": run_obstacles,
     "reloads": run_reloads,
     "fuzz": run_fuzz,
     "storm": run_storm,

@@ -57,7 +57,7 @@ async def test_reloading_under_load_fails_no_call_and_changes_no_answer(served: 
 
 
 async def test_a_call_that_has_found_the_old_one_is_answered_by_it_and_then_it_is_gone(
-    served: Controlled,
+    served: Controlled, request: pytest.FixtureRequest
 ) -> None:
     engine = served.models.named(NAME)
     held = Held(engine._batcher._session)
@@ -67,6 +67,8 @@ async def test_a_call_that_has_found_the_old_one_is_answered_by_it_and_then_it_i
     await asyncio.to_thread(held.wait_for_run)
     lanes = [lane.thread for lane in engine._batcher._lanes]
     left = weakref.ref(engine), weakref.ref(held._runner)
+    gc.disable()
+    request.addfinalizer(gc.enable)
     describe(served.bundle, "new")
     await served.load()
     assert [] != [one for one in served.models.alive() if one is engine]
@@ -80,7 +82,6 @@ async def test_a_call_that_has_found_the_old_one_is_answered_by_it_and_then_it_i
     for lane in lanes:
         await asyncio.to_thread(lane.join, 30)
         assert not lane.is_alive()
-    gc.collect()
     assert [None, None] == [ref() for ref in left]
     assert 2 == len(served.models.alive())
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal
 
 from semserve_server.observe.exchange import current_name
+from semserve_server.observe.stderr import QueuedHandler, never_wait
 
 Form = Literal["text", "json"]
 
@@ -16,16 +17,21 @@ Form = Literal["text", "json"]
 def configure(level: str, form: Form, *, process: int | None = None) -> None:
     """Send every logger's lines of that severity and above to standard error.
 
+    Python's warnings become such lines too. Nobody waits for whoever reads standard error; lines
+    that find no room are dropped and counted.
+
     Args:
         level: such as `info`.
         form: text for people, json for what collects logs: one object a line.
         process: which of several processes this is; every line then tells.
     """
-    handler = logging.StreamHandler()
+    never_wait()
+    handler = QueuedHandler()
     if process is not None:
         handler.addFilter(partial(_of_process, process))
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
 
 
 class TextFormatter(logging.Formatter):

@@ -30,7 +30,9 @@ from semserve_server.engine import Engine
 from semserve_server.errors import Cause, ConfigError, NotReady
 from semserve_server.models import Models
 from semserve_server.observe.observer import Observer
+from semserve_server.observe.stderr import dropped_lines
 from semserve_server.observe.tally import Histogram, MethodTally, ModelTally
+from semserve_server.workers import Kind, Workers
 
 Labels = tuple[str, ...]
 
@@ -99,6 +101,18 @@ class Metrics(Collector):
             "Bundles on the disk that are not served as they are now; the log says why.",
             (),
             {(): len(self._models.refusals)},
+        )
+        yield _gauge(
+            "workers_stalled",
+            "Threads that hang, also those of models that are no longer served.",
+            ("worker",),
+            _hanging(self._models.workers),
+        )
+        yield _counter(
+            "log_lines_dropped",
+            "Log lines that were not written, since nobody reads standard error fast enough.",
+            (),
+            {(): dropped_lines()},
         )
         for name, (help_text, value) in self._observer.gauges.items():
             yield _gauge(name, help_text, (), {(): value()})
@@ -215,6 +229,12 @@ def _tallies(models: Sequence[ModelTally]) -> Iterator[Metric]:
         ("model", "cause"),
         _by_key({(one.name,): one.dropped for one in models}),
     )
+
+
+def _hanging(workers: Workers) -> dict[Labels, float]:
+    """Count the threads that hang, by what they do."""
+    hanging = Counter(one.kind for one in workers.hanging())
+    return {(kind,): hanging[kind] for kind in get_args(Kind)}
 
 
 def _by_key(counts: Mapping[Labels, Counter[str]]) -> dict[Labels, float]:

@@ -16,6 +16,9 @@ from semserve_server.observe.observer import Observer
 
 log = logging.getLogger(__name__)
 
+EXPORT_SECONDS = 2.0
+"""For how long the end of the server waits for spans to be exported."""
+
 
 @contextlib.asynccontextmanager
 async def observing(config: Config, models: Models) -> AsyncIterator[Observer]:
@@ -47,4 +50,5 @@ async def _tracing(config: Config) -> AsyncIterator[Callable[[Exchange], None]]:
     try:
         yield tracing.trace
     finally:
-        await asyncio.to_thread(tracing.close)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_SECONDS)

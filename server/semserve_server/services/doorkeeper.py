@@ -9,6 +9,7 @@ import grpc
 from semserve_server.errors import Unauthenticated
 from semserve_server.keyring import HOLDER, Keyring
 from semserve_server.observe.observer import Observer
+from semserve_server.services.open_calls import OpenCalls
 from semserve_server.services.rpc import Context, Handler
 from semserve_server.services.status import abort
 from semserve_server.services.watch import watched
@@ -32,7 +33,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         self._open = frozenset(open_services)
         # A stream's handler, since one of a unary call would be run only once a request is read.
         refusing: Handler = grpc.stream_stream_rpc_method_handler(_refuse)
-        self._refusing = watched("semserve", {"refused": refusing}, observer)["refused"]
+        handlers = watched("semserve", {"refused": refusing}, observer, OpenCalls())
+        self._refusing = handlers["refused"]
 
     async def intercept_service(
         self,

@@ -10,7 +10,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from semserve_server.errors import Overloaded
+from semserve_server.errors import Draining, Overloaded
+from semserve_server.models import STOPPING
 from semserve_server.services.foreign import dialogue
 from semserve_server.services.rpc import Context, Handlers
 
@@ -30,13 +31,16 @@ class Endless:
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[Any]] = set()
+        self.ended = False
+        """Whether the server drains, and no stream may wait for anything any more."""
 
     def reflection(self, names: list[str]) -> ReflectionServicer:
         """Make the reflection service for services of these full names."""
         return ReflectionServicer(self, names)
 
     def end(self) -> None:
-        """End every open stream."""
+        """End every open stream, and each that opens from now on."""
+        self.ended = True
         for task in self._open:
             task.cancel()
 
@@ -54,6 +58,9 @@ class Endless:
         An RPC whose own task is cancelled would never send its status, so what it waits for is a
         task of its own.
         """
+        if self.ended:
+            waiting.close()
+            return None
         task = asyncio.create_task(waiting)
         self._open.add(task)
         try:
@@ -82,7 +89,14 @@ class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[mis
         request_iterator: AsyncIterator[reflection_pb2.ServerReflectionRequest],
         unused_context: Context,
     ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
-        """Answer what is asked of the schema."""
+        """Answer what is asked of the schema.
+
+        Raises:
+            Draining: the server is stopping.
+            Overloaded: too many streams are open.
+        """
+        if self._endless.ended:
+            raise Draining(STOPPING)
         self._endless.check_room()
         _check_room("reflection", self._reflections, MAX_REFLECTIONS)
         answers = super().ServerReflectionInfo(request_iterator, unused_context)

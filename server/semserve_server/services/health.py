@@ -9,7 +9,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from semserve_server.models import shown
+from semserve_server.errors import Draining
+from semserve_server.models import STOPPING, shown
 from semserve_server.services.endless import Endless
 from semserve_server.services.foreign import question, watch
 from semserve_server.services.rpc import Context, Handlers
@@ -86,7 +87,18 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     async def Watch(  # noqa: N802  (gRPC's name)
         self, request: HealthCheckRequest, context: Context
     ) -> None:
-        """Tell a service's health, and each change of it; SERVICE_UNKNOWN until it is served."""
+        """Tell a service's health, and each change of it; SERVICE_UNKNOWN until it is served.
+
+        A watch that opens while the server drains gets NOT_SERVING and ends with an error: gRPC's
+        own clients open another at once where a watch ends well, and would keep the server busy.
+
+        Raises:
+            Draining: the server is stopping.
+            Overloaded: too many streams are open.
+        """
+        if self._endless.ended:
+            await context.write(HealthCheckResponse(status=self._status(request.service)))
+            raise Draining(STOPPING)
         self._endless.check_room()
         await self._endless.unless_ended(self._watch(request.service, context))
 

@@ -112,7 +112,9 @@ class ModelService:
         Raises:
             PermissionDenied: nobody may, or the caller may not.
             InvalidRequest: no name is given.
+            Draining: the server is stopping.
         """
+        self._models.refuse_while_draining()
         self._models.check_control(name)
         if self._models.control is None:
             raise PermissionDenied("this server was not started with --allow-model-control")

@@ -21,6 +21,7 @@ from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.endless import Endless
 from semserve_server.services.health import SERVER, Health
 from semserve_server.services.model import ModelService
+from semserve_server.services.open_calls import OpenCalls
 from semserve_server.services.own_models import OwnModels
 from semserve_server.services.port_limits import PortLimits
 from semserve_server.services.reply_handlers import with_reply_rooms
@@ -28,6 +29,7 @@ from semserve_server.services.rpc import Streams
 from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.watch import watched
+from semserve_server.unix_socket import UNIX, UnixSocket
 from semserve_server.unread import UnreadBytes
 from semserve_server.watchdog import either
 
@@ -37,6 +39,10 @@ REFUSING_SECONDS = 2.0
 """For how long at most calls are told that the server is stopping before gRPC stops taking them."""
 QUIET_SECONDS = 0.3
 """Without a call for so long, those who were told have gone elsewhere."""
+NEVER = 864_000.0
+"""Seconds after which gRPC's own server would cancel calls by itself."""
+LAST_SECONDS = 0.3
+"""What health and reflection have to end their streams once no other call is being answered."""
 
 
 class Port:
@@ -60,10 +66,13 @@ class Port:
         )
         self._unread = UnreadBytes(port_limits.max_unread_bytes)
         self._scorer = Scorer(max_waiting=port_limits.max_queue_scores)
+        models.workers.add(self._scorer, (self._scorer.worker,))
         self._streams = Streams(self._unread, port_limits.new_window, max_fields=limits.max_texts)
         observer.gauges.update(_gauges(self._unread, self._scorer))
+        self._calls = OpenCalls()
         self._endless = Endless()
         self._health = Health(self._endless)
+        self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._tell_health
         self._register(OwnModels(models) if keyring else models, limits, observer)
@@ -83,7 +92,8 @@ class Port:
         self._server.add_generic_rpc_handlers(
             [
                 grpc.method_handlers_generic_handler(
-                    name, watched(name, with_reply_rooms(each, self._unread), observer)
+                    name,
+                    watched(name, with_reply_rooms(each, self._unread), observer, self._calls),
                 )
                 for name, each in handlers.items()
             ]
@@ -105,11 +115,19 @@ class Port:
             ConfigError: the address cannot be bound.
         """
         check_address(address)
+        if address.startswith(UNIX):
+            self._socket = UnixSocket(address)
         try:
-            port = self._listen(address)
+            port = self._listen(self._socket.own_address if self._socket else address)
         except RuntimeError as error:
             raise cannot_listen(address) from error
+        if self._socket is not None:
+            try:
+                self._socket.publish()
+            finally:
+                self._socket.remove_own()
         await self._server.start()
+        self._ending = asyncio.create_task(self._server.wait_for_termination())
         return port
 
     def _listen(self, address: str) -> int:
@@ -120,8 +138,13 @@ class Port:
     def _tell_health(self) -> None:
         """Tell of each model, and of the server: SERVING while it has models and none hangs."""
         serving = {engine.name: not engine.stalled for engine in self._models.all()}
-        hangs = any(engine.stalled for engine in self._models.alive())
+        hangs = any(one.kind != "load" for one in self._models.workers.hanging())
         self._health.tell({**serving, SERVER: bool(serving) and not hangs})
+
+    async def ended(self) -> None:
+        """Wait until gRPC's server has stopped, for whatever reason."""
+        # Not itself: gRPC's own wait for its end does not survive that it is cancelled.
+        await asyncio.wait([self._ending])
 
     def tell_not_serving(self) -> None:
         """Tell balancers to go elsewhere, for good."""
@@ -134,8 +157,25 @@ class Port:
         # After the messages that have been read, which all have their turn before.
         asyncio.get_running_loop().call_soon(self._models.drain)
         refusing = await self._refuse(min(seconds, REFUSING_SECONDS))
-        await self._server.stop(max(seconds - refusing, 0))
+        await self._stop(max(seconds - refusing, 0))
         self._scorer.close()
+        if self._socket is not None:
+            self._socket.remove()
+
+    async def _stop(self, seconds: float) -> None:
+        """Let gRPC stop, at the latest after so long; sooner where no call is being answered.
+
+        gRPC itself would wait for calls whose request never comes. And two stops of its server
+        whose times are over at once make it crash (grpcio 1.85), so the time is kept here.
+        """
+        stopping = asyncio.create_task(self._server.stop(NEVER))
+        answered = asyncio.create_task(self._calls.none())
+        either: list[asyncio.Future[None]] = [stopping, answered]
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
+        await asyncio.wait([stopping], timeout=min(seconds, LAST_SECONDS))
+        await self._server.stop(None)
+        await stopping
 
     async def _refuse(self, seconds: float) -> float:
         """Answer calls until none come any more: those that find gRPC closing, it cancels.
@@ -143,11 +183,12 @@ class Port:
         Returns:
             The seconds that it took, at most about so many.
         """
-        clock = asyncio.get_running_loop().time
-        begun, refused = clock(), -1
-        while clock() < begun + seconds and refused != self._models.refused:
-            refused = self._models.refused
-            await either(asyncio.Event(), QUIET_SECONDS)
+        clock, refusing = asyncio.get_running_loop().time, self._models.refusing
+        begun = clock()
+        while (left := begun + seconds - clock()) > 0:
+            refusing.clear()
+            if not await either(refusing, min(QUIET_SECONDS, left)):
+                break
         return clock() - begun
 
 

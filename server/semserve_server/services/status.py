@@ -11,7 +11,13 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from semserve_server.errors import InferenceFailed, InvalidRequest, Overloaded, SemserveError
+from semserve_server.errors import (
+    InferenceFailed,
+    InvalidRequest,
+    Overloaded,
+    SemserveError,
+    free_frames,
+)
 from semserve_server.observe.exchange import current
 
 log = logging.getLogger(__name__)
@@ -40,6 +46,13 @@ def failure(error: Exception) -> Failure:
 
     An error that nobody declared is a bug of ours: it is logged whole and told as a constant.
     """
+    told = _told(error)
+    # gRPC keeps an aborted call's error in a cycle, and with it the model that answered.
+    free_frames(error)
+    return told
+
+
+def _told(error: Exception) -> Failure:
     if not isinstance(error, SemserveError):
         log.error("an RPC failed. This is a bug.", exc_info=error)
         return _failure(grpc.StatusCode.INTERNAL, "internal error")

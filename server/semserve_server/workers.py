@@ -1,0 +1,162 @@
+"""The threads that work for models: since when each is busy, so that one that hangs is seen.
+
+A thread that hangs cannot be ended from inside its process. So these are daemon threads, which
+Python does not join when it exits, and who looks for those that hang asks for the threads
+themselves: the engine that one works for may have been replaced long ago.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import Any, Literal, TypeAlias, TypeVar
+
+Kind = Literal["run", "tokenize", "load", "score"]
+"""What a worker does."""
+_Result = TypeVar("_Result")
+_Job: TypeAlias = "tuple[Future[Any], Callable[[], Any]] | None"
+"""Work and where its result goes; None ends the thread."""
+
+_THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+class Worker:
+    """What is known of one thread: for whom it works, and since when."""
+
+    def __init__(self, model: str, kind: Kind) -> None:
+        self.model = model
+        self.kind = kind
+        self.busy_since: float | None = None
+        """When its present piece of work began, in seconds on its owner's clock; None while it
+        waits for work."""
+        self.stalled = False
+        """Whether its work was seen to take longer than it should."""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it still does what takes longer than it should."""
+        return self.stalled and self.busy_since is not None
+
+
+class Workers:
+    """All workers of a process. Those of an owner that is gone stay as long as they are busy."""
+
+    def __init__(self) -> None:
+        self._crews: list[tuple[weakref.ref[object], tuple[Worker, ...]]] = []
+
+    def add(self, owner: object, crew: Iterable[Worker]) -> None:
+        """Add the workers of an engine, or of whatever else has some; it is not kept alive."""
+        present = [one for one in self._crews if _matters(*one)]
+        self._crews = [*present, (weakref.ref(owner), tuple(crew))]
+
+    def all(self) -> list[Worker]:
+        """Return every worker that has an owner or is busy. May be called on any thread."""
+        return [one for owner, crew in self._crews if _matters(owner, crew) for one in crew]
+
+    def hanging(self) -> list[Worker]:
+        """Return those whose work takes longer than it should."""
+        return [one for one in self.all() if one.hangs]
+
+
+def _matters(owner: weakref.ref[object], crew: Iterable[Worker]) -> bool:
+    return owner() is not None or any(one.busy_since is not None for one in crew)
+
+
+class WorkerThread(Executor):
+    """An executor of one daemon thread, whose present work shows.
+
+    `concurrent.futures.ThreadPoolExecutor` joins its threads when Python exits, whatever they do.
+    """
+
+    def __init__(
+        self, name: str, worker: Worker, *, start: Callable[[], None] | None = None
+    ) -> None:
+        """Make one; its thread starts with the first piece of work.
+
+        Args:
+            name: of the thread.
+            worker: shows what the thread does.
+            start: called first on the thread.
+        """
+        self.worker = worker
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        # It refers to nothing of this object, which goes by its last reference.
+        self._thread = daemon(_serve, self._jobs, worker, start, name=name)
+        self._starting = threading.Lock()
+        self._closed = False
+
+    def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
+        """Do a piece of work after those before it.
+
+        Raises:
+            RuntimeError: the executor has been shut down.
+        """
+        future: Future[_Result] = Future()
+        with self._starting:
+            if self._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._jobs.put((future, lambda: fn(*args, **kwargs)))
+            if not self._thread.ident:
+                self._thread.start()
+        return future
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:  # noqa: FBT001, FBT002  (the base's signature)
+        """Cancel what has not begun, and let the thread end; it is not waited for."""
+        del wait, cancel_futures
+        with self._starting:
+            self._closed = True
+            while not self._jobs.empty():
+                job = self._jobs.get()
+                if job is not None:
+                    job[0].cancel()
+            self._jobs.put(None)
+
+
+def daemon(target: Callable[..., None], *arguments: object, name: str) -> threading.Thread:
+    """Make a thread that `join_all` knows and that Python does not wait for."""
+    thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+    _THREADS.add(thread)
+    return thread
+
+
+def join_all(seconds: float) -> bool:
+    """Wait for the threads of `daemon`, at most so long in all; tell whether all have ended."""
+    end = time.monotonic() + seconds
+    threads = [thread for thread in list(_THREADS) if thread.is_alive()]
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0))
+    return not any(thread.is_alive() for thread in threads)
+
+
+def _serve(jobs: SimpleQueue[_Job], worker: Worker, start: Callable[[], None] | None) -> None:
+    if start is not None:
+        start()
+    while _do(jobs.get(), worker):
+        pass
+
+
+def _do(job: _Job, worker: Worker) -> bool:
+    """Do one piece of work; False for the last. Keeps no reference to it, nor to its result."""
+    if job is None:
+        return False
+    future, work = job
+    del job
+    if not future.set_running_or_notify_cancel():
+        return True
+    worker.busy_since = time.monotonic()
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001  (whoever waits for the result gets it)
+        worker.busy_since = None
+        future.set_exception(error)
+    else:
+        worker.busy_since = None
+        future.set_result(result)
+    finally:
+        # An error's traceback refers to this frame, which must not refer to the error.
+        del future, work
+    return True
