@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
+from semserve.address import DEFAULT_ADDRESS
 from semserve.cli.calling import Tls, calling
-from semserve.options import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
     from semserve import Client
