@@ -162,7 +162,7 @@ def _too_large(details: str) -> InvalidRequest:
         advice = (
             "ask for less at a time, or raise grpc.max_receive_message_length in channel_options"
         )
-        return InvalidRequest(f"the reply is too large: {details}; {advice}", too_large=True)
+        return InvalidRequest(f"the reply is too large: {details}; {advice}")
     return InvalidRequest(
         f"the request is too large: {details}; send less at a time", too_large=True
     )
