@@ -262,7 +262,9 @@ class TestRequestsThatAreTooLarge:
     """Are the caller's to change, so nothing waits and nothing is sent again."""
 
     def test_are_invalid(self, ask, server_address):
-        with pytest.raises(InvalidRequest, match=r"^texts\[0\]: the request is too large") as caught:
+        with pytest.raises(
+            InvalidRequest, match=r"^texts\[0\]: the request is too large"
+        ) as caught:
             ask(server_address, {}, "embed", ["x" * (17 << 20)])
         assert ["texts[0]"] == list(caught.value.fields)
         assert caught.value.too_large
@@ -272,16 +274,14 @@ class TestRequestsThatAreTooLarge:
             ask(server_address, {}, "matrix", ["x" * (17 << 20)], ["y"])
 
     def test_do_not_end_a_stream(self, ask, server_address):
-        answers = ask(
-            server_address, {}, "stream_embed", [["good"], ["x" * (17 << 20)], ["good"]]
-        )
+        answers = ask(server_address, {}, "stream_embed", [["good"], ["x" * (17 << 20)], ["good"]])
         by_index = {answer.index: answer for answer in answers}
         assert {0: None, 2: None} == {index: by_index[index].error for index in (0, 2)}
         assert isinstance(by_index[1].error, InvalidRequest)
 
     def test_name_the_place_in_a_long_list(self, ask, server_address):
+        texts = ["a", "b", "c", "x" * (17 << 20), "d"]
         with pytest.raises(InvalidRequest, match=r"texts\[3\]"):
-            texts = ["a", "b", "c", "x" * (17 << 20), "d"]
             ask(server_address, {"chunk": 2}, "embed", texts)
 
     def test_leave_room_for_queries_and_corpus(self, ask, server_address):
