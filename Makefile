@@ -105,6 +105,10 @@ tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
 	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'
 
+.PHONY: client-needs
+client-needs: .venv/.dev ## install the client with the oldest and the newest packages it allows, and call a server
+	$(BIN)/pytest tests/clients/test_python_needs.py -m venvs $(PYTEST_ARGS)
+
 .PHONY: audit
 audit: .venv/.dev ## look the locked versions up among known vulnerabilities; skips, loudly, offline
 	$(BIN)/python requirements/audit.py $(wildcard requirements/*.txt)
