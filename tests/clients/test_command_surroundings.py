@@ -29,8 +29,8 @@ def shell(server_address: str, tmp_path: Path) -> Any:
         return subprocess.run(
             ["/bin/sh", "-c", f'exec "$0" "$@" {redirect}', *command.split(), *arguments],
             env={"PATH": os.defpath, "SEMSERVE_ADDRESS": server_address, **environment},
-            cwd=READ_ONLY if READ_ONLY.is_dir() else tmp_path, capture_output=True, text=True, timeout=60, check=False,
-            encoding="utf-8", stdin=subprocess.DEVNULL,
+            cwd=READ_ONLY if READ_ONLY.is_dir() else tmp_path, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, encoding="utf-8", timeout=60, check=False,
         )  # fmt: skip
 
     return shell

@@ -31,7 +31,7 @@ def test_the_python_examples_run(code, server_address, monkeypatch, capsys):
 def test_what_an_example_says_it_prints_it_prints(server_address, monkeypatch, capsys):
     monkeypatch.setenv("SEMSERVE_ADDRESS", server_address)
     (code,) = (one for one in blocks("python") if "InvalidRequest" in one)
-    said = re.findall(r"print\(.*\)  # (\{.*\})", code)
+    said = re.findall(r"print\(.*\)  # ([\[{].*[\]}])", code)
     exec(compile(code, README, "exec"), {})  # noqa: S102
     assert [*said] == capsys.readouterr().out.splitlines()[: len(said)]
     assert said
