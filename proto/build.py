@@ -1,7 +1,7 @@
 """Builds the Python stubs and the protoset from the schema, with the locked compilers.
 
-The compiler is in an environment of its own, `.tools/proto`, which `make proto` makes: its stubs run
-beside older and newer protobuf and grpcio than those of this environment.
+The compiler is in an environment of its own, `.tools/proto`, which `make proto` makes: its stubs
+run beside older and newer protobuf and grpcio than those of this environment.
 
 Path, package and import are one: `proto/semserve/v1/x.proto` becomes `semserve/v1/x_pb2.py`, so
 nothing generated is ever rewritten.
