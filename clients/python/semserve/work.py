@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 # A larger request is sent by itself, not over a stream: one that the server refuses as too large
 # ends the whole stream. Parts of lists are smaller, unless one text alone is so large.
 MAX_STREAM_REQUEST_BYTES = 3 << 20
+# Fields beside which a request has no other texts, so that its one item is what is too large.
+_ONLY_FIELDS = ("texts", "pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ class Part:
     def failed(self, index: int, error: SemserveError) -> "Answer[Any]":
         """Give the answer to a request that failed as a whole."""
         if isinstance(error, InvalidRequest) and error.too_large and self.size == 1:
-            (name,) = self.offsets if len(self.offsets) == 1 else ("",)
-            if name:  # the one item of a list is to blame
+            name = next(iter(self.offsets), "")
+            if name in _ONLY_FIELDS:
                 blamed = InvalidRequest(
                     f"{name}[0]: {error}", fields={f"{name}[0]": "is too large"}, too_large=True
                 )
