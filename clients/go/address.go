@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 // checkAddress gives an address without white space around it, or an error that says what to write
@@ -59,6 +62,20 @@ func isLocal(address string) bool {
 	}
 	found, err := netip.ParseAddr(host)
 	return err == nil && (found.Unmap().IsLoopback() || found.Unmap().IsUnspecified())
+}
+
+// proxyAdvice says which proxy of the environment is used for an address, and how not to; empty where
+// none is.
+func proxyAdvice(address string) string {
+	name, isHost := endpoint(address)
+	if !isHost || isLocal(address) {
+		return ""
+	}
+	proxy, err := httpproxy.FromEnvironment().ProxyFunc()(&url.URL{Scheme: "https", Host: name})
+	if err != nil || proxy == nil {
+		return ""
+	}
+	return "; HTTPS_PROXY is set, so gRPC connects through that proxy: unset it, or name the host in NO_PROXY"
 }
 
 // endpoint gives the HOST:PORT of an address; false where it is something else, such as a path or what a

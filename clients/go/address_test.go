@@ -2,9 +2,12 @@ package semserve_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	semserve "github.com/semserve/semserve/clients/go"
@@ -59,6 +62,26 @@ func TestTheProxyOfTheEnvironmentIsNotUsedForThisMachine(t *testing.T) {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
+}
+
+func TestAProxyInTheWayIsNamed(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+	client := connect(t, "192.0.2.1:50051", semserve.WithDialOptions(grpc.WithContextDialer(
+		func(context.Context, string) (net.Conn, error) { return nil, errors.New("no way") },
+	)))
+	_, err := client.Embed(t.Context(), []string{"a"})
+	if !strings.HasSuffix(err.Error(), "unset it, or name the host in NO_PROXY") {
+		t.Error(err)
+	}
+	_, err = collect(client.StreamEmbed(t.Context(), requests("a")))
+	if !strings.HasSuffix(err.Error(), "unset it, or name the host in NO_PROXY") {
+		t.Error(err)
+	}
+	t.Setenv("NO_PROXY", "192.0.2.1")
+	_, err = connect(t, "192.0.2.1:50051", semserve.WithDialOptions(grpc.WithContextDialer(
+		func(context.Context, string) (net.Conn, error) { return nil, errors.New("no way") },
+	))).Embed(t.Context(), []string{"a"})
+	same(t, false, strings.Contains(err.Error(), "PROXY"))
 }
 
 func TestAKeyLosesTheWhiteSpaceOfItsFile(t *testing.T) {

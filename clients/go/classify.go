@@ -63,7 +63,7 @@ func (c *Client) StreamClassify(
 	ctx context.Context, requests iter.Seq[Request[ClassifyPair]], options ...ClassifyOption,
 ) iter.Seq2[Answer[Classifications], error] {
 	chosen := settle(options)
-	return stream(ctx, requests, c.inFlight, classifyProtocol{
+	return stream(ctx, requests, c, classifyProtocol{
 		open: c.classification.StreamClassify,
 		write: func(id string, items []ClassifyPair) *semservev1.StreamClassifyRequest {
 			return &semservev1.StreamClassifyRequest{Id: id, Request: classifyRequest(items, chosen)}

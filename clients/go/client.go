@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -54,6 +55,7 @@ type Client struct {
 	model          semservev1.ModelServiceClient
 	health         healthv1.HealthClient
 	inFlight       int
+	explain        func(error) error // adds what the client knows of the cause
 }
 
 // New makes a client for the server at the address: host:port, or any target that gRPC resolves.
@@ -70,11 +72,19 @@ func New(address string, options ...Option) (*Client, error) {
 	if err = errors.Join(err, chosen.err); err != nil {
 		return nil, err
 	}
+	advice := proxyAdvice(address)
+	explain := func(err error) error {
+		var failed *Error
+		if errors.As(err, &failed) && failed.Code == codes.Unavailable && !strings.HasSuffix(failed.Message, advice) {
+			failed.Message += advice
+		}
+		return err
+	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(chosen.credentials),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
-		grpc.WithChainUnaryInterceptor(unary(chosen.timeout)),
+		grpc.WithChainUnaryInterceptor(unary(chosen.timeout, explain)),
 	}
 	if isLocal(address) {
 		dial = append(dial, grpc.WithNoProxy())
@@ -91,6 +101,7 @@ func New(address string, options ...Option) (*Client, error) {
 		model:          semservev1.NewModelServiceClient(connection),
 		health:         healthv1.NewHealthClient(connection),
 		inFlight:       chosen.inFlight,
+		explain:        explain,
 	}, nil
 }
 
@@ -164,7 +175,7 @@ func (key bearer) GetRequestMetadata(context.Context, ...string) (map[string]str
 func (bearer) RequireTransportSecurity() bool { return false }
 
 // unary gives every unary call its deadline and its typed error, so that no method can forget them.
-func unary(timeout time.Duration) grpc.UnaryClientInterceptor {
+func unary(timeout time.Duration, explain func(error) error) grpc.UnaryClientInterceptor {
 	return func(
 		ctx context.Context, method string, request, reply any, connection *grpc.ClientConn,
 		invoke grpc.UnaryInvoker, options ...grpc.CallOption,
@@ -177,8 +188,8 @@ func unary(timeout time.Duration) grpc.UnaryClientInterceptor {
 			ctx, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
 		}
-		return again(ctx, func(further ...grpc.CallOption) error {
+		return explain(again(ctx, func(further ...grpc.CallOption) error {
 			return invoke(ctx, method, request, reply, connection, append(options[:len(options):len(options)], further...)...)
-		})
+		}))
 	}
 }

@@ -55,7 +55,7 @@ func (c *Client) StreamEmbed(
 	ctx context.Context, requests iter.Seq[Request[string]], options ...EmbedOption,
 ) iter.Seq2[Answer[Embeddings], error] {
 	chosen := settle(options)
-	return stream(ctx, requests, c.inFlight, embedProtocol{
+	return stream(ctx, requests, c, embedProtocol{
 		open: c.embedding.StreamEmbed,
 		write: func(id string, items []string) *semservev1.StreamEmbedRequest {
 			return &semservev1.StreamEmbedRequest{Id: id, Request: embedRequest(items, chosen)}

@@ -55,7 +55,7 @@ type protocol[Item, Result, Sent, Received any] struct {
 }
 
 func stream[Item, Result, Sent, Received any](
-	ctx context.Context, requests iter.Seq[Request[Item]], inFlight int,
+	ctx context.Context, requests iter.Seq[Request[Item]], client *Client,
 	kind protocol[Item, Result, Sent, Received],
 ) iter.Seq2[Answer[Result], error] {
 	return func(yield func(Answer[Result], error) bool) {
@@ -63,13 +63,13 @@ func stream[Item, Result, Sent, Received any](
 		defer cancel()
 		connection, err := kind.open(ctx)
 		if err != nil {
-			yield(Answer[Result]{}, typed(err))
+			yield(Answer[Result]{}, client.explain(typed(err)))
 			return
 		}
 		run := &exchange[Item, Result, Sent, Received]{
 			protocol:   kind,
 			connection: connection,
-			flight:     newFlight[Sent](inFlight),
+			flight:     newFlight[Sent](client.inFlight),
 			fresh:      make(chan *Sent),
 			steps:      make(chan step[Result]), // unbuffered, so that a slow loop slows the server
 			left:       make(chan struct{}),
@@ -79,7 +79,7 @@ func stream[Item, Result, Sent, Received any](
 		go run.send(ctx)
 		go run.receive()
 		for step := range run.steps {
-			if !yield(step.answer, step.err) || step.err != nil {
+			if !yield(step.answer, client.explain(step.err)) || step.err != nil {
 				return
 			}
 		}
