@@ -46,7 +46,7 @@ models-if-none:
 	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
 .PHONY: test
-test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
+test: .venv/.dev .venv-export/.ready .tools/proto/.ready models-if-none ## set everything up and run every test
 	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
 	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
 
@@ -64,7 +64,7 @@ chaos: .venv/.dev ## let callers, strangers and signals do their worst, a millio
 check: lint types proto-check audit test ## all that CI runs: lint, types, schema, scan, tests
 
 .PHONY: install
-install: .venv/.dev .venv-export/.ready ## both environments, with the tools
+install: .venv/.dev .venv-export/.ready .tools/proto/.ready ## every environment, with the tools
 
 .PHONY: format
 format: .venv/.dev ## format the code and the schema
@@ -88,7 +88,7 @@ parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100
 	$(EXPORT_BIN)/semserve-export parity $(PARITY)
 
 .PHONY: proto
-proto: .venv/.dev ## rebuild the stubs and the protoset from proto/
+proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from proto/
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
@@ -102,8 +102,12 @@ tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 	$(EXPORT_BIN)/python tests/bundles/make.py tests/bundles
 
 .PHONY: proto-check
-proto-check: .venv/.dev ## schema lint, breaking changes, and stubs that match
+proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
 	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'
+
+.PHONY: client-needs
+client-needs: .venv/.dev ## install the client with the oldest and the newest packages it allows, and call a server
+	$(BIN)/pytest tests/clients/test_python_needs.py -m venvs $(PYTEST_ARGS)
 
 .PHONY: audit
 audit: .venv/.dev ## look the locked versions up among known vulnerabilities; skips, loudly, offline
@@ -113,7 +117,7 @@ audit: .venv/.dev ## look the locked versions up among known vulnerabilities; sk
 lock: $(UV) ## resolve the locked versions anew, with hashes
 	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-cpu.txt
-	$(UV) pip compile $(LOCK) --extra gpu --extra otel --group pyproject.toml:build \
+	$(UV) pip compile $(LOCK) --extra gpu --extra otel --extra cli --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-gpu.txt
 	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --group pyproject.toml:dev \
 		-c requirements/server-cpu.txt \
@@ -121,6 +125,7 @@ lock: $(UV) ## resolve the locked versions anew, with hashes
 	$(UV) pip compile $(LOCK) --group pyproject.toml:build --group pyproject.toml:test \
 		--group pyproject.toml:lint export/pyproject.toml clients/python/pyproject.toml \
 		-o requirements/export.txt
+	$(UV) pip compile $(LOCK) --group pyproject.toml:generator -o requirements/proto.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --no-emit-package semserve
 
@@ -154,6 +159,13 @@ $(UV):
 .venv/.dev: requirements/dev.txt .venv/.serve
 	@echo 'installing the development tools into .venv'
 	@$(UV) pip $(PIP_SYNC) --python .venv -r requirements/dev.txt
+	@touch $@
+
+# The compiler of the stubs has wheels for Python 3.11 and 3.12 alone.
+.tools/proto/.ready: requirements/proto.txt | $(UV)
+	@echo 'installing the compiler of the stubs into .tools/proto'
+	@$(UV) venv --quiet --allow-existing --python '>=3.11,<3.13' .tools/proto
+	@$(UV) pip $(PIP_SYNC) --python .tools/proto -r $<
 	@touch $@
 
 .venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python

@@ -1,19 +1,22 @@
 """Builds the Python stubs and the protoset from the schema, with the locked compilers.
 
+The compiler is in an environment of its own, `.tools/proto`, which `make proto` makes: its stubs
+run beside older and newer protobuf and grpcio than those of this environment.
+
 Path, package and import are one: `proto/semserve/v1/x.proto` becomes `semserve/v1/x_pb2.py`, so
 nothing generated is ever rewritten.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import google.rpc
-import grpc_tools
-from grpc_tools import protoc
 
 SCHEMA = Path(__file__).parent
+COMPILER = SCHEMA.parent / ".tools" / "proto" / "bin" / "python"
 SOURCES = sorted(str(path.relative_to(SCHEMA)) for path in SCHEMA.rglob("semserve/**/*.proto"))
 
 
@@ -35,19 +38,17 @@ def compile_schema(*outputs: str) -> None:
     Raises:
         SystemExit: protoc refused the schema; it has said why on standard error.
     """
-    includes = [
-        SCHEMA,
-        Path(next(iter(google.rpc.__path__))).parents[1],
-        Path(grpc_tools.__file__).parent / "_proto",
-    ]
-    # The mypy plugins lie beside the interpreter, which need not be on PATH.
+    includes = [SCHEMA, Path(next(iter(google.rpc.__path__))).parents[1]]
+    # The mypy plugins are beside this interpreter, which need not be on PATH.
     plugins = [
         f"--plugin=protoc-gen-{name}={Path(sys.executable).parent / f'protoc-gen-{name}'}"
         for name in ("mypy", "mypy_grpc")
     ]
-    failed = protoc.main(
-        ["protoc", *(f"-I{path}" for path in includes), *plugins, *outputs, *SOURCES]
-    )
+    if not COMPILER.exists():
+        raise SystemExit(f"{COMPILER} is missing: run `make proto`, which installs it")
+    # It finds google/protobuf/*.proto by itself.
+    command = [str(COMPILER), "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes)]
+    failed = subprocess.run([*command, *plugins, *outputs, *SOURCES], check=False).returncode
     if failed:
         raise SystemExit(failed)
 

@@ -53,9 +53,8 @@ def test_locks_carry_hashes_and_no_download_addresses(tracked: list[Path]) -> No
     locks = [
         path for path in tracked if path.parent.name == "requirements" and path.suffix == ".txt"
     ]
-    assert {"dev.txt", "export.txt", "server-cpu.txt", "server-gpu.txt", "uv.txt"} == {
-        path.name for path in locks
-    }
+    names = ("dev", "export", "proto", "server-cpu", "server-gpu", "uv")
+    assert {f"{name}.txt" for name in names} == {path.name for path in locks}
     for path in locks:
         text = path.read_text()
         assert "://" not in text

@@ -104,36 +104,38 @@ func (a *answering) Embed(
 	return answer, nil
 }
 
-// StreamEmbed reads until the half-close and then answers the last request first.
+// StreamEmbed answers each request as it comes.
 func (a *answering) StreamEmbed(
 	stream grpc.BidiStreamingServer[semservev1.StreamEmbedRequest, semservev1.StreamEmbedResponse],
 ) error {
 	if a.stream != nil {
 		return a.stream(stream)
 	}
-	var answers []*semservev1.StreamEmbedResponse
 	for {
 		message, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		answer := &semservev1.StreamEmbedResponse{Id: message.GetId()}
-		if response, err := a.Embed(stream.Context(), message.GetRequest()); err != nil {
-			answer.Outcome = &semservev1.StreamEmbedResponse_Error{Error: status.Convert(err).Proto()}
-		} else {
-			answer.Outcome = &semservev1.StreamEmbedResponse_Response{Response: response}
-		}
-		answers = append([]*semservev1.StreamEmbedResponse{answer}, answers...)
-	}
-	for _, answer := range answers {
-		if err := stream.Send(answer); err != nil {
+		if err := stream.Send(a.answer(stream.Context(), message)); err != nil {
 			return err
 		}
 	}
-	return nil
+}
+
+// answer gives the answer to one request of a stream.
+func (a *answering) answer(
+	ctx context.Context, message *semservev1.StreamEmbedRequest,
+) *semservev1.StreamEmbedResponse {
+	answer := &semservev1.StreamEmbedResponse{Id: message.GetId()}
+	if response, err := a.Embed(ctx, message.GetRequest()); err != nil {
+		answer.Outcome = &semservev1.StreamEmbedResponse_Error{Error: status.Convert(err).Proto()}
+	} else {
+		answer.Outcome = &semservev1.StreamEmbedResponse_Response{Response: response}
+	}
+	return answer
 }
 
 func (a *answering) Classify(

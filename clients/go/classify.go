@@ -63,19 +63,19 @@ func (c *Client) StreamClassify(
 	ctx context.Context, requests iter.Seq[Request[ClassifyPair]], options ...ClassifyOption,
 ) iter.Seq2[Answer[Classifications], error] {
 	chosen := settle(options)
-	return stream(ctx, requests, classifyProtocol{
+	return stream(ctx, requests, c, classifyProtocol{
 		open: c.classification.StreamClassify,
-		write: func(request Request[ClassifyPair]) *semservev1.StreamClassifyRequest {
-			return &semservev1.StreamClassifyRequest{
-				Id: request.ID, Request: classifyRequest(request.Items, chosen),
-			}
+		write: func(id string, items []ClassifyPair) *semservev1.StreamClassifyRequest {
+			return &semservev1.StreamClassifyRequest{Id: id, Request: classifyRequest(items, chosen)}
 		},
-		read: func(answer *semservev1.StreamClassifyResponse) Answer[Classifications] {
+		read: func(answer *semservev1.StreamClassifyResponse) (string, *Classifications, error) {
 			if failed := answer.GetError(); failed != nil {
-				return Answer[Classifications]{ID: answer.GetId(), Err: fromProto(failed)}
+				return answer.GetId(), nil, fromProto(failed)
 			}
-			made := classifications(answer.GetResponse())
-			return Answer[Classifications]{ID: answer.GetId(), Result: made}
+			return answer.GetId(), classifications(answer.GetResponse()), nil
+		},
+		alone: func(ctx context.Context, items []ClassifyPair) (*Classifications, error) {
+			return c.Classify(ctx, items, options...)
 		},
 	})
 }

@@ -17,10 +17,13 @@ package semserve
 import (
 	"context"
 	_ "embed" // for the service config
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -35,8 +38,9 @@ const DefaultTimeout = 30 * time.Second
 // 1,024 dimensions; this holds sixteen thousand.
 const maxAnswerBytes = 64 << 20
 
-// serviceConfig balances over every address that the name resolves to and retries what the server
-// had no room for. The server's own hint when to try again takes the place of the back-off.
+// serviceConfig balances over every address that the name resolves to and retries UNAVAILABLE. What
+// the server had no room for is sent again by [again]. The server's own hint when to try again takes
+// the place of the back-off.
 //
 //go:embed service_config.json
 var serviceConfig string
@@ -50,20 +54,40 @@ type Client struct {
 	similarity     semservev1.SimilarityServiceClient
 	model          semservev1.ModelServiceClient
 	health         healthv1.HealthClient
+	inFlight       int
+	explain        func(error) error // adds what the client knows of the cause
 }
 
 // New makes a client for the server at the address: host:port, or any target that gRPC resolves.
-// It does not wait for the server: the first call connects.
+// It does not wait for the server: the first call connects. An address or a key that cannot be used
+// is an error here. The proxy of the environment is used for other machines, not for this one.
 func New(address string, options ...Option) (*Client, error) {
-	chosen := configuration{timeout: DefaultTimeout, credentials: insecure.NewCredentials()}
+	chosen := configuration{
+		timeout: DefaultTimeout, credentials: insecure.NewCredentials(), inFlight: DefaultInFlight,
+	}
 	for _, option := range options {
 		option(&chosen)
+	}
+	address, err := checkAddress(address)
+	if err = errors.Join(err, chosen.err); err != nil {
+		return nil, err
+	}
+	advice := proxyAdvice(address)
+	explain := func(err error) error {
+		var failed *Error
+		if errors.As(err, &failed) && failed.Code == codes.Unavailable && !strings.HasSuffix(failed.Message, advice) {
+			failed.Message += advice
+		}
+		return err
 	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(chosen.credentials),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
-		grpc.WithChainUnaryInterceptor(unary(chosen.timeout)),
+		grpc.WithChainUnaryInterceptor(unary(chosen.timeout, explain)),
+	}
+	if isLocal(address) {
+		dial = append(dial, grpc.WithNoProxy())
 	}
 	connection, err := grpc.NewClient(address, append(dial, chosen.dial...)...)
 	if err != nil {
@@ -76,6 +100,8 @@ func New(address string, options ...Option) (*Client, error) {
 		similarity:     semservev1.NewSimilarityServiceClient(connection),
 		model:          semservev1.NewModelServiceClient(connection),
 		health:         healthv1.NewHealthClient(connection),
+		inFlight:       chosen.inFlight,
+		explain:        explain,
 	}, nil
 }
 
@@ -92,6 +118,8 @@ type configuration struct {
 	timeout     time.Duration
 	credentials credentials.TransportCredentials
 	dial        []grpc.DialOption
+	inFlight    int
+	err         error // why an option cannot be honoured
 }
 
 // WithTimeout sets the deadline of unary calls whose context has none; 0 means no deadline.
@@ -105,9 +133,29 @@ func WithCredentials(transport credentials.TransportCredentials) Option {
 	return func(c *configuration) { c.credentials = transport }
 }
 
-// WithKey sends an API key with every call. Without WithCredentials the network can read it.
+// WithKey sends an API key with every call, without the white space that a file has around it; an
+// empty key is none. Without WithCredentials the network can read it.
 func WithKey(key string) Option {
+	key = strings.TrimSpace(key)
+	if key == "" {
+		return func(*configuration) {}
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return func(c *configuration) {
+			c.err = errors.New("semserve: the key has a character that is not printable ASCII, or a space")
+		}
+	}
 	return WithDialOptions(grpc.WithPerRPCCredentials(bearer(key)))
+}
+
+// WithInFlight bounds the requests of each stream that have no answer yet, from 1. They are kept to be
+// sent again where the server sheds one.
+func WithInFlight(requests int) Option {
+	return func(c *configuration) {
+		if c.inFlight = requests; requests < 1 {
+			c.err = fmt.Errorf("semserve: %d requests in flight, not 1 or more", requests)
+		}
+	}
 }
 
 // WithDialOptions hands options to gRPC itself, after and so above the client's own.
@@ -127,7 +175,7 @@ func (key bearer) GetRequestMetadata(context.Context, ...string) (map[string]str
 func (bearer) RequireTransportSecurity() bool { return false }
 
 // unary gives every unary call its deadline and its typed error, so that no method can forget them.
-func unary(timeout time.Duration) grpc.UnaryClientInterceptor {
+func unary(timeout time.Duration, explain func(error) error) grpc.UnaryClientInterceptor {
 	return func(
 		ctx context.Context, method string, request, reply any, connection *grpc.ClientConn,
 		invoke grpc.UnaryInvoker, options ...grpc.CallOption,
@@ -140,6 +188,8 @@ func unary(timeout time.Duration) grpc.UnaryClientInterceptor {
 			ctx, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
 		}
-		return typed(invoke(ctx, method, request, reply, connection, options...))
+		return explain(again(ctx, func(further ...grpc.CallOption) error {
+			return invoke(ctx, method, request, reply, connection, append(options[:len(options):len(options)], further...)...)
+		}))
 	}
 }

@@ -55,19 +55,20 @@ func (c *Client) StreamEmbed(
 	ctx context.Context, requests iter.Seq[Request[string]], options ...EmbedOption,
 ) iter.Seq2[Answer[Embeddings], error] {
 	chosen := settle(options)
-	return stream(ctx, requests, embedProtocol{
+	return stream(ctx, requests, c, embedProtocol{
 		open: c.embedding.StreamEmbed,
-		write: func(request Request[string]) *semservev1.StreamEmbedRequest {
-			return &semservev1.StreamEmbedRequest{
-				Id: request.ID, Request: embedRequest(request.Items, chosen),
-			}
+		write: func(id string, items []string) *semservev1.StreamEmbedRequest {
+			return &semservev1.StreamEmbedRequest{Id: id, Request: embedRequest(items, chosen)}
 		},
-		read: func(answer *semservev1.StreamEmbedResponse) Answer[Embeddings] {
+		read: func(answer *semservev1.StreamEmbedResponse) (string, *Embeddings, error) {
 			if failed := answer.GetError(); failed != nil {
-				return Answer[Embeddings]{ID: answer.GetId(), Err: fromProto(failed)}
+				return answer.GetId(), nil, fromProto(failed)
 			}
 			made, err := embeddings(answer.GetResponse())
-			return Answer[Embeddings]{ID: answer.GetId(), Result: made, Err: err}
+			return answer.GetId(), made, err
+		},
+		alone: func(ctx context.Context, items []string) (*Embeddings, error) {
+			return c.Embed(ctx, items, options...)
 		},
 	})
 }

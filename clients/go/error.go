@@ -2,7 +2,9 @@ package semserve
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -13,7 +15,8 @@ import (
 
 // Error is why a call, a message of a stream or one text of a request was not answered.
 //
-// Its code tells what to do: InvalidArgument and NotFound mean to change the request;
+// Its code tells what to do: InvalidArgument and NotFound mean to change the request, also where it, or
+// its answer, is larger than one message may be;
 // ResourceExhausted and Unavailable, which the client has retried already, to come back later;
 // Internal that the server is at fault. It matches [context.DeadlineExceeded] and
 // [context.Canceled] under errors.Is, and status.Code reads its code.
@@ -61,13 +64,23 @@ func typed(err error) error {
 	if err == nil {
 		return nil
 	}
+	var already *Error
+	if errors.As(err, &already) {
+		return already
+	}
 	return newError(status.Convert(err))
 }
 
 // fromProto turns a status inside an answer into an [*Error].
 func fromProto(answer *statuspb.Status) *Error { return newError(status.FromProto(answer)) }
 
+// tooLarge matches what gRPC's libraries say of a message over a limit, with the code of an overload.
+var tooLarge = regexp.MustCompile("(?i)larger than max|exceeds maximum size")
+
 func newError(from *status.Status) *Error {
+	if from.Code() == codes.ResourceExhausted && tooLarge.MatchString(from.Message()) {
+		from = status.New(codes.InvalidArgument, "the request or its answer is too large: "+from.Message())
+	}
 	made := &Error{Code: from.Code(), Message: from.Message(), status: from}
 	for _, detail := range from.Details() {
 		switch detail := detail.(type) {

@@ -5,13 +5,18 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strconv"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // Request is one message of a stream: texts or pairs under a name of the caller's.
 type Request[Item any] struct {
-	// ID comes back with the answer: at most 128 bytes, and best unique among those in flight.
+	// ID comes back with the answer. It is not sent: any string will do.
 	ID string
 	// Items holds what a unary call would take.
 	Items []Item
@@ -23,8 +28,10 @@ type Request[Item any] struct {
 // only a stream that breaks as a whole yields an error beside the answer, as its last step.
 // After a clean end every request has been answered exactly once.
 //
-// The requests are read in a goroutine of its own, no faster than the server takes them. To leave
-// the loop early ends the stream and, at its next request, the reading.
+// The requests are read in a goroutine of its own, at most as far ahead of the answers as
+// [WithInFlight] says. A request that the server shed is sent again, up to four times in all and when
+// the server asks for it. To leave the loop early ends the stream and, at its next request, the
+// reading.
 type Answer[Result any] struct {
 	// ID is the ID of the request that this answers.
 	ID string
@@ -34,45 +41,59 @@ type Answer[Result any] struct {
 	Err error
 }
 
+// maxStreamRequestBytes is the largest request that a stream carries. A larger one is sent by itself: one
+// that the server refuses as too large ends the whole stream.
+const maxStreamRequestBytes = 3 << 20
+
 // protocol is how one kind of stream is opened, writes requests and reads answers.
 type protocol[Item, Result, Sent, Received any] struct {
 	open  func(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[Sent, Received], error)
-	write func(Request[Item]) *Sent
-	read  func(*Received) Answer[Result]
+	write func(id string, items []Item) *Sent
+	read  func(*Received) (id string, result *Result, err error)
+	// alone asks without a stream.
+	alone func(context.Context, []Item) (*Result, error)
 }
 
 func stream[Item, Result, Sent, Received any](
-	ctx context.Context, requests iter.Seq[Request[Item]], kind protocol[Item, Result, Sent, Received],
+	ctx context.Context, requests iter.Seq[Request[Item]], client *Client,
+	kind protocol[Item, Result, Sent, Received],
 ) iter.Seq2[Answer[Result], error] {
 	return func(yield func(Answer[Result], error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		connection, err := kind.open(ctx)
 		if err != nil {
-			yield(Answer[Result]{}, typed(err))
+			yield(Answer[Result]{}, client.explain(typed(err)))
 			return
 		}
-		run := &exchange[Result]{
-			steps:  make(chan step[Result]), // unbuffered, so that a slow loop slows the server
-			left:   make(chan struct{}),
-			flight: flight{ids: map[string]int{}},
+		run := &exchange[Item, Result, Sent, Received]{
+			protocol:   kind,
+			connection: connection,
+			flight:     newFlight[Sent](client.inFlight),
+			fresh:      make(chan *Sent),
+			steps:      make(chan step[Result]), // unbuffered, so that a slow loop slows the server
+			left:       make(chan struct{}),
 		}
 		defer close(run.left)
-		go send(ctx, connection, requests, kind, run)
-		go receive(connection, kind, run)
+		go run.feed(ctx, requests)
+		go run.send(ctx)
+		go run.receive()
 		for step := range run.steps {
-			if !yield(step.answer, step.err) || step.err != nil {
+			if !yield(step.answer, client.explain(step.err)) || step.err != nil {
 				return
 			}
 		}
 	}
 }
 
-// exchange is what the loop over one stream shares with its two goroutines.
-type exchange[Result any] struct {
-	steps  chan step[Result]
-	left   chan struct{} // closed when the loop has been left
-	flight flight
+// exchange is what the loop over one stream shares with its three goroutines.
+type exchange[Item, Result, Sent, Received any] struct {
+	protocol[Item, Result, Sent, Received]
+	connection grpc.BidiStreamingClient[Sent, Received]
+	flight     *flight[Sent]
+	fresh      chan *Sent // from feed to send, the only one that writes
+	steps      chan step[Result]
+	left       chan struct{} // closed when the loop has been left
 }
 
 // step is one turn of the loop: an answer, or the error that ends it.
@@ -82,7 +103,7 @@ type step[Result any] struct {
 }
 
 // give hands a step to the loop; false where the loop has been left.
-func (e *exchange[Result]) give(next step[Result]) bool {
+func (e *exchange[Item, Result, Sent, Received]) give(next step[Result]) bool {
 	select {
 	case e.steps <- next:
 		return true
@@ -91,54 +112,118 @@ func (e *exchange[Result]) give(next step[Result]) bool {
 	}
 }
 
-// send writes every request and then closes its half of the stream. A request that cannot be
-// written is answered here; where the stream itself is broken, receive learns why.
-func send[Item, Result, Sent, Received any](
-	ctx context.Context, connection grpc.BidiStreamingClient[Sent, Received],
-	requests iter.Seq[Request[Item]], kind protocol[Item, Result, Sent, Received],
-	run *exchange[Result],
-) {
+// feed reads the caller's requests, as long as there is room. A request that cannot be a message of
+// the stream is answered here.
+func (e *exchange[Item, Result, Sent, Received]) feed(ctx context.Context, requests iter.Seq[Request[Item]]) {
+	number := 0
 	for request := range requests {
 		if ctx.Err() != nil {
 			return
 		}
-		message := kind.write(request)
+		id := strconv.Itoa(number)
+		number++
+		message := e.write(id, request.Items)
 		if refused := refusal(message); refused != nil {
-			if !run.give(step[Result]{answer: Answer[Result]{ID: request.ID, Err: refused}}) {
+			if !e.give(step[Result]{answer: Answer[Result]{ID: request.ID, Err: refused}}) {
 				return
 			}
 			continue
 		}
-		run.flight.add(request.ID)
-		if connection.Send(message) != nil {
+		if bytes := size(message); bytes > maxStreamRequestBytes {
+			result, err := e.alone(ctx, request.Items)
+			if !e.give(step[Result]{answer: Answer[Result]{ID: request.ID, Result: result, Err: err}}) {
+				return
+			}
+		} else if !e.admit(ctx, id, &entry[Sent]{name: request.ID, message: message, bytes: bytes, attempts: 1}) {
 			return
 		}
 	}
-	run.flight.close()
-	_ = connection.CloseSend() // it never fails: receive learns of a broken stream
+	e.flight.exhaust()
 }
 
-// receive reads answers until the stream ends. The steps end with it: an end without an error
-// means that send has closed its half, so that nobody gives a step any more.
-func receive[Item, Result, Sent, Received any](
-	connection grpc.BidiStreamingClient[Sent, Received],
-	kind protocol[Item, Result, Sent, Received], run *exchange[Result],
-) {
-	for {
-		received, err := connection.Recv()
-		if errors.Is(err, io.EOF) {
-			if err = run.flight.ended(); err == nil {
-				close(run.steps)
+// admit sends a new request once there is room, and waits until there is room for the next; false
+// where the loop has been left.
+func (e *exchange[Item, Result, Sent, Received]) admit(ctx context.Context, id string, added *entry[Sent]) bool {
+	if !e.wait(ctx, added.bytes) {
+		return false
+	}
+	e.flight.add(id, added)
+	select {
+	case e.fresh <- added.message:
+	case <-ctx.Done():
+		return false
+	}
+	return e.wait(ctx, 0)
+}
+
+// wait waits until a request of so many bytes fits; false where the loop has been left.
+func (e *exchange[Item, Result, Sent, Received]) wait(ctx context.Context, bytes int) bool {
+	for !e.flight.fits(bytes) {
+		select {
+		case <-e.flight.room:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// send writes new requests, and those that are due again, and closes its half of the stream once
+// everything is answered. Where the stream itself is broken, receive learns why.
+func (e *exchange[Item, Result, Sent, Received]) send(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !e.flight.complete() {
+		message, left := e.flight.again(time.Now())
+		if message == nil {
+			if left < 0 {
+				left = time.Hour // nothing waits, so that only a change matters
+			}
+			timer.Reset(left)
+			select {
+			case message = <-e.fresh:
+			case <-e.flight.changed:
+			case <-timer.C:
+			case <-ctx.Done():
 				return
 			}
 		}
-		next := step[Result]{err: typed(err)}
-		if err == nil {
-			next.answer = kind.read(received)
-			next.err = run.flight.remove(next.answer.ID)
-		}
-		if !run.give(next) || next.err != nil {
+		if message != nil && e.connection.Send(message) != nil {
 			return
 		}
 	}
+	_ = e.connection.CloseSend() // it never fails: receive learns of a broken stream
+}
+
+// receive reads answers until the stream ends. The steps end with it: an end without an error
+// means that everything was answered, so that nobody gives a step any more.
+func (e *exchange[Item, Result, Sent, Received]) receive() {
+	for {
+		received, err := e.connection.Recv()
+		if errors.Is(err, io.EOF) {
+			if e.flight.complete() {
+				close(e.steps)
+				return
+			}
+			err = status.Error(codes.Internal, "the server ended the stream before it had answered everything")
+		}
+		if err != nil {
+			e.give(step[Result]{err: typed(err)})
+			return
+		}
+		id, result, failed := e.read(received)
+		name, answered, err := e.flight.settle(id, failed, time.Now())
+		next := step[Result]{answer: Answer[Result]{ID: name, Result: result, Err: failed}, err: err}
+		if (answered || err != nil) && (!e.give(next) || err != nil) {
+			return
+		}
+	}
+}
+
+// size is the bytes of a message on the wire.
+func size(message any) int {
+	if sized, ok := message.(proto.Message); ok {
+		return proto.Size(sized)
+	}
+	return 0
 }

@@ -3,6 +3,7 @@ package semserve_test
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"slices"
 	"testing"
@@ -22,7 +23,24 @@ type (
 )
 
 func TestAnswersOfAStreamComeInAnyOrderUnderTheirIDs(t *testing.T) {
-	client := new(answering).dial(t) // answers the last request first
+	server := new(answering)
+	server.stream = func(stream embedStream) error { // answers the last request first
+		var messages []*semservev1.StreamEmbedRequest
+		for range 3 {
+			message, err := stream.Recv()
+			if err != nil {
+				return err
+			}
+			messages = append(messages, message)
+		}
+		for _, message := range slices.Backward(messages) {
+			if err := stream.Send(server.answer(stream.Context(), message)); err != nil {
+				return err
+			}
+		}
+		return halfClose(stream)
+	}
+	client := server.dial(t)
 	answers, err := collect(client.StreamEmbed(t.Context(), requests("a", "bb", "ccc")))
 	if err != nil {
 		t.Fatal(err)
@@ -133,10 +151,11 @@ func TestTheNextRequestMayWaitForAnAnswer(t *testing.T) {
 func TestLeavingTheLoopEndsTheStream(t *testing.T) {
 	left := make(chan error, 1)
 	server := &answering{stream: func(stream embedStream) error {
-		if _, err := stream.Recv(); err != nil {
+		message, err := stream.Recv()
+		if err != nil {
 			return err
 		}
-		if err := stream.Send(&semservev1.StreamEmbedResponse{Id: "again"}); err != nil {
+		if err := stream.Send(&semservev1.StreamEmbedResponse{Id: message.GetId()}); err != nil {
 			return err
 		}
 		<-stream.Context().Done()
@@ -171,10 +190,11 @@ func TestLeavingTheLoopEndsTheReadingOfBadRequests(t *testing.T) {
 
 func TestAServerThatEndsTheStreamTooSoonIsAtFault(t *testing.T) {
 	server := &answering{stream: func(stream embedStream) error {
-		if _, err := stream.Recv(); err != nil {
+		message, err := stream.Recv()
+		if err != nil {
 			return err
 		}
-		return stream.Send(&semservev1.StreamEmbedResponse{Id: "first"})
+		return stream.Send(&semservev1.StreamEmbedResponse{Id: message.GetId()})
 	}}
 	over := make(chan struct{})
 	defer close(over)
@@ -214,11 +234,8 @@ func TestAStreamThatBreaksEndsTheLoopWithItsError(t *testing.T) {
 			return status.Error(codes.PermissionDenied, "no key")
 		}, codes.PermissionDenied},
 		{"ended without an answer", func(stream embedStream) error {
-			for {
-				if _, err := stream.Recv(); err != nil {
-					return nil
-				}
-			}
+			_, err := stream.Recv()
+			return err
 		}, codes.Internal},
 		{"answered what was not asked", func(stream embedStream) error {
 			return stream.Send(&semservev1.StreamEmbedResponse{Id: "other"})
@@ -242,6 +259,14 @@ func requests(texts ...string) iter.Seq[streamRequest] {
 			}
 		}
 	}
+}
+
+// halfClose waits until the client has no more requests.
+func halfClose(stream embedStream) error {
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		return status.Errorf(codes.FailedPrecondition, "in place of the half-close came %v", err)
+	}
+	return nil
 }
 
 func collect(stream iter.Seq2[embedAnswer, error]) ([]embedAnswer, error) {

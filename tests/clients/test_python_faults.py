@@ -13,6 +13,7 @@ from semserve import (
     Client,
     DeadlineExceeded,
     InternalError,
+    InvalidRequest,
     Overloaded,
     Retry,
     SemserveError,
@@ -131,7 +132,7 @@ class TestTheConnection:
 
     def test_channel_options_win(self, ask, scripted):
         options = {"channel_options": [("grpc.max_send_message_length", 10)]}
-        with pytest.raises(Overloaded, match="larger than max"):
+        with pytest.raises(InvalidRequest, match=r"request is too large: .*larger than max"):
             ask(scripted.address, options, "embed", ["a text of more than ten bytes"])
 
     def test_nothing_is_connected_before_the_first_call(self):

@@ -35,11 +35,13 @@ from semserve.work import Method
 class TestTheModule:
     def test_exports_what_it_promises(self):
         assert [
+            "CLIENT_TIMEOUT",
             "Answer",
             "AsyncClient",
             "Classification",
             "Classifications",
             "Client",
+            "ClientClosed",
             "DeadlineExceeded",
             "Embeddings",
             "Hit",
@@ -54,12 +56,15 @@ class TestTheModule:
             "Scores",
             "SearchResults",
             "SemserveError",
+            "Timing",
             "Tokens",
             "Unauthenticated",
             "Unavailable",
             "Usage",
         ] == semserve.__all__
-        assert all(getattr(semserve, name).__name__ == name for name in semserve.__all__)
+        constant, *classes = semserve.__all__
+        assert constant == repr(semserve.CLIENT_TIMEOUT)
+        assert all(getattr(semserve, name).__name__ == name for name in classes)
 
     def test_knows_no_other_name(self):
         with pytest.raises(AttributeError, match="nonsense"):
@@ -160,7 +165,7 @@ class TestRequests:
             (lambda: classification.classify("ab", 256), "pairs must be a list"),
             (lambda: classification.classify([("a", "b", "c")], 256), r"pairs\[0\] must be"),
             (lambda: classification.classify([("a", 1)], 256), r"pairs\[0\]\.hypothesis must be"),
-            (lambda: similarity.compare(["ab"], "", None, 256), r"pairs\[0\] must be two texts"),
+            (lambda: similarity.compare(["ab"], "", None, 256), r"pairs\[0\] must be .* two texts"),
             (lambda: retrieval.rank(None, ["a"], "", None, None, 256), "query must be a string"),
         ],
     )
@@ -229,9 +234,7 @@ class TestOptions:
         config = json.loads(dict(semserve.Client()._channel_arguments())["grpc.service_config"])
         assert [{"round_robin": {}}] == config["loadBalancingConfig"]
         (method,) = config["methodConfig"]
-        assert {"UNAVAILABLE", "RESOURCE_EXHAUSTED"} == {
-            *method["retryPolicy"]["retryableStatusCodes"]
-        }
+        assert ["UNAVAILABLE"] == method["retryPolicy"]["retryableStatusCodes"]
 
     def test_one_attempt_is_no_retry(self):
         assert "retryPolicy" not in Retry(attempts=1).service_config()["methodConfig"][0]

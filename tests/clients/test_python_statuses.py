@@ -164,7 +164,10 @@ class TestResponses:
 
 class TestTheWindow:
     def window(self, bound: int, attempts: int = 3) -> Window[int]:
-        stream = Batches((), lambda part: part, embedding.STREAM_EMBED, lambda _, r: len(r.results))
+        stream = Batches(
+            (), lambda part: part, embedding.STREAM_EMBED, embedding.EMBED,
+            lambda _, r: len(r.results),
+        )  # fmt: skip
         return Window(stream, bound, Retry(attempts=attempts, initial_backoff=1))
 
     def settled(self, window: Window[int], name: str, now: float, error: Any = None) -> Any:

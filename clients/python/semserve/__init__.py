@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from semserve.client import Client
     from semserve.embedding import Embeddings
     from semserve.errors import (
+        ClientClosed,
         DeadlineExceeded,
         InternalError,
         InvalidRequest,
@@ -27,19 +28,23 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from semserve.models import ModelInfo, Tokens
-    from semserve.options import Retry
+    from semserve.options import CLIENT_TIMEOUT
+    from semserve.reply import Timing
     from semserve.retrieval import Hit, Ranking, SearchResults
+    from semserve.retry import Retry
     from semserve.similarity import Scores
     from semserve.values import Usage
     from semserve.work import Answer
 
 # Imported when first asked for: the stubs beside this file, and `semserve --help`, need none.
 _HOMES = {
+    "CLIENT_TIMEOUT": "options",
     "Answer": "work",
     "AsyncClient": "aio",
     "Classification": "classification",
     "Classifications": "classification",
     "Client": "client",
+    "ClientClosed": "errors",
     "DeadlineExceeded": "errors",
     "Embeddings": "embedding",
     "Hit": "retrieval",
@@ -50,10 +55,11 @@ _HOMES = {
     "Overloaded": "errors",
     "PermissionDenied": "errors",
     "Ranking": "retrieval",
-    "Retry": "options",
+    "Retry": "retry",
     "Scores": "similarity",
     "SearchResults": "retrieval",
     "SemserveError": "errors",
+    "Timing": "reply",
     "Tokens": "models",
     "Unauthenticated": "errors",
     "Unavailable": "errors",
@@ -61,11 +67,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "CLIENT_TIMEOUT",
     "Answer",
     "AsyncClient",
     "Classification",
     "Classifications",
     "Client",
+    "ClientClosed",
     "DeadlineExceeded",
     "Embeddings",
     "Hit",
@@ -80,6 +88,7 @@ __all__ = [
     "Scores",
     "SearchResults",
     "SemserveError",
+    "Timing",
     "Tokens",
     "Unauthenticated",
     "Unavailable",

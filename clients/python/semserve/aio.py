@@ -1,7 +1,7 @@
 # ruff: noqa: ASYNC109 - a timeout becomes the deadline on the wire, which the server obeys
 """The asyncio client."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Unpack
 
 from semserve import classification, embedding, health, models, retrieval, similarity
@@ -10,69 +10,82 @@ from semserve.classification import Classifications, ClassifyOptions, Pair
 from semserve.embedding import Embeddings, EmbedOptions
 from semserve.health import Health
 from semserve.models import ModelInfo, Tokens
+from semserve.options import CLIENT_TIMEOUT, Timeout
 from semserve.retrieval import Ranking, SearchResults
-from semserve.similarity import Scores
+from semserve.similarity import ComparePair, Scores
 from semserve.values import Metric
 from semserve.work import Answer
 
+Metadata = Mapping[str, str | bytes]
+
 
 class AsyncClient(AsyncWire):
-    """A semserve server, awaited. It belongs to the event loop of its first call.
+    """A semserve server, awaited. Event loops may share one: each has a connection of its own.
 
     Its methods take the arguments of those of `Client`, which tells what they mean, and give the
-    same results. Batches for a stream may come from an async iterable as well.
+    same results. Batches for a stream may come from an async iterable as well; a plain one is read
+    on other threads, so that one that waits does not block the event loop.
     """
 
     async def embed(
         self,
         texts: Iterable[str],
         *,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
         **options: Unpack[EmbedOptions],
     ) -> Embeddings:
         """Turn texts into vectors, in the order of the texts."""
-        return await self._do(embedding.embed(texts, self._chunk, **options), timeout)
+        return await self._do(embedding.embed(texts, self._chunk, **options), timeout, metadata)
 
     def stream_embed(
         self,
         batches: Iterable[Iterable[str]] | AsyncIterable[Iterable[str]],
         *,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
         **options: Unpack[EmbedOptions],
     ) -> AsyncGenerator[Answer[Embeddings], None]:
         """Embed batch after batch, and yield each answer as it comes."""
-        return self._stream(embedding.stream(batches, **options), timeout)
+        return self._stream(embedding.stream(batches, **options), timeout, metadata)
 
     async def classify(
         self,
         pairs: Iterable[Pair],
         *,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> Classifications:
         """Label pairs, in the order of the pairs."""
-        return await self._do(classification.classify(pairs, self._chunk, **options), timeout)
+        return await self._do(
+            classification.classify(pairs, self._chunk, **options), timeout, metadata
+        )
 
     def stream_classify(
         self,
         batches: Iterable[Iterable[Pair]] | AsyncIterable[Iterable[Pair]],
         *,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> AsyncGenerator[Answer[Classifications], None]:
         """Label batch after batch of pairs, and yield each answer as `stream_embed` does."""
-        return self._stream(classification.stream(batches, **options), timeout)
+        return self._stream(classification.stream(batches, **options), timeout, metadata)
 
     async def compare(
         self,
-        pairs: Iterable[tuple[str, str]],
+        pairs: Iterable[ComparePair],
         *,
         model: str = "",
         metric: Metric | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
     ) -> Scores:
         """Score pairs of texts by their likeness, in the order of the pairs."""
-        return await self._do(similarity.compare(pairs, model, metric, self._chunk), timeout)
+        return await self._do(
+            similarity.compare(pairs, model, metric, self._chunk), timeout, metadata
+        )
 
     async def rank(
         self,
@@ -82,11 +95,12 @@ class AsyncClient(AsyncWire):
         top_k: int | None = None,
         model: str = "",
         metric: Metric | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
     ) -> Ranking:
         """Sort documents by their likeness to a query, best first."""
         work = retrieval.rank(query, documents, model, metric, top_k, self._chunk)
-        return await self._do(work, timeout)
+        return await self._do(work, timeout, metadata)
 
     async def search(
         self,
@@ -96,11 +110,12 @@ class AsyncClient(AsyncWire):
         top_k: int | None = None,
         model: str = "",
         metric: Metric | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
     ) -> SearchResults:
         """Find the texts of a corpus that are most like each query."""
         work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk)
-        return await self._do(work, timeout)
+        return await self._do(work, timeout, metadata)
 
     async def matrix(
         self,
@@ -109,41 +124,59 @@ class AsyncClient(AsyncWire):
         *,
         model: str = "",
         metric: Metric | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
     ) -> Scores:
         """Score every left text against every right one; the left ones themselves if none."""
-        return await self._do(similarity.matrix(left, right, model, metric), timeout)
+        return await self._do(similarity.matrix(left, right, model, metric), timeout, metadata)
 
-    async def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
+    async def models(
+        self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
+    ) -> list[ModelInfo]:
         """List the loaded models, sorted by name."""
-        return await self._do(models.models(), timeout)
+        return await self._do(models.models(), timeout, metadata)
 
-    async def model(self, name: str = "", *, timeout: float | None = None) -> ModelInfo:
+    async def model(
+        self, name: str = "", *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
+    ) -> ModelInfo:
         """Describe one model; the name may be left out where only one is loaded."""
-        return await self._do(models.model(name), timeout)
+        return await self._do(models.model(name), timeout, metadata)
 
-    async def load_model(self, name: str, *, timeout: float | None = None) -> ModelInfo:
+    async def load_model(
+        self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
+    ) -> ModelInfo:
         """Have a bundle served as it is on the server's disk now; returns when it is warm."""
-        return await self._do(models.load_model(name), timeout)
+        return await self._do(models.load_model(name), timeout, metadata)
 
-    async def unload_model(self, name: str, *, timeout: float | None = None) -> None:
+    async def unload_model(
+        self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
+    ) -> None:
         """Have a model served no longer, where the server allows it."""
-        await self._do(models.unload_model(name), timeout)
+        await self._do(models.unload_model(name), timeout, metadata)
 
     async def tokenize(
         self,
         texts: Iterable[str],
         *,
         model: str = "",
-        timeout: float | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
     ) -> list[Tokens]:
         """Show how a model's tokenizer reads texts, without running the model."""
-        return await self._do(models.tokenize(texts, model), timeout)
+        return await self._do(models.tokenize(texts, model), timeout, metadata)
 
-    async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
+    async def health(
+        self,
+        service: str = "",
+        *,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
+    ) -> Health:
         """Ask whether the server, or one model by its name, is ready."""
-        return await self._do(health.check(service), timeout)
+        return await self._do(health.check(service), timeout, metadata)
 
-    def watch(self, service: str = "") -> AsyncIterator[Health]:
+    def watch(
+        self, service: str = "", *, metadata: Metadata | None = None
+    ) -> AsyncIterator[Health]:
         """Yield whether the server or a model is ready, now and at every change; never ends."""
-        return self._watch(service)
+        return self._watch(service, metadata)

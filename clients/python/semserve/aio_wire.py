@@ -1,31 +1,38 @@
 # ruff: noqa: ASYNC109 - a timeout becomes the deadline on the wire, which the server obeys
-"""How the asyncio client carries out work: a channel, and two tasks more for each stream."""
+"""How the asyncio client carries out work: over a channel for each event loop that calls it."""
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import aclosing, suppress
-from functools import cached_property
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
 
 from semserve import health
-from semserve.ending import Ending
-from semserve.errors import from_call
+from semserve.aio_stream import AsyncStream
+from semserve.errors import ClientClosed, SemserveError
 from semserve.health import Health
-from semserve.options import Options
-from semserve.window import Window, early_error, late_error
-from semserve.work import Answer, Batches, Method, Results, Work
+from semserve.options import Call, Options, Timeout
+from semserve.reply import Timing, told, trailing
+from semserve.window import Window
+from semserve.wire import Connection
+from semserve.work import Answer, Batches, Method, Part, Results, Work
 
 Result = TypeVar("Result")
 
 
 class AsyncWire(Options):
-    """A connection to a server, opened by the first call and bound to its event loop."""
+    """A connection to a server for each event loop, opened by the first call of the loop."""
+
+    def _prepare(self) -> None:
+        self._lock = threading.Lock()
+        # gRPC binds a channel to its loop. Channels of closed loops go when another loop calls.
+        self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,187 +46,152 @@ class AsyncWire(Options):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection; calls in flight are cancelled, and later ones fail."""
-        await self._channel.close()
+        """Close the connections. Calls in flight and later ones raise `ClientClosed`."""
+        with self._lock:
+            self._closed = True
+            connections = dict(self._connections)
+            self._connections.clear()
+        running = asyncio.get_running_loop()
+        for loop, connection in connections.items():
+            if loop is running:
+                await connection.channel.close()
+            elif loop.is_running():  # in another thread
+                asyncio.run_coroutine_threadsafe(connection.channel.close(), loop)
 
-    @cached_property
+    def _method(self, method: Method) -> Any:
+        """Give what makes a call of a method on the running loop.
+
+        Raises:
+            ClientClosed: the client is closed.
+        """
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self._closed:
+                raise ClientClosed
+            if loop not in self._connections:
+                for other in [one for one in self._connections if one.is_closed()]:
+                    del self._connections[other]
+                self._connections[loop] = Connection(self._channel())
+            return self._connections[loop].method(method)
+
     def _channel(self) -> grpc.aio.Channel:
         arguments = self._channel_arguments()
         if self._credentials is None:
             return grpc.aio.insecure_channel(self.address, arguments)
         return grpc.aio.secure_channel(self.address, self._credentials, arguments)
 
-    async def _do(self, work: Work[Result], timeout: float | None) -> Result:
+    async def _do(
+        self,
+        work: Work[Result],
+        timeout: Timeout,
+        metadata: Mapping[str, str | bytes] | None,
+    ) -> Result:
         """Carry out work: one request, one after the other, or over a stream."""
+        call = self._call(timeout, metadata)
         results = Results(work, self._progress)
         batches = work.batches
-        answers = self._stream(batches, timeout) if batches else self._ask(work, timeout)
+        answers = self._answers(batches, call) if batches else self._ask(work, call)
         # Closed at once where a part fails, so that the server need not go on.
         async with aclosing(answers):
             async for answer in answers:
                 results.take(answer)
         return results.whole()
 
-    async def _ask(
-        self,
-        work: Work[Result],
-        timeout: float | None,
-    ) -> AsyncGenerator[Answer[Result], None]:
-        ask = self._rpc(self._channel.unary_unary, work.method)
+    async def _ask(self, work: Work[Result], call: Call) -> AsyncGenerator[Answer[Result], None]:
         for index, part in enumerate(work.parts):
             try:
-                response = await ask(part.request, **self._how(self._seconds(timeout)))
-            except grpc.RpcError as failed:
-                yield Answer(index, part.explain(from_call(failed)), None)
+                response, request_id, timing = await self._send(work.method, part, call)
+            except SemserveError as error:
+                yield part.failed(index, error)
             else:
-                yield Answer(index, None, work.read(part.request, response))
+                result = work.read(part.request, response)
+                yield Answer(index, None, told(result, request_id, timing))
 
-    async def _stream(
-        self,
-        batches: Batches[Result],
-        timeout: float | None,
-    ) -> AsyncGenerator[Answer[Result], None]:
-        call = self._rpc(self._channel.stream_stream, batches.method)(**self._how(None))
-        window = Window(batches, self._in_flight, self.retry)
-        stream = AsyncStream(call, batches, window)
-        async with aclosing(stream.answers(self._seconds(timeout))) as answers:
-            async for answer in answers:
-                yield answer
-
-    async def _watch(self, service: str) -> AsyncIterator[Health]:
-        request = health.request(service)
-        call = self._rpc(self._channel.unary_stream, health.WATCH)(request, **self._how(None))
-        try:
-            async for response in call:
-                yield health.read(request, response)
-        except grpc.RpcError as failed:
-            raise from_call(failed) from failed
-        finally:
-            call.cancel()
-
-    def _rpc(self, kind: Callable[..., Any], method: Method) -> Any:
-        return kind(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
-
-
-class AsyncStream(Generic[Result]):
-    """The requests of one stream, sent by two tasks of its own, and the answers as they come.
-
-    Args:
-        call: what gRPC returned for the stream.
-        batches: what to send.
-        window: what has been sent and not yet been answered.
-    """
-
-    def __init__(self, call: Any, batches: Batches[Result], window: Window[Result]) -> None:
-        self._call = call
-        self._ending = Ending(call)
-        self._batches = batches
-        self._window = window
-        self._changed = asyncio.Event()
-        self._writing = asyncio.Lock()
-        self._exhausted = False
-
-    async def answers(self, timeout: float | None) -> AsyncGenerator[Answer[Result], None]:
-        """Give the answers as they come.
+    async def _send(self, method: Method, part: Part, call: Call) -> tuple[Any, str, Timing | None]:
+        """Send one request until it is answered, as `Retry` says; give the name and times too.
 
         Raises:
-            DeadlineExceeded: no answer came for `timeout` seconds while one was owed.
-            SemserveError: the stream as a whole failed.
+            SemserveError: the call failed.
         """
-        feeding = asyncio.create_task(self._feed())
-        sending = asyncio.create_task(self._send_again())
+        started, attempt = time.monotonic(), 1
+        while True:
+            left = None if call.timeout is None else call.timeout - (time.monotonic() - started)
+            with self._closing_told():
+                try:
+                    asked = self._method(method)(part.request, **self._how(call, left))
+                    response = await asked
+                    trailers = await asked.trailing_metadata()
+                except grpc.RpcError as failed:
+                    error = self._error(failed, call)
+                    seconds = self._pause(error, attempt, left)
+                    if seconds is None:
+                        raise error from failed
+                else:
+                    return response, *trailing(trailers, call.request_id)
+            await asyncio.sleep(seconds)
+            attempt += 1
+
+    def _stream(
+        self,
+        batches: Batches[Result],
+        timeout: Timeout,
+        metadata: Mapping[str, str | bytes] | None,
+    ) -> AsyncGenerator[Answer[Result], None]:
+        """Carry out a stream that the caller gave."""
+        return self._answers(batches, self._call(timeout, metadata))
+
+    async def _answers(
+        self, batches: Batches[Result], call: Call
+    ) -> AsyncGenerator[Answer[Result], None]:
+        async def alone(index: int, part: Part) -> Answer[Result]:
+            try:
+                response, _, _ = await self._send(batches.single, part, call)
+            except SemserveError as error:
+                return part.failed(index, error)
+            return batches.answered(index, part, response)
+
+        with self._closing_told():
+            try:
+                made = self._method(batches.method)(**self._how(call, None))
+                window = Window(batches, self._in_flight, self.retry)
+                stream = AsyncStream(made, batches, window, alone)
+                explain = partial(self._error, call=call)
+                async with aclosing(stream.answers(call.timeout, explain)) as answers:
+                    async for answer in answers:
+                        yield answer.of(call.request_id)
+            except SemserveError as error:
+                error.request_id = error.request_id or call.request_id
+                raise
+
+    async def _watch(
+        self, service: str, metadata: Mapping[str, str | bytes] | None
+    ) -> AsyncIterator[Health]:
+        request = health.request(service)
+        call = self._call(None, metadata)
+        watched = self._method(health.WATCH)(request, **self._how(call, None))
         try:
-            while (message := await self._next_message(timeout)) is not grpc.aio.EOF:
-                answer = self._window.settle(message, time.monotonic())
-                self._changed.set()
-                if answer is not None:
-                    yield answer
-            if not self._complete:
-                raise early_error(self._window)
-            await feeding  # raises what the caller's batches raised
+            with self._closing_told():
+                async for response in watched:
+                    yield health.read(request, response)
+        except grpc.RpcError as failed:
+            raise self._error(failed, call) from failed
         finally:
-            self._call.cancel()
-            feeding.cancel()
-            sending.cancel()
-            await asyncio.gather(feeding, sending, return_exceptions=True)
+            watched.cancel()
 
-    @property
-    def _complete(self) -> bool:
-        """Whether all has been asked, and all that was asked answered."""
-        return self._exhausted and self._window.empty
+    @contextmanager
+    def _closing_told(self) -> Iterator[None]:
+        """Raise `ClientClosed` for what gRPC raises in calls whose channel is closed.
 
-    async def _feed(self) -> None:
-        """Send what the caller gives, as long as there is room."""
-        source = aiter(_each(self._batches.source))
+        That is CancelledError, which means something else where nobody cancelled the task.
+        """
         try:
-            while await self._has_room():
-                part = self._batches.part(await anext(source))
-                await self._write(self._window.admit(part))
-        except StopAsyncIteration:
-            pass
-        finally:
-            self._exhausted = True
-            self._changed.set()
-
-    async def _has_room(self) -> bool:
-        while self._window.full:
-            await self._change(None)
-        return True
-
-    async def _send_again(self) -> None:
-        """Send again what is due, and end the requests once every one is answered."""
-        while not self._complete:
-            now = time.monotonic()
-            if again := self._window.again(now):
-                await self._write(again)
-            else:
-                due = self._window.due
-                await self._change(None if due is None else due - now)
-        await self._call.done_writing()
-
-    async def _write(self, message: Message) -> None:
-        # A call that has ended takes no more, and why it ended is what reading it tells.
-        with suppress(grpc.RpcError, asyncio.InvalidStateError):
-            async with self._writing:
-                await self._call.write(message)
-
-    async def _change(self, seconds: float | None) -> None:
-        """Wait until an answer came or the source ended, or for so many seconds."""
-        self._changed.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-
-    async def _next_message(self, timeout: float | None) -> Any:
-        """Wait for what comes next; EOF is the end of the stream."""
-        # A task, because to cancel a read of grpc.aio is to cancel its whole call.
-        reading = asyncio.ensure_future(self._call.read())
-        try:
-            while True:
-                asked = self._window.admitted
-                done, _ = await asyncio.wait({reading}, timeout=timeout)
-                if done:
-                    return await reading
-                if self._window.owes(asked):
-                    raise late_error(timeout)
-        except grpc.aio.AioRpcError as failed:
-            end = await self._ending.wait(failed)
-            if end.code() is grpc.StatusCode.OK:
-                return grpc.aio.EOF
-            raise from_call(end) from failed
-        finally:
-            reading.cancel()
-
-
-async def _each(source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
-    """Go through an iterable of either kind."""
-    if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
-    else:
-        for item in source:
-            yield item
+            yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                raise ClientClosed from None
+            raise
+        except grpc.aio.UsageError:
+            if self._closed:
+                raise ClientClosed from None
+            raise

@@ -7,9 +7,11 @@ from typing import TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from semserve.outcomes import Outcomes, filled, joined, outcomes, stacked
+from semserve.errors import InvalidRequest
+from semserve.inputs import CLASSIFY_NAMES, Failures, as_pairs, batch_source
+from semserve.outcomes import Outcomes, filled, gap, joined, outcomes, stacked
 from semserve.v1 import classification_pb2
-from semserve.values import TRUNCATION, Truncation, check_text, chunks
+from semserve.values import TRUNCATION, Truncation, chunks
 from semserve.work import Batches, Method, Part, Work
 
 CLASSIFY = Method(
@@ -21,9 +23,11 @@ STREAM_CLASSIFY = Method(
     "/semserve.v1.ClassificationService/StreamClassify",
     classification_pb2.StreamClassifyRequest,
     classification_pb2.StreamClassifyResponse,
+    "stream_stream",
 )
-# A premise and a hypothesis, or one text for a classifier of single texts.
-Pair = tuple[str, str] | str
+# A premise and a hypothesis, or one text for a classifier of single texts. A mapping is read by its
+# names: premise and hypothesis, text and text_pair, or sentence1 and sentence2.
+Pair = tuple[str, str] | Sequence[str] | Mapping[str, str] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,10 @@ def classify(
     **options: Unpack[ClassifyOptions],
 ) -> Work[Classifications]:
     """Make the work of classifying a list, in requests of at most `chunk` pairs."""
-    cut = chunks(_as_pairs(pairs), chunk, classification_pb2.ClassifyPair.ByteSize)
+    listed, failures = _messages(pairs, **options)
+    cut = chunks(listed, chunk, classification_pb2.ClassifyPair.ByteSize)
     parts = [_part(part, start, **options) for start, part in cut]
-    return Work(parts, CLASSIFY, read, join, STREAM_CLASSIFY)
+    return Work(parts, CLASSIFY, read, join, STREAM_CLASSIFY, failures)
 
 
 def stream(
@@ -93,9 +98,10 @@ def stream(
     """Make a stream of the batches, each one request."""
 
     def part(pairs: Iterable[Pair]) -> Part:
-        return _part(_as_pairs(pairs), 0, **options)
+        listed, failures = _messages(pairs, **options)
+        return _part(listed, 0, failures, **options)
 
-    return Batches(batches, part, STREAM_CLASSIFY, read)
+    return Batches(batch_source(batches), part, STREAM_CLASSIFY, CLASSIFY, read)
 
 
 def read(
@@ -138,6 +144,7 @@ def join(parts: Sequence[Classifications]) -> Classifications:
 def _part(
     pairs: Sequence[classification_pb2.ClassifyPair],
     start: int,
+    failures: Failures | None = None,
     *,
     model: str = "",
     truncation: Truncation | None = None,
@@ -150,27 +157,29 @@ def _part(
         truncation=TRUNCATION.number(truncation),
         allow_partial=allow_partial,
     )
-    return Part(request, len(pairs), {"pairs": start})
+    return Part(
+        request, len(pairs), {"pairs": start}, failures or {}, _gap if allow_partial else None
+    )
 
 
-def _as_pairs(pairs: Iterable[Pair]) -> list[classification_pb2.ClassifyPair]:
+def _gap(error: InvalidRequest) -> Classifications:
+    """Make the result of one pair that was too large to be sent."""
+    nothing = np.full((1, 0), np.nan, np.float32)
+    return Classifications(classes=(), labels=("",), scores=nothing, logits=nothing, **gap(error))
+
+
+def _messages(
+    pairs: Iterable[Pair], **options: Unpack[ClassifyOptions]
+) -> tuple[list[classification_pb2.ClassifyPair], Failures]:
     """Take pairs and single texts into messages.
 
     Raises:
-        TypeError: one string in place of the list, or an item that is no text and no pair.
-        InvalidRequest: a text is no valid Unicode; the error names it.
+        TypeError, InvalidRequest: as `as_pairs`.
     """
-    if isinstance(pairs, str):
-        raise TypeError("pairs must be a list: write [text] for one")
-    return [_as_pair(pair, f"pairs[{place}]") for place, pair in enumerate(pairs)]
-
-
-def _as_pair(pair: Pair, field: str) -> classification_pb2.ClassifyPair:
-    sides = [pair] if isinstance(pair, str) else list(pair)
-    names = ("premise", "hypothesis")
-    if not 1 <= len(sides) <= len(names):
-        raise TypeError(f"{field} must be (premise, hypothesis) or a string")
-    given = dict(zip(names, sides, strict=False))
-    for name, text in given.items():
-        check_text(text, f"{field}.{name}")
-    return classification_pb2.ClassifyPair(**given)
+    partial = options.get("allow_partial", False)
+    listed, failures = as_pairs(pairs, CLASSIFY_NAMES, single=True, allow_partial=partial)
+    names = CLASSIFY_NAMES[0]
+    made = [
+        classification_pb2.ClassifyPair(**dict(zip(names, sides, strict=False))) for sides in listed
+    ]
+    return made, failures

@@ -7,9 +7,11 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from semserve.outcomes import Outcomes, filled, joined, outcomes, stacked
+from semserve.errors import InvalidRequest
+from semserve.inputs import Failures, batch_source, partial_texts
+from semserve.outcomes import Outcomes, filled, gap, joined, outcomes, stacked
 from semserve.v1 import embedding_pb2
-from semserve.values import ENCODING, TRUNCATION, Encoding, Truncation, as_texts, chunks, text_bytes
+from semserve.values import ENCODING, TRUNCATION, Encoding, Truncation, chunks, text_bytes
 from semserve.work import Batches, Method, Part, Work
 
 EMBED = Method(
@@ -21,6 +23,7 @@ STREAM_EMBED = Method(
     "/semserve.v1.EmbeddingService/StreamEmbed",
     embedding_pb2.StreamEmbedRequest,
     embedding_pb2.StreamEmbedResponse,
+    "stream_stream",
 )
 # What packed bytes hold.
 _PACKED: dict[int, np.dtype[Any]] = {
@@ -63,9 +66,10 @@ class EmbedOptions(TypedDict, total=False):
 
 def embed(texts: Iterable[str], chunk: int, **options: Unpack[EmbedOptions]) -> Work[Embeddings]:
     """Make the work of embedding a list, in requests of at most `chunk` texts."""
-    listed = as_texts(texts, "texts")
+    partial = options.get("allow_partial", False)
+    listed, failures = partial_texts(texts, "texts", allow_partial=partial)
     parts = [_part(part, start, **options) for start, part in chunks(listed, chunk, text_bytes)]
-    return Work(parts, EMBED, read, join, STREAM_EMBED)
+    return Work(parts, EMBED, read, join, STREAM_EMBED, failures)
 
 
 def stream(
@@ -75,9 +79,11 @@ def stream(
     """Make a stream of the batches, each one request."""
 
     def part(texts: Iterable[str]) -> Part:
-        return _part(as_texts(texts, "texts"), 0, **options)
+        partial = options.get("allow_partial", False)
+        listed, failures = partial_texts(texts, "texts", allow_partial=partial)
+        return _part(listed, 0, failures, **options)
 
-    return Batches(batches, part, STREAM_EMBED, read)
+    return Batches(batch_source(batches), part, STREAM_EMBED, EMBED, read)
 
 
 def read(_: embedding_pb2.EmbedRequest, response: embedding_pb2.EmbedResponse) -> Embeddings:
@@ -98,6 +104,7 @@ def join(parts: Sequence[Embeddings]) -> Embeddings:
 def _part(  # noqa: PLR0913 - the fields of the request
     texts: Sequence[str],
     start: int,
+    failures: Failures | None = None,
     *,
     model: str = "",
     normalize: bool | None = None,
@@ -116,7 +123,14 @@ def _part(  # noqa: PLR0913 - the fields of the request
         encoding=ENCODING.number(encoding),
         allow_partial=allow_partial,
     )
-    return Part(request, len(texts), {"texts": start})
+    return Part(
+        request, len(texts), {"texts": start}, failures or {}, _gap if allow_partial else None
+    )
+
+
+def _gap(error: InvalidRequest) -> Embeddings:
+    """Make the result of one text that was too large to be sent."""
+    return Embeddings(vectors=np.full((1, 0), np.nan, np.float32), **gap(error))
 
 
 def _vector(embedding: embedding_pb2.Embedding) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ SemserveError             the call failed; the base of all, raised itself for ra
 ├── DeadlineExceeded      DEADLINE_EXCEEDED    give more time, or ask for less
 ├── Unauthenticated       UNAUTHENTICATED      send a key
 ├── PermissionDenied      PERMISSION_DENIED    send another key
+├── ClientClosed          CANCELLED            make another client: this one was closed
 └── InternalError         INTERNAL, UNKNOWN    a fault of the server's: report it
 """
 
@@ -20,6 +21,9 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 if TYPE_CHECKING:
     import grpc
 
+# What gRPC's libraries say of a message over a limit, with the status RESOURCE_EXHAUSTED.
+_TOO_LARGE = re.compile(r"larger than max|exceeds maximum size", re.IGNORECASE)
+_REPLY_TOO_LARGE = re.compile(r"CLIENT: Received", re.IGNORECASE)
 # Where gRPC carries a google.rpc.Status, and where it tells a client to hold off.
 STATUS_DETAILS = "grpc-status-details-bin"
 PUSHBACK = "grpc-retry-pushback-ms"
@@ -31,9 +35,12 @@ class SemserveError(Exception):
 
     Attributes:
         code: the gRPC status by name, such as `INVALID_ARGUMENT`.
+        request_id: the `x-request-id` of the call, which the server's logs name too; empty where
+            nothing was sent.
     """
 
     code: str = "UNKNOWN"
+    request_id: str = ""
 
 
 class InvalidRequest(SemserveError):
@@ -41,13 +48,17 @@ class InvalidRequest(SemserveError):
 
     Attributes:
         fields: what is wrong with which field, such as `{"texts[3]": "empty"}`.
+        too_large: whether the request is larger than the server lets one message be.
     """
 
     code = "INVALID_ARGUMENT"
 
-    def __init__(self, message: str, *, fields: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, fields: Mapping[str, str] | None = None, too_large: bool = False
+    ) -> None:
         super().__init__(message)
         self.fields: dict[str, str] = dict(fields or {})
+        self.too_large = too_large
 
 
 class ModelNotFound(SemserveError):
@@ -61,6 +72,7 @@ class Overloaded(SemserveError):
 
     Attributes:
         retry_after: seconds after which the server asks to be tried again, if it said so.
+        final: whether the server asks not to be tried again.
     """
 
     code = "RESOURCE_EXHAUSTED"
@@ -68,6 +80,7 @@ class Overloaded(SemserveError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.final = False
 
 
 class Unavailable(SemserveError):
@@ -94,6 +107,15 @@ class PermissionDenied(SemserveError):
     code = "PERMISSION_DENIED"
 
 
+class ClientClosed(SemserveError):
+    """The client was closed, before the call or during it."""
+
+    code = "CANCELLED"
+
+    def __init__(self, message: str = "the client is closed: make another") -> None:
+        super().__init__(message)
+
+
 class InternalError(SemserveError):
     """The server failed at a request that it should have answered."""
 
@@ -118,15 +140,32 @@ def from_call(failed: "grpc.RpcError") -> SemserveError:
     # Both kinds raise an error that is also the call, which only their stubs do not say.
     call: Any = failed
     trailers: dict[str, Any] = dict(call.trailing_metadata() or ())
+    details = call.details() or ""
     status = _status_of(trailers)
     if status is None:
-        status = status_pb2.Status(code=call.code().value[0], message=call.details() or "")
+        status = status_pb2.Status(code=call.code().value[0], message=details)
     error = from_status(status)
-    pushback = str(trailers.get(PUSHBACK, ""))
-    if isinstance(error, Overloaded) and error.retry_after is None and pushback.isdecimal():
-        error.retry_after = int(pushback) / _MILLISECONDS
+    if isinstance(error, Overloaded) and _TOO_LARGE.search(details):
+        error = _too_large(details)
+    if isinstance(error, Overloaded) and PUSHBACK in trailers:
+        pushback = str(trailers[PUSHBACK])
+        error.final = not pushback.isdecimal()  # such as -1: do not come back
+        if error.retry_after is None and not error.final:
+            error.retry_after = int(pushback) / _MILLISECONDS
     error.__cause__ = failed
     return error
+
+
+def _too_large(details: str) -> InvalidRequest:
+    """Make the error of a message over a limit, which is as large at the next attempt."""
+    if _REPLY_TOO_LARGE.search(details):
+        advice = (
+            "ask for less at a time, or raise grpc.max_receive_message_length in channel_options"
+        )
+        return InvalidRequest(f"the reply is too large: {details}; {advice}")
+    return InvalidRequest(
+        f"the request is too large: {details}; send less at a time", too_large=True
+    )
 
 
 def from_status(status: status_pb2.Status) -> SemserveError:
@@ -156,7 +195,10 @@ def moved(error: SemserveError, field: str, offset: int) -> SemserveError:
         return place.sub(lambda found: f"{field}[{int(found[1]) + offset}]", text)
 
     fields = {move(name): text for name, text in error.fields.items()}
-    return InvalidRequest(move(str(error)), fields=fields)
+    made = InvalidRequest(move(str(error)), fields=fields, too_large=error.too_large)
+    made.request_id = error.request_id
+    made.__cause__ = error.__cause__
+    return made
 
 
 def _status_of(trailers: Mapping[str, Any]) -> status_pb2.Status | None:

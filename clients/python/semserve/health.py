@@ -16,6 +16,7 @@ WATCH = Method(
     "/grpc.health.v1.Health/Watch",
     health_pb2.HealthCheckRequest,
     health_pb2.HealthCheckResponse,
+    "unary_stream",
 )
 Health = Literal["serving", "not_serving", "service_unknown", "unknown"]
 _STATUS = Words(health_pb2.HealthCheckResponse.ServingStatus, prefix="")

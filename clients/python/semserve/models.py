@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from semserve.inputs import as_texts
 from semserve.v1 import model_pb2
-from semserve.values import METRIC, TASK, TRUNCATION, Metric, Task, Truncation, as_texts
+from semserve.values import METRIC, TASK, TRUNCATION, Metric, Task, Truncation
 from semserve.work import Method, Work, single
 
 LIST = Method(

@@ -2,60 +2,72 @@
 
 import json
 import math
+import os
+import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from semserve.address import DEFAULT_ADDRESS, check_address, is_local, proxy_variable
+from semserve.errors import ClientClosed, Overloaded, SemserveError, Unavailable, from_call
+from semserve.metadata import check_key, check_metadata, joined, with_request_id
+from semserve.reply import trailing
+from semserve.retry import Retry
 
 if TYPE_CHECKING:
     import grpc
 
-DEFAULT_ADDRESS = "127.0.0.1:50051"
+ADDRESS_VARIABLE = "SEMSERVE_ADDRESS"
+KEY_VARIABLE = "SEMSERVE_KEY"
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a call may take where neither it nor its client says otherwise."""
 _MEBIBYTE = 1 << 20
 # The answer to a large matrix is longer than the 4 MiB that gRPC allows by itself.
 _MAX_RESPONSE_BYTES = 64 * _MEBIBYTE
+# By how much waits differ, so that callers that were refused together do not come back together.
+_JITTER = 0.2
+_ENABLE_PROXY = "grpc.enable_http_proxy"
+# What gRPC says where no server was reached; a server that is not ready says otherwise.
+NOT_REACHED = re.compile(
+    r"failed to connect|errors? resolving|DNS (resolution|query)|proxy|connection refused"
+    r"|handshake|timed? ?out",
+    re.IGNORECASE,
+)
+_PROXY_ADVICE = (
+    "{} is set, so gRPC connects through that proxy: unset it, or name the host in no_proxy"
+)
+
+
+class _Default(Enum):
+    """The type of `CLIENT_TIMEOUT`."""
+
+    CLIENT = "CLIENT_TIMEOUT"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+CLIENT_TIMEOUT: Final = _Default.CLIENT
+"""The value of a call's `timeout` that stands for the timeout of the client."""
+Timeout = float | None | Literal[_Default.CLIENT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """When a call that a server could not take is sent again.
-
-    The statuses are UNAVAILABLE and RESOURCE_EXHAUSTED: a server sends both before it has
-    begun, so sending again repeats no work. What the server itself says about when to come
-    back is obeyed in place of the back-off.
+class Call:
+    """What one call of a client says to gRPC beside its requests.
 
     Attributes:
-        attempts: most times that a request is sent, from 1 (no retry) to 5 (gRPC's own bound).
-        initial_backoff: seconds before the second attempt, give or take a fifth.
-        max_backoff: most seconds before any attempt.
-        multiplier: how many times longer each wait is than the last.
+        timeout: seconds, or `None` for no deadline.
+        metadata: what is sent along, the request's name included.
+        request_id: that name.
     """
 
-    attempts: int = 4
-    initial_backoff: float = 0.1
-    max_backoff: float = 2.0
-    multiplier: float = 2.0
-
-    def __post_init__(self) -> None:
-        most = 5
-        if not 1 <= self.attempts <= most:
-            raise ValueError(f"attempts is {self.attempts}, not from 1 to {most}")
-
-    def backoff(self, attempt: int) -> float:
-        """Seconds to wait after the first, second, … attempt has failed."""
-        return float(min(self.initial_backoff * self.multiplier ** (attempt - 1), self.max_backoff))
-
-    def service_config(self) -> dict[str, Any]:
-        """Make the gRPC service config: these retries, and round robin over the replicas."""
-        method: dict[str, Any] = {"name": [{}]}
-        if self.attempts > 1:
-            method["retryPolicy"] = {
-                "maxAttempts": self.attempts,
-                "initialBackoff": f"{self.initial_backoff}s",
-                "maxBackoff": f"{self.max_backoff}s",
-                "backoffMultiplier": self.multiplier,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-            }
-        return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+    timeout: float | None
+    metadata: tuple[tuple[str, str | bytes], ...]
+    request_id: str
 
 
 class Options:
@@ -63,9 +75,9 @@ class Options:
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, and all but one by name
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: str | None = None,
         *,
-        timeout: float | None = 30.0,
+        timeout: float | None = DEFAULT_TIMEOUT,
         retry: Retry | None = None,
         key: str | None = None,
         metadata: Mapping[str, str | bytes] | None = None,
@@ -79,12 +91,17 @@ class Options:
         """Keep the choices; nothing is connected before the first call.
 
         Args:
-            address: `host:port`, or any other name that gRPC resolves.
+            address: `host:port`, `unix:path`, or another target that gRPC resolves. Without one it
+                is the environment's SEMSERVE_ADDRESS, and else 127.0.0.1:50051. An HTTP proxy of
+                the environment is used for other machines, not for this one.
             timeout: seconds that a call may take unless it says otherwise, of a stream the
-                seconds that may pass without an answer; `None` for no bound.
+                seconds that may pass without an answer; `None` for no deadline.
             retry: when a request is sent again; by default four attempts in all.
-            key: of a server that wants one. Without `credentials` the network can read it.
-            metadata: sent with every call.
+            key: of a server that wants one; white space around it is dropped. Without an address
+                and a key it is the environment's SEMSERVE_KEY; `""` is no key. Without
+                `credentials` the network can read it.
+            metadata: sent with every call: names of lower-case ASCII, and printable ASCII as
+                values, or bytes where the name ends in `-bin`.
             credentials: for TLS; without them the connection is not encrypted.
             channel_options: further gRPC channel arguments; they win over ours.
             wait_for_ready: wait for a server that does not answer yet, until the deadline.
@@ -93,42 +110,105 @@ class Options:
             progress: called with the texts done and the texts in all while a long list proceeds.
 
         Raises:
-            ValueError: `chunk`, `in_flight` or `timeout` is not positive.
+            ValueError: `chunk`, `in_flight` or `timeout` is not positive, or gRPC cannot use the
+                address, the key or the metadata.
+            TypeError: the address, the key or the metadata is of the wrong type.
         """
         for name, number in (("chunk", chunk), ("in_flight", in_flight), ("timeout", timeout)):
-            if number is not None and number <= 0:
-                raise ValueError(f"{name} is {number}, not positive")
-        self.address = address
+            _check_positive(name, number)
+        if address is None:
+            address = os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
+            key = os.environ.get(KEY_VARIABLE) if key is None else key
+        self.address = check_address(address)
         self.retry = retry or Retry()
         self._timeout = timeout
-        bearer = {"authorization": f"Bearer {key}"} if key else {}
-        self._metadata = tuple((bearer | dict(metadata or {})).items())
+        self._metadata = check_metadata(metadata)
+        if key := check_key(key):
+            if "authorization" in dict(self._metadata):
+                raise ValueError(
+                    "metadata has authorization, which key= makes: give one of the two"
+                )
+            self._metadata = (("authorization", f"Bearer {key}"), *self._metadata)
         self._credentials = credentials
         self._channel_options = channel_options
         self._wait_for_ready = wait_for_ready
         self._chunk = chunk
         self._in_flight = in_flight
         self._progress = progress or (lambda _done, _total: None)
+        self._closed = False
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what a kind of client keeps beside its options."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
 
     def _channel_arguments(self) -> list[tuple[str, Any]]:
-        ours = {
+        ours: dict[str, Any] = {
             "grpc.service_config": json.dumps(self.retry.service_config()),
             "grpc.max_receive_message_length": _MAX_RESPONSE_BYTES,
         }
+        if is_local(self.address):
+            ours[_ENABLE_PROXY] = 0
         return list((ours | dict(self._channel_options)).items())
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        """The bound of one call: its own, or the client's; infinity is none."""
-        chosen = self._timeout if timeout is None else timeout
-        return None if chosen is None or math.isinf(chosen) else chosen
+    def _call(self, timeout: Timeout, metadata: Mapping[str, str | bytes] | None) -> Call:
+        """Settle what one call says: its own timeout and metadata, or the client's.
 
-    def _how(self, timeout: float | None) -> dict[str, Any]:
+        Raises:
+            ValueError, TypeError: as the constructor.
+        """
+        if self._closed:
+            raise ClientClosed
+        _check_positive("timeout", None if timeout is CLIENT_TIMEOUT else timeout)
+        chosen = self._timeout if timeout is CLIENT_TIMEOUT else timeout
+        seconds = None if chosen is None or math.isinf(chosen) else chosen
+        both = joined(self._metadata, check_metadata(metadata))
+        sent, request_id = with_request_id(both)
+        return Call(timeout=seconds, metadata=sent, request_id=request_id)
+
+    def _how(self, call: Call, timeout: float | None) -> dict[str, Any]:
         """The arguments that gRPC takes beside a request."""
         return {
             "timeout": timeout,
-            "metadata": self._metadata,
+            "metadata": call.metadata,
             "wait_for_ready": self._wait_for_ready,
         }
+
+    def _error(self, failed: "grpc.RpcError", call: Call) -> SemserveError:
+        """Make the error of a failed call, with what this client knows of its cause."""
+        error = from_call(failed)
+        if self._closed and error.code == ClientClosed.code:
+            error = ClientClosed()
+        grpc_call: Any = failed
+        error.request_id, _ = trailing(grpc_call.trailing_metadata(), call.request_id)
+        through = dict(self._channel_options).get(_ENABLE_PROXY, 1)
+        if isinstance(error, Unavailable) and NOT_REACHED.search(str(error)) and through:
+            variable = proxy_variable(self.address, os.environ)
+            if variable:
+                error.args = (f"{error}; {_PROXY_ADVICE.format(variable)}",)
+        return error
+
+    def _pause(self, error: SemserveError, attempt: int, left: float | None) -> float | None:
+        """Seconds until a request is sent again; `None` where it is not, or would be too late.
+
+        gRPC itself has sent again what was UNAVAILABLE.
+        """
+        if not isinstance(error, Overloaded):
+            return None
+        seconds = self.retry.wait(error, attempt)
+        if seconds is None or (left is not None and seconds >= left):
+            return None
+        if error.retry_after is None:
+            seconds *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+        return seconds
+
+
+def _check_positive(name: str, number: float | None) -> None:
+    if number is None:
+        return
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"{name} must be a number, not {type(number).__name__}")
+    if not number > 0:
+        raise ValueError(f"{name} is {number:g}, not positive")

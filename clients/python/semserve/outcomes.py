@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve.errors import SemserveError, from_status, moved
+from semserve.reply import Reply
 from semserve.values import Usage, usage
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Outcomes:
+class Outcomes(Reply):
     """One outcome for each text or pair of a list, in the order of the list.
 
     Attributes:
@@ -52,11 +53,23 @@ def outcomes(response: Any) -> dict[str, Any]:
     }
 
 
+def gap(error: SemserveError) -> dict[str, Any]:
+    """Give the fields of `Outcomes` of a request of one item, which was too large to be sent."""
+    none = np.zeros(1, np.int32)
+    return {
+        "model": "",
+        "token_counts": none,
+        "truncated_tokens": none,
+        "errors": {0: error},
+        "usage": Usage(),
+    }
+
+
 def joined(parts: Sequence[Outcomes], field: str) -> dict[str, Any]:
     """Join the fields of `Outcomes` of all parts; `field` holds the list in the requests."""
     starts = accumulate((len(part) for part in parts), initial=0)
     return {
-        "model": parts[0].model,
+        "model": next((part.model for part in parts if part.model), ""),
         "token_counts": np.concatenate([part.token_counts for part in parts]),
         "truncated_tokens": np.concatenate([part.truncated_tokens for part in parts]),
         "errors": {

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
+from semserve.inputs import as_texts, check_text
+from semserve.reply import Reply
 from semserve.v1 import similarity_pb2
 from semserve.values import (
+    MAX_REQUEST_BYTES,
     METRIC,
     Chunk,
     Metric,
     Usage,
-    as_texts,
-    check_text,
     chunks,
     text_bytes,
     usage,
@@ -53,7 +54,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Reply):
     """What `rank` found, best first.
 
     Attributes:
@@ -77,7 +78,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResults:
+class SearchResults(Reply):
     """What `search` found for each query.
 
     Attributes:
@@ -156,9 +157,11 @@ def search(
     A request carries queries and corpus. Queries take at most a quarter of it, so that a
     corpus of many requests is embedded once for every so many queries.
     """
-    asked = chunks(as_texts(queries, "queries"), max(chunk // 4, 1), text_bytes)
+    most_bytes = MAX_REQUEST_BYTES // 4
+    asked = chunks(as_texts(queries, "queries"), max(chunk // 4, 1), text_bytes, most_bytes)
     room = max(chunk - len(asked[0].items), 1)
-    searched = chunks(as_texts(corpus, "corpus"), room, text_bytes)
+    most_bytes = MAX_REQUEST_BYTES - most_bytes
+    searched = chunks(as_texts(corpus, "corpus"), room, text_bytes, most_bytes)
     parts = [
         Part(
             similarity_pb2.SearchRequest(

@@ -1,6 +1,6 @@
 """Texts to scores: `compare` and `matrix` of SimilarityService, and `Scores`, their answer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from semserve.inputs import COMPARE_NAMES, as_pairs, as_texts
+from semserve.reply import Reply
 from semserve.v1 import similarity_pb2
-from semserve.values import METRIC, Metric, Usage, as_texts, check_text, chunks, usage
+from semserve.values import METRIC, Metric, Usage, chunks, usage
 from semserve.work import Method, Part, Work, single
 
+# Two texts. A mapping is read by its names: left and right, or sentence1 and sentence2.
+ComparePair = tuple[str, str] | Sequence[str] | Mapping[str, str]
 COMPARE = Method(
     "/semserve.v1.SimilarityService/Compare",
     similarity_pb2.CompareRequest,
@@ -26,7 +30,7 @@ MATRIX = Method(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
+class Scores(Reply):
     """Scores of texts against texts. `numpy.asarray` gives `scores`.
 
     Attributes:
@@ -52,13 +56,17 @@ class Scores:
 
 
 def compare(
-    pairs: Iterable[tuple[str, str]],
+    pairs: Iterable[ComparePair],
     model: str,
     metric: Metric | None,
     chunk: int,
 ) -> Work[Scores]:
     """Make the work of scoring pairs; a pair is two texts of the `chunk` of one request."""
-    listed = [_as_pair(pair, f"pairs[{place}]") for place, pair in enumerate(pairs)]
+    names = COMPARE_NAMES[0]
+    listed = [
+        similarity_pb2.ComparePair(**dict(zip(names, sides, strict=True)))
+        for sides in as_pairs(pairs, COMPARE_NAMES, single=False).pairs
+    ]
     size = max(chunk // 2, 1)
     parts = [
         Part(
@@ -95,22 +103,6 @@ def matrix(
         return Scores(response.model, scores, usage(response.usage))
 
     return single(MATRIX, request, read)
-
-
-def _as_pair(pair: Sequence[str], field: str) -> similarity_pb2.ComparePair:
-    """Take a pair into a message.
-
-    Raises:
-        TypeError: not two strings.
-        InvalidRequest: a text is no valid Unicode; the error names it.
-    """
-    # A string of two characters would unpack as well.
-    if isinstance(pair, str) or len(pair) != len(("left", "right")):
-        raise TypeError(f"{field} must be two texts, (left, right)")
-    left, right = pair
-    check_text(left, f"{field}.left")
-    check_text(right, f"{field}.right")
-    return similarity_pb2.ComparePair(left=left, right=right)
 
 
 def _join(parts: Sequence[Scores]) -> Scores:

@@ -1,10 +1,9 @@
-"""What calls share: words for the schema's numbers, texts that are texts, and what a call cost."""
+"""What calls share: words for the schema's numbers, parts of lists, and what a call cost."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from semserve.errors import InvalidRequest
 from semserve.v1 import common_pb2, embedding_pb2, model_pb2, similarity_pb2
 
 Truncation = Literal["end", "start", "none"]
@@ -14,7 +13,7 @@ Task = Literal["embedding", "classification"]
 
 T = TypeVar("T")
 
-# Half of what a gRPC server takes in one message unless it was told otherwise.
+# Half of what the server takes in one message (4 MiB) unless it was told otherwise.
 MAX_REQUEST_BYTES = 2 << 20
 
 
@@ -80,37 +79,6 @@ def usage(message: common_pb2.Usage) -> Usage:
     return Usage(message.token_count, message.padded_token_count)
 
 
-def as_texts(texts: Iterable[str], field: str) -> list[str]:
-    """Take the texts of a field into a list that surely can be sent.
-
-    Raises:
-        TypeError: one string, where a list of strings belongs.
-        InvalidRequest: one of them is no valid Unicode; the error names it.
-    """
-    if isinstance(texts, str):
-        raise TypeError(f"{field} must be a list of strings: write [text] for one")
-    listed = list(texts)
-    for place, text in enumerate(listed):
-        check_text(text, f"{field}[{place}]")
-    return listed
-
-
-def check_text(text: str, field: str) -> None:
-    """Refuse what protobuf could not carry, with the words that the server would use.
-
-    Raises:
-        TypeError: not a string at all.
-        InvalidRequest: half of a surrogate pair, as badly decoded bytes leave behind.
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"{field} must be a string, not {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        reason = f"not valid Unicode at character {error.start}"
-        raise InvalidRequest(f"{field}: {reason}", fields={field: reason}) from None
-
-
 class Chunk(NamedTuple, Generic[T]):
     """A part of a list that fits into one request."""
 
@@ -118,8 +86,13 @@ class Chunk(NamedTuple, Generic[T]):
     items: Sequence[T]
 
 
-def chunks(items: Sequence[T], size: int, weigh: Callable[[T], int]) -> list[Chunk[T]]:
-    """Cut a list into parts of at most `size` items and `MAX_REQUEST_BYTES` in all.
+def chunks(
+    items: Sequence[T],
+    size: int,
+    weigh: Callable[[T], int],
+    max_bytes: int = MAX_REQUEST_BYTES,
+) -> list[Chunk[T]]:
+    """Cut a list into parts of at most `size` items and `max_bytes` in all.
 
     An empty list is one empty part: what it means is for the server to say.
     """
@@ -127,7 +100,7 @@ def chunks(items: Sequence[T], size: int, weigh: Callable[[T], int]) -> list[Chu
     start = weight = 0
     for place, item in enumerate(items):
         weight += weigh(item)
-        if place > start and (place - start == size or weight > MAX_REQUEST_BYTES):
+        if place > start and (place - start == size or weight > max_bytes):
             cut.append(Chunk(start, items[start:place]))
             start, weight = place, weigh(item)
     return [*cut, Chunk(start, items[start:])]

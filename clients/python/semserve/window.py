@@ -21,12 +21,9 @@ from google.protobuf.message import Message
 from semserve.errors import (
     DeadlineExceeded,
     InternalError,
-    Overloaded,
-    SemserveError,
-    Unavailable,
     from_status,
 )
-from semserve.options import Retry
+from semserve.retry import Retry
 from semserve.work import Answer, Batches, Part
 
 Result = TypeVar("Result")
@@ -89,6 +86,11 @@ class Window(Generic[Result]):
         self.admitted += 1
         return self._send(entry)
 
+    def skip(self) -> int:
+        """Take a request in that is sent by itself, and give its place."""
+        self.admitted += 1
+        return self.admitted - 1
+
     def again(self, now: float) -> Message | None:
         """Give a message whose time to be sent again has come, or `None`."""
         if self.due is None or self.due > now:
@@ -107,22 +109,18 @@ class Window(Generic[Result]):
         if entry is None:
             raise InternalError(f"the server answered a request that was not sent: {message.id!r}")
         if message.HasField("response"):
-            result = self._batches.read(entry.part.request, message.response)
-            return Answer(entry.index, None, result)
+            return self._batches.answered(entry.index, entry.part, message.response)
         error = from_status(message.error)
-        if isinstance(error, Overloaded | Unavailable) and entry.attempts < self._retry.attempts:
-            heapq.heappush(self._waiting, (now + self._wait(error, entry), entry.index, entry))
+        wait = self._retry.wait(error, entry.attempts)
+        if wait is not None:
+            heapq.heappush(self._waiting, (now + wait, entry.index, entry))
             return None
-        return Answer(entry.index, entry.part.explain(error), None)
+        return entry.part.failed(entry.index, error)
 
     def _send(self, entry: _Entry) -> Message:
         name = str(entry.index)
         self._in_flight[name] = entry
         return self._batches.method.request(id=name, request=entry.part.request)
-
-    def _wait(self, error: SemserveError, entry: _Entry) -> float:
-        asked = error.retry_after if isinstance(error, Overloaded) else None
-        return self._retry.backoff(entry.attempts) if asked is None else asked
 
 
 def late_error(timeout: float | None) -> DeadlineExceeded:

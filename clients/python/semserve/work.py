@@ -5,14 +5,24 @@ nothing about a request or an answer is written once for each client.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from semserve.errors import SemserveError, moved
+from semserve.errors import InvalidRequest, SemserveError, moved
+from semserve.inputs import Failures
+from semserve.reply import Reply, told
 
 Result = TypeVar("Result")
+
+# A larger request is sent by itself, not over a stream: one that the server refuses as too large
+# ends the whole stream. Parts of lists are smaller, unless one text alone is so large.
+MAX_STREAM_REQUEST_BYTES = 3 << 20
+# Fields beside which a request has no other texts, so that its one item is what is too large.
+_ONLY_FIELDS = ("texts", "pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +33,13 @@ class Method:
         path: where gRPC finds it, `/package.Service/Name`.
         request: the class of its requests.
         response: the class of its responses.
+        kind: gRPC's word for what is one and what is a stream.
     """
 
     path: str
     request: type[Message]
     response: type[Message]
+    kind: str = "unary_unary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +50,41 @@ class Part:
         request: what is sent.
         size: how many of the caller's texts or pairs it carries, which progress counts.
         offsets: where in the caller's list each field of the request starts.
+        failures: why items of it could not be sent; the request has placeholders in their places.
+        gap: makes the result of a request of one item that failed, where the caller allows partial
+            answers.
     """
 
     request: Message
     size: int = 0
     offsets: Mapping[str, int] = field(default_factory=dict)
+    failures: Failures = field(default_factory=dict)
+    gap: Callable[[InvalidRequest], Any] | None = None
+
+    @property
+    def oversize(self) -> bool:
+        """Whether it has to be sent by itself rather than over a stream."""
+        return self.request.ByteSize() > MAX_STREAM_REQUEST_BYTES
 
     def explain(self, error: SemserveError) -> SemserveError:
         """Name the caller's places in an error that names those of this request."""
         for name, offset in self.offsets.items():
             error = moved(error, name, offset)
         return error
+
+    def failed(self, index: int, error: SemserveError) -> "Answer[Any]":
+        """Give the answer to a request that failed as a whole."""
+        if isinstance(error, InvalidRequest) and error.too_large and self.size == 1:
+            name = next(iter(self.offsets), "")
+            if name in _ONLY_FIELDS:
+                blamed = InvalidRequest(
+                    f"{name}[0]: {error}", fields={f"{name}[0]": "is too large"}, too_large=True
+                )
+                blamed.request_id, blamed.__cause__ = error.request_id, error.__cause__
+                error = blamed
+            if self.gap is not None and isinstance(error, InvalidRequest):
+                return Answer(index, None, self.gap(error))
+        return Answer(index, self.explain(error), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +95,19 @@ class Batches(Generic[Result]):
         source: what the caller gave; the asyncio client takes an async iterable too.
         part: makes the request of one item of it.
         method: the RPC of the stream.
+        single: the RPC of one request by itself.
         read: makes the result of a request and its response.
     """
 
     source: Iterable[Any] | AsyncIterable[Any]
     part: Callable[[Any], Part]
     method: Method
+    single: Method
     read: Callable[[Any, Any], Result]
+
+    def answered(self, index: int, part: Part, response: Any) -> "Answer[Result]":
+        """Give the answer to a request that was answered."""
+        return Answer(index, None, amended(self.read(part.request, response), part.failures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +120,7 @@ class Work(Generic[Result]):
         read: makes the result of a request and its response.
         join: makes one result of those of all parts, in their order.
         stream: the RPC that carries many requests, if there is one.
+        failures: why items of the list could not be sent, by place in the caller's list.
     """
 
     parts: Sequence[Part]
@@ -85,13 +128,14 @@ class Work(Generic[Result]):
     read: Callable[[Any, Any], Result]
     join: Callable[[Sequence[Result]], Result]
     stream: Method | None = None
+    failures: Failures = field(default_factory=dict)
 
     @property
     def batches(self) -> Batches[Result] | None:
         """The parts as a stream, where there are many and an RPC that streams them."""
         if self.stream is None or len(self.parts) == 1:
             return None
-        return Batches(self.parts, lambda part: part, self.stream, self.read)
+        return Batches(self.parts, lambda part: part, self.stream, self.method, self.read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +161,13 @@ class Answer(Generic[Result]):
         if self.error is not None:
             raise self.error
         return self._result  # type: ignore[return-value]  # None only beside an error
+
+    def of(self, request_id: str) -> "Answer[Result]":
+        """Give the answer with the name of its call in its result or its error."""
+        if self.error is not None:
+            self.error.request_id = request_id
+            return self
+        return replace(self, _result=told(self._result, request_id, None))
 
 
 class Results(Generic[Result]):
@@ -147,7 +198,26 @@ class Results(Generic[Result]):
     def whole(self) -> Result:
         """Make one result of all."""
         results = [self._found[index] for index in range(len(self._work.parts))]
-        return results[0] if len(results) == 1 else self._work.join(results)
+        if len(results) > 1:
+            replies = [one for one in results if isinstance(one, Reply)]
+            times = [one.timing for one in replies if one.timing is not None]
+            request_id = next((one.request_id for one in replies if one.request_id), "")
+            whole = told(
+                self._work.join(results), request_id, reduce(add, times) if times else None
+            )
+        else:
+            whole = results[0]
+        return amended(whole, self._work.failures)
+
+
+def amended(result: Result, failures: Failures) -> Result:
+    """Put the reasons why items were not sent in place of what the server said of placeholders."""
+    if not failures:
+        return result
+    made: Any = result
+    errors = dict(sorted((made.errors | failures).items()))
+    whole: Result = replace(made, errors=errors)
+    return whole
 
 
 def single(method: Method, request: Message, read: Callable[[Any, Any], Result]) -> Work[Result]:

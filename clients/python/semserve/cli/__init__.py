@@ -1,64 +1,96 @@
 # ruff: noqa: T201 - a command speaks by printing
 """The command `semserve`: every call of the client, from a shell.
 
-Exit codes: 0, the call was answered; 1, it failed; 2, it was asked for in a wrong way.
+Exit codes: 0, the call was answered; 1, it failed; 2, it was asked for in a wrong way; 130, it was
+interrupted.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from semserve.cli.failure import Failure, UsageError
 from semserve.cli.reading import STANDARD_INPUT
+from semserve.cli.surroundings import as_utf8, discard_output, prepare
 
 SHARED = (
     *("--address", "--key", "--tls-ca", "--tls-certificate", "--tls-key"),
     *("--output", "--timeout", "--model"),
 )
-"""Flags that may also stand before the command."""
+"""Flags with a value that may also stand before the command."""
+SHARED_SWITCHES = ("--tls",)
+"""Flags without a value that may also stand before the command."""
+INTERRUPTED = 130
+"""The exit code of an interrupted program, as shells have it: 128 and the number of SIGINT."""
+_NEEDS = 'the command needs packages that are not installed: pip install "semserve[cli]"'
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with these arguments, by default those of the process, and exit."""
-    from cyclopts import CycloptsError  # noqa: PLC0415 - so that an import costs nothing
+    prepare()
+    try:
+        _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        discard_output()
+        sys.exit(Failure.code)
+    except OSError as error:
+        if error.filename is None:
+            discard_output()
+            _stop(f"standard output: {error.strerror}", Failure.code)
+        _stop(f"{error.filename}: {error.strerror}", UsageError.code)
 
+
+def _run(arguments: Sequence[str]) -> None:
+    """Run the command, and stop where it fails.
+
+    Raises:
+        OSError: a file of the user's, which the error names, or standard output, which it does not.
+    """
+    try:
+        import rich  # noqa: F401, PLC0415 - only to find out whether it is there
+        from cyclopts import CycloptsError, UnknownOptionError  # noqa: PLC0415 - likewise
+    except ImportError:
+        _stop(_NEEDS, Failure.code)
     from semserve.cli import server, similarity, texts  # noqa: F401, PLC0415 - they join the app
-    from semserve.cli.app import app  # noqa: PLC0415 - likewise
+    from semserve.cli.app import app  # noqa: PLC0415 - so that an import costs nothing
 
-    given = sys.argv[1:] if arguments is None else arguments
-    tokens = [STANDARD_INPUT if argument == "-" else argument for argument in given]
-    tokens = _after_the_command(tokens)
+    tokens = [STANDARD_INPUT if one == "-" else as_utf8(one) for one in arguments]
     try:
         try:
-            app(tokens, exit_on_error=False, print_error=False)
+            app(_after_the_command(tokens), exit_on_error=False, print_error=False)
         finally:
             sys.stdout.flush()  # here, where a reader that has left is an answer and no trace
+    except UnknownOptionError as error:
+        hint = "a text that begins with - goes after --, as in: semserve embed -- '-1 degrees'"
+        _stop(f"{str(error).rstrip('.')}; {hint}", UsageError.code)
     except CycloptsError as error:
         _stop(str(error), UsageError.code)
     except Failure as error:
         _stop(str(error), error.code)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Failure.code)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _stop(f"{error.filename}: {error.strerror}", UsageError.code)
 
 
 def _after_the_command(tokens: Sequence[str]) -> list[str]:
-    """Let `semserve --address A compare` mean `semserve compare --address A`."""
+    """Let `semserve --address A compare` mean `semserve compare --address A`.
+
+    Raises:
+        UsageError: there is no command behind the flags.
+    """
     at = 0
-    while at < len(tokens) and tokens[at].partition("=")[0] in SHARED:
-        at += 1 if "=" in tokens[at] else 2
+    while at < len(tokens) and tokens[at].partition("=")[0] in (*SHARED, *SHARED_SWITCHES):
+        at += 1 if "=" in tokens[at] or tokens[at] in SHARED_SWITCHES else 2
     shared, rest = tokens[:at], tokens[at:]
+    if shared and not rest:
+        raise UsageError("no command behind the flags; `semserve --help` lists the commands")
     end = rest.index("--") if "--" in rest else len(rest)  # what follows are no flags
     return [*rest[:end], *shared, *rest[end:]]
 
 
 def _stop(text: str, code: int) -> NoReturn:
     """Say in one line why there is no answer, and exit."""
-    print("semserve:", *text.split(), file=sys.stderr)
+    try:
+        print("semserve:", *text.split(), file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told; the exit code remains
+        discard_output()
     sys.exit(code)

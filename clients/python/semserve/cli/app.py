@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
+from semserve.address import DEFAULT_ADDRESS
 from semserve.cli.calling import Tls, calling
-from semserve.options import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
     from semserve import Client
@@ -59,7 +59,10 @@ class Asking:
         wanted = self.tls or self.tls_ca or self.tls_certificate or self.tls_key
         paths = (self.tls_ca, self.tls_key, self.tls_certificate)
         return calling(
-            self.address, self.timeout, key=self.key, tls=Tls(*paths) if wanted else None
+            self.address or DEFAULT_ADDRESS,
+            self.timeout,
+            key=self.key,
+            tls=Tls(*paths) if wanted else None,
         )
 
 

@@ -1,5 +1,6 @@
 """A client for one command: with progress on a terminal, and failures that say what to do."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 
     from semserve import Client, SemserveError
 
-# What gRPC itself says where no server was reached; a server that is not ready says otherwise.
-_NOT_REACHED = re.compile(r"failed to connect|errors? resolving|DNS resolution", re.IGNORECASE)
+_TLS_FAILED = re.compile(r"handshake|SSL|certificate|TLS|tsi_", re.IGNORECASE)
 
 
 class Tls(NamedTuple):
@@ -49,20 +49,23 @@ def calling(
 
     Raises:
         Failure: a call failed.
+        UsageError: the address or the key cannot be used.
     """
     from semserve import Client, SemserveError  # noqa: PLC0415 - --help needs no gRPC
 
     credentials = tls and tls.credentials()
-    try:
-        with (
-            _bar() as progress,
-            Client(
+    with _bar() as progress:
+        try:
+            client = Client(
                 address, timeout=timeout, progress=progress, key=key, credentials=credentials
-            ) as client,
-        ):
-            yield client
-    except SemserveError as error:
-        raise Failure(_advice(error, address)) from error
+            )
+        except ValueError as error:  # such as an address without a port
+            raise UsageError(str(error)) from error
+        try:
+            with client:
+                yield client
+        except SemserveError as error:
+            raise Failure(_advice(error, client.address, encrypted=tls is not None)) from error
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _advice(error: "SemserveError", address: str) -> str:
+def _advice(error: "SemserveError", address: str, *, encrypted: bool) -> str:
     from semserve import (  # noqa: PLC0415 - as above
         DeadlineExceeded,
         ModelNotFound,
@@ -91,8 +94,8 @@ def _advice(error: "SemserveError", address: str) -> str:
     match error:
         case Unauthenticated():
             return f"{error}; set SEMSERVE_KEY, or give --key"
-        case Unavailable() if _NOT_REACHED.search(str(error)):
-            return f"nothing answers at {address}; start the server with make serve"
+        case Unavailable():
+            return _connection_advice(str(error), address, encrypted=encrypted)
         case DeadlineExceeded():
             return f"{error}; give more seconds with --timeout"
         case Overloaded(retry_after=float(seconds)):
@@ -100,3 +103,18 @@ def _advice(error: "SemserveError", address: str) -> str:
         case ModelNotFound():
             return f"{error}; `semserve models` lists what there is"
     return str(error)
+
+
+def _connection_advice(said: str, address: str, *, encrypted: bool) -> str:
+    """Say what to do where no server was reached; a server that is not ready says so itself."""
+    from semserve.address import proxy_variable  # noqa: PLC0415 - as above
+    from semserve.options import NOT_REACHED  # noqa: PLC0415 - as above
+
+    if encrypted and _TLS_FAILED.search(said):
+        return f"no TLS with {address}: {said}; a server without TLS is asked without --tls"
+    if not NOT_REACHED.search(said):
+        return said
+    if variable := proxy_variable(address, os.environ):
+        advice = f"{variable} is set: unset it, or name the host in no_proxy"
+        return f"nothing answers at {address} through the proxy; {advice}"
+    return f"nothing answers at {address}; start the server with make serve"

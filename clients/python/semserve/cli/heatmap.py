@@ -1,5 +1,6 @@
 """The picture of how alike sentences are, each with each."""
 
+import logging
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+# It warns of a home that cannot be written to, which costs it a cache and nobody else anything.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 _COLOURS = colormaps["YlGnBu"]
 # Above this share of the colour range a cell is too dark for dark figures.
 _DARK = 0.55

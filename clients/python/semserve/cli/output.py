@@ -2,16 +2,22 @@
 """What a command prints: a JSON document a line, or a table for people."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semserve import Usage
 
+# A column of texts is wrapped, but not narrower than this; between columns is a gap.
+_LEAST_TEXT_WIDTH = 8
+_GAP = 2
+
 
 def print_json(document: Any) -> None:
-    """Print one document on one line."""
-    print(json.dumps(document, ensure_ascii=False))
+    """Print one document on one line, in ASCII alone where the output takes no Unicode."""
+    takes_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(document, ensure_ascii=not takes_unicode))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -22,15 +28,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
     cells = [[_cell(value) for value in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
+    least = 0
     for place, column in enumerate(columns):
         if all(isinstance(row[place], Figures) for row in cells):
-            table.add_column(column, justify="right", no_wrap=True)
+            width = max(len(column), *(len(row[place]) for row in cells), 0)
+            table.add_column(column, justify="right", no_wrap=True, min_width=width)
         else:
+            width = _LEAST_TEXT_WIDTH
             table.add_column(column, overflow="fold")
+        least += width + _GAP
     for row in cells:
         # A Text, because the brackets of a user's text are no markup.
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.width = max(console.width, least)  # rather too wide than without a figure's digits
+    console.print(table)
 
 
 def shortest(numbers: Iterable[float]) -> list[float]:

@@ -68,7 +68,7 @@ def read_lines(file: str) -> Iterator[str]:
 
 
 def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_read(lines, name), start=1):
         try:
             # A mark of the byte order is how some editors begin UTF-8.
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -76,6 +76,13 @@ def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
             raise UsageError(f"{name}: line {number} is not UTF-8") from None
         if text.strip():
             yield text
+
+
+def _read(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
+    try:
+        yield from lines
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from error
 
 
 def _texts_of(argument: str) -> Iterable[str]:

@@ -18,7 +18,7 @@ def models(name: str = "", *, asking: Asking = ASKING) -> None:
     """List the loaded models, or describe one.
 
     Args:
-        name: Model to describe.
+        name: Model to describe; one that is called load or unload goes with --name.
     """
     with asking.client() as client:
         found = [client.model(name)] if name else client.models()

@@ -142,7 +142,10 @@ def heatmap(
         raise Failure(f"{error}; pip install 'semserve[heatmap]' brings it") from error
     with asking.client() as client:
         found = client.matrix(listed, model=model, metric=metric)
-    draw(found.scores, listed, to, title=f"{metric or 'similarity'} by {found.model}")
+    try:
+        draw(found.scores, listed, to, title=f"{metric or 'similarity'} by {found.model}")
+    except OSError as error:
+        raise UsageError(f"{to}: {error.strerror}") from error
     if asking.output == "json":
         scores = [shortest(row) for row in found.scores]
         document = {"model": found.model, "texts": listed, "scores": scores, "to": str(to)}

@@ -1,0 +1,202 @@
+# ruff: noqa: ASYNC109 - a timeout bounds the wait for each answer
+"""A stream of the asyncio client: three tasks beside the caller's."""
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from semserve.ending import Ending
+from semserve.errors import SemserveError
+from semserve.window import Window, early_error, late_error
+from semserve.work import Answer, Batches, Part
+
+Result = TypeVar("Result")
+
+
+class AsyncStream(Generic[Result]):
+    """The requests of one stream, and the answers as they come.
+
+    Two tasks send and one receives.
+
+    Args:
+        call: what gRPC returned for the stream.
+        batches: what to send.
+        window: what has been sent and not yet been answered.
+        alone: sends a request by itself, and gives the answer.
+    """
+
+    def __init__(
+        self,
+        call: Any,
+        batches: Batches[Result],
+        window: Window[Result],
+        alone: Callable[[int, Part], Awaitable[Answer[Result]]],
+    ) -> None:
+        self._call = call
+        self._ending = Ending(call)
+        self._batches = batches
+        self._window = window
+        self._alone = alone
+        self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._received: asyncio.Queue[Any] = asyncio.Queue()
+        self._exhausted = False
+
+    async def answers(
+        self,
+        timeout: float | None,
+        explain: Callable[[grpc.RpcError], SemserveError],
+    ) -> AsyncGenerator[Answer[Result], None]:
+        """Give the answers as they come.
+
+        Args:
+            timeout: seconds.
+            explain: makes the error of a stream that failed.
+
+        Raises:
+            DeadlineExceeded: no answer came for `timeout` seconds while one was owed.
+            SemserveError: the stream as a whole failed.
+        """
+        feeding = asyncio.create_task(self._feed())
+        tasks = [feeding, *map(asyncio.create_task, (self._send_again(), self._receive()))]
+        try:
+            while (message := await self._next_message(timeout)) is not grpc.aio.EOF:
+                if isinstance(message, grpc.RpcError):
+                    raise explain(message) from message
+                if isinstance(message, BaseException):
+                    raise message
+                if isinstance(message, Answer):
+                    yield message
+                    continue
+                answer = self._window.settle(message, time.monotonic())
+                self._changed.set()
+                if answer is not None:
+                    yield answer
+            if not self._complete:
+                raise early_error(self._window)
+            await feeding  # raises what the caller's batches raised
+        finally:
+            self._call.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def _complete(self) -> bool:
+        """Whether all has been asked, and all that was asked answered."""
+        return self._exhausted and self._window.empty
+
+    async def _feed(self) -> None:
+        """Send what the caller gives, as long as there is room."""
+        source = aiter(_each(self._batches.source))
+        try:
+            while await self._has_room():
+                part = self._batches.part(await anext(source))
+                if part.oversize:
+                    answer = await self._alone(self._window.skip(), part)
+                    self._received.put_nowait(answer)
+                else:
+                    await self._write(self._window.admit(part))
+        except StopAsyncIteration:
+            pass
+        finally:
+            self._exhausted = True
+            self._changed.set()
+
+    async def _has_room(self) -> bool:
+        while self._window.full:
+            await self._change(None)
+        return True
+
+    async def _send_again(self) -> None:
+        """Send again what is due, and end the requests once every one is answered."""
+        while not self._complete:
+            now = time.monotonic()
+            if again := self._window.again(now):
+                await self._write(again)
+            else:
+                due = self._window.due
+                await self._change(None if due is None else due - now)
+        await self._call.done_writing()
+
+    async def _write(self, message: Message) -> None:
+        # A call that has ended takes no more, and why it ended is what reading it tells.
+        with suppress(grpc.RpcError, asyncio.InvalidStateError):
+            async with self._writing:
+                await self._call.write(message)
+
+    async def _change(self, seconds: float | None) -> None:
+        """Wait until an answer came or the source ended, or for so many seconds."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    async def _receive(self) -> None:
+        """Queue what comes: messages, then EOF at the end or the error."""
+        message: Any = None
+        while message is not grpc.aio.EOF and not isinstance(message, BaseException):
+            try:
+                message = await self._call.read()
+            except grpc.aio.AioRpcError as failed:
+                end = await self._ending.wait(failed)
+                message = grpc.aio.EOF if end.code() is grpc.StatusCode.OK else end
+            except asyncio.CancelledError as cancelled:
+                message = cancelled  # by the end of the stream, or of the channel
+            self._received.put_nowait(message)
+
+    async def _next_message(self, timeout: float | None) -> Any:
+        """Wait for what comes next: a message, an answer, an error, or EOF at the end."""
+        while True:
+            asked = self._window.admitted
+            try:
+                async with asyncio.timeout(timeout):
+                    return await self._received.get()
+            except TimeoutError:
+                if self._window.owes(asked):
+                    raise late_error(timeout) from None
+
+
+async def _each(source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    """Go through an iterable of either kind, and never block the loop.
+
+    A plain one may read a file or wait for a queue, so another thread waits for each of its items.
+    """
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+        return
+    iterator, end = iter(source), object()
+    while (item := await _on_a_thread(partial(next, iterator, end))) is not end:
+        yield item
+
+
+async def _on_a_thread(work: Callable[[], Any]) -> Any:
+    """Run what may block on a thread of its own, which a program that ends does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(setter: Callable[[Any], None], value: Any) -> None:
+        if not done.done():
+            setter(value)
+
+    def run() -> None:
+        try:
+            outcome: tuple[Callable[[Any], None], Any] = done.set_result, context.run(work)
+        except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
+            outcome = done.set_exception, error
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done

@@ -1,0 +1,156 @@
+"""A stream of the blocking client: three threads beside the caller's."""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+
+from semserve.errors import SemserveError
+from semserve.window import Window, early_error, late_error
+from semserve.work import Answer, Batches, Part
+
+Result = TypeVar("Result")
+
+
+class Stream(Generic[Result]):
+    """The requests of one stream as gRPC iterates over them, and the answers as they come.
+
+    Three threads work on it beside the caller's: one runs the caller's iterable, gRPC's own sends,
+    and one receives. None of them holds the lock while it waits for something outside.
+    """
+
+    def __init__(
+        self,
+        batches: Batches[Result],
+        window: Window[Result],
+        alone: Callable[[int, Part], Answer[Result]],
+    ) -> None:
+        self._batches = batches
+        self._window = window
+        self._alone = alone
+        self._changed = threading.Condition()
+        self._outbox: deque[Message] = deque()
+        self._received: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._exhausted = False
+        self._closed = False
+        self._failure: BaseException | None = None
+
+    def answers(
+        self,
+        call: Any,
+        timeout: float | None,
+        explain: Callable[[grpc.RpcError], SemserveError],
+    ) -> Generator[Answer[Result], None, None]:
+        """Give the answers of a call that was made with this stream as its requests.
+
+        Args:
+            call: what gRPC returned.
+            timeout: seconds.
+            explain: makes the error of a stream that failed.
+
+        Raises:
+            DeadlineExceeded: no answer came for `timeout` seconds while one was owed.
+            SemserveError: the stream as a whole failed.
+        """
+        for work in (self._feed, partial(self._receive, call)):
+            threading.Thread(target=work, daemon=True).start()
+        try:
+            while (message := self._next_message(timeout)) is not None:
+                if isinstance(message, grpc.RpcError):
+                    raise explain(message)
+                if isinstance(message, Answer):
+                    yield message
+                    continue
+                with self._changed:
+                    answer = self._window.settle(message, time.monotonic())
+                    self._changed.notify_all()
+                if answer is not None:
+                    yield answer
+            if not self._complete:
+                raise early_error(self._window)
+        finally:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+            call.cancel()
+        if self._failure is not None:
+            raise self._failure
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        """Give gRPC the next request: new, or again, or none where every one is answered."""
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                if self._outbox:
+                    return self._outbox.popleft()
+                if again := self._window.again(now):
+                    return again
+                if self._complete:
+                    break
+                due = self._window.due
+                self._changed.wait(None if due is None else due - now)
+        raise StopIteration
+
+    @property
+    def _complete(self) -> bool:
+        """Whether all has been asked, and all that was asked answered."""
+        return self._exhausted and self._window.empty
+
+    def _feed(self) -> None:
+        """Take what the caller gives, as long as there is room."""
+        try:
+            source = iter(cast("Iterable[Any]", self._batches.source))
+            while self._has_room():
+                part = self._batches.part(next(source))
+                if part.oversize:
+                    self._received.put(self._alone(self._window.skip(), part))
+                    continue
+                with self._changed:
+                    self._outbox.append(self._window.admit(part))
+                    self._changed.notify_all()
+        except StopIteration:
+            pass
+        except BaseException as failure:  # noqa: BLE001 - raised again where the caller waits
+            self._failure = failure
+        with self._changed:
+            self._exhausted = True
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        """Wait for room in the window; false where the stream was closed meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._window.full)
+            return not self._closed
+
+    def _receive(self, call: Any) -> None:
+        """Queue what comes: messages, then `None` at the end or the error."""
+        try:
+            for message in call:
+                self._received.put(message)
+        except grpc.RpcError as failed:
+            self._received.put(failed)
+        else:
+            self._received.put(None)
+
+    def _next_message(self, timeout: float | None) -> Any:
+        """Wait for what comes next: a message, an answer, an error, or `None` at the end."""
+        while True:
+            asked = self._window.admitted
+            try:
+                message = self._received.get(timeout=timeout)
+            except queue.Empty:
+                with self._changed:
+                    late = self._window.owes(asked)
+                if late:
+                    raise late_error(timeout) from None
+                continue  # all that was asked before this wait has been answered
+            return message
