@@ -46,7 +46,7 @@ models-if-none:
 	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
 .PHONY: test
-test: .venv/.dev .venv-export/.ready .tools/proto/.ready models-if-none ## set everything up and run every test
+test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
 	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
 
@@ -64,7 +64,7 @@ chaos: .venv/.dev ## let callers, strangers and signals do their worst, a millio
 check: lint types proto-check audit test ## all that CI runs: lint, types, schema, scan, tests
 
 .PHONY: install
-install: .venv/.dev .venv-export/.ready .tools/proto/.ready ## every environment, with the tools
+install: .venv/.dev .venv-export/.ready ## both environments, with the tools
 
 .PHONY: format
 format: .venv/.dev ## format the code and the schema
