@@ -115,8 +115,8 @@ class Batcher:
             self._admission.check(demand, self.waiting, self._running_tokens, deadline - now)
             self._queue.put(entries)
         self._pending.add(request)
-        self._gathering.add()
         try:
+            self._gathering.add()
             return await request.answer
         except BaseException as error:
             with self._changed:
@@ -188,8 +188,9 @@ class Batcher:
                 # Only now: who asks again at once shall find that nobody else runs.
                 self._call(self._answer, taken, finished)
         except BaseException:
-            log.exception("a lane died. This is a bug.")
+            # First the callers: a log handler may raise.
             self._call(self._collapse)
+            log.exception("a lane died. This is a bug.")
 
     def _wait(self, lane: Lane) -> bool:
         """Wait until a run should begin, and note it; False when closed and empty."""
@@ -242,9 +243,21 @@ class Batcher:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _answer(self, taken: _Taken, finished: _Finished) -> None:
-        """On the event loop: hand each entry of a batch its row."""
+        """Answer the callers of a batch, on the event loop; whatever raises here, each is answered.
+
+        A request that has its answer already keeps it.
+        """
         with self._changed:
             self._running_tokens -= taken.computed_tokens
+        try:
+            self._hand_out(taken, finished)
+        except Exception:
+            for entry in (*taken.expired, *taken.batch):
+                entry.owner.fail(InferenceFailed())
+            log.exception("answering a batch failed. This is a bug.")
+
+    def _hand_out(self, taken: _Taken, finished: _Finished) -> None:
+        """Give each entry of a batch its row, and count the run."""
         for entry in taken.expired:
             entry.owner.fail(DeadlineExceeded("the deadline passed in the queue"))
         self._tally.dropped["expired"] += len(taken.expired)
@@ -266,6 +279,11 @@ class Batcher:
     def _answer_failures(self, taken: _Taken, outcome: Outcome, computed: Computed) -> None:
         """Tell the entries that failed apart from their neighbours."""
         failures = outcome.failures
+        for place, entry in enumerate(taken.batch):
+            if place in failures or outcome.rows is None:
+                entry.owner.lose(entry, computed)
+            else:
+                entry.owner.receive(entry, outcome.rows[place], computed)
         log.error(
             "%d of %d entries failed in a run, of %s tokens",
             len(failures),
@@ -273,18 +291,13 @@ class Batcher:
             sorted({taken.batch[place].length for place in failures}),
             exc_info=next(iter(failures.values())),
         )
-        for place, entry in enumerate(taken.batch):
-            if place in failures or outcome.rows is None:
-                entry.owner.lose(entry, computed)
-            else:
-                entry.owner.receive(entry, outcome.rows[place], computed)
 
     def _collapse(self) -> None:
-        """On the event loop, after a lane died: nobody waits for what will never come."""
+        """Fail every request, on the event loop, after a lane died."""
         self._collapsed = True
-        self.close()
         for request in self._pending:
             request.fail(InferenceFailed())
+        self.close()
 
 
 @dataclass(frozen=True, slots=True)

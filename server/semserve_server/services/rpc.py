@@ -62,17 +62,14 @@ class Malformed(Generic[_Request]):
 def unary(kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[Reply]]) -> Handler:
     """Make the handler of a unary RPC."""
 
-    async def handle(request: _Request | Malformed[_Request], context: Context) -> Reply:
+    async def handle(request: _Request | Malformed[_Request], context: Context) -> bytes:
         try:
-            return await answer(well_formed(request), context)
+            # Written here and not by gRPC, which answers what cannot be written with UNKNOWN.
+            return serialize(await answer(well_formed(request), context))
         except Exception as error:  # noqa: BLE001  (this is where every error becomes a status)
             await abort(context, error)
 
-    return grpc.unary_unary_rpc_method_handler(
-        handle,
-        request_deserializer=parser(kind),
-        response_serializer=serialize,
-    )
+    return grpc.unary_unary_rpc_method_handler(handle, request_deserializer=parser(kind))
 
 
 class StreamMessage(Protocol):
