@@ -14,16 +14,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.encoding import Encoding
-from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed
+from semserve_server.errors import Draining, InferenceFailed
+from semserve_server.finished import Finished, hand_out
 from semserve_server.gathering import Gathering
-from semserve_server.halving import Outcome, run_batch
-from semserve_server.inference import Computed, Inference, Pending, Rows
+from semserve_server.halving import run_batch
+from semserve_server.inference import Inference, Pending, Rows
 from semserve_server.lane import Lane
 from semserve_server.observe.tally import ModelTally, late
 from semserve_server.runner import Runner
@@ -82,7 +82,12 @@ class Batcher:
         return f"<Batcher {len(self._lanes)} lanes, {len(self._pending)} requests, {self._queue!r}>"
 
     async def submit(
-        self, encodings: Sequence[Encoding], *, deadline: float, partial: bool = False
+        self,
+        encodings: Sequence[Encoding],
+        *,
+        deadline: float,
+        partial: bool = False,
+        caller: str = "",
     ) -> Inference:
         """Answer a request; it is admitted whole or not at all.
 
@@ -93,6 +98,7 @@ class Batcher:
             encodings: at least one.
             deadline: instant on the clock, in seconds.
             partial: whether the answer may lack the rows of encodings that fail.
+            caller: who asks; the runs are shared fairly among callers.
 
         Raises:
             Overloaded: the queue cannot hold it, or it would come too late.
@@ -103,7 +109,7 @@ class Batcher:
         now = self._clock()
         request = Pending(len(encodings), now, self._loop.create_future(), partial=partial)
         entries = [
-            Entry(encoding, len(encoding), deadline, request, index)
+            Entry(encoding, len(encoding), deadline, request, index, caller)
             for index, encoding in enumerate(encodings)
         ]
         demand = Demand(len(entries), sum(entry.length for entry in entries))
@@ -112,7 +118,8 @@ class Batcher:
                 raise InferenceFailed
             if self._closed:
                 raise Draining("the server is stopping")
-            self._admission.check(demand, self.waiting, self._running_tokens, deadline - now)
+            backlog = self._queue.backlog(caller)
+            self._admission.check(demand, backlog, self._running_tokens, deadline - now)
             self._queue.put(entries)
         self._pending.add(request)
         try:
@@ -131,13 +138,15 @@ class Batcher:
         finally:
             self._pending.discard(request)
 
-    def expect(self, demand: Demand, *, seconds: float) -> None:
+    def expect(self, demand: Demand, *, seconds: float, caller: str = "") -> None:
         """Refuse entries that could not be admitted, before they are there.
 
         Raises:
             Overloaded: as `submit`.
         """
-        self._admission.check(demand, self.waiting, self._running_tokens, seconds)
+        with self._changed:
+            backlog = self._queue.backlog(caller)
+        self._admission.check(demand, backlog, self._running_tokens, seconds)
 
     @property
     def waiting(self) -> Demand:
@@ -216,7 +225,7 @@ class Batcher:
             if self._queue:
                 self._changed.notify()
 
-    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, _Finished]:
+    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, Finished]:
         """Take a batch and run it.
 
         Args:
@@ -235,14 +244,14 @@ class Batcher:
 
         encodings = [entry.encoding for entry in taken.batch]
         outcome = run_batch(run, encodings) if encodings else None
-        return taken, _Finished(outcome, wide, started, self._clock() - started)
+        return taken, Finished(outcome, wide, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call on the event loop; once that has ended nobody waits for an answer."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _answer(self, taken: _Taken, finished: _Finished) -> None:
+    def _answer(self, taken: _Taken, finished: Finished) -> None:
         """Answer the callers of a batch, on the event loop; whatever raises here, each is answered.
 
         A request that has its answer already keeps it.
@@ -250,47 +259,11 @@ class Batcher:
         with self._changed:
             self._running_tokens -= taken.computed_tokens
         try:
-            self._hand_out(taken, finished)
+            hand_out(taken, finished, self._tally, self._admission.cost)
         except Exception:
             for entry in (*taken.expired, *taken.batch):
                 entry.owner.fail(InferenceFailed())
             log.exception("answering a batch failed. This is a bug.")
-
-    def _hand_out(self, taken: _Taken, finished: _Finished) -> None:
-        """Give each entry of a batch its row, and count the run."""
-        for entry in taken.expired:
-            entry.owner.fail(DeadlineExceeded("the deadline passed in the queue"))
-        self._tally.dropped["expired"] += len(taken.expired)
-        outcome = finished.outcome
-        if outcome is None:
-            return
-        self._tally.ran([one.length for one in taken.batch], taken.padded_tokens, finished.seconds)
-        self._tally.failed_entries += len(outcome.failures)
-        if not finished.wide and not outcome.failures:
-            # What a run costs beside others is what admission asks.
-            self._admission.cost.observe(taken.computed_tokens, finished.seconds)
-        computed = Computed(taken.longest, finished.started, finished.seconds)
-        if outcome.failures or outcome.rows is None:
-            self._answer_failures(taken, outcome, computed)
-            return
-        for row, entry in zip(outcome.rows, taken.batch, strict=True):
-            entry.owner.receive(entry, row, computed)
-
-    def _answer_failures(self, taken: _Taken, outcome: Outcome, computed: Computed) -> None:
-        """Tell the entries that failed apart from their neighbours."""
-        failures = outcome.failures
-        for place, entry in enumerate(taken.batch):
-            if place in failures or outcome.rows is None:
-                entry.owner.lose(entry, computed)
-            else:
-                entry.owner.receive(entry, outcome.rows[place], computed)
-        log.error(
-            "%d of %d entries failed in a run, of %s tokens",
-            len(failures),
-            len(taken.batch),
-            sorted({taken.batch[place].length for place in failures}),
-            exc_info=next(iter(failures.values())),
-        )
 
     def _collapse(self) -> None:
         """Fail every request, on the event loop, after a lane died."""
@@ -298,14 +271,3 @@ class Batcher:
         for request in self._pending:
             request.fail(InferenceFailed())
         self.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """What came of one batch."""
-
-    outcome: Outcome | None
-    """None where every entry had expired."""
-    wide: bool
-    started: float
-    seconds: float

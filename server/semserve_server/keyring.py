@@ -43,6 +43,11 @@ class Holder:
     def __repr__(self) -> str:
         return f"<Holder {self._name} {self._bucket!r}>"
 
+    @property
+    def name(self) -> str:
+        """The key's name."""
+        return self._name
+
     def renew(self, key: Key, now: float) -> None:
         """Take what a new reading of the file says of the same key."""
         if self.key is None or key.tokens_per_second != self.key.tokens_per_second:

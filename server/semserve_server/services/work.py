@@ -12,7 +12,7 @@ from google.rpc import status_pb2
 from semserve_server.engine import Engine
 from semserve_server.errors import InferenceFailed, InvalidRequest, Violation
 from semserve_server.inference import Inference
-from semserve_server.keyring import HOLDER
+from semserve_server.keyring import HOLDER, Holder
 from semserve_server.observe.exchange import current
 from semserve_server.services import wire
 from semserve_server.services.rpc import Context
@@ -68,13 +68,14 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     holder = HOLDER.get(None)
     if holder is not None:
         holder.check_rate()
+    caller = _caller(holder, context)
     started = perf_counter()
     good = [place for place in range(len(work.items)) if place not in work.violations]
     items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
     encodings = []
     if items:
         remaining = context.time_remaining()
-        encodings = await engine.encode(items, work.truncation, remaining=remaining)
+        encodings = await engine.encode(items, work.truncation, remaining=remaining, caller=caller)
     violations = dict(work.violations)
     limit = engine.tokenizer.max_length
     if any(len(encoding) > limit for encoding in encodings):
@@ -91,7 +92,10 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     if encodings:
         with _FREE if holder is None else holder.pays(sum(map(len, encodings))):
             inference = await engine.infer(
-                encodings, timeout=context.time_remaining(), partial=work.allow_partial
+                encodings,
+                timeout=context.time_remaining(),
+                partial=work.allow_partial,
+                caller=caller,
             )
         exchange.inference = inference
         _tell_time(context, tokenized - started, inference)
@@ -106,6 +110,11 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     for place, violation in violations.items():
         outcomes[place] = wire.Outcome(None, _status(violation), 0, 0)
     return Done(inference, outcomes)
+
+
+def _caller(holder: Holder | None, context: Context) -> str:
+    """Name the caller that runs are shared by: a key, or without keys a connection."""
+    return context.peer() if holder is None else holder.name
 
 
 def _without_failed(
