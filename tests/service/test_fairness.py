@@ -56,11 +56,11 @@ async def waits(server: InProcess, entries: int) -> None:
         await refusal(stub.Embed(EmbedRequest()))
 
 
-async def test_a_text_of_another_connection_runs_in_the_next_batch(service: InProcess) -> None:
+async def test_a_text_of_another_connection_runs_within_two_batches(service: InProcess) -> None:
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(service.address, options) as channel:
         heavy, light = EmbeddingServiceStub(service.channel), EmbeddingServiceStub(channel)
-        assert 0 == await place_of_one_text(service, heavy, light)
+        assert 1 >= await place_of_one_text(service, heavy, light)
 
 
 async def test_without_keys_a_connection_is_one_caller(service: InProcess) -> None:
