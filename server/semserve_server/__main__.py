@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from semserve_server import __version__
+from semserve_server import __version__, cache_directory
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
 from semserve_server.event_loop import new_event_loop
@@ -32,6 +33,8 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     """Serve until SIGTERM or SIGINT; then finish admitted work and exit with 0."""
     config = config or Config()
     logs.configure(config.log_level, config.log_format)
+    cache = cache_directory.chosen(config.calibration_cache, os.environ)
+    config = replace(config, calibration_cache=cache)
     # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

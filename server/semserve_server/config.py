@@ -73,6 +73,12 @@ class Config:
     """Most tokens of a batch, padding counted as what it costs the graph. 0: as many as still raise
     what is computed in a second, measured at the start."""
 
+    calibration_cache: Annotated[str, Parameter(group=COMPUTE)] = "auto"
+    """Directory that keeps what was measured of each bundle, so that the next start on this CPU
+    chooses the same batches and measures nothing. Its owner alone may be able to write it. none:
+    measure at every start. auto: semserve in XDG_CACHE_HOME, or in ~/.cache; where that cannot be
+    used, as none."""
+
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""
 

@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from semserve_server.calibration_cache import opened
+from semserve_server.calibrations import Calibrations
 from semserve_server.catalog import Listing, list_bundles
 from semserve_server.config import Config
+from semserve_server.cpus import usable_cpus
 from semserve_server.engine import Engine
 from semserve_server.errors import BundleUnreadable, LoadFailed, ModelNotFound, StartupError
 from semserve_server.lane import stand_back
 from semserve_server.loading import Loaded, load, load_all
 from semserve_server.models import Models, shown
-from semserve_server.session import usable_cpus
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ class ModelControl:
         self._config = config
         self._models = models
         self._shares = Shares(config.lanes or usable_cpus(config.processes))
+        cache = opened(config.calibration_cache)
+        self._calibrations = Calibrations(cache, lambda: self._shares.begun)
         self._loading = asyncio.Lock()
         # Loading while others answer takes no more of the CPUs than a run does. The threads that a
         # session makes are as nice as the one that loads it: were they less so than the lanes, they
@@ -53,7 +57,9 @@ class ModelControl:
         """
         enough = threading.Event()
         loop = asyncio.get_running_loop()
-        loading = loop.run_in_executor(self._loader, load_all, self._config, enough)
+        loading = loop.run_in_executor(
+            self._loader, load_all, self._config, enough, self._calibrations
+        )
         stopping = asyncio.create_task(stop.wait())
         either: list[asyncio.Future[Any]] = [loading, stopping]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -145,7 +151,9 @@ class ModelControl:
         if listing.problem is not None:
             raise listing.problem
         loop = asyncio.get_running_loop()
-        loaded = await loop.run_in_executor(self._loader, load, self._config, listing.directory)
+        loaded = await loop.run_in_executor(
+            self._loader, load, self._config, listing.directory, self._calibrations
+        )
         name = loaded.bundle.manifest.model
         former = next((one for one in self._models.all() if one.name == name), None)
         engine = self._engine(loaded, former)
