@@ -17,7 +17,7 @@ from semserve_server.runner import Runner
 GAIN = 1.05
 """How much more tokens a second a batch of twice the size must give to be worth its wait. A CPU
 gains nothing from larger batches than some hundred tokens, CUDA up to many thousands."""
-DOUBT = 1.05
+DOUBT = 1.12
 """How many times more or less than `GAIN` two measured sizes must say to be believed alone."""
 WIDE_GAIN = 1.1
 """How many times quicker a lone run must be with all threads than with a lane's, to be given them:

@@ -28,8 +28,8 @@ AGREEMENT = 1.03
 MOST_ROUNDS = 60
 """Most tries of one batch."""
 MOST_SECONDS = 3.0
-"""Of measuring, after which every batch has only `AGREEING` tries more: a machine that is busy
-all the time must not keep a server from starting."""
+"""Of trying some batches in turns, after which each has only `AGREEING` tries in all: a machine
+that is busy all the time must not keep a server from starting."""
 
 MOST_SIZES = 16
 """Most sizes of batches: from a lone entry to the largest budget there are 10."""
@@ -94,7 +94,6 @@ def measure(
         clock: in seconds.
     """
     length = min(ENTRY_TOKENS, max_length)
-    until = clock() + MOST_SECONDS
 
     def batch_of(tokens: int) -> _Batch:
         return _Batch([_blank(length)] * max(tokens // length, 1))
@@ -102,15 +101,18 @@ def measure(
     batches = [batch_of(n) for n in (1, SMALLEST_BUDGET // 2, SMALLEST_BUDGET, 2 * SMALLEST_BUDGET)]
     ragged = _Batch([_blank(min(one, max_length)) for one in RAGGED])
     lone = [_Batch(batches[0].encodings, wide=True)] if wide else []
-    settled = _settle(session, [*batches, ragged, *lone], until, clock)
+    settled = _settle(session, [*batches, ragged, *lone], clock)
+    runs = [one.run for one in batches]
     size = 2 * SMALLEST_BUDGET
-    while size < LARGEST_BUDGET and budget([one.run for one in batches]) == size:
+    while size < LARGEST_BUDGET and budget(runs) == size:
+        former, batch = batch_of(size), batch_of(2 * size)
+        settled &= _settle(session, [former, batch], clock)
+        # The machine may be slower or faster now than when the former was measured first.
+        runs.append((batch.run[0], batch.least * _ratio(runs[-1][1], former.least)))
         size *= 2
-        batches.append(batch_of(size))
-        settled &= _settle(session, batches[-2:], until, clock)
     lengths = [len(one) for one in ragged.encodings]
     return Measurements(
-        runs=[one.run for one in batches],
+        runs=runs,
         ragged=(sum(lengths), len(lengths) * max(lengths), ragged.least),
         wide_seconds=lone[0].least if lone else None,
         settled=settled,
@@ -139,17 +141,15 @@ class _Batch:
         return sum(one <= least * AGREEMENT for one in self.tries) >= AGREEING
 
 
-def _settle(
-    session: Runner, batches: Sequence[_Batch], until: float, clock: Callable[[], float]
-) -> bool:
+def _settle(session: Runner, batches: Sequence[_Batch], clock: Callable[[], float]) -> bool:
     """Try batches in turns until the least time of each is believed; tell whether it came to that.
 
     Args:
         session: what runs them.
         batches: to try.
-        until: instant after which no more rounds begin than are needed.
-        clock: of that instant, in seconds.
+        clock: in seconds.
     """
+    until = clock() + MOST_SECONDS
     for rounds in range(MOST_ROUNDS):
         if rounds >= AGREEING and (all(one.settled for one in batches) or clock() >= until):
             break
@@ -158,6 +158,11 @@ def _settle(
             session.run(one.encodings, wide=one.wide)
             one.tries.append(max(clock() - started, 0.0))
     return all(one.settled for one in batches)
+
+
+def _ratio(one: float, other: float) -> float:
+    """Divide times; a clock that stands still says that they are alike."""
+    return one / other if other > 0 else 1.0
 
 
 def _blank(length: int) -> Encoding:
