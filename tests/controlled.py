@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from conftest import CALIBRATIONS
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
@@ -73,7 +74,10 @@ class Controlled:
 
 @contextlib.asynccontextmanager
 async def serving(directory: Path, *, allowed: bool = True) -> AsyncIterator[Controlled]:
-    config = Config(models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512)
+    config = Config(
+        models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512,
+        calibration_cache=CALIBRATIONS.name,
+    )  # fmt: skip
     models = Models()
     control = ModelControl(config, models)
     models.control = control if allowed else None

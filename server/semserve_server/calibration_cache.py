@@ -71,27 +71,13 @@ class CalibrationCache:
         """Return what was measured under a key; None where nothing sound is kept."""
         path = self.directory / key.file
         try:
-            descriptor = os.open(path, _FLAGS)
+            return _measured(_content(path), key)
         except FileNotFoundError:
             return None
         except OSError as error:
             log.warning("%s is not used: %s", path, error.strerror)
-            return None
-        with open(descriptor, "rb") as file:  # noqa: PTH123  (a descriptor, no path)
-            problem = untrusted(os.fstat(descriptor))
-            content = b"" if problem else file.read(MOST_BYTES + 1)
-        if not problem and len(content) > MOST_BYTES:
-            problem = f"it has over {MOST_BYTES} bytes"
-        if not problem:
-            try:
-                kept = msgspec.json.decode(content, type=_Kept)
-            except msgspec.DecodeError as error:
-                problem = f"it is damaged: {error}"
-            else:
-                if kept.key == key and _ordered(kept.measured):
-                    return kept.measured
-                problem = "it is damaged: its content is another's"
-        log.warning("%s is not used: %s", path, problem)
+        except (ValueError, msgspec.DecodeError) as error:
+            log.warning("%s is not used: %s", path, error)
         return None
 
     def keep(self, key: Key, measured: Measurements) -> Measurements:
@@ -145,6 +131,25 @@ class CalibrationCache:
             path.unlink(missing_ok=True)
 
 
+def _content(path: Path) -> bytes:
+    """Return a file that nobody else can have written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: others can have written it, or it is too large.
+    """
+    descriptor = os.open(path, _FLAGS)
+    try:
+        if problem := untrusted(os.fstat(descriptor)):
+            raise ValueError(problem)
+        content = os.read(descriptor, MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has over {MOST_BYTES} bytes")
+    return content
+
+
 def _link(fresh: Path, path: Path) -> None:
     """Give a file its name where there is none of that name; on file systems without links too.
 
@@ -168,8 +173,16 @@ def opened(setting: str) -> CalibrationCache | None:
     return None if setting in {NONE, AUTO} else CalibrationCache(Path(setting))
 
 
-def _ordered(measured: Measurements) -> bool:
-    """Tell whether the sizes grow and padding is no less than text, as `measure` gives them."""
-    sizes = [tokens for tokens, _ in measured.runs]
-    tokens, padded, _ = measured.ragged
-    return sizes == sorted(set(sizes)) and tokens <= padded
+def _measured(content: bytes, key: Key) -> Measurements:
+    """Return what a file holds.
+
+    Raises:
+        ValueError: it is of another key, or no measuring gives such numbers.
+        msgspec.DecodeError: it is not what this server writes.
+    """
+    kept = msgspec.json.decode(content, type=_Kept)
+    sizes = [tokens for tokens, _ in kept.measured.runs]
+    tokens, padded, _ = kept.measured.ragged
+    if kept.key != key or sizes != sorted(set(sizes)) or tokens > padded:
+        raise ValueError("its content is another's")
+    return kept.measured

@@ -25,9 +25,13 @@ AGREEING = 3
 only lengthens it, so the least is the truth, once it has come more than once."""
 AGREEMENT = 1.03
 """How many times the least time a try may take that agrees with it."""
+AGREEMENT_SECONDS = 0.000_01
+"""How much longer it may take in any case: clocks and wake-ups are no more exact."""
+MOST_STARTS = 3
+"""Starts whose measurements are merged, where tries of none agree; then the least has to do."""
 MOST_ROUNDS = 60
 """Most tries of one batch."""
-MOST_SECONDS = 3.0
+MOST_SECONDS = 2.0
 """Of trying some batches in turns, after which each has only `AGREEING` tries in all: a machine
 that is busy all the time must not keep a server from starting."""
 
@@ -48,7 +52,9 @@ class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     wide_seconds: Seconds | None
     """Of the lone entry with all threads; None where a lone run has no more than others."""
     settled: bool
-    """Whether enough tries of each batch agreed."""
+    """Whether enough tries of each batch agreed, or enough starts have measured."""
+    starts: Count = 1
+    """How many starts have measured."""
 
     def merged(self, former: Measurements) -> Measurements:
         """Return the least of both; settled where either is, or where both agree."""
@@ -63,12 +69,14 @@ class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if wide is not None and former.wide_seconds is not None:
             both.append((wide, former.wide_seconds))
             wide = min(both[-1])
-        agree = all(max(pair) <= AGREEMENT * min(pair) for pair in both)
+        agree = all(_agree(max(pair), min(pair)) for pair in both)
+        starts = self.starts + former.starts
         return Measurements(
             runs=sorted(least.items())[:MOST_SIZES],
             ragged=ragged,
             wide_seconds=wide,
-            settled=self.settled or former.settled or agree,
+            settled=self.settled or former.settled or agree or starts >= MOST_STARTS,
+            starts=min(starts, MOST_STARTS),
         )
 
 
@@ -138,7 +146,7 @@ class _Batch:
     @property
     def settled(self) -> bool:
         least = min(self.tries, default=inf)
-        return sum(one <= least * AGREEMENT for one in self.tries) >= AGREEING
+        return sum(_agree(one, least) for one in self.tries) >= AGREEING
 
 
 def _settle(session: Runner, batches: Sequence[_Batch], clock: Callable[[], float]) -> bool:
@@ -158,6 +166,10 @@ def _settle(session: Runner, batches: Sequence[_Batch], clock: Callable[[], floa
             session.run(one.encodings, wide=one.wide)
             one.tries.append(max(clock() - started, 0.0))
     return all(one.settled for one in batches)
+
+
+def _agree(one: float, least: float) -> bool:
+    return one <= max(least * AGREEMENT, least + AGREEMENT_SECONDS)
 
 
 def _ratio(one: float, other: float) -> float:

@@ -179,3 +179,4 @@ def test_two_starts_that_did_not_settle_settle_where_they_agree() -> None:
     assert not far.settled
     assert [(32, 0.1), (128, 0.4), (256, 0.8), (512, 1.6), (1024, 6.4)] == far.runs
     assert 0.05 == far.wide_seconds
+    assert far.merged(one).settled, "the least of three starts has to do"

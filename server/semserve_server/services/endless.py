@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
-
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import FileDescriptor
-from grpc_reflection.v1alpha import reflection, reflection_pb2
-
-from semserve_server.services.foreign import dialogue
-from semserve_server.services.rpc import Context, Handlers
 
 _Result = TypeVar("_Result")
 
@@ -21,10 +14,6 @@ class Endless:
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[Any]] = set()
-
-    def reflection(self, names: list[str]) -> ReflectionServicer:
-        """Make the reflection service for services of these full names."""
-        return ReflectionServicer(self, names)
 
     def end(self) -> None:
         """End every open stream."""
@@ -45,51 +34,3 @@ class Endless:
         finally:
             task.cancel()
             self._open.discard(task)
-
-
-class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # no types
-    """grpcio's reflection, which ghz can use and whose stream can be ended."""
-
-    def __init__(self, endless: Endless, names: list[str]) -> None:
-        super().__init__(names, pool=MethodPool())
-        self._endless = endless
-
-    def handlers(self) -> Handlers:
-        """Return the handler of the service's RPC."""
-        kind = reflection_pb2.ServerReflectionRequest
-        return {"ServerReflectionInfo": dialogue(kind, self.ServerReflectionInfo)}
-
-    async def ServerReflectionInfo(  # noqa: N802  (gRPC's name)
-        self,
-        request_iterator: AsyncIterator[reflection_pb2.ServerReflectionRequest],
-        unused_context: Context,
-    ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
-        """Answer what is asked of the schema."""
-        answers = super().ServerReflectionInfo(request_iterator, unused_context)
-        while (answer := await self._endless.unless_ended(anext(answers, None))) is not None:
-            yield answer
-
-
-class MethodPool:
-    """The default descriptor pool, which also finds the file of a method.
-
-    ghz asks for the file that holds `pkg.Service.Method`, and protobuf's pool knows services and
-    messages by name but not methods.
-    """
-
-    def __init__(self) -> None:
-        self._pool = descriptor_pool.Default()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pool, name)
-
-    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802  (protobuf's)
-        """Find the file that declares a symbol, methods included.
-
-        Raises:
-            KeyError: there is none.
-        """
-        try:
-            return self._pool.FindFileContainingSymbol(symbol)
-        except KeyError:
-            return self._pool.FindMethodByName(symbol).containing_service.file

@@ -7,7 +7,6 @@ import logging
 
 import grpc
 from grpc_health.v1 import health
-from grpc_reflection.v1alpha import reflection
 
 from semserve_server.address import cannot_listen, check_address
 from semserve_server.models import Models
@@ -21,6 +20,7 @@ from semserve_server.services.health import SERVER, Health
 from semserve_server.services.model import ModelService
 from semserve_server.services.own_models import OwnModels
 from semserve_server.services.port_limits import PortLimits
+from semserve_server.services.reflection import REFLECTION, ReflectionServicer
 from semserve_server.services.rpc import Streams
 from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
@@ -29,6 +29,13 @@ from semserve_server.watchdog import either
 
 log = logging.getLogger(__name__)
 
+OURS = {
+    EmbeddingService.name: "embedding",
+    ClassificationService.name: "classification",
+    SimilarityService.name: "embedding",
+    ModelService.name: "",
+}
+"""Our services, and the task of the models that each needs."""
 REFUSING_SECONDS = 2.0
 """For how long at most calls are told that the server is stopping before gRPC stops taking them."""
 QUIET_SECONDS = 0.3
@@ -57,7 +64,7 @@ class Port:
             max_requests=port_limits.max_stream_requests, max_bytes=port_limits.max_stream_bytes
         )
         self._endless = Endless()
-        self._health = Health(self._endless)
+        self._health = Health(self._endless, OURS, keyed=keyring is not None)
         self._models = models
         models.on_change = self._tell_health
         self._register(OwnModels(models) if keyring else models, limits, observer)
@@ -80,11 +87,12 @@ class Port:
                 for name, each in handlers.items()
             ]
         )
-        names = [*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        names = [*handlers, health.SERVICE_NAME, *REFLECTION]
+        reflection = ReflectionServicer(self._endless, names)
         # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
         theirs = {
             health.SERVICE_NAME: self._health.handlers(),
-            reflection.SERVICE_NAME: self._endless.reflection(names).handlers(),
+            **{name: reflection.handlers() for name in REFLECTION},
         }
         self._server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler(name, each) for name, each in theirs.items()]
@@ -110,10 +118,17 @@ class Port:
         return self._server.add_secure_port(address, self._certificates.credentials())
 
     def _tell_health(self) -> None:
-        """Tell of each model, and of the server: SERVING while it has models and none hangs."""
-        serving = {engine.name: not engine.stalled for engine in self._models.all()}
+        """Tell of each model, of the services, and of the server.
+
+        A model is SERVING while it does not hang, a service while a model of its kind is, and the
+        server while it has models and none hangs.
+        """
+        engines = self._models.all()
+        models = {engine.name: not engine.stalled for engine in engines}
+        ready = {engine.manifest.task for engine in engines if not engine.stalled}
+        services = {name: task in ready if task else True for name, task in OURS.items()}
         hangs = any(engine.stalled for engine in self._models.alive())
-        self._health.tell({**serving, SERVER: bool(serving) and not hangs})
+        self._health.tell({**models, **services, SERVER: bool(models) and not hangs})
 
     def tell_not_serving(self) -> None:
         """Tell balancers to go elsewhere, for good."""
