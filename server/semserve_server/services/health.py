@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from semserve_server.errors import ModelNotFound
 from semserve_server.keyring import HOLDER
 from semserve_server.models import shown
 from semserve_server.services.endless import Endless
@@ -70,14 +70,15 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
             self._changed = asyncio.Event()
 
     async def Check(  # noqa: N802  (gRPC's name)
-        self, request: HealthCheckRequest, context: Context
+        self, request: HealthCheckRequest, _context: Context
     ) -> HealthCheckResponse:
-        """Answer with a service's health; NOT_FOUND for one that has never been served."""
+        """Answer with a service's health.
+
+        Raises:
+            ModelNotFound: it has never been served.
+        """
         if request.service not in self._serving:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND,
-                f"there is no service or model {shown(request.service)!r}",
-            )
+            raise ModelNotFound(f"there is no service or model {shown(request.service)!r}")
         return HealthCheckResponse(status=self._status(request.service))
 
     async def List(  # noqa: N802  (gRPC's name)

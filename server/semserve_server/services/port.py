@@ -24,7 +24,7 @@ from semserve_server.services.reflection import REFLECTION, ReflectionServicer
 from semserve_server.services.rpc import Streams
 from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
-from semserve_server.services.watch import watched
+from semserve_server.services.watch import Methods
 from semserve_server.watchdog import either
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class Port:
     ) -> None:
         observer = observer or Observer()
         keyring = security.keyring
+        if keyring is not None:
+            observer.usage = keyring.usage
         self._certificates = security.certificates
         self._server = grpc.aio.server(
             options=port_limits.options(),
@@ -81,12 +83,6 @@ class Port:
             similarity.name: similarity.handlers(),
             model.name: model.handlers(),
         }
-        self._server.add_generic_rpc_handlers(
-            [
-                grpc.method_handlers_generic_handler(name, watched(name, each, observer))
-                for name, each in handlers.items()
-            ]
-        )
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._endless, names)
         # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
@@ -94,9 +90,7 @@ class Port:
             health.SERVICE_NAME: self._health.handlers(),
             **{name: reflection.handlers() for name in REFLECTION},
         }
-        self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(name, each) for name, each in theirs.items()]
-        )
+        self._server.add_generic_rpc_handlers([Methods({**handlers, **theirs}, observer)])
 
     async def open(self, address: str) -> int:
         """Listen, with every health NOT_SERVING; returns the port.
