@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Coroutine
@@ -14,11 +15,13 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from semserve_server import __version__, cache_directory
+from semserve_server import __version__, cache_directory, environment
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
 from semserve_server.event_loop import new_event_loop
 from semserve_server.observe import logs
+
+log = logging.getLogger(__name__)
 
 app = cyclopts.App(
     name="semserve-server",
@@ -33,6 +36,8 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     """Serve until SIGTERM or SIGINT; then finish admitted work and exit with 0."""
     config = config or Config()
     logs.configure(config.log_level, config.log_format)
+    for line in environment.warnings(os.environ, config):
+        log.warning("%s", line)
     cache = cache_directory.chosen(config.calibration_cache, os.environ)
     config = replace(config, calibration_cache=cache)
     # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
@@ -51,7 +56,7 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     return 0
 
 
-@app.command
+@app.command(config=())  # no environment variables: each run makes another key
 def key(
     name: str,
     /,
@@ -99,6 +104,7 @@ def _serve(config: Config) -> Coroutine[None, None, None]:
 
 def main() -> None:
     """Run the command; wrong usage ends with exit code 2, as a failed start does."""
+    environment.adopt(os.environ)
     try:
         sys.exit(app(exit_on_error=False))
     except cyclopts.CycloptsError:

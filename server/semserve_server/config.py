@@ -40,8 +40,10 @@ class Config:
     """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
     transport's own ceiling."""
 
-    address: Annotated[str, Parameter(group=NETWORK)] = "127.0.0.1:50051"
-    """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket."""
+    address: Annotated[str, Parameter(group=NETWORK, env_var="SEMSERVE_LISTEN")] = "127.0.0.1:50051"
+    """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket. SEMSERVE_ADDRESS, which
+    is the client's variable, is read in this release alone, and not where SEMSERVE_LISTEN is
+    set."""
 
     processes: Annotated[int, Parameter(group=NETWORK, validator=Number(gte=1, lte=256))] = 1
     """Server processes that share the address, where one Python is too little for many small
@@ -128,7 +130,9 @@ class Config:
     """Seconds that the calls of a connection at its age's end may still take; 0: for ever."""
 
     keepalive_time: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
-    """Seconds of silence after which a client is asked whether it is still there. 0: never."""
+    """Seconds of silence after which a client is asked whether it is still there. 0: never. Pings
+    of a client's own may come every 10 seconds; one that pings more often is disconnected (GOAWAY,
+    too_many_pings)."""
 
     keepalive_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 20.0
     """Seconds that its answer may take; then its connection is closed, and its calls end."""
