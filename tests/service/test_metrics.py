@@ -7,12 +7,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 
 import grpc
 import pytest
 from asking import refusal
-from conftest import InProcess, in_process
+from conftest import InProcess
 from fakes import Failing
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -20,11 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from semserve.v1.common_pb2 import TRUNCATION_NONE
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.key_file import add_key
-from semserve_server.keyring import Keyring
-from semserve_server.keys import new_key
 from semserve_server.observe.metrics import Metrics
-from semserve_server.services.security import Security
 
 EMBEDDING = "semserve.v1.EmbeddingService"
 NAME = "tiny-embed"
@@ -226,39 +221,6 @@ async def test_a_stream_that_a_message_too_large_ends_is_not_counted_as_ok(
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == await call.code()
     await until(partial(value, "streams_open", **labels), 0)
     assert 1 == value("streams_total", **labels, code="CANCELLED")
-
-
-async def test_what_each_key_asked_for_is_counted_by_its_name(
-    tiny_models: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "keys"
-    presented, key = new_key("alice")
-    add_key(path, key)
-    add_key(path, new_key("bob")[1])
-    keyring = Keyring(path)
-    async with in_process(tiny_models, security=Security(keyring=keyring)) as server:
-        stub = EmbeddingServiceStub(server.channel)
-        metadata = (("authorization", f"Bearer {presented}"),)
-        answer = await stub.Embed(EmbedRequest(texts=["a cat"]), metadata=metadata)
-        await refusal(stub.Embed(EmbedRequest(), metadata=metadata))
-        await refusal(stub.Embed(EmbedRequest(texts=["a cat"])))
-        registry = CollectorRegistry()
-        registry.register(Metrics(server.observer, server.models))
-
-        def sample(name: str, **labels: str) -> float | None:
-            return registry.get_sample_value(f"semserve_{name}", labels)
-
-        await until(lambda: sample("key_requests_total", key="alice", code="INVALID_ARGUMENT"), 1)
-        assert 1 == sample("key_requests_total", key="alice", code="OK")
-        assert answer.usage.token_count == sample("key_tokens_total", key="alice")
-        assert 0 == sample("key_tokens_total", key="bob")
-        names = {
-            one.labels["key"]
-            for metric in registry.collect()
-            for one in metric.samples
-            if "key" in one.labels
-        }
-        assert {"alice", "bob"} == names
 
 
 async def test_nothing_that_a_caller_sends_becomes_a_label(
