@@ -144,8 +144,8 @@ class Batcher:
         Raises:
             Overloaded: as `submit`.
         """
-        with self._changed:
-            backlog = self._queue.backlog(caller)
+        # Without the lock, which a lane may hold: it is asked again, exactly, when they are there.
+        backlog = self._queue.backlog(caller)
         self._admission.check(demand, backlog, self._running_tokens, seconds)
 
     @property
