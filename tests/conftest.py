@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from semserve_server.tokenizer import Tokenizer
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
 COMMAND = ("-m", "semserve_server")
+CALIBRATIONS = tempfile.TemporaryDirectory(prefix="semserve-tests-")
+"""What the servers of the tests keep of their measurements, so that later starts are quick."""
 SERVING = "serving on "
 SMALL_LIMITS = PortLimits(
     max_message_bytes=1_000_000,
@@ -112,6 +115,7 @@ def start_server(*arguments: str, command: Sequence[str] = COMMAND) -> subproces
     """Start the command; nothing of the caller's settings reaches it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
     address = [] if "--address" in arguments else ["--address", "127.0.0.1:0"]
+    clean["SEMSERVE_CALIBRATION_CACHE"] = CALIBRATIONS.name
     return subprocess.Popen(
         [sys.executable, *command, *address, *arguments],
         stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from conftest import CALIBRATIONS
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
@@ -77,7 +78,7 @@ async def serving(
 ) -> AsyncIterator[Controlled]:
     config = Config(
         models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512,
-        load_timeout=load_timeout,
+        load_timeout=load_timeout, calibration_cache=CALIBRATIONS.name,
     )  # fmt: skip
     models = Models()
     control = ModelControl(config, models)

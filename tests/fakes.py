@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,10 @@ class Held:
         self._entered = threading.Semaphore(0)
         self.batches: list[list[Encoding]] = []
         self.wide: list[bool] = []
+
+    def put(self, runner: Runner) -> None:
+        """Run what comes next on another runner."""
+        self._runner = runner
 
     def hold(self) -> None:
         """Let no run through."""
@@ -64,6 +69,26 @@ class Failing:
     def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
         """Raise."""
         raise RuntimeError(f"secret cause, {len(encodings)} encodings, {wide=}")
+
+
+class Giving:
+    """Gives the same thing for every run, whatever was asked."""
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Any:
+        """Return what it was made with."""
+        del encodings, wide
+        return self._given
+
+
+class Unreadable(np.ndarray):
+    """Rows that look right until somebody takes one."""
+
+    def __iter__(self) -> NoReturn:
+        """Raise."""
+        raise MemoryError("secret cause")
 
 
 class Poisoned:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from semserve_server import __version__
+from semserve_server import __version__, cache_directory, environment
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
 from semserve_server.event_loop import MainLoop
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """The exit code of a process that Ctrl-C has ended before it could drain."""
+
+log = logging.getLogger(__name__)
 
 app = cyclopts.App(
     name="semserve-server",
@@ -38,6 +41,10 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     """Serve until SIGTERM or SIGINT; then finish admitted work and exit with 0."""
     config = config or Config()
     logs.configure(config.log_level, config.log_format)
+    for line in environment.warnings(os.environ, config):
+        log.warning("%s", line)
+    cache = cache_directory.chosen(config.calibration_cache, os.environ)
+    config = replace(config, calibration_cache=cache)
     # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Scores are computed on one thread; numpy's BLAS would start one for each CPU.
@@ -59,7 +66,7 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     return loop.end(0)
 
 
-@app.command
+@app.command(config=())  # no environment variables: each run makes another key
 def key(
     name: str,
     /,
@@ -107,6 +114,7 @@ def _serve(config: Config) -> Coroutine[None, None, None]:
 
 def main() -> None:
     """Run the command; wrong usage ends with exit code 2, as a failed start does."""
+    environment.adopt(os.environ)
     try:
         sys.exit(app(exit_on_error=False))
     except cyclopts.CycloptsError:

@@ -1,24 +1,27 @@
 """The waiting entries, and the policy that forms batches of them. Pure: time is an argument.
 
-A batch is chosen when a lane is free, from a window of the oldest entries. The oldest is always in
-it, so an entry is passed over at most once for each entry that came before it. Of the others each
-joins that makes the batch compute no fewer of its own tokens a second, and its run not much longer.
-So a batch grows while it shares the fixed cost of a run, and ends where padding would eat the gain.
+A batch is chosen when a lane is free, from a window of the first entries. `fair_queue` says which
+are first: the oldest of each caller in turns, so that the many texts of one caller do not hold up
+the few of another. The very first entry is always in the batch. Each other joins that makes the
+batch compute no fewer of its own tokens a second, and its run not much longer. So a batch grows
+while it shares the fixed cost of a run, and ends where padding would eat the gain.
 
-What padding costs is the graph's affair. Where it costs as much as text, those nearest to the
-oldest in length are asked first; where it costs next to nothing, those that came first are.
+What padding costs depends on the graph. Where it costs as much as text, the entries nearest to the
+first in length are tried first; where it costs next to nothing, they are tried in their order.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
 
+from semserve_server.admission import Backlog, Demand
 from semserve_server.cost import CostModel
-from semserve_server.encoding import Encoding
+from semserve_server.fair_queue import Entry, FairQueue, Owner
+
+__all__ = ["BatchQueue", "Entry", "Taken"]
 
 WINDOW_BATCHES = 8
 """How many batches' worth of tokens the window spans. Choosing among 7 batches' worth took fp32
@@ -33,27 +36,8 @@ MOST_LONGER = 2
 a page of text is not to wait for it. In a simulation of both, where padding costs little, the p99
 of questions was 26 ms with it and 32 without, and 12 where there were no pages."""
 
-DEAD_WEIGHT = 64
-"""How many dropped entries may lie among the waiting ones before they are swept out."""
-
 HANDOVER_SECONDS = 0.000_1
 """What a batch costs beside its run: to be chosen, and to be handed back to its callers."""
-
-Owner = TypeVar("Owner")
-
-
-@dataclass(slots=True, eq=False)
-class Entry(Generic[Owner]):
-    """An encoding that waits, with its owner and its place in the owner's request."""
-
-    encoding: Encoding
-    length: int
-    deadline: float
-    """Instant, on the queue's clock in seconds, after which no answer is wanted."""
-    owner: Owner
-    index: int
-    waiting: bool = False
-    """Whether it is in the queue and wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,87 +63,67 @@ class Taken(Generic[Owner]):
 
 
 class BatchQueue(Generic[Owner]):
-    """Entries in the order of their arrival. Not thread-safe: the batcher holds the lock."""
+    """Entries of all callers, taken in batches. Not thread-safe: the batcher holds the lock."""
 
     def __init__(self, *, max_batch_tokens: int, cost: CostModel) -> None:
         self.max_batch_tokens = max_batch_tokens
         """Most tokens of a batch, padding counted as what it costs; a longer entry runs alone."""
         self._cost = cost
-        self.tokens = 0
-        """Tokens of all waiting entries."""
-        self._size = 0
-        self._order: deque[Entry[Owner]] = deque()
+        self._window_tokens = WINDOW_BATCHES * max_batch_tokens
+        self._entries: FairQueue[Owner] = FairQueue(most_ahead=self._window_tokens)
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._entries)
 
     def __repr__(self) -> str:
         return f"<BatchQueue {len(self)} entries, batches of {self.max_batch_tokens} tokens>"
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all waiting entries."""
+        return self._entries.tokens
+
+    @property
+    def held(self) -> int:
+        """What the queue keeps in memory: entries, dropped ones included, and items of callers."""
+        return self._entries.held
+
+    def backlog(self, caller: str) -> Backlog:
+        """Return what is queued, as a caller finds it that asks for more."""
+        own = Demand(*self._entries.of(caller))
+        return Backlog(
+            len(self), self.tokens, own=own, others=self._entries.callers - bool(own.entries)
+        )
+
     def put(self, entries: Sequence[Entry[Owner]]) -> None:
         """Add entries; whether they may wait is decided before, by `admission`."""
-        for entry in entries:
-            entry.waiting = True
-            self.tokens += entry.length
-        self._size += len(entries)
-        self._order.extend(entries)
+        self._entries.put(entries)
 
     def drop(self, entries: Iterable[Entry[Owner]]) -> None:
         """Forget those of the entries that still wait: nobody wants their answer."""
-        for entry in entries:
-            if entry.waiting:
-                self._leave(entry)
-        if len(self._order) > 2 * self._size + DEAD_WEIGHT:
-            self._order = deque(entry for entry in self._order if entry.waiting)
+        self._entries.drop(entries)
 
     def take(self, now: float) -> Taken[Owner]:
         """Remove the next batch, and every expired entry met on the way."""
-        window, expired = self._window(now)
+        window, expired = self._entries.lift(now, self._window_tokens)
         batch = self._choose(window) if window else []
-        for entry in batch:
-            self._leave(entry)
-        self._order.extendleft(entry for entry in reversed(window) if entry.waiting)
+        self._entries.settle(window, batch)
         return Taken(batch, expired, self._computed(batch))
 
-    def _window(self, now: float) -> tuple[list[Entry[Owner]], list[Entry[Owner]]]:
-        """Lift out the oldest living entries, some batches' worth of tokens, and the expired ones.
-
-        Both in their order.
-        """
-        window: list[Entry[Owner]] = []
-        expired: list[Entry[Owner]] = []
-        tokens = 0
-        while self._order and tokens < WINDOW_BATCHES * self.max_batch_tokens:
-            entry = self._order.popleft()
-            if not entry.waiting:
-                continue
-            if now < entry.deadline:
-                window.append(entry)
-                tokens += entry.length
-            else:
-                self._leave(entry)
-                expired.append(entry)
-        return window, expired
-
-    def _leave(self, entry: Entry[Owner]) -> None:
-        entry.waiting = False
-        self.tokens -= entry.length
-        self._size -= 1
-
     def _choose(self, window: list[Entry[Owner]]) -> list[Entry[Owner]]:
-        """Take the oldest entry, and each other that does not make the batch compute less a second.
+        """Take the first entry, and each other that does not make the batch compute less a second.
 
-        Who comes first is asked first, but for what the padding between it and the oldest costs.
+        They are tried in their order, but for what the padding between each and the first costs.
         """
-        oldest, padding = window[0], self._cost.padding
+        first, padding = window[0], self._cost.padding
 
         def distance(entry: Entry[Owner]) -> int:
-            return int(padding * abs(entry.length - oldest.length))
+            return int(padding * abs(entry.length - first.length))
 
-        batch = [oldest]
-        tokens = longest = oldest.length
+        batch = [first]
+        tokens = longest = first.length
         seconds = self._seconds(tokens, longest)
-        for entry in sorted(window[1:], key=distance):  # stable: by age among the equally near
+        for entry in sorted(window[1:], key=distance):  # stable: in order among the equally near
             tokens_with, longest_with = tokens + entry.length, max(longest, entry.length)
             if tokens_with > self.max_batch_tokens:  # needs no prediction
                 continue

@@ -19,11 +19,12 @@ from typing import TypeAlias
 from semserve_server.admission import Admission, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.encoding import Encoding
-from semserve_server.errors import DeadlineExceeded, Draining, InferenceFailed, free_frames
+from semserve_server.errors import Draining, InferenceFailed
+from semserve_server.finished import Finished, hand_out
 from semserve_server.gathering import Gathering
-from semserve_server.halving import Outcome, run_batch
-from semserve_server.inference import Computed, Inference, Pending, Rows
-from semserve_server.lane import Finished, Lane
+from semserve_server.halving import run_batch
+from semserve_server.inference import Inference, Pending, Rows
+from semserve_server.lane import Lane
 from semserve_server.observe.tally import ModelTally, late
 from semserve_server.runner import Runner
 from semserve_server.runs import Runs
@@ -82,7 +83,12 @@ class Batcher:
         return f"<Batcher {len(self._lanes)} lanes, {len(self._pending)} requests, {self._queue!r}>"
 
     async def submit(
-        self, encodings: Sequence[Encoding], *, deadline: float, partial: bool = False
+        self,
+        encodings: Sequence[Encoding],
+        *,
+        deadline: float,
+        partial: bool = False,
+        caller: str = "",
     ) -> Inference:
         """Answer a request; it is admitted whole or not at all.
 
@@ -93,6 +99,7 @@ class Batcher:
             encodings: at least one.
             deadline: instant on the clock, in seconds.
             partial: whether the answer may lack the rows of encodings that fail.
+            caller: who asks; the runs are shared fairly among callers.
 
         Raises:
             Overloaded: the queue cannot hold it, or it would come too late.
@@ -103,7 +110,7 @@ class Batcher:
         now = self._clock()
         request = Pending(len(encodings), now, self._loop.create_future(), partial=partial)
         entries = [
-            Entry(encoding, len(encoding), deadline, request, index)
+            Entry(encoding, len(encoding), deadline, request, index, caller)
             for index, encoding in enumerate(encodings)
         ]
         demand = Demand(len(entries), sum(entry.length for entry in entries))
@@ -112,11 +119,12 @@ class Batcher:
                 raise InferenceFailed
             if self._closed:
                 raise Draining("the server is stopping")
-            self._admission.check(demand, self.waiting, self._running_tokens, deadline - now)
+            backlog = self._queue.backlog(caller)
+            self._admission.check(demand, backlog, self._running_tokens, deadline - now)
             self._queue.put(entries)
         self._pending.add(request)
-        self._gathering.add()
         try:
+            self._gathering.add()
             return await request.answer
         except BaseException as error:
             with self._changed:
@@ -131,13 +139,15 @@ class Batcher:
         finally:
             self._pending.discard(request)
 
-    def expect(self, demand: Demand, *, seconds: float) -> None:
+    def expect(self, demand: Demand, *, seconds: float, caller: str = "") -> None:
         """Refuse entries that could not be admitted, before they are there.
 
         Raises:
             Overloaded: as `submit`.
         """
-        self._admission.check(demand, self.waiting, self._running_tokens, seconds)
+        # Without the lock, which a lane may hold: it is asked again, exactly, when they are there.
+        backlog = self._queue.backlog(caller)
+        self._admission.check(demand, backlog, self._running_tokens, seconds)
 
     @property
     def waiting(self) -> Demand:
@@ -197,8 +207,9 @@ class Batcher:
                 # While the lane waits it keeps no requests, nor errors that refer to its frames.
                 del taken, finished
         except BaseException:
-            log.exception("a lane died. This is a bug.")
+            # First the callers: a log handler may raise.
             self._call(self._collapse)
+            log.exception("a lane died. This is a bug.")
 
     def _wait(self, lane: Lane) -> bool:
         """Wait until a run should begin, and note it; False when closed and empty."""
@@ -251,48 +262,22 @@ class Batcher:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _answer(self, taken: _Taken, finished: Finished) -> None:
-        """On the event loop: hand each entry of a batch its row."""
+        """Answer the callers of a batch, on the event loop; whatever raises here, each is answered.
+
+        A request that has its answer already keeps it.
+        """
         with self._changed:
             self._running_tokens -= taken.computed_tokens
-        for entry in taken.expired:
-            entry.owner.fail(DeadlineExceeded("the deadline passed in the queue"))
-        self._tally.dropped["expired"] += len(taken.expired)
-        outcome = finished.outcome
-        if outcome is None:
-            return
-        self._tally.ran([one.length for one in taken.batch], taken.padded_tokens, finished.seconds)
-        self._tally.failed_entries += len(outcome.failures)
-        if not finished.wide and not outcome.failures:
-            # What a run costs beside others is what admission asks.
-            self._admission.cost.observe(taken.computed_tokens, finished.seconds)
-        computed = Computed(taken.longest, finished.started, finished.seconds)
-        if outcome.failures or outcome.rows is None:
-            self._answer_failures(taken, outcome, computed)
-            return
-        for row, entry in zip(outcome.rows, taken.batch, strict=True):
-            entry.owner.receive(entry, row, computed)
-
-    def _answer_failures(self, taken: _Taken, outcome: Outcome, computed: Computed) -> None:
-        """Tell the entries that failed apart from their neighbours."""
-        failures = outcome.failures
-        log.error(
-            "%d of %d entries failed in a run, of %s tokens",
-            len(failures),
-            len(taken.batch),
-            sorted({taken.batch[place].length for place in failures}),
-            exc_info=next(iter(failures.values())),
-        )
-        for error in failures.values():
-            free_frames(error)
-        for place, entry in enumerate(taken.batch):
-            if place in failures or outcome.rows is None:
-                entry.owner.lose(entry, computed)
-            else:
-                entry.owner.receive(entry, outcome.rows[place], computed)
+        try:
+            hand_out(taken, finished, self._tally, self._admission.cost)
+        except Exception:
+            for entry in (*taken.expired, *taken.batch):
+                entry.owner.fail(InferenceFailed())
+            log.exception("answering a batch failed. This is a bug.")
 
     def _collapse(self) -> None:
-        """On the event loop, after a lane died: nobody waits for what will never come."""
+        """Fail every request, on the event loop, after a lane died."""
         self._collapsed = True
-        self.close()
         for request in self._pending:
             request.fail(InferenceFailed())
+        self.close()

@@ -43,8 +43,10 @@ class Config:
     """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
     transport's own ceiling. 0: never, serve the bundles."""
 
-    address: Annotated[str, Parameter(group=NETWORK)] = "127.0.0.1:50051"
-    """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket."""
+    address: Annotated[str, Parameter(group=NETWORK, env_var="SEMSERVE_LISTEN")] = "127.0.0.1:50051"
+    """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket. SEMSERVE_ADDRESS, which
+    is the client's variable, is read in this release alone, and not where SEMSERVE_LISTEN is
+    set."""
 
     processes: Annotated[int, Parameter(group=NETWORK, validator=Number(gte=1, lte=256))] = 1
     """Server processes that share the address, where one Python is too little for many small
@@ -75,6 +77,12 @@ class Config:
     ] = 0
     """Most tokens of a batch, padding counted as what it costs the graph. 0: auto, as many as still
     raise what is computed in a second, measured at the start."""
+
+    calibration_cache: Annotated[str, Parameter(group=COMPUTE)] = "auto"
+    """Directory that keeps what was measured of each bundle, so that the next start on this CPU
+    chooses the same batches and measures nothing. Its owner alone may be able to write it. none:
+    measure at every start. auto: semserve in XDG_CACHE_HOME, or in ~/.cache; where that cannot be
+    used, as none."""
 
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""
@@ -152,7 +160,9 @@ class Config:
     limit."""
 
     keepalive_time: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
-    """Seconds of silence after which a client is asked whether it is still there. 0: never."""
+    """Seconds of silence after which a client is asked whether it is still there. 0: never. Pings
+    of a client's own may come every 10 seconds; one that pings more often is disconnected (GOAWAY,
+    too_many_pings)."""
 
     keepalive_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 20.0
     """Seconds within which a client must answer a keepalive ping; then its connection is closed,

@@ -6,11 +6,15 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from semserve_server.calibration_cache import opened
+from semserve_server.calibrations import Calibrations
 from semserve_server.catalog import Listing, list_bundles
 from semserve_server.config import Config
+from semserve_server.cpus import usable_cpus
 from semserve_server.defaults import check_defaults
 from semserve_server.engine import Engine
 from semserve_server.errors import (
@@ -27,7 +31,6 @@ from semserve_server.loader import Loader
 from semserve_server.loading import Loaded, load
 from semserve_server.models import STOPPING, Models, shown
 from semserve_server.refusals import Refusals
-from semserve_server.session import usable_cpus
 from semserve_server.shares import Shares
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,9 @@ class ModelControl:
     def __init__(self, config: Config, models: Models) -> None:
         self._config = config
         self._models = models
-        self._shares = Shares(config.lanes or usable_cpus(config.processes))
+        self._shares = shares = Shares(config.lanes or usable_cpus(config.processes))
+        cache = opened(config.calibration_cache)
+        self._read = partial(load, calibrations=Calibrations(cache, lambda: shares.begun))
         self._loading = asyncio.Lock()
         self._loader = Loader(config, models.workers)
         self._stopping = asyncio.Event()
@@ -62,7 +67,7 @@ class ModelControl:
         Raises:
             StartupError: a bundle cannot be served.
         """
-        loading = asyncio.create_task(self._loader.load_all(load))
+        loading = asyncio.create_task(self._loader.load_all(self._read))
         stopping = asyncio.create_task(stop.wait())
         either: list[asyncio.Future[Any]] = [loading, stopping]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -226,7 +231,7 @@ class ModelControl:
         Raises:
             StartupError: as `Loader.load`.
         """
-        loaded = await self._loader.load(load, directory)
+        loaded = await self._loader.load(self._read, directory)
         self._names[directory] = loaded.bundle.manifest.model
         return loaded
 

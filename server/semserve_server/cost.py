@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 
 MEMORY = 0.98
 """What an observation still weighs after the next one: the last 50 runs or so decide."""
+LONGEST_RUN = 86_400.0
+"""Seconds. An observation of a longer run is a clock that stepped, and is ignored."""
+MOST_TOKENS = 1_000_000_000
+"""Tokens. An observation of more is ignored: no run has so many, and its square loses precision."""
 
 
 @dataclass(slots=True)
@@ -49,7 +54,17 @@ class CostModel:
         return tokens + self.padding * (padded_tokens - tokens)
 
     def observe(self, tokens: float, seconds: float) -> None:
-        """Take a run into account."""
+        """Take a run into account.
+
+        Args:
+            tokens: computed by the run; 0 is a run of empty texts and teaches the fixed part.
+            seconds: that the run took.
+
+        Numbers that no run has (negative, not finite, beyond `MOST_TOKENS` or `LONGEST_RUN`) are
+        ignored, so that one bad observation cannot spoil the sums.
+        """
+        if not (0 <= tokens <= MOST_TOKENS and 0 <= seconds <= LONGEST_RUN):
+            return
         self._weight = self._weight * MEMORY + 1
         self._tokens = self._tokens * MEMORY + tokens
         self._seconds = self._seconds * MEMORY + seconds
@@ -60,16 +75,17 @@ class CostModel:
         mean_seconds = self._seconds / self._weight
         if spread > self._weight * self._weight:  # a standard deviation of over one token
             covariance = self._weight * self._tokens_seconds - self._tokens * self._seconds
-            # Noise must not make tokens free or the fixed part negative.
-            self.per_token = min(max(covariance / spread, 0.0), mean_seconds / mean_tokens)
-        else:
-            self.per_token = min(self.per_token, mean_seconds / mean_tokens)
-        self.fixed = mean_seconds - self.per_token * mean_tokens
+            self.per_token = max(covariance / spread, 0.0)
+        # Noise must not make the fixed part negative. Multiplied and not divided: after many runs
+        # of no tokens the mean is 0.
+        if self.per_token * mean_tokens > mean_seconds:
+            self.per_token = mean_seconds / mean_tokens
+        self.fixed = max(mean_seconds - self.per_token * mean_tokens, 0.0)
 
     def learn_padding(self, tokens: int, padded_tokens: int, seconds: float) -> None:
         """Take from one run with much padding what padding costs."""
         extra = self.per_token * (padded_tokens - tokens)
-        if extra > 0:
+        if extra > 0 and isfinite(seconds):
             self.padding = min(max((seconds - self.seconds(tokens)) / extra, 0.0), 1.0)
 
     def seconds(self, tokens: float, *, runs: float = 1) -> float:

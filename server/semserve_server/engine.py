@@ -128,6 +128,7 @@ class Engine:
         truncation: Truncation,
         *,
         remaining: float | None,
+        caller: str = "",
     ) -> list[Encoding]:
         """Tokenise texts or pairs that `infer` would admit, on a thread where that is quicker.
 
@@ -135,12 +136,14 @@ class Engine:
             items: at least one.
             truncation: of those that are too long.
             remaining: seconds that the caller still waits; None for ever.
+            caller: who asks, as `infer` is told.
 
         Raises:
             Overloaded: too much waits to be tokenised or to run, or the answer would come too late.
         """
         size = characters_of(items)
-        self._expect(len(items), size, float("inf") if remaining is None else remaining)
+        seconds = float("inf") if remaining is None else remaining
+        self._expect(len(items), size, seconds, caller)
         if size < INLINE_CHARACTERS:
             encodings = self.tokenizer.encode(items, truncation)
         else:
@@ -183,6 +186,7 @@ class Engine:
         *,
         timeout: float | None,  # noqa: ASYNC109  (a deadline travels with the entries, no scope)
         partial: bool = False,
+        caller: str = "",
     ) -> Inference:
         """Run encodings; they may share batches with anybody's.
 
@@ -190,12 +194,15 @@ class Engine:
             encodings: at least one, none longer than the model takes.
             timeout: seconds that the caller still waits; None for ever.
             partial: whether the answer may lack the rows of encodings that fail.
+            caller: who asks; the runs are shared fairly among callers.
 
         Raises:
             Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Batcher.submit`.
         """
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
-        return await self._batcher.submit(encodings, deadline=deadline, partial=partial)
+        return await self._batcher.submit(
+            encodings, deadline=deadline, partial=partial, caller=caller
+        )
 
     @property
     def waiting(self) -> Demand:
@@ -224,7 +231,7 @@ class Engine:
         """Refuse new work and let the threads end."""
         _close(self._batcher, self._reader)
 
-    def _expect(self, items: int, characters: int, seconds: float) -> None:
+    def _expect(self, items: int, characters: int, seconds: float, caller: str) -> None:
         """Refuse what the queue has no room for, before any work is done for it.
 
         How many tokens the items are is not known yet. It is taken to be what their characters
@@ -233,7 +240,7 @@ class Engine:
         """
         most = items * self.tokenizer.max_length
         tokens = min(max(self._density.tokens(characters), items), most)
-        self._batcher.expect(Demand(items, tokens), seconds=seconds)
+        self._batcher.expect(Demand(items, tokens), seconds=seconds, caller=caller)
 
 
 def _close(batcher: Batcher, reader: TokenReader) -> None:

@@ -56,11 +56,15 @@ class Gathering:
 
     def _turn(self) -> None:
         self._quiet_turns += 1
-        if self._quiet_turns < QUIET_TURNS and self._worthwhile():
-            self._loop.call_soon(self._turn)
-        else:
-            self._open = False
-            self._wake()
+        goes_on = False
+        try:
+            goes_on = self._quiet_turns < QUIET_TURNS and self._worthwhile()
+        finally:  # Whatever raises, lanes wake: nobody else would wake them.
+            if goes_on:
+                self._loop.call_soon(self._turn)
+            else:
+                self._open = False
+                self._wake()
 
 
 def _wake_nobody() -> None:

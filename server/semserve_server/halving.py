@@ -43,7 +43,7 @@ def run_batch(run: Run, encodings: Sequence[Encoding]) -> Outcome:
         than are surely found may fail with them.
     """
     try:
-        return _finite(run(encodings))
+        return _finite(run(encodings), len(encodings))
     except Exception as error:  # noqa: BLE001  (whatever a run raises is its entries' answer)
         return _run_halves(run, encodings, error)
 
@@ -62,18 +62,23 @@ def _run_halves(run: Run, encodings: Sequence[Encoding], error: Exception) -> Ou
         middle = (start + stop) // 2
         for first, last in ((start, middle), (middle, stop)):
             try:
-                part = _finite(run(encodings[first:last]))
+                part = _finite(run(encodings[first:last]), last - first)
+                _put(outcome, part, first, len(encodings))
             except Exception as next_error:  # noqa: BLE001  (as above)
                 failed.append((first, last, next_error))
-            else:
-                _put(outcome, part, first, len(encodings))
     # The error's traceback refers to this frame, and the frame to the session.
     del error
     return outcome
 
 
-def _finite(rows: Rows) -> Outcome:
-    """Fail the rows in which a number is not finite."""
+def _finite(rows: Rows, size: int) -> Outcome:
+    """Fail the rows in which a number is not finite.
+
+    Raises:
+        ValueError: they are not as many rows as there are encodings.
+    """
+    if np.ndim(rows) != 2 or len(rows) != size:  # noqa: PLR2004  (rows, and numbers of a row)
+        raise ValueError(f"the model gave an array of {np.shape(rows)} for {size} encodings")
     outcome = Outcome(rows)
     if not np.isfinite(rows).all():
         error = FloatingPointError("the model gave values that are not finite")

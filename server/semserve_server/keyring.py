@@ -24,6 +24,7 @@ from semserve_server.errors import (
 )
 from semserve_server.key_file import read_keys
 from semserve_server.keys import Key
+from semserve_server.observe.tally import KeyTally
 from semserve_server.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Holder:
 
     def __init__(self, keyring: Keyring, key: Key, now: float) -> None:
         self._keyring = keyring
+        self.usage = keyring.usage.setdefault(key.name, KeyTally())
+        """What was asked with the keys of this name, this one's predecessors included."""
         self.key: Key | None = key
         """None once the key is no longer in the file."""
         self._name = key.name
@@ -49,6 +52,11 @@ class Holder:
 
     def __repr__(self) -> str:
         return f"<Holder {self._name} {self._bucket!r}>"
+
+    @property
+    def name(self) -> str:
+        """The key's name."""
+        return self._name
 
     def renew(self, key: Key, now: float) -> None:
         """Take what a new reading of the file says of the same key."""
@@ -196,6 +204,8 @@ class Keyring:
         self.processes = processes
         self._changes = Changes(path)
         self._path = path
+        self.usage: dict[str, KeyTally] = {}
+        """What was asked with each key, by its name; those in the file alone."""
         self._keys: dict[str, Key] = {}
         self._holders: dict[str, Holder] = {}
         self._looked = clock()
@@ -276,6 +286,8 @@ class Keyring:
                 del self._holders[name]
             else:
                 holder.renew(key, now)
+        for name in self.usage.keys() - found.keys():
+            del self.usage[name]
         self._keys = found
 
 

@@ -6,26 +6,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from semserve_server.halving import Outcome
 from semserve_server.workers import Worker, daemon
 
 NICENESS = 10
 """How far runs stand back where CPUs are short. What admits, refuses and answers is a tenth of the
 work and must come first, or calls grow old before anybody looks at them: at three times the load
 that fits, goodput was 0.12 of its peak without it and 0.37 with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What came of one batch."""
-
-    outcome: Outcome | None
-    """None where every entry had expired."""
-    wide: bool
-    started: float
-    seconds: float
 
 
 class Lane(Worker):

@@ -6,16 +6,19 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from semserve_server import echo
+from semserve_server import __version__, echo
 from semserve_server.bundle import Bundle, Manifest, read_bundle, read_graph
 from semserve_server.calibration import Calibration, calibrate
+from semserve_server.calibration_cache import Key
+from semserve_server.calibrations import Calibrations
 from semserve_server.config import Config
+from semserve_server.cpus import cpu_model, usable_cpus
 from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.golden import prove_golden
 from semserve_server.memory import return_memory
 from semserve_server.runner import Runner
-from semserve_server.session import CUDA, Graph, Session, usable_cpus
+from semserve_server.session import CUDA, VERSION, Graph, Session
 from semserve_server.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -40,8 +43,13 @@ class Loaded:
     capacity: Capacity
 
 
-def load(config: Config, directory: Path) -> Loaded:
+def load(config: Config, directory: Path, calibrations: Calibrations | None = None) -> Loaded:
     """Load and prove one bundle; with `--echo` its model, which has none.
+
+    Args:
+        config: how to serve it.
+        directory: of the bundle.
+        calibrations: finds what its runs cost; where not given, it is measured.
 
     Raises:
         StartupError: it cannot be served; the text names it, and says of what it is the fault.
@@ -49,7 +57,7 @@ def load(config: Config, directory: Path) -> Loaded:
     try:
         if config.echo:
             return _echo(config)
-        return _prove(config, read_bundle(directory))
+        return _prove(config, read_bundle(directory), calibrations or Calibrations())
     except StartupError:
         raise
     except (OSError, MemoryError) as error:
@@ -62,7 +70,7 @@ def load(config: Config, directory: Path) -> Loaded:
         return_memory()
 
 
-def _prove(config: Config, bundle: Bundle) -> Loaded:
+def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded:
     manifest = bundle.manifest
     variant = choose_variant(manifest, config.variant)
     tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
@@ -86,8 +94,29 @@ def _prove(config: Config, bundle: Bundle) -> Loaded:
     )
     difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
-    calibration = calibrate(session, max_length=manifest.max_sequence_length)
-    if not config.threads and calibration.lone_seconds < SHORT_RUN_SECONDS:
+    if on_cuda:  # has no second session for lone runs
+        wide_threads = threads
+    calibration = calibrations.find(
+        manifest.model,
+        Key(
+            digest=bundle.digest,
+            variant=variant,
+            provider=session.provider,
+            cpu=cpu_model(),
+            threads=threads,
+            wide_threads=wide_threads,
+            onnxruntime=VERSION,
+            server=__version__,
+        ),
+        len(graph.content),
+        lambda: (
+            calibrate(
+                session, max_length=manifest.max_sequence_length, wide=wide_threads > threads
+            ).measurements
+        ),
+    )
+    short = calibration.lone_seconds < SHORT_RUN_SECONDS
+    if wide_threads > threads and not config.threads and (short or not calibration.wide_pays):
         session.drop_wide()
         wide_threads = threads
     capacity = _capacity(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import mmap
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,9 @@ from semserve_server.encoding import Encoding
 from semserve_server.errors import BundleError, ConfigError
 from semserve_server.memory import return_memory
 from semserve_server.tables import lookup_tables
+
+VERSION: str = ort.__version__
+"""Of ONNX Runtime."""
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -135,21 +136,6 @@ class Session:
                 f"{graph.name}: takes {sorted(inputs)} and gives {sorted(outputs)}, but the "
                 f"manifest says {sorted(graph.inputs)} and {graph.output!r}"
             )
-
-
-def usable_cpus(processes: int = 1) -> int:
-    """Return how many CPUs this process may use: its affinity, and its container's quota.
-
-    Args:
-        processes: how many like it divide them.
-    """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cpus = min(cpus, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no control group of version 2, or `max`: no quota
-        pass
-    return max(cpus // processes, 1)
 
 
 def _pad(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int32]]:

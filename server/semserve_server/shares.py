@@ -30,6 +30,11 @@ class Shares:
     def __repr__(self) -> str:
         return f"<Shares {self._going} of {self._runs} runs, {len(self._waiting)} wait>"
 
+    @property
+    def begun(self) -> int:
+        """How many runs have begun since the start."""
+        return self._turns
+
     def share(self) -> Share:
         """Make the share of one model."""
         return Share(self)

@@ -13,6 +13,8 @@ import pytest
 from asking import refusal
 from conftest import InProcess
 from fakes import Failing
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry, generate_latest
 from semserve.v1.common_pb2 import TRUNCATION_NONE
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
@@ -49,6 +51,11 @@ def value(registry: CollectorRegistry) -> Value:
 
 def requests(value: Value, code: str, method: str = "Embed") -> float:
     return value("requests_total", service=EMBEDDING, method=method, code=code)
+
+
+def unknown_methods(value: Value) -> float:
+    labels = {"service": "semserve", "method": "unknown", "code": "UNIMPLEMENTED"}
+    return value("requests_total", **labels)
 
 
 @pytest.fixture
@@ -154,13 +161,78 @@ async def test_a_run_that_fails_is_counted(
     assert 1 == value("failed_entries_total", model=NAME)
 
 
+async def test_methods_that_there_are_not_are_counted_as_one(
+    service: InProcess, value: Value
+) -> None:
+    for path in ("/no/Such", f"/{EMBEDDING}/Nothing", "/", "//"):
+        refused = await refusal(service.channel.unary_unary(path)(b"\xff"))
+        assert grpc.StatusCode.UNIMPLEMENTED == refused.code
+    stream = service.channel.stream_stream("/no/Such")()
+    assert grpc.StatusCode.UNIMPLEMENTED == await stream.code()
+    await until(partial(unknown_methods, value), 5)
+
+
+async def test_health_and_reflection_are_counted_as_every_rpc(
+    service: InProcess, value: Value
+) -> None:
+    health = HealthStub(service.channel)
+    labels = {"service": "grpc.health.v1.Health"}
+    await health.Check(HealthCheckRequest())
+    await refusal(health.Check(HealthCheckRequest(service="nobody")))
+    for code in ("OK", "NOT_FOUND"):
+        found = partial(value, "requests_total", **labels, method="Check", code=code)
+        await until(found, 1)
+    watching = health.Watch(HealthCheckRequest())
+    await watching.read()
+    assert 1 == value("streams_open", **labels, method="Watch")
+    watching.cancel()
+    await until(partial(value, "streams_open", **labels, method="Watch"), 0)
+    assert 1 == value("streams_total", **labels, method="Watch", code="CANCELLED")
+    for name in ("v1", "v1alpha"):
+        service_name = f"grpc.reflection.{name}.ServerReflection"
+        path = f"/{service_name}/ServerReflectionInfo"
+        call = service.channel.stream_stream(path)(iter([b""]))
+        assert 1 == len([answer async for answer in call])
+        labels = {"service": service_name, "method": "ServerReflectionInfo", "code": "OK"}
+        await until(partial(value, "streams_total", **labels), 1)
+
+
+async def test_a_message_that_grpc_itself_refuses_is_counted_by_its_method(
+    stub: EmbeddingServiceStub, value: Value
+) -> None:
+    """The fixture's server takes messages of 1,000,000 bytes."""
+    labels = {"service": EMBEDDING, "method": "Embed"}
+    await stub.Embed(EmbedRequest(texts=["a cat"]))
+    for number in (1, 2):
+        refused = await refusal(stub.Embed(EmbedRequest(texts=["a" * 1_100_000])))
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
+        await until(partial(value, "unread_requests_total", **labels), number)
+    await stub.Embed(EmbedRequest(texts=["a cat"]))
+    await until(partial(requests, value, "OK"), 2)
+    assert 2 == value("unread_requests_total", **labels)
+
+
+async def test_a_stream_that_a_message_too_large_ends_is_not_counted_as_ok(
+    stub: EmbeddingServiceStub, value: Value
+) -> None:
+    labels = {"service": EMBEDDING, "method": "StreamEmbed"}
+    call = stub.StreamEmbed()
+    await call.write(StreamEmbedRequest(request=EmbedRequest(texts=["a" * 1_100_000])))
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == await call.code()
+    await until(partial(value, "streams_open", **labels), 0)
+    assert 1 == value("streams_total", **labels, code="CANCELLED")
+
+
 async def test_nothing_that_a_caller_sends_becomes_a_label(
     service: InProcess, stub: EmbeddingServiceStub, registry: CollectorRegistry, value: Value
 ) -> None:
     await refusal(stub.Embed(EmbedRequest(texts=[])))
     await refusal(stub.Embed(EmbedRequest(texts=["a"], model="nobody")))
+    await refusal(service.channel.unary_unary("/no/Such")(b""))
+    await refusal(HealthStub(service.channel).Check(HealthCheckRequest(service="nobody")))
     for code in ("INVALID_ARGUMENT", "NOT_FOUND"):
         await until(partial(requests, value, code), 1)
+    await until(partial(unknown_methods, value), 1)
     series = generate_latest(registry).count(b"\n")
     for mark in ("marked", "x" * 128):
         metadata = (("x-request-id", mark), ("traceparent", mark), ("user-agent", mark))
@@ -171,6 +243,7 @@ async def test_nothing_that_a_caller_sends_becomes_a_label(
         )
         await refusal(service.channel.unary_unary(f"/{EMBEDDING}/{mark}")(b""))
         await refusal(service.channel.unary_unary(f"/{mark}/Embed")(b""))
+        await refusal(HealthStub(service.channel).Check(HealthCheckRequest(service=mark)))
         text = generate_latest(registry)
         assert mark.encode() not in text
         assert series == text.count(b"\n")

@@ -21,6 +21,7 @@ from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.models import Models
 from semserve_server.services.checks import Limits
 from semserve_server.services.port import Port
+from semserve_server.services.reflection import REFLECTION
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -47,8 +48,9 @@ async def test_a_server_that_is_not_warm_says_so() -> None:
     port = Port(Models(), Limits(max_texts=1, max_text_bytes=10), SMALL_LIMITS)
     number = await port.open("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
-        answer = await HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-        assert NOT_SERVING == answer.status
+        for name in ("", "semserve.v1.EmbeddingService"):
+            answer = await HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
+            assert NOT_SERVING == answer.status
         refused = await refusal(EmbeddingServiceStub(channel).Embed(EmbedRequest(texts=["a"])))
         assert (grpc.StatusCode.UNAVAILABLE, "the server is starting") == (
             refused.code, refused.message,
@@ -83,10 +85,11 @@ async def test_bytes_that_are_no_question_of_health_are_an_invalid_argument(
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.code
 
 
+@pytest.mark.parametrize("name", REFLECTION)
 async def test_bytes_that_are_no_question_of_reflection_are_an_invalid_argument(
-    service: InProcess,
+    service: InProcess, name: str
 ) -> None:
-    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    path = f"/{name}/ServerReflectionInfo"
     refused = await refusal(service.channel.stream_stream(path)(iter([b"\xff"])).read())
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.code
 
@@ -106,13 +109,61 @@ async def test_reflection_finds_services_and_methods(service: InProcess) -> None
     ]
     names = {one.name for one in listed.list_services_response.service}
     ours = {d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()}
-    assert ours | {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == names
+    assert ours | {"grpc.health.v1.Health", *REFLECTION} == names
     pool = descriptor_pool.DescriptorPool()
     for content in reversed(method.file_descriptor_response.file_descriptor_proto):
         pool.AddSerializedFile(content)
     assert pool.FindServiceByName("semserve.v1.EmbeddingService")
     assert named.HasField("file_descriptor_response")
     assert grpc.StatusCode.NOT_FOUND.value[0] == unknown.error_response.error_code
+
+
+@pytest.mark.parametrize("name", REFLECTION)
+async def test_reflection_answers_alike_under_both_names_and_knows_itself(
+    service: InProcess, name: str
+) -> None:
+    """As grpcurl describes a service: by its symbol, and then the files that it names."""
+    kind, answer = reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
+    ask = service.channel.stream_stream(
+        f"/{name}/ServerReflectionInfo", kind.SerializeToString, answer.FromString
+    )
+    asked = [kind(file_containing_symbol=name), kind(file_containing_symbol=f"{name}.Nobody")]
+    found, unknown = [one async for one in ask(iter(asked))]
+    assert grpc.StatusCode.NOT_FOUND.value[0] == unknown.error_response.error_code
+    pool = descriptor_pool.DescriptorPool()
+    for content in found.file_descriptor_response.file_descriptor_proto:
+        pool.AddSerializedFile(content)
+    service_found = pool.FindServiceByName(name)
+    assert ["ServerReflectionInfo"] == [one.name for one in service_found.methods]
+    (by_name,) = [one async for one in ask(iter([kind(file_by_filename=service_found.file.name)]))]
+    assert found.file_descriptor_response == by_name.file_descriptor_response
+
+
+async def test_health_is_told_for_each_service_by_its_models(service: InProcess) -> None:
+    """As clients with health checking ask: `healthCheckConfig.serviceName`."""
+    health = HealthStub(service.channel)
+
+    async def told() -> dict[str, int]:
+        answers = (await health.List(health_pb2.HealthListRequest())).statuses
+        return {name: answer.status for name, answer in answers.items()}
+
+    ours = [d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()]
+    assert dict.fromkeys(["", "tiny-embed", "tiny-nli", *ours], SERVING) == await told()
+    for name in ours:
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+        assert SERVING == answer.status
+    embedder, _ = service.engines
+    embedder.stalled = True
+    service.models.on_change()
+    lost = {"", "tiny-embed", "semserve.v1.EmbeddingService", "semserve.v1.SimilarityService"}
+    assert lost == {name for name, status in (await told()).items() if status == NOT_SERVING}
+    embedder.stalled = False
+    service.models.on_change()
+    service.models.remove("tiny-nli")
+    lost = {"tiny-nli", "semserve.v1.ClassificationService"}
+    assert lost == {name for name, status in (await told()).items() if status == NOT_SERVING}
+    service.port.tell_not_serving()
+    assert {NOT_SERVING} == set((await told()).values())
 
 
 async def test_whoever_calls_while_the_server_drains_is_told_so(service: InProcess) -> None:

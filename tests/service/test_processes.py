@@ -25,12 +25,12 @@ from semserve.v1.model_pb2 import GetModelRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.address import reserved
 from semserve_server.config import Config
+from semserve_server.cpus import usable_cpus
 from semserve_server.errors import ConfigError, Overloaded
 from semserve_server.key_file import add_key
 from semserve_server.keyring import Keyring
 from semserve_server.keys import new_key
 from semserve_server.processes import check_processes, share
-from semserve_server.session import usable_cpus
 
 ECHO = ("--echo", "8", "--drain-delay", "0")
 BOTH = {"0", "1"}

@@ -33,8 +33,13 @@ with watchdog.LoopWatch(stall_timeout=0.05, run_timeout=0.1):
 
 
 async def health(service: InProcess) -> dict[str, int]:
+    """Tell the health of the server and of its models; that of services follows from theirs."""
     listed = await HealthStub(service.channel).List(health_pb2.HealthListRequest())
-    return {name: one.status for name, one in listed.statuses.items()}
+    return {
+        name: one.status
+        for name, one in listed.statuses.items()
+        if not name.startswith("semserve.v1.")
+    }
 
 
 async def a_run_that_hangs(service: InProcess) -> asyncio.Task[None]:

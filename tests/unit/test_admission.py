@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.admission import Admission, Demand
+from semserve_server.admission import NOTHING, Admission, Backlog, Demand
 from semserve_server.cost import CostModel
 from semserve_server.errors import InvalidRequest, Overloaded
 
-NOTHING = Demand(0, 0)
 FOREVER = float("inf")
 
 
@@ -21,7 +22,7 @@ def door(lanes: int = 1) -> Admission:
 
 @given(st.integers(1, 60), st.integers(0, 60))
 def test_a_request_is_admitted_only_where_all_of_it_fits(new: int, waiting: int) -> None:
-    ask = (Demand(new, new * 10), Demand(waiting, waiting * 10), 0, FOREVER)
+    ask = (Demand(new, new * 10), Backlog(waiting, waiting * 10), 0, FOREVER)
     if new > 50:
         with pytest.raises(InvalidRequest, match=f"{new} texts, and the queue holds at most 50"):
             door().check(*ask)
@@ -34,7 +35,7 @@ def test_a_request_is_admitted_only_where_all_of_it_fits(new: int, waiting: int)
 
 @given(st.integers(1, 5000), st.integers(0, 5000))
 def test_tokens_that_wait_are_bounded_but_for_a_request_alone(new: int, waiting: int) -> None:
-    ask = (Demand(1, new), Demand(min(waiting, 1), waiting), 0, FOREVER)
+    ask = (Demand(1, new), Backlog(min(waiting, 1), waiting), 0, FOREVER)
     if not waiting or new + waiting <= 3000:
         door().check(*ask)
     else:
@@ -47,7 +48,7 @@ def test_tokens_that_wait_are_bounded_but_for_a_request_alone(new: int, waiting:
 ])  # fmt: skip
 def test_what_cannot_be_in_time_is_refused(lanes: int, seconds: float, *, fits: bool) -> None:
     """Before the 50 tokens that ask are 500 running and 500 waiting: the wait counts twice."""
-    ask = (Demand(1, 50), Demand(10, 500), 500, seconds)
+    ask = (Demand(1, 50), Backlog(10, 500), 500, seconds)
     if fits:
         door(lanes).check(*ask)
     else:
@@ -56,11 +57,57 @@ def test_what_cannot_be_in_time_is_refused(lanes: int, seconds: float, *, fits: 
 
 
 def test_an_idle_machine_always_tries() -> None:
-    door().check(Demand(1, 10_000), NOTHING, 0, 0.001)
+    door().check(Demand(1, 10_000), Backlog(0, 0), 0, 0.001)
 
 
 def test_whoever_is_refused_is_told_how_late_the_answer_would_be() -> None:
     """2,000 tokens wait and 50 ask: 4 s and 0.06, where the deadline leaves 3 s."""
     with pytest.raises(Overloaded) as refusal:
-        door().check(Demand(1, 50), Demand(40, 2000), 0, 3.0)
+        door().check(Demand(1, 50), Backlog(40, 2000), 0, 3.0)
     assert 1.06 == pytest.approx(refusal.value.retry_after)
+
+
+@pytest.mark.parametrize(("others", "seconds", "fits"), [
+    (1, 0.3, True), (1, 0.15, False), (4, 0.6, True), (40, 3.0, False),
+])  # fmt: skip
+def test_a_caller_waits_for_its_turn_and_not_for_all_that_another_has_queued(
+    others: int, seconds: float, *, fits: bool
+) -> None:
+    """2,000 tokens wait, 2 s of runs; each other caller has at most 50 of them before these 50."""
+    ask = (Demand(1, 50), Backlog(40, 2000, own=NOTHING, others=others), 0, seconds)
+    if fits:
+        door().check(*ask)
+    else:
+        with pytest.raises(Overloaded, match="the deadline is in"):
+            door().check(*ask)
+
+
+counts = st.lists(st.integers(1, 2000), max_size=6)
+
+
+@given(counts, st.integers(0, 500), st.integers(1, 500))
+def test_no_more_is_predicted_to_run_before_a_request_than_can(
+    others: list[int], own: int, new: int
+) -> None:
+    """At least what turns by tokens give the others, at most all that is queued."""
+    backlog = Backlog(50, sum(others) + own, own=Demand(bool(own), own), others=len(others))
+    in_turns = own + sum(min(one, own + new) for one in others)
+    assert in_turns <= backlog.ahead(new) <= sum(others) + own
+
+
+@given(st.integers(1, 10), st.integers(2, 60))
+def test_no_caller_with_many_requests_fills_the_queue_for_the_others(
+    entries: int, tokens: int
+) -> None:
+    """One caller asks until it is refused; another still finds room for a text."""
+    room, waiting = door(), Backlog(0, 0, own=NOTHING, others=0)
+    new = Demand(entries, entries * tokens)
+    with contextlib.suppress(Overloaded):
+        while True:
+            room.check(new, waiting, 0, FOREVER)
+            own = Demand(waiting.entries + entries, waiting.tokens + new.tokens)
+            waiting = Backlog(own.entries, own.tokens, own=own, others=0)
+    assert 50 * 8 / 9 - entries <= waiting.entries or 3000 * 8 / 9 - new.tokens <= waiting.tokens
+    if new.entries < 6 and new.tokens < 300:
+        light = Backlog(waiting.entries, waiting.tokens, own=NOTHING, others=1)
+        room.check(Demand(1, 10), light, 0, FOREVER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from semserve_server.batch_queue import BatchQueue, Entry
 from semserve_server.cost import CostModel
@@ -12,8 +12,9 @@ BUDGET = 100
 NEVER = float("inf")
 
 
-def entry(length: int, deadline: float = NEVER, index: int = 0) -> Entry[None]:
-    return Entry(Encoding([1] * length, [0] * length), length, deadline, None, index)
+def entry(length: int, deadline: float = NEVER, index: int = 0, caller: str = "") -> Entry[None]:
+    encoding = Encoding([1] * length, [0] * length)
+    return Entry(encoding, length, deadline, None, index, caller)
 
 
 def queue_of(*entries: Entry[None], budget: int = BUDGET, padding: float = 1.0) -> BatchQueue[None]:
@@ -74,12 +75,17 @@ def test_the_oldest_entry_is_always_in_the_next_batch(sizes: list[int]) -> None:
         left |= batch
 
 
-@given(lengths)
-def test_what_stays_behind_keeps_its_order(sizes: list[int]) -> None:
-    queue = queue_of(*[entry(size, index=place) for place, size in enumerate(sizes)])
-    queue.take(0.0)
-    waiting = [one.index for one in queue._order]
-    assert sorted(waiting) == waiting
+@settings(deadline=None, max_examples=50)
+@given(lengths, st.lists(st.sampled_from("abc"), min_size=200, max_size=200))
+def test_what_stays_behind_keeps_its_order(sizes: list[int], callers: list[str]) -> None:
+    """Batches of one, so that nothing but the order decides."""
+    entries = [entry(s, index=n, caller=callers[n]) for n, s in enumerate(sizes)]
+    queue = queue_of(*entries, budget=1)
+    left = [queue.take(0.0).batch[0] for _ in range(len(sizes))]
+    assert not queue
+    for caller in "abc":
+        own = [one.index for one in left if one.caller == caller]
+        assert sorted(own) == own
 
 
 fates = st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["alive", "gone", "late"])))
@@ -108,7 +114,7 @@ def test_only_who_still_waits_is_counted(fates: list[tuple[int, str]]) -> None:
     queue.drop(gone)
     queue.drop(gone)
     while queue:
-        waiting = [one for one in queue._order if one.waiting]
+        waiting = [one for one in entries if one.waiting]
         assert (len(waiting), sum(one.length for one in waiting)) == (len(queue), queue.tokens)
         queue.take(5.0)
     assert (0, 0) == (len(queue), queue.tokens)
@@ -116,11 +122,13 @@ def test_only_who_still_waits_is_counted(fates: list[tuple[int, str]]) -> None:
 
 def test_a_storm_of_cancels_leaves_nothing_behind() -> None:
     queue = queue_of(entry(10))
-    for _ in range(1000):
-        cancelled = [entry(5) for _ in range(10)]
+    for number in range(1000):
+        cancelled = [entry(5, caller=f"{number % 3 * number}") for _ in range(10)]
         queue.put(cancelled)
         queue.drop(cancelled)
-    assert len(queue._order) < 100
+        assert queue.held < 150
+    assert [10] == [one.length for one in queue.take(0.0).batch]
+    assert 0 == len(queue) == queue.held
 
 
 def test_neighbours_in_length_ride_together() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 from batching import NEVER, door, encoding, held_behind_a_run
-from fakes import Failing, Held, Lengths, Poisoned
+from fakes import Failing, Giving, Held, Lengths, Poisoned, Unreadable
 from semserve_server.admission import Demand
 from semserve_server.batch_queue import BatchQueue
 from semserve_server.batcher import Batcher
@@ -112,6 +112,52 @@ async def test_a_failing_run_answers_every_request_of_its_batch(make) -> None:
     held.release()
     outcomes = await asyncio.gather(first, *others, return_exceptions=True)
     assert [InferenceFailed] * 4 == [type(outcome) for outcome in outcomes]
+
+
+@pytest.mark.parametrize("rows", [
+    None, 7.0, [[1.0, 2.0]], np.zeros(2, np.float32), np.zeros((3, 2), np.float32),
+    np.zeros((0, 2), np.float32), np.zeros((2, 2), dtype="U3"), np.full((2, 2), None),
+    np.zeros((2, 2), np.float32).view(Unreadable),
+])  # fmt: skip
+async def test_whatever_a_run_gives_its_callers_are_answered_and_so_are_the_next(
+    make, rows: object
+) -> None:
+    held = Held(Lengths())
+    batcher = make(held)
+    first = await held_behind_a_run(batcher, held)
+    others = [asyncio.create_task(batcher.submit([encoding(n)], deadline=NEVER)) for n in range(2)]
+    await asyncio.sleep(0)  # both tasks run up to their wait
+    held.release(1)
+    await first
+    await asyncio.to_thread(held.wait_for_run)  # the batch of both has begun
+    held.put(Giving(rows))
+    held.release()
+    outcomes = await asyncio.gather(*others, return_exceptions=True)
+    assert [InferenceFailed] * 2 == [type(one) for one in outcomes]
+    held.put(Lengths())
+    answer = await batcher.submit([encoding(5)], deadline=NEVER)
+    assert [[5.0, 3.0]] == answer.rows.tolist()
+    assert not batcher.failed
+
+
+class Broken(ModelTally):
+    """Counts that cannot be kept."""
+
+    def ran(self, *_: object) -> None:
+        """Raise."""
+        raise OverflowError("secret cause")
+
+
+async def test_a_run_that_cannot_be_counted_fails_its_callers_and_leaves_none_waiting() -> None:
+    queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
+    runs = Runs(cost=CostModel(), max_batch_tokens=64, wide=False)
+    batcher = Batcher(Lengths(), queue, door(), runs, tally=Broken("test"))
+    try:
+        for _ in range(2):
+            with pytest.raises(InferenceFailed):
+                await batcher.submit([encoding(1)], deadline=NEVER)
+    finally:
+        batcher.close()
 
 
 async def test_a_poisoned_entry_fails_alone(make) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isfinite
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +40,43 @@ def test_a_machine_that_slows_down_is_followed() -> None:
     slow = [(size, 0.002 + size * 3e-5) for size in (32, 64, 128, 256)] * 50
     model = CostModel.learnt(quick + slow)
     assert model.seconds(200) == pytest.approx(0.008, rel=0.05)
+
+
+def test_runs_of_no_tokens_teach_what_a_run_costs_and_nothing_divides_by_zero() -> None:
+    model = CostModel.learnt([(32, 0.001), (128, 0.002), (256, 0.004), (512, 0.008)])
+    for _ in range(80_000):
+        model.observe(0, 0.003)
+    assert model.seconds(0) == pytest.approx(0.003)
+    assert 0 <= model.per_token <= 0.001
+    model.observe(64, 0.005)
+    assert isfinite(model.seconds(100))
+
+
+BAD = st.sampled_from([float("nan"), float("inf"), -float("inf"), -1.0, -1e-9, 1e300])
+
+
+@given(st.lists(st.tuples(BAD | st.just(64.0), BAD | st.just(0.01)), max_size=50))
+def test_observations_that_no_run_has_change_nothing(runs: list[tuple[float, float]]) -> None:
+    model = CostModel.learnt([(32, 0.001), (256, 0.004)])
+    before = replace(model)
+    for tokens, seconds in runs:
+        if (tokens, seconds) != (64.0, 0.01):
+            model.observe(tokens, seconds)
+    assert before == model
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.floats(0, 1e-300)), min_size=1, max_size=200))
+def test_runs_that_take_no_time_at_all_cost_nothing(runs: list[tuple[int, float]]) -> None:
+    model = CostModel.learnt(runs)
+    assert 0 <= model.fixed < 1e-9
+    assert 0 <= model.per_token < 1e-9
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_a_padded_run_without_a_time_teaches_nothing(seconds: float) -> None:
+    model = CostModel.learnt([(32, 0.001), (256, 0.004)])
+    model.learn_padding(100, 500, seconds)
+    assert 1.0 == model.padding
 
 
 def test_many_runs_cost_the_fixed_part_each() -> None:

@@ -65,3 +65,17 @@ async def test_closing_ends_the_wait_for_more(make) -> None:
     batcher.close()
     assert not batcher._gathering.goes_on
     assert [0, 1, 2, 3] == [int((await one).rows[0, 0]) for one in asked]
+
+
+async def test_lanes_wake_even_where_nobody_can_tell_whether_to_wait() -> None:
+    woken: list[str] = []
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    gathering = Gathering(lambda: woken.append("now"), worthwhile=lambda: bool(1 / 0))
+    gathering.add()
+    await turns(1)
+    assert ["now"] == woken
+    assert 1 == len(told)
+    gathering.add()
+    await turns(1)
+    assert ["now", "now"] == woken

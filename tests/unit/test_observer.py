@@ -73,3 +73,16 @@ def test_a_streams_messages_are_traced_and_not_the_stream() -> None:
 def test_an_id_that_could_be_taken_for_something_else_is_replaced(given: str) -> None:
     assert given != Caller([("x-request-id", given)]).request_id
     assert "x" * 128 == Caller([("x-request-id", "x" * 128)]).request_id
+
+
+def test_a_request_that_cannot_be_traced_or_logged_is_answered_all_the_same(
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    def fails(_: Exchange) -> None:
+        raise ValueError("the tracer is broken")
+
+    observer = Observer(trace=fails)
+    with exchange(observer):
+        pass
+    assert 1 == observer.methods[0].requests.codes["OK"]
+    assert "the tracer is broken" in lines.text

@@ -6,6 +6,7 @@ lanes take batches and end them, callers leave, time passes.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -18,7 +19,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from semserve_server.admission import Admission, Demand
+from semserve_server.admission import Admission, Backlog, Demand
 from semserve_server.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.cost import CostModel
 from semserve_server.encoding import Encoding
@@ -42,6 +43,8 @@ class Request:
     """How many entries waited before an entry when it came."""
     passed_over: dict[int, int] = field(default_factory=dict)
     """How many batches were taken while an entry waited, without it."""
+    others_since: dict[int, int] = field(default_factory=dict)
+    """How many entries of other callers have come while an entry waited."""
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -65,12 +68,17 @@ class QueueMachine(RuleBasedStateMachine):
         """The entries that should be in the queue, the oldest first."""
         self.running: list[Taken[Request]] = []
 
-    @rule(target=requests, sizes=lengths, patience=st.sampled_from([0.01, 0.1, 1.0, float("inf")]))
-    def ask(self, sizes: list[int], patience: float) -> Request:
-        """Come to the door, which takes the request whole or leaves no trace of it."""
+    @rule(
+        target=requests,
+        sizes=lengths,
+        patience=st.sampled_from([0.01, 0.1, 1.0, float("inf")]),
+        caller=st.sampled_from(["alice", "bob", "carol"]),
+    )
+    def ask(self, sizes: list[int], patience: float, caller: str) -> Request:
+        """Ask for admission, which takes the request whole or leaves no trace of it."""
         request = Request()
         demand = Demand(len(sizes), sum(sizes))
-        before = Demand(len(self.queue), self.queue.tokens)
+        before = self.queue.backlog(caller)
         running = sum(taken.padded_tokens for taken in self.running)
         refusal = self._refusal(demand, before, running, patience)
         if refusal:
@@ -79,16 +87,18 @@ class QueueMachine(RuleBasedStateMachine):
             return request
         for index, size in enumerate(sizes):
             encoding = Encoding([1] * size, [0] * size)
-            entry = Entry(encoding, size, self.now + patience, request, index)
+            entry = Entry(encoding, size, self.now + patience, request, index, caller)
             request.entries.append(entry)
             request.before[index] = len(self.waiting) + index
-            request.passed_over[index] = 0
+            request.passed_over[index] = request.others_since[index] = 0
+        for entry in self.waiting:
+            entry.owner.others_since[entry.index] += (entry.caller != caller) * len(sizes)
         self.queue.put(request.entries)
         self.waiting += request.entries
         return request
 
     def _refusal(
-        self, new: Demand, waiting: Demand, running: int, patience: float
+        self, new: Demand, waiting: Backlog, running: int, patience: float
     ) -> Overloaded | None:
         try:
             self.door.check(new, waiting, running, patience)
@@ -115,14 +125,16 @@ class QueueMachine(RuleBasedStateMachine):
             assert entry.deadline <= self.now
             self._end(entry, "expired")
         if living:
-            assert living[0] in taken.batch, "the oldest is always taken"
+            oldest = {one.caller: one for one in reversed(living)}
+            assert taken.batch[0] is oldest[taken.batch[0].caller], "nobody overtakes itself"
             assert len(taken.batch) == 1 or taken.padded_tokens <= BUDGET
         for entry in taken.batch:
             assert self.now < entry.deadline, "what has expired never runs"
             self._end(entry, "ran")
         for entry in self.waiting:
-            entry.owner.passed_over[entry.index] += 1
-            assert entry.owner.passed_over[entry.index] <= entry.owner.before[entry.index]
+            owner, place = entry.owner, entry.index
+            owner.passed_over[place] += 1
+            assert owner.passed_over[place] <= owner.before[place] + owner.others_since[place]
         if taken.batch:
             self.running.append(taken)
 
@@ -153,9 +165,19 @@ class QueueMachine(RuleBasedStateMachine):
         assert all(one.waiting for one in self.waiting)
 
     @invariant()
+    def each_caller_is_counted(self) -> None:
+        """A caller's own part of the queue is what waits of it, and nothing stays of the gone."""
+        waiting = Counter(one.caller for one in self.waiting)
+        for caller in ("alice", "bob", "carol"):
+            backlog = self.queue.backlog(caller)
+            tokens = sum(one.length for one in self.waiting if one.caller == caller)
+            assert Demand(waiting[caller], tokens) == backlog.own
+            assert len(waiting.keys() - {caller}) == backlog.others
+
+    @invariant()
     def nothing_dead_piles_up(self) -> None:
-        """Dropped entries lie about in a bounded number."""
-        assert len(self.queue._order) <= 2 * len(self.queue) + 64
+        """Dropped entries, and items of callers that left, are kept in a bounded number."""
+        assert self.queue.held <= 2 * len(self.queue) + 64 + 3 * (8 + 2)
 
     @invariant()
     def costs_make_sense(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import random
 import re
 from collections.abc import Callable, Iterable
@@ -12,6 +14,8 @@ from typing import Protocol, Self
 
 from semserve_server.errors import Overloaded
 from semserve_server.observe.tally import MethodTally, ModelTally, late
+
+log = logging.getLogger(__name__)
 
 OK = "OK"
 _PLAIN = re.compile(r"[A-Za-z0-9._:@=+-]{1,128}")
@@ -134,7 +138,13 @@ class Exchange:
             remaining = self._time_remaining()
             at_deadline = remaining is not None and late(elapsed=self.seconds, remaining=remaining)
             self.code = "DEADLINE_EXCEEDED" if at_deadline else "CANCELLED"
-        self._end(self)
+        try:
+            self._end(self)
+        except Exception:
+            # A tracer or a log handler that fails must not cost the caller its answer; the log
+            # itself may be what fails.
+            with contextlib.suppress(Exception):
+                log.exception("a request could not be counted, traced or logged")
 
 
 class Timed(Protocol):

@@ -95,6 +95,25 @@ class Metrics(Collector):
             ("model", "cause"),
             shed,
         )
+        usage = dict(self._observer.usage)
+        yield _counter(
+            "key_requests",
+            "Requests with a key that have ended, by the key's name in the key file.",
+            ("key", "code"),
+            _by_key({(name,): one.codes for name, one in usage.items()}),
+        )
+        yield _counter(
+            "key_tokens",
+            "Tokens of the texts that ran for a key.",
+            ("key",),
+            {(name,): one.tokens for name, one in usage.items()},
+        )
+        yield _histogram(
+            "event_loop_lag_seconds",
+            "How late the event loop is; what arrives waits as long before anything sees it.",
+            (),
+            {(): self._observer.loop_lag},
+        )
         yield _gauge("models_loaded", "Models that are served.", (), {(): len(engines)})
         yield _gauge(
             "bundles_refused",
@@ -148,6 +167,13 @@ def _methods(methods: Sequence[MethodTally]) -> Iterator[Metric]:
         "Requests that are being answered.",
         labels,
         {name: one.requests.open for name, one in named.items()},
+    )
+    yield _counter(
+        "unread_requests",
+        "Unary calls that ended before their message was read: it was larger than allowed, could "
+        "not be decompressed, or its caller left.",
+        labels,
+        {name: one.unread for name, one in named.items() if not one.streaming},
     )
     yield _counter(
         "streams",

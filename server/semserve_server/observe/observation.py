@@ -11,6 +11,7 @@ from semserve_server.config import Config
 from semserve_server.errors import ConfigError
 from semserve_server.models import Models
 from semserve_server.observe.exchange import Exchange
+from semserve_server.observe.loop_lag import measuring_loop_lag
 from semserve_server.observe.metrics import serving_metrics
 from semserve_server.observe.observer import Observer
 
@@ -35,6 +36,7 @@ async def observing(config: Config, models: Models) -> AsyncIterator[Observer]:
         if config.metrics_address:
             metrics = serving_metrics(config.metrics_address, observer, models)
             log.info("metrics are at %s", stack.enter_context(metrics))
+            stack.enter_context(measuring_loop_lag(observer.loop_lag))
         yield observer
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from semserve_server.keyring import HOLDER
 from semserve_server.observe.exchange import Exchange
-from semserve_server.observe.tally import MethodTally, ModelTally
+from semserve_server.observe.tally import SECONDS, Histogram, KeyTally, MethodTally, ModelTally
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("semserve_server.access")
@@ -27,12 +28,16 @@ class Observer:
             access_log: whether each request is logged.
         """
         self.methods: list[MethodTally] = []
-        """All RPCs of ours; filled by `method` before anything is served."""
+        """All RPCs; filled by `method` before anything is served."""
         self.shed: Counter[tuple[str, str]] = Counter()
         """Requests refused as too much: by the model, where that is known, and the cause."""
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         """What the server holds now, by the name of the metric: its help text, and how to read it.
         Filled before anything is served; read on another thread."""
+        self.usage: Mapping[str, KeyTally] = MappingProxyType({})
+        """What was asked with each key of the key file; empty where no keys are wanted."""
+        self.loop_lag = Histogram(SECONDS)
+        """How late the event loop was for what it should do at an instant, in seconds."""
         self._trace = trace
         self._access_log = access_log
 
@@ -49,6 +54,11 @@ class Observer:
             return
         method.requests.codes[exchange.code] += 1
         method.seconds.observe(exchange.seconds)
+        holder = HOLDER.get(None)
+        if holder is not None:
+            holder.usage.codes[exchange.code] += 1
+            if exchange.inference is not None:
+                holder.usage.tokens += exchange.inference.tokens
         if exchange.model is not None:
             _count(exchange.model, exchange)
         if exchange.shed:

@@ -72,9 +72,21 @@ class MethodTally:
         self.seconds = Histogram(SECONDS)
         """How long each request took."""
         self.streams = Outcomes()
+        self.unread = 0
+        """Unary calls that ended before their message was there."""
 
     def __str__(self) -> str:
         return f"{self.service}/{self.name}"
+
+
+class KeyTally:
+    """What was asked with one key."""
+
+    def __init__(self) -> None:
+        self.codes: Counter[str] = Counter(OK=0)
+        """Requests that have ended, by the name of their status code."""
+        self.tokens = 0
+        """Tokens of the texts that ran."""
 
 
 class ModelTally:

@@ -43,14 +43,14 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """Return what answers a call; None where there is no such RPC."""
         service = handler_call_details.method.rpartition("/")[0].removeprefix("/")
-        if service in self._open:
-            return await continuation(handler_call_details)
         try:
             holder = self._keyring.holder(_key(handler_call_details.invocation_metadata or ()))
         except Unauthenticated:
-            return self._refusing
-        # gRPC answers a call in the same task that asks for its handler.
-        HOLDER.set(holder)
+            if service not in self._open:
+                return self._refusing
+        else:
+            # gRPC answers a call in the same task that asks for its handler.
+            HOLDER.set(holder)
         return await continuation(handler_call_details)
 
 

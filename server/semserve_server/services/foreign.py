@@ -1,11 +1,12 @@
 """How the RPCs of services that are not ours are registered: health and reflection.
 
 As ours they take any bytes, where gRPC's own registration answers what it cannot parse with UNKNOWN
-and fills the log with tracebacks. Nobody watches their requests.
+and fills the log with tracebacks.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -14,7 +15,9 @@ from google.protobuf.message import Message
 
 from semserve_server.services.parsing import Malformed, parser, well_formed
 from semserve_server.services.rpc import Context, Handler, Reply, serialize
-from semserve_server.services.status import refuse
+from semserve_server.services.status import abort
+
+log = logging.getLogger(__name__)
 
 _Request = TypeVar("_Request", bound=Message)
 
@@ -28,7 +31,7 @@ def question(
         try:
             return await answer(well_formed(request), context)
         except Exception as error:  # noqa: BLE001  (every error becomes a status)
-            await refuse(context, error)
+            await abort(context, error)
 
     return grpc.unary_unary_rpc_method_handler(handle, parser(kind), serialize)
 
@@ -39,8 +42,10 @@ def watch(kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[
     async def handle(request: _Request | Malformed[_Request], context: Context) -> None:
         try:
             await answer(well_formed(request), context)
+        except grpc.aio.InternalError as error:
+            log.debug("a stream's caller left: %s", error)
         except Exception as error:  # noqa: BLE001  (every error becomes a status)
-            await refuse(context, error)
+            await abort(context, error)
 
     return grpc.unary_stream_rpc_method_handler(handle, parser(kind), serialize)
 
@@ -52,7 +57,7 @@ def dialogue(
 
     async def handle(
         messages: AsyncIterator[_Request | Malformed[_Request]], context: Context
-    ) -> AsyncIterator[Reply]:
+    ) -> None:
         # A function, for gRPC makes a generator as soon as its messages are iterated over, and
         # Python complains of one that is dropped unused.
         async def requests() -> AsyncIterator[_Request]:
@@ -61,8 +66,10 @@ def dialogue(
 
         try:
             async for reply in answer(requests(), context):
-                yield reply
+                await context.write(reply)
+        except grpc.aio.InternalError as error:
+            log.debug("a stream's caller left: %s", error)
         except Exception as error:  # noqa: BLE001  (every error becomes a status)
-            await refuse(context, error)
+            await abort(context, error)
 
     return grpc.stream_stream_rpc_method_handler(handle, parser(kind), serialize)

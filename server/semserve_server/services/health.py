@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from semserve_server.errors import Draining
+from semserve_server.errors import Draining, ModelNotFound
+from semserve_server.keyring import HOLDER
 from semserve_server.models import STOPPING, shown
 from semserve_server.services.endless import Endless
 from semserve_server.services.foreign import question, watch
@@ -28,14 +28,20 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     the server from telling anybody, and from draining.
     """
 
-    def __init__(self, endless: Endless) -> None:
-        """Begin with the server known and not serving.
+    def __init__(
+        self, endless: Endless, services: Collection[str] = (), *, keyed: bool = False
+    ) -> None:
+        """Begin with the server and its services known and not serving.
 
         Args:
             endless: ends watches when the server drains.
+            services: full names of the gRPC services, as clients with health checking ask for them.
+            keyed: whether names of models are listed only to keys that may use them.
         """
         self._endless = endless
-        self._serving = {SERVER: False}
+        self._services = frozenset((SERVER, *services))
+        self._keyed = keyed
+        self._serving = dict.fromkeys(self._services, False)
         self._draining = False
         self._changed = asyncio.Event()
 
@@ -64,25 +70,34 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
             self._changed = asyncio.Event()
 
     async def Check(  # noqa: N802  (gRPC's name)
-        self, request: HealthCheckRequest, context: Context
+        self, request: HealthCheckRequest, _context: Context
     ) -> HealthCheckResponse:
-        """Answer with a service's health; NOT_FOUND for one that has never been served."""
+        """Answer with a service's health.
+
+        Raises:
+            ModelNotFound: it has never been served.
+        """
         if request.service not in self._serving:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND,
-                f"there is no service or model {shown(request.service)!r}",
-            )
+            raise ModelNotFound(f"there is no service or model {shown(request.service)!r}")
         return HealthCheckResponse(status=self._status(request.service))
 
     async def List(  # noqa: N802  (gRPC's name)
         self, _request: health_pb2.HealthListRequest, _context: Context
     ) -> health_pb2.HealthListResponse:
-        """Answer with the health of all services."""
+        """Answer with the health of all services, and of the models that the caller may use."""
         return health_pb2.HealthListResponse(
             statuses={
-                name: HealthCheckResponse(status=self._status(name)) for name in self._serving
+                name: HealthCheckResponse(status=self._status(name))
+                for name in self._serving
+                if self._may_list(name)
             }
         )
+
+    def _may_list(self, name: str) -> bool:
+        if name in self._services or not self._keyed:
+            return True
+        holder = HOLDER.get(None)
+        return holder is not None and holder.may_use(name)
 
     async def Watch(  # noqa: N802  (gRPC's name)
         self, request: HealthCheckRequest, context: Context

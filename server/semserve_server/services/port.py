@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health
-from grpc_reflection.v1alpha import reflection
 
 from semserve_server.address import cannot_listen, check_address
 from semserve_server.models import Models
@@ -24,17 +23,25 @@ from semserve_server.services.model import ModelService
 from semserve_server.services.open_calls import OpenCalls
 from semserve_server.services.own_models import OwnModels
 from semserve_server.services.port_limits import PortLimits
+from semserve_server.services.reflection import REFLECTION, ReflectionServicer
 from semserve_server.services.reply_handlers import with_reply_rooms
 from semserve_server.services.rpc import Streams
 from semserve_server.services.security import OPEN, Security
 from semserve_server.services.similarity import SimilarityService
-from semserve_server.services.watch import watched
+from semserve_server.services.watch import Methods
 from semserve_server.unix_socket import UNIX, UnixSocket
 from semserve_server.unread import UnreadBytes
 from semserve_server.watchdog import either
 
 log = logging.getLogger(__name__)
 
+OURS = {
+    EmbeddingService.name: "embedding",
+    ClassificationService.name: "classification",
+    SimilarityService.name: "embedding",
+    ModelService.name: "",
+}
+"""Our services, and the task of the models that each needs."""
 REFUSING_SECONDS = 2.0
 """For how long at most calls are told that the server is stopping before gRPC stops taking them."""
 QUIET_SECONDS = 0.3
@@ -58,6 +65,8 @@ class Port:
     ) -> None:
         observer = observer or Observer()
         keyring = security.keyring
+        if keyring is not None:
+            observer.usage = keyring.usage
         self._certificates = security.certificates
         self._server = grpc.aio.server(
             options=port_limits.options(),
@@ -71,7 +80,7 @@ class Port:
         observer.gauges.update(_gauges(self._unread, self._scorer))
         self._calls = OpenCalls()
         self._endless = Endless()
-        self._health = Health(self._endless)
+        self._health = Health(self._endless, OURS, keyed=keyring is not None)
         self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._tell_health
@@ -89,24 +98,15 @@ class Port:
             similarity.name: similarity.handlers(),
             model.name: model.handlers(),
         }
-        self._server.add_generic_rpc_handlers(
-            [
-                grpc.method_handlers_generic_handler(
-                    name,
-                    watched(name, with_reply_rooms(each, self._unread), observer, self._calls),
-                )
-                for name, each in handlers.items()
-            ]
-        )
-        names = [*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        names = [*handlers, health.SERVICE_NAME, *REFLECTION]
+        reflection = ReflectionServicer(self._endless, names)
         # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
         theirs = {
             health.SERVICE_NAME: self._health.handlers(),
-            reflection.SERVICE_NAME: self._endless.reflection(names).handlers(),
+            **{name: reflection.handlers() for name in REFLECTION},
         }
-        self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(name, each) for name, each in theirs.items()]
-        )
+        ours = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
+        self._server.add_generic_rpc_handlers([Methods(ours, theirs, observer, self._calls)])
 
     async def open(self, address: str) -> int:
         """Listen, with every health NOT_SERVING; returns the port.
@@ -136,10 +136,17 @@ class Port:
         return self._server.add_secure_port(address, self._certificates.credentials())
 
     def _tell_health(self) -> None:
-        """Tell of each model, and of the server: SERVING while it has models and none hangs."""
-        serving = {engine.name: not engine.stalled for engine in self._models.all()}
+        """Tell of each model, of the services, and of the server.
+
+        A model is SERVING while it does not hang, a service while a model of its kind is, and the
+        server while it has models and none hangs.
+        """
+        engines = self._models.all()
+        models = {engine.name: not engine.stalled for engine in engines}
+        ready = {engine.manifest.task for engine in engines if not engine.stalled}
+        services = {name: task in ready if task else True for name, task in OURS.items()}
         hangs = any(one.kind != "load" for one in self._models.workers.hanging())
-        self._health.tell({**serving, SERVER: bool(serving) and not hangs})
+        self._health.tell({**models, **services, SERVER: bool(models) and not hangs})
 
     async def ended(self) -> None:
         """Wait until gRPC's server has stopped, for whatever reason."""

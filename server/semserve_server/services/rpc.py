@@ -57,16 +57,15 @@ def unary(
         max_fields: most texts or pairs of a request.
     """
 
-    async def handle(request: _Request | Malformed[_Request], context: Context) -> Reply:
+    async def handle(request: _Request | Malformed[_Request], context: Context) -> bytes:
         try:
-            return await answer(well_formed(request), context)
+            # Written here and not by gRPC, which answers what cannot be written with UNKNOWN.
+            return serialize(await answer(well_formed(request), context))
         except Exception as error:  # noqa: BLE001  (this is where every error becomes a status)
             await abort(context, error)
 
     return grpc.unary_unary_rpc_method_handler(
-        handle,
-        request_deserializer=parser(kind, max_fields),
-        response_serializer=serialize,
+        handle, request_deserializer=parser(kind, max_fields)
     )
 
 

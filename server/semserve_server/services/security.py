@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from grpc_health.v1 import health
-from grpc_reflection.v1alpha import reflection
 
 from semserve_server.keyring import Keyring
 from semserve_server.services.certificates import Certificates
+from semserve_server.services.reflection import REFLECTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Security:
         """Full names of the services that nobody needs a key for."""
         openness = {
             health.SERVICE_NAME: self.open_health,
-            reflection.SERVICE_NAME: self.open_reflection,
+            **dict.fromkeys(REFLECTION, self.open_reflection),
         }
         return frozenset(name for name, is_open in openness.items() if is_open)
 

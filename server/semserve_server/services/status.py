@@ -98,11 +98,11 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Except
     await _end(context, failed)
 
 
-async def refuse(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
-    """End an RPC that nobody watches with the status of `error`."""
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    await _end(context, failure(error))
+async def abort_unknown(context: grpc.aio.ServicerContext[object, object]) -> NoReturn:
+    """End a call of a method that there is not, with the status that gRPC itself gives it."""
+    current().code = grpc.StatusCode.UNIMPLEMENTED.name
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
 
 
 async def _end(context: grpc.aio.ServicerContext[object, object], failed: Failure) -> NoReturn:

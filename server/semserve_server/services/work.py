@@ -12,7 +12,7 @@ from semserve_server.encoding import Encoding
 from semserve_server.engine import Engine
 from semserve_server.errors import InferenceFailed, InvalidRequest, Violation
 from semserve_server.inference import Inference
-from semserve_server.keyring import FREE, HOLDER, Charge
+from semserve_server.keyring import FREE, HOLDER, Charge, Holder
 from semserve_server.observe.exchange import current
 from semserve_server.services import wire
 from semserve_server.services.reply_room import reply_room
@@ -88,17 +88,21 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     exchange.model = engine.tally
     if work.violations:
         _refuse(work.violations, work)
+    holder = HOLDER.get(None)
+    caller = _caller(holder, context)
     good = [place for place in range(len(work.items)) if place not in work.violations]
     items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
     violations = dict(work.violations)
     inference = None
     encodings: list[Encoding] = []
-    with _reserve(engine, items, work) as charge:
+    with _reserve(holder, engine, items, work) as charge:
         await reply_room().enter(work.reply_bytes)
         started = perf_counter()
         if items:
             remaining = context.time_remaining()
-            encodings = await engine.encode(items, work.truncation, remaining=remaining)
+            encodings = await engine.encode(
+                items, work.truncation, remaining=remaining, caller=caller
+            )
         good, encodings = _without_too_long(engine, work, good, encodings, violations)
         tokenized = perf_counter()
         exchange.tokenized = started, tokenized
@@ -106,7 +110,10 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         if encodings:
             reply_room().hold(work.reply_bytes)
             inference = await engine.infer(
-                encodings, timeout=context.time_remaining(), partial=work.allow_partial
+                encodings,
+                timeout=context.time_remaining(),
+                partial=work.allow_partial,
+                caller=caller,
             )
             exchange.inference = inference.cost
             _tell_time(context, tokenized - started, inference)
@@ -123,13 +130,12 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     return Done(inference, outcomes)
 
 
-def _reserve(engine: Engine, items: Sequence[Item], work: Work) -> Charge:
+def _reserve(holder: Holder | None, engine: Engine, items: Sequence[Item], work: Work) -> Charge:
     """Charge the caller's key by an estimate.
 
     Raises:
         Overloaded: earlier requests of the key are not paid for.
     """
-    holder = HOLDER.get(None)
     if holder is None:
         return FREE
     return holder.reserve(work.charge(work.repeated(engine.estimate(items))))
@@ -168,6 +174,11 @@ def _without_too_long(
         [place for place in good if place not in violations],
         [encoding for encoding in encodings if len(encoding) <= limit],
     )
+
+
+def _caller(holder: Holder | None, context: Context) -> str:
+    """Name the caller that runs are shared by: a key, or without keys a connection."""
+    return context.peer() if holder is None else holder.name
 
 
 def _without_failed(

@@ -1,0 +1,68 @@
+"""What was asked with each key is counted by the name that the key file gives it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from asking import refusal
+from conftest import in_process
+from prometheus_client import CollectorRegistry
+from semserve.v1.embedding_pb2 import EmbedRequest
+from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server.key_file import add_key
+from semserve_server.keyring import Keyring
+from semserve_server.keys import new_key
+from semserve_server.observe.metrics import Metrics
+from semserve_server.services.security import Security
+
+
+async def test_what_each_key_asked_for_is_counted_by_its_name(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys"
+    presented, key = new_key("alice")
+    add_key(path, key)
+    add_key(path, new_key("bob")[1])
+    keyring = Keyring(path)
+    async with in_process(tiny_models, security=Security(keyring=keyring)) as server:
+        stub = EmbeddingServiceStub(server.channel)
+        metadata = (("authorization", f"Bearer {presented}"),)
+        answer = await stub.Embed(EmbedRequest(texts=["a cat"]), metadata=metadata)
+        await refusal(stub.Embed(EmbedRequest(), metadata=metadata))
+        await refusal(stub.Embed(EmbedRequest(texts=["a cat"])))
+        registry = CollectorRegistry()
+        registry.register(Metrics(server.observer, server.models))
+
+        def sample(name: str, **labels: str) -> float | None:
+            return registry.get_sample_value(f"semserve_{name}", labels)
+
+        # A caller may have its status a moment before the server has counted it.
+        while not sample("key_requests_total", key="alice", code="INVALID_ARGUMENT"):
+            await asyncio.to_thread(lambda: None)
+        assert 1 == sample("key_requests_total", key="alice", code="OK")
+        assert answer.usage.token_count == sample("key_tokens_total", key="alice")
+        assert 0 == sample("key_tokens_total", key="bob")
+        names = {
+            one.labels["key"]
+            for metric in registry.collect()
+            for one in metric.samples
+            if "key" in one.labels
+        }
+        assert {"alice", "bob"} == names
+
+
+def test_usage_outlives_a_new_secret_and_ends_with_the_name(tmp_path: Path) -> None:
+    path, now = tmp_path / "keys", 0.0
+    _, first = new_key("alice")
+    path.write_text(f"{first}\n")
+    keyring = Keyring(path, clock=lambda: now)
+    keyring.usage["alice"].tokens = 7
+    presented, second = new_key("alice")
+    path.write_text(f"{second}\n# a new secret\n")
+    now += 2
+    assert 7 == keyring.holder(presented).usage.tokens
+    path.write_text(f"{new_key('bob')[1]}\n")
+    now += 2
+    keyring.look()
+    assert {"bob"} == keyring.usage.keys()
