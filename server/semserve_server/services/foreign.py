@@ -61,9 +61,17 @@ def dialogue(
         messages: AsyncIterator[_Request | Malformed[_Request]], context: Context
     ) -> AsyncIterator[Reply]:
         try:
-            async for reply in answer((well_formed(one) async for one in messages), context):
+            async for reply in answer(_well_formed(messages), context):
                 yield reply
         except Exception as error:  # noqa: BLE001  (every error becomes a status)
             await refuse(context, error)
 
     return grpc.stream_stream_rpc_method_handler(handle, parser(kind), serialize)
+
+
+async def _well_formed(
+    messages: AsyncIterator[_Request | Malformed[_Request]],
+) -> AsyncIterator[_Request]:
+    """Yield each message, and begin to read only when asked: a call may be refused before."""
+    async for one in messages:
+        yield well_formed(one)
