@@ -52,11 +52,6 @@ def server() -> Iterator[ServerProcess]:
         yield running
 
 
-async def watch(channel: grpc.aio.Channel) -> None:
-    async for _ in HealthStub(channel).Watch(HealthCheckRequest()):
-        pass
-
-
 async def reflect(channel: grpc.aio.Channel) -> None:
     call = ServerReflectionStub(channel).ServerReflectionInfo()
     await call.write(ServerReflectionRequest(list_services=""))
@@ -74,17 +69,13 @@ async def send_nothing(channel: grpc.aio.Channel) -> None:
     await channel.stream_unary("/semserve.v1.EmbeddingService/Embed")(nothing())
 
 
-async def send_nothing_to_health(channel: grpc.aio.Channel) -> None:
-    await channel.stream_unary("/grpc.health.v1.Health/Watch")(nothing())
-
-
 async def nothing() -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
     yield b""
 
 
 @pytest.mark.parametrize(
-    "call", [watch, reflect, embed_on_a_stream, send_nothing, send_nothing_to_health],
+    "call", [reflect, embed_on_a_stream, send_nothing],
     ids=lambda call: call.__name__,
 )  # fmt: skip
 async def test_callers_that_come_back_do_not_hold_up_the_end(
