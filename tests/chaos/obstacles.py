@@ -61,6 +61,7 @@ async def _coming_back(channel: grpc.aio.Channel) -> AsyncIterator[None]:
     finally:
         for task in watching:
             task.cancel()
+        await asyncio.wait(watching)
 
 
 async def nobody_reads_the_log(*, calls: int = 700) -> None:

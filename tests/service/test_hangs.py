@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from asking import refusal
-from conftest import InProcess, fails, load_session, start_server, wait_for_line
+from conftest import InProcess, load_session, start_server, wait_for_line
 from controlled import NAME, describe, serving
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -197,9 +197,3 @@ def end_soon(*arguments):
 server._banner = end_soon
 __main__.main()
 """
-
-
-def test_a_default_of_another_task_is_refused_at_the_start(tiny_models: Path) -> None:
-    code, line = fails("--models", str(tiny_models), "--default-embedder", "tiny-nli")
-    says = "semserve-server: --default-embedder tiny-nli: that model is not an embedding model"
-    assert (2, says) == (code, line)

@@ -208,14 +208,14 @@ def test_a_parent_that_dies_leaves_nobody_behind() -> None:
 
 
 def test_a_process_that_does_not_end_is_killed() -> None:
-    hasty = "from semserve_server import __main__, processes; processes.END_SECONDS = 0.1; "
+    hasty = "from semserve_server import __main__, processes; processes.END_SECONDS = 1; "
     command = ("-c", f"{hasty}__main__.main()")
-    with pair(*ECHO, "--drain-timeout", "0", command=command) as both:
+    with pair(*ECHO, "--drain-timeout", "0.5", command=command) as both:
         os.kill(both.pid(1), signal.SIGSTOP)
         both.parent.send_signal(signal.SIGTERM)
         code, said = both.wait()
     assert 1 == code
-    assert "process 1 has not ended in 0.1 s: killed" in said
+    assert "process 1 has not ended in 1.5 s: killed" in said
     assert "process 1 was killed by SIGKILL" in said.splitlines()[-1]
 
 

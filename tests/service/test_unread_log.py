@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
-import re
-import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import grpc
 import pytest
-from conftest import SERVING, start_server, wait_for_line
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
-from semserve.v1.embedding_pb2 import EmbedRequest
-from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from conftest import start_server
 from semserve_server.observe import logs, stderr
 from semserve_server.observe.stderr import QueuedHandler, never_wait
 
-CALLS = 700
-"""Their access log is more than a pipe holds, which is 64 KiB."""
 FULL = 2 * 65_536
 STUCK_LOOP = """
 import asyncio, logging, time
@@ -48,34 +37,6 @@ warnings.warn("old")
 os.write(2, b"a line of a library's own\\n" * {times})
 raise SystemExit(7)
 """
-
-
-async def test_a_server_whose_log_nobody_reads_answers_and_ends() -> None:
-    process = start_server(
-        "--echo", "8", "--access-log", "--metrics-address", "127.0.0.1:0", "--drain-delay", "0"
-    )
-    said: list[str] = []
-    try:
-        line = wait_for_line(process, said)  # the last that is read
-        url = next(re.findall(r"http://\S+/metrics", one)[0] for one in said if "/metrics" in one)
-        async with grpc.aio.insecure_channel(line.split(SERVING)[1].split(": ")[0]) as channel:
-            stub = EmbeddingServiceStub(channel)
-            for _ in range(CALLS // 100):
-                await asyncio.gather(*(stub.Embed(EmbedRequest(texts=["a"])) for _ in range(100)))
-            check = await HealthStub(channel).Check(HealthCheckRequest())
-            assert HealthCheckResponse.SERVING == check.status
-            page = await asyncio.to_thread(scrape, url)
-            assert "semserve_log_lines_dropped_total 0.0" in page
-            process.send_signal(signal.SIGTERM)
-            assert 0 == await asyncio.to_thread(process.wait, 60)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def scrape(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as page:  # noqa: S310  (our own)
-        return page.read().decode()
 
 
 @pytest.mark.parametrize("size", [1, FULL], ids=["a log that is read", "a log that is not"])

@@ -58,14 +58,8 @@ def dialogue(
     async def handle(
         messages: AsyncIterator[_Request | Malformed[_Request]], context: Context
     ) -> None:
-        # A function, for gRPC makes a generator as soon as its messages are iterated over, and
-        # Python complains of one that is dropped unused.
-        async def requests() -> AsyncIterator[_Request]:
-            async for one in messages:
-                yield well_formed(one)
-
         try:
-            async for reply in answer(requests(), context):
+            async for reply in answer(_well_formed(messages), context):
                 await context.write(reply)
         except grpc.aio.InternalError as error:
             log.debug("a stream's caller left: %s", error)
@@ -73,3 +67,11 @@ def dialogue(
             await abort(context, error)
 
     return grpc.stream_stream_rpc_method_handler(handle, parser(kind), serialize)
+
+
+async def _well_formed(
+    messages: AsyncIterator[_Request | Malformed[_Request]],
+) -> AsyncIterator[_Request]:
+    """Yield each message, and begin to read only when asked: a call may be refused before."""
+    async for one in messages:
+        yield well_formed(one)
