@@ -42,13 +42,13 @@ class Calibration:
         """Choose; the same for the same measurements."""
         cost = CostModel.learnt(measured.runs)
         cost.learn_padding(*measured.ragged)
-        lone, wide = measured.runs[0][1], measured.wide_seconds
+        narrow, wide = measured.narrow_seconds, measured.wide_seconds
         return cls(
             measured,
             cost,
             choose_budget(measured.runs),
-            lone,
-            wide_pays=wide is not None and wide * WIDE_GAIN <= lone,
+            measured.runs[0][1],
+            wide_pays=narrow is not None and wide is not None and wide * WIDE_GAIN <= narrow,
         )
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Calibration:
             f"batches of {self.max_batch_tokens} tokens, a run costs "
             f"{self.cost.fixed * 1e3:.2f} ms and {self.cost.per_token * 1e6:.1f} us a token, "
             f"padding {self.cost.padding:.2f} of that, a lone run {self.lone_seconds * 1e3:.2f} ms"
-            + (f" and {wide * 1e3:.2f} ms with all threads" if wide is not None else "")
+            + (f", {wide * 1e3:.2f} ms with all threads" if wide is not None else "")
             + ("" if self.measurements.settled else "; the machine was busy, tries did not agree")
         )
 
@@ -120,8 +120,11 @@ def calibrate(
     max_length: int,
     wide: bool = False,
     clock: Callable[[], float] = time.perf_counter,
+    wall: Callable[[], float] | None = None,
 ) -> Calibration:
     """Measure, and choose by that; see `measure`."""
     return Calibration.of(
-        measure(session, max_length=max_length, wide=wide, budget=choose_budget, clock=clock)
+        measure(
+            session, max_length=max_length, wide=wide, budget=choose_budget, clock=clock, wall=wall
+        )
     )

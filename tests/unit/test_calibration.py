@@ -105,7 +105,7 @@ def test_every_start_chooses_the_same_budget_on_a_disturbed_machine(
         found = Machine(fixed, per_token, noise=disturbed).calibrate(wide=True)
         assert budget == found.max_batch_tokens
         # In a slow phase as long as all of the measuring, the cost is what it is then.
-        assert 0.9 <= found.cost.seconds(256) / (fixed + 256 * per_token) <= 1.6
+        assert 0.75 <= found.cost.seconds(256) / (fixed + 256 * per_token) <= 1.6
 
 
 @given(st.integers(1, 50))
@@ -165,7 +165,11 @@ def test_a_clock_that_stands_still_gives_the_smallest_budget() -> None:
 def measured(*seconds: float, settled: bool, wide: float | None = None) -> Measurements:
     runs = list(zip([32, 128, 256, 512, 1024], seconds, strict=False))
     return Measurements(
-        runs=runs, ragged=(120, 512, seconds[2]), wide_seconds=wide, settled=settled
+        runs=runs,
+        ragged=(120, 512, seconds[2]),
+        wide_seconds=wide,
+        narrow_seconds=wide,
+        settled=settled,
     )
 
 
@@ -180,3 +184,14 @@ def test_two_starts_that_did_not_settle_settle_where_they_agree() -> None:
     assert [(32, 0.1), (128, 0.4), (256, 0.8), (512, 1.6), (1024, 6.4)] == far.runs
     assert 0.05 == far.wide_seconds
     assert far.merged(one).settled, "the least of three starts has to do"
+
+
+def test_a_run_of_one_thread_costs_its_cpu_time_however_busy_the_machine_is() -> None:
+    """Every run takes many times its CPU time on the wall, and never the same."""
+    machine = Machine(0.001, 0.000_1)
+    found = calibrate(
+        machine, max_length=512, wide=True, clock=machine.clock, wall=lambda: machine.now**1.5
+    )
+    assert 256 == found.max_batch_tokens
+    assert found.cost.seconds(256) == pytest.approx(0.0266)
+    assert found.lone_seconds == pytest.approx(0.0042)
