@@ -35,7 +35,8 @@ class Calibration:
     lone_seconds: float
     """What a run of one entry takes, as one among others."""
     wide_pays: bool
-    """Whether a lone run is enough quicker with all threads."""
+    """Whether a lone run is enough quicker with all threads; so it is taken to be where that could
+    not be measured."""
 
     @classmethod
     def of(cls, measured: Measurements) -> Calibration:
@@ -48,7 +49,7 @@ class Calibration:
             cost,
             choose_budget(measured.runs),
             measured.runs[0][1],
-            wide_pays=narrow is not None and wide is not None and wide * WIDE_GAIN <= narrow,
+            wide_pays=narrow is None or wide is None or wide * WIDE_GAIN <= narrow,
         )
 
     def __str__(self) -> str:

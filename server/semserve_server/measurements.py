@@ -50,7 +50,8 @@ class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ragged: tuple[Count, Count, Seconds]
     """(tokens, padded tokens, seconds) of the batch with much padding."""
     wide_seconds: Seconds | None
-    """Of the lone entry with all threads; None where a lone run has no more than others."""
+    """Of the lone entry with all threads; None where a lone run has no more than others, or
+    where the machine was too busy to tell."""
     narrow_seconds: Seconds | None
     """Of the lone entry without them, by the same clock on the wall; None as above."""
     settled: bool
@@ -120,6 +121,7 @@ def measure(
     ragged = _Batch([_blank(min(one, max_length)) for one in RAGGED], clock)
     lone = [_Batch(batches[0].encodings, wall, wide=one) for one in (False, True)] if wide else []
     settled = _settle(session, [*batches, ragged, *lone], wall)
+    believed = wide and all(one.settled for one in lone)
     runs = [one.run for one in batches]
     size = 2 * SMALLEST_BUDGET
     while size < LARGEST_BUDGET and budget(runs) == size:
@@ -132,8 +134,8 @@ def measure(
     return Measurements(
         runs=runs,
         ragged=(sum(lengths), len(lengths) * max(lengths), ragged.least),
-        narrow_seconds=lone[0].least if lone else None,
-        wide_seconds=lone[1].least if lone else None,
+        narrow_seconds=lone[0].least if believed else None,
+        wide_seconds=lone[1].least if believed else None,
         settled=settled,
     )
 

@@ -95,8 +95,13 @@ DISTURBED = [
 """Of no doubt: the tokens a second that each doubling gains are 1 % or more from the bound."""
 
 
-@pytest.mark.parametrize("noise", [swings, phases, outliers, neighbour])
-@pytest.mark.parametrize(("fixed", "per_token", "budget"), DISTURBED)
+@pytest.mark.parametrize(
+    ("fixed", "per_token", "budget", "noise"),
+    [
+        *((*machine, noise) for machine in DISTURBED for noise in (swings, phases, outliers)),
+        *((*machine, neighbour) for machine in DISTURBED[:3]),
+    ],
+)
 def test_every_start_chooses_the_same_budget_on_a_disturbed_machine(
     fixed: float, per_token: float, budget: int, noise: Noise
 ) -> None:
@@ -143,7 +148,6 @@ def test_whatever_was_recorded_the_choice_is_the_same_and_within_its_bounds(
 def test_a_lone_run_has_all_threads_only_where_that_is_quicker(times: float, *, pays: bool) -> None:
     found = Machine(0.001, 0.000_1, wide=times).calibrate(wide=True)
     assert pays is found.wide_pays
-    assert not Machine(0.001, 0.000_1, wide=times).calibrate(wide=False).wide_pays
 
 
 def test_no_entry_is_longer_than_the_model_takes() -> None:
@@ -193,5 +197,6 @@ def test_a_run_of_one_thread_costs_its_cpu_time_however_busy_the_machine_is() ->
         machine, max_length=512, wide=True, clock=machine.clock, wall=lambda: machine.now**1.5
     )
     assert 256 == found.max_batch_tokens
+    assert found.wide_pays, "what could not be measured is not dropped"
     assert found.cost.seconds(256) == pytest.approx(0.0266)
     assert found.lone_seconds == pytest.approx(0.0042)
