@@ -35,20 +35,21 @@ class Calibration:
     lone_seconds: float
     """What a run of one entry takes, as one among others."""
     wide_pays: bool
-    """Whether a lone run is enough quicker with all threads."""
+    """Whether a lone run is enough quicker with all threads; so it is taken to be where that could
+    not be measured."""
 
     @classmethod
     def of(cls, measured: Measurements) -> Calibration:
         """Choose; the same for the same measurements."""
         cost = CostModel.learnt(measured.runs)
         cost.learn_padding(*measured.ragged)
-        lone, wide = measured.runs[0][1], measured.wide_seconds
+        narrow, wide = measured.narrow_seconds, measured.wide_seconds
         return cls(
             measured,
             cost,
             choose_budget(measured.runs),
-            lone,
-            wide_pays=wide is not None and wide * WIDE_GAIN <= lone,
+            measured.runs[0][1],
+            wide_pays=narrow is None or wide is None or wide * WIDE_GAIN <= narrow,
         )
 
     def __str__(self) -> str:
@@ -57,7 +58,7 @@ class Calibration:
             f"batches of {self.max_batch_tokens} tokens, a run costs "
             f"{self.cost.fixed * 1e3:.2f} ms and {self.cost.per_token * 1e6:.1f} us a token, "
             f"padding {self.cost.padding:.2f} of that, a lone run {self.lone_seconds * 1e3:.2f} ms"
-            + (f" and {wide * 1e3:.2f} ms with all threads" if wide is not None else "")
+            + (f", {wide * 1e3:.2f} ms with all threads" if wide is not None else "")
             + ("" if self.measurements.settled else "; the machine was busy, tries did not agree")
         )
 
@@ -120,8 +121,11 @@ def calibrate(
     max_length: int,
     wide: bool = False,
     clock: Callable[[], float] = time.perf_counter,
+    wall: Callable[[], float] | None = None,
 ) -> Calibration:
     """Measure, and choose by that; see `measure`."""
     return Calibration.of(
-        measure(session, max_length=max_length, wide=wide, budget=choose_budget, clock=clock)
+        measure(
+            session, max_length=max_length, wide=wide, budget=choose_budget, clock=clock, wall=wall
+        )
     )

@@ -50,7 +50,10 @@ class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ragged: tuple[Count, Count, Seconds]
     """(tokens, padded tokens, seconds) of the batch with much padding."""
     wide_seconds: Seconds | None
-    """Of the lone entry with all threads; None where a lone run has no more than others."""
+    """Of the lone entry with all threads; None where a lone run has no more than others, or
+    where the machine was too busy to tell."""
+    narrow_seconds: Seconds | None
+    """Of the lone entry without them, by the same clock on the wall; None as above."""
     settled: bool
     """Whether enough tries of each batch agreed, or enough starts have measured."""
     starts: Count = 1
@@ -62,19 +65,23 @@ class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         both = [(seconds, least[tokens]) for tokens, seconds in self.runs if tokens in least]
         for tokens, seconds in self.runs:
             least[tokens] = min(seconds, least.get(tokens, inf))
-        ragged, wide = self.ragged, self.wide_seconds
+        ragged, wide, narrow = self.ragged, self.wide_seconds, self.narrow_seconds
         if ragged[:2] == former.ragged[:2]:
             both.append((ragged[2], former.ragged[2]))
             ragged = min(ragged, former.ragged)
         if wide is not None and former.wide_seconds is not None:
             both.append((wide, former.wide_seconds))
             wide = min(both[-1])
+        if narrow is not None and former.narrow_seconds is not None:
+            both.append((narrow, former.narrow_seconds))
+            narrow = min(both[-1])
         agree = all(_agree(max(pair), min(pair)) for pair in both)
         starts = self.starts + former.starts
         return Measurements(
             runs=sorted(least.items())[:MOST_SIZES],
             ragged=ragged,
             wide_seconds=wide,
+            narrow_seconds=narrow,
             settled=self.settled or former.settled or agree or starts >= MOST_STARTS,
             starts=min(starts, MOST_STARTS),
         )
@@ -87,6 +94,7 @@ def measure(
     wide: bool,
     budget: Callable[[Sequence[tuple[int, float]]], int],
     clock: Callable[[], float] = time.perf_counter,
+    wall: Callable[[], float] | None = None,
 ) -> Measurements:
     """Run batches of growing size until the growth no longer pays.
 
@@ -99,22 +107,26 @@ def measure(
         wide: whether a lone run may have more threads, which is measured then.
         budget: the best one by the (tokens, seconds) measured so far; where it is the largest of
             them, a larger one is measured.
-        clock: in seconds.
+        clock: tells what a run takes, in seconds. Where a run is of one thread, that thread's CPU
+            time tells it however busy the machine is.
+        wall: a clock on the wall, in seconds; `clock` where not given.
     """
+    wall = wall or clock
     length = min(ENTRY_TOKENS, max_length)
 
     def batch_of(tokens: int) -> _Batch:
-        return _Batch([_blank(length)] * max(tokens // length, 1))
+        return _Batch([_blank(length)] * max(tokens // length, 1), clock)
 
     batches = [batch_of(n) for n in (1, SMALLEST_BUDGET // 2, SMALLEST_BUDGET, 2 * SMALLEST_BUDGET)]
-    ragged = _Batch([_blank(min(one, max_length)) for one in RAGGED])
-    lone = [_Batch(batches[0].encodings, wide=True)] if wide else []
-    settled = _settle(session, [*batches, ragged, *lone], clock)
+    ragged = _Batch([_blank(min(one, max_length)) for one in RAGGED], clock)
+    lone = [_Batch(batches[0].encodings, wall, wide=one) for one in (False, True)] if wide else []
+    settled = _settle(session, [*batches, ragged, *lone], wall)
+    believed = wide and all(one.settled for one in lone)
     runs = [one.run for one in batches]
     size = 2 * SMALLEST_BUDGET
     while size < LARGEST_BUDGET and budget(runs) == size:
         former, batch = batch_of(size), batch_of(2 * size)
-        settled &= _settle(session, [former, batch], clock)
+        settled &= _settle(session, [former, batch], wall)
         # The machine may be slower or faster now than when the former was measured first.
         runs.append((batch.run[0], batch.least * _ratio(runs[-1][1], former.least)))
         size *= 2
@@ -122,7 +134,8 @@ def measure(
     return Measurements(
         runs=runs,
         ragged=(sum(lengths), len(lengths) * max(lengths), ragged.least),
-        wide_seconds=lone[0].least if lone else None,
+        narrow_seconds=lone[0].least if believed else None,
+        wide_seconds=lone[1].least if believed else None,
         settled=settled,
     )
 
@@ -132,6 +145,8 @@ class _Batch:
     """A batch, and the seconds of each try."""
 
     encodings: list[Encoding]
+    clock: Callable[[], float]
+    """Tells how long a try takes, in seconds."""
     wide: bool = False
     tries: list[float] = field(default_factory=list)
 
@@ -149,22 +164,22 @@ class _Batch:
         return sum(_agree(one, least) for one in self.tries) >= AGREEING
 
 
-def _settle(session: Runner, batches: Sequence[_Batch], clock: Callable[[], float]) -> bool:
+def _settle(session: Runner, batches: Sequence[_Batch], wall: Callable[[], float]) -> bool:
     """Try batches in turns until the least time of each is believed; tell whether it came to that.
 
     Args:
         session: what runs them.
         batches: to try.
-        clock: in seconds.
+        wall: a clock, in seconds.
     """
-    until = clock() + MOST_SECONDS
+    until = wall() + MOST_SECONDS
     for rounds in range(MOST_ROUNDS):
-        if rounds >= AGREEING and (all(one.settled for one in batches) or clock() >= until):
+        if rounds >= AGREEING and (all(one.settled for one in batches) or wall() >= until):
             break
         for one in batches:
-            started = clock()
+            started = one.clock()
             session.run(one.encodings, wide=one.wide)
-            one.tries.append(max(clock() - started, 0.0))
+            one.tries.append(max(one.clock() - started, 0.0))
     return all(one.settled for one in batches)
 
 

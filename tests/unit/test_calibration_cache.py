@@ -26,6 +26,7 @@ def measured(scale: float = 1.0, *, settled: bool = True) -> Measurements:
         runs=[(tokens, seconds * scale) for tokens, seconds in runs],
         ragged=(120, 512, 0.02 * scale),
         wide_seconds=0.003 * scale,
+        narrow_seconds=0.004 * scale,
         settled=settled,
     )
 
