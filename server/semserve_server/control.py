@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,9 +50,9 @@ class ModelControl:
         self._models = models
         self._shares = shares = Shares(config.lanes or usable_cpus(config.processes))
         cache = opened(config.calibration_cache)
-        self._read = partial(load, calibrations=Calibrations(cache, lambda: shares.begun))
         self._loading = asyncio.Lock()
-        self._loader = Loader(config, models.workers)
+        calibrations = Calibrations(cache, lambda: shares.begun)
+        self._loader = Loader(config, models.workers, calibrations)
         self._stopping = asyncio.Event()
         self._refusals = Refusals(models.refusals)
         self._names: dict[Path, str] = {}
@@ -67,7 +66,7 @@ class ModelControl:
         Raises:
             StartupError: a bundle cannot be served.
         """
-        loading = asyncio.create_task(self._loader.load_all(self._read))
+        loading = asyncio.create_task(self._loader.load_all(load))
         stopping = asyncio.create_task(stop.wait())
         either: list[asyncio.Future[Any]] = [loading, stopping]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -231,7 +230,7 @@ class ModelControl:
         Raises:
             StartupError: as `Loader.load`.
         """
-        loaded = await self._loader.load(self._read, directory)
+        loaded = await self._loader.load(load, directory)
         self._names[directory] = loaded.bundle.manifest.model
         return loaded
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from semserve_server.bundle import find_bundles
+from semserve_server.calibrations import Calibrations
 from semserve_server.catalog import Listing
 from semserve_server.config import Config
 from semserve_server.errors import BundleError, BundleUnreadable, LoadHangs, StartupError
@@ -19,22 +20,24 @@ MAX_HUNG_LOADS = 2
 """Loads that may hang at a time. Each has a thread and its bundle's memory, and cannot be ended
 but with the process; so further ones are refused."""
 _Result = TypeVar("_Result")
-_Load = Callable[[Config, Path], Loaded]
+_Load = Callable[[Config, Path, Calibrations], Loaded]
 _List = Callable[[Path], list[Listing]]
 
 
 class Loader:
     """Reads and proves bundles, one after another. Used on the event loop."""
 
-    def __init__(self, config: Config, workers: Workers) -> None:
+    def __init__(self, config: Config, workers: Workers, calibrations: Calibrations) -> None:
         """Make one; its thread starts with the first bundle.
 
         Args:
             config: where bundles are, and how long a load may take.
             workers: shows the thread, and those that hang.
+            calibrations: finds what the runs of a bundle cost.
         """
         self._config = config
         self._workers = workers
+        self._calibrations = calibrations
         self._thread = self._new_thread()
 
     def close(self) -> None:
@@ -47,7 +50,9 @@ class Loader:
         Raises:
             StartupError: it cannot be served, or the load has not ended in time.
         """
-        return await self._call(directory, lambda: load(self._config, directory))
+        return await self._call(
+            directory, lambda: load(self._config, directory, self._calibrations)
+        )
 
     async def load_all(self, load: _Load) -> list[Loaded]:
         """Load and prove every bundle.

@@ -109,7 +109,9 @@ def methods(channel: grpc.Channel) -> Iterator[Method]:
     (listed,) = stub.ServerReflectionInfo(iter([ask]), timeout=PATIENCE)
     pool = descriptor_pool.Default()
     for service in listed.list_services_response.service:
-        for method in pool.FindServiceByName(service.name).methods:
+        # Reflection's v1 has the messages of v1alpha, whose Python classes alone are here.
+        name = service.name.replace("reflection.v1.", "reflection.v1alpha.")
+        for method in pool.FindServiceByName(name).methods:
             yield Method(
                 path=f"/{service.name}/{method.name}",
                 request=GetMessageClass(method.input_type),

@@ -30,12 +30,12 @@ SLOW_LOADS = """
 import sys, threading
 from semserve_server import __main__, control
 load, begun = control.load, []
-def hang(config, directory):
+def hang(config, directory, calibrations):
     begun.append(directory)
     if len(begun) > {loads}:
         print("the load hangs", file=sys.stderr, flush=True)
         threading.Event().wait()
-    return load(config, directory)
+    return load(config, directory, calibrations)
 control.load = hang
 __main__.main()
 """

@@ -19,6 +19,7 @@ from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server import control, loader
 from semserve_server.bundle import read_bundle
+from semserve_server.calibrations import Calibrations
 from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import EngineFailed
@@ -134,10 +135,10 @@ async def test_a_load_that_hangs_is_refused_and_others_are_loaded(
     may_end = threading.Event()
     load = control.load
 
-    def hang(config: Config, bundle: Path) -> object:
+    def hang(config: Config, bundle: Path, calibrations: Calibrations) -> object:
         if bundle.name == NAME:
             may_end.wait(60)
-        return load(config, bundle)
+        return load(config, bundle, calibrations)
 
     monkeypatch.setattr(loader, "MAX_HUNG_LOADS", 1)
     async with serving(directory, load_timeout=LOAD_TIMEOUT) as served:

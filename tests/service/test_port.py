@@ -153,11 +153,12 @@ async def test_health_is_told_for_each_service_by_its_models(service: InProcess)
         answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
         assert SERVING == answer.status
     embedder, _ = service.engines
-    embedder.stalled = True
+    (worker, *_) = embedder.workers
+    worker.busy_since, worker.stalled = 0.0, True
     service.models.on_change()
     lost = {"", "tiny-embed", "semserve.v1.EmbeddingService", "semserve.v1.SimilarityService"}
     assert lost == {name for name, status in (await told()).items() if status == NOT_SERVING}
-    embedder.stalled = False
+    worker.busy_since, worker.stalled = None, False
     service.models.on_change()
     service.models.remove("tiny-nli")
     lost = {"tiny-nli", "semserve.v1.ClassificationService"}
@@ -218,7 +219,7 @@ async def read_or_none(stub: HealthStub) -> int | None:
 async def test_reflection_has_a_bound_of_its_own(
     service: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("semserve_server.services.endless.MAX_REFLECTIONS", 2)
+    monkeypatch.setattr("semserve_server.services.reflection.MAX_REFLECTIONS", 2)
     stub = ServerReflectionStub(service.channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     calls = [stub.ServerReflectionInfo() for _ in range(2)]
