@@ -102,6 +102,7 @@ def manifest_of(
         "normalized": spec.normalized,
         "dimensions": dimensions,
         "labels": list(spec.labels) if spec.labels else None,
+        "scores": spec.scores or ("softmax" if spec.task == "classification" else None),
         "metric": spec.metric,
         "activation": spec.activation,
         "max_sequence_length": spec.max_sequence_length,

@@ -20,6 +20,7 @@ from semserve_export.byte_pair import build_byte_pair
 from semserve_export.digest import sha256_of
 from semserve_export.errors import WeightsError
 from semserve_export.families import inputs_of
+from semserve_export.heads import take_scores
 from semserve_export.model import LICENCES, LoadedModel
 from semserve_export.oddities import odd_texts
 from semserve_export.parity import compare_tokenizers
@@ -191,6 +192,7 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec,
 def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
     activation = asked.activation or preset.activation
     model = preset.load_classifier(activation)
+    scores = take_scores(model)
     # A class without a name is told by its number, which is what its training called it.
     labels = asked.labels or preset.labels or tuple(map(str, range(model.num_classes)))
     if len(labels) != model.num_classes:
@@ -205,6 +207,7 @@ def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
         activation=activation,
         max_sequence_length=asked.max_sequence_length or preset.max_sequence_length(model.backbone),
         labels=labels,
+        scores=scores,
         pair=asked.pair,
     )
     return spec, model

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import keras
 import keras_hub
 import numpy as np
 from keras_hub.src.utils import preset_utils
@@ -109,14 +108,13 @@ class Preset:
         return PooledTokens(backbone, pooling, normalize=normalize)
 
     def load_classifier(self, activation: Activation) -> Any:
-        """Load the classifier with its head, giving logits even where softmax was saved."""
+        """Load the classifier with its head and the head's activation, as they were saved."""
         facts: dict[str, Any] = {"preprocessor": None, "dtype": "float32"}
         if self.hugging_face:
             facts["num_classes"] = self.config.get("num_labels", len(self.labels))
         model = self.family.classifier.from_preset(self.handle, **facts)
         if self.hugging_face:
             self._load_head(model)
-        model.output_dense.activation = keras.activations.linear
         set_activation(model.backbone, activation)
         return model
 

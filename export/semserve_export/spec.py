@@ -6,6 +6,7 @@ from typing import Literal
 Task = Literal["embedding", "classification"]
 Activation = Literal["erf", "tanh"]
 Pooling = Literal["mean", "cls", "max", "pooled", "last"]
+Scores = Literal["softmax", "sigmoid"]
 Metric = Literal["cosine", "manhattan"]
 Variant = Literal["fused", "int8", "fp16"]
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
@@ -25,6 +26,7 @@ class ModelSpec:
     normalized: bool | None = None  # whether the graph ends in L2; None for a classifier
     metric: Metric | None = None  # None for a classifier
     labels: tuple[str, ...] | None = None  # None for an embedder
+    scores: Scores | None = None  # of logits, in the server; softmax where a classifier says None
     pair: bool = False  # whether a classifier takes a premise and a hypothesis
     inputs: tuple[str, ...] = INPUTS  # of the graph
 

@@ -90,6 +90,8 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     normalized: bool | None = None
     dimensions: Count | None = None
     labels: Annotated[list[Label], Meta(min_length=2, max_length=4096)] | None = None
+    scores: Literal["softmax", "sigmoid"] | None = None
+    """How a classifier's logits become scores: softmax where it is left out or null."""
     metric: Literal["cosine", "dot", "euclidean", "manhattan"] | None = None
     activation: Words | None = None
     max_sequence_length: Annotated[int, Meta(ge=3, le=65_536)]
@@ -236,6 +238,8 @@ def _check_consistency(directory: Path, manifest: Manifest) -> None:
             or len(set(manifest.labels)) != len(manifest.labels)
         ),
         "an embedding model takes single texts": embeds and manifest.pair,
+        "an embedding model has no labels and no scores": embeds
+        and (manifest.labels is not None or manifest.scores is not None),
         "inputs need token_ids and padding_mask, each once": sorted(set(manifest.inputs))
         != sorted(manifest.inputs)
         or not {"token_ids", "padding_mask"} <= set(manifest.inputs),

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 
 FIELDS = [
     *("schema_version", "model", "description", "task", "inputs", "output", "pair", "pooling"),
-    *("normalized", "dimensions", "labels", "metric", "activation", "max_sequence_length"),
-    *("truncation", "tokenizer_sha256", "files", "versions", "weights", "variants"),
+    *("normalized", "dimensions", "labels", "scores", "metric", "activation"),
+    *("max_sequence_length", "truncation", "tokenizer_sha256", "files", "versions", "weights", "variants"),
 ]
 
 

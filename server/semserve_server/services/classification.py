@@ -10,7 +10,7 @@ from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
 from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
 from semserve_server.services.work import Work, run
-from semserve_server.similarity import softmax
+from semserve_server.similarity import SCORES
 from semserve_server.tokenizer import Item
 
 
@@ -43,7 +43,8 @@ class ClassificationService:
         if done.inference:
             logits = done.inference.rows
             labels = engine.manifest.labels or []
-            answers = wire.classifications(labels, logits, softmax(logits))
+            scores = SCORES[engine.manifest.scores or "softmax"](logits)
+            answers = wire.classifications(labels, logits, scores)
         return wire.response(engine.name, answers, done.outcomes, done.usage)
 
     def _work(self, request: classification_pb2.ClassifyRequest, *, pair: bool) -> Work:
