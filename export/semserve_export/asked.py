@@ -41,6 +41,8 @@ class OwnModel:
     """Whether a Chinese character is a word; what KerasHub saves says yes in any case."""
     tokenizer: str | None = None
     """A preset with the tokenizer, where the model was saved without."""
+    ignore_prompts: bool = False
+    """Export a sentence-transformers model without the prompt that it puts before every text."""
     adapter: Path | None = None
     """What `train` left of a training that began from this path."""
     licence: Annotated[Path | None, Parameter(name="--license")] = None

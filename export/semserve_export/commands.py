@@ -102,6 +102,8 @@ def _export(
         )
     for error in refused:
         console.print(str(error))
+    for note in model.notes:
+        console.print(f"{output / name}: {note}")
     if model.parity:
         console.print(f"{output / name}: {model.parity}")
     if variants and not refused and len(manifest["variants"]) == 1:

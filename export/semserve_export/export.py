@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from semserve_export.bundle import (
     GOLDEN,
     GRAPH,
@@ -27,6 +29,7 @@ from semserve_export.golden import golden_answers, golden_texts
 from semserve_export.graph import write_graph
 from semserve_export.model import LoadedModel
 from semserve_export.parity import FILE as PARITY
+from semserve_export.portable import portable_graph
 from semserve_export.spec import Variant
 from semserve_export.tokenizer import Inputs, encode
 from semserve_export.variants import add_variants
@@ -105,7 +108,10 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     (directory / NOTICE).write_text(model.notice, encoding="utf-8")
 
     announce("converting to ONNX")
-    write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
+    if model.encoder:
+        onnx.save(portable_graph(model.encoder, spec), directory / GRAPH)
+    else:
+        write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
 
     announce("comparing ONNX Runtime with Keras")
     graph = onnx_run(directory / GRAPH)

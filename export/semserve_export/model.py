@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from semserve_export import bert
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.digest import sha256_of
+from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import AdapterError
 from semserve_export.parity import Parity
 from semserve_export.recipes import Recipe
@@ -32,6 +33,8 @@ class LoadedModel:
     licence: str  # text of the bundle's LICENSE
     notice: str  # text of the bundle's NOTICE
     parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
+    encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
+    notes: tuple[str, ...] = ()  # what is left out, one line each, for people
 
 
 def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:

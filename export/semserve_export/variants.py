@@ -37,9 +37,9 @@ def add_variants(
         refused: told of each that is too far from the portable graph; it is left out, unless this
             raises what it is told.
     """
-    if not is_encoder(model.keras_model):
+    if model.encoder is None and not is_encoder(model.keras_model):
         return {}
-    weights = read_encoder(model.keras_model, model.spec.gelu)
+    weights = model.encoder or read_encoder(model.keras_model, model.spec.gelu)
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
         announce(f"building and measuring {name}")
