@@ -33,7 +33,7 @@ def main(models, *, exchange):
         at_once = content_of(bundle)
         atomic_directory.sweep(models)
         left = [path.name for path in models.iterdir() if path != bundle]
-        print(json.dumps([line, killed, at_once, content_of(bundle), left]))
+        sys.stdout.write(json.dumps([line, killed, at_once, content_of(bundle), left]) + "\n")
         line += 1
 
 
