@@ -93,6 +93,10 @@ proto: .venv/.dev ## rebuild the stubs and the protoset from proto/
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
 
+.PHONY: schema
+schema: .venv/.serve ## rewrite the JSON Schemas of a bundle, which the export keeps, from the server's types
+	$(BIN)/python proto/bundle_schema.py export/semserve_export/schemas
+
 .PHONY: docs
 docs: .venv/.serve ## rewrite the list of the server's flags in server/FLAGS.md
 	$(BIN)/python -c 'from semserve_server.__main__ import app; print(app.generate_docs().strip())' > server/FLAGS.md

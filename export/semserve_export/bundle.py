@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import json
-import tempfile
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from semserve_export.atomic_directory import put_in_place, scratch_directory
 from semserve_export.digest import sha256_of
 from semserve_export.errors import BundleError, ExportError
 from semserve_export.spec import ModelSpec
@@ -41,32 +42,31 @@ def write_bundle(directory: Path, fill: Callable[[Path], Mapping[str, Any]]) -> 
     Raises:
         ExportError: the directory cannot be written, or holds something that is no bundle.
     """
-    if directory.exists() and not (directory / MANIFEST).is_file():
-        raise ExportError(f"{directory} is no bundle, so it is not replaced; choose another place")
+    require_writable(directory)
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        # The name starts with a dot, so that a server that lists the bundles passes over it.
-        with tempfile.TemporaryDirectory(
-            prefix=f".{directory.name}-", dir=directory.parent
-        ) as scratch:
-            written = Path(scratch) / directory.name
+        with scratch_directory(directory) as scratch:
+            written = scratch / directory.name
             written.mkdir()
             write_json(written / MANIFEST, fill(written))
-            _put(written, directory, Path(scratch) / "replaced")
+            require_writable(directory)  # still: an export takes minutes
+            put_in_place(written, directory, scratch)
     except OSError as error:
-        raise ExportError(f"cannot write {directory}: {error}") from error
+        raise ExportError(f"cannot write {directory}: {error.strerror or error}") from error
 
 
-def _put(written: Path, directory: Path, replaced: Path) -> None:
-    """Move the new bundle to its place; two renames, since a full directory cannot be replaced."""
-    if directory.exists():
-        directory.replace(replaced)
-    try:
-        written.replace(directory)
-    except OSError:
-        if replaced.exists():
-            replaced.replace(directory)
-        raise
+def require_writable(directory: Path) -> None:
+    """Refuse a place where a bundle cannot be put: it replaces nothing but an older bundle.
+
+    Raises:
+        ExportError: something else is there, or the directory above cannot be written.
+    """
+    above = next(path for path in directory.absolute().parents if os.path.lexists(path))
+    if not above.is_dir():
+        raise ExportError(f"cannot write {directory}: {above} is no directory")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ExportError(f"cannot write {directory}: no permission to write in {above}")
+    if os.path.lexists(directory) and not (directory / MANIFEST).is_file():
+        raise ExportError(f"{directory} is no bundle, so it is not replaced; choose another place")
 
 
 def manifest_of(

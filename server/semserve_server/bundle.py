@@ -74,6 +74,9 @@ class Weights(_Strict, frozen=True, kw_only=True):
 
     source: Words
     sha256: Digest | None = None
+    """Of the weights' files: see the export's documentation."""
+    adapter_sha256: Digest | None = None
+    """Of the adapter that was applied to them."""
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):

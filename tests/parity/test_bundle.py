@@ -18,7 +18,15 @@ from tokenizers import Tokenizer
 FIELDS = [
     *("schema_version", "model", "description", "task", "inputs", "output", "pair", "pooling"),
     *("normalized", "dimensions", "labels", "scores", "metric", "activation"),
-    *("max_sequence_length", "truncation", "tokenizer_sha256", "files", "versions", "weights", "variants"),
+    *(
+        "max_sequence_length",
+        "truncation",
+        "tokenizer_sha256",
+        "files",
+        "versions",
+        "weights",
+        "variants",
+    ),
 ]
 
 
