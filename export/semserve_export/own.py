@@ -21,6 +21,8 @@ from semserve_export.digest import sha256_of
 from semserve_export.errors import WeightsError
 from semserve_export.families import inputs_of
 from semserve_export.heads import take_scores
+from semserve_export.hugging_face import load_directory
+from semserve_export.hugging_face_directory import find_directory
 from semserve_export.model import LICENCES, LoadedModel
 from semserve_export.oddities import odd_texts
 from semserve_export.parity import compare_tokenizers
@@ -44,6 +46,10 @@ def load_own(asked: OwnModel) -> LoadedModel:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
+    if directory := _hugging_face(asked.path):
+        licence = asked.licence.read_text(encoding="utf-8") if asked.licence else UNSTATED_LICENCE
+        with _named(asked.path):
+            return load_directory(asked, directory, licence)
     with _opened(asked.path) as preset:
         return _load(asked, preset, Path(asked.path))
 
@@ -74,6 +80,20 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     with _opened(path) as preset:
         theirs = preset.load_tokenizer()
         return theirs, build_own_tokenizer(theirs, preset, hugging_face=preset.hugging_face)
+
+
+def _hugging_face(path: str) -> Path | None:
+    with _named(path):
+        return find_directory(path)
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Put the path before what is refused."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 @contextmanager
