@@ -24,6 +24,7 @@ from semserve_export.fidelity import (
     onnx_run,
     padded_batches,
     require_close,
+    traced_keras_run,
 )
 from semserve_export.golden import golden_answers, golden_texts
 from semserve_export.graph import write_graph
@@ -97,7 +98,9 @@ def weights_of(model: LoadedModel) -> dict[str, str | None]:
 
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
-    spec, reference = model.spec, keras_run(model.keras_model, model.spec.inputs)
+    spec = model.spec
+    runner = traced_keras_run if model.encoder else keras_run
+    reference = runner(model.keras_model, spec.inputs)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference)
     write_json(directory / GOLDEN, golden)

@@ -341,7 +341,9 @@ def write_dense(
     """Write a Dense module, and return its kernel [outputs, inputs] and bias."""
     where = path / f"{place}_Dense"
     facts = {"in_features": inputs, "out_features": outputs, "bias": bias}
-    write_json(where / "config.json", {**facts, "activation_function": f"torch.nn.modules.{activation}"})
+    write_json(
+        where / "config.json", {**facts, "activation_function": f"torch.nn.modules.{activation}"}
+    )
     tensors = {"linear.weight": draw((outputs, inputs), f"dense {place}")}
     if bias:
         tensors["linear.bias"] = draw((outputs,), f"bias {place}")

@@ -1,0 +1,374 @@
+"""Directories that can be exported, each with what a numpy reference says of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from parity import hugging_face as hf
+from parity.reference_encoders import ACTIVATIONS, Array, ReferenceEncoder, pool, unit
+from tokenizers import AddedToken, Tokenizer
+
+TEXTS = (
+    "the cat sat", "Hello, World!", "  the café  ", "今日 boat", "a boat's mat - 12 sat",
+    "the boat sat on the mat " * 9,
+)  # fmt: skip
+PAIRS = tuple(zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True))
+Rows = Callable[[Any], Array]
+Write = Callable[[Path], "Expected"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a bundle must answer: one row for each text or pair."""
+
+    row: Callable[[list[int], list[int]], Array]
+    tokenizer: Tokenizer
+    length: int = hf.POSITIONS
+    classifies: bool = False
+    pair: bool = False
+    scores: Callable[[Array], Array] | None = None
+    metric: str = "cosine"
+    texts: tuple[Any, ...] = ()
+    variants: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> list[Any]:
+        return list(self.texts or (PAIRS if self.pair else TEXTS))
+
+    def rows(self) -> Array:
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        tokenizer.enable_truncation(self.length)
+        encoded = tokenizer.encode_batch(self.items)
+        return np.array([self.row(one.ids, one.type_ids) for one in encoded])
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    write: Write
+    flags: dict[str, Any] = field(default_factory=dict)
+    quick: bool = False
+
+
+def softmax(x: Array) -> Array:
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def own_tokenizer(path: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def embedder(reference: ReferenceEncoder, tokenizer: Tokenizer, **facts: Any) -> Expected:
+    """What a directory without modules.json gives: the mean, of length 1."""
+
+    def row(ids: list[int], segments: list[int]) -> Array:
+        return unit(pool(reference.tokens(ids, segments), "mean"))
+
+    return Expected(row=row, tokenizer=tokenizer, **facts)
+
+
+def classifier(
+    reference: ReferenceEncoder, tokenizer: Tokenizer, *, scores: Any = softmax, **facts: Any
+) -> Expected:
+    return Expected(
+        row=reference.logits, tokenizer=tokenizer, classifies=True, scores=scores, **facts
+    )
+
+
+def plain(family: str = "bert", **settings: Any) -> Write:
+    def write(path: Path) -> Expected:
+        reference = hf.write_directory(path, family, **settings)
+        return embedder(reference, own_tokenizer(path))
+
+    return write
+
+
+def heads(
+    family: str = "bert",
+    classes: int = 3,
+    *,
+    pair: bool = False,
+    scores: Any = softmax,
+    **settings: Any,
+) -> Write:
+    def write(path: Path) -> Expected:
+        reference = hf.write_directory(path, family, classes=classes, **settings)
+        return classifier(reference, own_tokenizer(path), pair=pair, scores=scores)
+
+    return write
+
+
+def sentences(
+    *modes: str,
+    family: str = "bert",
+    new: bool = False,
+    dense: str = "",
+    normalize: bool = True,
+    transformer: str = "",
+    metric: str | None = None,
+    bias: bool = True,
+    **settings: Any,
+) -> Write:
+    """Write a sentence-transformers directory: an encoder, poolings, a dense layer, L2."""
+
+    def write(path: Path) -> Expected:
+        reference = hf.write_directory(path / transformer, family)
+        kinds = ["Pooling", *(["Dense"] * bool(dense)), *(["Normalize"] * normalize)]
+        if metric:
+            settings["similarity_fn_name"] = metric
+        hf.write_modules(path, *kinds, new=new, transformer=transformer, **settings)
+        hf.write_pooling(path, *modes, new=new)
+        kernel = bias_vector = None
+        if dense:
+            width = len(modes) * hf.HIDDEN
+            kernel, bias_vector = hf.write_dense(path, width, 8, dense, bias=bias)
+        if normalize:
+            (path / f"{len(kinds)}_Normalize").mkdir()
+
+        def row(ids: list[int], segments: list[int]) -> Array:
+            tokens = reference.tokens(ids, segments)
+            vector = np.concatenate([pool(tokens, mode) for mode in modes])
+            if kernel is not None:
+                function = ACTIVATIONS[TORCH[dense]]
+                vector = function(kernel.astype(float) @ vector + bias_vector)
+            return unit(vector) if normalize else vector
+
+        tokenizer = own_tokenizer(path / transformer)
+        return Expected(row=row, tokenizer=tokenizer, length=32, metric=metric or "cosine")
+
+    return write
+
+
+TORCH = {
+    "activation.Tanh": "tanh", "activation.ReLU": "relu", "linear.Identity": "linear",
+    "activation.GELU": "gelu", "activation.Sigmoid": "sigmoid", "activation.SiLU": "silu",
+}  # fmt: skip
+
+
+def with_words(path: Path) -> Expected:
+    """Add two words and train them, one of them as a special token."""
+    tokenizer = hf.bert_tokenizer()
+    tokenizer.add_tokens([AddedToken("covid19", normalized=True)])
+    tokenizer.add_special_tokens([AddedToken("[QUERY]", single_word=True, rstrip=True)])
+    reference = hf.write_directory(path, tokenizer=tokenizer)
+    texts = ("covid19 sat", "the covid19cat", "[QUERY] the cat", "x[QUERY]y", "Covid19, covid 19")
+    return embedder(reference, tokenizer, texts=texts)
+
+
+def slow_bert(**config: Any) -> Write:
+    """Write what a slow BERT tokenizer leaves: vocab.txt, flags, no tokenizer.json."""
+
+    def write(path: Path) -> Expected:
+        reference = hf.write_directory(path, tokenizer_config=config)
+        (path / "tokenizer.json").unlink()
+        vocabulary = "\n".join(hf.WORD_PIECES) + "\n"
+        (path / "vocab.txt").write_text(vocabulary, encoding="utf-8")
+        tokenizer = hf.bert_tokenizer(
+            lowercase=config.get("do_lower_case", True),
+            strip_accents=config.get("strip_accents"),
+            handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        )
+        return embedder(reference, tokenizer, texts=(*TEXTS, "日本 今日", "CAFÉ Sat"))
+
+    return write
+
+
+def slow_added(path: Path) -> Expected:
+    """Write added_tokens.json beside vocab.txt, as F05's directories have it."""
+    words = len(hf.WORD_PIECES)
+    expected = slow_bert()(path)
+    hf.write_json(path / "added_tokens.json", {"[QUERY]": words, "covid19": words + 1})
+    names = {"additional_special_tokens": ["[QUERY]"], "sep_token": "[SEP]", "cls_token": "[CLS]"}
+    hf.write_json(path / "special_tokens_map.json", names)
+    tokenizer = hf.bert_tokenizer()
+    tokenizer.add_special_tokens([AddedToken("[QUERY]", normalized=False)])
+    tokenizer.add_tokens([AddedToken("covid19", normalized=True)])
+    return Expected(
+        row=expected.row, tokenizer=tokenizer, texts=("covid19 sat", "[QUERY] the cat", "COVID19")
+    )
+
+
+def slow_roberta(path: Path) -> Expected:
+    reference = hf.write_directory(path, "roberta", tokenizer_config={"add_prefix_space": True})
+    (path / "tokenizer.json").unlink()
+    vocabulary, merges = hf.byte_pairs()
+    hf.write_json(path / "vocab.json", vocabulary)
+    (path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", "utf-8")
+    return embedder(reference, hf.roberta_tokenizer(add_prefix_space=True))
+
+
+def slow_xlm_roberta(path: Path) -> Expected:
+    reference = hf.write_directory(path, "xlm-roberta")
+    (path / "tokenizer.json").unlink()
+    (path / "sentencepiece.bpe.model").write_bytes(hf.sentence_piece_model("XLMRoberta"))
+    return embedder(reference, hf.xlm_roberta_tokenizer())
+
+
+def slow_albert(path: Path) -> Expected:
+    reference = hf.write_directory(path, "albert")
+    (path / "tokenizer.json").unlink()
+    (path / "spiece.model").write_bytes(hf.sentence_piece_model("Albert"))
+    return embedder(reference, hf.albert_tokenizer())
+
+
+def sharded(path: Path) -> Expected:
+    """Split the weights over two files with an index."""
+    from safetensors.numpy import load_file, save_file  # noqa: PLC0415 - this case's own
+
+    expected = heads("bert")(path)
+    tensors = load_file(path / "model.safetensors")
+    (path / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {
+        "model-00001-of-00002.safetensors": names[::2],
+        "model-00002-of-00002.safetensors": names[1::2],
+    }
+    for part, inside in parts.items():
+        save_file({name: tensors[name] for name in inside}, path / part)
+    where = {name: part for part, inside in parts.items() for name in inside}
+    hf.write_json(path / "model.safetensors.index.json", {"metadata": {}, "weight_map": where})
+    return expected
+
+
+def beside(extra: dict[str, tuple[int, ...]], write: Write) -> Write:
+    """Add tensors that nothing uses: what language models and old releases leave."""
+    from safetensors.numpy import load_file, save_file  # noqa: PLC0415 - these cases' own
+
+    def written(path: Path) -> Expected:
+        expected = write(path)
+        tensors = load_file(path / "model.safetensors")
+        tensors |= {name: hf.draw(shape, name) for name, shape in extra.items()}
+        tensors["bert.embeddings.position_ids"] = np.arange(hf.POSITIONS)[None]
+        save_file(tensors, path / "model.safetensors")
+        return expected
+
+    return written
+
+
+def lowered(path: Path) -> Expected:
+    """Lower letters by sentence_bert_config.json, before a cased tokenizer."""
+    reference = hf.write_directory(
+        path,
+        tokenizer=hf.bert_tokenizer(lowercase=False),
+        tokenizer_config={"do_lower_case": False},
+    )
+    hf.write_modules(path, "Pooling")
+    hf.write_pooling(path, "mean")
+    settings = {"max_seq_length": 20, "do_lower_case": True}
+    hf.write_json(path / "sentence_bert_config.json", settings)
+
+    def row(ids: list[int], segments: list[int]) -> Array:
+        return pool(reference.tokens(ids, segments), "mean")
+
+    tokenizer = hf.bert_tokenizer(strip_accents=False)
+    return Expected(row=row, tokenizer=tokenizer, length=20)
+
+
+def separators_of_other_names(path: Path) -> Expected:
+    """Call [CLS] and [SEP] otherwise, as words that a text may have."""
+    names = {"cls_token": "hello", "sep_token": "boat"}
+    reference = hf.write_directory(path, tokenizer_config=names)
+    (path / "tokenizer.json").unlink()
+    (path / "vocab.txt").write_text("\n".join(hf.WORD_PIECES) + "\n", encoding="utf-8")
+    tokenizer = hf.bert_tokenizer()
+    ids = {piece: place for place, piece in enumerate(hf.WORD_PIECES)}
+    from tokenizers import processors  # noqa: PLC0415 - this case's own
+
+    tokenizer.post_processor = processors.BertProcessing(
+        ("boat", ids["boat"]), ("hello", ids["hello"])
+    )
+    return embedder(reference, tokenizer, texts=("the cat sat", "café 12"))
+
+
+def cased_pair(path: Path) -> Expected:
+    """A BERT whose tokenizer makes no segments: both texts are of the first."""
+    reference = hf.write_directory(
+        path, classes=2, tokenizer_config={"model_input_names": ["input_ids", "attention_mask"]}
+    )
+    expected = classifier(reference, own_tokenizer(path), pair=True)
+    return Expected(
+        row=lambda ids, _: reference.logits(ids, [0] * len(ids)),
+        tokenizer=expected.tokenizer, classifies=True, pair=True, scores=softmax,
+    )  # fmt: skip
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+MULTI = {"problem_type": "multi_label_classification"}
+UNNAMED = {"id2label": ...}
+GAMMA = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+
+
+def old_norms(name: str) -> str:
+    for new, old in GAMMA.items():
+        name = name.replace(new, old)
+    return name
+
+
+LANGUAGE_HEAD = {"cls.predictions.bias": (9,), "cls.predictions.transform.dense.weight": (16, 16)}
+CASES = (
+    # Encoders as AutoModel saves them, without a prefix.
+    *(Case(f"embedder-{family}", plain(family), quick=True) for family in hf.FAMILIES),
+    Case("no-pooler", plain(pooler=False)),
+    Case("prefix-albert", plain("albert", prefix="albert.")),
+    Case("prefix-distilbert", plain("distilbert", prefix="distilbert.")),
+    Case("prefix-sentence", plain("roberta", prefix="0.auto_model.")),
+    Case("language-model", beside(LANGUAGE_HEAD, plain(prefix="bert.", config={"architectures": ["BertForMaskedLM"]})), {"task": "embedding"}),
+    # Classifiers with each family's own head.
+    *(Case(f"classifier-{family}", heads(family), quick=True) for family in hf.FAMILIES),
+    *(Case(f"pair-{family}", heads(family, pair=True), {"pair": True}) for family in hf.FAMILIES),
+    Case("multi-label", heads("roberta", 4, config=MULTI, scores=sigmoid), quick=True),
+    Case("cross-encoder-sigmoid", heads(config={"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, scores=sigmoid)),
+    Case("two-unnamed-labels", heads(classes=2, config=UNNAMED), quick=True),
+    Case("wrapped-names", heads(rename=lambda name: f"module._orig_mod.{name}")),
+    Case("old-norms", heads(rename=old_norms)),
+    Case("sharded", sharded),
+    Case("half", heads("distilbert", dtype=np.float16)),
+    Case("no-segments", cased_pair, {"pair": True}),
+    # What config.json says.
+    Case("epsilon", plain("bert", config={"layer_norm_eps": 1e-2}), quick=True),
+    Case("relu", plain("bert", config={"hidden_act": "relu"})),
+    Case("silu", plain("distilbert", config={"activation": "silu"})),
+    Case("gelu-new", plain("roberta", config={"hidden_act": "gelu_new"})),
+    Case("albert-groups", plain("albert", config={"num_hidden_groups": 2, "inner_group_num": 2}), quick=True),
+    Case("one-segment", plain("bert", config={"unknown": None, "pruned_heads": {}})),
+    # sentence-transformers, old and new.
+    Case("modules-mean", sentences("mean"), quick=True),
+    Case("modules-new-cls", sentences("cls", new=True), quick=True),
+    Case("modules-0-transformer", sentences("max", family="distilbert", transformer="0_Transformer")),
+    Case("modules-roberta", sentences("mean", family="roberta", metric="euclidean")),
+    Case("modules-sqrt", sentences("mean_sqrt_len_tokens", normalize=False, metric="dot"), quick=True),
+    Case("modules-weighted", sentences("weightedmean", new=True, normalize=False)),
+    Case("modules-last", sentences("lasttoken", family="xlm-roberta")),
+    Case("modules-joined", sentences("cls", "max", "mean", normalize=False), quick=True),
+    Case("modules-new-joined", sentences("mean", "cls", new=True, metric="manhattan")),
+    Case("dense-tanh", sentences("cls", dense="activation.Tanh"), quick=True),
+    Case("dense-identity", sentences("mean", dense="linear.Identity", bias=False, new=True)),
+    Case("dense-relu-joined", sentences("mean", "lasttoken", dense="activation.ReLU", normalize=False)),
+    Case("dense-gelu", sentences("max", dense="activation.GELU", normalize=False)),
+    Case("dense-sigmoid", sentences("mean", dense="activation.Sigmoid", family="albert")),
+    Case("prompts", sentences("mean", prompts={"query": "query: "})),
+    Case("default-prompt", sentences("mean", prompts={"q": "q: "}, default_prompt_name="q"), {"ignore_prompts": True}),
+    Case("lower-case", lowered, quick=True),
+    # The directory's own tokenizer.
+    Case("added-words", with_words, quick=True),
+    Case("cased", plain(tokenizer=hf.bert_tokenizer(lowercase=False), tokenizer_config={"do_lower_case": False})),
+    Case("no-chinese", plain(tokenizer=hf.bert_tokenizer(handle_chinese_chars=False))),
+    Case("prefix-space", plain("roberta", tokenizer=hf.roberta_tokenizer(add_prefix_space=True))),
+    Case("slow-bert", slow_bert(), quick=True),
+    Case("slow-cased", slow_bert(do_lower_case=False)),
+    Case("slow-chinese", slow_bert(tokenize_chinese_chars=False)),
+    Case("slow-accents", slow_bert(strip_accents=False)),
+    Case("slow-added", slow_added),
+    Case("slow-roberta", slow_roberta),
+    Case("slow-xlm-roberta", slow_xlm_roberta),
+    Case("slow-albert", slow_albert),
+    Case("separator-names", separators_of_other_names),
+)  # fmt: skip
