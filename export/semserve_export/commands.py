@@ -139,6 +139,7 @@ def _source(manifest: Mapping[str, Any], source: str) -> LoadedModel:
         pooling=manifest["pooling"],
         normalize=manifest["normalized"],
         max_sequence_length=manifest["max_sequence_length"],
+        ignore_prompts=True,
     )
     model = load_own(asked)
     if manifest["weights"]["sha256"] != model.sha256:

@@ -38,6 +38,8 @@ def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
         WeightsError: something of it cannot be honoured; the message names the file and key.
     """
     directory = HuggingFaceDirectory.read(path)
+    if asked.activation:
+        directory = directory.with_activation(asked.activation)
     if asked.adapter:
         return _adapted(asked, asked.adapter, directory, licence)
     task = asked.task or directory.task
@@ -136,8 +138,6 @@ def _head(
     asked: OwnModel, directory: HuggingFaceDirectory, reader: EncoderReader, task: Task
 ) -> tuple[Pool | Classifier, dict[str, Any]]:
     """Read the head, and what the manifest says of it."""
-    if asked.activation and asked.activation != directory.architecture.activation:
-        raise WeightsError(f"--activation {asked.activation}: {CONFIG} says another")
     if task == "classification":
         head = reader.classifier()
         outputs = len(head.logits.bias)

@@ -1,7 +1,7 @@
 """What a transformers or sentence-transformers directory holds: its files, before they are a model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from semserve_export.hugging_face_reading import read_directory_tokenizer
 from semserve_export.hugging_face_weights import EncoderReader
 from semserve_export.keras_encoder import fill_dense, make_backbone
 from semserve_export.sentence_transformers_modules import SentenceModules, read_modules
-from semserve_export.spec import Task
+from semserve_export.spec import Activation, Task
 
 CLASSIFIER = "ForSequenceClassification"
 LANGUAGE_MODELS = ("ForMaskedLM", "ForPreTraining", "LMHeadModel")
 ENCODER = "Model"
 """The ends of the names of transformers' classes."""
+HUB = "hf://"
+DOWNLOADED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.weights.h5", "*.spm")
+"""What is downloaded of a handle: nothing that is code or pickled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class HuggingFaceDirectory:
         family = family_of(str(config["model_type"]))
         architecture = read_architecture(config)
         return cls(path, encoder_path, config, architecture, family, modules)
+
+    def with_activation(self, activation: Activation) -> "HuggingFaceDirectory":
+        """Return the same directory with another activation than config.json says."""
+        return replace(self, architecture=replace(self.architecture, activation=activation))
 
     @property
     def task(self) -> Task:
@@ -151,8 +158,14 @@ class HuggingFaceDirectory:
 
 
 def find_directory(path: str) -> Path | None:
-    """Return the directory of such a model; None where the path is something else's."""
-    directory = Path(path)
+    """Return the directory of such a model; None where the path is something else's.
+
+    What a handle hf://OWNER/NAME names is downloaded first, into the cache of huggingface_hub.
+
+    Raises:
+        WeightsError: it holds an adapter alone, or cannot be downloaded.
+    """
+    directory = _download(path) if path.startswith(HUB) else Path(path)
     if not directory.is_dir():
         return None
     if (directory / MODULES).is_file():
@@ -166,3 +179,16 @@ def find_directory(path: str) -> Path | None:
             " (merge_and_unload) and save that"
         )
     return None
+
+
+def _download(handle: str) -> Path:
+    import huggingface_hub  # noqa: PLC0415 - for handles alone
+
+    try:
+        found = huggingface_hub.snapshot_download(
+            handle.removeprefix(HUB), allow_patterns=list(DOWNLOADED)
+        )
+    except (OSError, ValueError) as error:  # what huggingface_hub raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"cannot be downloaded: {reason}") from error
+    return Path(found)

@@ -94,6 +94,10 @@ def _named(path: str) -> Iterator[None]:
         yield
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # A JSON file whose values are of other kinds than transformers writes.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: cannot be read: {reason}") from error
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def _transformer(directory: Path) -> dict[str, Any]:
         text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
         logits = {"text": {"method": "forward", "method_output_name": "logits"}}
         allowed: tuple[Any, ...] = {
-            "max_seq_length": (value,),
+            "max_seq_length": (value if isinstance(value, int) and value > 0 else None, None),
             "do_lower_case": (True, False, None),
             "transformer_task": ("feature-extraction", "sequence-classification"),
             "modality_config": (text, logits, None),
@@ -250,8 +250,10 @@ def _prompts(settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
             f"{SETTINGS}: truncate_dim {settings['truncate_dim']!r} is not applied by the export;"
             " remove it, and ask for `dimensions` in each request"
         )
-    prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if text}
-    return prompts, prompts.get(settings.get("default_prompt_name") or "")
+    said, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    if default is not None and default not in said:
+        raise WeightsError(f"{SETTINGS}: default_prompt_name {default!r} is none of the prompts")
+    return {name: text for name, text in said.items() if text}, said.get(default) or None
 
 
 KNOWN = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", INFERENCE_NOTHING)

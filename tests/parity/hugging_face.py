@@ -60,6 +60,7 @@ def xlm_roberta_tokenizer() -> Tokenizer:
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Precompiled(_charsmap("XLMRoberta")),
+            normalizers.Strip(left=False, right=True),
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     )
