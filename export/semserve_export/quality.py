@@ -50,12 +50,8 @@ class Bar:
 
         A NaN never holds.
         """
-        yield (
-            "difference",
-            quality.difference,
-            self.difference,
-            quality.difference <= self.difference,
-        )
+        difference, most = quality.difference, self.difference
+        yield "difference", difference, most, difference <= most
         for name in ("cosine_mean", "cosine_min", "label_agreement"):
             if (value := getattr(quality, name)) is not None:
                 distance, bound = 1 - value, 1 - getattr(self, name)

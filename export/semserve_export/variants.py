@@ -15,6 +15,7 @@ from semserve_export.errors import FidelityError
 from semserve_export.fidelity import onnx_run
 from semserve_export.fused import fused_graph
 from semserve_export.golden import case_text, golden_differences
+from semserve_export.graph import save_graph
 from semserve_export.int8 import SCHEME, int8_graph
 from semserve_export.model import LoadedModel
 from semserve_export.padded import padded_graph
@@ -47,7 +48,7 @@ def add_variants(
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
         announce(f"building and measuring {name}")
-        onnx.save(_build(name, model, weights), directory / file_of(name))
+        save_graph(_build(name, model, weights), directory / file_of(name))
         try:
             variants[name] = _proved(name, model, directory)
         except FidelityError as error:

@@ -12,9 +12,9 @@ from semserve_export.errors import ExportError
 from semserve_export.tokenizer import build_tokenizer
 from semserve_export.variants import add_variants
 
-GOLDEN, GRAPH = 20_000, 60_000
-"""Bytes that a file may have: too few for the golden answers, or enough for them and too few for
-what is larger, such as the graph of 114 kB."""
+GOLDEN, GRAPH, VARIANT = 20_000, 60_000, 5_000
+"""Bytes that a file may have: too few for the golden answers; enough for them and too few for what
+is larger, such as the graph of 114 kB; too few for a faster graph."""
 pytestmark = pytest.mark.parametrize("exported", ["embedding"], indirect=True)
 
 
@@ -71,7 +71,7 @@ def test_a_disk_that_is_full_at_a_variant_leaves_the_older_bundle(exported, tmp_
         return add_variants(exported.model, ("fused",), scratch, lambda _: None, print)
 
     refused_by_full_disk(
-        tmp_path, exported.directory, lambda directory: write_bundle(directory, fill), GRAPH
+        tmp_path, exported.directory, lambda directory: write_bundle(directory, fill), VARIANT
     )
 
 
