@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from semserve_export.bundle import (
     GOLDEN,
     GRAPH,
@@ -15,7 +17,7 @@ from semserve_export.bundle import (
     write_json,
 )
 from semserve_export.contract import require_fields
-from semserve_export.errors import FidelityError
+from semserve_export.errors import FidelityError, WeightsError
 from semserve_export.fidelity import (
     TOLERANCE,
     compare,
@@ -78,6 +80,7 @@ def export_model(
         return manifest
 
     require_spec(model.spec)
+    require_finite(model.keras_model)
     write_bundle(directory, fill, prove_bundle)
     return manifest
 
@@ -99,6 +102,18 @@ def require_spec(spec: ModelSpec) -> None:
     )
 
 
+def require_finite(model: Any) -> None:
+    """Refuse weights that are no numbers: every answer would be none, too.
+
+    Raises:
+        WeightsError: it names the first tensor that holds NaN or infinity.
+    """
+    for variable in model.weights:
+        values = np.asarray(variable)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise WeightsError(f"the weights are damaged: {variable.path} holds NaN or infinity")
+
+
 def comparison_batches(model: LoadedModel) -> list[Inputs]:
     """Make the padded batches on which a bundle's graph is compared with Keras."""
     spec = model.spec
@@ -112,7 +127,11 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
 
 def weights_of(model: LoadedModel) -> dict[str, str | None]:
     """Return what the manifest says of where the weights came from."""
-    return {"source": model.source, "sha256": model.sha256}
+    return {
+        "source": model.source,
+        "sha256": model.sha256,
+        "adapter_sha256": model.adapter_sha256,
+    }
 
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 from tf2onnx.handler import tf_op
 
+from semserve_export.canonical_graph import make_canonical
 from semserve_export.errors import WeightsError
 
 OPSET = 18
@@ -57,6 +58,7 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     _name_axes(proto.graph, inputs)
     _name_output(proto.graph, output)
     _drop_shape_only_weights(proto.graph)
+    make_canonical(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
     save_graph(proto, path)
 

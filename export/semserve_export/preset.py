@@ -64,7 +64,10 @@ class Preset:
     @property
     def task(self) -> Task:
         """A classifier where a classifier was saved; an embedder in every other case."""
-        saved = [*self.config.get("architectures", ()), self.task_config.get("class_name") or ""]
+        saved = [
+            *(self.config.get("architectures") or ()),
+            self.task_config.get("class_name") or "",
+        ]
         classifies = any("SequenceClassification" in each or "TextClass" in each for each in saved)
         return "classification" if classifies else "embedding"
 
@@ -148,9 +151,15 @@ class Preset:
                 " it with --tokenizer"
             ) from error
 
+    @property
+    def preprocessor_config(self) -> dict[str, Any]:
+        """What KerasHub's preprocessor was saved with; empty where there is none."""
+        config: dict[str, Any] = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE)
+        return dict(config.get("config", {}))
+
     def max_sequence_length(self, backbone: Any) -> int:
         """Return the longest sequence that was meant, and that the positions allow."""
-        saved = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE).get("config", {})
+        saved = self.preprocessor_config
         trained = _json(self.handle, "sentence_bert_config.json")
         meant = saved.get("sequence_length") or trained.get("max_seq_length")
         return int(min(meant or backbone.max_sequence_length, backbone.max_sequence_length))

@@ -9,10 +9,9 @@ from typing import Any
 import keras
 from tokenizers import Tokenizer
 
-from semserve_export.digest import sha256_of
 from semserve_export.families import inputs_of
 from semserve_export.model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
-from semserve_export.own import build_own_tokenizer
+from semserve_export.own import base_digest, build_own_tokenizer
 from semserve_export.preset import Preset
 from semserve_export.recipes import Recipe
 from semserve_export.spec import INPUTS
@@ -62,7 +61,6 @@ def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
     preset = Preset.read(str(directory))
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
-    weights = preset.weights_file
     return Start(
         make=make,
         tokenizer=build_own_tokenizer(
@@ -73,7 +71,7 @@ def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
         facts={
             "recipe": directory.name,
             "base": directory.name,
-            "base_sha256": sha256_of(weights) if weights else None,
+            "base_sha256": base_digest(preset),
             "labels": list(labels),
             "activation": preset.activation,
         },
