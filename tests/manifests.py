@@ -36,8 +36,8 @@ def _portable(**fields: Any) -> Change:
 
 
 def _file(name: str, **fields: Any) -> Change:
-    return lambda content: content["files"].setdefault(name, {"sha256": DIGEST, "bytes": 1}).update(
-        fields
+    return lambda content: (
+        content["files"].setdefault(name, {"sha256": DIGEST, "bytes": 1}).update(fields)
     )
 
 

@@ -15,12 +15,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-try:
+if LOCKS := os.name == "posix":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 SCRATCH = ".export-"
 """Part of every scratch directory's name."""
@@ -90,7 +88,7 @@ def exchange(left: Path, right: Path) -> bool:
     Raises:
         OSError: they cannot be exchanged for any other reason.
     """
-    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    library: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
     paths = os.fsencode(left), os.fsencode(right)
     if hasattr(library, "renameat2"):
         failed = library.renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE)
@@ -113,7 +111,7 @@ def sweep(parent: Path) -> None:
             scratch.rmdir()  # its writer was killed before it had a lock
             continue
         with suppress(OSError), (scratch / LOCK).open("rb") as lock:
-            if fcntl:
+            if LOCKS:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives
             elif time.time() - scratch.stat().st_mtime < OLD:
                 continue
@@ -130,7 +128,7 @@ def _make_scratch(directory: Path) -> tuple[Path, BinaryIO] | None:
         lock = (scratch / LOCK).open("xb")
     except FileNotFoundError:
         return None
-    if fcntl:
+    if LOCKS:
         fcntl.flock(lock, fcntl.LOCK_EX)
     if _is_at(lock, scratch / LOCK):
         return scratch, lock

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semserve_export.atomic_directory import put_in_place, scratch_directory
+from semserve_export.contract import max_json_bytes, require_manifest
 from semserve_export.digest import sha256_of
 from semserve_export.errors import BundleError, ExportError
 from semserve_export.spec import ModelSpec
@@ -31,13 +32,18 @@ DISTRIBUTIONS = (
 )
 
 
-def write_bundle(directory: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
+def write_bundle(
+    directory: Path,
+    fill: Callable[[Path], Mapping[str, Any]],
+    prove: Callable[[Path], None] = lambda _: None,
+) -> None:
     """Have a bundle written, and put it in the place of an older one only when it is complete.
 
     Args:
         directory: where the bundle goes; its parent is made where it is missing.
         fill: writes every file but the manifest into the directory it is given, and returns the
             manifest. What it raises leaves nothing behind, and an older bundle as it was.
+        prove: given the whole bundle before it is put in its place; what it raises does the same.
 
     Raises:
         ExportError: the directory cannot be written, or holds something that is no bundle.
@@ -48,6 +54,7 @@ def write_bundle(directory: Path, fill: Callable[[Path], Mapping[str, Any]]) -> 
             written = scratch / directory.name
             written.mkdir()
             write_json(written / MANIFEST, fill(written))
+            prove(written)
             require_writable(directory)  # still: an export takes minutes
             put_in_place(written, directory, scratch)
     except OSError as error:
@@ -124,34 +131,32 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     manifest = read_json(directory / MANIFEST)
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise BundleError(f"{directory}: not a bundle of schema version {SCHEMA_VERSION}")
-    expected = {
-        TOKENIZER,
-        GOLDEN,
-        LICENCE,
-        NOTICE,
-        *(v["file"] for v in manifest["variants"].values()),
-    }
-    if missing := expected - set(manifest["files"]):
+    require_manifest(manifest, str(directory / MANIFEST))
+    if missing := {LICENCE, NOTICE} - set(manifest["files"]):
         raise BundleError(f"{directory}: the manifest has no digest of {min(missing)}")
     for name, file in manifest["files"].items():
         path = directory / name
-        if path.parent != directory or not path.is_file():
-            raise BundleError(f"{directory}: {name} is missing; export the model again")
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{directory}: {name} is missing or no file; export the model again")
         if sha256_of(path) != file["sha256"]:
             raise BundleError(f"{path}: the sha256 is not the manifest's; export the model again")
     return manifest
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
+    """Read a file of a bundle that holds one JSON object.
 
     Raises:
-        BundleError: it is missing, or holds something else.
+        BundleError: it is missing, is larger than the server takes, or holds something else.
     """
     try:
+        if path.stat().st_size > max_json_bytes():
+            raise BundleError(f"{path}: the server takes at most {max_json_bytes()} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path}: not a JSON object")
     return content

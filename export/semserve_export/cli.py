@@ -1,7 +1,6 @@
 """The command line of the export stage. Keras is imported only by the commands that need it."""
 
 import importlib
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from semserve_export import __version__
-from semserve_export.asked import OwnModel
-from semserve_export.bundle import read_manifest
+from semserve_export.asked import OwnModel, asked_before
+from semserve_export.bundle import read_manifest, require_writable
+from semserve_export.contract import require_fields
 from semserve_export.errors import ExportError
+from semserve_export.failures import FAILED, tell
+from semserve_export.input_files import require_readable
 from semserve_export.mixing_plan import MixingPlan
 from semserve_export.pairs import (
     TrainingData,
@@ -31,8 +33,6 @@ from semserve_export.training_files import TrainingFiles
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.word_files import WordFiles
 from semserve_export.word_plan import WordPlan
-
-FAILED = 2
 
 app = App(
     name="semserve-export",
@@ -85,6 +85,8 @@ def run(
             raise ExportError("--adapter goes with the name of one fine-tuned recipe")
         recipes = [replace(recipes[0], adapter=adapter)]
     chosen = _variants(variants)
+    for recipe in recipes:
+        require_writable(output / recipe.spec.name)
     _commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
@@ -107,6 +109,8 @@ def keras(
             them, or none.
     """
     chosen = _variants(variants)
+    _check_own(asked)
+    require_writable(output / asked.served_name)
     _commands().run_own(asked, output, chosen, console)
 
 
@@ -125,20 +129,49 @@ def parity(
         texts: how many are made up: odd ones, of all of Unicode.
         report: a file for every difference.
     """
+    require_readable(path)
+    for file in files:
+        if not file.is_file():
+            raise ExportError(f"{file}: no such file of texts")
     _commands("parity_commands").compare(path, texts, files, report, console)
 
 
 @app.command
-def verify(bundle: Path, *, source: str | None = None, weights_cache: Cache = CACHE) -> None:
+def verify(
+    bundle: Path,
+    *,
+    source: str | None = None,
+    adapter: Path | None = None,
+    tokenizer: str | None = None,
+    strip_accents: bool | None = None,
+    split_on_cjk: bool | None = None,
+    weights_cache: Cache = CACHE,
+) -> None:
     """Check a bundle's digests and golden answers, and compare it with Keras anew.
 
     Args:
         bundle: the directory of one bundle.
         source: what `keras` exported it from; a recipe's is known.
+        adapter: as it was given to `keras`.
+        tokenizer: as it was given to `keras`.
+        strip_accents: as it was given to `keras`.
+        split_on_cjk: as it was given to `keras`.
         weights_cache: where downloaded weights are kept.
     """
     manifest = read_manifest(bundle)
-    _commands().verify(bundle, manifest, source, weights_cache, console)
+    if not source and (adapter or tokenizer or (strip_accents, split_on_cjk) != (None, None)):
+        raise ExportError("--adapter, --tokenizer and the like go with --source")
+    asked = source and asked_before(
+        source,
+        manifest,
+        adapter=adapter,
+        tokenizer=tokenizer,
+        strip_accents=strip_accents,
+        split_on_cjk=split_on_cjk,
+    )
+    if asked:
+        _check_own(asked)
+    _commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
 @app.command
@@ -256,16 +289,61 @@ def measure(
     _commands("word_commands").measure(bundles, read_scored_pairs(pairs), variant, console)
 
 
+@app.meta.default
+def with_debug(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Annotated[bool, Parameter(env_var="SEMSERVE_DEBUG", negative=())] = False,
+) -> int:
+    """Run one command.
+
+    Args:
+        tokens: the command and its arguments.
+        debug: show the traceback of what goes wrong.
+    """
+    try:
+        app(tokens, exit_on_error=False)
+    except CycloptsError:  # cyclopts has printed it
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each becomes one line
+        return tell(error, debug=debug)
+    return 0
+
+
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 2, with one line, for what it cannot do."""
     try:
-        app(arguments, exit_on_error=False)
-    except CycloptsError:  # cyclopts has printed it
+        code: int | None = app.meta(arguments, exit_on_error=False)
+    except CycloptsError:
         return FAILED
-    except ExportError as error:
-        sys.stderr.write(f"semserve-export: {error}\n")
-        return FAILED
-    return 0
+    return code or 0
+
+
+def _check_own(asked: OwnModel) -> None:
+    """Refuse what is wrong with a user's model and is known without Keras."""
+    require_readable(asked.path)
+    for path in (asked.tokenizer, asked.adapter and str(asked.adapter)):
+        if path:
+            require_readable(path)
+    if asked.adapter and not asked.adapter.is_dir():
+        raise ExportError(f"{asked.adapter}: no such directory of an adapter")
+    if asked.licence and not asked.licence.is_file():
+        raise ExportError(f"--license: {asked.licence}: no such file")
+    if not asked.served_name:
+        raise ExportError(f"{asked.path}: no name can be made of it; say one with --name")
+    require_fields(
+        {
+            "model": asked.served_name,
+            "description": asked.description,
+            "labels": list(asked.labels) or None,
+            "max_sequence_length": asked.max_sequence_length,
+        },
+        {
+            "model": "--name",
+            "description": "--description",
+            "labels": "--label",
+            "max_sequence_length": "--max-sequence-length",
+        },
+    )
 
 
 def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
@@ -288,6 +366,6 @@ def _variants(names: str) -> tuple[Variant, ...]:
 
 def _commands(module: str = "commands") -> ModuleType:
     """Import what the commands do, and Keras with it: several seconds, shown as such."""
-    choose_backend()
+    choose_backend(trains=module == "training_commands")
     with console.status("Starting Keras"), held_stderr():
         return importlib.import_module(f"semserve_export.{module}")

@@ -5,14 +5,13 @@ converters, which leave some of that out without a word, have no part in it; a K
 with the same numbers is what the graphs are compared with.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from semserve_export.adapter import apply_adapter, read_record
+from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.asked import OwnModel
 from semserve_export.digest import sha256_of
 from semserve_export.encoder import read_encoder
@@ -25,6 +24,7 @@ from semserve_export.hugging_face_labels import read_labels, read_scores
 from semserve_export.hugging_face_weights import EncoderReader
 from semserve_export.keras_encoder import make_keras_model
 from semserve_export.model import LoadedModel
+from semserve_export.preset_digest import digest_of
 from semserve_export.sentence_transformers_modules import SentenceModules
 from semserve_export.spec import ModelSpec, Task
 
@@ -54,7 +54,7 @@ def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
     model = make_keras_model(encoder, directory.architecture, directory.family)
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"{KINDS[task]} by {path.name}",
+        description=asked.description or f"{KINDS[task]} by {asked.title}",
         task=task,
         activation=encoder.activation,
         max_sequence_length=length,
@@ -62,22 +62,23 @@ def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
         **facts,
     )
     _require_segments(tokenizer, encoder, pair=spec.pair)
-    return _loaded(directory, spec, model, encoder, tokenizer, licence, _notes(directory, task))
+    loaded = _loaded(asked, directory, spec, model, encoder, tokenizer, licence)
+    return replace(loaded, notes=tuple(_notes(directory, task)))
 
 
 def _adapted(
     asked: OwnModel, adapter: Path, directory: HuggingFaceDirectory, licence: str
 ) -> LoadedModel:
     """Put on the encoder what `train` learnt on it; labels and length are what they were there."""
-    record, weights = read_record(adapter), directory.weights_file
-    if record["base_sha256"] != (sha256_of(weights) if weights else None):
+    record = read_record(adapter)
+    if record["base_sha256"] != digest_of(directory.weight_files):
         raise WeightsError(f"{adapter} was trained on other weights")
     model = directory.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     tokenizer, limit = _tokenizer(asked, directory)
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"classification by {directory.path.name}, fine-tuned",
+        description=asked.description or f"classification by {asked.title}, fine-tuned",
         task="classification",
         activation=record["activation"],
         max_sequence_length=directory.max_sequence_length(asked.max_sequence_length, limit),
@@ -86,29 +87,28 @@ def _adapted(
         inputs=inputs_of(model),
     )
     encoder = read_encoder(model, spec.gelu)
-    return _loaded(directory, spec, model, encoder, tokenizer, licence, [])
+    loaded = _loaded(asked, directory, spec, model, encoder, tokenizer, licence)
+    return replace(loaded, adapter_sha256=sha256_of(adapter / TENSORS))
 
 
 def _loaded(
+    asked: OwnModel,
     directory: HuggingFaceDirectory,
     spec: ModelSpec,
     model: Any,
     encoder: Encoder,
     tokenizer: Tokenizer,
     licence: str,
-    notes: Sequence[str],
 ) -> LoadedModel:
-    weights, name = directory.weights_file, directory.path.resolve().name
     return LoadedModel(
         spec=spec,
         keras_model=model,
         tokenizer=tokenizer,
-        source=name,
-        sha256=sha256_of(weights) if weights else None,
+        source=asked.title,
+        sha256=digest_of(directory.weight_files),
         licence=licence,
-        notice=f"{spec.name}: exported by semserve-export from {name}.\n",
+        notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
         encoder=encoder,
-        notes=tuple(notes),
     )
 
 
@@ -190,6 +190,9 @@ def _notes(directory: HuggingFaceDirectory, task: Task) -> list[str]:
     classes = directory.config.get("architectures") or []
     if task == "embedding" and any(not str(name).endswith(ENCODER) for name in classes):
         notes.append(f"the head of {', '.join(map(str, classes))} is left out")
+    dtype = str(directory.config.get("dtype") or directory.config.get("torch_dtype") or "")
+    if "float16" in dtype:
+        notes.append(f"it was saved as {dtype} and is exported in float32")
     if directory.modules and directory.modules.prompts:
         names = ", ".join(directory.modules.prompts)
         notes.append(f"prompts ({names}) are not applied: put them before the texts yourself")

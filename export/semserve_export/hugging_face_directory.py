@@ -11,7 +11,7 @@ from semserve_export.encoder_weights import Pool
 from semserve_export.errors import WeightsError
 from semserve_export.families import Family, family_of
 from semserve_export.hugging_face_config import Architecture, read_architecture
-from semserve_export.hugging_face_files import CONFIG, MODULES, Tensors, read_object, weights_file
+from semserve_export.hugging_face_files import CONFIG, MODULES, Tensors, read_object, weight_files
 from semserve_export.hugging_face_reading import read_directory_tokenizer
 from semserve_export.hugging_face_weights import EncoderReader
 from semserve_export.keras_encoder import fill_dense, make_backbone
@@ -108,9 +108,9 @@ class HuggingFaceDirectory:
         return EncoderReader(Tensors(self.encoder_path), self.architecture)
 
     @property
-    def weights_file(self) -> Path | None:
-        """The one file of the encoder's weights; None where they are in several."""
-        return weights_file(self.encoder_path)
+    def weight_files(self) -> list[Path]:
+        """The files of the encoder's weights, in the order of their names."""
+        return weight_files(self.encoder_path)
 
     def make_classifier(self, classes: int, dropout: float = 0, precision: str = "float32") -> Any:
         """Put a fresh head on the encoder, for a training."""

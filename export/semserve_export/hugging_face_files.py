@@ -79,7 +79,7 @@ class Tensors(Mapping[str, Array]):
                 " model (merge_and_unload) and save that"
             )
         self._files: dict[str, Path] = {}
-        for path in _weight_files(directory):
+        for path in weight_files(directory):
             with _opened(path) as file:
                 for name in file.keys():  # noqa: SIM118 - no mapping
                     if name in self._files:
@@ -119,13 +119,12 @@ class Tensors(Mapping[str, Array]):
         return len(self._files)
 
 
-def weights_file(directory: Path) -> Path | None:
-    """Return the one file of weights, for its digest; None where they are in several."""
-    path = directory / WEIGHTS
-    return path if path.is_file() else None
+def weight_files(directory: Path) -> list[Path]:
+    """Return the files of a directory's weights, in the order of their names.
 
-
-def _weight_files(directory: Path) -> list[Path]:
+    Raises:
+        WeightsError: there are none that can be read.
+    """
     if (directory / WEIGHTS).is_file():
         return [directory / WEIGHTS]
     parts = sorted(set(_index(directory).values()))

@@ -29,12 +29,13 @@ class LoadedModel:
     keras_model: Any  # takes the inputs of `spec.INPUTS`, gives fp32 [batch, dimensions or classes]
     tokenizer: Tokenizer
     source: str  # of the weights, for people
-    sha256: str | None  # of the weights file, where there is one
+    sha256: str | None  # of the weights' files, where there are some
     licence: str  # text of the bundle's LICENSE
     notice: str  # text of the bundle's NOTICE
+    adapter_sha256: str | None = None  # of the adapter that was applied to them
+    notes: tuple[str, ...] = ()  # lines for the person who exports, printed at the end
     parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
     encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
-    notes: tuple[str, ...] = ()  # what is left out, one line each, for people
 
 
 def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
@@ -53,12 +54,14 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
         model = load_base_embedder(recipe, weights)
     else:
         model = load_base_classifier(recipe, weights)
+    adapter_sha256 = None
     if recipe.adapter:
         record = read_record(recipe.adapter)
         if record["base_sha256"] != package.sha256[WEIGHTS_FILE]:
             raise AdapterError(f"{recipe.adapter}: was trained on other weights than {package}")
         apply_adapter(recipe.adapter, model)
-        source += f" with adapter sha256:{sha256_of(recipe.adapter / TENSORS)}"
+        adapter_sha256 = sha256_of(recipe.adapter / TENSORS)
+        source += f" with adapter sha256:{adapter_sha256}"
         notice.append(record["notice"])
     return LoadedModel(
         spec=spec,
@@ -66,6 +69,7 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
         tokenizer=load_tokenizer(recipe, weights),
         source=source,
         sha256=package.sha256[WEIGHTS_FILE],
+        adapter_sha256=adapter_sha256,
         licence=(LICENCES / f"{package.licence}.txt").read_text(encoding="utf-8"),
         notice="\n".join(notice) + "\n",
     )

@@ -4,6 +4,7 @@ What it says of itself is used (activation, pooling, length, letters, labels); w
 or says wrongly, the command line can.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,28 +15,33 @@ from typing import Any
 import keras_hub
 from tokenizers import Tokenizer
 
-from semserve_export.adapter import apply_adapter, read_record
+from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.asked import OwnModel
 from semserve_export.byte_pair import build_byte_pair
 from semserve_export.digest import sha256_of
-from semserve_export.errors import WeightsError
+from semserve_export.errors import ExportError, FidelityError, WeightsError
+from semserve_export.failures import reason_of
 from semserve_export.families import inputs_of
 from semserve_export.heads import take_scores
 from semserve_export.hugging_face import load_directory
 from semserve_export.hugging_face_directory import find_directory
+from semserve_export.input_files import require_readable
 from semserve_export.model import LICENCES, LoadedModel
 from semserve_export.oddities import odd_texts
-from semserve_export.parity import compare_tokenizers
+from semserve_export.parity import Parity, compare_tokenizers
+from semserve_export.parity_causes import UNEXPLAINED
 from semserve_export.preset import Preset
+from semserve_export.preset_digest import digest_of, weight_files
 from semserve_export.recipes import PresetRecipe
 from semserve_export.saved_file import SUFFIX, write_preset
 from semserve_export.sentence_piece import build_sentence_piece
 from semserve_export.spec import ModelSpec
 from semserve_export.special_tokens import add_special_tokens
-from semserve_export.tokenizer import build_tokenizer
+from semserve_export.token_pooling import require_pooling
 from semserve_export.word_piece import build_word_piece
 
 UNSTATED_LICENCE = "The licence of these weights was not stated when they were exported.\n"
+SPARE_ROWS = 128  # of an embedding, at most, that no piece has
 COMPARED_TEXTS = 2000  # with KerasHub's tokenizer, at every export
 
 
@@ -46,10 +52,10 @@ def load_own(asked: OwnModel) -> LoadedModel:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
-    if directory := _hugging_face(asked.path):
-        licence = asked.licence.read_text(encoding="utf-8") if asked.licence else UNSTATED_LICENCE
-        with _named(asked.path):
-            return load_directory(asked, directory, licence)
+    with one_line(asked.path):
+        require_readable(asked.path)
+        if directory := find_directory(asked.path):
+            return load_directory(asked, directory, licence_of(asked))
     with _opened(asked.path) as preset:
         return _load(asked, preset, Path(asked.path))
 
@@ -75,44 +81,53 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     """Load KerasHub's tokenizer of a user's model, and build ours from it.
 
     Raises:
-        WeightsError: as `load_own`.
+        WeightsError: as `load_own`; or KerasHub's tokenizer is not what the model was trained with.
     """
+    with one_line(path):
+        if find_directory(path):
+            raise WeightsError(
+                "is read by its own tokenizer, not by KerasHub's; every export compares the two that"
+                " matter, so there is nothing more to compare"
+            )
     with _opened(path) as preset:
         theirs = preset.load_tokenizer()
-        return theirs, build_own_tokenizer(theirs, preset, hugging_face=preset.hugging_face)
+        return theirs, build_own_tokenizer(theirs, preset)
 
 
-def _hugging_face(path: str) -> Path | None:
-    with _named(path):
-        return find_directory(path)
-
-
-@contextmanager
-def _named(path: str) -> Iterator[None]:
-    """Put the path before what is refused."""
-    try:
-        yield
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        # A JSON file whose values are of other kinds than transformers writes.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path}: cannot be read: {reason}") from error
+def licence_of(asked: OwnModel) -> str:
+    """Return the text of the file that states the licence, or what stands in its place."""
+    return asked.licence.read_text(encoding="utf-8") if asked.licence else UNSTATED_LICENCE
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[Preset]:
-    """Find the preset, and tell of what goes wrong with it in one line that names it."""
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            if path.endswith(SUFFIX):
-                write_preset(Path(path), Path(directory))
-            yield Preset.read(directory if path.endswith(SUFFIX) else path)
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:  # what KerasHub raises
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise WeightsError(f"{path}: cannot be loaded: {reason}") from error
+    """Find the preset."""
+    with tempfile.TemporaryDirectory() as directory, one_line(path):
+        require_readable(path)
+        if path.endswith(SUFFIX):
+            write_preset(Path(path), Path(directory))
+        yield Preset.read(directory if path.endswith(SUFFIX) else path)
+
+
+@contextmanager
+def one_line(path: str) -> Iterator[None]:
+    """Tell of what goes wrong with a model in one line that names its path."""
+    try:
+        yield
+    except ExportError as error:
+        said = str(error)
+        raise type(error)(said if said.startswith(path) else f"{path}: {said}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # KerasHub, HDF5, safetensors and TensorFlow: no common ancestor
+        said = "no such path, and no such preset of KerasHub"
+        if _is_known(path) or "must be a one of" not in str(error):
+            said = f"cannot be loaded: {reason_of(error)}"
+        raise WeightsError(f"{path}: {said}") from error
+
+
+def _is_known(path: str) -> bool:
+    return Path(path).exists() or "://" in path
 
 
 def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
@@ -123,53 +138,44 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
     else:
         spec, model = _classifier(asked, preset)
     theirs = (Preset.read(asked.tokenizer) if asked.tokenizer else preset).load_tokenizer()
+    _require_vocabulary(theirs, model.backbone, asked.tokenizer)
     if asked.split_on_cjk is not None:
         theirs.split_on_cjk = asked.split_on_cjk
-    tokenizer = build_own_tokenizer(
-        theirs, preset, hugging_face=preset.hugging_face, strip_accents=asked.strip_accents
-    )
-    weights = path if path.is_file() else preset.weights_file
+    tokenizer = build_own_tokenizer(theirs, preset, strip_accents=asked.strip_accents)
+    parity = compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS))
+    if not asked.allow_tokenizer_differences:
+        _require_explained(parity)
     return LoadedModel(
         spec=replace(spec, inputs=inputs_of(model)),
         keras_model=model,
         tokenizer=tokenizer,
-        source=path.name,
-        sha256=sha256_of(weights) if weights else None,
-        licence=asked.licence.read_text(encoding="utf-8") if asked.licence else UNSTATED_LICENCE,
-        notice=f"{spec.name}: exported by semserve-export from {path.name}.\n",
-        parity=compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS)),
+        source=asked.title,
+        sha256=digest_of(_weight_files(preset, path, head=spec.task == "classification")),
+        adapter_sha256=sha256_of(asked.adapter / TENSORS) if asked.adapter else None,
+        notes=_notes(preset),
+        licence=licence_of(asked),
+        notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
+        parity=parity,
     )
 
 
 def build_own_tokenizer(
-    theirs: Any, preset: Preset, *, hugging_face: bool, strip_accents: bool | None = None
+    theirs: Any, preset: Preset, *, strip_accents: bool | None = None
 ) -> Tokenizer:
-    """Build our tokenizer from KerasHub's.
-
-    A model trained in KerasHub has seen texts as KerasHub's tokenizer reads them; one from Hugging
-    Face as BERT's or GPT-2's own does, an uncased one without accents unless its file denies it.
+    """Build our tokenizer from KerasHub's, which reads texts as it did in training.
 
     Args:
         theirs: KerasHub's tokenizer.
-        preset: it knows the family, and what the file of a Hugging Face tokenizer says.
-        hugging_face: whether the model was trained outside KerasHub.
+        preset: it knows the family.
         strip_accents: in place of what the preset says.
     """
     kinds = keras_hub.tokenizers
     if isinstance(theirs, kinds.BytePairTokenizer):
-        tokenizer = build_byte_pair(theirs, gpt2_words=hugging_face)
+        tokenizer = build_byte_pair(theirs)
     elif isinstance(theirs, kinds.SentencePieceTokenizer):
         tokenizer = build_sentence_piece(theirs)
-    elif not hugging_face:
-        tokenizer = build_word_piece(theirs, strip_accents=strip_accents)
     else:
-        if strip_accents is None:
-            strip_accents = preset.tokenizer_config.get("strip_accents")
-        tokenizer = build_tokenizer(
-            theirs.get_vocabulary(),
-            lowercase=theirs.lowercase,
-            strip_accents=theirs.lowercase if strip_accents is None else strip_accents,
-        )
+        tokenizer = build_word_piece(theirs, strip_accents=strip_accents)
     add_special_tokens(tokenizer, preset.family.classifier.preprocessor_cls(theirs))
     return tokenizer
 
@@ -179,13 +185,14 @@ def _embedder(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
     pooling, normalize = preset.pooling
     pooling = asked.pooling or pooling
     normalize = normalize if asked.normalize is None else asked.normalize
+    require_pooling(preset.family.backbone, pooling)
     model = preset.load_embedder(activation, pooling, normalize=normalize)
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"embeddings by {Path(asked.path).name}",
+        description=asked.description or f"embeddings by {asked.title}",
         task="embedding",
         activation=activation,
-        max_sequence_length=asked.max_sequence_length or preset.max_sequence_length(model.backbone),
+        max_sequence_length=_length(asked, preset, model.backbone),
         pooling=pooling,
         normalized=normalize,
         metric="cosine",
@@ -196,17 +203,16 @@ def _embedder(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
 def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec, Any]:
     """Put on the backbone what `train` learnt on it; labels and length are what they were there."""
     record = read_record(adapter)
-    weights = preset.weights_file
-    if record["base_sha256"] != (sha256_of(weights) if weights else None):
+    if record["base_sha256"] != base_digest(preset):
         raise WeightsError(f"{adapter} was trained on other weights")
     model = preset.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"classification by {Path(asked.path).name}, fine-tuned",
+        description=asked.description or f"classification by {asked.title}, fine-tuned",
         task="classification",
         activation=record["activation"],
-        max_sequence_length=asked.max_sequence_length or preset.max_sequence_length(model.backbone),
+        max_sequence_length=_length(asked, preset, model.backbone),
         labels=tuple(record["labels"]),
         pair=True,
     )
@@ -215,10 +221,12 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec,
 
 def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
     activation = asked.activation or preset.activation
+    if asked.pair:
+        _require_round_robin(preset)
     model = preset.load_classifier(activation)
     scores = take_scores(model)
     # A class without a name is told by its number, which is what its training called it.
-    labels = asked.labels or preset.labels or tuple(map(str, range(model.num_classes)))
+    labels = asked.labels or tuple(map(str, range(model.num_classes)))
     if len(labels) != model.num_classes:
         raise WeightsError(
             f"{model.num_classes} classes need as many labels, in the order of the logits; give"
@@ -226,12 +234,83 @@ def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
         )
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"classification by {Path(asked.path).name}",
+        description=asked.description or f"classification by {asked.title}",
         task="classification",
         activation=activation,
-        max_sequence_length=asked.max_sequence_length or preset.max_sequence_length(model.backbone),
+        max_sequence_length=_length(asked, preset, model.backbone),
         labels=labels,
         scores=scores,
         pair=asked.pair,
     )
     return spec, model
+
+
+def base_digest(preset: Preset) -> str:
+    """Return the digest of the backbone's weights, which an adapter is trained on."""
+    files = weight_files(preset.handle, head=False)
+    return digest_of(files)
+
+
+def _weight_files(preset: Preset, path: Path, *, head: bool) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return weight_files(preset.handle, head=head)
+
+
+def _length(asked: OwnModel, preset: Preset, backbone: Any) -> int:
+    """Return the most tokens of a text: as asked for, or what the preset says."""
+    positions = int(backbone.max_sequence_length)
+    if asked.max_sequence_length and asked.max_sequence_length > positions:
+        raise WeightsError(
+            f"--max-sequence-length {asked.max_sequence_length}: the model has {positions}"
+            f" positions; say {positions} at most"
+        )
+    return asked.max_sequence_length or preset.max_sequence_length(backbone)
+
+
+def _require_round_robin(preset: Preset) -> None:
+    """Refuse a preprocessor that cut pairs otherwise in training than the server does.
+
+    Raises:
+        WeightsError: its `truncate` is not the default.
+    """
+    preprocessor = preset.preprocessor_config
+    if (truncate := preprocessor.get("truncate", "round_robin")) != "round_robin":
+        raise WeightsError(
+            f"the preprocessor has truncate={truncate!r}; pairs that are too long are served with"
+            " 'round_robin' alone"
+        )
+
+
+def _require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
+    """Refuse a tokenizer of another vocabulary than the model's.
+
+    An embedding may have a few rows more than there are pieces, to fill up a round number.
+    """
+    pieces, rows = theirs.vocabulary_size(), backbone.vocabulary_size
+    if pieces > rows or (named and rows - pieces > max(1, min(SPARE_ROWS, rows // 100))):
+        what = f"--tokenizer {named}" if named else "the tokenizer"
+        raise WeightsError(f"{what}: has {pieces} pieces, and the model embeds {rows}")
+
+
+def _require_explained(parity: Parity) -> None:
+    """Refuse a tokenizer that reads texts otherwise than KerasHub's, and nobody knows why."""
+    if parity.unexplained:
+        shortest = next(each.text for each in parity.examples if each.cause == UNEXPLAINED)
+        raise FidelityError(
+            f"tokenizer.json reads {parity.unexplained} of {parity.texts} texts otherwise than"
+            f" KerasHub for no known cause, such as {shortest!a}; `parity` shows all, and"
+            " --allow-tokenizer-differences exports it all the same"
+        )
+
+
+def _notes(preset: Preset) -> tuple[str, ...]:
+    """Tell what of the preset is served otherwise than it was saved."""
+    saved = preset.config.get("config", {}).get("dtype", "")
+    name = saved if isinstance(saved, str) else str(saved.get("config", {}).get("name", ""))
+    if not re.search("float16", name):
+        return ()
+    return (
+        f"The model was saved as {name} and is exported in float32: Keras in {name} rounds its"
+        " answers, by up to 7e-3 in our measurements.",
+    )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import keras_hub
 from keras import ops
 
 from semserve_export.encoder_weights import (
@@ -18,6 +19,23 @@ from semserve_export.encoder_weights import (
 from semserve_export.errors import WeightsError
 
 LEAST = 1e-9  # divisor of a text without a token
+
+
+def require_pooling(backbone: Any, pooling: str) -> None:
+    """Refuse a pooling that a backbone does not have.
+
+    Args:
+        backbone: the backbone's class.
+        pooling: as the user or the preset says.
+
+    Raises:
+        WeightsError: it names those that there are.
+    """
+    known = [*POOLINGS, *(["pooled"] if backbone is keras_hub.models.BertBackbone else [])]
+    if pooling not in known:
+        raise WeightsError(
+            f"the pooling {pooling!r} is none of a {backbone.__name__}'s: {', '.join(known)}"
+        )
 
 
 class PooledTokens(keras.Model):

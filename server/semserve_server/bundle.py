@@ -30,6 +30,7 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
 """A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Tolerance = Annotated[float, Meta(gt=0, le=1)]
+"""Most that a row may differ from golden answers: `golden.scaled_difference`."""
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Words = Annotated[str, Meta(max_length=512)]
 Label = Annotated[str, Meta(min_length=1, max_length=256)]

@@ -9,8 +9,16 @@ import numpy as np
 from parity.families import WORD_PIECES, byte_pairs, sentence_piece_model
 from parity.reference_encoders import ReferenceEncoder
 from safetensors.numpy import save_file
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
-from tokenizers import pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 
 HIDDEN, INNER, HEADS, POSITIONS, ADDED = 16, 32, 2, 48, 4
 CLASS_NAMES = {

@@ -78,7 +78,7 @@ def test_golden_answers_are_what_keras_says_of_each_text_alone(exported):
 
 def test_verify_measures_the_golden_answers_and_keras_anew(exported):
     checks = list(verify_bundle(exported.directory, exported.model))
-    assert 4 == len(checks)
+    assert 5 == len(checks)
     assert all(check.holds for check in checks)
 
 
@@ -91,10 +91,12 @@ def test_verify_notices_another_model(exported):
 def test_a_graph_past_the_tolerance_is_refused_and_nothing_is_left(exported, tmp_path, monkeypatch):
     def run_wrongly(path):
         run = fidelity.onnx_run(path)
-        return lambda inputs: run(inputs) + np.float32(2 * TOLERANCE)
+        return lambda inputs: run(inputs) + np.float32(4 * TOLERANCE)
 
     monkeypatch.setattr(export, "onnx_run", run_wrongly)
-    with pytest.raises(FidelityError, match=r"differs from Keras by [23].*e-05, at most 1e-05"):
+    with pytest.raises(
+        FidelityError, match=r"differs from Keras by [1-4].*e-05 of a row.s scale, at most 1e-05"
+    ):
         export.export_model(exported.model, tmp_path / "models" / "tiny", lambda _: None)
     assert [] == list((tmp_path / "models").iterdir())
 

@@ -1,4 +1,4 @@
-"""The export refuses each manifest that the server would refuse, in one line that names the field."""
+"""The export refuses each manifest that the server would refuse, and names the field."""
 
 import pytest
 from manifests import BAD, GOOD, manifest

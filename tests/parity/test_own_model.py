@@ -165,8 +165,8 @@ def test_the_head_of_a_kerashub_classifier_of_logits_comes_back(make_backbone, t
     [
         (None, "no preset"),
         ({"model_type": "gpt2"}, "holds gpt2, which cannot be exported: what can be"),
-        ({"model_type": "deberta-v2"}, "KerasHub reads no Hugging Face directory of a DeBERTa"),
-        ({"model_type": "bert"}, "cannot be loaded"),
+        ({"model_type": "deberta-v2"}, "no Hugging Face directory of a DeBERTa is read"),
+        ({"model_type": "bert"}, "is missing"),
     ],
 )
 def test_what_cannot_be_exported_is_named_in_one_line(tmp_path, config, message):
