@@ -1,4 +1,4 @@
-"""The activation of a model's feed-forward blocks, in the form that its weights were trained with."""
+"""The activation of a model's feed-forward blocks, as its weights were trained with it."""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""What a transformers config.json says of an encoder: every key is honoured, without effect, or refused.
+"""What a transformers config.json says of an encoder.
+
+Every key is honoured, known to be without effect, or refused by its name.
 
 The defaults are those of transformers' configuration classes, which hold where a key is absent.
 """
@@ -9,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from semserve_export.errors import WeightsError
+from semserve_export.hugging_face_keys import FIXED, WITHOUT_EFFECT
 from semserve_export.spec import Activation
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
@@ -64,48 +67,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
-"""By `model_type`: the keys that say how the model is built, with the values where they are absent."""
-FIXED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
-    {
-        "position_embedding_type": ("absolute", None),
-        "is_decoder": (False, None),
-        "add_cross_attention": (False, None),
-        "is_encoder_decoder": (False, None),
-        "cross_attention_hidden_size": (None,),
-        "pruned_heads": ({}, [], None),
-        "quantization_config": (None, {}),
-        "auto_map": (None, {}),
-        "adapters": (None, {}, []),
-        "use_cross_attention": (False, None),
-    }
-)
-"""Keys with the values that can be exported; any other changes what is computed."""
-WITHOUT_EFFECT = frozenset(
-    "_name_or_path name_or_path _attn_implementation _attn_implementation_internal"
-    " _attn_implementation_autoset attn_implementation architectures model_type transformers_version"
-    " torch_dtype dtype torchscript use_bfloat16 xla_device tf_legacy_loss return_dict use_cache"
-    " output_attentions output_hidden_states output_past gradient_checkpointing remove_invalid_values"
-    " chunk_size_feed_forward initializer_range initializer_factor tie_word_embeddings"
-    " tie_encoder_decoder tie_weights_ tokenizer_class prefix language name finetuning_task"
-    " task_specific_params label2id id2label num_labels _num_labels problem_type function_to_apply"
-    " sentence_transformers sbert_ce_default_activation_function"
-    # Dropout, which acts in training alone.
-    " attention_probs_dropout_prob hidden_dropout_prob classifier_dropout classifier_dropout_prob"
-    " dropout attention_dropout qa_dropout seq_classif_dropout"
-    # Ids that the tokenizer says again, and what generates text.
-    " bos_token_id eos_token_id sep_token_id cls_token_id mask_token_id unk_token_id"
-    " decoder_start_token_id max_length min_length do_sample early_stopping num_beams"
-    " num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty"
-    " length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids"
-    " num_return_sequences output_scores return_dict_in_generate forced_bos_token_id"
-    " forced_eos_token_id exponential_decay_length_penalty suppress_tokens begin_suppress_tokens"
-    # In files of BERT's and ALBERT's first releases; transformers reads none of them.
-    " directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers"
-    " pooler_size_per_head pooler_type net_structure_type gap_size num_memory_blocks"
-    " layers_to_keep down_scale_factor"
-    # DistilBERT: the table is stored, however it was first filled; its epsilon is 1e-12.
-    " sinusoidal_pos_embds tie_weights".split()
-)
+"""By `model_type`: the keys that say how the model is built, with their values where absent."""
 
 
 @dataclass(frozen=True, slots=True)

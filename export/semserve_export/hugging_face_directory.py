@@ -1,4 +1,4 @@
-"""What a transformers or sentence-transformers directory holds: its files, before they are a model."""
+"""What a transformers or sentence-transformers directory holds, before it is a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

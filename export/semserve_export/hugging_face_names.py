@@ -1,4 +1,4 @@
-"""The names that transformers gives the tensors of each family, and what in a file is not needed."""
+"""The names that transformers gives each family's tensors, and which tensors are not needed."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Changes to a Hugging Face tokenizer: flags of the command line, and what other files say of it."""
+"""Changes to a Hugging Face tokenizer by flags, and by what other files than its own say."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
-from semserve_export.hugging_face_tokenizer import CONFIG, FILE, load_tokenizer
+from semserve_export.hugging_face_tokenizer import load_tokenizer
+from semserve_export.tokenizer_files import CONFIG, FILE
 
 FLAGS = {
     "do_lower_case": "lowercase",
@@ -110,8 +111,8 @@ def require_ids_below(tokenizer: Tokenizer, rows: int) -> None:
     piece = max(vocabulary, key=vocabulary.__getitem__)
     if vocabulary[piece] >= rows:
         raise WeightsError(
-            f"the tokenizer has {piece!r} with the id {vocabulary[piece]}, and the model has vectors"
-            f" for {rows} ids; the tokenizer is another model's"
+            f"the tokenizer has {piece!r} with the id {vocabulary[piece]}, and the model has"
+            f" vectors for {rows} ids; the tokenizer is another model's"
         )
 
 

@@ -14,13 +14,9 @@ from semserve_export.hugging_face_normalizer import (
     with_flags,
     without_segments,
 )
-from semserve_export.hugging_face_tokenizer import (
-    FILE,
-    WITHOUT_SEGMENTS,
-    TokenizerFiles,
-    adapt_tokenizer,
-)
+from semserve_export.hugging_face_tokenizer import adapt_tokenizer
 from semserve_export.hugging_face_vocabulary import build_from_vocabulary
+from semserve_export.tokenizer_files import FILE, WITHOUT_SEGMENTS, TokenizerFiles
 
 
 def read_directory_tokenizer(

@@ -9,108 +9,15 @@ measured on odd texts before anything is exported.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
 from semserve_export.errors import WeightsError
-from semserve_export.hugging_face_files import read_object
 from semserve_export.oddities import odd_texts
+from semserve_export.tokenizer_files import FILE, TokenizerFiles, content_of
 
-FILE = "tokenizer.json"
-CONFIG = "tokenizer_config.json"
-ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-FAMILY_NAMES = (
-    "[CLS]",
-    "[SEP]",
-    "[PAD]",
-    "[UNK]",
-    "[MASK]",
-    "<s>",
-    "</s>",
-    "<pad>",
-    "<unk>",
-    "<mask>",
-)
-"""What separators are called where no file says it."""
-NO_LIMIT = 1_000_000
-"""A `model_max_length` from here on means that there is none."""
 COMPARED_TEXTS = 1000
-WITHOUT_SEGMENTS = ("Roberta", "XLMRoberta", "Camembert", "DistilBert")
-"""Tokenizer classes that make no segment ids, so that a model with segments sees the first alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerFiles:
-    """What the directory says of its tokenizer."""
-
-    directory: Path
-    config: Mapping[str, Any]  # tokenizer_config.json
-    special_tokens: Mapping[str, Any]  # special_tokens_map.json
-
-    @classmethod
-    def read(cls, directory: Path) -> "TokenizerFiles":
-        """Read the configuration.
-
-        Raises:
-            WeightsError: a file is no JSON object, or says what cannot be honoured.
-        """
-        files = cls(
-            directory,
-            read_object(directory / CONFIG),
-            read_object(directory / "special_tokens_map.json"),
-        )
-        side = files.config.get("truncation_side", "right")
-        if side != "right":
-            raise WeightsError(
-                f"{CONFIG}: truncation_side {side!r} cannot be honoured; the server cuts the end"
-                " unless a request says otherwise"
-            )
-        return files
-
-    @property
-    def max_length(self) -> int | None:
-        """Most tokens of a text, where the files limit them."""
-        length = self.config.get("model_max_length", self.config.get("max_len"))
-        return int(length) if isinstance(length, int | float) and length < NO_LIMIT else None
-
-    @property
-    def class_name(self) -> str:
-        """The tokenizer's class, without the word that tells its two implementations apart."""
-        return str(self.config.get("tokenizer_class") or "").removesuffix("Fast")
-
-    def name_of(self, role: str, default: str) -> str:
-        """Return the name of a special token."""
-        return _content(self.config.get(role)) or _content(self.special_tokens.get(role)) or default
-
-    @property
-    def added(self) -> Mapping[str, int]:
-        """The words that were added, with their ids, as slow tokenizers write them."""
-        return read_object(self.directory / "added_tokens.json")
-
-    @property
-    def extra_specials(self) -> set[str]:
-        """The names of special tokens that have no part to play but the one their training gave."""
-        names: set[str] = set()
-        for source in (self.config, self.special_tokens):
-            for key in ("additional_special_tokens", "extra_special_tokens"):
-                said = source.get(key) or ()
-                names |= {
-                    _content(each) for each in (said.values() if isinstance(said, dict) else said)
-                }
-        return names - {""} - self.separators
-
-    @property
-    def separators(self) -> set[str]:
-        """The names of all special tokens that have a part to play; they are no words of texts."""
-        said = (
-            _content(source.get(role))
-            for source in (self.config, self.special_tokens)
-            for role in ROLES
-        )
-        return {name for name in said if name} | set(FAMILY_NAMES)
 
 
 def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tokenizer:
@@ -164,7 +71,7 @@ def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
         name: {"id": place, "special": name in special} for name, place in files.added.items()
     }
     for place, token in (files.config.get("added_tokens_decoder") or {}).items():
-        words[_content(token)] = {**token, "id": int(place)}
+        words[content_of(token)] = {**token, "id": int(place)}
     for name in special - words.keys():
         words[name] = {"id": tokenizer.token_to_id(name), "special": True}
     for name, word in sorted(
@@ -189,13 +96,6 @@ def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
             raise WeightsError(
                 f"the added token {name!r} has the id {word['id']}: no vocabulary has it"
             )
-
-
-def _content(token: Any) -> str:
-    """Return a token's name, which is written alone or with how it is found in texts."""
-    if isinstance(token, Mapping):
-        token = token.get("content")
-    return token if isinstance(token, str) else ""
 
 
 def load_tokenizer(definition: Mapping[str, Any]) -> Tokenizer:
@@ -281,7 +181,7 @@ def _require_same(original: Tokenizer, ours: Tokenizer, separators: Iterable[str
     ]
     pairs = list(zip(texts[1:100], texts, strict=False))
     for items in (texts, pairs):
-        read = (tokenizer.encode_batch(items) for tokenizer in (original, ours))  # type: ignore[arg-type]
+        read = (tokenizer.encode_batch(items) for tokenizer in (original, ours))
         for text, theirs, other in zip(items, *read, strict=True):
             if (theirs.ids, theirs.type_ids) != (other.ids, other.type_ids):
                 raise WeightsError(f"{FILE}: {text!r} is read otherwise without its special tokens")

@@ -13,18 +13,22 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from semserve_export.errors import WeightsError
 from semserve_export.hugging_face_files import read_object
-from semserve_export.hugging_face_tokenizer import CONFIG, ROLES, TokenizerFiles
 from semserve_export.tokenizer import read_vocabulary
+from semserve_export.tokenizer_files import CONFIG, ROLES, TokenizerFiles
 
 MERGES_COMMENT = "#version"
 COMMON = frozenset(
-    (*ROLES, "tokenizer_class", "name_or_path", "special_tokens_map_file", "tokenizer_file")
-    + ("full_tokenizer_file", "model_max_length", "max_len", "padding_side", "truncation_side")
-    + ("clean_up_tokenization_spaces", "added_tokens_decoder", "additional_special_tokens")
-    + ("extra_special_tokens", "model_input_names", "processor_class", "backend", "is_local")
-    + ("pad_token_type_id", "pad_to_multiple_of", "stride", "max_length", "truncation_strategy")
-    + ("errors", "split_special_tokens", "use_fast", "model_specific_special_tokens")
-    + ("pad_token_id", "vocab_file", "merges_file", "local_files_only", "trim_offsets")
+    (
+        *ROLES,
+        *("tokenizer_class", "name_or_path", "special_tokens_map_file", "tokenizer_file"),
+        *("full_tokenizer_file", "model_max_length", "max_len", "padding_side", "truncation_side"),
+        *("clean_up_tokenization_spaces", "added_tokens_decoder", "additional_special_tokens"),
+        *("extra_special_tokens", "model_input_names", "processor_class", "backend", "is_local"),
+        *("pad_token_type_id", "pad_to_multiple_of", "stride", "max_length", "errors"),
+        *("truncation_strategy", "split_special_tokens", "use_fast", "trim_offsets"),
+        *("model_specific_special_tokens", "pad_token_id", "vocab_file", "merges_file"),
+        "local_files_only",
+    )
 )
 """Keys of tokenizer_config.json that any class has; what they say is read elsewhere, or without
 effect on one text."""
@@ -103,7 +107,9 @@ def _byte_level(files: TokenizerFiles) -> Tokenizer:
     """RoBERTa's: GPT-2's byte-level BPE."""
     ids = read_object(_file(files, "vocab.json"))
     lines = _file(files, "merges.txt").read_text(encoding="utf-8").split("\n")
-    merges = [tuple(line.split()) for line in lines if line and not line.startswith(MERGES_COMMENT)]
+    merges: list[Any] = [
+        tuple(line.split()) for line in lines if line and not line.startswith(MERGES_COMMENT)
+    ]
     start, end = files.name_of("cls_token", "<s>"), files.name_of("sep_token", "</s>")
     unknown = files.name_of("unk_token", "<unk>")
     _require(ids, start, end)
@@ -149,7 +155,8 @@ def _albert(files: TokenizerFiles) -> Tokenizer:
 
     theirs = keras_hub.models.AlbertTokenizer(proto=_proto(files, "spiece.model"))
     tokenizer = build_sentence_piece(theirs)
-    config, steps = files.config, [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    config = files.config
+    steps: list[Any] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if config.get("remove_space", True):
         steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
     if not config.get("keep_accents", False):

@@ -86,8 +86,8 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     with one_line(path):
         if find_directory(path):
             raise WeightsError(
-                "is read by its own tokenizer, not by KerasHub's; every export compares the two that"
-                " matter, so there is nothing more to compare"
+                "is read by its own tokenizer and not by KerasHub's; its export compares the two"
+                " that matter, tokenizer.json and the bundle's"
             )
     with _opened(path) as preset:
         theirs = preset.load_tokenizer()

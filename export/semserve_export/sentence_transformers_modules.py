@@ -1,4 +1,4 @@
-"""A sentence-transformers directory: the modules that modules.json names, each read from its own path.
+"""A sentence-transformers directory: the modules that modules.json names, each from its own path.
 
 `config_sentence_transformers.json` says how vectors are compared, and which prompts stand before
 texts. Every module, activation, mode and key is honoured or refused by its name.
@@ -10,11 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-import numpy as np
-
-from semserve_export.encoder_weights import Dense, Norm, Projection, Step, UnitLength, VectorNorm
+from semserve_export.encoder_weights import Step, UnitLength
 from semserve_export.errors import WeightsError
-from semserve_export.hugging_face_files import MODULES, Tensors, read_list, read_object
+from semserve_export.hugging_face_files import MODULES, read_list, read_object
+from semserve_export.sentence_transformers_layers import DROPOUT, read_steps
 from semserve_export.spec import Metric
 
 PACKAGE = "sentence_transformers."
@@ -39,17 +38,6 @@ FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 """How releases before 5.4 wrote the modes."""
-ACTIVATIONS = {
-    "torch.nn.modules.linear.Identity": "linear",
-    "torch.nn.modules.activation.Tanh": "tanh",
-    "torch.nn.modules.activation.ReLU": "relu",
-    "torch.nn.modules.activation.Sigmoid": "sigmoid",
-    "torch.nn.modules.activation.GELU": "gelu",
-    "torch.nn.modules.activation.SiLU": "silu",
-}
-TORCH_NORM_EPSILON = 1e-5
-"""Of torch.nn.LayerNorm, which sentence-transformers' LayerNorm is."""
-INFERENCE_NOTHING = "Dropout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +88,7 @@ def read_modules(directory: Path) -> SentenceModules | None:
     if kinds[1:2] != ["Pooling"] or "Pooling" in kinds[2:]:
         raise WeightsError(f"{MODULES}: the second module, and no other, must be a Pooling")
     pooling, width = _pooling(modules[1][1])
-    steps = [step for kind, path in modules[2:] for step in _steps(kind, path)]
+    steps = [step for kind, path in modules[2:] for step in read_steps(kind, path)]
     normalized = bool(steps) and isinstance(steps[-1], UnitLength)
     prompts, default = _prompts(settings)
     return SentenceModules(
@@ -184,64 +172,12 @@ def _pooling(directory: Path) -> tuple[str, int | None]:
     return "+".join(POOLINGS[mode] for mode in modes), width
 
 
-def _steps(kind: str, directory: Path) -> list[Step]:
-    if kind == INFERENCE_NOTHING:
-        return []
-    config = read_object(directory / "config.json")
-    place = f"{directory.name}/config.json"
-    for key in ("module_input_name", "module_output_name"):
-        if config.get(key) not in (None, "sentence_embedding"):
-            raise WeightsError(f"{place}: {key} {config[key]!r} is not known")
-    if kind == "Normalize":
-        return [UnitLength()]
-    if kind == "LayerNorm":
-        tensors = _tensors(directory, {"norm.weight", "norm.bias"})
-        return [VectorNorm(Norm(tensors["norm.weight"], tensors["norm.bias"]), TORCH_NORM_EPSILON)]
-    return [_dense(config, place, directory)]
-
-
-def _dense(config: Mapping[str, Any], place: str, directory: Path) -> Projection:
-    known = {"in_features", "out_features", "bias", "activation_function"}
-    names = {"module_input_name", "module_output_name"}
-    for key, value in config.items():
-        if key not in known | names and value not in (None, False):
-            raise WeightsError(f"{place}: {key} {value!r} is not known")
-    activation = config.get("activation_function", "torch.nn.modules.activation.Tanh")
-    if activation not in ACTIVATIONS:
-        raise WeightsError(
-            f"{place}: activation_function {activation!r} cannot be exported; there are"
-            f" {', '.join(ACTIVATIONS)}"
-        )
-    biased = config.get("bias", True)
-    wanted = {"linear.weight", "linear.bias"} if biased else {"linear.weight"}
-    tensors = _tensors(directory, wanted)
-    kernel = np.ascontiguousarray(tensors["linear.weight"].T)
-    shape = (config.get("in_features"), config.get("out_features"))
-    bias = tensors["linear.bias"] if biased else np.zeros(kernel.shape[-1], np.float32)
-    if kernel.shape != shape or bias.shape != kernel.shape[1:]:
-        raise WeightsError(f"{place}: in_features and out_features are {shape}, the weights differ")
-    return Projection(Dense(kernel, bias), ACTIVATIONS[activation])  # type: ignore[arg-type]  # of the table above
-
-
-def _tensors(directory: Path, wanted: set[str]) -> Tensors:
-    try:
-        tensors = Tensors(directory)
-    except WeightsError as error:
-        raise WeightsError(f"{directory.name}/{error}") from error
-    if set(tensors) != wanted:
-        raise WeightsError(
-            f"{directory.name}: the weights are {', '.join(sorted(tensors))}, and should be"
-            f" {', '.join(sorted(wanted))}"
-        )
-    return tensors
-
-
 def _metric(settings: Mapping[str, Any]) -> Metric:
     name = settings.get("similarity_fn_name") or "cosine"
     name = "dot" if name == "dot_product" else name
     if name not in get_args(Metric):
         raise WeightsError(f"{SETTINGS}: similarity_fn_name {name!r} cannot be served")
-    return name  # type: ignore[no-any-return]  # one of the names above
+    return name  # type: ignore[return-value]  # one of the names above
 
 
 def _prompts(settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
@@ -256,4 +192,4 @@ def _prompts(settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
     return {name: text for name, text in said.items() if text}, said.get(default) or None
 
 
-KNOWN = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", INFERENCE_NOTHING)
+KNOWN = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", DROPOUT)

@@ -1,5 +1,7 @@
 """Directories that can be exported, each with what a numpy reference says of them."""
 
+# ruff: noqa: E501 - tables have a case a line
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

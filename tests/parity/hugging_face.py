@@ -33,7 +33,7 @@ FAMILIES = tuple(CLASS_NAMES)
 
 def bert_tokenizer(**settings: Any) -> Tokenizer:
     ids = {piece: place for place, piece in enumerate(WORD_PIECES)}
-    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))  # noqa: S106 - no password
     facts = {"handle_chinese_chars": True, "lowercase": True, "strip_accents": None, **settings}
     tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, **facts)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -1,7 +1,8 @@
 """Five families of encoders in numpy, from their publications: they share no code with the export.
 
-BERT (arXiv 1810.04805), RoBERTa (1907.11692) and XLM-R (1911.02116), DistilBERT (1910.01108), ALBERT
-(1909.11942), with the names that transformers gives their tensors. All is computed in float64.
+BERT (arXiv 1810.04805), RoBERTa (1907.11692) and XLM-R (1911.02116), DistilBERT (1910.01108),
+ALBERT (1909.11942), with the names that transformers gives their tensors. All is computed in
+float64.
 """
 
 import math
@@ -99,7 +100,7 @@ class ReferenceEncoder:
         if self.family != "albert":
             return [self.names()["layer"].format(place) for place in range(self.layers)]
         return [
-            f"encoder.albert_layer_groups.{place * self.groups // self.layers}.albert_layers.{inner}."
+            f"{ALBERT['layer'].format(place * self.groups // self.layers)}albert_layers.{inner}."
             for place in range(self.layers)
             for inner in range(self.inner_layers)
         ]
