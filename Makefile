@@ -50,6 +50,10 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
 	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
 
+.PHONY: test-exports
+test-exports: .venv/.dev .venv-export/.ready ## export sixty Hugging Face directories and hold the server against numpy
+	SEMSERVE_ALL_EXPORTS=1 $(EXPORT_BIN)/pytest tests/parity/test_hugging_face_directories.py --confcutdir tests/parity $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: .venv/.dev models-if-none ## measure the server beside its peers and the bare runtime (BENCH_ARGS=--help)
 	PYTHONPATH=tests $(BIN)/python -m load $(BENCH_ARGS)

@@ -1,7 +1,5 @@
 """Directories that can be exported, each with what a numpy reference says of them."""
 
-# ruff: noqa: E501 - tables have a case a line
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from parity import hugging_face as hf
+from parity import hugging_face_tokenizers as tokens
 from parity.reference_encoders import ACTIVATIONS, Array, ReferenceEncoder, pool, unit
 from tokenizers import AddedToken, Tokenizer
 
@@ -154,7 +153,7 @@ TORCH = {
 
 def with_words(path: Path) -> Expected:
     """Add two words and train them, one of them as a special token."""
-    tokenizer = hf.bert_tokenizer()
+    tokenizer = tokens.bert_tokenizer()
     tokenizer.add_tokens([AddedToken("covid19", normalized=True)])
     tokenizer.add_special_tokens([AddedToken("[QUERY]", single_word=True, rstrip=True)])
     reference = hf.write_directory(path, tokenizer=tokenizer)
@@ -168,9 +167,9 @@ def slow_bert(**config: Any) -> Write:
     def write(path: Path) -> Expected:
         reference = hf.write_directory(path, tokenizer_config=config)
         (path / "tokenizer.json").unlink()
-        vocabulary = "\n".join(hf.WORD_PIECES) + "\n"
+        vocabulary = "\n".join(tokens.WORD_PIECES) + "\n"
         (path / "vocab.txt").write_text(vocabulary, encoding="utf-8")
-        tokenizer = hf.bert_tokenizer(
+        tokenizer = tokens.bert_tokenizer(
             lowercase=config.get("do_lower_case", True),
             strip_accents=config.get("strip_accents"),
             handle_chinese_chars=config.get("tokenize_chinese_chars", True),
@@ -182,12 +181,12 @@ def slow_bert(**config: Any) -> Write:
 
 def slow_added(path: Path) -> Expected:
     """Write added_tokens.json beside vocab.txt, as F05's directories have it."""
-    words = len(hf.WORD_PIECES)
+    words = len(tokens.WORD_PIECES)
     expected = slow_bert()(path)
     hf.write_json(path / "added_tokens.json", {"[QUERY]": words, "covid19": words + 1})
     names = {"additional_special_tokens": ["[QUERY]"], "sep_token": "[SEP]", "cls_token": "[CLS]"}
     hf.write_json(path / "special_tokens_map.json", names)
-    tokenizer = hf.bert_tokenizer()
+    tokenizer = tokens.bert_tokenizer()
     tokenizer.add_special_tokens([AddedToken("[QUERY]", normalized=False)])
     tokenizer.add_tokens([AddedToken("covid19", normalized=True)])
     return Expected(
@@ -198,25 +197,25 @@ def slow_added(path: Path) -> Expected:
 def slow_roberta(path: Path) -> Expected:
     reference = hf.write_directory(path, "roberta", tokenizer_config={"add_prefix_space": True})
     (path / "tokenizer.json").unlink()
-    vocabulary, merges = hf.byte_pairs()
+    vocabulary, merges = tokens.byte_pairs()
     hf.write_json(path / "vocab.json", vocabulary)
     (path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", "utf-8")
-    return embedder(reference, hf.roberta_tokenizer(add_prefix_space=True))
+    return embedder(reference, tokens.roberta_tokenizer(add_prefix_space=True))
 
 
 def slow_xlm_roberta(path: Path) -> Expected:
     reference = hf.write_directory(path, "xlm-roberta")
     (path / "tokenizer.json").unlink()
-    (path / "sentencepiece.bpe.model").write_bytes(hf.sentence_piece_model("XLMRoberta"))
-    return embedder(reference, hf.xlm_roberta_tokenizer())
+    (path / "sentencepiece.bpe.model").write_bytes(tokens.sentence_piece_model("XLMRoberta"))
+    return embedder(reference, tokens.xlm_roberta_tokenizer())
 
 
 def slow_albert(path: Path) -> Expected:
     reference = hf.write_directory(path, "albert")
     (path / "tokenizer.json").unlink()
-    (path / "spiece.model").write_bytes(hf.sentence_piece_model("Albert"))
+    (path / "spiece.model").write_bytes(tokens.sentence_piece_model("Albert"))
     # Of the two that transformers has, the slow one takes blanks off the end.
-    return embedder(reference, hf.albert_tokenizer(), texts=[text.strip() for text in TEXTS])
+    return embedder(reference, tokens.albert_tokenizer(), texts=[text.strip() for text in TEXTS])
 
 
 def sharded(path: Path) -> Expected:
@@ -257,7 +256,7 @@ def lowered(path: Path) -> Expected:
     """Lower letters by sentence_bert_config.json, before a cased tokenizer."""
     reference = hf.write_directory(
         path,
-        tokenizer=hf.bert_tokenizer(lowercase=False),
+        tokenizer=tokens.bert_tokenizer(lowercase=False),
         tokenizer_config={"do_lower_case": False},
     )
     hf.write_modules(path, "Pooling")
@@ -268,7 +267,7 @@ def lowered(path: Path) -> Expected:
     def row(ids: list[int], segments: list[int]) -> Array:
         return pool(reference.tokens(ids, segments), "mean")
 
-    tokenizer = hf.bert_tokenizer(strip_accents=False)
+    tokenizer = tokens.bert_tokenizer(strip_accents=False)
     return Expected(row=row, tokenizer=tokenizer, length=20)
 
 
@@ -277,9 +276,9 @@ def separators_of_other_names(path: Path) -> Expected:
     names = {"cls_token": "hello", "sep_token": "boat"}
     reference = hf.write_directory(path, tokenizer_config=names)
     (path / "tokenizer.json").unlink()
-    (path / "vocab.txt").write_text("\n".join(hf.WORD_PIECES) + "\n", encoding="utf-8")
-    tokenizer = hf.bert_tokenizer()
-    ids = {piece: place for place, piece in enumerate(hf.WORD_PIECES)}
+    (path / "vocab.txt").write_text("\n".join(tokens.WORD_PIECES) + "\n", encoding="utf-8")
+    tokenizer = tokens.bert_tokenizer()
+    ids = {piece: place for place, piece in enumerate(tokens.WORD_PIECES)}
     from tokenizers import processors  # noqa: PLC0415 - this case's own
 
     tokenizer.post_processor = processors.BertProcessing(
@@ -298,80 +297,3 @@ def cased_pair(path: Path) -> Expected:
         row=lambda ids, _: reference.logits(ids, [0] * len(ids)),
         tokenizer=expected.tokenizer, classifies=True, pair=True, scores=softmax,
     )  # fmt: skip
-
-
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
-MULTI = {"problem_type": "multi_label_classification"}
-UNNAMED = {"id2label": ...}
-GAMMA = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
-
-
-def old_norms(name: str) -> str:
-    for new, old in GAMMA.items():
-        name = name.replace(new, old)
-    return name
-
-
-LANGUAGE_HEAD = {"cls.predictions.bias": (9,), "cls.predictions.transform.dense.weight": (16, 16)}
-CASES = (
-    # Encoders as AutoModel saves them, without a prefix.
-    *(Case(f"embedder-{family}", plain(family), quick=True) for family in hf.FAMILIES),
-    Case("no-pooler", plain(pooler=False)),
-    Case("prefix-albert", plain("albert", prefix="albert.")),
-    Case("prefix-distilbert", plain("distilbert", prefix="distilbert.")),
-    Case("prefix-sentence", plain("roberta", prefix="0.auto_model.")),
-    Case("language-model", beside(LANGUAGE_HEAD, plain(prefix="bert.", config={"architectures": ["BertForMaskedLM"]})), {"task": "embedding"}),
-    # Classifiers with each family's own head.
-    *(Case(f"classifier-{family}", heads(family), quick=True) for family in hf.FAMILIES),
-    *(Case(f"pair-{family}", heads(family, pair=True), {"pair": True}) for family in hf.FAMILIES),
-    Case("multi-label", heads("roberta", 4, config=MULTI, scores=sigmoid), quick=True),
-    Case("cross-encoder-sigmoid", heads(config={"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, scores=sigmoid)),
-    Case("two-unnamed-labels", heads(classes=2, config=UNNAMED), quick=True),
-    Case("wrapped-names", heads(rename=lambda name: f"module._orig_mod.{name}")),
-    Case("old-norms", heads(rename=old_norms)),
-    Case("sharded", sharded),
-    Case("half", heads("distilbert", dtype=np.float16)),
-    Case("no-segments", cased_pair, {"pair": True}),
-    # What config.json says.
-    Case("epsilon", plain("bert", config={"layer_norm_eps": 1e-2}), quick=True),
-    Case("relu", plain("bert", config={"hidden_act": "relu"})),
-    Case("silu", plain("distilbert", config={"activation": "silu"})),
-    Case("gelu-new", plain("roberta", config={"hidden_act": "gelu_new"})),
-    Case("albert-groups", plain("albert", config={"num_hidden_groups": 2, "inner_group_num": 2}), quick=True),
-    Case("one-segment", plain("bert", config={"unknown": None, "pruned_heads": {}})),
-    # sentence-transformers, old and new.
-    Case("modules-mean", sentences("mean"), quick=True),
-    Case("modules-new-cls", sentences("cls", new=True), quick=True),
-    Case("modules-0-transformer", sentences("max", family="distilbert", transformer="0_Transformer")),
-    Case("modules-roberta", sentences("mean", family="roberta", metric="euclidean")),
-    Case("modules-sqrt", sentences("mean_sqrt_len_tokens", normalize=False, metric="dot"), quick=True),
-    Case("modules-weighted", sentences("weightedmean", new=True, normalize=False)),
-    Case("modules-last", sentences("lasttoken", family="xlm-roberta")),
-    Case("modules-joined", sentences("cls", "max", "mean", normalize=False), quick=True),
-    Case("modules-new-joined", sentences("mean", "cls", new=True, metric="manhattan")),
-    Case("dense-tanh", sentences("cls", dense="activation.Tanh"), quick=True),
-    Case("dense-identity", sentences("mean", dense="linear.Identity", bias=False, new=True)),
-    Case("dense-relu-joined", sentences("mean", "lasttoken", dense="activation.ReLU", normalize=False)),
-    Case("dense-gelu", sentences("max", dense="activation.GELU", normalize=False)),
-    Case("dense-sigmoid", sentences("mean", dense="activation.Sigmoid", family="albert")),
-    Case("prompts", sentences("mean", prompts={"query": "query: "})),
-    Case("default-prompt", sentences("mean", prompts={"q": "q: "}, default_prompt_name="q"), {"ignore_prompts": True}),
-    Case("lower-case", lowered, quick=True),
-    # The directory's own tokenizer.
-    Case("added-words", with_words, quick=True),
-    Case("cased", plain(tokenizer=hf.bert_tokenizer(lowercase=False), tokenizer_config={"do_lower_case": False})),
-    Case("no-chinese", plain(tokenizer=hf.bert_tokenizer(handle_chinese_chars=False))),
-    Case("prefix-space", plain("roberta", tokenizer=hf.roberta_tokenizer(add_prefix_space=True))),
-    Case("slow-bert", slow_bert(), quick=True),
-    Case("slow-cased", slow_bert(do_lower_case=False)),
-    Case("slow-chinese", slow_bert(tokenize_chinese_chars=False)),
-    Case("slow-accents", slow_bert(strip_accents=False)),
-    Case("slow-added", slow_added),
-    Case("slow-roberta", slow_roberta),
-    Case("slow-xlm-roberta", slow_xlm_roberta),
-    Case("slow-albert", slow_albert),
-    Case("separator-names", separators_of_other_names),
-)  # fmt: skip

@@ -6,7 +6,9 @@ import numpy as np
 import onnxruntime
 import pytest
 from parity import hugging_face as hf
-from parity.directory_cases import CASES, TEXTS
+from parity import hugging_face_tokenizers as tokens
+from parity.directory_cases import TEXTS
+from parity.directory_table import CASES
 from parity.reference_encoders import pool, unit
 from semserve_export.asked import OwnModel
 from semserve_export.cli import run_command_line
@@ -42,7 +44,7 @@ def load(path, **flags):
 def test_the_name_of_a_separator_in_a_text_stays_text(family, tmp_path):
     hf.write_directory(tmp_path / "mine", family)
     served = load(tmp_path / "mine").tokenizer
-    theirs = hf.TOKENIZERS[family]()
+    theirs = tokens.TOKENIZERS[family]()
     for name in SEPARATORS[family]:
         place = theirs.token_to_id(name)
         assert place in theirs.encode(f"a {name} b", add_special_tokens=False).ids
@@ -51,7 +53,7 @@ def test_the_name_of_a_separator_in_a_text_stays_text(family, tmp_path):
 
 
 def test_a_separator_that_blanks_alone_would_leave_whole_stays_text(tmp_path):
-    tokenizer = hf.bert_tokenizer(lowercase=False)
+    tokenizer = tokens.bert_tokenizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     config = {"do_lower_case": False}
     hf.write_directory(tmp_path / "mine", tokenizer=tokenizer, tokenizer_config=config)
@@ -71,7 +73,7 @@ def test_flags_change_how_letters_are_read(tmp_path):
     assert ["c", "##a", "##f", "##e", "[UNK]"] == read[("split_on_cjk", False),][1:-1]
 
 
-@pytest.mark.parametrize("name", PORTABLE_MODES)
+@pytest.mark.parametrize("name", MODES)
 def test_fused_and_fp16_graphs_pool_and_project_as_the_portable_one_does(name, tmp_path):
     BY_NAME[name].write(tmp_path / "mine")
     model = load(tmp_path / "mine")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parity.directory_cases import CASES, Case, Expected
+from parity.directory_cases import Case, Expected
+from parity.directory_table import CASES
 from parity.serving import serving
 from semserve import Client
 from semserve_export.asked import OwnModel

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from parity import hugging_face as hf
+from parity import hugging_face_tokenizers as tokens
 from safetensors.numpy import load_file, save_file
 from semserve_export.asked import OwnModel
 from semserve_export.errors import WeightsError
@@ -44,7 +45,7 @@ def slow(**keys: Any) -> Any:
     def write(path: Path) -> None:
         hf.write_directory(path, tokenizer_config=keys)
         (path / "tokenizer.json").unlink()
-        (path / "vocab.txt").write_text("\n".join(hf.WORD_PIECES) + "\n", encoding="utf-8")
+        (path / "vocab.txt").write_text("\n".join(tokens.WORD_PIECES) + "\n", encoding="utf-8")
 
     return write
 
@@ -122,9 +123,9 @@ def edited_tokenizer(change: Any) -> Any:
 
 
 def many_words(path: Path) -> None:
-    tokenizer = hf.bert_tokenizer()
+    tokenizer = tokens.bert_tokenizer()
     tokenizer.add_tokens([AddedToken(f"word{place}") for place in range(9)])
-    hf.write_directory(path, tokenizer=tokenizer, rows=len(hf.WORD_PIECES))
+    hf.write_directory(path, tokenizer=tokenizer, rows=len(tokens.WORD_PIECES))
 
 
 def relabelled(path: Path) -> None:
