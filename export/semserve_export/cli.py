@@ -14,7 +14,7 @@ from rich.table import Table
 from semserve_export import __version__
 from semserve_export.asked import OwnModel, asked_before
 from semserve_export.asked_rules import require_possible
-from semserve_export.bundle import read_manifest, require_writable
+from semserve_export.bundle import read_manifest, require_place, require_writable
 from semserve_export.errors import ExportError
 from semserve_export.failures import FAILED, tell
 from semserve_export.input_files import require_readable
@@ -130,6 +130,8 @@ def parity(
         report: a file for every difference.
     """
     require_readable(path)
+    if report:
+        require_place(report)
     for file in files:
         if not file.is_file():
             raise ExportError(f"{file}: no such file of texts")
@@ -193,7 +195,14 @@ def train(
         plan: the numbers of the training.
         weights_cache: where downloaded weights are kept.
     """
+    if "/" in start or start.endswith(".keras"):
+        require_readable(start)
+        if not Path(start).is_dir():
+            raise ExportError(f"{start}: is a file; train takes the directory of a preset")
     recipe = None if Path(start).is_dir() else find_recipe(start)
+    if recipe is None:
+        require_readable(start)
+    require_place(files.output or Path(".cache/adapters"))
     if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
         raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
     labels = (recipe and recipe.spec.labels) or label
@@ -224,6 +233,7 @@ def mix_pairs(
     """
     if not files:
         raise ExportError("name a file of pairs to make new ones of")
+    require_place(output)
     if not output.name.endswith((".jsonl", ".jsonl.gz")):
         raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
     if (plan.near or plan.like) and plan.embedder is None:
@@ -259,6 +269,7 @@ def train_words(
         raise ExportError(f"{name} has no word vectors; `train` is for classifiers")
     if files.unscored and files.teacher is None:
         raise ExportError("--unscored needs a --teacher to score them")
+    require_place(output or Path(".cache/adapters"))
     texts = WordTexts(
         read_scored_pairs(files.scored),
         read_scored_pairs(files.validation),

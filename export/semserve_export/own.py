@@ -55,7 +55,7 @@ def load_own(asked: OwnModel) -> LoadedModel:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
-    with _opened(asked.path) as preset:
+    with open_preset(asked.path) as preset:
         return _load(asked, preset, Path(asked.path))
 
 
@@ -82,13 +82,13 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     Raises:
         WeightsError: as `load_own`.
     """
-    with _opened(path) as preset:
+    with open_preset(path) as preset:
         theirs = preset.load_tokenizer()
         return theirs, build_own_tokenizer(theirs, preset, hugging_face=preset.hugging_face)
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Preset]:
+def open_preset(path: str) -> Iterator[Preset]:
     """Find the preset, and tell of what goes wrong with it in one line that names it."""
     with tempfile.TemporaryDirectory() as directory:
         try:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from semserve_export.families import inputs_of
 from semserve_export.model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
-from semserve_export.own import base_digest, build_own_tokenizer
+from semserve_export.own import base_digest, build_own_tokenizer, open_preset
 from semserve_export.preset import Preset
 from semserve_export.recipes import Recipe
 from semserve_export.spec import INPUTS
@@ -58,7 +58,11 @@ def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
     Raises:
         WeightsError: it cannot be read, or is of no family that can be exported.
     """
-    preset = Preset.read(str(directory))
+    with open_preset(str(directory)) as preset:
+        return _start(directory, preset, labels)
+
+
+def _start(directory: Path, preset: Preset, labels: Sequence[str]) -> Start:
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
     return Start(
