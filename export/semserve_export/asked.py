@@ -49,7 +49,7 @@ class OwnModel:
     adapter: Path | None = None
     """What `train` left of a training that began from this path."""
     allow_tokenizer_differences: Annotated[bool, Parameter(negative=())] = False
-    """Export even where tokenizer.json reads some texts otherwise than KerasHub for no known cause."""
+    """Export even where tokenizer.json reads texts otherwise than KerasHub for no known cause."""
     licence: Annotated[Path | None, Parameter(name="--license")] = None
     """A file that states the licence of the weights."""
 

@@ -67,13 +67,22 @@ def require_writable(directory: Path) -> None:
     Raises:
         ExportError: something else is there, or the directory above cannot be written.
     """
-    above = next(path for path in directory.absolute().parents if os.path.lexists(path))
-    if not above.is_dir():
-        raise ExportError(f"cannot write {directory}: {above} is no directory")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ExportError(f"cannot write {directory}: no permission to write in {above}")
+    require_place(directory)
     if os.path.lexists(directory) and not (directory / MANIFEST).is_file():
         raise ExportError(f"{directory} is no bundle, so it is not replaced; choose another place")
+
+
+def require_place(path: Path) -> None:
+    """Refuse a path at which nothing can be made.
+
+    Raises:
+        ExportError: something above it is no directory, or one that cannot be written.
+    """
+    above = next(each for each in path.absolute().parents if os.path.lexists(each))
+    if not above.is_dir():
+        raise ExportError(f"cannot write {path}: {above} is no directory")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ExportError(f"cannot write {path}: no permission to write in {above}")
 
 
 def manifest_of(

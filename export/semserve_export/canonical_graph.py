@@ -1,10 +1,10 @@
-"""A graph's nodes in one order and by one set of names, so that one model is always the same bytes.
+"""A graph's nodes in one order and with fixed names, so that one model is always the same bytes.
 
-tf2onnx numbers what it makes by counters of its process and by addresses in memory, and its order of
-nodes depends on those names.
+tf2onnx numbers what it makes by counters of its process and by addresses in memory, and its order
+of nodes depends on those names.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 
@@ -26,43 +26,48 @@ def _rename(graph: onnx.GraphProto, known: Mapping[str, str], prefix: str) -> No
         known: new names by old ones: of what is outside a loop's body, and of what stays.
         prefix: of every new name.
     """
-    names = dict(known)
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    names, ordered = dict(known), list(_in_order(graph))
     for place, value in enumerate(graph.input):
         names.setdefault(value.name, f"{prefix}input_{place}")
-    ordered = list(_in_order(graph))
-    used: list[onnx.TensorProto] = []
-
-    def take(old: str) -> None:
-        if old in weights:
-            tensor = weights.pop(old)
-            names[old] = f"{prefix}weight_{len(used)}"
-            used.append(tensor)
-
     for place, node in enumerate(ordered):
-        for old in (*node.input, *_free_names(node)):
-            take(old)
-        name = f"{prefix}{node.op_type}_{place}"
+        node.name = f"{prefix}{node.op_type}_{place}"
         for number, output in enumerate(node.output):
             if output:
-                names.setdefault(output, f"{name}:{number}" if number else name)
-        node.name = name
-    for value in graph.output:
-        take(value.name)
+                names.setdefault(output, f"{node.name}:{number}" if number else node.name)
+    weights = _in_order_of_use(graph, ordered)
+    names |= {tensor.name: f"{prefix}weight_{place}" for place, tensor in enumerate(weights)}
     for node in ordered:
         node.input[:] = [names.get(old, old) for old in node.input]
         node.output[:] = [names.get(old, old) for old in node.output]
         for body in _bodies(node):
             _rename(body, names, prefix=f"{node.name}/")
-    for tensor in used:
+    for tensor in weights:
         tensor.name = names[tensor.name]
     for value in (*graph.input, *graph.output):
         value.name = names[value.name]
-    kept_nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-    kept_weights = [onnx.TensorProto.FromString(each.SerializeToString()) for each in used]
+    _replace(graph, ordered, weights)
+
+
+def _in_order_of_use(
+    graph: onnx.GraphProto, ordered: Sequence[onnx.NodeProto]
+) -> list[onnx.TensorProto]:
+    """Return the weights that are used, in the order in which the nodes use them."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    used = [name for node in ordered for name in (*node.input, *_free_names(node))]
+    used += [value.name for value in graph.output]
+    return [weights[name] for name in dict.fromkeys(used) if name in weights]
+
+
+def _replace(
+    graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto], weights: Sequence[onnx.TensorProto]
+) -> None:
+    """Put nodes and weights of the graph into it anew, in their order."""
+    whole = onnx.GraphProto()
+    whole.node.extend(nodes)
+    whole.initializer.extend(weights)
     del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(kept_nodes)
-    graph.initializer.extend(kept_weights)
+    graph.node.extend(whole.node)
+    graph.initializer.extend(whole.initializer)
 
 
 def _in_order(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

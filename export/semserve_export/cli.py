@@ -13,8 +13,8 @@ from rich.table import Table
 
 from semserve_export import __version__
 from semserve_export.asked import OwnModel, asked_before
-from semserve_export.bundle import read_manifest, require_writable
-from semserve_export.contract import require_fields
+from semserve_export.asked_rules import require_possible
+from semserve_export.bundle import read_manifest, require_place, require_writable
 from semserve_export.errors import ExportError
 from semserve_export.failures import FAILED, tell
 from semserve_export.input_files import require_readable
@@ -109,7 +109,7 @@ def keras(
             them, or none.
     """
     chosen = _variants(variants)
-    _check_own(asked)
+    require_possible(asked)
     require_writable(output / asked.served_name)
     _commands().run_own(asked, output, chosen, console)
 
@@ -130,6 +130,8 @@ def parity(
         report: a file for every difference.
     """
     require_readable(path)
+    if report:
+        require_place(report)
     for file in files:
         if not file.is_file():
             raise ExportError(f"{file}: no such file of texts")
@@ -170,7 +172,7 @@ def verify(
         split_on_cjk=split_on_cjk,
     )
     if asked:
-        _check_own(asked)
+        require_possible(asked)
     _commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
@@ -193,7 +195,14 @@ def train(
         plan: the numbers of the training.
         weights_cache: where downloaded weights are kept.
     """
+    if "/" in start or start.endswith(".keras"):
+        require_readable(start)
+        if not Path(start).is_dir():
+            raise ExportError(f"{start}: is a file; train takes the directory of a preset")
     recipe = None if Path(start).is_dir() else find_recipe(start)
+    if recipe is None:
+        require_readable(start)
+    require_place(files.output or Path(".cache/adapters"))
     if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
         raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
     labels = (recipe and recipe.spec.labels) or label
@@ -224,6 +233,7 @@ def mix_pairs(
     """
     if not files:
         raise ExportError("name a file of pairs to make new ones of")
+    require_place(output)
     if not output.name.endswith((".jsonl", ".jsonl.gz")):
         raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
     if (plan.near or plan.like) and plan.embedder is None:
@@ -259,6 +269,7 @@ def train_words(
         raise ExportError(f"{name} has no word vectors; `train` is for classifiers")
     if files.unscored and files.teacher is None:
         raise ExportError("--unscored needs a --teacher to score them")
+    require_place(output or Path(".cache/adapters"))
     texts = WordTexts(
         read_scored_pairs(files.scored),
         read_scored_pairs(files.validation),
@@ -316,34 +327,6 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except CycloptsError:
         return FAILED
     return code or 0
-
-
-def _check_own(asked: OwnModel) -> None:
-    """Refuse what is wrong with a user's model and is known without Keras."""
-    require_readable(asked.path)
-    for path in (asked.tokenizer, asked.adapter and str(asked.adapter)):
-        if path:
-            require_readable(path)
-    if asked.adapter and not asked.adapter.is_dir():
-        raise ExportError(f"{asked.adapter}: no such directory of an adapter")
-    if asked.licence and not asked.licence.is_file():
-        raise ExportError(f"--license: {asked.licence}: no such file")
-    if not asked.served_name:
-        raise ExportError(f"{asked.path}: no name can be made of it; say one with --name")
-    require_fields(
-        {
-            "model": asked.served_name,
-            "description": asked.description,
-            "labels": list(asked.labels) or None,
-            "max_sequence_length": asked.max_sequence_length,
-        },
-        {
-            "model": "--name",
-            "description": "--description",
-            "labels": "--label",
-            "max_sequence_length": "--max-sequence-length",
-        },
-    )
 
 
 def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:

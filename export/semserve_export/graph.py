@@ -59,6 +59,7 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     _name_output(proto.graph, output)
     _drop_shape_only_weights(proto.graph)
     make_canonical(proto.graph)
+    proto.graph.ClearField("doc_string")  # how often this process has converted a model
     onnx.checker.check_model(proto, full_check=True)
     save_graph(proto, path)
 

@@ -149,6 +149,6 @@ def _refuse_pointer(path: Path, content: bytes) -> None:
 def _refuse_quantized(path: Path, config: str) -> None:
     if found := QUANTIZED.search(config):
         raise WeightsError(
-            f"{path}: the model was quantized ({found[1]}); save it before quantize() is called, and"
-            " export it with --variants int8"
+            f"{path}: the model was quantized ({found[1]}); save it before quantize() is called,"
+            " and export it with --variants int8"
         )

@@ -4,7 +4,6 @@ What it says of itself is used (activation, pooling, length, letters, labels); w
 or says wrongly, the command line can.
 """
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.asked import OwnModel
 from semserve_export.byte_pair import build_byte_pair
 from semserve_export.digest import sha256_of
-from semserve_export.errors import ExportError, FidelityError, WeightsError
+from semserve_export.errors import ExportError, WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.families import inputs_of
 from semserve_export.heads import take_scores
@@ -28,10 +27,15 @@ from semserve_export.hugging_face_directory import find_directory
 from semserve_export.input_files import require_readable
 from semserve_export.model import LICENCES, LoadedModel
 from semserve_export.oddities import odd_texts
-from semserve_export.parity import Parity, compare_tokenizers
-from semserve_export.parity_causes import UNEXPLAINED
+from semserve_export.parity import compare_tokenizers
 from semserve_export.preset import Preset
 from semserve_export.preset_digest import digest_of, weight_files
+from semserve_export.preset_rules import (
+    length_of,
+    notes_of,
+    require_round_robin,
+    require_vocabulary,
+)
 from semserve_export.recipes import PresetRecipe
 from semserve_export.saved_file import SUFFIX, write_preset
 from semserve_export.sentence_piece import build_sentence_piece
@@ -41,7 +45,6 @@ from semserve_export.token_pooling import require_pooling
 from semserve_export.word_piece import build_word_piece
 
 UNSTATED_LICENCE = "The licence of these weights was not stated when they were exported.\n"
-SPARE_ROWS = 128  # of an embedding, at most, that no piece has
 COMPARED_TEXTS = 2000  # with KerasHub's tokenizer, at every export
 
 
@@ -56,7 +59,7 @@ def load_own(asked: OwnModel) -> LoadedModel:
         require_readable(asked.path)
         if directory := find_directory(asked.path):
             return load_directory(asked, directory, licence_of(asked))
-    with _opened(asked.path) as preset:
+    with open_preset(asked.path) as preset:
         return _load(asked, preset, Path(asked.path))
 
 
@@ -89,7 +92,7 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
                 "is read by its own tokenizer and not by KerasHub's; its export compares the two"
                 " that matter, tokenizer.json and the bundle's"
             )
-    with _opened(path) as preset:
+    with open_preset(path) as preset:
         theirs = preset.load_tokenizer()
         return theirs, build_own_tokenizer(theirs, preset)
 
@@ -100,7 +103,7 @@ def licence_of(asked: OwnModel) -> str:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Preset]:
+def open_preset(path: str) -> Iterator[Preset]:
     """Find the preset."""
     with tempfile.TemporaryDirectory() as directory, one_line(path):
         require_readable(path)
@@ -138,13 +141,13 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
     else:
         spec, model = _classifier(asked, preset)
     theirs = (Preset.read(asked.tokenizer) if asked.tokenizer else preset).load_tokenizer()
-    _require_vocabulary(theirs, model.backbone, asked.tokenizer)
+    require_vocabulary(theirs, model.backbone, asked.tokenizer)
     if asked.split_on_cjk is not None:
         theirs.split_on_cjk = asked.split_on_cjk
     tokenizer = build_own_tokenizer(theirs, preset, strip_accents=asked.strip_accents)
     parity = compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS))
     if not asked.allow_tokenizer_differences:
-        _require_explained(parity)
+        require_explained(parity)
     return LoadedModel(
         spec=replace(spec, inputs=inputs_of(model)),
         keras_model=model,
@@ -152,7 +155,7 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
         source=asked.title,
         sha256=digest_of(_weight_files(preset, path, head=spec.task == "classification")),
         adapter_sha256=sha256_of(asked.adapter / TENSORS) if asked.adapter else None,
-        notes=_notes(preset),
+        notes=notes_of(preset),
         licence=licence_of(asked),
         notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
         parity=parity,
@@ -192,7 +195,7 @@ def _embedder(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
         description=asked.description or f"embeddings by {asked.title}",
         task="embedding",
         activation=activation,
-        max_sequence_length=_length(asked, preset, model.backbone),
+        max_sequence_length=length_of(asked, preset, model.backbone),
         pooling=pooling,
         normalized=normalize,
         metric="cosine",
@@ -212,7 +215,7 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec,
         description=asked.description or f"classification by {asked.title}, fine-tuned",
         task="classification",
         activation=record["activation"],
-        max_sequence_length=_length(asked, preset, model.backbone),
+        max_sequence_length=length_of(asked, preset, model.backbone),
         labels=tuple(record["labels"]),
         pair=True,
     )
@@ -222,7 +225,7 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec,
 def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
     activation = asked.activation or preset.activation
     if asked.pair:
-        _require_round_robin(preset)
+        require_round_robin(preset)
     model = preset.load_classifier(activation)
     scores = take_scores(model)
     # A class without a name is told by its number, which is what its training called it.
@@ -237,7 +240,7 @@ def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
         description=asked.description or f"classification by {asked.title}",
         task="classification",
         activation=activation,
-        max_sequence_length=_length(asked, preset, model.backbone),
+        max_sequence_length=length_of(asked, preset, model.backbone),
         labels=labels,
         scores=scores,
         pair=asked.pair,
@@ -255,62 +258,3 @@ def _weight_files(preset: Preset, path: Path, *, head: bool) -> list[Path]:
     if path.is_file():
         return [path]
     return weight_files(preset.handle, head=head)
-
-
-def _length(asked: OwnModel, preset: Preset, backbone: Any) -> int:
-    """Return the most tokens of a text: as asked for, or what the preset says."""
-    positions = int(backbone.max_sequence_length)
-    if asked.max_sequence_length and asked.max_sequence_length > positions:
-        raise WeightsError(
-            f"--max-sequence-length {asked.max_sequence_length}: the model has {positions}"
-            f" positions; say {positions} at most"
-        )
-    return asked.max_sequence_length or preset.max_sequence_length(backbone)
-
-
-def _require_round_robin(preset: Preset) -> None:
-    """Refuse a preprocessor that cut pairs otherwise in training than the server does.
-
-    Raises:
-        WeightsError: its `truncate` is not the default.
-    """
-    preprocessor = preset.preprocessor_config
-    if (truncate := preprocessor.get("truncate", "round_robin")) != "round_robin":
-        raise WeightsError(
-            f"the preprocessor has truncate={truncate!r}; pairs that are too long are served with"
-            " 'round_robin' alone"
-        )
-
-
-def _require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
-    """Refuse a tokenizer of another vocabulary than the model's.
-
-    An embedding may have a few rows more than there are pieces, to fill up a round number.
-    """
-    pieces, rows = theirs.vocabulary_size(), backbone.vocabulary_size
-    if pieces > rows or (named and rows - pieces > max(1, min(SPARE_ROWS, rows // 100))):
-        what = f"--tokenizer {named}" if named else "the tokenizer"
-        raise WeightsError(f"{what}: has {pieces} pieces, and the model embeds {rows}")
-
-
-def _require_explained(parity: Parity) -> None:
-    """Refuse a tokenizer that reads texts otherwise than KerasHub's, and nobody knows why."""
-    if parity.unexplained:
-        shortest = next(each.text for each in parity.examples if each.cause == UNEXPLAINED)
-        raise FidelityError(
-            f"tokenizer.json reads {parity.unexplained} of {parity.texts} texts otherwise than"
-            f" KerasHub for no known cause, such as {shortest!a}; `parity` shows all, and"
-            " --allow-tokenizer-differences exports it all the same"
-        )
-
-
-def _notes(preset: Preset) -> tuple[str, ...]:
-    """Tell what of the preset is served otherwise than it was saved."""
-    saved = preset.config.get("config", {}).get("dtype", "")
-    name = saved if isinstance(saved, str) else str(saved.get("config", {}).get("name", ""))
-    if not re.search("float16", name):
-        return ()
-    return (
-        f"The model was saved as {name} and is exported in float32: Keras in {name} rounds its"
-        " answers, by up to 7e-3 in our measurements.",
-    )

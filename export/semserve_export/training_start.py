@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from semserve_export.families import inputs_of
 from semserve_export.hugging_face_directory import HuggingFaceDirectory, find_directory
 from semserve_export.model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
-from semserve_export.own import base_digest, build_own_tokenizer, one_line
+from semserve_export.own import base_digest, build_own_tokenizer, one_line, open_preset
 from semserve_export.preset import Preset
 from semserve_export.preset_digest import digest_of
 from semserve_export.recipes import Recipe
@@ -63,7 +63,11 @@ def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
     with one_line(str(directory)):
         if found := find_directory(str(directory)):
             return _start_from_hugging_face(HuggingFaceDirectory.read(found), directory, labels)
-    preset = Preset.read(str(directory))
+    with open_preset(str(directory)) as preset:
+        return _start(directory, preset, labels)
+
+
+def _start(directory: Path, preset: Preset, labels: Sequence[str]) -> Start:
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
     return Start(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from parity.conftest import load_tiny
 from semserve_export import export, fidelity
 from semserve_export.bundle import read_manifest, write_bundle
 from semserve_export.errors import BundleError, ExportError, FidelityError
@@ -53,6 +54,14 @@ def test_the_manifest_names_every_file_with_its_digest(exported):
         content = on_disk[name].read_bytes()
         assert (hashlib.sha256(content).hexdigest(), len(content)) == tuple(file.values())
     assert files["tokenizer.json"]["sha256"] == exported.manifest["tokenizer_sha256"]
+
+
+@pytest.mark.parametrize("exported", ["classification"], indirect=True)
+def test_the_same_export_twice_gives_the_same_bytes(exported, tmp_path):
+    again = load_tiny("classification")
+    export.export_model(again, tmp_path / "again", lambda _: None)
+    for path in exported.directory.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
 def test_nothing_in_the_bundle_tells_where_it_was_made(exported):
