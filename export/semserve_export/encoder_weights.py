@@ -51,13 +51,22 @@ class Layer:
     norm: Norm
 
 
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A table of relative positions, fp32 [entries, hidden], and the norm of its rows."""
+
+    table: Array
+    norm: Norm
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
     """The tables, each fp32 [entries, width], and the norm of their sum."""
 
     tokens: Array
-    positions: Array
+    positions: Array  # of no columns where positions are relative
     segments: Array | None = None  # None where the model takes no segment ids
+    relative: Relative | None = None  # of a DeBERTa
     norm: Norm
     projection: Dense | None = None  # from width to hidden, where they differ as in ALBERT
 
@@ -67,7 +76,7 @@ class Pooler:
     """A dense layer on a text's first token."""
 
     dense: Dense
-    activation: Literal["tanh", "relu"]
+    activation: Literal["tanh", "relu", "gelu"]
 
 
 @dataclass(frozen=True, slots=True)

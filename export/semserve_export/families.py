@@ -32,12 +32,11 @@ FAMILIES = (
     Family("RoBERTa", models.RobertaTextClassifier, "erf", "roberta"),
     Family("DistilBERT", models.DistilBertTextClassifier, "erf", "distilbert"),
     Family("ALBERT", models.AlbertTextClassifier, "tanh", "albert"),
-    Family("DeBERTa-v3", models.DebertaV3TextClassifier, "erf", plain=False),
+    Family("DeBERTa-v3", models.DebertaV3TextClassifier, "erf", "deberta-v2", plain=False),
     Family("XLM-RoBERTa", models.XLMRobertaTextClassifier, "erf", "xlm-roberta"),
 )
 REASONS = {
     "keras_hub>FNetBackbone": "it takes no padding mask, so a text's answer would depend on others",
-    "deberta-v2": "no Hugging Face directory of a DeBERTa is read; save it from KerasHub",
 }
 
 

@@ -86,7 +86,7 @@ def _adapted(
         pair=True,
         inputs=inputs_of(model),
     )
-    encoder = read_encoder(model, spec.gelu)
+    encoder = read_encoder(model, spec.gelu) if directory.family.plain else None
     loaded = _loaded(asked, directory, spec, model, encoder, tokenizer, licence)
     return replace(loaded, adapter_sha256=sha256_of(adapter / TENSORS))
 
@@ -96,7 +96,7 @@ def _loaded(
     directory: HuggingFaceDirectory,
     spec: ModelSpec,
     model: Any,
-    encoder: Encoder,
+    encoder: Encoder | None,
     tokenizer: Tokenizer,
     licence: str,
 ) -> LoadedModel:
@@ -108,7 +108,8 @@ def _loaded(
         sha256=digest_of(directory.weight_files),
         licence=licence,
         notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
-        encoder=encoder,
+        # A DeBERTa's attention is not what the graphs of an encoder know; Keras converts it.
+        encoder=None if directory.architecture.buckets else encoder,
     )
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from semserve_export.errors import WeightsError
-from semserve_export.hugging_face_keys import FIXED, WITHOUT_EFFECT
+from semserve_export.hugging_face_keys import DEBERTA_DEFAULTS, DEBERTA_V3, FIXED, WITHOUT_EFFECT
 from semserve_export.spec import Activation
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
@@ -54,6 +54,19 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "max_position_embeddings": 512,
             "pad_token_id": 0,
         },
+        "deberta-v2": {
+            **SIZES,
+            "vocab_size": 128100,
+            "hidden_size": 1536,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 24,
+            "intermediate_size": 6144,
+            "type_vocab_size": 0,
+            "layer_norm_eps": 1e-7,
+            "position_buckets": -1,
+            "max_relative_positions": -1,
+            **DEBERTA_DEFAULTS,
+        },
         "albert": {
             **SIZES,
             "vocab_size": 30000,
@@ -68,6 +81,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """By `model_type`: the keys that say how the model is built, with their values where absent."""
+
+
+WITHOUT_SEGMENTS = {"distilbert", "deberta-v2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,7 @@ class Architecture:
     positions: int  # rows of the table of positions
     first_position: int  # the row of a text's first token
     segments: int  # rows of the table of segments; 0 where the family has none
+    buckets: int  # of relative positions, in each direction; 0 where positions are absolute
     groups: int  # of layers that share weights
     layers_in_group: int
 
@@ -132,7 +149,8 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
         positions=_count(facts, "max_position_embeddings"),
         # RoBERTa numbers the tokens of a text from the row behind the padding's on.
         first_position=_count(facts, "pad_token_id", least=0) + 1 if roberta else 0,
-        segments=0 if kind == "distilbert" else _count(facts, "type_vocab_size"),
+        segments=0 if kind in WITHOUT_SEGMENTS else _count(facts, "type_vocab_size"),
+        buckets=_buckets(facts) if kind == "deberta-v2" else 0,
         groups=groups,
         layers_in_group=_count({"inner_group_num": 1, **facts}, "inner_group_num"),
     )
@@ -160,6 +178,21 @@ def _count(facts: Mapping[str, Any], key: str, least: int = 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise WeightsError(f"config.json: {key} is {value!r}, and must be a number from {least} on")
     return value
+
+
+def _buckets(facts: Mapping[str, Any]) -> int:
+    """Check that a DeBERTa is one of version 3, as KerasHub has it, and return its buckets."""
+    for key, known in DEBERTA_V3.items():
+        if facts[key] not in known:
+            raise WeightsError(
+                f"config.json: {key} {facts[key]!r} is none of a DeBERTa-v3: {known[0]!r}"
+            )
+    hidden, positions = facts["hidden_size"], facts["max_position_embeddings"]
+    if facts["pooler_hidden_size"] not in (None, hidden):
+        raise WeightsError("config.json: pooler_hidden_size is not hidden_size")
+    if facts["max_relative_positions"] not in (-1, 0, positions):
+        raise WeightsError("config.json: max_relative_positions is not max_position_embeddings")
+    return _count(facts, "position_buckets")
 
 
 def _activation(facts: Mapping[str, Any], key: str) -> Activation:

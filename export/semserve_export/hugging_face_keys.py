@@ -119,3 +119,32 @@ WITHOUT_EFFECT = frozenset(
         "sinusoidal_pos_embds",
     ]
 )
+DEBERTA_V3: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "relative_attention": (True,),
+        "position_biased_input": (False,),
+        "share_att_key": (True,),
+        "norm_rel_ebd": ("layer_norm",),
+        "pos_att_type": ("p2c|c2p", "c2p|p2c", ["p2c", "c2p"], ["c2p", "p2c"]),
+        "type_vocab_size": (0,),
+        "hidden_act": ("gelu",),
+        "pooler_hidden_act": ("gelu",),
+        "conv_kernel_size": (0,),
+    }
+)
+"""What a DeBERTa says of itself that is one of version 3."""
+DEBERTA_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "relative_attention": False,
+        "position_biased_input": True,
+        "share_att_key": False,
+        "norm_rel_ebd": "none",
+        "pos_att_type": None,
+        "pooler_hidden_act": "gelu",
+        "pooler_hidden_size": None,
+        "pooler_dropout": 0,
+        "conv_kernel_size": 0,
+        "legacy": True,
+    }
+)
+"""Their values in transformers where the keys are absent; `legacy` is of language models' heads."""

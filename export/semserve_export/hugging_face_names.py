@@ -11,10 +11,11 @@ BUFFERS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
 """Counts that transformers once stored beside the weights."""
 LANGUAGE_HEADS = re.compile(
     r"^(cls\.(predictions|seq_relationship)|lm_head|predictions|sop_classifier"
+    r"|lm_predictions|mask_predictions"
     r"|vocab_(transform|layer_norm|projector))\."
 )
 """Heads that guess words or the order of sentences: no embedder and no classifier uses them."""
-CLASSIFIER_HEADS = re.compile(r"^(classifier|pre_classifier)\.")
+CLASSIFIER_HEADS = re.compile(r"^(classifier|pre_classifier|pooler)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,22 @@ NAMES: Mapping[str, FamilyNames] = MappingProxyType(
             ),
             pooler=None,
             head=("pre_classifier", "classifier"),
+        ),
+        "deberta-v2": FamilyNames(
+            prefix="deberta.",
+            layer="encoder.layer.{place}",
+            parts=LayerNames(
+                "attention.self.query_proj",
+                "attention.self.key_proj",
+                "attention.self.value_proj",
+                "attention.output.dense",
+                "attention.output.LayerNorm",
+                "intermediate.dense",
+                "output.dense",
+                "output.LayerNorm",
+            ),
+            pooler=None,
+            head=("pooler.dense", "classifier"),
         ),
         "albert": FamilyNames(
             prefix="albert.",

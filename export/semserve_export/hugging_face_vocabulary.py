@@ -63,6 +63,7 @@ def _class_of(directory: Path, model_type: str) -> str:
         ("vocab.json", "RobertaTokenizer"),
         ("spiece.model", "AlbertTokenizer"),
         ("sentencepiece.bpe.model", "XLMRobertaTokenizer"),
+        ("spm.model", "DebertaV2Tokenizer"),
     ):
         if (directory / name).is_file():
             return kind
@@ -173,6 +174,22 @@ def _albert(files: TokenizerFiles) -> Tokenizer:
     return tokenizer
 
 
+def _deberta(files: TokenizerFiles) -> Tokenizer:
+    import keras_hub  # noqa: PLC0415 - imports Keras, for its reading of the model alone
+
+    from semserve_export.sentence_piece import build_sentence_piece  # noqa: PLC0415
+
+    theirs = keras_hub.models.DebertaV3Tokenizer(proto=_proto(files, "spm.model"))
+    tokenizer = build_sentence_piece(theirs)
+    start, end = theirs.start_token_id, theirs.end_token_id
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", start), ("[SEP]", end)],
+    )
+    return tokenizer
+
+
 Builder = Callable[[TokenizerFiles], Tokenizer]
 WORD_PIECE = frozenset(
     {"do_lower_case", "strip_accents", "tokenize_chinese_chars", "do_basic_tokenize"}
@@ -184,6 +201,8 @@ BUILDERS: Mapping[str, tuple[Builder, frozenset[str]]] = MappingProxyType(
         "ElectraTokenizer": (_word_piece, WORD_PIECE),
         "RobertaTokenizer": (_byte_level, frozenset({"add_prefix_space"})),
         "XLMRobertaTokenizer": (_xlm_roberta, frozenset()),
+        # What it could do beside, `do_lower_case` and `split_by_punct`, is refused.
+        "DebertaV2Tokenizer": (_deberta, frozenset({"vocab_type"})),
         "AlbertTokenizer": (
             _albert,
             frozenset({"do_lower_case", "remove_space", "keep_accents"}),

@@ -5,6 +5,8 @@ is one that is missing or has another shape than config.json says.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from semserve_export.encoder_weights import (
     Norm,
     Pool,
     Pooler,
+    Relative,
 )
 from semserve_export.errors import WeightsError
 from semserve_export.heads import require_labels
@@ -29,6 +32,11 @@ from semserve_export.hugging_face_names import (
     NAMES,
     canonical,
 )
+
+POOLER_ACTIVATIONS: Mapping[str, Literal["tanh", "relu", "gelu"]] = MappingProxyType(
+    {"distilbert": "relu", "deberta-v2": "gelu"}
+)
+"""Of a classifier's own pooler, by `model_type`; any other's is tanh."""
 
 
 class EncoderReader:
@@ -78,8 +86,8 @@ class EncoderReader:
         outputs = self.rows(f"{logits}.weight")
         require_labels(outputs)
         if len(names) > 1:
-            activation = "relu" if self.architecture.model_type == "distilbert" else "tanh"
-            pooler = Pooler(self._dense(names[0], hidden, hidden), activation)  # type: ignore[arg-type]  # one of two
+            activation = POOLER_ACTIVATIONS.get(self.architecture.model_type, "tanh")
+            pooler = Pooler(self._dense(names[0], hidden, hidden), activation)
         else:
             pooler = self.pooler()
         return Classifier(pooler, self._dense(logits, hidden, outputs))
@@ -131,6 +139,10 @@ class EncoderReader:
     def _embeddings(self) -> Embeddings:
         facts = self.architecture
         tokens = self._table("word_embeddings", facts.vocabulary)
+        if facts.buckets:
+            norm = self._norm("embeddings.LayerNorm", facts.width)
+            none = np.zeros((facts.positions, 0), np.float32)
+            return Embeddings(tokens=tokens, positions=none, norm=norm, relative=self._relative())
         positions = self._table("position_embeddings", facts.positions)[facts.first_position :]
         segments = None
         if facts.segments:
@@ -147,6 +159,12 @@ class EncoderReader:
         return Embeddings(
             tokens=tokens, positions=positions, segments=segments, norm=norm, projection=projection
         )
+
+    def _relative(self) -> Relative:
+        """Read a DeBERTa's table of relative positions, with its norm."""
+        facts = self.architecture
+        table = self._shaped("encoder.rel_embeddings.weight", (2 * facts.buckets, facts.hidden))
+        return Relative(table, self._norm("encoder.LayerNorm", facts.hidden))
 
     def _layers(self) -> tuple[Layer, ...]:
         """Read the layers in the order in which they run; in ALBERT some are the same."""

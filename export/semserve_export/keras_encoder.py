@@ -59,6 +59,8 @@ def make_backbone(
             "num_groups": architecture.groups,
             "num_inner_repetitions": architecture.layers_in_group,
         }
+    if tables.relative is not None:
+        facts["bucket_size"] = architecture.buckets
     backbone = family.backbone(
         vocabulary_size=len(tables.tokens),
         num_layers=architecture.layers,
@@ -82,13 +84,17 @@ def make_backbone(
 
 def _fill_embeddings(backbone: Any, encoder: Encoder) -> None:
     tables = encoder.embeddings
+    _fill(backbone.token_embedding.embeddings, tables.tokens)
+    _fill_norm(backbone.embeddings_layer_norm, tables.norm)
+    if tables.relative is not None:
+        _fill(backbone.relative_embeddings.rel_embeddings, tables.relative.table)
+        _fill_norm(backbone.relative_embeddings.layer_norm, tables.relative.norm)
+        return
     segmented = tables.segments is not None
     positions = (backbone if segmented else backbone.embeddings).position_embedding
-    _fill(backbone.token_embedding.embeddings, tables.tokens)
     _fill(positions.position_embeddings, tables.positions)
     if segmented:
         _fill(backbone.segment_embedding.embeddings, tables.segments)
-    _fill_norm(backbone.embeddings_layer_norm, tables.norm)
     if tables.projection is not None:
         fill_dense(backbone.embeddings_projection, tables.projection)
 

@@ -33,6 +33,7 @@ from semserve_export.preset_digest import digest_of, weight_files
 from semserve_export.preset_rules import (
     length_of,
     notes_of,
+    require_explained,
     require_round_robin,
     require_vocabulary,
 )

@@ -218,6 +218,13 @@ def slow_albert(path: Path) -> Expected:
     return embedder(reference, tokens.albert_tokenizer(), texts=[text.strip() for text in TEXTS])
 
 
+def slow_deberta(path: Path) -> Expected:
+    reference = hf.write_directory(path, "deberta-v2", tokenizer_config={"do_lower_case": False})
+    (path / "tokenizer.json").unlink()
+    (path / "spm.model").write_bytes(tokens.sentence_piece_model("DebertaV3"))
+    return embedder(reference, tokens.deberta_tokenizer())
+
+
 def sharded(path: Path) -> Expected:
     """Split the weights over two files with an index."""
     from safetensors.numpy import load_file, save_file  # noqa: PLC0415 - this case's own

@@ -18,6 +18,7 @@ from parity.directory_cases import (
     slow_added,
     slow_albert,
     slow_bert,
+    slow_deberta,
     slow_roberta,
     slow_xlm_roberta,
     with_words,
@@ -52,6 +53,10 @@ CASES = (
     # Classifiers with each family's own head.
     *(Case(f"classifier-{family}", heads(family), quick=True) for family in hf.FAMILIES),
     *(Case(f"pair-{family}", heads(family, pair=True), {"pair": True}) for family in hf.FAMILIES),
+    # What Keras converts, in a minute.
+    Case("embedder-deberta", plain("deberta-v2")),
+    Case("pair-deberta", heads("deberta-v2", pair=True), {"pair": True}),
+    Case("slow-deberta", slow_deberta),
     Case("multi-label", heads("roberta", 4, config=MULTI, scores=sigmoid), quick=True),
     Case("cross-encoder-sigmoid", heads(config={"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, scores=sigmoid)),
     Case("two-unnamed-labels", heads(classes=2, config=UNNAMED), quick=True),

@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 HIDDEN, INNER, HEADS, POSITIONS, ADDED = 16, 32, 2, 48, 4
 CLASS_NAMES = {
     "bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "distilbert": "DistilBert",
-    "albert": "Albert",
+    "albert": "Albert", "deberta-v2": "DebertaV2",
 }  # fmt: skip
-FAMILIES = tuple(CLASS_NAMES)
+FAMILIES = tuple(CLASS_NAMES)[:5]  # whose graphs are written directly, in seconds
+BUCKETS = 6  # of a DeBERTa's relative positions: texts reach beyond
 
 
 # ---- weights -------------------------------------------------------------------------------------
@@ -41,10 +42,15 @@ def shapes(family: str, words: int, *, pooler: bool = True, groups: int = 1, inn
     offset = 2 if "roberta" in family else 0
     found = {
         "embeddings.word_embeddings.weight": (words, width),
-        "embeddings.position_embeddings.weight": (POSITIONS + offset, width),
         **norm_shapes("embeddings.LayerNorm", width),
     }
-    if family != "distilbert":
+    deberta = family == "deberta-v2"
+    if deberta:
+        found["encoder.rel_embeddings.weight"] = (2 * BUCKETS, HIDDEN)
+        found |= norm_shapes("encoder.LayerNorm", HIDDEN)
+    else:
+        found["embeddings.position_embeddings.weight"] = (POSITIONS + offset, width)
+    if family != "distilbert" and not deberta:
         rows = 1 if "roberta" in family else 2
         found["embeddings.token_type_embeddings.weight"] = (rows, width)
     if family == "albert":
@@ -58,7 +64,7 @@ def shapes(family: str, words: int, *, pooler: bool = True, groups: int = 1, inn
         found |= dense_shapes(layer + names["down"], INNER, HIDDEN)
         found |= norm_shapes(layer + names["norm"], HIDDEN)
         found |= norm_shapes(layer + names["last_norm"], HIDDEN)
-    if pooler and family != "distilbert":
+    if pooler and family != "distilbert" and not deberta:
         found |= dense_shapes("pooler" if family == "albert" else "pooler.dense", HIDDEN, HIDDEN)
     return found
 
@@ -69,7 +75,8 @@ def head_shapes(family: str, classes: int) -> dict[str, tuple[int, ...]]:
             **dense_shapes("classifier.dense", HIDDEN, HIDDEN),
             **dense_shapes("classifier.out_proj", HIDDEN, classes),
         }
-    before = dense_shapes("pre_classifier", HIDDEN, HIDDEN) if family == "distilbert" else {}
+    first = {"distilbert": "pre_classifier", "deberta-v2": "pooler.dense"}.get(family)
+    before = dense_shapes(first, HIDDEN, HIDDEN) if first else {}
     return {**before, **dense_shapes("classifier", HIDDEN, classes)}
 
 
@@ -98,6 +105,14 @@ def config_of(family: str, words: int) -> dict[str, Any]:
         "position_embedding_type": "absolute", "transformers_version": "5.0.0", "use_cache": True,
         "type_vocab_size": 1 if roberta else 2, "vocab_size": words,
     }  # fmt: skip
+    if family == "deberta-v2":
+        facts |= {
+            "relative_attention": True, "position_biased_input": False, "share_att_key": True,
+            "norm_rel_ebd": "layer_norm", "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0,
+            "position_buckets": BUCKETS, "max_relative_positions": -1, "layer_norm_eps": 1e-7,
+            "pooler_hidden_act": "gelu", "pooler_hidden_size": HIDDEN, "pooler_dropout": 0,
+            "legacy": True,
+        }  # fmt: skip
     if family == "albert":
         facts |= {
             "embedding_size": 8, "num_hidden_groups": 1, "inner_group_num": 1,
@@ -165,7 +180,7 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
         {name: value.astype(dtype) for name, value in each.items()} for each in (drawn, head)
     )
     if prefix is None:
-        prefix = f"{family.replace('xlm-', '')}." if classes else ""
+        prefix = f"{family.replace('xlm-', '').replace('-v2', '')}." if classes else ""
     stored = {f"{prefix}{name}": value for name, value in drawn.items()} | head
     if rename:
         stored = {rename(name): value for name, value in stored.items()}

@@ -94,7 +94,28 @@ def albert_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def deberta_tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram(_pieces("DebertaV3"), unk_id=3, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Strip(),
+            normalizers.Precompiled(_charsmap("DebertaV3")),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    tokenizer.add_special_tokens(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"])
+    return tokenizer
+
+
 TOKENIZERS = {
+    "deberta-v2": deberta_tokenizer,
     "bert": bert_tokenizer, "roberta": roberta_tokenizer, "xlm-roberta": xlm_roberta_tokenizer,
     "distilbert": bert_tokenizer, "albert": albert_tokenizer,
 }  # fmt: skip

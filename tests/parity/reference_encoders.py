@@ -6,8 +6,7 @@ float64.
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +28,12 @@ ALBERT = {
     "layer": "encoder.albert_layer_groups.{}.", "query": "attention.query", "key": "attention.key",
     "value": "attention.value", "mix": "attention.dense", "norm": "attention.LayerNorm",
     "up": "ffn", "down": "ffn_output", "last_norm": "full_layer_layer_norm",
+}  # fmt: skip
+
+
+DEBERTA = {
+    **BERT, "query": "attention.self.query_proj", "key": "attention.self.key_proj",
+    "value": "attention.self.value_proj",
 }  # fmt: skip
 
 
@@ -69,10 +74,15 @@ class ReferenceEncoder:
     groups: int = 1
     inner_layers: int = 1
     layers: int = 2
-    extra: dict[str, Any] = field(default_factory=dict)
+    positions: int = 48
 
     def tokens(self, ids: list[int], segments: list[int]) -> Array:
         """The vectors of one text's tokens, unpadded: [tokens, hidden]."""
+        if self.family == "deberta-v2":
+            x = self.norm(self.table("word")[ids], "embeddings.LayerNorm")
+            for name in self.layer_names():
+                x = self.layer(x, name)
+            return x
         first = self.pad + 1 if self.family in {"roberta", "xlm-roberta"} else 0
         x = self.table("word")[ids] + self.table("position")[first : first + len(ids)]
         if self.family != "distilbert":
@@ -89,6 +99,8 @@ class ReferenceEncoder:
         first = self.tokens(ids, segments)[0]
         if self.family in {"roberta", "xlm-roberta"}:
             return self.dense(np.tanh(self.dense(first, "classifier.dense")), "classifier.out_proj")
+        if self.family == "deberta-v2":
+            return self.dense(gelu(self.dense(first, "pooler.dense")), "classifier")
         if self.family == "distilbert":
             return self.dense(relu(self.dense(first, "pre_classifier")), "classifier")
         return self.dense(self.pooled(first), "classifier")
@@ -106,20 +118,36 @@ class ReferenceEncoder:
         ]
 
     def names(self) -> dict[str, str]:
-        return {"distilbert": DISTILBERT, "albert": ALBERT}.get(self.family, BERT)
+        known = {"distilbert": DISTILBERT, "albert": ALBERT, "deberta-v2": DEBERTA}
+        return known.get(self.family, BERT)
 
     def layer(self, x: Array, name: str) -> Array:
         parts = {part: name + tail for part, tail in self.names().items()}
         query, key, value = (
             self.by_head(self.dense(x, parts[part])) for part in ("query", "key", "value")
         )
-        scores = np.einsum("qhd,khd->hqk", query, key) / math.sqrt(query.shape[-1])
+        scores = np.einsum("qhd,khd->hqk", query, key)
+        if self.family == "deberta-v2":
+            scores = (scores + self.relative_scores(query, key, parts)) / math.sqrt(3)
+        scores = scores / math.sqrt(query.shape[-1])
         shares = np.exp(scores - scores.max(-1, keepdims=True))
         shares /= shares.sum(-1, keepdims=True)
         mixed = np.einsum("hqk,khd->qhd", shares, value).reshape(x.shape)
         x = self.norm(x + self.dense(mixed, parts["mix"]), parts["norm"])
         inner = ACTIVATIONS[self.activation](self.dense(x, parts["up"]))
         return self.norm(x + self.dense(inner, parts["down"]), parts["last_norm"])
+
+    def relative_scores(self, query: Array, key: Array, parts: dict[str, str]) -> Array:
+        """Content to position and position to content (DeBERTa, 2006.03654; v3, 2111.09543)."""
+        table = self.weights["encoder.rel_embeddings.weight"].astype(float)
+        table, buckets = self.norm(table, "encoder.LayerNorm"), len(table) // 2
+        keys, queries = (self.by_head(self.dense(table, parts[part])) for part in ("key", "query"))
+        scores = np.zeros((query.shape[1], len(query), len(key)))
+        for i, j in np.ndindex(len(query), len(key)):
+            place = bucket_of(i - j, buckets, self.positions)
+            forth = min(max(buckets + place, 0), 2 * buckets - 1)
+            scores[:, i, j] = (query[i] * keys[forth]).sum(-1) + (key[j] * queries[forth]).sum(-1)
+        return scores
 
     def by_head(self, x: Array) -> Array:
         return x.reshape(len(x), self.heads, -1)
@@ -135,6 +163,15 @@ class ReferenceEncoder:
         x = x - x.mean(-1, keepdims=True)
         x = x / np.sqrt((x**2).mean(-1, keepdims=True) + self.epsilon)
         return x * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+
+
+def bucket_of(distance: int, buckets: int, positions: int) -> int:
+    """Near positions have a bucket each, those further off share one by the logarithm."""
+    middle = buckets // 2
+    if abs(distance) <= middle:
+        return distance
+    share = math.log(abs(distance) / middle) / math.log((positions - 1) / middle)
+    return int(math.copysign(math.ceil(share * (middle - 1)) + middle, distance))
 
 
 def pool(tokens: Array, mode: str) -> Array:

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from parity import hugging_face as hf
 from parity import hugging_face_tokenizers as tokens
-from parity.directory_cases import TEXTS
+from parity.directory_cases import PAIRS, TEXTS
 from parity.directory_table import CASES
 from parity.reference_encoders import pool, unit
 from semserve_export.asked import OwnModel
@@ -27,7 +27,7 @@ SEPARATORS = {
     "roberta": ("<s>", "</s>", "<pad>", "<mask>"), "xlm-roberta": ("<s>", "</s>", "<pad>", "<mask>"),
 }  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
-PORTABLE_MODES = (
+MODES = ("modules-joined", "modules-sqrt", "modules-weighted", "modules-last", "dense-gelu")
     "modules-joined",
     "modules-sqrt",
     "modules-weighted",
@@ -149,3 +149,18 @@ def test_the_mean_of_a_directory_without_modules_has_length_one(tmp_path):
     expected = unit(pool(reference.tokens(encoding.token_ids, encoding.segment_ids), "mean"))
     row = np.asarray(model.keras_model(inputs, training=False))[0]
     np.testing.assert_allclose(row, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_deberta_is_filled_as_its_files_mean_it(classes, tmp_path):
+    reference = hf.write_directory(tmp_path / "mine", "deberta-v2", classes=classes)
+    model = load(tmp_path / "mine", pair=bool(classes))
+    encodings = encode(model.tokenizer, PAIRS if classes else TEXTS, 48)
+    inputs = {name: pad(encodings)[name] for name in model.spec.inputs}
+    rows = np.asarray(model.keras_model(inputs, training=False))
+    for row, one in zip(rows, encodings, strict=True):
+        if classes:
+            expected = reference.logits(one.token_ids, one.segment_ids)
+        else:
+            expected = unit(pool(reference.tokens(one.token_ids, one.segment_ids), "mean"))
+        np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-5)

@@ -165,7 +165,7 @@ def test_the_head_of_a_kerashub_classifier_of_logits_comes_back(make_backbone, t
     [
         (None, "the directory is empty"),
         ({"model_type": "gpt2"}, "holds gpt2, which cannot be exported: what can be"),
-        ({"model_type": "deberta-v2"}, "no Hugging Face directory of a DeBERTa is read"),
+        ({"model_type": "deberta-v2"}, "relative_attention False is none of a DeBERTa-v3"),
         ({"model_type": "bert"}, "architectures names nothing"),
     ],
 )
