@@ -203,26 +203,18 @@ def slow_roberta(path: Path) -> Expected:
     return embedder(reference, tokens.roberta_tokenizer(add_prefix_space=True))
 
 
-def slow_xlm_roberta(path: Path) -> Expected:
-    reference = hf.write_directory(path, "xlm-roberta")
-    (path / "tokenizer.json").unlink()
-    (path / "sentencepiece.bpe.model").write_bytes(tokens.sentence_piece_model("XLMRoberta"))
-    return embedder(reference, tokens.xlm_roberta_tokenizer())
+def slow_pieces(family: str, file: str, model: str, **config: Any) -> Write:
+    """Write a SentencePiece model alone, as the slow tokenizer of a family leaves it."""
 
+    def write(path: Path) -> Expected:
+        reference = hf.write_directory(path, family, tokenizer_config=config)
+        (path / "tokenizer.json").unlink()
+        (path / file).write_bytes(tokens.sentence_piece_model(model))
+        # Of ALBERT's two tokenizers in transformers, the slow one takes blanks off the end.
+        texts = tuple(text.strip() for text in TEXTS)
+        return embedder(reference, tokens.TOKENIZERS[family](), texts=texts)
 
-def slow_albert(path: Path) -> Expected:
-    reference = hf.write_directory(path, "albert")
-    (path / "tokenizer.json").unlink()
-    (path / "spiece.model").write_bytes(tokens.sentence_piece_model("Albert"))
-    # Of the two that transformers has, the slow one takes blanks off the end.
-    return embedder(reference, tokens.albert_tokenizer(), texts=[text.strip() for text in TEXTS])
-
-
-def slow_deberta(path: Path) -> Expected:
-    reference = hf.write_directory(path, "deberta-v2", tokenizer_config={"do_lower_case": False})
-    (path / "tokenizer.json").unlink()
-    (path / "spm.model").write_bytes(tokens.sentence_piece_model("DebertaV3"))
-    return embedder(reference, tokens.deberta_tokenizer())
+    return write
 
 
 def sharded(path: Path) -> Expected:

@@ -16,11 +16,9 @@ from parity.directory_cases import (
     separators_of_other_names,
     sharded,
     slow_added,
-    slow_albert,
     slow_bert,
-    slow_deberta,
+    slow_pieces,
     slow_roberta,
-    slow_xlm_roberta,
     with_words,
 )
 from parity.reference_encoders import Array
@@ -56,7 +54,7 @@ CASES = (
     # What Keras converts, in a minute.
     Case("embedder-deberta", plain("deberta-v2")),
     Case("pair-deberta", heads("deberta-v2", pair=True), {"pair": True}),
-    Case("slow-deberta", slow_deberta),
+    Case("slow-deberta", slow_pieces("deberta-v2", "spm.model", "DebertaV3", do_lower_case=False)),
     Case("multi-label", heads("roberta", 4, config=MULTI, scores=sigmoid), quick=True),
     Case("cross-encoder-sigmoid", heads(config={"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, scores=sigmoid)),
     Case("two-unnamed-labels", heads(classes=2, config=UNNAMED), quick=True),
@@ -101,7 +99,7 @@ CASES = (
     Case("slow-accents", slow_bert(strip_accents=False)),
     Case("slow-added", slow_added),
     Case("slow-roberta", slow_roberta),
-    Case("slow-xlm-roberta", slow_xlm_roberta),
-    Case("slow-albert", slow_albert),
+    Case("slow-xlm-roberta", slow_pieces("xlm-roberta", "sentencepiece.bpe.model", "XLMRoberta")),
+    Case("slow-albert", slow_pieces("albert", "spiece.model", "Albert")),
     Case("separator-names", separators_of_other_names),
 )  # fmt: skip

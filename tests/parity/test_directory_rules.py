@@ -27,11 +27,8 @@ SEPARATORS = {
     "roberta": ("<s>", "</s>", "<pad>", "<mask>"), "xlm-roberta": ("<s>", "</s>", "<pad>", "<mask>"),
 }  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
-MODES = ("modules-joined", "modules-sqrt", "modules-weighted", "modules-last", "dense-gelu")
-    "modules-joined",
-    "modules-sqrt",
-    "modules-weighted",
-    "modules-last",
+MODES = (
+    *("modules-joined", "modules-sqrt", "modules-weighted", "modules-last"),
     "dense-gelu",
 )
 
