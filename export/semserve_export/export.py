@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from semserve_export.bundle import (
     GOLDEN,
@@ -29,7 +28,7 @@ from semserve_export.fidelity import (
     traced_keras_run,
 )
 from semserve_export.golden import golden_answers, golden_texts
-from semserve_export.graph import write_graph
+from semserve_export.graph import save_graph, write_graph
 from semserve_export.model import LoadedModel
 from semserve_export.parity import FILE as PARITY
 from semserve_export.portable import portable_graph
@@ -155,7 +154,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
 
     announce("converting to ONNX")
     if model.encoder:
-        onnx.save(portable_graph(model.encoder, spec), directory / GRAPH)
+        save_graph(portable_graph(model.encoder, spec), directory / GRAPH)
     else:
         write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
 

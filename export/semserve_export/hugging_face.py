@@ -44,6 +44,7 @@ def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
         return _adapted(asked, asked.adapter, directory, licence)
     task = asked.task or directory.task
     directory.require_task(task)
+    _refuse_default_prompt(asked, directory.modules)
     reader = directory.reader()
     tokenizer, limit = _tokenizer(asked, directory)
     length = directory.max_sequence_length(asked.max_sequence_length, limit)
@@ -151,7 +152,6 @@ def _head(
         scores = read_scores(directory.config)
         return head, {"labels": labels, "scores": scores, "pair": asked.pair}
     modules = directory.modules
-    _refuse_default_prompt(asked, modules)
     pooling = asked.pooling or (modules.pooling if modules else None) or "mean"
     normalized = asked.normalize
     if normalized is None:

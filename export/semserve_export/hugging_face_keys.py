@@ -22,6 +22,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 WITHOUT_EFFECT = frozenset(
     # What the model is called, who made it, and what it was saved with.
     [
+        # What the model is called, and what it was saved with.
         "_name_or_path",
         "name_or_path",
         "architectures",
@@ -36,6 +37,7 @@ WITHOUT_EFFECT = frozenset(
         "finetuning_task",
         "task_specific_params",
         "export_model_type",
+        # How it is run.
         "_attn_implementation",
         "_attn_implementation_internal",
         "_attn_implementation_autoset",
@@ -58,6 +60,7 @@ WITHOUT_EFFECT = frozenset(
         "tie_encoder_decoder",
         "tie_weights_",
         "tie_weights",
+        # Read for a head, by `hugging_face_labels.py`.
         "label2id",
         "id2label",
         "num_labels",
@@ -66,6 +69,7 @@ WITHOUT_EFFECT = frozenset(
         "function_to_apply",
         "sentence_transformers",
         "sbert_ce_default_activation_function",
+        # Dropout, which acts in training alone.
         "attention_probs_dropout_prob",
         "hidden_dropout_prob",
         "classifier_dropout",
@@ -74,6 +78,7 @@ WITHOUT_EFFECT = frozenset(
         "attention_dropout",
         "qa_dropout",
         "seq_classif_dropout",
+        # Ids that the tokenizer says again, and what generates text.
         "bos_token_id",
         "eos_token_id",
         "sep_token_id",
@@ -105,6 +110,7 @@ WITHOUT_EFFECT = frozenset(
         "exponential_decay_length_penalty",
         "suppress_tokens",
         "begin_suppress_tokens",
+        # In files of first releases; transformers reads none of them for these families.
         "directionality",
         "pooler_fc_size",
         "pooler_num_attention_heads",
@@ -114,6 +120,13 @@ WITHOUT_EFFECT = frozenset(
         "net_structure_type",
         "gap_size",
         "num_memory_blocks",
+        "summary_activation",
+        "summary_first_dropout",
+        "summary_last_dropout",
+        "summary_type",
+        "summary_use_proj",
+        "eos_token_ids",
+        "model_max_length",
         "layers_to_keep",
         "down_scale_factor",
         "sinusoidal_pos_embds",

@@ -89,7 +89,7 @@ class EncoderReader:
             activation = POOLER_ACTIVATIONS.get(self.architecture.model_type, "tanh")
             pooler = Pooler(self._dense(names[0], hidden, hidden), activation)
         else:
-            pooler = self.pooler()
+            pooler = Pooler(self._dense(self.names.pooler or "pooler", hidden, hidden), "tanh")
         return Classifier(pooler, self._dense(logits, hidden, outputs))
 
     def pooler(self) -> Pooler:

@@ -79,7 +79,14 @@ def read_modules(directory: Path) -> SentenceModules | None:
     model_type = settings.get("model_type", "SentenceTransformer")
     transformer, encoder_settings = modules[0][1], _transformer(modules[0][1])
     if model_type == "CrossEncoder" and len(kinds) == 1:
-        return SentenceModules(transformer=transformer, settings=encoder_settings, pooling=None)
+        prompts, default = _prompts(settings)
+        return SentenceModules(
+            transformer=transformer,
+            settings=encoder_settings,
+            pooling=None,
+            prompts=prompts,
+            default_prompt=default,
+        )
     if model_type != "SentenceTransformer":
         raise WeightsError(f"{SETTINGS}: model_type {model_type!r} cannot be exported")
     task = encoder_settings.get("transformer_task", "feature-extraction")

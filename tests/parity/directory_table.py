@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 - a case a line
 
+import ml_dtypes
 import numpy as np
 from parity import hugging_face as hf
 from parity import hugging_face_tokenizers as tokens
@@ -13,15 +14,18 @@ from parity.directory_cases import (
     lowered,
     plain,
     sentences,
-    separators_of_other_names,
     sharded,
+    vector_norm,
+)
+from parity.reference_encoders import Array
+from parity.tokenizer_cases import (
+    separators_of_other_names,
     slow_added,
     slow_bert,
     slow_pieces,
     slow_roberta,
     with_words,
 )
-from parity.reference_encoders import Array
 
 
 def sigmoid(x: Array) -> Array:
@@ -62,6 +66,8 @@ CASES = (
     Case("old-norms", heads(rename=old_norms)),
     Case("sharded", sharded),
     Case("half", heads("distilbert", dtype=np.float16)),
+    Case("bfloat16", heads("albert", dtype=ml_dtypes.bfloat16)),
+    Case("bert-with-pieces", heads("bert", pair=True, tokenizer=tokens.xlm_roberta_tokenizer(), tokenizer_config={"tokenizer_class": "XLMRobertaTokenizer"}), {"pair": True}),
     Case("no-segments", cased_pair, {"pair": True}),
     # What config.json says.
     Case("epsilon", plain("bert", config={"layer_norm_eps": 1e-2}), quick=True),
@@ -85,6 +91,7 @@ CASES = (
     Case("dense-relu-joined", sentences("mean", "lasttoken", dense="activation.ReLU", normalize=False)),
     Case("dense-gelu", sentences("max", dense="activation.GELU", normalize=False)),
     Case("dense-sigmoid", sentences("mean", dense="activation.Sigmoid", family="albert")),
+    Case("layer-norm", vector_norm),
     Case("prompts", sentences("mean", prompts={"query": "query: "})),
     Case("default-prompt", sentences("mean", prompts={"q": "q: "}, default_prompt_name="q"), {"ignore_prompts": True}),
     Case("lower-case", lowered, quick=True),

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from parity import hugging_face as hf
@@ -24,7 +25,8 @@ from tokenizers import pre_tokenizers
 SEPARATORS = {
     "bert": ("[CLS]", "[SEP]", "[PAD]", "[MASK]"), "distilbert": ("[CLS]", "[SEP]", "[MASK]"),
     "albert": ("[CLS]", "[SEP]", "<pad>", "[MASK]"),
-    "roberta": ("<s>", "</s>", "<pad>", "<mask>"), "xlm-roberta": ("<s>", "</s>", "<pad>", "<mask>"),
+    "roberta": ("<s>", "</s>", "<pad>", "<mask>"),
+    "xlm-roberta": ("<s>", "</s>", "<pad>", "<mask>"),
 }  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 MODES = (
@@ -74,6 +76,7 @@ def test_flags_change_how_letters_are_read(tmp_path):
 def test_fused_and_fp16_graphs_pool_and_project_as_the_portable_one_does(name, tmp_path):
     BY_NAME[name].write(tmp_path / "mine")
     model = load(tmp_path / "mine")
+    onnx.checker.check_model(portable_graph(model.encoder, model.spec), full_check=True)
     batch = pad(encode(model.tokenizer, TEXTS, 32))
     expected, fused, half = (
         onnxruntime.InferenceSession(build(model.encoder, model.spec).SerializeToString()).run(
