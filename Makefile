@@ -51,7 +51,7 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
 
 .PHONY: test-exports
-test-exports: .venv/.dev .venv-export/.ready ## export sixty Hugging Face directories and hold the server against numpy
+test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face directories and hold the server against numpy
 	SEMSERVE_ALL_EXPORTS=1 $(EXPORT_BIN)/pytest tests/parity/test_hugging_face_directories.py --confcutdir tests/parity $(PYTEST_ARGS)
 
 .PHONY: bench
