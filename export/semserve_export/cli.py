@@ -200,14 +200,14 @@ def train(
         if not Path(start).is_dir():
             raise ExportError(f"{start}: is a file; train takes the directory of a preset")
     recipe = None if Path(start).is_dir() else find_recipe(start)
-    if recipe is None:
-        require_readable(start)
     require_place(files.output or Path(".cache/adapters"))
     if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
         raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
         raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
+    if recipe is None:
+        require_readable(start)
     if unknown := sorted(set(plan.symmetric) - set(labels)):
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
