@@ -19,17 +19,11 @@ from semserve_export.errors import ExportError
 from semserve_export.failures import FAILED, tell
 from semserve_export.input_files import require_readable
 from semserve_export.mixing_plan import MixingPlan
-from semserve_export.pairs import (
-    TrainingData,
-    read_pairs,
-    read_unlabelled,
-    without_premises_of,
-)
 from semserve_export.quiet import choose_backend, held_stderr
 from semserve_export.recipes import RECIPES, Recipe, WordRecipe, find_recipe
 from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unscored_pairs
 from semserve_export.spec import Variant
-from semserve_export.training_files import TrainingFiles
+from semserve_export.training_files import TrainingFiles, read_training_data
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.word_files import WordFiles
 from semserve_export.word_plan import WordPlan
@@ -212,7 +206,7 @@ def train(
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
         raise ExportError("--unlabelled needs --teachers to answer the pairs")
-    data = _training_data(files, labels)
+    data = read_training_data(files, labels)
     _commands("training_commands").train_classifier(
         recipe or Path(start), labels, data, files, plan, weights_cache, console
     )
@@ -327,13 +321,6 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except CycloptsError:
         return FAILED
     return code or 0
-
-
-def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
-    training, validation = read_pairs(files.train, labels), read_pairs(files.validation, labels)
-    if files.hold_out_premises:
-        training = without_premises_of(training, validation)
-    return TrainingData(training, validation, read_unlabelled(files.unlabelled))
 
 
 def _variants(names: str) -> tuple[Variant, ...]:

@@ -19,7 +19,8 @@ PIECES = 250_002  # of XLM-RoBERTa
 
 def test_the_tokenizer_of_an_xlm_roberta_is_as_small_as_the_server_demands(tmp_path):
     random = np.random.default_rng(1)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyzабвгдежзийклмнопрстуфхцчшщ今日本語한국"))
+    places = (*range(0x61, 0x7B), *range(0x430, 0x450), *range(0x4E00, 0x4E20))
+    letters = np.array([*map(chr, places)])  # Latin, Cyrillic, Chinese
     words = random.choice(letters, (PIECES, 6))
     pieces = [
         (f"▁{''.join(word)}{place:x}", -float(score))

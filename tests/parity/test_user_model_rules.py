@@ -7,7 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
-from parity.families import LENGTH, make_backbone, make_classifier, make_tokenizer
+from parity.families import make_backbone, make_classifier, make_tokenizer
 from semserve_export import own
 from semserve_export.adapter import RECORD
 from semserve_export.asked import OwnModel
