@@ -163,7 +163,7 @@ def test_the_head_of_a_kerashub_classifier_of_logits_comes_back(make_backbone, t
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (None, "no preset"),
+        (None, "the directory is empty"),
         ({"model_type": "gpt2"}, "holds gpt2, which cannot be exported: what can be"),
         ({"model_type": "deberta-v2"}, "KerasHub reads no Hugging Face directory of a DeBERTa"),
         ({"model_type": "bert"}, "cannot be loaded"),
