@@ -1,14 +1,11 @@
 """The command line of the export stage. Keras is imported only by the commands that need it."""
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 from rich.table import Table
 
 from semserve_export import __version__
@@ -19,20 +16,12 @@ from semserve_export.errors import ExportError
 from semserve_export.failures import FAILED, tell
 from semserve_export.input_files import require_readable
 from semserve_export.mixing_plan import MixingPlan
-from semserve_export.pairs import (
-    TrainingData,
-    read_pairs,
-    read_unlabelled,
-    without_premises_of,
-)
-from semserve_export.quiet import choose_backend, held_stderr
-from semserve_export.recipes import RECIPES, Recipe, WordRecipe, find_recipe
-from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unscored_pairs
+from semserve_export.recipes import RECIPES, Recipe, find_recipe
 from semserve_export.spec import Variant
-from semserve_export.training_files import TrainingFiles
+from semserve_export.terminal import CACHE, Cache, commands, console
+from semserve_export.training_files import TrainingFiles, read_training_data
 from semserve_export.training_plan import TrainingPlan
-from semserve_export.word_files import WordFiles
-from semserve_export.word_plan import WordPlan
+from semserve_export.word_cli import measure, train_words
 
 app = App(
     name="semserve-export",
@@ -40,12 +29,8 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-console = Console()
-
-Cache = Annotated[Path, Parameter(env_var="SEMSERVE_WEIGHTS")]
 DEFAULT_VARIANTS = "fused,int8"
 MODELS = Path("models")
-CACHE = Path(".cache/weights")
 
 
 @app.command(name="list")
@@ -87,7 +72,7 @@ def run(
     chosen = _variants(variants)
     for recipe in recipes:
         require_writable(output / recipe.spec.name)
-    _commands().run_recipes(recipes, output, chosen, weights_cache, console)
+    commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
 @app.command
@@ -111,7 +96,7 @@ def keras(
     chosen = _variants(variants)
     require_possible(asked)
     require_writable(output / asked.served_name)
-    _commands().run_own(asked, output, chosen, console)
+    commands().run_own(asked, output, chosen, console)
 
 
 @app.command
@@ -135,7 +120,7 @@ def parity(
     for file in files:
         if not file.is_file():
             raise ExportError(f"{file}: no such file of texts")
-    _commands("parity_commands").compare(path, texts, files, report, console)
+    commands("parity_commands").compare(path, texts, files, report, console)
 
 
 @app.command
@@ -173,7 +158,7 @@ def verify(
     )
     if asked:
         require_possible(asked)
-    _commands().verify(bundle, manifest, asked or None, weights_cache, console)
+    commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
 @app.command
@@ -200,20 +185,20 @@ def train(
         if not Path(start).is_dir():
             raise ExportError(f"{start}: is a file; train takes the directory of a preset")
     recipe = None if Path(start).is_dir() else find_recipe(start)
-    if recipe is None:
-        require_readable(start)
     require_place(files.output or Path(".cache/adapters"))
     if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
         raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
         raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
+    if recipe is None:
+        require_readable(start)
     if unknown := sorted(set(plan.symmetric) - set(labels)):
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
         raise ExportError("--unlabelled needs --teachers to answer the pairs")
-    data = _training_data(files, labels)
-    _commands("training_commands").train_classifier(
+    data = read_training_data(files, labels)
+    commands("training_commands").train_classifier(
         recipe or Path(start), labels, data, files, plan, weights_cache, console
     )
 
@@ -243,61 +228,8 @@ def mix_pairs(
     mix_files(files, output, plan, console)
 
 
-@app.command
-def train_words(
-    name: str,
-    /,
-    files: Annotated[WordFiles, Parameter(name="*")],
-    *,
-    output: Path | None = None,
-    plan: Annotated[WordPlan, Parameter(name="*")] = WordPlan(),
-    notice: str = "",
-    weights_cache: Cache = CACHE,
-) -> None:
-    """Train a recipe over word vectors on pairs of texts, and keep what changed as an adapter.
-
-    Args:
-        name: the recipe, as `list` names it.
-        files: what to learn from.
-        output: the adapter's directory; `.cache/adapters/NAME` where left out.
-        plan: the numbers of the training.
-        notice: whose work it is, for the NOTICE of bundles: authors, licence, training data.
-        weights_cache: where downloaded weights are kept.
-    """
-    recipe = find_recipe(name)
-    if not isinstance(recipe, WordRecipe):
-        raise ExportError(f"{name} has no word vectors; `train` is for classifiers")
-    if files.unscored and files.teacher is None:
-        raise ExportError("--unscored needs a --teacher to score them")
-    require_place(output or Path(".cache/adapters"))
-    texts = WordTexts(
-        read_scored_pairs(files.scored),
-        read_scored_pairs(files.validation),
-        read_unscored_pairs(files.unscored) if files.unscored else None,
-        files.teacher,
-    )
-    chosen = output or Path(".cache/adapters") / name
-    _commands("word_commands").train_words(
-        recipe, texts, chosen, plan, notice, weights_cache, console
-    )
-
-
-@app.command
-def measure(
-    *bundles: Path,
-    pairs: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
-    variant: str = "portable",
-) -> None:
-    """Tell how well embedders score pairs that people have scored.
-
-    Args:
-        bundles: directories of embedders' bundles.
-        pairs: files with columns sentence1, sentence2 and score, of any scale.
-        variant: the graph to measure.
-    """
-    if not bundles:
-        raise ExportError("name the directory of a bundle, such as models/minilm-l6-v2")
-    _commands("word_commands").measure(bundles, read_scored_pairs(pairs), variant, console)
+app.command(train_words)
+app.command(measure)
 
 
 @app.meta.default
@@ -329,13 +261,6 @@ def run_command_line(arguments: Sequence[str]) -> int:
     return code or 0
 
 
-def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
-    training, validation = read_pairs(files.train, labels), read_pairs(files.validation, labels)
-    if files.hold_out_premises:
-        training = without_premises_of(training, validation)
-    return TrainingData(training, validation, read_unlabelled(files.unlabelled))
-
-
 def _variants(names: str) -> tuple[Variant, ...]:
     """Read a list of variants, each once and in the given order; `none` is the empty one."""
     asked = dict.fromkeys(name.strip() for name in names.split(","))
@@ -345,10 +270,3 @@ def _variants(names: str) -> tuple[Variant, ...]:
         known = ", ".join(get_args(Variant))
         raise ExportError(f"--variants: no variant {unknown[0]!r}; there are {known}, or none")
     return tuple(cast("Variant", name) for name in asked)
-
-
-def _commands(module: str = "commands") -> ModuleType:
-    """Import what the commands do, and Keras with it: several seconds, shown as such."""
-    choose_backend(trains=module == "training_commands")
-    with console.status("Starting Keras"), held_stderr():
-        return importlib.import_module(f"semserve_export.{module}")

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from semserve_export.bundle import (
     GOLDEN,
     GRAPH,
@@ -17,7 +15,7 @@ from semserve_export.bundle import (
     write_json,
 )
 from semserve_export.contract import require_fields
-from semserve_export.errors import FidelityError, WeightsError
+from semserve_export.errors import FidelityError
 from semserve_export.fidelity import (
     TOLERANCE,
     compare,
@@ -29,12 +27,12 @@ from semserve_export.fidelity import (
 )
 from semserve_export.golden import golden_answers, golden_texts
 from semserve_export.graph import save_graph, write_graph
-from semserve_export.model import LoadedModel
+from semserve_export.model import LoadedModel, require_finite
 from semserve_export.parity import FILE as PARITY
 from semserve_export.portable import portable_graph
 from semserve_export.proof import prove_bundle
 from semserve_export.spec import ModelSpec, Variant
-from semserve_export.tokenizer import Inputs, encode
+from semserve_export.tokenizer import Inputs, encode, save_tokenizer
 from semserve_export.variants import add_variants
 
 Step = Callable[[str], None]
@@ -104,18 +102,6 @@ def require_spec(spec: ModelSpec) -> None:
     )
 
 
-def require_finite(model: Any) -> None:
-    """Refuse weights that are no numbers: every answer would be none, too.
-
-    Raises:
-        WeightsError: it names the first tensor that holds NaN or infinity.
-    """
-    for variable in model.weights:
-        values = np.asarray(variable)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise WeightsError(f"the weights are damaged: {variable.path} holds NaN or infinity")
-
-
 def comparison_batches(model: LoadedModel) -> list[Inputs]:
     """Make the padded batches on which a bundle's graph is compared with Keras."""
     spec = model.spec
@@ -143,10 +129,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference)
     write_json(directory / GOLDEN, golden)
-    # Compact, since the server takes at most 16 MiB: of XLM-RoBERTa's 250,002 pieces the indented
-    # file has 16.9 MB. Written here, since the library's own errors are no OSErrors.
-    text = model.tokenizer.to_str(pretty=False)
-    (directory / TOKENIZER).write_text(text, encoding="utf-8")
+    save_tokenizer(model.tokenizer, directory / TOKENIZER)
     if model.parity:
         write_json(directory / PARITY, model.parity.as_json())
     (directory / LICENCE).write_text(model.licence, encoding="utf-8")

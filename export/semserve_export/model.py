@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from semserve_export import bert
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.digest import sha256_of
 from semserve_export.encoder_weights import Encoder
-from semserve_export.errors import AdapterError
+from semserve_export.errors import AdapterError, WeightsError
 from semserve_export.parity import Parity
 from semserve_export.recipes import Recipe
 from semserve_export.spec import ModelSpec
@@ -36,6 +37,18 @@ class LoadedModel:
     notes: tuple[str, ...] = ()  # lines for the person who exports, printed at the end
     parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
     encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
+
+
+def require_finite(model: Any) -> None:
+    """Refuse weights that are no numbers: every answer would be none, too.
+
+    Raises:
+        WeightsError: it names the first tensor that holds NaN or infinity.
+    """
+    for variable in model.weights:
+        values = np.asarray(variable)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise WeightsError(f"the weights are damaged: {variable.path} holds NaN or infinity")
 
 
 def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:

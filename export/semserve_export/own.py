@@ -25,7 +25,7 @@ from semserve_export.heads import take_scores
 from semserve_export.hugging_face import load_directory
 from semserve_export.hugging_face_directory import find_directory
 from semserve_export.input_files import require_readable
-from semserve_export.model import LICENCES, LoadedModel
+from semserve_export.model import LICENCES, LoadedModel, require_finite
 from semserve_export.oddities import odd_texts
 from semserve_export.parity import compare_tokenizers
 from semserve_export.preset import Preset
@@ -142,6 +142,7 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
     else:
         spec, model = _classifier(asked, preset)
     theirs = (Preset.read(asked.tokenizer) if asked.tokenizer else preset).load_tokenizer()
+    require_finite(model)
     require_vocabulary(theirs, model.backbone, asked.tokenizer)
     if asked.split_on_cjk is not None:
         theirs.split_on_cjk = asked.split_on_cjk
@@ -173,6 +174,11 @@ def build_own_tokenizer(
         preset: it knows the family.
         strip_accents: in place of what the preset says.
     """
+    if not getattr(theirs, "split", True):
+        raise WeightsError(
+            "the tokenizer was saved with split=False, so it reads words that are apart already;"
+            " save the model with a tokenizer that splits texts"
+        )
     kinds = keras_hub.tokenizers
     if isinstance(theirs, kinds.BytePairTokenizer):
         tokenizer = build_byte_pair(theirs)
