@@ -50,6 +50,10 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
 	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
 
+.PHONY: test-exports
+test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face directories and hold the server against numpy
+	SEMSERVE_ALL_EXPORTS=1 $(EXPORT_BIN)/pytest tests/parity/test_hugging_face_directories.py --confcutdir tests/parity $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: .venv/.dev models-if-none ## measure the server beside its peers and the bare runtime (BENCH_ARGS=--help)
 	PYTHONPATH=tests $(BIN)/python -m load $(BENCH_ARGS)
@@ -92,6 +96,10 @@ proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
+
+.PHONY: schema
+schema: .venv/.serve ## rewrite the JSON Schemas of a bundle, which the export keeps, from the server's types
+	$(BIN)/python proto/bundle_schema.py export/semserve_export/schemas
 
 .PHONY: docs
 docs: .venv/.serve ## rewrite the list of the server's flags in server/FLAGS.md

@@ -1,4 +1,4 @@
-"""The GELU of a model's feed-forward blocks, in the form that its weights were trained with."""
+"""The activation of a model's feed-forward blocks, as its weights were trained with it."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ SQRT_HALF = 0.5**0.5
 
 
 def set_activation(backbone: Any, activation: Activation) -> None:
-    """Give every feed-forward block, of any family, the GELU that its weights were trained with."""
-    function = {"erf": gelu_erf, "tanh": gelu_tanh}[activation]
+    """Give every feed-forward block, of any family, the activation that it was trained with."""
+    function = FUNCTIONS[activation]
     for dense in feed_forward_layers(backbone):
         dense.activation = function
 
@@ -28,3 +28,11 @@ def gelu_erf(x: Any) -> Any:
 def gelu_tanh(x: Any) -> Any:
     """GELU by the tanh approximation, which a model fine-tuned in plain KerasHub has learnt."""
     return keras.activations.gelu(x, approximate=True)
+
+
+FUNCTIONS = {
+    "erf": gelu_erf,
+    "tanh": gelu_tanh,
+    "relu": keras.activations.relu,
+    "silu": keras.activations.silu,
+}

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from semserve_export.activation import set_activation
 from semserve_export.spec import Activation, Pooling
+from semserve_export.token_pooling import PooledTokens
 
 
 def load_backbone(
@@ -58,6 +59,8 @@ def make_embedder(backbone: Any, pooling: str, *, normalize: bool) -> Any:
     """Put pooling over the real tokens, and L2, on the backbone: fp32 [batch, hidden] comes out."""
     if pooling == "pooled":
         return PooledEmbedder(backbone, normalize=normalize)
+    if pooling not in {"mean", "cls", "max"}:
+        return PooledTokens(backbone, pooling, normalize=normalize)
     return keras_hub.models.BertTextEmbedder(
         backbone, preprocessor=None, pooling_mode=pooling, normalize=normalize
     )

@@ -2,11 +2,13 @@
 
 import importlib.metadata
 import json
-import tempfile
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from semserve_export.atomic_directory import put_in_place, scratch_directory
+from semserve_export.contract import max_json_bytes, require_manifest
 from semserve_export.digest import sha256_of
 from semserve_export.errors import BundleError, ExportError
 from semserve_export.spec import ModelSpec
@@ -30,43 +32,57 @@ DISTRIBUTIONS = (
 )
 
 
-def write_bundle(directory: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
+def write_bundle(
+    directory: Path,
+    fill: Callable[[Path], Mapping[str, Any]],
+    prove: Callable[[Path], None] = lambda _: None,
+) -> None:
     """Have a bundle written, and put it in the place of an older one only when it is complete.
 
     Args:
         directory: where the bundle goes; its parent is made where it is missing.
         fill: writes every file but the manifest into the directory it is given, and returns the
             manifest. What it raises leaves nothing behind, and an older bundle as it was.
+        prove: given the whole bundle before it is put in its place; what it raises does the same.
 
     Raises:
         ExportError: the directory cannot be written, or holds something that is no bundle.
     """
-    if directory.exists() and not (directory / MANIFEST).is_file():
-        raise ExportError(f"{directory} is no bundle, so it is not replaced; choose another place")
+    require_writable(directory)
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        # The name starts with a dot, so that a server that lists the bundles passes over it.
-        with tempfile.TemporaryDirectory(
-            prefix=f".{directory.name}-", dir=directory.parent
-        ) as scratch:
-            written = Path(scratch) / directory.name
+        with scratch_directory(directory) as scratch:
+            written = scratch / directory.name
             written.mkdir()
             write_json(written / MANIFEST, fill(written))
-            _put(written, directory, Path(scratch) / "replaced")
+            prove(written)
+            require_writable(directory)  # still: an export takes minutes
+            put_in_place(written, directory, scratch)
     except OSError as error:
-        raise ExportError(f"cannot write {directory}: {error}") from error
+        raise ExportError(f"cannot write {directory}: {error.strerror or error}") from error
 
 
-def _put(written: Path, directory: Path, replaced: Path) -> None:
-    """Move the new bundle to its place; two renames, since a full directory cannot be replaced."""
-    if directory.exists():
-        directory.replace(replaced)
-    try:
-        written.replace(directory)
-    except OSError:
-        if replaced.exists():
-            replaced.replace(directory)
-        raise
+def require_writable(directory: Path) -> None:
+    """Refuse a place where a bundle cannot be put: it replaces nothing but an older bundle.
+
+    Raises:
+        ExportError: something else is there, or the directory above cannot be written.
+    """
+    require_place(directory)
+    if os.path.lexists(directory) and not (directory / MANIFEST).is_file():
+        raise ExportError(f"{directory} is no bundle, so it is not replaced; choose another place")
+
+
+def require_place(path: Path) -> None:
+    """Refuse a path at which nothing can be made.
+
+    Raises:
+        ExportError: something above it is no directory, or one that cannot be written.
+    """
+    above = next(each for each in path.absolute().parents if os.path.lexists(each))
+    if not above.is_dir():
+        raise ExportError(f"cannot write {path}: {above} is no directory")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ExportError(f"cannot write {path}: no permission to write in {above}")
 
 
 def manifest_of(
@@ -102,6 +118,7 @@ def manifest_of(
         "normalized": spec.normalized,
         "dimensions": dimensions,
         "labels": list(spec.labels) if spec.labels else None,
+        "scores": spec.scores or ("softmax" if spec.task == "classification" else None),
         "metric": spec.metric,
         "activation": spec.activation,
         "max_sequence_length": spec.max_sequence_length,
@@ -123,34 +140,32 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     manifest = read_json(directory / MANIFEST)
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise BundleError(f"{directory}: not a bundle of schema version {SCHEMA_VERSION}")
-    expected = {
-        TOKENIZER,
-        GOLDEN,
-        LICENCE,
-        NOTICE,
-        *(v["file"] for v in manifest["variants"].values()),
-    }
-    if missing := expected - set(manifest["files"]):
+    require_manifest(manifest, str(directory / MANIFEST))
+    if missing := {LICENCE, NOTICE} - set(manifest["files"]):
         raise BundleError(f"{directory}: the manifest has no digest of {min(missing)}")
     for name, file in manifest["files"].items():
         path = directory / name
-        if path.parent != directory or not path.is_file():
-            raise BundleError(f"{directory}: {name} is missing; export the model again")
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{directory}: {name} is missing or no file; export the model again")
         if sha256_of(path) != file["sha256"]:
             raise BundleError(f"{path}: the sha256 is not the manifest's; export the model again")
     return manifest
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
+    """Read a file of a bundle that holds one JSON object.
 
     Raises:
-        BundleError: it is missing, or holds something else.
+        BundleError: it is missing, is larger than the server takes, or holds something else.
     """
     try:
+        if path.stat().st_size > max_json_bytes():
+            raise BundleError(f"{path}: the server takes at most {max_json_bytes()} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path}: not a JSON object")
     return content

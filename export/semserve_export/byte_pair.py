@@ -34,13 +34,11 @@ KERAS_HUB_WORDS = "|".join(
 UNKNOWN = "<unk>"
 
 
-def build_byte_pair(theirs: Any, *, gpt2_words: bool) -> Tokenizer:
+def build_byte_pair(theirs: Any) -> Tokenizer:
     """Build the tokenizer, without its special tokens, of a KerasHub `BytePairTokenizer`.
 
     Args:
         theirs: with its vocabulary and merges.
-        gpt2_words: whether to split into words as GPT-2 does, which a model from elsewhere has
-            learnt, and not as KerasHub.
 
     Raises:
         WeightsError: a byte has no piece, so that texts would lose it without a trace.
@@ -57,13 +55,8 @@ def build_byte_pair(theirs: Any, *, gpt2_words: bool) -> Tokenizer:
     # None where every byte has a piece: then an unknown cannot be, and the file says so.
     unknown = UNKNOWN if missing else None
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=unknown))
-    bytes_of = pre_tokenizers.ByteLevel(
-        add_prefix_space=theirs.add_prefix_space, use_regex=gpt2_words
-    )
-    if gpt2_words:
-        tokenizer.pre_tokenizer = bytes_of
-    else:
-        words = pre_tokenizers.Split(Regex(KERAS_HUB_WORDS), "isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_of])
+    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=theirs.add_prefix_space, use_regex=False)
+    words = pre_tokenizers.Split(Regex(KERAS_HUB_WORDS), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_of])
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

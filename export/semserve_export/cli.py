@@ -1,38 +1,27 @@
 """The command line of the export stage. Keras is imported only by the commands that need it."""
 
-import importlib
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 from rich.table import Table
 
 from semserve_export import __version__
-from semserve_export.asked import OwnModel
-from semserve_export.bundle import read_manifest
+from semserve_export.asked import OwnModel, asked_before
+from semserve_export.asked_rules import require_possible
+from semserve_export.bundle import read_manifest, require_place, require_writable
 from semserve_export.errors import ExportError
+from semserve_export.failures import FAILED, tell
+from semserve_export.input_files import require_readable
 from semserve_export.mixing_plan import MixingPlan
-from semserve_export.pairs import (
-    TrainingData,
-    read_pairs,
-    read_unlabelled,
-    without_premises_of,
-)
-from semserve_export.quiet import choose_backend, held_stderr
-from semserve_export.recipes import RECIPES, Recipe, WordRecipe, find_recipe
-from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unscored_pairs
+from semserve_export.recipes import RECIPES, Recipe, find_recipe
 from semserve_export.spec import Variant
-from semserve_export.training_files import TrainingFiles
+from semserve_export.terminal import CACHE, Cache, commands, console
+from semserve_export.training_files import TrainingFiles, read_training_data
 from semserve_export.training_plan import TrainingPlan
-from semserve_export.word_files import WordFiles
-from semserve_export.word_plan import WordPlan
-
-FAILED = 2
+from semserve_export.word_cli import measure, train_words
 
 app = App(
     name="semserve-export",
@@ -40,12 +29,8 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-console = Console()
-
-Cache = Annotated[Path, Parameter(env_var="SEMSERVE_WEIGHTS")]
 DEFAULT_VARIANTS = "fused,int8"
 MODELS = Path("models")
-CACHE = Path(".cache/weights")
 
 
 @app.command(name="list")
@@ -85,7 +70,9 @@ def run(
             raise ExportError("--adapter goes with the name of one fine-tuned recipe")
         recipes = [replace(recipes[0], adapter=adapter)]
     chosen = _variants(variants)
-    _commands().run_recipes(recipes, output, chosen, weights_cache, console)
+    for recipe in recipes:
+        require_writable(output / recipe.spec.name)
+    commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
 @app.command
@@ -107,7 +94,9 @@ def keras(
             them, or none.
     """
     chosen = _variants(variants)
-    _commands().run_own(asked, output, chosen, console)
+    require_possible(asked)
+    require_writable(output / asked.served_name)
+    commands().run_own(asked, output, chosen, console)
 
 
 @app.command
@@ -125,20 +114,51 @@ def parity(
         texts: how many are made up: odd ones, of all of Unicode.
         report: a file for every difference.
     """
-    _commands("parity_commands").compare(path, texts, files, report, console)
+    require_readable(path)
+    if report:
+        require_place(report)
+    for file in files:
+        if not file.is_file():
+            raise ExportError(f"{file}: no such file of texts")
+    commands("parity_commands").compare(path, texts, files, report, console)
 
 
 @app.command
-def verify(bundle: Path, *, source: str | None = None, weights_cache: Cache = CACHE) -> None:
+def verify(
+    bundle: Path,
+    *,
+    source: str | None = None,
+    adapter: Path | None = None,
+    tokenizer: str | None = None,
+    strip_accents: bool | None = None,
+    split_on_cjk: bool | None = None,
+    weights_cache: Cache = CACHE,
+) -> None:
     """Check a bundle's digests and golden answers, and compare it with Keras anew.
 
     Args:
         bundle: the directory of one bundle.
         source: what `keras` exported it from; a recipe's is known.
+        adapter: as it was given to `keras`.
+        tokenizer: as it was given to `keras`.
+        strip_accents: as it was given to `keras`.
+        split_on_cjk: as it was given to `keras`.
         weights_cache: where downloaded weights are kept.
     """
     manifest = read_manifest(bundle)
-    _commands().verify(bundle, manifest, source, weights_cache, console)
+    if not source and (adapter or tokenizer or (strip_accents, split_on_cjk) != (None, None)):
+        raise ExportError("--adapter, --tokenizer and the like go with --source")
+    asked = source and asked_before(
+        source,
+        manifest,
+        adapter=adapter,
+        tokenizer=tokenizer,
+        strip_accents=strip_accents,
+        split_on_cjk=split_on_cjk,
+    )
+    if asked:
+        require_possible(asked)
+    commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
 @app.command
@@ -160,18 +180,25 @@ def train(
         plan: the numbers of the training.
         weights_cache: where downloaded weights are kept.
     """
+    if "/" in start or start.endswith(".keras"):
+        require_readable(start)
+        if not Path(start).is_dir():
+            raise ExportError(f"{start}: is a file; train takes the directory of a preset")
     recipe = None if Path(start).is_dir() else find_recipe(start)
+    require_place(files.output or Path(".cache/adapters"))
     if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
         raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
         raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
+    if recipe is None:
+        require_readable(start)
     if unknown := sorted(set(plan.symmetric) - set(labels)):
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
         raise ExportError("--unlabelled needs --teachers to answer the pairs")
-    data = _training_data(files, labels)
-    _commands("training_commands").train_classifier(
+    data = read_training_data(files, labels)
+    commands("training_commands").train_classifier(
         recipe or Path(start), labels, data, files, plan, weights_cache, console
     )
 
@@ -191,6 +218,7 @@ def mix_pairs(
     """
     if not files:
         raise ExportError("name a file of pairs to make new ones of")
+    require_place(output)
     if not output.name.endswith((".jsonl", ".jsonl.gz")):
         raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
     if (plan.near or plan.like) and plan.embedder is None:
@@ -200,79 +228,37 @@ def mix_pairs(
     mix_files(files, output, plan, console)
 
 
-@app.command
-def train_words(
-    name: str,
-    /,
-    files: Annotated[WordFiles, Parameter(name="*")],
-    *,
-    output: Path | None = None,
-    plan: Annotated[WordPlan, Parameter(name="*")] = WordPlan(),
-    notice: str = "",
-    weights_cache: Cache = CACHE,
-) -> None:
-    """Train a recipe over word vectors on pairs of texts, and keep what changed as an adapter.
+app.command(train_words)
+app.command(measure)
+
+
+@app.meta.default
+def with_debug(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Annotated[bool, Parameter(env_var="SEMSERVE_DEBUG", negative=())] = False,
+) -> int:
+    """Run one command.
 
     Args:
-        name: the recipe, as `list` names it.
-        files: what to learn from.
-        output: the adapter's directory; `.cache/adapters/NAME` where left out.
-        plan: the numbers of the training.
-        notice: whose work it is, for the NOTICE of bundles: authors, licence, training data.
-        weights_cache: where downloaded weights are kept.
+        tokens: the command and its arguments.
+        debug: show the traceback of what goes wrong.
     """
-    recipe = find_recipe(name)
-    if not isinstance(recipe, WordRecipe):
-        raise ExportError(f"{name} has no word vectors; `train` is for classifiers")
-    if files.unscored and files.teacher is None:
-        raise ExportError("--unscored needs a --teacher to score them")
-    texts = WordTexts(
-        read_scored_pairs(files.scored),
-        read_scored_pairs(files.validation),
-        read_unscored_pairs(files.unscored) if files.unscored else None,
-        files.teacher,
-    )
-    chosen = output or Path(".cache/adapters") / name
-    _commands("word_commands").train_words(
-        recipe, texts, chosen, plan, notice, weights_cache, console
-    )
-
-
-@app.command
-def measure(
-    *bundles: Path,
-    pairs: Annotated[list[Path], Parameter(consume_multiple=True, negative=())],
-    variant: str = "portable",
-) -> None:
-    """Tell how well embedders score pairs that people have scored.
-
-    Args:
-        bundles: directories of embedders' bundles.
-        pairs: files with columns sentence1, sentence2 and score, of any scale.
-        variant: the graph to measure.
-    """
-    if not bundles:
-        raise ExportError("name the directory of a bundle, such as models/minilm-l6-v2")
-    _commands("word_commands").measure(bundles, read_scored_pairs(pairs), variant, console)
+    try:
+        app(tokens, exit_on_error=False)
+    except CycloptsError:  # cyclopts has printed it
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each becomes one line
+        return tell(error, debug=debug)
+    return 0
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 2, with one line, for what it cannot do."""
     try:
-        app(arguments, exit_on_error=False)
-    except CycloptsError:  # cyclopts has printed it
+        code: int | None = app.meta(arguments, exit_on_error=False)
+    except CycloptsError:
         return FAILED
-    except ExportError as error:
-        sys.stderr.write(f"semserve-export: {error}\n")
-        return FAILED
-    return 0
-
-
-def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
-    training, validation = read_pairs(files.train, labels), read_pairs(files.validation, labels)
-    if files.hold_out_premises:
-        training = without_premises_of(training, validation)
-    return TrainingData(training, validation, read_unlabelled(files.unlabelled))
+    return code or 0
 
 
 def _variants(names: str) -> tuple[Variant, ...]:
@@ -284,10 +270,3 @@ def _variants(names: str) -> tuple[Variant, ...]:
         known = ", ".join(get_args(Variant))
         raise ExportError(f"--variants: no variant {unknown[0]!r}; there are {known}, or none")
     return tuple(cast("Variant", name) for name in asked)
-
-
-def _commands(module: str = "commands") -> ModuleType:
-    """Import what the commands do, and Keras with it: several seconds, shown as such."""
-    choose_backend()
-    with console.status("Starting Keras"), held_stderr():
-        return importlib.import_module(f"semserve_export.{module}")

@@ -43,7 +43,7 @@ def run_own(asked: OwnModel, output: Path, variants: Sequence[Variant], console:
 def verify(
     directory: Path,
     manifest: Mapping[str, Any],
-    source: str | None,
+    source: OwnModel | None,
     cache: Path,
     console: Console,
 ) -> None:
@@ -100,8 +100,8 @@ def _export(
             f"{output / name}: {variant}, {megabytes:.1f} MB,"
             f" at most {facts['max_abs_difference']:.1e} from {facts['reference']}"
         )
-    for error in refused:
-        console.print(str(error))
+    for line in (*map(str, refused), *model.notes):
+        console.print(line)
     if model.parity:
         console.print(f"{output / name}: {model.parity}")
     if variants and not refused and len(manifest["variants"]) == 1:
@@ -125,20 +125,14 @@ def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> Loa
     return model if manifest["weights"] == weights_of(model) else None
 
 
-def _source(manifest: Mapping[str, Any], source: str) -> LoadedModel:
+def _source(manifest: Mapping[str, Any], asked: OwnModel) -> LoadedModel:
     """Load the user's model that a bundle was exported from, as it was asked for then."""
-    asked = OwnModel(
-        source,
-        name=manifest["model"],
-        task=manifest["task"],
-        labels=tuple(manifest["labels"] or ()),
-        pair=manifest["pair"],
-        activation=manifest["activation"],
-        pooling=manifest["pooling"],
-        normalize=manifest["normalized"],
-        max_sequence_length=manifest["max_sequence_length"],
-    )
     model = load_own(asked)
-    if manifest["weights"]["sha256"] != model.sha256:
-        raise BundleError(f"{source}: has other weights than the bundle was exported from")
+    recorded, found = manifest["weights"], weights_of(model)
+    if recorded.get("sha256") != found["sha256"]:
+        raise BundleError(f"{asked.path}: has other weights than the bundle was exported from")
+    if recorded.get("adapter_sha256") != found["adapter_sha256"]:
+        if not asked.adapter:
+            raise BundleError(f"{asked.path}: the bundle has an adapter; name it with --adapter")
+        raise BundleError(f"{asked.adapter}: is not the adapter that the bundle was exported with")
     return model

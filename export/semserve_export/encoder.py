@@ -73,6 +73,8 @@ def _layers(backbone: Any) -> tuple[Layer, ...]:
 
 
 def _head(model: Any) -> Classifier | Pool:
+    if isinstance(model, PooledTokens):
+        return model.head
     if isinstance(model, PooledEmbedder):
         return Pool("pooled", model.normalize, _pooler(model.backbone.pooled_dense))
     if isinstance(model, EMBEDDERS):

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from semserve_export.encoder_weights import Array, Classifier, Dense, Encoder, Norm, Pool, Pooler
+from semserve_export.encoder_weights import Array, Classifier, Encoder, Norm, Pool, Pooler
 from semserve_export.graph_builder import GraphBuilder
-from semserve_export.packing import PADDING_MASK, first_of_each, pack, unpack
+from semserve_export.packing import first_of_each, pack, unpack
+from semserve_export.pooling_graph import add_dense, add_steps, add_vector, apply_activation
 from semserve_export.spec import INPUTS, ModelSpec
 
 TOKEN_IDS, SEGMENT_IDS, _ = INPUTS
@@ -39,17 +40,17 @@ def build_graph(
 
 def reads_first_alone(head: Classifier | Pool) -> bool:
     """Tell whether a head looks at the first token of a text and at no other."""
-    return isinstance(head, Classifier) or bool(head.pooler) or head.pooling == "cls"
+    return isinstance(head, Classifier) or bool(head.pooler) or head.modes == ("cls",)
 
 
 def finish(graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, x: str) -> onnx.ModelProto:
     """Add the head; it is over [batch, hidden] where `reads_first_alone`, else over every slot."""
     x, head = _float(graph, x), encoder.head
     if isinstance(head, Classifier):
-        _gemm(graph, _pooled(graph, head.pooler, x), head.logits)
+        add_dense(graph, _pooled(graph, head.pooler, x), head.logits)
         return graph.model(spec.inputs, spec.output, len(head.logits.bias))
     _add_pooled(graph, head, x)
-    return graph.model(spec.inputs, spec.output, encoder.hidden)
+    return graph.model(spec.inputs, spec.output, head.width(encoder.hidden))
 
 
 def skip_norm(
@@ -69,9 +70,12 @@ def skip_norm(
 
 
 def gelu(graph: GraphBuilder, encoder: Encoder, x: str, bias: Array) -> str:
-    """Add `gelu(x + bias)` in the form that the model was trained with."""
-    operator = {"erf": "BiasGelu", "tanh": "FastGelu"}[encoder.activation]
-    return graph.fused(operator, x, graph.weight(bias))
+    """Add the activation of `x + bias`: a GELU in the form that the model was trained with."""
+    operator = {"erf": "BiasGelu", "tanh": "FastGelu"}.get(encoder.activation)
+    if operator:
+        return graph.fused(operator, x, graph.weight(bias))
+    shifted = graph.node("Add", x, graph.weight(bias))
+    return apply_activation(graph, encoder.activation, shifted)
 
 
 def embeddings(graph: GraphBuilder, encoder: Encoder) -> tuple[str, int]:
@@ -101,44 +105,13 @@ def project(graph: GraphBuilder, encoder: Encoder, x: str) -> str:
 
 def _add_pooled(graph: GraphBuilder, head: Pool, x: str) -> None:
     if head.pooler:
-        pooled = _pooled(graph, head.pooler, x)
-    elif head.pooling == "cls":
-        pooled = x
+        add_steps(graph, head, _pooled(graph, head.pooler, x))
     else:
-        pooled = {"mean": _mean, "max": _maximum}[head.pooling](graph, x)
-    if head.normalized:
-        length = graph.node("ReduceL2", pooled, axes=[1], keepdims=1)
-        graph.node("Div", pooled, graph.node("Max", length, _number(graph, 1e-12)))
-
-
-def _mean(graph: GraphBuilder, x: str) -> str:
-    mask = _mask(graph)
-    axes = graph.weight(np.array([1], np.int64))
-    total = graph.node("ReduceSum", graph.node("Mul", x, mask), axes, keepdims=0)
-    count = graph.node("Max", graph.node("ReduceSum", mask, axes, keepdims=0), _number(graph, 1e-9))
-    return graph.node("Div", total, count)
-
-
-def _maximum(graph: GraphBuilder, x: str) -> str:
-    mask = graph.node("Cast", _mask(graph), to=onnx.TensorProto.BOOL)
-    real = graph.node("Where", mask, x, _number(graph, -np.inf))
-    return graph.node("ReduceMax", real, axes=[1], keepdims=0)
+        add_vector(graph, head, x)
 
 
 def _pooled(graph: GraphBuilder, pooler: Pooler, x: str) -> str:
-    operator = {"tanh": "Tanh", "relu": "Relu"}[pooler.activation]
-    return graph.node(operator, _gemm(graph, x, pooler.dense))
-
-
-def _mask(graph: GraphBuilder) -> str:
-    """Add the padding mask as fp32 [batch, sequence, 1]."""
-    mask = graph.node("Cast", PADDING_MASK, to=onnx.TensorProto.FLOAT)
-    return graph.node("Unsqueeze", mask, graph.weight(np.array([2], np.int64)))
-
-
-def _gemm(graph: GraphBuilder, x: str, dense: Dense) -> str:
-    weights = (graph.weight(array, np.float32) for array in (dense.kernel, dense.bias))
-    return graph.node("Gemm", x, *weights)
+    return apply_activation(graph, pooler.activation, add_dense(graph, x, pooler.dense))
 
 
 def _float(graph: GraphBuilder, x: str) -> str:
@@ -146,7 +119,3 @@ def _float(graph: GraphBuilder, x: str) -> str:
     if graph.precision == np.float32:
         return x
     return graph.node("Cast", x, to=onnx.TensorProto.FLOAT)
-
-
-def _number(graph: GraphBuilder, value: float) -> str:
-    return graph.weight(np.array(value, np.float32), np.float32)

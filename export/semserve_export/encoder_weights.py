@@ -10,7 +10,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from semserve_export.spec import Activation, Pooling
+from semserve_export.spec import Activation
 
 Array = npt.NDArray[np.float32]
 
@@ -51,13 +51,22 @@ class Layer:
     norm: Norm
 
 
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A table of relative positions, fp32 [entries, hidden], and the norm of its rows."""
+
+    table: Array
+    norm: Norm
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
     """The tables, each fp32 [entries, width], and the norm of their sum."""
 
     tokens: Array
-    positions: Array
+    positions: Array  # of no columns where positions are relative
     segments: Array | None = None  # None where the model takes no segment ids
+    relative: Relative | None = None  # of a DeBERTa
     norm: Norm
     projection: Dense | None = None  # from width to hidden, where they differ as in ALBERT
 
@@ -67,16 +76,62 @@ class Pooler:
     """A dense layer on a text's first token."""
 
     dense: Dense
-    activation: Literal["tanh", "relu"]
+    activation: Literal["tanh", "relu", "gelu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A dense layer on a text's vector, with its activation."""
+
+    dense: Dense
+    activation: Literal["linear", "tanh", "relu", "sigmoid", "gelu", "silu"]
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The lengths of the vectors that it takes and gives."""
+        inputs, outputs = self.dense.kernel.shape
+        return inputs, outputs
+
+
+@dataclass(frozen=True, slots=True)
+class VectorNorm:
+    """Layer normalisation of a text's vector."""
+
+    norm: Norm
+    epsilon: float
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The lengths of the vectors that it takes and gives."""
+        return len(self.norm.gamma), len(self.norm.gamma)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitLength:
+    """Division of a text's vector by its length (L2)."""
+
+
+Step = Projection | VectorNorm | UnitLength
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
     """How an embedder makes one vector of a text's token vectors."""
 
-    pooling: Pooling
-    normalized: bool
+    pooling: str  # a `spec.Pooling`, or several joined by +: their vectors side by side
+    normalized: bool  # the last step is L2
     pooler: Pooler | None = None  # the layer behind the pooling `pooled`
+    steps: tuple[Step, ...] = ()  # between the pooling and the last L2
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The poolings whose vectors stand side by side."""
+        return tuple(self.pooling.split("+"))
+
+    def width(self, hidden: int) -> int:
+        """Return the length of the vectors, for token vectors of length `hidden`."""
+        projections = [step for step in self.steps if isinstance(step, Projection)]
+        return len(projections[-1].dense.bias) if projections else len(self.modes) * hidden
 
 
 @dataclass(frozen=True, slots=True)

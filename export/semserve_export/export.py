@@ -14,21 +14,25 @@ from semserve_export.bundle import (
     write_bundle,
     write_json,
 )
+from semserve_export.contract import require_fields
 from semserve_export.errors import FidelityError
 from semserve_export.fidelity import (
     TOLERANCE,
+    compare,
     keras_run,
-    largest_difference,
     onnx_run,
     padded_batches,
     require_close,
+    traced_keras_run,
 )
 from semserve_export.golden import golden_answers, golden_texts
-from semserve_export.graph import write_graph
-from semserve_export.model import LoadedModel
+from semserve_export.graph import save_graph, write_graph
+from semserve_export.model import LoadedModel, require_finite
 from semserve_export.parity import FILE as PARITY
-from semserve_export.spec import Variant
-from semserve_export.tokenizer import Inputs, encode
+from semserve_export.portable import portable_graph
+from semserve_export.proof import prove_bundle
+from semserve_export.spec import ModelSpec, Variant
+from semserve_export.tokenizer import Inputs, encode, save_tokenizer
 from semserve_export.variants import add_variants
 
 Step = Callable[[str], None]
@@ -49,7 +53,8 @@ def export_model(
 ) -> dict[str, Any]:
     """Write the model's bundle into a directory, whole, and return its manifest.
 
-    The graph is reloaded in ONNX Runtime and compared with Keras before anything is put in place.
+    The graph is reloaded in ONNX Runtime and compared with Keras before anything is put in place,
+    and the whole bundle is held to what the server checks when it loads one.
 
     Args:
         model: what to export.
@@ -62,7 +67,8 @@ def export_model(
     Raises:
         FidelityError: the graph differs from Keras by more than `TOLERANCE`, or a variant falls
             short and nobody was given to be told of it.
-        ExportError: the directory cannot be written.
+        BundleError: the server would refuse the bundle.
+        ExportError: the directory cannot be written, or the server would refuse a field.
     """
     manifest: dict[str, Any] = {}
 
@@ -73,8 +79,27 @@ def export_model(
         manifest.update(_fill(model, scratch, announce, add))
         return manifest
 
-    write_bundle(directory, fill)
+    require_spec(model.spec)
+    require_finite(model.keras_model)
+    write_bundle(directory, fill, prove_bundle)
     return manifest
+
+
+def require_spec(spec: ModelSpec) -> None:
+    """Refuse what the server would refuse, before anything is computed.
+
+    Raises:
+        ExportError: it names the field.
+    """
+    require_fields(
+        {
+            "model": spec.name,
+            "description": spec.description,
+            "labels": list(spec.labels) if spec.labels is not None else None,
+            "max_sequence_length": spec.max_sequence_length,
+        },
+        {"model": "name"},
+    )
 
 
 def comparison_batches(model: LoadedModel) -> list[Inputs]:
@@ -90,33 +115,42 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
 
 def weights_of(model: LoadedModel) -> dict[str, str | None]:
     """Return what the manifest says of where the weights came from."""
-    return {"source": model.source, "sha256": model.sha256}
+    return {
+        "source": model.source,
+        "sha256": model.sha256,
+        "adapter_sha256": model.adapter_sha256,
+    }
 
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
-    spec, reference = model.spec, keras_run(model.keras_model, model.spec.inputs)
+    spec = model.spec
+    runner = traced_keras_run if model.encoder else keras_run
+    reference = runner(model.keras_model, spec.inputs)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference)
     write_json(directory / GOLDEN, golden)
-    model.tokenizer.save(str(directory / TOKENIZER))
+    save_tokenizer(model.tokenizer, directory / TOKENIZER)
     if model.parity:
         write_json(directory / PARITY, model.parity.as_json())
     (directory / LICENCE).write_text(model.licence, encoding="utf-8")
     (directory / NOTICE).write_text(model.notice, encoding="utf-8")
 
     announce("converting to ONNX")
-    write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
+    if model.encoder:
+        save_graph(portable_graph(model.encoder, spec), directory / GRAPH)
+    else:
+        write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
 
     announce("comparing ONNX Runtime with Keras")
     graph = onnx_run(directory / GRAPH)
-    difference = largest_difference(reference, graph, comparison_batches(model))
-    require_close(difference, TOLERANCE, spec.name)
+    difference = compare(reference, graph, comparison_batches(model))
+    require_close(difference.scaled, TOLERANCE, spec.name)
 
     portable = {
         "file": GRAPH,
         "precision": "fp32",
         "tolerance": TOLERANCE,
-        "max_abs_difference": difference,
+        "max_abs_difference": difference.absolute,
         "reference": "keras",
     }
     variants = {"portable": portable, **add(directory)}

@@ -1,7 +1,6 @@
 """The families of KerasHub models that can be exported, and what each does in its own way."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras_hub
@@ -10,18 +9,16 @@ from semserve_export.errors import WeightsError
 from semserve_export.spec import INPUTS, Activation
 
 models = keras_hub.models
-ROBERTA_HEAD = {"pooled_dense": "classifier.dense", "output_dense": "classifier.out_proj"}
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One architecture: how KerasHub calls it, and what its Hugging Face directories hold."""
+    """One architecture: how KerasHub and transformers call it."""
 
     name: str
     classifier: Any  # the KerasHub task; it knows its backbone and its preprocessor
     gelu: Activation  # in KerasHub, whatever the weights were trained with elsewhere
-    model_type: str | None = None  # Hugging Face's, where KerasHub reads its directories
-    head: Mapping[str, str] = field(default_factory=dict)  # layers of the task by their names there
+    model_type: str | None = None  # transformers', where its directories are read
     plain: bool = True  # whether its layers are those of BERT, so that `encoder.py` can read it
 
     @property
@@ -31,22 +28,15 @@ class Family:
 
 
 FAMILIES = (
-    Family("BERT", models.BertTextClassifier, "tanh", "bert", {"output_dense": "classifier"}),
-    Family("RoBERTa", models.RobertaTextClassifier, "erf", "roberta", ROBERTA_HEAD),
-    Family(
-        "DistilBERT",
-        models.DistilBertTextClassifier,
-        "erf",
-        "distilbert",
-        {"pooled_dense": "pre_classifier", "output_dense": "classifier"},
-    ),
-    Family("ALBERT", models.AlbertTextClassifier, "tanh", "albert", {"output_dense": "classifier"}),
-    Family("DeBERTa-v3", models.DebertaV3TextClassifier, "erf", plain=False),
-    Family("XLM-RoBERTa", models.XLMRobertaTextClassifier, "erf", "xlm-roberta", ROBERTA_HEAD),
+    Family("BERT", models.BertTextClassifier, "tanh", "bert"),
+    Family("RoBERTa", models.RobertaTextClassifier, "erf", "roberta"),
+    Family("DistilBERT", models.DistilBertTextClassifier, "erf", "distilbert"),
+    Family("ALBERT", models.AlbertTextClassifier, "tanh", "albert"),
+    Family("DeBERTa-v3", models.DebertaV3TextClassifier, "erf", "deberta-v2", plain=False),
+    Family("XLM-RoBERTa", models.XLMRobertaTextClassifier, "erf", "xlm-roberta"),
 )
 REASONS = {
     "keras_hub>FNetBackbone": "it takes no padding mask, so a text's answer would depend on others",
-    "deberta-v2": "KerasHub reads no Hugging Face directory of a DeBERTa; save it from KerasHub",
 }
 
 

@@ -1,15 +1,17 @@
 """Golden answers: what Keras itself says about a few texts, for the server to check itself by."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from semserve_export.fidelity import TOLERANCE, Run
+from semserve_export.fidelity import TOLERANCE, Run, scaled_difference
 from semserve_export.spec import ModelSpec
-from semserve_export.tokenizer import Text, encode, pad
+from semserve_export.tokenizer import Encoding, Text, encode, pad
 
 SCHEMA_VERSION = 1
+PADDED_ENTRIES = 4  # of a padded batch, as in the server's check
 
 TEXTS: tuple[str, ...] = (
     "hello world",
@@ -98,6 +100,31 @@ def golden_answers(spec: ModelSpec, tokenizer: Tokenizer, run: Run) -> dict[str,
             }
         )
     return {"schema_version": SCHEMA_VERSION, "tolerance": TOLERANCE, "cases": cases}
+
+
+def golden_differences(
+    cases: Sequence[dict[str, Any]], output: str, encodings: Sequence[Encoding], run: Run
+) -> tuple[float, float]:
+    """Run the golden cases as the server does before it serves.
+
+    Args:
+        cases: of golden.json.
+        output: the name of the graph's output, which is a case's field too.
+        encodings: of the cases, by the bundle's tokenizer.
+        run: the graph.
+
+    Returns:
+        `scaled_difference` of the rows that were run one by one, and of those that were run in
+        padded batches of `PADDED_ENTRIES`.
+    """
+    expected = np.array([case[output] for case in cases], np.float32)
+    alone = np.concatenate([run(pad([encoding])) for encoding in encodings])
+    batches = [
+        encodings[start : start + PADDED_ENTRIES]
+        for start in range(0, len(encodings), PADDED_ENTRIES)
+    ]
+    padded = np.concatenate([run(pad(batch)) for batch in batches])
+    return scaled_difference(alone, expected), scaled_difference(padded, expected)
 
 
 def case_text(case: dict[str, Any]) -> Text:

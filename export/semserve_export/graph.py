@@ -8,11 +8,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 from tf2onnx.handler import tf_op
 
+from semserve_export.canonical_graph import make_canonical
+from semserve_export.errors import WeightsError
+
 OPSET = 18
 AXES = ("batch", "sequence")
+MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
+TOO_LARGE = (
+    "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
+)
 
 
 @tf_op("Erfc")
@@ -33,7 +41,12 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output, all so named.
 
     Takes ten to seventy seconds, almost all of it in tf2onnx.
+
+    Raises:
+        WeightsError: the graph would be over 2 GiB.
     """
+    if 4 * model.count_params() > MAX_GRAPH_BYTES:
+        raise WeightsError(f"{path.name}: {TOO_LARGE}")
     # They report every optimiser that they run, and tables of tokenizers that are not the model's.
     for library in ("tf2onnx", "tensorflow"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -45,7 +58,24 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     _name_axes(proto.graph, inputs)
     _name_output(proto.graph, output)
     _drop_shape_only_weights(proto.graph)
+    make_canonical(proto.graph)
+    proto.graph.ClearField("doc_string")  # how often this process has converted a model
     onnx.checker.check_model(proto, full_check=True)
+    save_graph(proto, path)
+
+
+def save_graph(proto: onnx.ModelProto, path: Path) -> None:
+    """Write a graph with its weights inside, as the server reads it.
+
+    Raises:
+        WeightsError: it is larger than protobuf, and so the server, can hold.
+    """
+    try:
+        size = proto.ByteSize()
+    except (ValueError, EncodeError):  # which of the two depends on protobuf's backend
+        size = MAX_GRAPH_BYTES + 1
+    if size > MAX_GRAPH_BYTES:
+        raise WeightsError(f"{path.name}: {TOO_LARGE}")
     onnx.save(proto, path)
 
 

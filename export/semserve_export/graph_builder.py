@@ -60,7 +60,8 @@ class GraphBuilder:
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", columns])],
             initializer=self._weights,
         )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        domains = {"": OPSET, **{node.domain: 1 for node in self._nodes if node.domain}}
+        opsets = [helper.make_opsetid(*domain) for domain in domains.items()]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
     def _add(

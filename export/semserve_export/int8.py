@@ -30,7 +30,8 @@ from semserve_export.spec import ModelSpec
 
 SCHEME = "int8 weights, a scale for each output; inputs uint8, a scale for each token; smoothed"
 LARGEST_INT8, LARGEST_UINT8, MIDDLE = 127, 255, 128
-GELU_FLOOR = 0.1701  # neither form of GELU goes below minus this
+FLOORS = {"erf": 0.1701, "tanh": 0.1701, "relu": 0.0, "silu": 0.2785}
+"""No value of the activation is below minus this."""
 SMALLEST = 1e-6  # no range is taken for less: zeros have no scale
 ALPHA = 0.65  # how much of the difficulty moves to the weights; best of 0.4 to 0.65
 
@@ -104,9 +105,12 @@ def _feed_forward(
     factors = smoothing(ranges.up, [layer.up.kernel])
     rows = _signed(graph, _divided(graph, middle, factors))
     up = _product(graph, rows, layer.up.kernel * factors[:, None])
-    inner = _shifted(graph, gelu(graph, encoder, up, layer.up.bias))
+    floor = FLOORS[encoder.activation]
+    inner = _shifted(graph, gelu(graph, encoder, up, layer.up.bias), floor)
     down = _product(graph, inner, layer.down.kernel)
-    return skip_norm(graph, encoder, down, middle, layer.norm, _bias_without_shift(layer.down))
+    return skip_norm(
+        graph, encoder, down, middle, layer.norm, _bias_without_shift(layer.down, floor)
+    )
 
 
 def _divided(graph: GraphBuilder, x: str, factors: Array) -> str:
@@ -123,18 +127,18 @@ def _signed(graph: GraphBuilder, x: str) -> _Rows:
     return _Rows(graph.node("QuantizeLinear", x, flat, zeros, axis=0), scales, MIDDLE)
 
 
-def _shifted(graph: GraphBuilder, x: str) -> _Rows:
-    """Quantise rows that GELU gave, lifted above zero: 0 to 255 are used."""
-    lifted = graph.node("Add", x, _number(graph, GELU_FLOOR))
+def _shifted(graph: GraphBuilder, x: str, floor: float) -> _Rows:
+    """Quantise rows that the activation gave, lifted above zero: 0 to 255 are used."""
+    lifted = graph.node("Add", x, _number(graph, floor))
     scales = _scales(graph, lifted, LARGEST_UINT8)
     return _Rows(graph.node("QuantizeLinear", lifted, _flat(graph, scales), axis=0), scales, 0)
 
 
-def _bias_without_shift(down: Dense) -> Array:
+def _bias_without_shift(down: Dense, floor: float) -> Array:
     """Take off what the lifted input adds to the product of the weights as they were rounded."""
     values, scales = quantize_weights(down.kernel)
     sums: Array = values.sum(axis=0, dtype=np.int64) * scales
-    return np.asarray(down.bias - GELU_FLOOR * sums, np.float32)
+    return np.asarray(down.bias - floor * sums, np.float32)
 
 
 def _scales(graph: GraphBuilder, x: str, steps: int) -> str:

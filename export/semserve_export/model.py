@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from semserve_export import bert
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.digest import sha256_of
-from semserve_export.errors import AdapterError
+from semserve_export.encoder_weights import Encoder
+from semserve_export.errors import AdapterError, WeightsError
 from semserve_export.parity import Parity
 from semserve_export.recipes import Recipe
 from semserve_export.spec import ModelSpec
@@ -28,10 +30,25 @@ class LoadedModel:
     keras_model: Any  # takes the inputs of `spec.INPUTS`, gives fp32 [batch, dimensions or classes]
     tokenizer: Tokenizer
     source: str  # of the weights, for people
-    sha256: str | None  # of the weights file, where there is one
+    sha256: str | None  # of the weights' files, where there are some
     licence: str  # text of the bundle's LICENSE
     notice: str  # text of the bundle's NOTICE
+    adapter_sha256: str | None = None  # of the adapter that was applied to them
+    notes: tuple[str, ...] = ()  # lines for the person who exports, printed at the end
     parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
+    encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
+
+
+def require_finite(model: Any) -> None:
+    """Refuse weights that are no numbers: every answer would be none, too.
+
+    Raises:
+        WeightsError: it names the first tensor that holds NaN or infinity.
+    """
+    for variable in model.weights:
+        values = np.asarray(variable)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise WeightsError(f"the weights are damaged: {variable.path} holds NaN or infinity")
 
 
 def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
@@ -50,12 +67,14 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
         model = load_base_embedder(recipe, weights)
     else:
         model = load_base_classifier(recipe, weights)
+    adapter_sha256 = None
     if recipe.adapter:
         record = read_record(recipe.adapter)
         if record["base_sha256"] != package.sha256[WEIGHTS_FILE]:
             raise AdapterError(f"{recipe.adapter}: was trained on other weights than {package}")
         apply_adapter(recipe.adapter, model)
-        source += f" with adapter sha256:{sha256_of(recipe.adapter / TENSORS)}"
+        adapter_sha256 = sha256_of(recipe.adapter / TENSORS)
+        source += f" with adapter sha256:{adapter_sha256}"
         notice.append(record["notice"])
     return LoadedModel(
         spec=spec,
@@ -63,6 +82,7 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
         tokenizer=load_tokenizer(recipe, weights),
         source=source,
         sha256=package.sha256[WEIGHTS_FILE],
+        adapter_sha256=adapter_sha256,
         licence=(LICENCES / f"{package.licence}.txt").read_text(encoding="utf-8"),
         notice="\n".join(notice) + "\n",
     )

@@ -14,22 +14,35 @@ from typing import Any
 import keras_hub
 from tokenizers import Tokenizer
 
-from semserve_export.adapter import apply_adapter, read_record
+from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.asked import OwnModel
 from semserve_export.byte_pair import build_byte_pair
 from semserve_export.digest import sha256_of
-from semserve_export.errors import WeightsError
+from semserve_export.errors import ExportError, WeightsError
+from semserve_export.failures import reason_of
 from semserve_export.families import inputs_of
-from semserve_export.model import LICENCES, LoadedModel
+from semserve_export.heads import take_scores
+from semserve_export.hugging_face import load_directory
+from semserve_export.hugging_face_directory import find_directory
+from semserve_export.input_files import require_readable
+from semserve_export.model import LICENCES, LoadedModel, require_finite
 from semserve_export.oddities import odd_texts
 from semserve_export.parity import compare_tokenizers
 from semserve_export.preset import Preset
+from semserve_export.preset_digest import digest_of, weight_files
+from semserve_export.preset_rules import (
+    length_of,
+    notes_of,
+    require_explained,
+    require_round_robin,
+    require_vocabulary,
+)
 from semserve_export.recipes import PresetRecipe
 from semserve_export.saved_file import SUFFIX, write_preset
 from semserve_export.sentence_piece import build_sentence_piece
 from semserve_export.spec import ModelSpec
 from semserve_export.special_tokens import add_special_tokens
-from semserve_export.tokenizer import build_tokenizer
+from semserve_export.token_pooling import require_pooling
 from semserve_export.word_piece import build_word_piece
 
 UNSTATED_LICENCE = "The licence of these weights was not stated when they were exported.\n"
@@ -43,7 +56,11 @@ def load_own(asked: OwnModel) -> LoadedModel:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
-    with _opened(asked.path) as preset:
+    with one_line(asked.path):
+        require_readable(asked.path)
+        if directory := find_directory(asked.path):
+            return load_directory(asked, directory, licence_of(asked))
+    with open_preset(asked.path) as preset:
         return _load(asked, preset, Path(asked.path))
 
 
@@ -68,26 +85,53 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     """Load KerasHub's tokenizer of a user's model, and build ours from it.
 
     Raises:
-        WeightsError: as `load_own`.
+        WeightsError: as `load_own`; or KerasHub's tokenizer is not what the model was trained with.
     """
-    with _opened(path) as preset:
+    with one_line(path):
+        if find_directory(path):
+            raise WeightsError(
+                "is read by its own tokenizer and not by KerasHub's; its export compares the two"
+                " that matter, tokenizer.json and the bundle's"
+            )
+    with open_preset(path) as preset:
         theirs = preset.load_tokenizer()
-        return theirs, build_own_tokenizer(theirs, preset, hugging_face=preset.hugging_face)
+        return theirs, build_own_tokenizer(theirs, preset)
+
+
+def licence_of(asked: OwnModel) -> str:
+    """Return the text of the file that states the licence, or what stands in its place."""
+    return asked.licence.read_text(encoding="utf-8") if asked.licence else UNSTATED_LICENCE
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Preset]:
-    """Find the preset, and tell of what goes wrong with it in one line that names it."""
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            if path.endswith(SUFFIX):
-                write_preset(Path(path), Path(directory))
-            yield Preset.read(directory if path.endswith(SUFFIX) else path)
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:  # what KerasHub raises
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise WeightsError(f"{path}: cannot be loaded: {reason}") from error
+def open_preset(path: str) -> Iterator[Preset]:
+    """Find the preset."""
+    with tempfile.TemporaryDirectory() as directory, one_line(path):
+        require_readable(path)
+        if path.endswith(SUFFIX):
+            write_preset(Path(path), Path(directory))
+        yield Preset.read(directory if path.endswith(SUFFIX) else path)
+
+
+@contextmanager
+def one_line(path: str) -> Iterator[None]:
+    """Tell of what goes wrong with a model in one line that names its path."""
+    try:
+        yield
+    except ExportError as error:
+        said = str(error)
+        raise type(error)(said if said.startswith(path) else f"{path}: {said}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # KerasHub, HDF5, safetensors and TensorFlow: no common ancestor
+        said = "no such path, and no such preset of KerasHub"
+        if _is_known(path) or "must be a one of" not in str(error):
+            said = f"cannot be loaded: {reason_of(error)}"
+        raise WeightsError(f"{path}: {said}") from error
+
+
+def _is_known(path: str) -> bool:
+    return Path(path).exists() or "://" in path
 
 
 def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
@@ -98,53 +142,50 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
     else:
         spec, model = _classifier(asked, preset)
     theirs = (Preset.read(asked.tokenizer) if asked.tokenizer else preset).load_tokenizer()
+    require_finite(model)
+    require_vocabulary(theirs, model.backbone, asked.tokenizer)
     if asked.split_on_cjk is not None:
         theirs.split_on_cjk = asked.split_on_cjk
-    tokenizer = build_own_tokenizer(
-        theirs, preset, hugging_face=preset.hugging_face, strip_accents=asked.strip_accents
-    )
-    weights = path if path.is_file() else preset.weights_file
+    tokenizer = build_own_tokenizer(theirs, preset, strip_accents=asked.strip_accents)
+    parity = compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS))
+    if not asked.allow_tokenizer_differences:
+        require_explained(parity)
     return LoadedModel(
         spec=replace(spec, inputs=inputs_of(model)),
         keras_model=model,
         tokenizer=tokenizer,
-        source=path.name,
-        sha256=sha256_of(weights) if weights else None,
-        licence=asked.licence.read_text(encoding="utf-8") if asked.licence else UNSTATED_LICENCE,
-        notice=f"{spec.name}: exported by semserve-export from {path.name}.\n",
-        parity=compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS)),
+        source=asked.title,
+        sha256=digest_of(_weight_files(preset, path, head=spec.task == "classification")),
+        adapter_sha256=sha256_of(asked.adapter / TENSORS) if asked.adapter else None,
+        notes=notes_of(preset),
+        licence=licence_of(asked),
+        notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
+        parity=parity,
     )
 
 
 def build_own_tokenizer(
-    theirs: Any, preset: Preset, *, hugging_face: bool, strip_accents: bool | None = None
+    theirs: Any, preset: Preset, *, strip_accents: bool | None = None
 ) -> Tokenizer:
-    """Build our tokenizer from KerasHub's.
-
-    A model trained in KerasHub has seen texts as KerasHub's tokenizer reads them; one from Hugging
-    Face as BERT's or GPT-2's own does, an uncased one without accents unless its file denies it.
+    """Build our tokenizer from KerasHub's, which reads texts as it did in training.
 
     Args:
         theirs: KerasHub's tokenizer.
-        preset: it knows the family, and what the file of a Hugging Face tokenizer says.
-        hugging_face: whether the model was trained outside KerasHub.
+        preset: it knows the family.
         strip_accents: in place of what the preset says.
     """
+    if not getattr(theirs, "split", True):
+        raise WeightsError(
+            "the tokenizer was saved with split=False, so it reads words that are apart already;"
+            " save the model with a tokenizer that splits texts"
+        )
     kinds = keras_hub.tokenizers
     if isinstance(theirs, kinds.BytePairTokenizer):
-        tokenizer = build_byte_pair(theirs, gpt2_words=hugging_face)
+        tokenizer = build_byte_pair(theirs)
     elif isinstance(theirs, kinds.SentencePieceTokenizer):
         tokenizer = build_sentence_piece(theirs)
-    elif not hugging_face:
-        tokenizer = build_word_piece(theirs, strip_accents=strip_accents)
     else:
-        if strip_accents is None:
-            strip_accents = preset.tokenizer_config.get("strip_accents")
-        tokenizer = build_tokenizer(
-            theirs.get_vocabulary(),
-            lowercase=theirs.lowercase,
-            strip_accents=theirs.lowercase if strip_accents is None else strip_accents,
-        )
+        tokenizer = build_word_piece(theirs, strip_accents=strip_accents)
     add_special_tokens(tokenizer, preset.family.classifier.preprocessor_cls(theirs))
     return tokenizer
 
@@ -154,13 +195,14 @@ def _embedder(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
     pooling, normalize = preset.pooling
     pooling = asked.pooling or pooling
     normalize = normalize if asked.normalize is None else asked.normalize
+    require_pooling(preset.family.backbone, pooling)
     model = preset.load_embedder(activation, pooling, normalize=normalize)
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"embeddings by {Path(asked.path).name}",
+        description=asked.description or f"embeddings by {asked.title}",
         task="embedding",
         activation=activation,
-        max_sequence_length=asked.max_sequence_length or preset.max_sequence_length(model.backbone),
+        max_sequence_length=length_of(asked, preset, model.backbone),
         pooling=pooling,
         normalized=normalize,
         metric="cosine",
@@ -171,17 +213,16 @@ def _embedder(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
 def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec, Any]:
     """Put on the backbone what `train` learnt on it; labels and length are what they were there."""
     record = read_record(adapter)
-    weights = preset.weights_file
-    if record["base_sha256"] != (sha256_of(weights) if weights else None):
+    if record["base_sha256"] != base_digest(preset):
         raise WeightsError(f"{adapter} was trained on other weights")
     model = preset.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"classification by {Path(asked.path).name}, fine-tuned",
+        description=asked.description or f"classification by {asked.title}, fine-tuned",
         task="classification",
         activation=record["activation"],
-        max_sequence_length=asked.max_sequence_length or preset.max_sequence_length(model.backbone),
+        max_sequence_length=length_of(asked, preset, model.backbone),
         labels=tuple(record["labels"]),
         pair=True,
     )
@@ -190,9 +231,12 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec,
 
 def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
     activation = asked.activation or preset.activation
+    if asked.pair:
+        require_round_robin(preset)
     model = preset.load_classifier(activation)
+    scores = take_scores(model)
     # A class without a name is told by its number, which is what its training called it.
-    labels = asked.labels or preset.labels or tuple(map(str, range(model.num_classes)))
+    labels = asked.labels or tuple(map(str, range(model.num_classes)))
     if len(labels) != model.num_classes:
         raise WeightsError(
             f"{model.num_classes} classes need as many labels, in the order of the logits; give"
@@ -200,11 +244,24 @@ def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
         )
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"classification by {Path(asked.path).name}",
+        description=asked.description or f"classification by {asked.title}",
         task="classification",
         activation=activation,
-        max_sequence_length=asked.max_sequence_length or preset.max_sequence_length(model.backbone),
+        max_sequence_length=length_of(asked, preset, model.backbone),
         labels=labels,
+        scores=scores,
         pair=asked.pair,
     )
     return spec, model
+
+
+def base_digest(preset: Preset) -> str:
+    """Return the digest of the backbone's weights, which an adapter is trained on."""
+    files = weight_files(preset.handle, head=False)
+    return digest_of(files)
+
+
+def _weight_files(preset: Preset, path: Path, *, head: bool) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return weight_files(preset.handle, head=head)

@@ -50,7 +50,7 @@ class TrainingData:
     """To be learnt as teachers answer them."""
 
 
-def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> PairFiles[LabelledPair]:
+def read_pairs(paths: Sequence[Path], labels: Sequence[str]) -> PairFiles[LabelledPair]:
     """Read files with the columns premise, hypothesis and label; what other columns hold is left.
 
     `read_table` names the formats.
@@ -69,6 +69,8 @@ def read_pairs(paths: Iterable[Path], labels: Sequence[str]) -> PairFiles[Labell
                 raise ExportError(f"{path}, pair {place}: label {label!r} is none of {known}")
             pairs.append(LabelledPair(pair.premise, pair.hypothesis, index_of[label]))
         sha256[path.name] = sha256_of(path)
+    if not pairs:
+        raise ExportError(f"{', '.join(map(str, paths))}: there are no pairs")
     return PairFiles(pairs, sha256)
 
 

@@ -1,20 +1,14 @@
 """A preset as it lies on disk or behind a KerasHub handle, and what it says about itself.
 
-There are two kinds: KerasHub's own (`save_to_preset`), and Hugging Face directories, which KerasHub
-converts but for the classifier's head. Fine-tuned in KerasHub a model has learnt the GELU that its
-family has there.
+Fine-tuned in KerasHub a model has learnt the GELU that its family has there.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import keras
 import keras_hub
-import numpy as np
 from keras_hub.src.utils import preset_utils
-from keras_hub.src.utils.transformers import convert_bert
-from keras_hub.src.utils.transformers.safetensor_utils import SafetensorLoader
 
 from semserve_export import bert
 from semserve_export.activation import set_activation
@@ -23,12 +17,6 @@ from semserve_export.families import Family, family_of
 from semserve_export.spec import Activation, Pooling, Task
 from semserve_export.token_pooling import PooledTokens
 
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "erf",
-    "gelu_new": "tanh",
-    "gelu_pytorch_tanh": "tanh",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -36,10 +24,8 @@ class Preset:
 
     handle: str
     family: Family
-    hugging_face: bool
     config: dict[str, Any]
     task_config: dict[str, Any]  # KerasHub's task.json; empty where there is none
-    tokenizer_config: dict[str, Any]  # Hugging Face's; empty where there is none
 
     @classmethod
     def read(cls, handle: str) -> Self:
@@ -53,51 +39,36 @@ class Preset:
             raise WeightsError(
                 "no preset; give a directory with a config.json, a .keras file or a KerasHub handle"
             )
+        if "model_type" in config:
+            raise WeightsError("holds a model of transformers; download it, and name its directory")
         return cls(
             handle,
-            family_of(config.get("model_type") or config.get("registered_name", "")),
-            "model_type" in config,
+            family_of(config.get("registered_name", "")),
             config,
             _json(handle, preset_utils.TASK_CONFIG_FILE),
-            _json(handle, preset_utils.HF_TOKENIZER_CONFIG_FILE),
         )
 
     @property
     def task(self) -> Task:
         """A classifier where a classifier was saved; an embedder in every other case."""
-        saved = [*self.config.get("architectures", ()), self.task_config.get("class_name") or ""]
-        classifies = any("SequenceClassification" in each or "TextClass" in each for each in saved)
+        classifies = "TextClass" in (self.task_config.get("class_name") or "")
         return "classification" if classifies else "embedding"
 
     @property
     def activation(self) -> Activation:
         """The GELU that the weights were trained with."""
-        if not self.hugging_face:
-            return self.family.gelu
-        name = self.config.get("hidden_act") or self.config.get("activation", "gelu")
-        if name not in ACTIVATIONS:
-            raise WeightsError(f"the activation {name!r} is none of KerasHub's {self.family.name}")
-        return ACTIVATIONS[name]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of a classifier in the order of its logits; none where none are stored."""
-        names = self.config.get("id2label", {})
-        return tuple(names[key] for key in sorted(names, key=int))
+        return self.family.gelu
 
     @property
     def pooling(self) -> tuple[Pooling, bool]:
         """How an embedder pools, and whether its vectors have length 1; mean and yes if unsaid."""
         said: dict[str, Any] = self.task_config.get("config", {})
-        if self.hugging_face:
-            said = convert_bert.load_task_config(self.handle, self.config)
         return said.get("pooling_mode", "mean"), said.get("normalize", True)
 
     @property
     def weights_file(self) -> Path | None:
         """The one file of the backbone's weights, where the preset is a directory with one."""
-        name = "model.safetensors" if self.hugging_face else preset_utils.MODEL_WEIGHTS_FILE
-        path = Path(self.handle) / name
+        path = Path(self.handle) / preset_utils.MODEL_WEIGHTS_FILE
         return path if path.is_file() else None
 
     def load_embedder(self, activation: Activation, pooling: Pooling, *, normalize: bool) -> Any:
@@ -109,14 +80,8 @@ class Preset:
         return PooledTokens(backbone, pooling, normalize=normalize)
 
     def load_classifier(self, activation: Activation) -> Any:
-        """Load the classifier with its head, giving logits even where softmax was saved."""
-        facts: dict[str, Any] = {"preprocessor": None, "dtype": "float32"}
-        if self.hugging_face:
-            facts["num_classes"] = self.config.get("num_labels", len(self.labels))
-        model = self.family.classifier.from_preset(self.handle, **facts)
-        if self.hugging_face:
-            self._load_head(model)
-        model.output_dense.activation = keras.activations.linear
+        """Load the classifier with its head and the head's activation, as they were saved."""
+        model = self.family.classifier.from_preset(self.handle, preprocessor=None, dtype="float32")
         set_activation(model.backbone, activation)
         return model
 
@@ -127,13 +92,6 @@ class Preset:
         return self.family.classifier(
             backbone, num_classes=classes, preprocessor=None, dropout=dropout
         )
-
-    def _load_head(self, model: Any) -> None:
-        with SafetensorLoader(self.handle) as loader:
-            for layer, name in self.family.head.items():
-                dense = getattr(model, layer)
-                loader.port_weight(dense.kernel, f"{name}.weight", lambda w, _: np.transpose(w))
-                loader.port_weight(dense.bias, f"{name}.bias")
 
     def load_tokenizer(self) -> Any:
         """Load KerasHub's tokenizer with its vocabulary.
@@ -150,11 +108,16 @@ class Preset:
                 " it with --tokenizer"
             ) from error
 
+    @property
+    def preprocessor_config(self) -> dict[str, Any]:
+        """What KerasHub's preprocessor was saved with; empty where there is none."""
+        config: dict[str, Any] = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE)
+        return dict(config.get("config", {}))
+
     def max_sequence_length(self, backbone: Any) -> int:
         """Return the longest sequence that was meant, and that the positions allow."""
-        saved = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE).get("config", {})
-        trained = _json(self.handle, "sentence_bert_config.json")
-        meant = saved.get("sequence_length") or trained.get("max_seq_length")
+        saved = self.preprocessor_config
+        meant = saved.get("sequence_length")
         return int(min(meant or backbone.max_sequence_length, backbone.max_sequence_length))
 
 

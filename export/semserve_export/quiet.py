@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def choose_backend() -> None:
-    """Set what Keras and TensorFlow read when they are first imported, where the user did not."""
+def choose_backend(*, trains: bool = False) -> None:
+    """Set what Keras and TensorFlow read when they are first imported, where the user did not.
+
+    Args:
+        trains: leave the GPUs to TensorFlow. Every other command hides them, since fidelity is
+            measured on the CPU.
+    """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that exports dynamic shapes
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # parity is measured on the CPU
+    if not trains:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Pairs of texts that people have scored for similarity, and pairs that nobody has."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,10 @@ def _numbers(path: Path, values: Iterable[object]) -> list[float]:
     numbers = []
     for place, value in enumerate(values, 1):
         try:
-            numbers.append(float(str(value)))
+            number = float(str(value))
         except ValueError:
-            raise ExportError(f"{path}, pair {place}: {value!r} is no score") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise ExportError(f"{path}, pair {place}: {value!r} is no score")
+        numbers.append(number)
     return numbers

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 Task = Literal["embedding", "classification"]
-Activation = Literal["erf", "tanh"]
-Pooling = Literal["mean", "cls", "max", "pooled", "last"]
-Metric = Literal["cosine", "manhattan"]
+Activation = Literal["erf", "tanh", "relu", "silu"]
+"""Of the feed-forward blocks: GELU by the error function, GELU by tanh, and two others."""
+Pooling = Literal["mean", "cls", "max", "pooled", "last", "mean_sqrt_len", "weightedmean"]
+Scores = Literal["softmax", "sigmoid"]
+Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 Variant = Literal["fused", "int8", "fp16"]
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 INPUTS_WITHOUT_SEGMENTS = ("token_ids", "padding_mask")
@@ -21,10 +23,11 @@ class ModelSpec:
     task: Task
     activation: Activation | None = None  # None where the model has no GELU
     max_sequence_length: int  # tokens, [CLS] and [SEP] included
-    pooling: Pooling | None = None  # None for a classifier
+    pooling: str | None = None  # a `Pooling`, or several joined by +; None for a classifier
     normalized: bool | None = None  # whether the graph ends in L2; None for a classifier
     metric: Metric | None = None  # None for a classifier
     labels: tuple[str, ...] | None = None  # None for an embedder
+    scores: Scores | None = None  # of logits, in the server; softmax where a classifier says None
     pair: bool = False  # whether a classifier takes a premise and a hypothesis
     inputs: tuple[str, ...] = INPUTS  # of the graph
 

@@ -2,12 +2,14 @@
 
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from semserve_export.errors import ExportError
+from semserve_export.failures import reason_of
 
 
 def read_table(path: Path, texts: Sequence[str]) -> Mapping[str, list[Any]]:
@@ -30,14 +32,17 @@ def read_table(path: Path, texts: Sequence[str]) -> Mapping[str, list[Any]]:
         raise ExportError(f"{path}: no such file of texts")
     if suffix not in READERS:
         raise ExportError(f"{path}: ends in none of {', '.join(READERS)}")
-    content = path.read_bytes()
     try:
+        content = path.read_bytes()
         packed = path.suffix == ".gz"
         file = io.BytesIO(gzip.decompress(content) if packed else content)
         table = READERS[suffix](file, texts)
-    except (pa.ArrowException, OSError, EOFError) as error:
-        raise ExportError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
-    return {name: table[name].to_pylist() for name in table.column_names}
+    except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
+        raise ExportError(f"{path}: cannot be read: {reason_of(error)}") from error
+    names = list(table.column_names)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ExportError(f"{path}: the header has {twice[0]!r} twice")
+    return {name: table[name].to_pylist() for name in names}
 
 
 def require_columns(path: Path, table: Mapping[str, list[Any]], names: Sequence[str]) -> None:

@@ -1,35 +1,129 @@
 """An embedder on any backbone: KerasHub has one for BERT and XLM-RoBERTa alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import keras_hub
 from keras import ops
 
-from semserve_export.spec import Pooling
+from semserve_export.encoder_weights import (
+    Dense,
+    Pool,
+    Pooler,
+    Projection,
+    Step,
+    UnitLength,
+    VectorNorm,
+)
+from semserve_export.errors import WeightsError
 
 LEAST = 1e-9  # divisor of a text without a token
 
 
+def require_pooling(backbone: Any, pooling: str) -> None:
+    """Refuse a pooling that a backbone does not have.
+
+    Args:
+        backbone: the backbone's class.
+        pooling: as the user or the preset says.
+
+    Raises:
+        WeightsError: it names those that there are.
+    """
+    known = [*POOLINGS, *(["pooled"] if backbone is keras_hub.models.BertBackbone else [])]
+    if pooling not in known:
+        raise WeightsError(
+            f"the pooling {pooling!r} is none of a {backbone.__name__}'s: {', '.join(known)}"
+        )
+
+
 class PooledTokens(keras.Model):
-    """One vector of a text's token vectors: fp32 [batch, hidden]; padding has no part in it.
+    """One vector of a text's token vectors: fp32 [batch, width]; padding has no part in it.
 
     The attributes have the names of KerasHub's `BertTextEmbedder`.
     """
 
-    def __init__(self, backbone: Any, pooling: Pooling, *, normalize: bool) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        pooling: str,
+        *,
+        normalize: bool,
+        pooler: Pooler | None = None,
+        steps: tuple[Step, ...] = (),
+    ) -> None:
+        """Put the head on a backbone.
+
+        Args:
+            backbone: a KerasHub backbone.
+            pooling: a `spec.Pooling`, or several joined by +.
+            normalize: whether a vector is divided by its length at the end.
+            pooler: the layer behind the pooling `pooled`.
+            steps: what is between the pooling and the last division.
+
+        Raises:
+            WeightsError: the model has no pooler, or there is no such pooling.
+        """
+        head = Pool(pooling, normalize, pooler, steps)
         inputs = backbone.input
         tokens = backbone(inputs)
         if isinstance(tokens, dict):
             tokens = tokens["sequence_output"]
-        mask = ops.expand_dims(inputs["padding_mask"], -1)
-        pooled = {"mean": _mean, "max": _maximum, "cls": _first}[pooling](tokens, mask)
-        super().__init__(inputs, ops.normalize(pooled) if normalize else pooled)
+        mask = ops.cast(ops.expand_dims(inputs["padding_mask"], -1), tokens.dtype)
+        if pooler:
+            vector = _projected(tokens[:, 0, :], pooler.dense, pooler.activation)
+        else:
+            vectors = [_pooling(mode)(tokens, mask) for mode in head.modes]
+            vector = ops.concatenate(vectors, axis=-1) if len(vectors) > 1 else vectors[0]
+        for step in steps:
+            vector = _step(vector, step)
+        super().__init__(inputs, ops.normalize(vector) if normalize else vector)
         self.backbone, self.pooling_mode, self.normalize = backbone, pooling, normalize
+        self.head = head
+
+
+def _pooling(mode: str) -> Callable[[Any, Any], Any]:
+    if mode not in POOLINGS:
+        raise WeightsError(
+            f"--pooling {mode} is not for this model; there are {', '.join(POOLINGS)}"
+        )
+    return POOLINGS[mode]
+
+
+def _step(vector: Any, step: Step) -> Any:
+    if isinstance(step, Projection):
+        return _projected(vector, step.dense, step.activation)
+    if isinstance(step, VectorNorm):
+        centred = vector - ops.mean(vector, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        return centred / ops.sqrt(variance + step.epsilon) * step.norm.gamma + step.norm.beta
+    assert isinstance(step, UnitLength)  # noqa: S101 - mypy's exhaustiveness
+    return ops.normalize(vector)
+
+
+def _projected(vector: Any, dense: Dense, activation: str) -> Any:
+    product = ops.matmul(vector, dense.kernel) + dense.bias
+    if activation == "gelu":
+        return 0.5 * product * (1 + ops.erf(product * 0.5**0.5))
+    return keras.activations.get(activation)(product)
 
 
 def _mean(tokens: Any, mask: Any) -> Any:
-    shares = ops.cast(mask, tokens.dtype)
-    return ops.sum(tokens * shares, axis=1) / ops.maximum(ops.sum(shares, axis=1), LEAST)
+    return _weighted_mean(tokens, mask)
+
+
+def _mean_sqrt_len(tokens: Any, mask: Any) -> Any:
+    count = ops.maximum(ops.sum(mask, axis=1), LEAST)
+    return ops.sum(tokens * mask, axis=1) / ops.sqrt(count)
+
+
+def _position_weighted_mean(tokens: Any, mask: Any) -> Any:
+    return _weighted_mean(tokens, ops.cumsum(mask, axis=1) * mask)
+
+
+def _weighted_mean(tokens: Any, weights: Any) -> Any:
+    return ops.sum(tokens * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), LEAST)
 
 
 def _maximum(tokens: Any, mask: Any) -> Any:
@@ -39,3 +133,18 @@ def _maximum(tokens: Any, mask: Any) -> Any:
 
 def _first(tokens: Any, _: Any) -> Any:
     return tokens[:, 0, :]
+
+
+def _last(tokens: Any, mask: Any) -> Any:
+    places, count = ops.cumsum(mask, axis=1), ops.sum(mask, axis=1, keepdims=True)
+    return ops.sum(tokens * mask * ops.cast(ops.equal(places, count), tokens.dtype), axis=1)
+
+
+POOLINGS: dict[str, Callable[[Any, Any], Any]] = {
+    "mean": _mean,
+    "cls": _first,
+    "max": _maximum,
+    "mean_sqrt_len": _mean_sqrt_len,
+    "weightedmean": _position_weighted_mean,
+    "last": _last,
+}

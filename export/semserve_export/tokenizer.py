@@ -68,6 +68,18 @@ def build_tokenizer(
     return tokenizer
 
 
+def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
+    """Write tokenizer.json, compact: the server takes at most 16 MiB of it.
+
+    Of a Unigram model of 250,002 pieces, as XLM-RoBERTa's, the indented file has 16.9 MB and the
+    compact one 9.
+
+    Raises:
+        OSError: it cannot be written; the library's own `save` raises a bare Exception.
+    """
+    path.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
+
+
 def encode(tokenizer: Tokenizer, texts: Iterable[Text], max_length: int) -> list[Encoding]:
     """Tokenise texts or pairs; the longer side of a pair loses its last tokens first.
 

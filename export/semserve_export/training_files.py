@@ -1,10 +1,18 @@
 """What a training reads and where it leaves its results, as the person at the terminal says it."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from semserve_export.pairs import (
+    TrainingData,
+    read_pairs,
+    read_unlabelled,
+    without_premises_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +36,15 @@ class TrainingFiles:
     """Where the teachers' answers are kept for the next training."""
     notice: str = ""
     """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""
+
+
+def read_training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
+    """Read the pairs of a training.
+
+    Raises:
+        ExportError: as `read_pairs`.
+    """
+    training, validation = read_pairs(files.train, labels), read_pairs(files.validation, labels)
+    if files.hold_out_premises:
+        training = without_premises_of(training, validation)
+    return TrainingData(training, validation, read_unlabelled(files.unlabelled))

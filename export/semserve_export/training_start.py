@@ -9,11 +9,12 @@ from typing import Any
 import keras
 from tokenizers import Tokenizer
 
-from semserve_export.digest import sha256_of
 from semserve_export.families import inputs_of
+from semserve_export.hugging_face_directory import HuggingFaceDirectory, find_directory
 from semserve_export.model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
-from semserve_export.own import build_own_tokenizer
+from semserve_export.own import base_digest, build_own_tokenizer, one_line, open_preset
 from semserve_export.preset import Preset
+from semserve_export.preset_digest import digest_of
 from semserve_export.recipes import Recipe
 from semserve_export.spec import INPUTS
 from semserve_export.training_plan import Precision
@@ -59,23 +60,49 @@ def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
     Raises:
         WeightsError: it cannot be read, or is of no family that can be exported.
     """
-    preset = Preset.read(str(directory))
+    with one_line(str(directory)):
+        if found := find_directory(str(directory)):
+            return _start_from_hugging_face(HuggingFaceDirectory.read(found), directory, labels)
+    with open_preset(str(directory)) as preset:
+        return _start(directory, preset, labels)
+
+
+def _start(directory: Path, preset: Preset, labels: Sequence[str]) -> Start:
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
-    weights = preset.weights_file
     return Start(
         make=make,
-        tokenizer=build_own_tokenizer(
-            preset.load_tokenizer(), preset, hugging_face=preset.hugging_face
-        ),
+        tokenizer=build_own_tokenizer(preset.load_tokenizer(), preset),
         labels=tuple(labels),
         max_sequence_length=preset.max_sequence_length(model.backbone),
         facts={
             "recipe": directory.name,
             "base": directory.name,
-            "base_sha256": sha256_of(weights) if weights else None,
+            "base_sha256": base_digest(preset),
             "labels": list(labels),
             "activation": preset.activation,
         },
         inputs=inputs_of(model),
+    )
+
+
+def _start_from_hugging_face(
+    source: HuggingFaceDirectory, directory: Path, labels: Sequence[str]
+) -> Start:
+    """Begin from the encoder of a Hugging Face directory, with its own tokenizer."""
+    make = partial(source.make_classifier, len(labels))
+    tokenizer, limit = source.tokenizer()
+    return Start(
+        make=make,
+        tokenizer=tokenizer,
+        labels=tuple(labels),
+        max_sequence_length=source.max_sequence_length(None, limit),
+        facts={
+            "recipe": directory.name,
+            "base": directory.name,
+            "base_sha256": digest_of(source.weight_files),
+            "labels": list(labels),
+            "activation": source.architecture.activation,
+        },
+        inputs=inputs_of(make(0, "float32")),
     )

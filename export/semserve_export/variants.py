@@ -4,20 +4,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from tokenizers import Tokenizer
 
-from semserve_export.bundle import GRAPH
+from semserve_export.bundle import GOLDEN, GRAPH, read_json
 from semserve_export.encoder import is_encoder, read_encoder
 from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import FidelityError
 from semserve_export.fidelity import onnx_run
 from semserve_export.fused import fused_graph
+from semserve_export.golden import case_text, golden_differences
+from semserve_export.graph import save_graph
 from semserve_export.int8 import SCHEME, int8_graph
 from semserve_export.model import LoadedModel
 from semserve_export.padded import padded_graph
 from semserve_export.quality import bar_of, calibration_batches, held_out_batches, measure
 from semserve_export.ranges import observe_ranges
-from semserve_export.spec import Variant
+from semserve_export.spec import ModelSpec, Variant
+from semserve_export.tokenizer import encode
 
 
 def add_variants(
@@ -37,13 +42,13 @@ def add_variants(
         refused: told of each that is too far from the portable graph; it is left out, unless this
             raises what it is told.
     """
-    if not is_encoder(model.keras_model):
+    if model.encoder is None and not is_encoder(model.keras_model):
         return {}
-    weights = read_encoder(model.keras_model, model.spec.gelu)
+    weights = model.encoder or read_encoder(model.keras_model, model.spec.gelu)
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
         announce(f"building and measuring {name}")
-        onnx.save(_build(name, model, weights), directory / file_of(name))
+        save_graph(_build(name, model, weights), directory / file_of(name))
         try:
             variants[name] = _proved(name, model, directory)
         except FidelityError as error:
@@ -65,6 +70,27 @@ def _build(name: Variant, model: LoadedModel, weights: Encoder) -> onnx.ModelPro
     return padded_graph(weights, spec) if name == "fp16" else fused_graph(weights, spec)
 
 
+def _require_golden(
+    directory: Path, spec: ModelSpec, tokenizer: Tokenizer, name: Variant, tolerance: float
+) -> None:
+    """Hold a variant to what Keras said, as the server will.
+
+    Raises:
+        FidelityError: it differs by more than its tolerance.
+    """
+    golden = read_json(directory / GOLDEN)
+    cases = golden["cases"]
+    encodings = encode(tokenizer, map(case_text, cases), spec.max_sequence_length)
+    run = onnx_run(directory / file_of(name))
+    difference = float(np.max(golden_differences(cases, spec.output, encodings, run)))
+    bound = max(golden["tolerance"], tolerance)
+    if not difference <= bound:
+        raise FidelityError(
+            f"{spec.name}, {name}: differs from Keras's golden answers by {difference:.2g} of a"
+            f" row's scale, at most {bound:.2g} is allowed: this variant is left out"
+        )
+
+
 def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any]:
     spec, bar = model.spec, bar_of(name, model.spec.task)
     quality = measure(
@@ -74,10 +100,11 @@ def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any
         held_out_batches(name, model.tokenizer, spec.max_sequence_length, pair=spec.pair),
     )
     bar.require(quality, f"{spec.name}, {name}")
+    _require_golden(directory, spec, model.tokenizer, name, bar.difference)
     return {
         "file": file_of(name),
         "precision": "fp32" if name == "fused" else name,
-        "tolerance": bar.max_abs_difference,
+        "tolerance": bar.difference,
         "reference": "portable",
         **quality.figures(),
         **({"scheme": SCHEME} if name == "int8" else {}),

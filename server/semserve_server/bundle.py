@@ -30,6 +30,7 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
 """A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Tolerance = Annotated[float, Meta(gt=0, le=1)]
+"""Most that a row may differ from golden answers: `golden.scaled_difference`."""
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Words = Annotated[str, Meta(max_length=512)]
 Label = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -74,6 +75,9 @@ class Weights(_Strict, frozen=True, kw_only=True):
 
     source: Words
     sha256: Digest | None = None
+    """Of the weights' files: see the export's documentation."""
+    adapter_sha256: Digest | None = None
+    """Of the adapter that was applied to them."""
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
@@ -90,6 +94,8 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     normalized: bool | None = None
     dimensions: Count | None = None
     labels: Annotated[list[Label], Meta(min_length=2, max_length=4096)] | None = None
+    scores: Literal["softmax", "sigmoid"] | None = None
+    """How a classifier's logits become scores: softmax where it is left out or null."""
     metric: Literal["cosine", "dot", "euclidean", "manhattan"] | None = None
     activation: Words | None = None
     max_sequence_length: Annotated[int, Meta(ge=3, le=65_536)]
@@ -236,6 +242,8 @@ def _check_consistency(directory: Path, manifest: Manifest) -> None:
             or len(set(manifest.labels)) != len(manifest.labels)
         ),
         "an embedding model takes single texts": embeds and manifest.pair,
+        "an embedding model has no labels and no scores": embeds
+        and (manifest.labels is not None or manifest.scores is not None),
         "inputs need token_ids and padding_mask, each once": sorted(set(manifest.inputs))
         != sorted(manifest.inputs)
         or not {"token_ids", "padding_mask"} <= set(manifest.inputs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semserve_server.bundle import Bundle
 from semserve_server.errors import BundleError
@@ -23,10 +24,10 @@ def prove_golden(
         bundle: whose answers to reproduce.
         tokenizer: the bundle's.
         session: what should give them.
-        tolerance: largest absolute difference allowed.
+        tolerance: most of `scaled_difference`.
 
     Returns:
-        The largest absolute difference.
+        The largest `scaled_difference`.
 
     Raises:
         BundleError: the tokenizer or the model answers otherwise than Keras did.
@@ -51,11 +52,25 @@ def prove_golden(
                 for start in range(0, len(encodings), PADDED_ENTRIES)
             ]
         )
-        differences = [np.abs(rows - expected).max() for rows in (alone, padded)]
+        differences = [scaled_difference(rows, expected) for rows in (alone, padded)]
         worst = float(np.max([worst, *differences]))  # which, unlike max, tells of a NaN
     if not worst <= tolerance:
         raise BundleError(
-            f"{path}: the model differs from Keras by {worst:.1e}, more than {tolerance:.1e}: "
-            "export again"
+            f"{path}: the model differs from Keras by {worst:.1e} of a row's scale, more than "
+            f"{tolerance:.1e}: export again"
         )
     return worst
+
+
+def scaled_difference(rows: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Return the largest of |row - expected| / (1 + s), s the row's largest value; NaN if any is.
+
+    So a tolerance t allows t + t * s: absolute for small values, relative for large ones, by the
+    scale of the row. The export's gates measure the same way, and its documentation says why.
+
+    Args:
+        rows: float32 [n, outputs].
+        expected: float32 [n, outputs].
+    """
+    scale = 1 + np.abs(expected).max(axis=1)
+    return float((np.abs(rows - expected).max(axis=1) / scale).max())

@@ -25,7 +25,7 @@ from semserve_server.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 
 CUDA_TOLERANCE = 1e-4
-"""Largest difference from Keras on CUDA, whose kernels add up in another order."""
+"""Most of `scaled_difference` from Keras on CUDA, whose kernels add up in another order."""
 SHORT_RUN_SECONDS = 0.001
 """A lone run that one thread ends within it is not worth waking others for."""
 AUTO = ("fused", "portable")

@@ -83,6 +83,13 @@ def softmax(logits: Rows) -> NDArray[np.float32]:
     return shares.astype(np.float32)
 
 
+def sigmoid(logits: Rows) -> NDArray[np.float32]:
+    """Turn float32 [n, classes] into one independent probability each, computed in float64."""
+    # 1 / (1 + exp(-x)) by its logarithm, which cannot overflow.
+    shares: _Matrix = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    return shares.astype(np.float32)
+
+
 def _cosine(left: _Matrix, right: _Matrix) -> _Matrix:
     lengths = np.linalg.norm(left, axis=1)[:, None] * np.linalg.norm(right, axis=1)
     cosines: _Matrix = np.clip(left @ right.T / np.maximum(lengths, 1e-12), -1.0, 1.0)
@@ -101,6 +108,10 @@ def _manhattan(left: _Matrix, right: _Matrix) -> _Matrix:
     return similarities
 
 
+SCORES: Mapping[str, Callable[[Rows], NDArray[np.float32]]] = MappingProxyType(
+    {"softmax": softmax, "sigmoid": sigmoid}
+)
+"""How a classifier's logits become scores, by the manifest's field `scores`."""
 METRICS: Mapping[str, Callable[[_Matrix, _Matrix], _Matrix]] = MappingProxyType(
     {
         "cosine": _cosine,

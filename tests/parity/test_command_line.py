@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from semserve_export import cli
 from semserve_export.cli import run_command_line
 from semserve_export.quiet import held_stderr
 
@@ -71,6 +72,26 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(command, arguments, messa
     (line,) = said.splitlines()
     assert line.startswith("semserve-export: ")
     assert message in line
+
+
+@pytest.mark.parametrize("shown", ["--debug", "SEMSERVE_DEBUG"])
+def test_the_traceback_of_a_failure_is_shown_on_demand_alone(command, monkeypatch, shown):
+    assert "Traceback" not in command("run", "gpt")[2]
+    if shown == "--debug":
+        code, _, said = command("--debug", "run", "gpt")
+    else:
+        monkeypatch.setenv(shown, "1")
+        code, _, said = command("run", "gpt")
+    assert (2, True) == (code, said.startswith("Traceback"))
+    assert said.splitlines()[-1].startswith("semserve-export: no recipe named 'gpt'")
+
+
+def test_a_fault_of_ours_is_one_line_that_asks_for_a_report(command, monkeypatch):
+    monkeypatch.setattr(cli, "find_recipe", lambda name: {}[name])
+    code, _, said = command("run", "gpt")
+    (line,) = said.splitlines()
+    assert 1 == code
+    assert "this is a fault of semserve-export (KeyError: 'gpt' is missing); please report" in line
 
 
 def test_an_unknown_flag_exits_with_2(command):

@@ -1,14 +1,21 @@
-"""A disk that fills up while a bundle is being written."""
+"""A disk that fills up while a bundle is being written, at each of its files in turn."""
 
 import resource
+import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from semserve_export import export
+from semserve_export.bundle import write_bundle
 from semserve_export.errors import ExportError
+from semserve_export.tokenizer import build_tokenizer
+from semserve_export.variants import add_variants
 
-LIMITS = (100, 2_000, 20_000)
-"""Bytes that a file may have: too few for the manifest, the tokenizer, the graph."""
+GOLDEN, GRAPH, VARIANT = 20_000, 60_000, 5_000
+"""Bytes that a file may have: too few for the golden answers; enough for them and too few for what
+is larger, such as the graph of 114 kB; too few for a faster graph."""
+pytestmark = pytest.mark.parametrize("exported", ["embedding"], indirect=True)
 
 
 @contextmanager
@@ -25,16 +32,73 @@ def full_disk(most):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("most", LIMITS)
-def test_an_export_onto_a_full_disk_leaves_nothing_behind(exported, tmp_path, most):
-    directory = tmp_path / "models" / "full"
-    with pytest.raises(ExportError), full_disk(most):
-        export.export_model(exported.model, directory, print)
-    assert [] == list(directory.parent.iterdir())
+def many_pieces(vocabulary):
+    """Make a tokenizer.json that is larger than golden.json."""
+    pieces = [*vocabulary, *(f"piece{number}" for number in range(9000))]
+    return build_tokenizer(pieces, lowercase=True, strip_accents=True)
 
 
-def test_a_full_disk_keeps_the_older_bundle(exported):
-    before = {path.name: path.read_bytes() for path in exported.directory.iterdir()}
-    with pytest.raises(ExportError), full_disk(LIMITS[-1]):
-        export.export_model(exported.model, exported.directory, print)
-    assert before == {path.name: path.read_bytes() for path in exported.directory.iterdir()}
+@pytest.mark.parametrize("file", ["golden.json", "tokenizer.json", "LICENSE", "NOTICE"])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_disk_that_is_full_before_the_graph_leaves_all_as_it_was(
+    exported, vocabulary, tmp_path, file, older
+):
+    model = {
+        "golden.json": exported.model,
+        "tokenizer.json": replace(exported.model, tokenizer=many_pieces(vocabulary)),
+        "LICENSE": replace(exported.model, licence="x" * 2 * GRAPH),
+        "NOTICE": replace(exported.model, notice="x" * 2 * GRAPH),
+    }[file]
+    refused_by_full_disk(
+        tmp_path,
+        exported.directory if older else None,
+        lambda directory: export.export_model(model, directory, lambda _: None),
+        GOLDEN if file == "golden.json" else GRAPH,
+    )
+
+
+def test_a_disk_that_is_full_at_the_graph_leaves_the_older_bundle(exported, tmp_path):
+    refused_by_full_disk(
+        tmp_path,
+        exported.directory,
+        lambda directory: export.export_model(exported.model, directory, lambda _: None),
+        GRAPH,
+    )
+
+
+def test_a_disk_that_is_full_at_a_variant_leaves_the_older_bundle(exported, tmp_path):
+    def fill(scratch):
+        return add_variants(exported.model, ("fused",), scratch, lambda _: None, print)
+
+    refused_by_full_disk(
+        tmp_path, exported.directory, lambda directory: write_bundle(directory, fill), VARIANT
+    )
+
+
+def test_a_disk_that_is_full_at_the_manifest_leaves_the_older_bundle(exported, tmp_path):
+    def fill(scratch):
+        (scratch / "small").write_text("fits")
+        return exported.manifest
+
+    refused_by_full_disk(
+        tmp_path, exported.directory, lambda directory: write_bundle(directory, fill), 1000
+    )
+
+
+def refused_by_full_disk(tmp_path, older, write, most):
+    """Write a bundle onto a full disk, and check that nothing has changed there."""
+    models = tmp_path / "models"
+    models.mkdir()
+    if older:
+        shutil.copytree(older, models / "tiny")
+    before = contents(models)
+    with (
+        pytest.raises(ExportError, match=r"^cannot write .*tiny: File too large$"),
+        full_disk(most),
+    ):
+        write(models / "tiny")
+    assert before == contents(models)
+
+
+def contents(directory):
+    return {path: path.is_file() and path.read_bytes() for path in directory.rglob("*")}

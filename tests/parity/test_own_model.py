@@ -163,10 +163,10 @@ def test_the_head_of_a_kerashub_classifier_of_logits_comes_back(make_backbone, t
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (None, "no preset"),
+        (None, "the directory is empty"),
         ({"model_type": "gpt2"}, "holds gpt2, which cannot be exported: what can be"),
-        ({"model_type": "deberta-v2"}, "KerasHub reads no Hugging Face directory of a DeBERTa"),
-        ({"model_type": "bert"}, "cannot be loaded"),
+        ({"model_type": "deberta-v2"}, "relative_attention False is none of a DeBERTa-v3"),
+        ({"model_type": "bert"}, "architectures names nothing"),
     ],
 )
 def test_what_cannot_be_exported_is_named_in_one_line(tmp_path, config, message):

@@ -1,13 +1,10 @@
 """What can be saved can be exported, or is refused by name: files, LoRA, heads, Hugging Face."""
 
-import json
-
 import keras
 import keras_hub
 import numpy as np
 import pytest
-from parity.families import LENGTH, SIZE, byte_pairs, make_backbone, make_classifier, make_tokenizer
-from safetensors.numpy import save_file
+from parity.families import LENGTH, make_backbone, make_classifier, make_tokenizer
 from semserve_export import own
 from semserve_export.asked import OwnModel
 from semserve_export.errors import WeightsError
@@ -121,64 +118,3 @@ def test_a_model_that_does_not_know_its_padding_is_refused_with_the_reason(tmp_p
     ).save_to_preset(str(tmp_path / "fnet"))
     with pytest.raises(WeightsError, match="it takes no padding mask"):
         load_own(OwnModel(str(tmp_path / "fnet")))
-
-
-@pytest.fixture
-def hugging_face_roberta(tmp_path):
-    """Write a Hugging Face directory of a RoBERTa classifier of random numbers."""
-    vocabulary, merges = byte_pairs()
-    hidden, inner, positions = SIZE["hidden_dim"], SIZE["intermediate_dim"], 50
-    square = (hidden, hidden)
-    shapes = {
-        "roberta.embeddings.word_embeddings": (len(vocabulary), hidden),
-        "roberta.embeddings.position_embeddings": (positions, hidden),
-        "roberta.embeddings.LayerNorm": (hidden,),
-        "classifier.dense": square,
-        "classifier.out_proj": (2, hidden),
-    }
-    for layer in range(2):
-        name = f"roberta.encoder.layer.{layer}"
-        for part in ("self.query", "self.key", "self.value", "output.dense"):
-            shapes[f"{name}.attention.{part}"] = square
-        shapes |= {
-            f"{name}.attention.output.LayerNorm": (hidden,),
-            f"{name}.intermediate.dense": (inner, hidden),
-            f"{name}.output.dense": (hidden, inner),
-            f"{name}.output.LayerNorm": (hidden,),
-        }
-    random = np.random.default_rng(11)
-    weights = {}
-    for name, shape in shapes.items():
-        weights[f"{name}.weight"] = random.normal(0, 0.4, shape).astype(np.float32)
-        if "embeddings.w" not in name and "embeddings.p" not in name:
-            weights[f"{name}.bias"] = random.normal(0, 0.4, shape[:1]).astype(np.float32)
-    directory = tmp_path / "theirs"
-    directory.mkdir()
-    save_file(weights, directory / "model.safetensors")
-    config = {
-        "model_type": "roberta", "architectures": ["RobertaForSequenceClassification"],
-        "vocab_size": len(vocabulary), "num_hidden_layers": 2, "num_attention_heads": 2,
-        "hidden_size": hidden, "intermediate_size": inner, "max_position_embeddings": positions,
-        "hidden_dropout_prob": 0, "hidden_act": "gelu", "id2label": {"0": "no", "1": "yes"},
-    }  # fmt: skip
-    (directory / "config.json").write_text(json.dumps(config))
-    (directory / "vocab.json").write_text(json.dumps(vocabulary))
-    (directory / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
-    return directory, weights
-
-
-def test_a_hugging_face_roberta_keeps_its_head_and_its_positions(hugging_face_roberta):
-    directory, weights = hugging_face_roberta
-    model = load_own(OwnModel(str(directory)))
-    assert (("no", "yes"), 48, "erf") == (
-        model.spec.labels, model.spec.max_sequence_length, model.spec.activation
-    )  # fmt: skip
-    task = model.keras_model
-    positions = task.backbone.embeddings.position_embedding.position_embeddings
-    stored = weights["roberta.embeddings.position_embeddings.weight"]
-    np.testing.assert_array_equal(stored[2:], positions, "the first position is the third row")
-    for layer, name in ((task.pooled_dense, "dense"), (task.output_dense, "out_proj")):
-        np.testing.assert_array_equal(weights[f"classifier.{name}.weight"].T, layer.kernel)
-        np.testing.assert_array_equal(weights[f"classifier.{name}.bias"], layer.bias)
-    assert "<s> a </s> </s> b </s>" == " ".join(model.tokenizer.encode("a", "b").tokens)
-    assert 0 == model.parity.unexplained, model.parity

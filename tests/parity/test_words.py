@@ -1,11 +1,8 @@
 """Word models: Keras, ONNX Runtime and the server say the same, whatever stands beside a text."""
 
-import contextlib
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
+from parity.serving import serving
 from semserve import Client
 from semserve_export.export import comparison_batches, export_model
 from semserve_export.fidelity import TOLERANCE, keras_run, largest_difference, onnx_run
@@ -16,7 +13,6 @@ from semserve_export.tokenizer import encode, pad
 from semserve_export.word_model import average_encoder, lstm_encoder
 from semserve_export.word_tokenizer import build_word_tokenizer
 
-SERVER = Path(__file__).parents[2] / ".venv" / "bin" / "semserve-server"
 WORDS = (
     "the",
     ",",
@@ -150,8 +146,6 @@ def test_the_lstm_is_what_its_equations_say(models):
 
 
 def test_the_server_says_what_keras_says(models):
-    if not SERVER.is_file():
-        pytest.skip("the server is not installed beside the export stage: make install")
     directory, loaded = models
     with serving(directory) as address, Client(address) as client:
         for model in loaded.values():
@@ -179,25 +173,3 @@ def test_a_word_model_has_no_faster_graphs_and_no_segments(models):
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
-
-
-@contextlib.contextmanager
-def serving(models):
-    """Run a real server over the models on a port of its choice; gives its address."""
-    process = subprocess.Popen(
-        [SERVER, "--models", str(models), "--address", "127.0.0.1:0"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "serving on " in line:
-                yield line.split("serving on ")[1].split(": ")[0]
-                break
-        else:
-            raise AssertionError("".join(said))
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)

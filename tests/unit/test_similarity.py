@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from semserve_server.similarity import METRICS, normalized, pair_scores, scores, softmax, top
+from semserve_server.similarity import (
+    METRICS,
+    normalized,
+    pair_scores,
+    scores,
+    sigmoid,
+    softmax,
+    top,
+)
 
 A = np.array([[1, 0], [3, 4]], np.float32)
 B = np.array([[0, 2], [6, 8]], np.float32)
@@ -58,3 +66,10 @@ def test_the_top_is_sorted_and_equal_scores_keep_their_order() -> None:
 @given(matrices)
 def test_softmax_sums_to_one(rows: np.ndarray) -> None:
     np.testing.assert_allclose(softmax(rows).sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("x", [-1000, -90, -30, -1, 0, 1, 30, 1000])
+def test_the_sigmoid_of_a_logit_is_its_probability_and_never_overflows(x: float) -> None:
+    expected = 1 / (1 + math.exp(-x)) if x > -700 else 0
+    (row,) = sigmoid(np.array([[x]], np.float32))
+    assert expected == pytest.approx(float(row[0]), rel=1e-6, abs=1e-37)

@@ -332,9 +332,11 @@ type Classification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The label of the highest score.
 	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
-	// Every label with its score, in the order of `ModelInfo.labels`.
+	// Every label with its score, in the order of `ModelInfo.labels`. The model's
+	// bundle says how: the softmax of the logits, where exactly one label is
+	// right, or the sigmoid of each, where any number of labels may be right.
 	Scores []*LabelScore `protobuf:"bytes,2,rep,name=scores,proto3" json:"scores,omitempty"`
-	// The model's raw outputs in the same order; `scores` is their softmax.
+	// The model's raw outputs in the same order, of which `scores` are made.
 	Logits        []float32 `protobuf:"fixed32,3,rep,packed,name=logits,proto3" json:"logits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -396,7 +398,8 @@ type LabelScore struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of `ModelInfo.labels`.
 	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
-	// Probability from 0 to 1; the scores of one pair sum to 1.
+	// Probability from 0 to 1. The scores of one pair sum to 1 where they are a
+	// softmax; as sigmoids they do not.
 	Score         float32 `protobuf:"fixed32,2,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -36,7 +36,8 @@ class Classification:
 
     Attributes:
         label: the label of the highest score.
-        scores: every label with its probability; they sum to 1.
+        scores: every label with its probability; they sum to 1, unless the model's labels are
+            independent of each other (sigmoid scores).
     """
 
     label: str
@@ -51,7 +52,8 @@ class Classifications(Outcomes):
         classes: the model's labels, in the order of the columns below.
         labels: the label of each pair; empty for a pair that failed.
         scores: float32 (pairs, classes), probabilities; NaN in the row of one that failed.
-        logits: float32 (pairs, classes), the model's raw outputs, of which scores are the softmax.
+        logits: float32 (pairs, classes), the model's raw outputs, of which scores are the softmax,
+            or the sigmoid where the model's labels are independent of each other.
     """
 
     classes: tuple[str, ...]

@@ -12,7 +12,7 @@ from semserve_server.services import checks, wire
 from semserve_server.services.checks import Limits
 from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
 from semserve_server.services.work import ITEM_BYTES, Work, run
-from semserve_server.similarity import softmax
+from semserve_server.similarity import SCORES
 from semserve_server.tokenizer import Item
 
 
@@ -49,7 +49,8 @@ class ClassificationService:
         answers: list[bytes] = []
         if done.inference:
             logits = done.inference.rows
-            answers = wire.classifications(labels, logits, softmax(logits))
+            scores = SCORES[engine.manifest.scores or "softmax"](logits)
+            answers = wire.classifications(labels, logits, scores)
         return wire.response(engine.name, answers, done.outcomes, done.usage)
 
     def _work(

@@ -185,11 +185,14 @@ class Classification(_message.Message):
     """The label of the highest score."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
-        """Every label with its score, in the order of `ModelInfo.labels`."""
+        """Every label with its score, in the order of `ModelInfo.labels`. The model's
+        bundle says how: the softmax of the logits, where exactly one label is
+        right, or the sigmoid of each, where any number of labels may be right.
+        """
 
     @_builtins.property
     def logits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The model's raw outputs in the same order; `scores` is their softmax."""
+        """The model's raw outputs in the same order, of which `scores` are made."""
 
     def __init__(
         self,
@@ -217,7 +220,9 @@ class LabelScore(_message.Message):
     label: _builtins.str
     """One of `ModelInfo.labels`."""
     score: _builtins.float
-    """Probability from 0 to 1; the scores of one pair sum to 1."""
+    """Probability from 0 to 1. The scores of one pair sum to 1 where they are a
+    softmax; as sigmoids they do not.
+    """
     def __init__(
         self,
         *,

@@ -1,0 +1,56 @@
+"""What the person at the terminal reads when a command cannot go on: one line, and an exit code."""
+
+import sys
+import traceback
+
+from semserve_export.errors import ExportError
+
+FAILED = 2  # the command cannot do what it was asked for
+BUG = 1  # the fault is ours
+STOPPED = 130  # by Ctrl-C: 128 and the signal's number, as shells count
+LINE_MAX = 1000  # characters
+
+
+def tell(error: BaseException, *, debug: bool) -> int:
+    """Write one line about an error to standard error, and return the exit code.
+
+    Args:
+        error: what a command raised.
+        debug: write the traceback too, before the line.
+    """
+    if debug:
+        traceback.print_exception(error)
+    line, code = _line_of(error)
+    sys.stderr.write(f"semserve-export: {one_line(line)}\n")
+    return code
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in one line what a library's error is about, with the file or the key that it names."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, KeyError) and error.args:
+        return f"{error.args[0]!r} is missing"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """Put a text on one line of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]}…"
+
+
+def _line_of(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, ExportError):
+        return str(error), FAILED
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", STOPPED
+    if isinstance(error, MemoryError):
+        return "there is not enough memory", FAILED
+    if isinstance(error, OSError) and error.strerror:
+        return reason_of(error), FAILED
+    return (
+        f"this is a fault of semserve-export ({type(error).__name__}: {reason_of(error)}); please"
+        " report it with what the same command prints with --debug"
+    ), BUG

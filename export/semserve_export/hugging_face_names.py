@@ -1,0 +1,137 @@
+"""The names that transformers gives each family's tensors, and which tensors are not needed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+WRAPPERS = re.compile(r"^(_orig_mod\.|module\.|model\.|auto_model\.|\d+\.)+")
+"""What torch.compile, DataParallel and sentence-transformers put before every name."""
+BUFFERS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
+"""Counts that transformers once stored beside the weights."""
+LANGUAGE_HEADS = re.compile(
+    r"^(cls\.(predictions|seq_relationship)|lm_head|predictions|sop_classifier"
+    r"|lm_predictions|mask_predictions"
+    r"|vocab_(transform|layer_norm|projector))\."
+)
+"""Heads that guess words or the order of sentences: no embedder and no classifier uses them."""
+CLASSIFIER_HEADS = re.compile(r"^(classifier|pre_classifier|pooler)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNames:
+    """The parts of a layer, by their names below the layer's own."""
+
+    query: str
+    key: str
+    value: str
+    attention_output: str
+    attention_norm: str
+    up: str
+    down: str
+    norm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyNames:
+    """The names of a family's tensors, without what stands before all of them."""
+
+    prefix: str  # before the encoder's names, in a model with a head
+    layer: str  # a format of the group, the layer in it, or the layer's place
+    parts: LayerNames
+    pooler: str | None  # of the encoder
+    head: tuple[str, ...]  # of the classifier: its pooler, where it has its own, and its logits
+
+
+BERT_LAYER = LayerNames(
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+)
+ROBERTA = FamilyNames(
+    prefix="roberta.",
+    layer="encoder.layer.{place}",
+    parts=BERT_LAYER,
+    pooler="pooler.dense",
+    head=("classifier.dense", "classifier.out_proj"),
+)
+NAMES: Mapping[str, FamilyNames] = MappingProxyType(
+    {
+        "bert": FamilyNames(
+            prefix="bert.",
+            layer="encoder.layer.{place}",
+            parts=BERT_LAYER,
+            pooler="pooler.dense",
+            head=("classifier",),
+        ),
+        "roberta": ROBERTA,
+        "xlm-roberta": ROBERTA,
+        "distilbert": FamilyNames(
+            prefix="distilbert.",
+            layer="transformer.layer.{place}",
+            parts=LayerNames(
+                "attention.q_lin",
+                "attention.k_lin",
+                "attention.v_lin",
+                "attention.out_lin",
+                "sa_layer_norm",
+                "ffn.lin1",
+                "ffn.lin2",
+                "output_layer_norm",
+            ),
+            pooler=None,
+            head=("pre_classifier", "classifier"),
+        ),
+        "deberta-v2": FamilyNames(
+            prefix="deberta.",
+            layer="encoder.layer.{place}",
+            parts=LayerNames(
+                "attention.self.query_proj",
+                "attention.self.key_proj",
+                "attention.self.value_proj",
+                "attention.output.dense",
+                "attention.output.LayerNorm",
+                "intermediate.dense",
+                "output.dense",
+                "output.LayerNorm",
+            ),
+            pooler=None,
+            head=("pooler.dense", "classifier"),
+        ),
+        "albert": FamilyNames(
+            prefix="albert.",
+            layer="encoder.albert_layer_groups.{group}.albert_layers.{inner}",
+            parts=LayerNames(
+                "attention.query",
+                "attention.key",
+                "attention.value",
+                "attention.dense",
+                "attention.LayerNorm",
+                "ffn",
+                "ffn_output",
+                "full_layer_layer_norm",
+            ),
+            pooler="pooler",
+            head=("classifier",),
+        ),
+    }
+)
+"""By `model_type`."""
+
+
+def canonical(name: str, family: FamilyNames) -> str:
+    """Return a tensor's name without what a wrapper or a head put before it.
+
+    Norms of the first BERTs have gamma and beta for weight and bias.
+    """
+    plain = WRAPPERS.sub("", name).removeprefix(family.prefix)
+    return re.sub(
+        r"LayerNorm\.(gamma|beta)$",
+        lambda found: "LayerNorm." + {"gamma": "weight", "beta": "bias"}[found[1]],
+        plain,
+    )

@@ -1,0 +1,72 @@
+"""How large a saved model may say that it is, before memory is given to it."""
+
+from typing import Any
+
+from semserve_export.errors import WeightsError
+
+LARGEST = {
+    "vocabulary_size": 4_000_000,  # XLM-RoBERTa's has 250,002 tokens
+    "num_layers": 200,
+    "num_heads": 512,
+    "num_groups": 200,
+    "num_inner_repetitions": 200,
+    "num_segments": 1000,
+    "hidden_dim": 32_768,
+    "intermediate_dim": 262_144,
+    "embedding_dim": 32_768,
+    "max_sequence_length": 131_072,
+    "sequence_length": 131_072,
+    "bucket_size": 131_072,
+    "num_classes": 100_000,
+    "mask_selection_length": 131_072,
+}
+"""What a setting of a model may be at most; the largest model of the families is far below."""
+LARGEST_NUMBER = 1_000_000_000  # for every other setting
+MOST_PARAMETERS = 8_000_000_000  # DeBERTa and XLM-RoBERTa have 0.6e9 at most
+
+
+def check_number(key: str, value: float) -> None:
+    """Refuse a number that no model has.
+
+    Raises:
+        WeightsError: it is past the setting's limit.
+    """
+    largest = LARGEST.get(key, LARGEST_NUMBER)
+    if abs(value) > largest:
+        raise WeightsError(f"the setting {key[:80]!r} is {value:g}; at most {largest} is loaded")
+
+
+def check_size(name: str, settings: dict[str, Any]) -> None:
+    """Refuse a backbone whose settings ask for more parameters than any has.
+
+    Args:
+        name: the class.
+        settings: what it would be built with.
+
+    Raises:
+        WeightsError: there would be more than `MOST_PARAMETERS`.
+    """
+    if not name.endswith("Backbone"):
+        return
+    asked = parameters_of(name, settings)
+    if asked > MOST_PARAMETERS:
+        raise WeightsError(
+            f"a {name} of these settings has {asked:.0e} parameters; at most"
+            f" {MOST_PARAMETERS:.0e} are loaded"
+        )
+
+
+def parameters_of(name: str, settings: dict[str, Any]) -> int:
+    """Count the parameters of a backbone's matrices: its tables, and its layers unless shared."""
+
+    def size(key: str) -> int:
+        value = settings.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise WeightsError(f"the setting {key!r} of a {name} is no whole number")
+        return value
+
+    hidden, inner = size("hidden_dim"), size("intermediate_dim")
+    table = size("vocabulary_size") * (size("embedding_dim") or hidden)
+    layers = size("num_groups") * size("num_inner_repetitions") or size("num_layers")
+    positions = size("bucket_size") or size("max_sequence_length")
+    return table + hidden * (positions + layers * (4 * hidden + 2 * inner))

@@ -1,0 +1,127 @@
+"""Manifests that are right and wrong, for the server and for the export: both must agree on each.
+
+A case is a tiny bundle's name and a change to its manifest; `GOOD` ones are served, `BAD` ones not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BUNDLES = Path(__file__).parent / "bundles"
+EMBEDDER, CLASSIFIER = "tiny-embed", "tiny-nli"
+DIGEST = "0" * 64
+Change = Callable[[dict[str, Any]], object]
+
+
+def manifest(bundle: str, change: Change = lambda _: None) -> dict[str, Any]:
+    """Return a tiny bundle's manifest with a change."""
+    content: dict[str, Any] = json.loads((BUNDLES / bundle / "bundle.json").read_text())
+    change(content)
+    return content
+
+
+def _set(**fields: Any) -> Change:
+    return lambda content: content.update(fields)
+
+
+def _without(*fields: str) -> Change:
+    return lambda content: [content.pop(field, None) for field in fields]
+
+
+def _portable(**fields: Any) -> Change:
+    return lambda content: content["variants"]["portable"].update(fields)
+
+
+def _file(name: str, **fields: Any) -> Change:
+    return lambda content: (
+        content["files"].setdefault(name, {"sha256": DIGEST, "bytes": 1}).update(fields)
+    )
+
+
+GOOD: dict[str, tuple[str, Change]] = {
+    "an embedder": (EMBEDDER, _set()),
+    "a classifier": (CLASSIFIER, _set()),
+    "softmax": (CLASSIFIER, _set(scores="softmax")),
+    "sigmoid": (CLASSIFIER, _set(scores="sigmoid")),
+    "scores null": (CLASSIFIER, _set(scores=None)),
+    "no description": (EMBEDDER, _without("description")),
+    "a name of 128": (EMBEDDER, _set(model="a" * 128)),
+    "a name of all signs": (EMBEDDER, _set(model="0aZ._-")),
+    "labels of 256": (CLASSIFIER, _set(labels=["a" * 256, "b" * 256, "語" * 256])),
+    "length 3": (EMBEDDER, _set(max_sequence_length=3)),
+    "no segments": (EMBEDDER, _set(inputs=["token_ids", "padding_mask"])),
+    "other order": (EMBEDDER, _set(inputs=["padding_mask", "token_ids", "segment_ids"])),
+    "digests of weights": (
+        EMBEDDER, _set(weights={"source": "x", "sha256": DIGEST, "adapter_sha256": DIGEST}),
+    ),
+    "no digest": (EMBEDDER, _set(weights={"source": ""})),
+    "another file": (EMBEDDER, _file("README.md")),
+    "a large graph": (EMBEDDER, _file("model.onnx", bytes=2**31 - 1)),
+    "tokenizer of 16 MiB": (EMBEDDER, _file("tokenizer.json", bytes=2**24)),
+    "dot": (EMBEDDER, _set(metric="dot")),
+    "labels null": (EMBEDDER, _set(labels=None)),
+    "tolerance 1": (EMBEDDER, _portable(tolerance=1)),
+}  # fmt: skip
+
+BAD: dict[str, tuple[str, Change]] = {
+    "schema 2": (EMBEDDER, _set(schema_version=2)),
+    "a surprise": (EMBEDDER, _set(surprise=1)),
+    **{
+        f"name {name!r}": (EMBEDDER, _set(model=name))
+        for name in (
+            "", ".", "..", "my model", "../up", "org/model", "-x", ".hidden", "_x", "a" * 129,
+            "Überschrift", "模型", "x\n", "a\\b", "a:b",
+        )
+    },
+    "no name": (EMBEDDER, _without("model")),
+    "description of 513": (EMBEDDER, _set(description="d" * 513)),
+    "description null": (EMBEDDER, _set(description=None)),
+    "another task": (EMBEDDER, _set(task="regression")),
+    "an embedder of logits": (EMBEDDER, _set(output="logits")),
+    "an embedder of pairs": (EMBEDDER, _set(pair=True)),
+    "an embedder with labels": (EMBEDDER, _set(labels=["a", "b"])),
+    "an embedder with scores": (EMBEDDER, _set(scores="softmax")),
+    "no pooling": (EMBEDDER, _set(pooling=None)),
+    "empty pooling": (EMBEDDER, _set(pooling="")),
+    "no dimensions": (EMBEDDER, _without("dimensions")),
+    "dimensions 0": (EMBEDDER, _set(dimensions=0)),
+    "no normalized": (EMBEDDER, _set(normalized=None)),
+    "no metric": (EMBEDDER, _set(metric=None)),
+    "another metric": (EMBEDDER, _set(metric="hamming")),
+    "other scores": (CLASSIFIER, _set(scores="none")),
+    "no labels": (CLASSIFIER, _without("labels")),
+    "labels null": (CLASSIFIER, _set(labels=None)),
+    "one label": (CLASSIFIER, _set(labels=["0"])),
+    "an empty label": (CLASSIFIER, _set(labels=["a", "b", ""])),
+    "a label of 300": (CLASSIFIER, _set(labels=["a", "b", "c" * 300])),
+    "a label twice": (CLASSIFIER, _set(labels=["a", "b", "a"])),
+    "4,097 labels": (CLASSIFIER, _set(labels=[str(number) for number in range(4097)])),
+    "a classifier with dimensions": (CLASSIFIER, _set(dimensions=3)),
+    "a classifier of embeddings": (CLASSIFIER, _set(output="embedding")),
+    "length 2": (EMBEDDER, _set(max_sequence_length=2)),
+    "length 65,537": (EMBEDDER, _set(max_sequence_length=65_537)),
+    "length as text": (EMBEDDER, _set(max_sequence_length="64")),
+    "no mask": (EMBEDDER, _set(inputs=["token_ids", "segment_ids"])),
+    "no tokens": (EMBEDDER, _set(inputs=["padding_mask", "segment_ids"])),
+    "an input twice": (EMBEDDER, _set(inputs=["token_ids", "padding_mask", "token_ids"])),
+    "another truncation": (EMBEDDER, _set(truncation="start")),
+    "no portable": (EMBEDDER, lambda m: m["variants"].update(fused=m["variants"].pop("portable"))),
+    "no variants": (EMBEDDER, _set(variants={})),
+    "tolerance 0": (EMBEDDER, _portable(tolerance=0)),
+    "tolerance 2": (EMBEDDER, _portable(tolerance=2)),
+    "difference null": (EMBEDDER, _portable(max_abs_difference=None)),
+    "a variant's path": (EMBEDDER, _portable(file="../../etc/passwd")),
+    "a variant's file that is not listed": (EMBEDDER, _portable(file="other.onnx")),
+    "a file's path": (EMBEDDER, _file("../up")),
+    "a graph of 2 GiB": (EMBEDDER, _file("model.onnx", bytes=2**31)),
+    "a tokenizer over 16 MiB": (EMBEDDER, _file("tokenizer.json", bytes=2**24 + 1)),
+    "golden answers over 16 MiB": (EMBEDDER, _file("golden.json", bytes=2**24 + 1)),
+    "no golden.json": (EMBEDDER, lambda m: m["files"].pop("golden.json")),
+    "another tokenizer's digest": (EMBEDDER, _set(tokenizer_sha256=DIGEST)),
+    "a digest in capitals": (EMBEDDER, _file("NOTICE", sha256="A" * 64)),
+    "65 files": (EMBEDDER, lambda m: [_file(f"f{number}")(m) for number in range(65)]),
+    "a long source": (EMBEDDER, _set(weights={"source": "s" * 513})),
+}  # fmt: skip

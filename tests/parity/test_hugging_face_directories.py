@@ -1,0 +1,57 @@
+"""Hugging Face and sentence-transformers directories, through a running server, against numpy."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from parity.directory_cases import Case, Expected
+from parity.directory_table import CASES
+from parity.serving import serving
+from semserve import Client
+from semserve_export.asked import OwnModel
+from semserve_export.export import export_model
+from semserve_export.own import load_own
+
+pytestmark = pytest.mark.timeout(600)
+TOLERANCE = 1e-5
+EVERY = bool(os.environ.get("SEMSERVE_ALL_EXPORTS"))  # `make test-exports`
+CHOSEN = [case for case in CASES if case.quick or EVERY]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server over the bundles of all chosen cases, and what each must answer."""
+
+    client: Client
+    expected: dict[str, Expected]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    root, expected = tmp_path_factory.mktemp("directories"), {}
+    for case in CHOSEN:
+        expected[case.name] = case.write(root / case.name)
+        export(case, root / case.name, root / "models" / case.name, expected[case.name])
+    with serving(root / "models") as address, Client(address) as client:
+        yield Served(client, expected)
+
+
+def export(case: Case, source: Path, bundle: Path, expected: Expected) -> None:
+    model = load_own(OwnModel(str(source), name=case.name, **case.flags))
+    export_model(model, bundle, lambda _: None, expected.variants)
+
+
+@pytest.mark.parametrize("name", [case.name for case in CHOSEN])
+def test_the_server_answers_what_the_files_of_a_directory_mean(served, name):
+    expected = served.expected[name]
+    rows = expected.rows()
+    if expected.classifies:
+        answers = served.client.classify(expected.items, model=name)
+        np.testing.assert_allclose(answers.logits, rows, rtol=TOLERANCE, atol=TOLERANCE)
+        np.testing.assert_allclose(answers.scores, expected.scores(rows), rtol=0, atol=TOLERANCE)
+    else:
+        vectors = served.client.embed(expected.items, model=name)
+        np.testing.assert_allclose(np.array(vectors), rows, rtol=TOLERANCE, atol=TOLERANCE)
+        assert np.abs(rows[0] - rows[1]).max() > 1e-3, "the reference tells texts apart"

@@ -1,0 +1,260 @@
+"""What a directory says and cannot be honoured is refused in one line that names the file and key."""
+
+# ruff: noqa: E501 - tables have a case a line
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from parity import hugging_face as hf
+from parity import hugging_face_tokenizers as tokens
+from safetensors.numpy import load_file, save_file
+from semserve_export.asked import OwnModel
+from semserve_export.errors import WeightsError
+from semserve_export.own import load_own
+from tokenizers import AddedToken
+
+NEVER = "sentence_transformers.models."
+
+
+def change(file: str, **keys: Any) -> Any:
+    """Change keys of a JSON file of a BERT encoder's directory."""
+
+    def write(path: Path) -> None:
+        hf.write_directory(path)
+        content = json.loads((path / file).read_text()) if (path / file).is_file() else {}
+        hf.write_json(path / file, content | keys)
+
+    return write
+
+
+def config(**keys: Any) -> Any:
+    return change("config.json", **keys)
+
+
+def head(classes: int = 3, **keys: Any) -> Any:
+    return lambda path: hf.write_directory(path, classes=classes, config=keys)
+
+
+def slow(**keys: Any) -> Any:
+    """Leave vocab.txt and tokenizer_config.json alone."""
+
+    def write(path: Path) -> None:
+        hf.write_directory(path, tokenizer_config=keys)
+        (path / "tokenizer.json").unlink()
+        (path / "vocab.txt").write_text("\n".join(tokens.WORD_PIECES) + "\n", encoding="utf-8")
+
+    return write
+
+
+def tensors(**changes: Any) -> Any:
+    """Add, change, or with None take out tensors of a BERT encoder; _ stands for a dot."""
+
+    def write(path: Path) -> None:
+        hf.write_directory(path)
+        file = path / "model.safetensors"
+        stored = load_file(file) | {
+            name.replace("__", "."): value for name, value in changes.items()
+        }
+        save_file({name: value for name, value in stored.items() if value is not None}, file)
+
+    return write
+
+
+def modules(*kinds: str, pooling: Any = None, dense: Any = None, **settings: Any) -> Any:
+    """Write a sentence-transformers directory of these modules behind the Transformer."""
+
+    def write(path: Path) -> None:
+        hf.write_directory(path)
+        hf.write_modules(path, *kinds, **settings)
+        hf.write_pooling(path, "mean")
+        if pooling:
+            hf.write_json(path / "1_Pooling" / "config.json", pooling)
+        if dense is not None:
+            hf.write_dense(path, hf.HIDDEN, 8, "activation.Tanh")
+            file = path / "2_Dense" / "config.json"
+            hf.write_json(file, json.loads(file.read_text()) | dense)
+
+    return write
+
+
+def listed(*modules: dict[str, Any]) -> Any:
+    def write(path: Path) -> None:
+        hf.write_directory(path)
+        hf.write_json(path / "modules.json", list(modules))
+
+    return write
+
+
+def content(file: str, written: bytes | None) -> Any:
+    """Put other bytes in a file's place, or take it away."""
+
+    def write(path: Path) -> None:
+        hf.write_directory(path)
+        (path / file).unlink(missing_ok=True)
+        if written is not None:
+            (path / file).write_bytes(written)
+
+    return write
+
+
+def renamed(path: Path) -> None:
+    hf.write_directory(path)
+    (path / "model.safetensors").rename(path / "pytorch_model.bin")
+
+
+def index_outside(path: Path) -> None:
+    content("model.safetensors", None)(path)
+    where = {"weight_map": {"embeddings.LayerNorm.weight": "../other.safetensors"}}
+    hf.write_json(path / "model.safetensors.index.json", where)
+
+
+def edited_tokenizer(change: Any) -> Any:
+    def write(path: Path) -> None:
+        hf.write_directory(path)
+        definition = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
+        change(definition)
+        hf.write_json(path / "tokenizer.json", definition)
+
+    return write
+
+
+def many_words(path: Path) -> None:
+    tokenizer = tokens.bert_tokenizer()
+    tokenizer.add_tokens([AddedToken(f"word{place}") for place in range(9)])
+    hf.write_directory(path, tokenizer=tokenizer, rows=len(tokens.WORD_PIECES))
+
+
+def relabelled(path: Path) -> None:
+    hf.write_directory(path, classes=3, config={"id2label": {"0": "a", "1": "b", "3": "c"}})
+
+
+def of(family: str, **config: Any) -> Any:
+    return lambda path: hf.write_directory(path, family, config=config)
+
+
+MODULE = {"idx": 0, "name": "0", "path": "", "type": f"{NEVER}Transformer"}
+POOLING = {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{NEVER}Pooling"}
+MEAN = {"embedding_dimension": 16, "pooling_mode": "mean"}
+MULTI = "multi_label_classification"
+
+
+@dataclass(frozen=True)
+class Refused:
+    name: str
+    write: Any
+    message: str
+    flags: dict[str, Any] | None = None
+
+
+CASES = (
+    # config.json
+    Refused("relative", config(position_embedding_type="relative_key_query"), "position_embedding_type 'relative_key_query'"),
+    Refused("quick-gelu", config(hidden_act="quick_gelu"), "hidden_act 'quick_gelu' cannot be exported"),
+    Refused("decoder", config(is_decoder=True), "is_decoder True"),
+    Refused("cross-attention", config(add_cross_attention=True), "add_cross_attention True"),
+    Refused("quantised", config(quantization_config={"bits": 4}), "quantization_config"),
+    Refused("custom-code", config(auto_map={"AutoModel": "my.Model"}), "auto_map"),
+    Refused("pruned", config(pruned_heads={"0": [1]}), "pruned_heads"),
+    Refused("unknown-key", config(use_rotary=True), "use_rotary is not known for bert"),
+    Refused("vocabulary", config(vocab_size=200), "word_embeddings.weight has the shape"),
+    Refused("positions", config(max_position_embeddings=40), "position_embeddings.weight has the shape"),
+    Refused("heads", config(num_attention_heads=5), "16 hidden units cannot be shared by 5 heads"),
+    Refused("count", config(num_hidden_layers="2"), "num_hidden_layers is '2'"),
+    Refused("fewer-layers", config(num_hidden_layers=1), "more than config.json's 1 layers"),
+    Refused("more-layers", config(num_hidden_layers=3), "the weights lack encoder.layer.2"),
+    Refused("groups", of("albert", num_hidden_groups=2, num_hidden_layers=2, inner_group_num=0), "inner_group_num is 0"),
+    Refused("deberta-without-relative-attention", of("deberta-v2", relative_attention=False), "relative_attention False is none of a DeBERTa-v3"),
+    Refused("deberta-of-version-2", of("deberta-v2", conv_kernel_size=3), "conv_kernel_size 3 is none of a DeBERTa-v3"),
+    Refused("deberta-positions", of("deberta-v2", max_relative_positions=9), "max_relative_positions is not"),
+    Refused("deberta-keys", of("deberta-v2", share_att_key=False), "share_att_key False is none"),
+    Refused("gpt", config(model_type="gpt2"), "holds gpt2, which cannot be exported"),
+    Refused("mpnet", config(model_type="mpnet"), "holds mpnet, which cannot be exported"),
+    Refused("no-json", content("config.json", b"{"), "config.json: is no JSON"),
+    Refused("tokens", config(architectures=["BertForTokenClassification"]), "BertForTokenClassification cannot be exported"),
+    Refused("questions", config(architectures=["BertForQuestionAnswering"]), "BertForQuestionAnswering cannot be exported"),
+    Refused("language-model", config(architectures=["BertForMaskedLM"]), "BertForMaskedLM is a language model; say --task"),
+    Refused("no-architecture", config(architectures=None), "architectures names nothing; say --task"),
+    Refused("two-architectures", config(architectures=["BertModel", "BertForMaskedLM"]), "say --task"),
+    Refused("odd-kinds", change("tokenizer_config.json", added_tokens_decoder=[1]), "cannot be loaded: "),
+    Refused("odd-length", change("config.json", layer_norm_eps="small"), "layer_norm_eps is 'small'"),
+    # Heads
+    Refused("regression", head(1, problem_type="regression"), "the head has one output"),
+    Refused("cross-encoder", head(1), "the head has one output"),
+    Refused("regression-of-two", head(2, problem_type="regression"), "problem_type 'regression' cannot be served"),
+    Refused("raw-scores", head(2, function_to_apply="none"), "function_to_apply 'none'"),
+    Refused("activation-of-scores", head(2, sentence_transformers={"activation_fn": "torch.nn.modules.activation.ReLU"}), "activation_fn"),
+    Refused("contradicting-scores", head(2, problem_type=MULTI, function_to_apply="softmax"), "contradict each other"),
+    Refused("labels", relabelled, "id2label does not name the 3 outputs"),
+    Refused("number-of-labels", head(3, num_labels=2), "num_labels is 2, and the head has 3 outputs"),
+    Refused("no-head", config(architectures=["BertForSequenceClassification"]), "the weights lack classifier.weight"),
+    Refused("given-labels", head(3), "3 classes need as many labels", {"labels": ("a", "b")}),
+    # Tensors
+    Refused("other-head", tensors(qa_outputs__weight=np.ones((2, 16), np.float32)), "have qa_outputs.weight, which nothing"),
+    Refused("needless-classifier", tensors(classifier__weight=np.ones((2, 16), np.float32)), "have classifier.weight, which nothing"),
+    Refused("missing", tensors(encoder__layer__1__output__dense__bias=None), "lack encoder.layer.1.output.dense.bias"),
+    Refused("not-finite", tensors(pooler__dense__bias=None, embeddings__LayerNorm__bias=np.full(16, np.nan, np.float32)), "LayerNorm.bias has a number that is not finite"),
+    Refused("int8", tensors(embeddings__LayerNorm__bias=np.ones(16, np.int8)), "is I8; quantised weights"),
+    Refused("twice", tensors(module__embeddings__LayerNorm__bias=np.ones(16, np.float32)), "which one"),
+    Refused("cut", content("model.safetensors", b"\x00" * 100), "model.safetensors: "),
+    Refused("git-lfs", content("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n"), "is a pointer of git-lfs"),
+    Refused("no-weights", content("model.safetensors", None), "model.safetensors: is missing"),
+    Refused("pickle", renamed, "pytorch_model.bin: is a format that is not read"),
+    Refused("index", index_outside, "names ../other.safetensors, which is no file"),
+    Refused("adapter", content("adapter_config.json", b"{}"), "an adapter .PEFT. lies in the directory"),
+    # Modules
+    *(
+        Refused(kind, listed(MODULE, {**MODULE, "idx": 1, "type": NEVER + kind}), rf"{kind} cannot be exported; there are")
+        for kind in ("Asym", "Router", "LSTM", "CNN", "WordEmbeddings", "BoW", "WeightedLayerPooling", "StaticEmbedding")
+    ),
+    Refused("custom-module", listed({**MODULE, "type": "custom_st.Transformer"}), "custom_st.Transformer cannot be exported"),
+    Refused("kwargs", listed({**MODULE, "kwargs": ["task"]}, POOLING), "takes kwargs"),
+    Refused("outside", listed({**MODULE, "path": "../other"}, POOLING), "is outside the directory"),
+    Refused("no-pooling", listed(MODULE), "the second module, and no other, must be a Pooling"),
+    Refused("no-transformer", listed({**POOLING, "idx": 0}), "must be a Transformer"),
+    Refused("mode", modules("Pooling", pooling={**MEAN, "pooling_mode": "attention"}), "pooling_mode 'attention' is not known"),
+    Refused("joined-mode", modules("Pooling", pooling={**MEAN, "pooling_mode": ["mean", "min"]}), "is not known"),
+    Refused("pooling-width", modules("Pooling", pooling={**MEAN, "embedding_dimension": 8}), "the pooling is of 8 dimensions"),
+    Refused("dense-activation", modules("Pooling", "Dense", dense={"activation_function": "torch.nn.modules.activation.Mish"}), "Mish' cannot be exported"),
+    Refused("dense-residual", modules("Pooling", "Dense", dense={"use_residual": True}), "use_residual True is not known"),
+    Refused("dense-input", modules("Pooling", "Dense", dense={"module_input_name": "token_embeddings"}), "module_input_name"),
+    Refused("dense-shape", modules("Pooling", "Dense", dense={"out_features": 4}), "the weights differ"),
+    Refused("dense-bias", modules("Pooling", "Dense", dense={"bias": False}), "the weights are linear.bias"),
+    Refused("sparse", modules("Pooling", model_type="SparseEncoder"), "model_type 'SparseEncoder'"),
+    Refused("metric", modules("Pooling", similarity_fn_name="maxsim"), "similarity_fn_name 'maxsim'"),
+    Refused("default-prompt", modules("Pooling", prompts={"q": "query: "}, default_prompt_name="q"), "--ignore-prompts exports the model"),
+    Refused("unknown-prompt", modules("Pooling", prompts={}, default_prompt_name="q"), "default_prompt_name 'q'"),
+    Refused("truncate", modules("Pooling", truncate_dim=8), "truncate_dim 8"),
+    Refused("pooling-alone", lambda path: (hf.write_directory(path), hf.write_pooling(path, "cls")), "modules.json: is missing"),
+    Refused("classifier-of-modules", modules("Pooling"), "is an embedder's", {"task": "classification"}),
+    # The tokenizer
+    Refused("no-tokenizer", content("tokenizer.json", None), "vocab.txt: is missing, and there is no tokenizer.json"),
+    Refused("template", edited_tokenizer(lambda it: it.update(post_processor=None)), "has no post_processor"),
+    Refused("bad-model", edited_tokenizer(lambda it: it["model"].update(type="Magic")), "tokenizer.json: "),
+    Refused("cut-from-the-start", change("tokenizer_config.json", truncation_side="left"), "truncation_side 'left'"),
+    Refused("case", change("tokenizer_config.json", do_lower_case=False), "do_lower_case False contradicts"),
+    Refused("chinese", change("tokenizer_config.json", tokenize_chinese_chars=False), "tokenize_chinese_chars False contradicts"),
+    Refused("accents", change("tokenizer_config.json", strip_accents=False), "strip_accents False contradicts"),
+    Refused("prefix-space", lambda path: hf.write_directory(path, "roberta", tokenizer_config={"add_prefix_space": True}), "add_prefix_space True contradicts"),
+    Refused("never-split", slow(never_split=["a-b"]), "never_split .* cannot be honoured"),
+    Refused("basic", slow(do_basic_tokenize=False), "do_basic_tokenize false"),
+    Refused("japanese", slow(tokenizer_class="BertJapaneseTokenizer"), "BertJapaneseTokenizer cannot be built"),
+    Refused("unknown-flag", slow(word_tokenizer_type="mecab"), "word_tokenizer_type 'mecab' cannot be honoured"),
+    Refused("more-ids", many_words, "the tokenizer is another model's"),
+    # What the command line asks for
+    Refused("too-long", hf.write_directory, "--max-sequence-length 99: the model has 48", {"max_sequence_length": 99}),
+    Refused("pooled", lambda path: hf.write_directory(path, "distilbert"), "has no pooler", {"pooling": "pooled"}),
+    Refused("accents-of-bpe", lambda path: hf.write_directory(path, "roberta"), "--strip-accents and --split-on-cjk are for", {"strip_accents": True}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_cannot_be_honoured_is_refused_in_one_line(case, tmp_path):
+    case.write(tmp_path / "mine")
+    with pytest.raises(WeightsError, match=case.message) as raised:
+        load_own(OwnModel(str(tmp_path / "mine"), name="mine", **(case.flags or {})))
+    assert 1 == len(str(raised.value).splitlines())
+    assert str(raised.value).startswith(str(tmp_path / "mine"))

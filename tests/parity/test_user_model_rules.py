@@ -1,0 +1,172 @@
+"""What a user's model must be to be exported, tried on real models; what is not is named."""
+
+import json
+from dataclasses import replace
+
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+from parity.families import make_backbone, make_classifier, make_tokenizer
+from semserve_export import own
+from semserve_export.adapter import RECORD
+from semserve_export.asked import OwnModel
+from semserve_export.errors import ExportError, FidelityError, WeightsError
+from semserve_export.model import require_finite
+from semserve_export.own import load_own
+from semserve_export.parity import Difference, Parity
+from semserve_export.parity_causes import UNEXPLAINED
+from semserve_export.preset_rules import require_explained
+from semserve_export.tokenizer import encode
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def few_texts(monkeypatch):
+    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
+    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The preset of a BERT classifier."""
+    directory = tmp_path_factory.mktemp("saved") / "mine"
+    make_classifier("Bert").save_to_preset(str(directory))
+    return directory
+
+
+def test_more_tokens_than_positions_are_refused(saved):
+    with pytest.raises(WeightsError, match=r"--max-sequence-length 512: the model has 48 posit"):
+        load_own(OwnModel(str(saved), max_sequence_length=512))
+    assert 48 == load_own(OwnModel(str(saved), max_sequence_length=48)).spec.max_sequence_length
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling", "says"),
+    [
+        ("DistilBert", "pooled", "the pooling 'pooled' is none of a DistilBertBackbone's: mean"),
+        ("DistilBert", "last", "the pooling 'last' is none of"),
+        ("Bert", "last", "the pooling 'last' is none of a BertBackbone's: mean, max, cls, pooled"),
+    ],
+)
+def test_a_pooling_that_a_family_lacks_is_refused_by_name(family, pooling, says, tmp_path):
+    make_classifier(family).save_to_preset(str(tmp_path / "mine"))
+    with pytest.raises(WeightsError, match=says):
+        load_own(OwnModel(str(tmp_path / "mine"), task="embedding", pooling=pooling))
+
+
+def test_a_tokenizer_of_another_vocabulary_is_refused(saved, tmp_path):
+    pieces = [*make_tokenizer("Bert").get_vocabulary()]
+    for name, vocabulary in (
+        ("small", pieces[:60]),
+        ("large", [*pieces, *(f"piece{n}" for n in range(900))]),
+    ):
+        tokenizer = keras_hub.models.BertTokenizer(vocabulary=vocabulary)
+        make_backbone("Bert", tokenizer).save_to_preset(str(tmp_path / name))
+        tokenizer.save_to_preset(str(tmp_path / name))
+        with pytest.raises(WeightsError, match=rf"--tokenizer .*{name}: has {len(vocabulary)} pie"):
+            load_own(OwnModel(str(saved), tokenizer=str(tmp_path / name)))
+
+
+def test_an_unexplained_difference_of_the_tokenizers_fails_the_export():
+    odd = Difference("odd\n", UNEXPLAINED, [1], [2])
+    with pytest.raises(FidelityError, match=r"for no known cause, such as 'odd\\n'; .*--allow-tok"):
+        require_explained(Parity(100, 1, {UNEXPLAINED: 1}, (odd,)))
+    known = replace(odd, cause="rounding")
+    require_explained(Parity(100, 1, {"rounding": 1}, (known,)))
+
+
+def test_a_preprocessor_that_cut_pairs_otherwise_is_refused(tmp_path):
+    classifier = make_classifier("Bert")
+    classifier.preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
+        make_tokenizer("Bert"), sequence_length=12, truncate="waterfall"
+    )
+    classifier.save(tmp_path / "mine.keras")
+    with pytest.raises(WeightsError, match=r"mine\.keras: the preprocessor has truncate='waterf"):
+        load_own(OwnModel(str(tmp_path / "mine.keras"), pair=True))
+    assert 12 == load_own(OwnModel(str(tmp_path / "mine.keras"))).spec.max_sequence_length
+
+
+@pytest.mark.parametrize("length", [12, 13])
+def test_pairs_are_cut_as_keras_hub_cuts_them_but_for_a_spare_token(saved, length):
+    """Where both sides are cut and the room is odd, KerasHub gives the spare token to the first.
+
+    tokenizer.json gives it to the longer one, as BERT's own tokenizers do.
+    """
+    tokenizer = load_own(OwnModel(str(saved), pair=True)).tokenizer
+    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
+        make_tokenizer("Bert"), sequence_length=length
+    )
+    sizes = [(left, right) for left in range(1, 19) for right in range(1, 19)]
+    pairs = [(" ".join(["cat"] * left), " ".join(["boat"] * right)) for left, right in sizes]
+    texts = tuple(map(list, zip(*pairs, strict=True)))
+    data = tf.data.Dataset.from_tensor_slices((texts, [0] * len(pairs))).batch(len(pairs))
+    ((inputs, _),) = data.map(preprocessor)  # as `fit` does
+    rows = zip(inputs["token_ids"].numpy(), inputs["padding_mask"].numpy(), strict=True)
+    theirs = [row[mask].tolist() for row, mask in rows]
+    ours = [list(each.token_ids) for each in encode(tokenizer, pairs, length)]
+    room = length - 3  # [CLS] and two [SEP]
+    for size, expected, found in zip(sizes, theirs, ours, strict=True):
+        if room % 2 and min(size) > room // 2 and size[0] <= size[1]:
+            assert len(expected) == len(found)
+        else:
+            assert expected == found, size
+
+
+def test_a_tokenizer_that_does_not_split_texts_is_refused(tmp_path):
+    classifier = make_classifier("Bert")
+    vocabulary = classifier.preprocessor.tokenizer.get_vocabulary()
+    classifier.preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
+        keras_hub.models.BertTokenizer(vocabulary=vocabulary, split=False), sequence_length=12
+    )
+    classifier.save(tmp_path / "mine.keras")
+    with pytest.raises(WeightsError, match=r"mine\.keras: the tokenizer .*split=False"):
+        load_own(OwnModel(str(tmp_path / "mine.keras")))
+
+
+def test_weights_that_are_no_numbers_are_refused_by_the_name_of_the_tensor():
+    classifier = make_classifier("DistilBert")
+    classifier.output_dense.bias.assign([0, np.nan, 0])
+    with pytest.raises(WeightsError, match=r"logits/bias holds NaN or infinity"):
+        require_finite(classifier)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_float16"])
+def test_half_precision_is_said_to_be_served_in_float32(dtype, tmp_path):
+    classifier = make_classifier("DistilBert", dtype=dtype)
+    classifier.save_to_preset(str(tmp_path / "mine"))
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    config["config"]["dtype"] = dtype
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
+    model = load_own(OwnModel(str(tmp_path / "mine")))
+    (note,) = model.notes
+    assert f"saved as {dtype} and is exported in float32" in note
+
+
+def test_a_presets_digest_covers_its_head(saved, tmp_path):
+    again, other = tmp_path / "again", tmp_path / "other"
+    make_classifier("Bert").save_to_preset(str(again))
+    changed = make_classifier("Bert")
+    changed.output_dense.bias.assign([1, 2, 3])
+    changed.save_to_preset(str(other))
+    digest = load_own(OwnModel(str(saved))).sha256
+    assert 64 == len(digest)
+    assert digest != load_own(OwnModel(str(other))).sha256
+
+
+def test_an_adapter_of_sharded_weights_is_held_to_the_weights_that_it_was_trained_on(
+    saved, tmp_path
+):
+    backbone = keras_hub.models.BertBackbone.from_preset(str(saved))
+    backbone.save_to_preset(str(tmp_path / "sharded"), max_shard_size=1e-5)
+    assert (tmp_path / "sharded" / "model.weights.json").is_file()
+    make_tokenizer("Bert").save_to_preset(str(tmp_path / "sharded"))
+    (tmp_path / "adapter").mkdir()
+    record = {"base_sha256": None, "labels": ["a", "b"], "activation": "tanh"}
+    (tmp_path / "adapter" / RECORD).write_text(json.dumps(record))
+    with pytest.raises(ExportError, match="was trained on other weights"):
+        load_own(OwnModel(str(tmp_path / "sharded"), adapter=tmp_path / "adapter"))
