@@ -15,6 +15,8 @@ from rich.table import Table
 from semserve_export import __version__
 from semserve_export.asked import OwnModel
 from semserve_export.bundle import read_manifest
+from semserve_export.confined_process import run_confined
+from semserve_export.confinement import CPU_SECONDS, Confinement, NeedsConfinement, require
 from semserve_export.errors import ExportError
 from semserve_export.mixing_plan import MixingPlan
 from semserve_export.pairs import (
@@ -29,10 +31,12 @@ from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unsc
 from semserve_export.spec import Variant
 from semserve_export.training_files import TrainingFiles
 from semserve_export.training_plan import TrainingPlan
+from semserve_export.weights import fetch_weights
 from semserve_export.word_files import WordFiles
 from semserve_export.word_plan import WordPlan
 
 FAILED = 2
+KERAS_SUFFIX = ".keras"
 
 app = App(
     name="semserve-export",
@@ -85,6 +89,9 @@ def run(
             raise ExportError("--adapter goes with the name of one fine-tuned recipe")
         recipes = [replace(recipes[0], adapter=adapter)]
     chosen = _variants(variants)
+    if adapter:
+        fetch_weights(recipes[0].weights, weights_cache, console)
+        _read_in_confinement([str(adapter)], [output])
     _commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
@@ -107,6 +114,9 @@ def keras(
             them, or none.
     """
     chosen = _variants(variants)
+    models = [asked.path, *([asked.tokenizer] if asked.tokenizer else [])]
+    _read_in_confinement(models, [output])
+    _check_before_keras(models)
     _commands().run_own(asked, output, chosen, console)
 
 
@@ -125,6 +135,8 @@ def parity(
         texts: how many are made up: odd ones, of all of Unicode.
         report: a file for every difference.
     """
+    _read_in_confinement([path], [report.parent] if report else [])
+    _check_before_keras([path])
     _commands("parity_commands").compare(path, texts, files, report, console)
 
 
@@ -138,6 +150,9 @@ def verify(bundle: Path, *, source: str | None = None, weights_cache: Cache = CA
         weights_cache: where downloaded weights are kept.
     """
     manifest = read_manifest(bundle)
+    if source:
+        _read_in_confinement([source], [])
+        _check_before_keras([source])
     _commands().verify(bundle, manifest, source, weights_cache, console)
 
 
@@ -170,6 +185,14 @@ def train(
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
         raise ExportError("--unlabelled needs --teachers to answer the pairs")
+    if recipe is None or plan.start:
+        if recipe:
+            fetch_weights(recipe.weights, weights_cache, console)
+        models = [*([] if recipe else [start]), *map(str, plan.start)]
+        output = files.output or Path(".cache/adapters") / Path(start).name
+        _read_in_confinement(models, [output, files.answers], cpu_seconds=None)
+    if recipe is None:
+        _check_before_keras([start])
     data = _training_data(files, labels)
     _commands("training_commands").train_classifier(
         recipe or Path(start), labels, data, files, plan, weights_cache, console
@@ -260,12 +283,32 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 2, with one line, for what it cannot do."""
     try:
         app(arguments, exit_on_error=False)
+    except NeedsConfinement as needed:
+        return run_confined(arguments, needed.confinement)
     except CycloptsError:  # cyclopts has printed it
         return FAILED
     except ExportError as error:
         sys.stderr.write(f"semserve-export: {error}\n")
         return FAILED
     return 0
+
+
+def _read_in_confinement(
+    models: Sequence[str], writes: Sequence[Path], cpu_seconds: int | None = CPU_SECONDS
+) -> None:
+    """Go on in a confined process only, as what a stranger has made is read."""
+    # What is not on this disk is the name of a preset, which KerasHub downloads.
+    download = not all(Path(each).exists() or each.endswith(KERAS_SUFFIX) for each in models)
+    written = None if download else tuple(str(each.absolute()) for each in writes)
+    require(Confinement(tuple(models), written, download, cpu_seconds))
+
+
+def _check_before_keras(models: Sequence[str]) -> None:
+    """Refuse what can be refused before the seconds that Keras takes to start."""
+    from semserve_export.untrusted_model import check_before_keras  # noqa: PLC0415 - --help waits
+
+    for model in models:
+        check_before_keras(model)
 
 
 def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:

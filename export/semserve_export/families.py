@@ -45,7 +45,6 @@ FAMILIES = (
     Family("XLM-RoBERTa", models.XLMRobertaTextClassifier, "erf", "xlm-roberta", ROBERTA_HEAD),
 )
 REASONS = {
-    "keras_hub>FNetBackbone": "it takes no padding mask, so a text's answer would depend on others",
     "deberta-v2": "KerasHub reads no Hugging Face directory of a DeBERTa; save it from KerasHub",
 }
 

@@ -3,6 +3,9 @@
 import re
 import stat
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from semserve_export.errors import WeightsError
@@ -59,26 +62,20 @@ def unpack(file: Path, directory: Path) -> dict[str, object]:
     return config
 
 
-class _opened:  # noqa: N801 - a context manager
+@contextmanager
+def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip archive, and turn what is wrong with its structure into one line."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def __enter__(self) -> zipfile.ZipFile:
-        if not self._file.is_file():
-            raise WeightsError("no such file")
+    if not file.is_file():
+        raise WeightsError("no such file")
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise WeightsError(_not_an_archive(file)) from error
+    with archive:
         try:
-            self._archive = zipfile.ZipFile(self._file)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise WeightsError(_not_an_archive(self._file)) from error
-        return self._archive
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._archive.close()
-        # Sizes, checksums and offsets that do not hold; overlapping entries.
-        broken = zipfile.BadZipFile | EOFError | NotImplementedError | RuntimeError
-        if isinstance(error, broken) or type(error).__module__ == "zlib":
+            yield archive
+        # Checksums, sizes and offsets that do not hold, and entries that overlap.
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise WeightsError(f"the .keras file is damaged: {error}") from error
 
 

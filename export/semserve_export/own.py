@@ -4,7 +4,6 @@ What it says of itself is used (activation, pooling, length, letters, labels); w
 or says wrongly, the command line can.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,11 +24,11 @@ from semserve_export.oddities import odd_texts
 from semserve_export.parity import compare_tokenizers
 from semserve_export.preset import Preset
 from semserve_export.recipes import PresetRecipe
-from semserve_export.saved_file import SUFFIX, write_preset
 from semserve_export.sentence_piece import build_sentence_piece
 from semserve_export.spec import ModelSpec
 from semserve_export.special_tokens import add_special_tokens
 from semserve_export.tokenizer import build_tokenizer
+from semserve_export.untrusted_model import named, ready_for_keras
 from semserve_export.word_piece import build_word_piece
 
 UNSTATED_LICENCE = "The licence of these weights was not stated when they were exported.\n"
@@ -43,7 +42,7 @@ def load_own(asked: OwnModel) -> LoadedModel:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
-    with _opened(asked.path) as preset:
+    with opened(asked.path) as preset:
         return _load(asked, preset, Path(asked.path))
 
 
@@ -70,24 +69,25 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     Raises:
         WeightsError: as `load_own`.
     """
-    with _opened(path) as preset:
+    with opened(path) as preset:
         theirs = preset.load_tokenizer()
         return theirs, build_own_tokenizer(theirs, preset, hugging_face=preset.hugging_face)
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Preset]:
-    """Find the preset, and tell of what goes wrong with it in one line that names it."""
-    with tempfile.TemporaryDirectory() as directory:
+def opened(path: str) -> Iterator[Preset]:
+    """Check a model and find its preset, for as long as it is entered.
+
+    Raises:
+        WeightsError: whatever goes wrong with it, in one line that begins with the path.
+    """
+    with named(path):
         try:
-            if path.endswith(SUFFIX):
-                write_preset(Path(path), Path(directory))
-            yield Preset.read(directory if path.endswith(SUFFIX) else path)
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from error
+            with ready_for_keras(path) as checked:
+                yield Preset.read(checked)
         except (OSError, ValueError, KeyError, TypeError) as error:  # what KerasHub raises
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise WeightsError(f"{path}: cannot be loaded: {reason}") from error
+            raise WeightsError(f"cannot be loaded: {reason}") from error
 
 
 def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
@@ -97,7 +97,7 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
         spec, model = _embedder(asked, preset)
     else:
         spec, model = _classifier(asked, preset)
-    theirs = (Preset.read(asked.tokenizer) if asked.tokenizer else preset).load_tokenizer()
+    theirs = _tokenizer_of(asked.tokenizer) if asked.tokenizer else preset.load_tokenizer()
     if asked.split_on_cjk is not None:
         theirs.split_on_cjk = asked.split_on_cjk
     tokenizer = build_own_tokenizer(
@@ -114,6 +114,11 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
         notice=f"{spec.name}: exported by semserve-export from {path.name}.\n",
         parity=compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS)),
     )
+
+
+def _tokenizer_of(path: str) -> Any:
+    with opened(path) as preset:
+        return preset.load_tokenizer()
 
 
 def build_own_tokenizer(
