@@ -97,10 +97,32 @@ def _leave_linux(confinement: Confinement, private: Path) -> None:
 
 def _leave_network(libc: Any) -> None:
     """Move into a network namespace of one's own; where that is not allowed, nothing happens."""
+    if libc.unshare(CLONE_NEWNET) != 0 and _may_have_namespaces(libc):
+        _make_namespaces(libc)
+
+
+def _may_have_namespaces(libc: Any) -> bool:
+    """Try it in a process of its own, as one that is halfway in a user namespace is of no use."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            _make_namespaces(libc)
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _make_namespaces(libc: Any) -> None:
+    """Leave the network as a user without privileges, who stays the same user.
+
+    Raises:
+        OSError: the system allows it not.
+    """
     user, group = os.getuid(), os.getgid()
-    if libc.unshare(CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
-        return
-    # A user namespace is what lets others than root do so; in it, we stay who we are.
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+        raise PermissionError("unshare")
     for name, line in (
         ("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")
     ):  # fmt: skip

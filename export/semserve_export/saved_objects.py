@@ -110,8 +110,6 @@ def _refuse_by_name(saved: dict[str, Any]) -> None:
             raise WeightsError("holds a class whose name is no text")
         if name in REASONS:
             raise WeightsError(f"holds {REASONS[name]}; no such thing can be exported")
-        if name.startswith("__"):
-            raise WeightsError(f"holds a {name[:80]} value, which no model of KerasHub has")
         if "Quantized" in name or name in {"GPTQDTypePolicy", "AWQDTypePolicy", "Int4DTypePolicy"}:
             raise WeightsError(f"holds {QUANTIZED}")
         if _kind(value) == "FNetBackbone":
@@ -132,28 +130,27 @@ def _shown(saved: dict[str, Any]) -> str:
 
 
 def _checked_object(saved: dict[str, Any]) -> dict[str, Any]:
+    name, module, kind = saved["class_name"], saved.get("module"), _kind(saved)
+    policy = name in {*POLICIES, POLICY_MAP} and str(module).split(".")[0] == "keras"
+    if kind not in KERAS_HUB and not policy:
+        whence = saved.get("registered_name") or module or "no module"
+        raise WeightsError(
+            f"holds a {_shown(saved)} ({str(whence)[:120]}), which is not on the list of classes"
+            " that can be exported; save the model with KerasHub's own classes"
+        )
     settings = saved.get("config")
     if not isinstance(settings, dict):
         raise WeightsError(f"holds a {_shown(saved)} without settings")
-    name, module = saved["class_name"], saved.get("module")
-    kind = _kind(saved)
-    if kind in KERAS_HUB:
-        now = KERAS_HUB[kind]
-        check_size(now, settings)
-        checked = {key: _checked(key, value) for key, value in settings.items()}
-        return {
-            "module": "keras_hub",
-            "class_name": now,
-            "config": checked,
-            "registered_name": f"keras_hub>{now}",
-        }
-    if name in {*POLICIES, POLICY_MAP} and str(module).split(".")[0] == "keras":
+    if policy:
         return _checked_policy(name, settings)
-    whence = saved.get("registered_name") or module or "no module"
-    raise WeightsError(
-        f"holds a {_shown(saved)} ({str(whence)[:120]}), which is not on the list of classes that"
-        " can be exported; save the model with KerasHub's own classes"
-    )
+    now = KERAS_HUB[kind]
+    check_size(now, settings)
+    return {
+        "module": "keras_hub",
+        "class_name": now,
+        "config": {key: _checked(key, value) for key, value in settings.items()},
+        "registered_name": f"keras_hub>{now}",
+    }
 
 
 def _checked_policy(name: str, settings: dict[str, Any]) -> dict[str, Any]:

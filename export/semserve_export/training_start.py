@@ -53,8 +53,13 @@ def start_from_recipe(recipe: Recipe, weights: Path) -> Start:
     )
 
 
-def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
+def start_from_preset(directory: Path, labels: Sequence[str], name: str = "") -> Start:
     """Begin from the backbone of a preset: KerasHub's own, or a Hugging Face directory.
+
+    Args:
+        directory: the preset, checked (`ready_for_keras`); it must stay until the training ends.
+        labels: the classes, in the order of the logits.
+        name: what the adapter's record calls the preset; the directory's name where left out.
 
     Raises:
         WeightsError: it cannot be read, or is of no family that can be exported.
@@ -71,8 +76,8 @@ def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
         labels=tuple(labels),
         max_sequence_length=preset.max_sequence_length(model.backbone),
         facts={
-            "recipe": directory.name,
-            "base": directory.name,
+            "recipe": name or directory.name,
+            "base": name or directory.name,
             "base_sha256": sha256_of(weights) if weights else None,
             "labels": list(labels),
             "activation": preset.activation,
