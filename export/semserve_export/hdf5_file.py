@@ -88,8 +88,10 @@ def _check_array(array: h5py.Dataset, where: str) -> None:
 
 def _check_finite(array: h5py.Dataset, where: str) -> None:
     rows = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
-    parts = (array[start : start + rows] for start in range(0, array.shape[0], rows)) if (
-        array.shape
-    ) else iter([array[()]])
+    parts = (
+        (array[start : start + rows] for start in range(0, array.shape[0], rows))
+        if (array.shape)
+        else iter([array[()]])
+    )
     if not all(np.isfinite(part).all() for part in parts):
         raise WeightsError(f"{where} holds numbers that are not finite")

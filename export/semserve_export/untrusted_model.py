@@ -4,6 +4,7 @@ There are four kinds: a `.keras` file, a directory that KerasHub saved, a Huggin
 the name of a preset that KerasHub downloads.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ KERAS_SUFFIX = ".keras"
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SAVE_AGAIN = "load it where it was trained, and save it with save_to_preset or as .keras"
 SAFETENSORS = "*.safetensors"
+SCHEME = "://"  # of kaggle, hf and others
 NOTHING = "no such directory or file, and KerasHub knows no preset of this name"
 
 
@@ -85,8 +87,9 @@ def _refuse_other_formats(path: str) -> None:
     given = Path(path)
     if given.is_file() and not path.endswith(KERAS_SUFFIX):
         raise WeightsError(f"this file is no .keras file; {SAVE_AGAIN}")
-    if path.endswith(KERAS_SUFFIX) and not given.exists():
-        raise WeightsError("no such file")
+    is_path = path.endswith(KERAS_SUFFIX) or (os.sep in path and SCHEME not in path)
+    if is_path and not given.exists():
+        raise WeightsError("no such file or directory")
     if any((given / name).exists() for name in ("saved_model.pb", "keras_metadata.pb")):
         raise WeightsError(f"a SavedModel of TensorFlow runs code of its own; {SAVE_AGAIN}")
 
