@@ -12,6 +12,7 @@ from typing import Any
 from semserve_export.landlock import restrict_writes
 
 CPU_SECONDS = 12 * 3600  # of an export; the largest models take minutes
+CPU_GRACE = 10  # seconds from SIGXCPU, which is told by its name, to SIGKILL
 LARGEST_FILE = 64 << 30  # bytes
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
@@ -36,7 +37,7 @@ class Confinement:
     """The most processor time; None for a training."""
 
 
-class NeedsConfinement(Exception):  # noqa: N818 - no error: a command's way to be started anew
+class NeedsConfinement(Exception):
     """The command reads a stranger's model, and this process is not confined."""
 
     def __init__(self, confinement: Confinement) -> None:
@@ -76,13 +77,13 @@ def _limit_resources(confinement: Confinement) -> None:
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, LARGEST_FILE)
     if confinement.cpu_seconds:
-        _lower(resource.RLIMIT_CPU, confinement.cpu_seconds)
+        _lower(resource.RLIMIT_CPU, confinement.cpu_seconds, CPU_GRACE)
 
 
-def _lower(limit: int, most: int) -> None:
-    soft, hard = resource.getrlimit(limit)
-    allowed = [most, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)]
-    resource.setrlimit(limit, (min(allowed), min(allowed)))
+def _lower(limit: int, most: int, grace: int = 0) -> None:
+    """Lower a limit, and the one that it can never be raised past to `grace` above it."""
+    bounds = [bound for bound in resource.getrlimit(limit) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(limit, (min([most, *bounds]), min([most + grace, *bounds])))
 
 
 def _leave_linux(confinement: Confinement, private: Path) -> None:

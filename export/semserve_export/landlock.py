@@ -61,7 +61,7 @@ def restrict_writes(directories: Sequence[Path]) -> bool:
         _allow(libc, ruleset, path, handled & ~EXECUTE)
     for path in devices:
         _allow(libc, ruleset, path, (WRITE_FILE | TRUNCATE) & handled)
-    restricted = libc.syscall(RESTRICT_SELF, ruleset, 0) == 0
+    restricted = bool(libc.syscall(RESTRICT_SELF, ruleset, 0) == 0)
     os.close(ruleset)
     return restricted
 

@@ -67,8 +67,9 @@ def _check_pieces(proto: bytes, name: str) -> None:
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - only these families need it
     from sentencepiece import sentencepiece_model_pb2  # noqa: PLC0415
 
+    model_proto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # no stubs
     try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+        model = model_proto.FromString(proto)
     except DecodeError as error:
         raise WeightsError(f"{name} is no SentencePiece model: {error}") from error
     if not 0 < len(model.pieces) <= MOST_TOKENS:

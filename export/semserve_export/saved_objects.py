@@ -144,11 +144,12 @@ def _checked_object(saved: dict[str, Any]) -> dict[str, Any]:
     if policy:
         return _checked_policy(name, settings)
     now = KERAS_HUB[kind]
-    check_size(now, settings)
+    checked = {key: _checked(key, value) for key, value in settings.items()}
+    check_size(now, checked)
     return {
         "module": "keras_hub",
         "class_name": now,
-        "config": {key: _checked(key, value) for key, value in settings.items()},
+        "config": checked,
         "registered_name": f"keras_hub>{now}",
     }
 
@@ -172,20 +173,21 @@ def _checked_policy(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 def _checked(key: str, value: Any) -> Any:
     """Return a setting if it is a plain value within bounds, or an object of the list."""
     if isinstance(value, dict):
-        if "class_name" in value:
-            return _checked_object(value)
-        if key == "vocabulary":
-            return {_token(key, token): _number(key, place) for token, place in value.items()}
-        raise WeightsError(f"the setting {key[:80]!r} is a map, which no model of KerasHub has")
+        return _map(key, value)
     if isinstance(value, list):
-        if key in NAMES_FILES | TOKEN_TEXTS:
-            return [_token(key, each) for each in value]
-        return [_checked(key, each) for each in value]
+        check = _token if key in NAMES_FILES | TOKEN_TEXTS else _checked
+        return [check(key, each) for each in value]
     if isinstance(value, str):
         return _text(key, value)
-    if value is None or isinstance(value, bool):
-        return value
-    return _number(key, value)
+    return value if value is None or isinstance(value, bool) else _number(key, value)
+
+
+def _map(key: str, value: dict[str, Any]) -> dict[str, Any]:
+    if "class_name" in value:
+        return _checked_object(value)
+    if key == "vocabulary":
+        return {_token(key, token): _number(key, place) for token, place in value.items()}
+    raise WeightsError(f"the setting {key[:80]!r} is a map, which no model of KerasHub has")
 
 
 def _text(key: str, text: str) -> str:
@@ -212,7 +214,7 @@ def _token(key: str, token: Any) -> str:
     return token
 
 
-def _number(key: str, value: float) -> float:
+def _number(key: str, value: Any) -> Any:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise WeightsError(f"the setting {key[:80]!r} is no finite number")
     check_number(key, value)

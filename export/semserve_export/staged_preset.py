@@ -102,7 +102,9 @@ def _checked(path: Path, name: str) -> dict[str, Any]:
 def _shards_of(shards: dict[str, Any]) -> list[str]:
     places = shards.get("weight_map")
     listed = places.values() if isinstance(places, dict) else [None]
-    names = {name for value in listed for name in (value if isinstance(value, list) else [value])}
+    names: set[Any] = {
+        name for value in listed for name in (value if isinstance(value, list) else [value])
+    }
     wrong = [name for name in names if not isinstance(name, str) or not SHARD.fullmatch(name)]
     if wrong or len(names) > MOST_SHARDS:
         raise WeightsError(f"{SHARDS} names {str(wrong[:1])[:80]}, which is no file of weights")

@@ -1,7 +1,7 @@
 """A model by its path, ready for Keras: nothing of it is deserialised that was not checked.
 
-There are four kinds: a `.keras` file, a directory that KerasHub saved, a Hugging Face directory, and
-the name of a preset that KerasHub downloads.
+There are four kinds: a `.keras` file, a directory that KerasHub saved, a Hugging Face directory,
+and the name of a preset that KerasHub downloads.
 """
 
 import os

@@ -1,6 +1,7 @@
 """A stranger's model runs no code: it is refused in one line that names what is wrong with it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,7 +76,7 @@ def answers(saved, models, tmp_path_factory):
     }
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS, str(directory.parent), json.dumps(commands)],
-        capture_output=True, text=True, check=False,
+        env=os.environ | {"TMPDIR": str(directory)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -115,13 +116,11 @@ def test_every_command_that_reads_a_model_refuses_it(command, said, answers, mod
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_lambda_of_these_tests_does_run_where_nothing_is_checked(models, tmp_path):
+def test_the_lambda_of_these_tests_does_run_where_nothing_is_checked(models):
     """The test of the tests: loaded without care, the file leaves its mark."""
     path = models[LAMBDA][0]
     marker = path.parent / "marker"
-    # The weights are a classifier's, so the load fails in the end, after the code has run.
-    with pytest.raises(ValueError, match="could not be loaded"):
-        keras.saving.load_model(path, safe_mode=False, compile=False)
+    keras.saving.load_model(path, safe_mode=False, compile=False)
     assert marker.exists()
     marker.unlink()
 
