@@ -16,27 +16,21 @@ from semserve_export import __version__
 from semserve_export.asked import OwnModel
 from semserve_export.bundle import read_manifest
 from semserve_export.confined_process import run_confined
-from semserve_export.confinement import CPU_SECONDS, Confinement, NeedsConfinement, require
+from semserve_export.confinement import NeedsConfinement
 from semserve_export.errors import ExportError
 from semserve_export.mixing_plan import MixingPlan
-from semserve_export.pairs import (
-    TrainingData,
-    read_pairs,
-    read_unlabelled,
-    without_premises_of,
-)
 from semserve_export.quiet import choose_backend, held_stderr
 from semserve_export.recipes import RECIPES, Recipe, WordRecipe, find_recipe
 from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unscored_pairs
 from semserve_export.spec import Variant
 from semserve_export.training_files import TrainingFiles
 from semserve_export.training_plan import TrainingPlan
+from semserve_export.untrusted import read_adapters, read_models
 from semserve_export.weights import fetch_weights
 from semserve_export.word_files import WordFiles
 from semserve_export.word_plan import WordPlan
 
 FAILED = 2
-KERAS_SUFFIX = ".keras"
 
 app = App(
     name="semserve-export",
@@ -91,7 +85,7 @@ def run(
     chosen = _variants(variants)
     if adapter:
         fetch_weights(recipes[0].weights, weights_cache, console)
-        _read_in_confinement([str(adapter)], [output])
+        read_adapters([adapter], writes=[output])
     _commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
@@ -114,9 +108,7 @@ def keras(
             them, or none.
     """
     chosen = _variants(variants)
-    models = [asked.path, *([asked.tokenizer] if asked.tokenizer else [])]
-    _read_in_confinement(models, [output])
-    _check_before_keras(models)
+    read_models(asked.path, *([asked.tokenizer] if asked.tokenizer else []), writes=[output])
     _commands().run_own(asked, output, chosen, console)
 
 
@@ -135,8 +127,7 @@ def parity(
         texts: how many are made up: odd ones, of all of Unicode.
         report: a file for every difference.
     """
-    _read_in_confinement([path], [report.parent] if report else [])
-    _check_before_keras([path])
+    read_models(path, writes=[report.parent] if report else [])
     _commands("parity_commands").compare(path, texts, files, report, console)
 
 
@@ -151,8 +142,7 @@ def verify(bundle: Path, *, source: str | None = None, weights_cache: Cache = CA
     """
     manifest = read_manifest(bundle)
     if source:
-        _read_in_confinement([source], [])
-        _check_before_keras([source])
+        read_models(source, writes=[])
     _commands().verify(bundle, manifest, source, weights_cache, console)
 
 
@@ -185,15 +175,13 @@ def train(
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
         raise ExportError("--unlabelled needs --teachers to answer the pairs")
-    if recipe is None or plan.start:
-        if recipe:
-            fetch_weights(recipe.weights, weights_cache, console)
-        models = [*([] if recipe else [start]), *map(str, plan.start)]
-        output = files.output or Path(".cache/adapters") / Path(start).name
-        _read_in_confinement(models, [output, files.answers], cpu_seconds=None)
+    writes = [files.output or Path(".cache/adapters") / Path(start).name, files.answers]
     if recipe is None:
-        _check_before_keras([start])
-    data = _training_data(files, labels)
+        read_models(start, writes=writes, training=True)
+    elif plan.start:
+        fetch_weights(recipe.weights, weights_cache, console)
+        read_adapters(plan.start, writes=writes)
+    data = files.read(labels)
     _commands("training_commands").train_classifier(
         recipe or Path(start), labels, data, files, plan, weights_cache, console
     )
@@ -291,31 +279,6 @@ def run_command_line(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"semserve-export: {error}\n")
         return FAILED
     return 0
-
-
-def _read_in_confinement(
-    models: Sequence[str], writes: Sequence[Path], cpu_seconds: int | None = CPU_SECONDS
-) -> None:
-    """Go on in a confined process only, as what a stranger has made is read."""
-    # What is not on this disk is the name of a preset, which KerasHub downloads.
-    download = not all(Path(each).exists() or each.endswith(KERAS_SUFFIX) for each in models)
-    written = None if download else tuple(str(each.absolute()) for each in writes)
-    require(Confinement(tuple(models), written, download, cpu_seconds))
-
-
-def _check_before_keras(models: Sequence[str]) -> None:
-    """Refuse what can be refused before the seconds that Keras takes to start."""
-    from semserve_export.untrusted_model import check_before_keras  # noqa: PLC0415 - --help waits
-
-    for model in models:
-        check_before_keras(model)
-
-
-def _training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
-    training, validation = read_pairs(files.train, labels), read_pairs(files.validation, labels)
-    if files.hold_out_premises:
-        training = without_premises_of(training, validation)
-    return TrainingData(training, validation, read_unlabelled(files.unlabelled))
 
 
 def _variants(names: str) -> tuple[Variant, ...]:

@@ -1,10 +1,13 @@
 """What a training reads and where it leaves its results, as the person at the terminal says it."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from semserve_export.pairs import TrainingData, read_pairs, read_unlabelled, without_premises_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +31,14 @@ class TrainingFiles:
     """Where the teachers' answers are kept for the next training."""
     notice: str = ""
     """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""
+
+    def read(self, labels: Sequence[str]) -> TrainingData:
+        """Read the pairs.
+
+        Raises:
+            ExportError: a file is missing or damaged, or holds a label that is none of these.
+        """
+        training, validation = read_pairs(self.train, labels), read_pairs(self.validation, labels)
+        if self.hold_out_premises:
+            training = without_premises_of(training, validation)
+        return TrainingData(training, validation, read_unlabelled(self.unlabelled))
