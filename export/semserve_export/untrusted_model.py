@@ -5,6 +5,7 @@ and the name of a preset that KerasHub downloads.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ def ready_for_keras(path: str) -> Iterator[str]:
             from semserve_export.saved_file import write_preset  # noqa: PLC0415 - imports Keras
 
             write_preset(Path(path), preset, scratch)
+            shutil.rmtree(scratch)  # as large as the weights
             yield str(preset)
             return
         find = find_in(Path(path)) if Path(path).is_dir() else _find_downloaded(path)
@@ -79,6 +81,8 @@ def named(path: str) -> Iterator[None]:
         yield
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _refuse_other_formats(path: str) -> None:
@@ -120,7 +124,7 @@ def _find_downloaded(handle: str) -> Find:
 def _check_hugging_face(directory: Path, find: Find) -> None:
     """Check the links of a Hugging Face directory and the headers of its weights."""
     for path in sorted([*directory.glob("*"), *directory.glob("*/*")]):
-        if path.is_symlink() or path.is_file():
+        if path.is_symlink() or not path.is_dir():
             find(str(path.relative_to(directory)))
     for path in sorted(directory.glob(SAFETENSORS)):
         check_safetensors(path)
