@@ -1,7 +1,9 @@
 """The zip archive that a `.keras` file is: its entries, checked before any is unpacked."""
 
+import errno
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +28,8 @@ PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}")  # of a path inside the
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1  # a bit of an entry's flags
 CHUNK = 4 << 20  # bytes
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
+"""What zipfile raises for checksums, sizes, names and offsets that do not hold."""
 
 
 def read_config(file: Path) -> dict[str, object]:
@@ -69,14 +73,17 @@ def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
         raise WeightsError("no such file")
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except DAMAGE as error:
         raise WeightsError(_not_an_archive(file)) from error
     with archive:
         try:
             yield archive
-        # Checksums, sizes and offsets that do not hold, and entries that overlap.
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except DAMAGE as error:
             raise WeightsError(f"the .keras file is damaged: {error}") from error
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # an offset before the file's start
+                raise
+            raise WeightsError("the .keras file is damaged: an offset leads out of it") from error
 
 
 def _not_an_archive(file: Path) -> str:

@@ -74,6 +74,8 @@ def _check_pieces(proto: bytes, name: str) -> None:
         raise WeightsError(f"{name} is no SentencePiece model: {error}") from error
     if not 0 < len(model.pieces) <= MOST_TOKENS:
         raise WeightsError(f"{name} has {len(model.pieces)} pieces; 1 to {MOST_TOKENS} are read")
+    if not all(isinstance(piece.piece, str) for piece in model.pieces):
+        raise WeightsError(f"{name} has a piece that is no UTF-8")
     if not all(math.isfinite(piece.score) for piece in model.pieces):
         raise WeightsError(f"{name} has a piece whose score is not finite")
     if max(len(piece.piece.encode()) for piece in model.pieces) > LONGEST_LINE:

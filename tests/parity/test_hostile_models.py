@@ -2,17 +2,24 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from parity.families import make_classifier
 from parity.hostile import hostile_models, kinds
 from semserve_export.asked import OwnModel
 from semserve_export.errors import WeightsError
+from semserve_export.hdf5_file import check_hdf5
+from semserve_export.keras_archive import unpack
 from semserve_export.own import load_own
+from semserve_export.saved_assets import check_asset
+from semserve_export.saved_objects import checked_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -130,3 +137,59 @@ def test_nothing_but_a_path_or_a_name_of_a_preset_is_looked_for():
         WeightsError, match="nowhere: no such directory or file, and KerasHub knows"
     ):
         load_own(OwnModel("nowhere"))
+
+
+ODD_VALUES = (None, True, -1, 10**30, 0.5, "", "a/b", [], [[]], {}, {"class_name": []}, ["x", 1])
+
+
+def lines_of_refusal(check, value):
+    """Return how many lines the refusal has; 0 where the value is let through."""
+    try:
+        check(value)
+    except WeightsError as error:
+        return len(str(error).splitlines())
+    return 0
+
+
+def test_a_config_with_any_value_replaced_is_let_through_or_refused_in_one_line(saved):
+    random = np.random.default_rng(5)
+    with zipfile.ZipFile(saved[0]) as archive:
+        config = archive.read("config.json")
+
+    def replaced():
+        changed = part = json.loads(config)
+        key = random.choice(sorted(part))
+        while isinstance(part[key], dict) and part[key] and random.random() < 0.8:
+            part = part[key]
+            key = random.choice(sorted(part))
+        part[key] = ODD_VALUES[random.integers(len(ODD_VALUES))]
+        return changed
+
+    assert {0, 1} == {lines_of_refusal(checked_model, replaced()) for _ in range(1500)}
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("model.weights.h5", check_hdf5),
+        ("assets/tokenizer/vocabulary.txt", check_asset),
+        ("mine.keras", lambda path: unpack(path, path.parent / "unpacked")),
+    ],
+)
+def test_a_file_with_any_bytes_replaced_is_let_through_or_refused_in_one_line(
+    name, check, saved, tmp_path
+):
+    whole = (saved[0] if name.endswith(".keras") else saved[1] / name).read_bytes()
+    random = np.random.default_rng(7)
+    path = tmp_path / Path(name).name
+
+    def replaced():
+        changed = bytearray(whole)
+        for _ in range(random.choice([1, 4, 30])):
+            place = random.integers(random.choice([len(whole), 900, 200]))
+            changed[place : place + 8] = random.choice([random.bytes(8), b"\xff" * 8])
+        shutil.rmtree(tmp_path / "unpacked", ignore_errors=True)
+        path.write_bytes(changed)
+        return path
+
+    assert 1 in {lines_of_refusal(check, replaced()) for _ in range(100)} <= {0, 1}
