@@ -42,7 +42,7 @@ def read_config(file: Path) -> dict[str, object]:
         return parse_json(archive.read(_checked_entries(archive)[CONFIG]), CONFIG)
 
 
-def unpack(file: Path, directory: Path) -> dict[str, object]:
+def unpack(file: Path, directory: Path) -> tuple[dict[str, object], int]:
     """Unpack weights and assets, and check them.
 
     Args:
@@ -50,7 +50,8 @@ def unpack(file: Path, directory: Path) -> dict[str, object]:
         directory: an empty directory of ours.
 
     Returns:
-        The config, which is not unpacked: what Keras reads is written anew from it.
+        The config, which is not unpacked: what Keras reads is written anew from it; and how many
+        numbers the weights hold.
 
     Raises:
         WeightsError: as `read_config`, or the weights or the assets are refused.
@@ -61,9 +62,8 @@ def unpack(file: Path, directory: Path) -> dict[str, object]:
         for name, entry in entries.items():
             if name != CONFIG:
                 _copy(archive, entry, directory / name)
-    check_hdf5(directory / WEIGHTS)
     check_assets(directory / ASSETS)
-    return config
+    return config, check_hdf5(directory / WEIGHTS)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import keras_hub
 
 from semserve_export.errors import WeightsError
 from semserve_export.keras_archive import CONFIG, METADATA, unpack
+from semserve_export.saved_limits import check_stored
 from semserve_export.saved_objects import checked_model
 
 SUFFIX = ".keras"
@@ -28,7 +29,9 @@ def write_preset(file: Path, directory: Path, scratch: Path) -> None:
         WeightsError: it is damaged, it holds what is not on the allow-list, or it is no KerasHub
             classifier, embedder or backbone.
     """
-    config = checked_model(unpack(file, scratch))
+    saved, stored = unpack(file, scratch)
+    config = checked_model(saved)
+    check_stored(config, stored)
     (scratch / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     (scratch / METADATA).touch()  # Keras looks for assets where there are four entries
     model = keras.saving.load_model(scratch, compile=False, safe_mode=True)

@@ -13,6 +13,7 @@ from typing import Any
 from semserve_export.errors import WeightsError
 from semserve_export.hdf5_file import check_hdf5
 from semserve_export.saved_assets import NAMES, check_asset
+from semserve_export.saved_limits import check_stored
 from semserve_export.saved_objects import checked_model
 from semserve_export.untrusted_json import read_json
 
@@ -71,20 +72,22 @@ def stage(find: Find, directory: Path) -> None:
     Raises:
         WeightsError: one of its files holds what no model of the families has.
     """
-    for name in OBJECTS:
-        if path := find(name):
-            text = json.dumps(_checked(path, name))
-            (directory / name).write_text(text, encoding="utf-8")
+    checked = {name: _checked(path, name) for name in OBJECTS if (path := find(name))}
+    for name, saved in checked.items():
+        (directory / name).write_text(json.dumps(saved), encoding="utf-8")
     weights = [name for name in WEIGHTS if find(name)]
     if WEIGHTS[0] not in weights and (path := find(SHARDS)):
         shards = read_json(path, LARGEST_CONFIG)
         (directory / SHARDS).write_text(json.dumps(shards), encoding="utf-8")
         weights += _shards_of(shards)
+    stored = 0
     for name in weights:
         if (path := find(name)) is None:
             raise WeightsError(f"{name} is missing")
         (directory / name).symlink_to(path)
-        check_hdf5(directory / name)
+        stored += check_hdf5(directory / name)
+    for saved in checked.values() if weights else ():  # a tokenizer alone has none
+        check_stored(saved, stored)
     (directory / ASSETS).mkdir(parents=True)
     for name in sorted(NAMES):
         if path := find(f"{ASSETS}/{name}"):

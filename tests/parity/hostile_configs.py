@@ -144,6 +144,9 @@ def configs(marker: Path) -> dict[str, tuple[Callable[[Config], Any], str]]:
         "tables that are large together": (
             in_backbone(vocabulary_size=4_000_000, hidden_dim=32_768), "parameters"
         ),
+        "more parameters than weights": (
+            in_backbone(hidden_dim=16_384), "parameters, and the weights hold"
+        ),
         "a sequence of 10^9": (
             lambda config: _into(config, "preprocessor", {"sequence_length": 10**9}),
             "'sequence_length'",
