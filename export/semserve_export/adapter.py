@@ -20,11 +20,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from semserve_export.errors import AdapterError
+from semserve_export.errors import AdapterError, WeightsError
 from semserve_export.keras_parts import kernel_path, sublayers
+from semserve_export.safetensors_file import check_safetensors
+from semserve_export.untrusted_json import read_json
 
 TENSORS = "adapter.safetensors"
 RECORD = "adapter.json"
+LARGEST_RECORD = 4 << 20  # bytes
 LARGEST_INT8 = 127
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -55,9 +58,12 @@ def read_record(directory: Path) -> dict[str, Any]:
         AdapterError: there is no adapter there.
     """
     try:
-        record: dict[str, Any] = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = read_json(directory / RECORD, LARGEST_RECORD)
+    except WeightsError as error:
         raise AdapterError(f"{directory}: no adapter to read ({error})") from error
+    labels = record.get("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise AdapterError(f"{directory}: the labels in {RECORD} are no list of texts")
     return record
 
 
@@ -77,10 +83,7 @@ def read_adapter(directory: Path, model: keras.Model) -> Arrays:
         AdapterError: as `apply_adapter`.
     """
     path = directory / TENSORS
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"{path}: cannot be read ({error})") from error
+    tensors = read_tensors(path)
     variables, base = _by_name(model.weights), base_values(model)
     values: Arrays = {}
     for name in sorted(
@@ -102,6 +105,23 @@ def read_adapter(directory: Path, model: keras.Model) -> Arrays:
     if missing := sorted(variables.keys() - base.keys() - values.keys()):
         raise AdapterError(f"{path}: lacks {missing[0]}")
     return values
+
+
+def read_tensors(path: Path) -> Arrays:
+    """Read a safetensors file of finite numbers, after its header was checked.
+
+    Raises:
+        AdapterError: it is damaged, or a number is not finite.
+    """
+    try:
+        check_safetensors(path)
+        tensors = load_file(path)
+    except (OSError, SafetensorError, WeightsError) as error:
+        raise AdapterError(f"{path}: cannot be read ({error})") from error
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise AdapterError(f"{path}: {name} holds numbers that are not finite")
+    return tensors
 
 
 def mean_of(parts: Sequence[Arrays]) -> Arrays:

@@ -12,6 +12,8 @@ from semserve_export import __version__
 from semserve_export.asked import OwnModel, asked_before
 from semserve_export.asked_rules import require_possible
 from semserve_export.bundle import read_manifest, require_place, require_writable
+from semserve_export.confined_process import run_confined
+from semserve_export.confinement import NeedsConfinement
 from semserve_export.errors import ExportError
 from semserve_export.failures import FAILED, tell
 from semserve_export.input_files import require_readable
@@ -19,8 +21,10 @@ from semserve_export.mixing_plan import MixingPlan
 from semserve_export.recipes import RECIPES, Recipe, find_recipe
 from semserve_export.spec import Variant
 from semserve_export.terminal import CACHE, Cache, commands, console
-from semserve_export.training_files import TrainingFiles, read_training_data
+from semserve_export.training_files import TrainingFiles
 from semserve_export.training_plan import TrainingPlan
+from semserve_export.untrusted import read_adapters, read_models
+from semserve_export.weights import fetch_weights
 from semserve_export.word_cli import measure, train_words
 
 app = App(
@@ -72,6 +76,9 @@ def run(
     chosen = _variants(variants)
     for recipe in recipes:
         require_writable(output / recipe.spec.name)
+    if adapter:
+        fetch_weights(recipes[0].weights, weights_cache, console)
+        read_adapters([adapter], writes=[output])
     commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
@@ -96,6 +103,7 @@ def keras(
     chosen = _variants(variants)
     require_possible(asked)
     require_writable(output / asked.served_name)
+    read_models(asked.path, *([asked.tokenizer] if asked.tokenizer else []), writes=[output])
     commands().run_own(asked, output, chosen, console)
 
 
@@ -120,6 +128,7 @@ def parity(
     for file in files:
         if not file.is_file():
             raise ExportError(f"{file}: no such file of texts")
+    read_models(path, writes=[report.parent] if report else [])
     commands("parity_commands").compare(path, texts, files, report, console)
 
 
@@ -158,6 +167,7 @@ def verify(
     )
     if asked:
         require_possible(asked)
+        read_models(asked.path, *([tokenizer] if tokenizer else []), writes=[])
     commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
@@ -197,7 +207,13 @@ def train(
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
         raise ExportError("--unlabelled needs --teachers to answer the pairs")
-    data = read_training_data(files, labels)
+    writes = [files.output or Path(".cache/adapters") / Path(start).name, files.answers]
+    if recipe is None:
+        read_models(start, writes=writes, training=True)
+    elif plan.start:
+        fetch_weights(recipe.weights, weights_cache, console)
+        read_adapters(plan.start, writes=writes)
+    data = files.read(labels)
     commands("training_commands").train_classifier(
         recipe or Path(start), labels, data, files, plan, weights_cache, console
     )
@@ -245,6 +261,8 @@ def with_debug(
     """
     try:
         app(tokens, exit_on_error=False)
+    except NeedsConfinement:
+        raise
     except CycloptsError:  # cyclopts has printed it
         return FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each becomes one line
@@ -256,6 +274,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 2, with one line, for what it cannot do."""
     try:
         code: int | None = app.meta(arguments, exit_on_error=False)
+    except NeedsConfinement as needed:
+        return run_confined(arguments, needed.confinement)
     except CycloptsError:
         return FAILED
     return code or 0

@@ -35,23 +35,21 @@ FAMILIES = (
     Family("DeBERTa-v3", models.DebertaV3TextClassifier, "erf", "deberta-v2", plain=False),
     Family("XLM-RoBERTa", models.XLMRobertaTextClassifier, "erf", "xlm-roberta"),
 )
-REASONS = {
-    "keras_hub>FNetBackbone": "it takes no padding mask, so a text's answer would depend on others",
-}
 
 
 def family_of(kind: str) -> Family:
     """Return the family of a Hugging Face model type, or of a backbone's registered name.
 
     Raises:
-        WeightsError: there is none; the message says which there are, and why where we know.
+        WeightsError: there is none; the message says which there are.
     """
     for family in FAMILIES:
         if kind in {family.model_type, f"keras_hub>{family.backbone.__name__}"}:
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    reason = REASONS.get(kind, f"what can be exported is {known}")
-    raise WeightsError(f"holds {kind or 'an unknown model'}, which cannot be exported: {reason}")
+    raise WeightsError(
+        f"holds {kind or 'an unknown model'}, which cannot be exported: what can be is {known}"
+    )
 
 
 def inputs_of(model: Any) -> tuple[str, ...]:

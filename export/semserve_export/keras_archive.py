@@ -1,8 +1,13 @@
 """The zip archive that a `.keras` file is: its entries, checked before any is unpacked."""
 
+import errno
 import re
 import stat
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from semserve_export.errors import WeightsError
@@ -23,6 +28,8 @@ PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}")  # of a path inside the
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1  # a bit of an entry's flags
 CHUNK = 4 << 20  # bytes
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
+"""What zipfile raises for checksums, sizes, names and offsets that do not hold."""
 
 
 def read_config(file: Path) -> dict[str, object]:
@@ -35,7 +42,7 @@ def read_config(file: Path) -> dict[str, object]:
         return parse_json(archive.read(_checked_entries(archive)[CONFIG]), CONFIG)
 
 
-def unpack(file: Path, directory: Path) -> dict[str, object]:
+def unpack(file: Path, directory: Path) -> tuple[dict[str, object], int]:
     """Unpack weights and assets, and check them.
 
     Args:
@@ -43,7 +50,8 @@ def unpack(file: Path, directory: Path) -> dict[str, object]:
         directory: an empty directory of ours.
 
     Returns:
-        The config, which is not unpacked: what Keras reads is written anew from it.
+        The config, which is not unpacked: what Keras reads is written anew from it; and how many
+        numbers the weights hold.
 
     Raises:
         WeightsError: as `read_config`, or the weights or the assets are refused.
@@ -54,32 +62,28 @@ def unpack(file: Path, directory: Path) -> dict[str, object]:
         for name, entry in entries.items():
             if name != CONFIG:
                 _copy(archive, entry, directory / name)
-    check_hdf5(directory / WEIGHTS)
     check_assets(directory / ASSETS)
-    return config
+    return config, check_hdf5(directory / WEIGHTS)
 
 
-class _opened:  # noqa: N801 - a context manager
+@contextmanager
+def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip archive, and turn what is wrong with its structure into one line."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def __enter__(self) -> zipfile.ZipFile:
-        if not self._file.is_file():
-            raise WeightsError("no such file")
+    if not file.is_file():
+        raise WeightsError("no such file")
+    try:
+        archive = zipfile.ZipFile(file)
+    except DAMAGE as error:
+        raise WeightsError(_not_an_archive(file)) from error
+    with archive:
         try:
-            self._archive = zipfile.ZipFile(self._file)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise WeightsError(_not_an_archive(self._file)) from error
-        return self._archive
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._archive.close()
-        # Sizes, checksums and offsets that do not hold; overlapping entries.
-        broken = zipfile.BadZipFile | EOFError | NotImplementedError | RuntimeError
-        if isinstance(error, broken) or type(error).__module__ == "zlib":
+            yield archive
+        except DAMAGE as error:
             raise WeightsError(f"the .keras file is damaged: {error}") from error
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # an offset before the file's start
+                raise
+            raise WeightsError("the .keras file is damaged: an offset leads out of it") from error
 
 
 def _not_an_archive(file: Path) -> str:

@@ -4,7 +4,6 @@ What it says of itself is used (activation, pooling, length, letters, labels); w
 or says wrongly, the command line can.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +23,6 @@ from semserve_export.families import inputs_of
 from semserve_export.heads import take_scores
 from semserve_export.hugging_face import load_directory
 from semserve_export.hugging_face_directory import find_directory
-from semserve_export.input_files import require_readable
 from semserve_export.model import LICENCES, LoadedModel, require_finite
 from semserve_export.oddities import odd_texts
 from semserve_export.parity import compare_tokenizers
@@ -38,11 +36,11 @@ from semserve_export.preset_rules import (
     require_vocabulary,
 )
 from semserve_export.recipes import PresetRecipe
-from semserve_export.saved_file import SUFFIX, write_preset
 from semserve_export.sentence_piece import build_sentence_piece
 from semserve_export.spec import ModelSpec
 from semserve_export.special_tokens import add_special_tokens
 from semserve_export.token_pooling import require_pooling
+from semserve_export.untrusted_model import ready_for_keras
 from semserve_export.word_piece import build_word_piece
 
 UNSTATED_LICENCE = "The licence of these weights was not stated when they were exported.\n"
@@ -56,11 +54,10 @@ def load_own(asked: OwnModel) -> LoadedModel:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
-    with one_line(asked.path):
-        require_readable(asked.path)
-        if directory := find_directory(asked.path):
+    with one_line(asked.path), ready_for_keras(asked.path) as checked:
+        if directory := find_directory(checked):
             return load_directory(asked, directory, licence_of(asked))
-    with open_preset(asked.path) as preset:
+        preset = Preset.read(checked)
         return _load(asked, preset, Path(asked.path))
 
 
@@ -87,13 +84,13 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     Raises:
         WeightsError: as `load_own`; or KerasHub's tokenizer is not what the model was trained with.
     """
-    with one_line(path):
-        if find_directory(path):
+    with one_line(path), ready_for_keras(path) as checked:
+        if find_directory(checked):
             raise WeightsError(
                 "is read by its own tokenizer and not by KerasHub's; its export compares the two"
                 " that matter, tokenizer.json and the bundle's"
             )
-    with open_preset(path) as preset:
+        preset = Preset.read(checked)
         theirs = preset.load_tokenizer()
         return theirs, build_own_tokenizer(theirs, preset)
 
@@ -105,12 +102,13 @@ def licence_of(asked: OwnModel) -> str:
 
 @contextmanager
 def open_preset(path: str) -> Iterator[Preset]:
-    """Find the preset."""
-    with tempfile.TemporaryDirectory() as directory, one_line(path):
-        require_readable(path)
-        if path.endswith(SUFFIX):
-            write_preset(Path(path), Path(directory))
-        yield Preset.read(directory if path.endswith(SUFFIX) else path)
+    """Check a model and find its preset, for as long as it is entered.
+
+    Raises:
+        WeightsError: whatever goes wrong with it, in one line that begins with the path.
+    """
+    with one_line(path), ready_for_keras(path) as checked:
+        yield Preset.read(checked)
 
 
 @contextmanager
@@ -124,14 +122,7 @@ def one_line(path: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:  # KerasHub, HDF5, safetensors and TensorFlow: no common ancestor
-        said = "no such path, and no such preset of KerasHub"
-        if _is_known(path) or "must be a one of" not in str(error):
-            said = f"cannot be loaded: {reason_of(error)}"
-        raise WeightsError(f"{path}: {said}") from error
-
-
-def _is_known(path: str) -> bool:
-    return Path(path).exists() or "://" in path
+        raise WeightsError(f"{path}: cannot be loaded: {reason_of(error)}") from error
 
 
 def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
@@ -141,7 +132,7 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
         spec, model = _embedder(asked, preset)
     else:
         spec, model = _classifier(asked, preset)
-    theirs = (Preset.read(asked.tokenizer) if asked.tokenizer else preset).load_tokenizer()
+    theirs = _tokenizer_of(asked.tokenizer) if asked.tokenizer else preset.load_tokenizer()
     require_finite(model)
     require_vocabulary(theirs, model.backbone, asked.tokenizer)
     if asked.split_on_cjk is not None:
@@ -162,6 +153,11 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
         notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
         parity=parity,
     )
+
+
+def _tokenizer_of(path: str) -> Any:
+    with open_preset(path) as preset:
+        return preset.load_tokenizer()
 
 
 def build_own_tokenizer(

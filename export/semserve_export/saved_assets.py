@@ -67,12 +67,15 @@ def _check_pieces(proto: bytes, name: str) -> None:
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - only these families need it
     from sentencepiece import sentencepiece_model_pb2  # noqa: PLC0415
 
+    model_proto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # no stubs
     try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+        model = model_proto.FromString(proto)
     except DecodeError as error:
         raise WeightsError(f"{name} is no SentencePiece model: {error}") from error
     if not 0 < len(model.pieces) <= MOST_TOKENS:
         raise WeightsError(f"{name} has {len(model.pieces)} pieces; 1 to {MOST_TOKENS} are read")
+    if not all(isinstance(piece.piece, str) for piece in model.pieces):
+        raise WeightsError(f"{name} has a piece that is no UTF-8")
     if not all(math.isfinite(piece.score) for piece in model.pieces):
         raise WeightsError(f"{name} has a piece whose score is not finite")
     if max(len(piece.piece.encode()) for piece in model.pieces) > LONGEST_LINE:

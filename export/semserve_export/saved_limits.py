@@ -22,6 +22,7 @@ LARGEST = {
 }
 """What a setting of a model may be at most; the largest model of the families is far below."""
 LARGEST_NUMBER = 1_000_000_000  # for every other setting
+SMALL = 10_000_000  # parameters, as the count is an estimate: 40 MB
 MOST_PARAMETERS = 8_000_000_000  # DeBERTa and XLM-RoBERTa have 0.6e9 at most
 
 
@@ -53,6 +54,28 @@ def check_size(name: str, settings: dict[str, Any]) -> None:
         raise WeightsError(
             f"a {name} of these settings has {asked:.0e} parameters; at most"
             f" {MOST_PARAMETERS:.0e} are loaded"
+        )
+
+
+def check_stored(model: dict[str, Any], stored: int) -> None:
+    """Refuse a model that asks for the memory of many more parameters than its weights have.
+
+    Args:
+        model: a checked classifier, embedder or backbone.
+        stored: how many numbers its weights hold.
+
+    Raises:
+        WeightsError: its backbone would have more than twice as many, and `SMALL` more.
+    """
+    backbone = model["config"].get("backbone", model)
+    name, settings = backbone["class_name"], backbone["config"]
+    if not name.endswith("Backbone"):
+        return
+    asked = parameters_of(name, settings)
+    if asked > 2 * stored + SMALL:
+        raise WeightsError(
+            f"a {name} of these settings has {asked:.0e} parameters, and the weights hold"
+            f" {stored:.0e} numbers"
         )
 
 

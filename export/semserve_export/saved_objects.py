@@ -110,8 +110,6 @@ def _refuse_by_name(saved: dict[str, Any]) -> None:
             raise WeightsError("holds a class whose name is no text")
         if name in REASONS:
             raise WeightsError(f"holds {REASONS[name]}; no such thing can be exported")
-        if name.startswith("__"):
-            raise WeightsError(f"holds a {name[:80]} value, which no model of KerasHub has")
         if "Quantized" in name or name in {"GPTQDTypePolicy", "AWQDTypePolicy", "Int4DTypePolicy"}:
             raise WeightsError(f"holds {QUANTIZED}")
         if _kind(value) == "FNetBackbone":
@@ -132,28 +130,28 @@ def _shown(saved: dict[str, Any]) -> str:
 
 
 def _checked_object(saved: dict[str, Any]) -> dict[str, Any]:
+    name, module, kind = saved["class_name"], saved.get("module"), _kind(saved)
+    policy = name in {*POLICIES, POLICY_MAP} and str(module).split(".")[0] == "keras"
+    if kind not in KERAS_HUB and not policy:
+        whence = saved.get("registered_name") or module or "no module"
+        raise WeightsError(
+            f"holds a {_shown(saved)} ({str(whence)[:120]}), which is not on the list of classes"
+            " that can be exported; save the model with KerasHub's own classes"
+        )
     settings = saved.get("config")
     if not isinstance(settings, dict):
         raise WeightsError(f"holds a {_shown(saved)} without settings")
-    name, module = saved["class_name"], saved.get("module")
-    kind = _kind(saved)
-    if kind in KERAS_HUB:
-        now = KERAS_HUB[kind]
-        check_size(now, settings)
-        checked = {key: _checked(key, value) for key, value in settings.items()}
-        return {
-            "module": "keras_hub",
-            "class_name": now,
-            "config": checked,
-            "registered_name": f"keras_hub>{now}",
-        }
-    if name in {*POLICIES, POLICY_MAP} and str(module).split(".")[0] == "keras":
+    if policy:
         return _checked_policy(name, settings)
-    whence = saved.get("registered_name") or module or "no module"
-    raise WeightsError(
-        f"holds a {_shown(saved)} ({str(whence)[:120]}), which is not on the list of classes that"
-        " can be exported; save the model with KerasHub's own classes"
-    )
+    now = KERAS_HUB[kind]
+    checked = {key: _checked(key, value) for key, value in settings.items()}
+    check_size(now, checked)
+    return {
+        "module": "keras_hub",
+        "class_name": now,
+        "config": checked,
+        "registered_name": f"keras_hub>{now}",
+    }
 
 
 def _checked_policy(name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -175,20 +173,21 @@ def _checked_policy(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 def _checked(key: str, value: Any) -> Any:
     """Return a setting if it is a plain value within bounds, or an object of the list."""
     if isinstance(value, dict):
-        if "class_name" in value:
-            return _checked_object(value)
-        if key == "vocabulary":
-            return {_token(key, token): _number(key, place) for token, place in value.items()}
-        raise WeightsError(f"the setting {key[:80]!r} is a map, which no model of KerasHub has")
+        return _map(key, value)
     if isinstance(value, list):
-        if key in NAMES_FILES | TOKEN_TEXTS:
-            return [_token(key, each) for each in value]
-        return [_checked(key, each) for each in value]
+        check = _token if key in NAMES_FILES | TOKEN_TEXTS else _checked
+        return [check(key, each) for each in value]
     if isinstance(value, str):
         return _text(key, value)
-    if value is None or isinstance(value, bool):
-        return value
-    return _number(key, value)
+    return value if value is None or isinstance(value, bool) else _number(key, value)
+
+
+def _map(key: str, value: dict[str, Any]) -> dict[str, Any]:
+    if "class_name" in value:
+        return _checked_object(value)
+    if key == "vocabulary":
+        return {_token(key, token): _number(key, place) for token, place in value.items()}
+    raise WeightsError(f"the setting {key[:80]!r} is a map, which no model of KerasHub has")
 
 
 def _text(key: str, text: str) -> str:
@@ -215,7 +214,7 @@ def _token(key: str, token: Any) -> str:
     return token
 
 
-def _number(key: str, value: float) -> float:
+def _number(key: str, value: Any) -> Any:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise WeightsError(f"the setting {key[:80]!r} is no finite number")
     check_number(key, value)

@@ -1,10 +1,12 @@
 """What the command `train` does. Importing this imports Keras, so the command line does it late."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
+from semserve_export.own import one_line
 from semserve_export.pairs import TrainingData
 from semserve_export.progress import training_progress
 from semserve_export.recipes import Recipe
@@ -13,6 +15,7 @@ from semserve_export.training_files import TrainingFiles
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.training_report import REPORT
 from semserve_export.training_start import start_from_preset, start_from_recipe
+from semserve_export.untrusted_model import named, ready_for_keras
 from semserve_export.weights import fetch_weights
 
 ADAPTERS = Path(".cache/adapters")
@@ -28,12 +31,16 @@ def train_classifier(
     console: Console,
 ) -> None:
     """Fine-tune a recipe's classifier, or a preset's, and leave its adapter and its report."""
-    if isinstance(begin, Recipe):
-        start = start_from_recipe(begin, fetch_weights(begin.weights, cache, console))
-    else:
-        start = start_from_preset(begin, labels)
-    output = files.output or ADAPTERS / start.facts["recipe"]
-    with training_progress(console) as progress:
+    with ExitStack() as stack:
+        if isinstance(begin, Recipe):
+            start = start_from_recipe(begin, fetch_weights(begin.weights, cache, console))
+        else:
+            stack.enter_context(named(str(begin)))
+            checked = stack.enter_context(ready_for_keras(str(begin)))
+            with one_line(str(begin)):
+                start = start_from_preset(Path(checked), labels, begin.name)
+        output = files.output or ADAPTERS / start.facts["recipe"]
+        progress = stack.enter_context(training_progress(console))
         record = train(
             start,
             data,

@@ -7,12 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from semserve_export.pairs import (
-    TrainingData,
-    read_pairs,
-    read_unlabelled,
-    without_premises_of,
-)
+from semserve_export.pairs import TrainingData, read_pairs, read_unlabelled, without_premises_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +32,13 @@ class TrainingFiles:
     notice: str = ""
     """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""
 
+    def read(self, labels: Sequence[str]) -> TrainingData:
+        """Read the pairs.
 
-def read_training_data(files: TrainingFiles, labels: Sequence[str]) -> TrainingData:
-    """Read the pairs of a training.
-
-    Raises:
-        ExportError: as `read_pairs`.
-    """
-    training, validation = read_pairs(files.train, labels), read_pairs(files.validation, labels)
-    if files.hold_out_premises:
-        training = without_premises_of(training, validation)
-    return TrainingData(training, validation, read_unlabelled(files.unlabelled))
+        Raises:
+            ExportError: a file is missing or damaged, or holds a label that is none of these.
+        """
+        training, validation = read_pairs(self.train, labels), read_pairs(self.validation, labels)
+        if self.hold_out_premises:
+            training = without_premises_of(training, validation)
+        return TrainingData(training, validation, read_unlabelled(self.unlabelled))

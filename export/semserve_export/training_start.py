@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from semserve_export.families import inputs_of
 from semserve_export.hugging_face_directory import HuggingFaceDirectory, find_directory
 from semserve_export.model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
-from semserve_export.own import base_digest, build_own_tokenizer, one_line, open_preset
+from semserve_export.own import base_digest, build_own_tokenizer
 from semserve_export.preset import Preset
 from semserve_export.preset_digest import digest_of
 from semserve_export.recipes import Recipe
@@ -54,20 +54,23 @@ def start_from_recipe(recipe: Recipe, weights: Path) -> Start:
     )
 
 
-def start_from_preset(directory: Path, labels: Sequence[str]) -> Start:
+def start_from_preset(directory: Path, labels: Sequence[str], name: str = "") -> Start:
     """Begin from the backbone of a preset: KerasHub's own, or a Hugging Face directory.
+
+    Args:
+        directory: the preset, checked (`ready_for_keras`); it must stay until the training ends.
+        labels: the classes, in the order of the logits.
+        name: what the adapter's record calls the preset; the directory's name where left out.
 
     Raises:
         WeightsError: it cannot be read, or is of no family that can be exported.
     """
-    with one_line(str(directory)):
-        if found := find_directory(str(directory)):
-            return _start_from_hugging_face(HuggingFaceDirectory.read(found), directory, labels)
-    with open_preset(str(directory)) as preset:
-        return _start(directory, preset, labels)
+    if found := find_directory(str(directory)):
+        return _start_from_hugging_face(HuggingFaceDirectory.read(found), directory, labels)
+    return _start(name or directory.name, Preset.read(str(directory)), labels)
 
 
-def _start(directory: Path, preset: Preset, labels: Sequence[str]) -> Start:
+def _start(name: str, preset: Preset, labels: Sequence[str]) -> Start:
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
     return Start(
@@ -76,8 +79,8 @@ def _start(directory: Path, preset: Preset, labels: Sequence[str]) -> Start:
         labels=tuple(labels),
         max_sequence_length=preset.max_sequence_length(model.backbone),
         facts={
-            "recipe": directory.name,
-            "base": directory.name,
+            "recipe": name,
+            "base": name,
             "base_sha256": base_digest(preset),
             "labels": list(labels),
             "activation": preset.activation,

@@ -1,6 +1,7 @@
 """JSON from a file that nobody vouches for: bounded in size, depth and number of values."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, Never
 
@@ -62,8 +63,7 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = dict(pairs)
     if len(keys) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {twice[:80]!r} is there twice")
     return keys
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from semserve_export.adapter import TENSORS, Arrays
+from semserve_export.adapter import TENSORS, Arrays, read_tensors
 from semserve_export.encoder_weights import Array
 from semserve_export.errors import AdapterError
 from semserve_export.word_model import WORDS
@@ -39,10 +38,7 @@ def apply_word_adapter(directory: Path, encoder: Any) -> None:
         AdapterError: the file is damaged, or not of this encoder.
     """
     path = directory / TENSORS
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"{path}: cannot be read ({error})") from error
+    tensors = read_tensors(path)
     words, others = encoder.get_layer(WORDS), _other_weights(encoder)
     (table,) = words.get_weights()
     if unlike := {ROWS, CHANGE, *others} ^ set(tensors):

@@ -22,13 +22,13 @@ sys.exit(f"these take seconds to import: {{loaded}}" if loaded else 0)
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path, capsys):
+def command(monkeypatch, tmp_path, capfd):
     """Run the command in an empty directory; gives its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
         code = run_command_line(arguments)
-        return code, *capsys.readouterr()
+        return code, *capfd.readouterr()
 
     return run
 
@@ -53,7 +53,7 @@ def test_list_names_every_recipe(command):
         (("run", "minilm-l6-v2", "--adapter", "here"), "--adapter goes with the name of one"),
         (("run", "minilm-l6-v2", "--variants", "int4"), "no variant 'int4'; there are fused, int8"),
         (("verify", "nowhere"), "nowhere/bundle.json: cannot be read"),
-        (("keras", "nowhere", "--name", "mine"), "nowhere: "),
+        (("keras", "no/where", "--name", "mine"), "no/where: no such file or directory"),
         (
             ("train", "minilm-l6-v2", "--train", "a", "--validation", "b"),
             "minilm-l6-v2 is not fine-tuned",

@@ -1,13 +1,19 @@
 """A stranger's model of every family: trained with KerasHub's own preprocessor, and exported."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import onnx
 import pytest
 from parity.families import FAMILIES, LENGTH, make_classifier
+from rich.console import Console
 from semserve_export import own
 from semserve_export.asked import OwnModel
+from semserve_export.bundle import read_manifest
 from semserve_export.cli import run_command_line
+from semserve_export.commands import verify
+from semserve_export.errors import BundleError
 from semserve_export.export import export_model
 from semserve_export.fidelity import onnx_run
 from semserve_export.own import load_own
@@ -79,14 +85,16 @@ def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
     assert all(check.holds for check in verify_bundle(bundle, model))
 
 
-def test_one_command_exports_a_file_and_another_proves_the_bundle(tmp_path, capsys, monkeypatch):
+def test_one_command_exports_a_file_and_another_proves_the_bundle(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_classifier("DistilBert").save("mine.keras")
     labels = [flag for label in LABELS for flag in ("--label", label)]
     assert 0 == run_command_line(["keras", "mine.keras", "--pair", *labels])
-    assert "odd texts are tokenised otherwise" in " ".join(capsys.readouterr().out.split())
-    assert 0 == run_command_line(["verify", "models/mine", "--source", "mine.keras"])
-    assert "padded batches" in capsys.readouterr().out
+    assert "odd texts are tokenised otherwise" in " ".join(capfd.readouterr().out.split())
+    manifest = read_manifest(Path("models/mine"))
+    console = Console()
+    verify(Path("models/mine"), manifest, "mine.keras", Path("weights"), console)
+    assert "padded batches" in capfd.readouterr().out
     make_classifier("DistilBert", dropout=0.5).save("mine.keras")
-    assert 2 == run_command_line(["verify", "models/mine", "--source", "mine.keras"])
-    assert "has other weights than the bundle" in capsys.readouterr().err
+    with pytest.raises(BundleError, match="has other weights than the bundle"):
+        verify(Path("models/mine"), manifest, "mine.keras", Path("weights"), console)
