@@ -20,7 +20,10 @@ class TransformerParts(NamedTuple):
 
 
 def transformer_parts(layer: Any) -> TransformerParts:
-    """Return what a `TransformerEncoder` is made of."""
+    """Return what a `TransformerEncoder`, or a layer of ours that names its parts, is made of."""
+    if hasattr(layer, "parts"):
+        parts: TransformerParts = layer.parts()
+        return parts
     attention = layer._self_attention_layer
     return TransformerParts(
         query=attention._query_dense,
