@@ -211,7 +211,8 @@ def multiply(
     left: npt.NDArray[np.float16], right: npt.NDArray[np.float16]
 ) -> npt.NDArray[np.float32]:
     """Undo `factorize`."""
-    return np.matmul(left.astype(np.float32), right.astype(np.float32))
+    product: npt.NDArray[np.float32] = left.astype(np.float32) @ right.astype(np.float32)
+    return product
 
 
 def quantize(

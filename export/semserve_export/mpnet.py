@@ -57,7 +57,7 @@ class RelativePositionBias(keras.layers.Layer):
 class MPNetLayer(keras.layers.Layer):
     """One transformer layer, normalised after each of its two halves."""
 
-    def __init__(  # noqa: PLR0913 - the sizes of a layer
+    def __init__(
         self,
         hidden: int,
         heads: int,
@@ -140,9 +140,7 @@ class MPNetLayer(keras.layers.Layer):
     def _by_head(self, x: Any) -> Any:
         """Go from [batch, sequence, hidden] to [batch, heads, sequence, size]."""
         batch, sequence = ops.shape(x)[:2]
-        return ops.transpose(
-            ops.reshape(x, (batch, sequence, self.heads, self.size)), (0, 2, 1, 3)
-        )
+        return ops.transpose(ops.reshape(x, (batch, sequence, self.heads, self.size)), (0, 2, 1, 3))
 
 
 class MPNetBackbone(keras_hub.models.Backbone):

@@ -1,4 +1,4 @@
-"""What of a model a training changes: all but the embeddings, the last layers, or LoRA's updates."""
+"""What of a model a training changes: all but the embeddings, the last layers, or LoRA updates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from semserve_export.keras_parts import transformer_parts
 from semserve_export.training_plan import TrainingPlan
 
 PRODUCTS = ("query", "key", "value", "attention_output", "up", "down")
+QUERIES_AND_VALUES = ("query", "value")
 
 
 def choose_trainable(model: keras.Model, plan: TrainingPlan) -> None:
@@ -18,38 +19,57 @@ def choose_trainable(model: keras.Model, plan: TrainingPlan) -> None:
     Freezing the embeddings spares half of a small model's values, at no cost in accuracy.
 
     Raises:
-        ExportError: the plan asks for layers that the model has not.
+        ExportError: the plan asks for layers that the model has not, or contradicts itself.
     """
+    _require_consistent(plan)
     backbone = model.backbone
     if not plan.train_embeddings:
         for layer in backbone.layers:
             if "embedding" in layer.name:
                 layer.trainable = False
-    if plan.lora and plan.lora_products == "query-value" and plan.upper_layers is None:
-        backbone.enable_lora(plan.lora)
-        return
-    if plan.upper_layers is None and not plan.lora:
+    if plan.upper_layers is None and (not plan.lora or plan.lora_products == "query-value"):
+        if plan.lora:
+            backbone.enable_lora(plan.lora)
         return
     upper = _upper_layers(backbone, plan.upper_layers)
-    pooler = [backbone.pooled_dense] if hasattr(backbone, "pooled_dense") else []
-    for layer in backbone.layers:
-        # By identity: two layers are never equal, but may have one name.
-        layer.trainable = any(layer is kept for kept in (*upper, *pooler))
+    _freeze_all_but(backbone, upper)
     if plan.lora:
-        names = ("query", "value") if plan.lora_products == "query-value" else PRODUCTS
+        updated = QUERIES_AND_VALUES if plan.lora_products == "query-value" else PRODUCTS
         for layer in upper:
-            for name in names:
-                getattr(transformer_parts(layer), name).enable_lora(plan.lora)
-            for name in set(PRODUCTS) - set(names):
-                getattr(transformer_parts(layer), name).trainable = False
+            _update(layer, plan.lora, updated)
+
+
+def _require_consistent(plan: TrainingPlan) -> None:
+    if plan.lora_products != "query-value" and not plan.lora:
+        raise ExportError(f"--lora-products {plan.lora_products} needs --lora and its rank")
+    if plan.train_embeddings and (plan.lora or plan.upper_layers is not None):
+        other = "--lora" if plan.lora else "--upper-layers"
+        raise ExportError(f"--train-embeddings: {other} freezes the embeddings; leave out one")
+
+
+def _freeze_all_but(backbone: Any, upper: Sequence[Any]) -> None:
+    """Keep the given layers, and the pooler above them, for training."""
+    kept = {id(layer) for layer in (*upper, getattr(backbone, "pooled_dense", None))}
+    for layer in backbone.layers:
+        layer.trainable = id(layer) in kept
+
+
+def _update(layer: Any, rank: int, updated: Sequence[str]) -> None:
+    """Have a layer's products learn by LoRA; those that are not named are frozen."""
+    parts = transformer_parts(layer)
+    for name in PRODUCTS:
+        if name in updated:
+            getattr(parts, name).enable_lora(rank)
+        else:
+            getattr(parts, name).trainable = False
 
 
 def _upper_layers(backbone: Any, count: int | None) -> Sequence[Any]:
     layers = getattr(backbone, "transformer_layers", [])
     if not layers or isinstance(layers[0], list):
         raise ExportError(
-            "--upper-layers and --lora-products all need a model whose layers are each their own;"
-            " this model's are shared, or unknown: leave both out"
+            "--upper-layers and --lora-products all need a model whose layers each have weights of"
+            " their own, and this model's do not; leave both out"
         )
     if count is not None and not 1 <= count <= len(layers):
         raise ExportError(f"--upper-layers {count}: the model has {len(layers)} layers")

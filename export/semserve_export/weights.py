@@ -114,4 +114,4 @@ def _check_digests(directory: Path, package: Package | SplitPackage) -> None:
 
 def _check_digest(path: Path, expected: str, what: str) -> None:
     if sha256_of(path) != expected:
-        raise WeightsError(f"{path.name} is not the {what} that we know (its sha256 differs)")
+        raise WeightsError(f"{path.name} is not the {what} (its sha256 differs from what we know)")

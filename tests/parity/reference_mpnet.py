@@ -1,4 +1,4 @@
-"""MPNet once more, in numpy from Hugging Face's tensors: shares no code with Keras or the export."""
+"""MPNet once more, in numpy from Hugging Face's files: shares no code with Keras or the export."""
 
 import math
 from dataclasses import dataclass
@@ -52,7 +52,9 @@ class ReferenceMPNet:
             logarithm = np.log(n.astype(np.float32) / np.float32(exact))
         scaled = logarithm / np.float32(math.log(FAR / exact)) * np.float32(half - exact)
         large = exact + np.maximum(scaled, 0).astype(np.int64)
-        bucket = np.where(relative > 0, half, 0) + np.where(n < exact, n, np.minimum(large, half - 1))
+        bucket = np.where(relative > 0, half, 0) + np.where(
+            n < exact, n, np.minimum(large, half - 1)
+        )
         return self._weight("encoder.relative_attention_bias.weight")[bucket].transpose(2, 0, 1)
 
     def _layer(self, x: np.ndarray, name: str, bias: np.ndarray) -> np.ndarray:
