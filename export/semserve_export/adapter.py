@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from semserve_export.errors import AdapterError
-from semserve_export.keras_parts import kernel_path, sublayers
+from semserve_export.keras_parts import kernel_path, merged_kernel, sublayers
 
 TENSORS = "adapter.safetensors"
 RECORD = "adapter.json"
@@ -147,7 +147,7 @@ def tuned_values(model: keras.Model) -> Arrays:
             if "/lora_kernel_" not in name
         }
     )
-    return values | _copy({name: layer.kernel for name, layer in merged.items()})
+    return values | {name: merged_kernel(layer) for name, layer in merged.items()}
 
 
 def assign_values(model: keras.Model, values: Arrays) -> None:

@@ -5,6 +5,9 @@ This is the one module that reads their private attributes, which is why both ar
 
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 
 class TransformerParts(NamedTuple):
     """The layers inside a `TransformerEncoder`, such as each layer of a BERT is."""
@@ -46,6 +49,16 @@ def feed_forward_layers(model: Any) -> list[Any]:
 def sublayers(model: Any) -> list[Any]:
     """Return every layer of a model, those inside others too."""
     return list(model._flatten_layers())
+
+
+def merged_kernel(layer: Any) -> npt.NDArray[np.float32]:
+    """Return a layer's kernel with what LoRA has learnt added to it.
+
+    It is in fp32 whatever the layer computes in; `layer.kernel` would be rounded to that.
+    """
+    update = layer.lora_kernel_a.numpy() @ layer.lora_kernel_b.numpy()
+    scale = layer.lora_alpha / layer.lora_rank
+    return np.asarray(layer._kernel.numpy() + scale * update, np.float32)
 
 
 def kernel_path(layer: Any) -> str:

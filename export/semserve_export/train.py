@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from rich.progress import Progress
 
-from semserve_export.adapter import Arrays, assign_values, tuned_values
+from semserve_export.adapter import Arrays, tuned_values
 from semserve_export.checkpoint import Checkpoint, Standing, state_of
 from semserve_export.learning_rate import WarmupThenLinear
 from semserve_export.pair_batches import EncodedPairs
@@ -158,14 +158,16 @@ class FineTuning:
 
     def _end_epoch(self) -> None:
         """Measure the epoch, and keep its values where they are to be kept."""
-        standing = self._standing
-        last = tuned_values(self._model)
-        self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
+        standing, trained = self._standing, self._model.trainable_variables
+        # As they are: of `tuned_values`, a kernel would come back with LoRA's update in it.
+        last = [variable.numpy() for variable in trained]
+        self._model.optimizer.finalize_variable_values(trained)
         accuracy = measure_accuracy(self._model, self._validation)
         if not self._plan.patience or accuracy > max(standing.accuracies, default=-1.0):
             standing.values = tuned_values(self._model)
             standing.best_epoch = len(standing.accuracies) + 1
-        assign_values(self._model, last)
+        for variable, value in zip(trained, last, strict=True):
+            variable.assign(value)
         standing.accuracies.append(accuracy)
         epoch = len(standing.accuracies)
         self._log.write(epoch=epoch, step=standing.step, validation_accuracy=accuracy)
