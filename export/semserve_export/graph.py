@@ -3,7 +3,7 @@
 import gc
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -63,22 +63,16 @@ def _without_old_copies() -> Iterator[None]:
     Python counts objects, not bytes, before it looks for such garbage: of a model with 124 MB of
     weights they held 10.5 GB in the end.
     """
-    optimize_graph = tf2onnx.optimizer.optimize_graph
-
-    def collecting(
-        graph: Any, catch_errors: bool = True, optimizers: Mapping[str, Any] | None = None
-    ) -> Any:
-        factories = tf2onnx.optimizer._get_optimizers() if optimizers is None else optimizers  # noqa: SLF001 - there is no public name
-        collecting_first = {name: partial(_collect_then, make) for name, make in factories.items()}
-        return optimize_graph(graph, catch_errors, collecting_first)
-
-    tf2onnx.optimizer.optimize_graph = collecting
+    optimisers = tf2onnx.optimizer._get_optimizers()  # noqa: SLF001 - the list has no public name
     gc.freeze()  # what is there already need not be looked through each time
     try:
+        for name, make in optimisers.items():
+            optimisers[name] = partial(_collect_then, make)
         yield
     finally:
+        for name, collecting in optimisers.items():
+            optimisers[name] = collecting.args[0]
         gc.unfreeze()
-        tf2onnx.optimizer.optimize_graph = optimize_graph
 
 
 def _collect_then(make: Any) -> Any:
