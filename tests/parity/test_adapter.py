@@ -161,10 +161,10 @@ def test_factors_that_do_not_fit_or_lack_one_are_refused(classifier, base, tmp_p
     (left, *_) = [name for name in tensors if name.endswith(".left")]
     right = left.replace(".left", ".right")
     save_file({**tensors, right: np.ones((5, 8), np.float16)}, tmp_path / TENSORS)
-    with pytest.raises(AdapterError, match="the factors of .* do not fit each other"):
+    with pytest.raises(AdapterError, match=r"the factors of .* do not fit each other"):
         apply_adapter(tmp_path, classifier)
     save_file({name: tensors[name] for name in tensors if name != right}, tmp_path / TENSORS)
-    with pytest.raises(AdapterError, match="lacks the difference or the scale of .*, or a factor"):
+    with pytest.raises(AdapterError, match=r"lacks the difference or the scale of .*, or a factor"):
         apply_adapter(tmp_path, classifier)
 
 

@@ -8,9 +8,8 @@ from parity.families import make_classifier
 from parity.tiny_mpnet import write_tiny_mpnet
 from rich.console import Console
 from rich.progress import Progress
-from safetensors import safe_open
 from safetensors.numpy import load_file
-from semserve_export.adapter import TENSORS, apply_adapter
+from semserve_export.adapter import TENSORS, apply_adapter, base_values, tuned_values
 from semserve_export.errors import ExportError
 from semserve_export.model import load_recipe
 from semserve_export.pair_batches import EncodedPairs
@@ -48,9 +47,9 @@ def trained(start, tmp_path_factory):
     return fine_tuned(start, UPPER, tmp_path_factory.mktemp("adapter"))
 
 
-def fine_tuned(start, plan, output, progress=None, **options):
-    quiet = progress or Progress(console=Console(quiet=True))
-    return train(start[1], DATA, plan, output, "", quiet, **options), output
+def fine_tuned(start, plan, output):
+    quiet = Progress(console=Console(quiet=True))
+    return train(start[1], DATA, plan, output, "", quiet), output
 
 
 def changed(start, adapter):
@@ -68,7 +67,8 @@ def test_updates_of_the_last_layer_change_all_its_products_and_no_other_layer(st
         assert f"transformer_layer_1/{product}/kernel" in names
 
 
-def test_what_lora_learnt_is_kept_as_two_factors_of_its_rank(start, trained):
+def test_after_several_epochs_lora_differs_by_two_factors_of_its_rank_and_is_kept_so(trained):
+    """A rank of 3 or more would mean that an epoch's updates were added twice."""
     stored = load_file(trained[1] / TENSORS)
     left = {name: value for name, value in stored.items() if name.endswith(".left")}
     assert 6 == len(left)
@@ -83,55 +83,31 @@ def test_the_exported_recipe_answers_as_was_measured(start, trained):
     pairs = EncodedPairs.of(model.tokenizer, PAIRS, 96, model.spec.inputs)
     right = np.mean(logits_of(model.keras_model, pairs).argmax(axis=1) == pairs.labels)
     assert record["figures"]["accuracy"] == pytest.approx(right)
-    assert record["figures"]["accuracy"] > 0.5
 
 
-def test_a_later_training_from_factors_keeps_factors(start, trained, tmp_path):
-    """Two seeds of rank 2 differ from the public weights by at most rank 4 together."""
-    _, first = trained
-    _, second = fine_tuned(start, replace(UPPER, seed=7, epochs=1), tmp_path / "second")
-    record, both = fine_tuned(
-        start, TrainingPlan(epochs=0, start=(first, second)), tmp_path / "both"
-    )
-    assert 0 == record["figures"]["training_seconds"]
-    stored = load_file(both / TENSORS)
-    ranks = {value.shape[-1] for name, value in stored.items() if name.endswith(".left")}
-    assert ranks <= {2, 3, 4}
-    assert ranks
+def test_what_goes_on_from_factors_keeps_factors(start, trained, tmp_path):
+    again, output = fine_tuned(start, TrainingPlan(epochs=0, start=(trained[1],)), tmp_path)
+    assert trained[0]["figures"]["accuracy"] == again["figures"]["accuracy"]
+    stored = load_file(output / TENSORS)
+    assert {2} == {value.shape[-1] for name, value in stored.items() if name.endswith(".left")}
 
 
-def test_a_frozen_weight_is_in_no_checkpoint_and_the_training_goes_on_without_it(
-    start, trained, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("semserve_export.train.STEPS_BETWEEN_CHECKPOINTS", 2)
-    monkeypatch.setattr("semserve_export.train.STEPS_BETWEEN_REPORTS", 1)
-
-    class CutOff(Exception):
-        pass
-
-    class Cutting(Progress):
-        """Cuts the training off at its tenth step."""
-
-        left = 10
-
-        def advance(self, task_id, advance=1):
-            super().advance(task_id, advance)
-            self.left -= 1
-            if not self.left:
-                raise CutOff
-
-    with pytest.raises(CutOff):
-        fine_tuned(start, UPPER, tmp_path, Cutting(console=Console(quiet=True)))
-    with safe_open(tmp_path / "checkpoint.safetensors", "np") as file:
-        # 3,200 values are positions alone.
-        assert max(np.prod(file.get_slice(name).get_shape()) for name in file.keys()) < 1000  # noqa: SIM118
-    fine_tuned(start, UPPER, tmp_path, resume=True)
-    assert (trained[1] / TENSORS).read_bytes() == (tmp_path / TENSORS).read_bytes()
+def test_updates_are_merged_in_fp32_whatever_the_training_computes_in(start):
+    model = start[1].make(0, "mixed_bfloat16")
+    base = base_values(model)
+    choose_trainable(model, UPPER)
+    query = model.backbone.transformer_layers[-1].query
+    down, up = np.full((16, 2), 0.001, np.float32), np.full((2, 16), 0.001, np.float32)
+    query.lora_kernel_a.assign(down)
+    query.lora_kernel_b.assign(up)
+    name = "transformer_layer_1/query/kernel"
+    np.testing.assert_allclose(tuned_values(model)[name], base[name] + down @ up, rtol=0, atol=1e-7)
 
 
-def test_the_last_layers_can_be_trained_whole(start, tmp_path):
-    _, adapter = fine_tuned(start, TrainingPlan(epochs=1, upper_layers=1), tmp_path)
-    names = changed(start, adapter)
+def test_the_last_layers_can_be_trained_whole(start):
+    model = start[1].make(0, "float32")
+    choose_trainable(model, TrainingPlan(upper_layers=1))
+    names = {variable.path for variable in model.trainable_variables}
     assert "transformer_layer_1/up/kernel" in names
     assert {"transformer_layer_1", "pooled_dense", "logits"} == {n.split("/")[0] for n in names}
 
