@@ -102,7 +102,7 @@ def test_the_tokenizer_is_the_one_that_the_weights_came_with(embedder, weights):
             assert theirs.encode(case["text"]).ids == case["token_ids"], case["text"]
 
 
-@pytest.mark.parametrize("name", ["minilm-l6-v2", "mpnet-base-v2", "nli-minilm", "nli-bert-tiny"])
+@pytest.mark.parametrize("name", ["minilm-l6-v2", "nli-minilm", "nli-bert-tiny"])
 def test_golden_answers_and_every_variant_hold(name):
     exported = bundle(name)
     checks = list(verify_bundle(exported.directory, None))
@@ -161,4 +161,5 @@ def test_mpnet_embeds_as_its_weights_mean_without_keras():
     rows = exported.rows(TEXTS)
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
     assert 768 == rows.shape[1] == exported.manifest["dimensions"]
-    assert rows[1] @ rows[2] > 0.9 > 0.2 > rows[1] @ rows[3]
+    assert rows[1] @ rows[2] > 0.9
+    assert rows[1] @ rows[3] < 0.2
