@@ -1,11 +1,13 @@
 """Adapters: what fine-tuning changed in public weights, small enough to keep beside the code.
 
 A kernel or table of the backbone is kept as its int8 difference to the base, with one fp32 scale a
-row of its last axis; biases, norms and the head are kept whole in fp32. What was not trained is not
-kept. What is exported is the base plus the difference as read back, never the model that stood in
-memory after the training.
+row of its last axis. A difference of low rank, such as LoRA teaches, is kept as its two factors in
+fp16 where they are smaller. Biases, norms and the head are kept whole in fp32. What was not trained
+is not kept. What is exported is the base plus the difference as read back, never the model that
+stood in memory after the training.
 
-    adapter.safetensors    NAME.delta int8 and NAME.scale fp32, or NAME fp32
+    adapter.safetensors    NAME.delta int8 and NAME.scale fp32; NAME.left and NAME.right fp16, whose
+                           product is the difference; or NAME fp32
     adapter.json           the start, the plan, the measured figures, the base's digest
 """
 
@@ -17,11 +19,11 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from semserve_export.errors import AdapterError, WeightsError
-from semserve_export.keras_parts import kernel_path, sublayers
+from semserve_export.keras_parts import kernel_path, merged_kernel, sublayers
 from semserve_export.safetensors_file import check_safetensors
 from semserve_export.untrusted_json import read_json
 
@@ -29,18 +31,32 @@ TENSORS = "adapter.safetensors"
 RECORD = "adapter.json"
 LARGEST_RECORD = 4 << 20  # bytes
 LARGEST_INT8 = 127
+LEAST_SHARE = 1e-4  # of the largest singular value
+PARTS = ("delta", "scale", "left", "right")
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def save_adapter(directory: Path, tuned: Arrays, base: Arrays) -> None:
-    """Write the adapter of `tuned` (from `tuned_values`) over `base` (from `base_values`)."""
+def save_adapter(directory: Path, tuned: Arrays, base: Arrays, *, low_rank: bool = False) -> None:
+    """Write the adapter of `tuned` (from `tuned_values`) over `base` (from `base_values`).
+
+    Args:
+        directory: where to.
+        tuned: the values to keep.
+        base: what they were before the training.
+        low_rank: whether to look for differences that are products of two small factors.
+    """
     tensors: Arrays = {}
     for name, value in tuned.items():
-        if name in base and value.ndim > 1 and not name.endswith("/bias"):
-            tensors[f"{name}.delta"], tensors[f"{name}.scale"] = quantize(value - base[name])
-        else:
+        if name not in base or value.ndim < 2 or name.endswith("/bias"):  # noqa: PLR2004 - a vector
             tensors[name] = value
+            continue
+        delta = value - base[name]
+        factors = factorize(delta) if low_rank else None
+        if factors and sum(factor.nbytes for factor in factors) < delta.size:
+            tensors[f"{name}.left"], tensors[f"{name}.right"] = factors
+        else:
+            tensors[f"{name}.delta"], tensors[f"{name}.scale"] = quantize(delta)
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / TENSORS)
 
@@ -86,17 +102,20 @@ def read_adapter(directory: Path, model: keras.Model) -> Arrays:
     tensors = read_tensors(path)
     variables, base = _by_name(model.weights), base_values(model)
     values: Arrays = {}
-    for name in sorted(
-        {stored.removesuffix(".delta").removesuffix(".scale") for stored in tensors}
-    ):
+    for name in sorted({_variable_of(stored) for stored in tensors}):
         if name not in variables:
             raise AdapterError(f"{path}: {name} is no variable of the model")
         if name in tensors:
             value = tensors[name]
         elif f"{name}.delta" in tensors and f"{name}.scale" in tensors and name in base:
             value = dequantize(tensors[f"{name}.delta"], tensors[f"{name}.scale"])
+        elif f"{name}.left" in tensors and f"{name}.right" in tensors and name in base:
+            left, right = tensors[f"{name}.left"], tensors[f"{name}.right"]
+            if left.shape[-1:] != right.shape[:1]:
+                raise AdapterError(f"{path}: the factors of {name} do not fit each other")
+            value = multiply(left, right)
         else:
-            raise AdapterError(f"{path}: lacks the difference or the scale of {name}")
+            raise AdapterError(f"{path}: lacks the difference or the scale of {name}, or a factor")
         if value.shape != variables[name].shape:
             raise AdapterError(
                 f"{path}: {name} is {value.shape}, not {tuple(variables[name].shape)}"
@@ -148,7 +167,7 @@ def tuned_values(model: keras.Model) -> Arrays:
             if "/lora_kernel_" not in name
         }
     )
-    return values | _copy({name: layer.kernel for name, layer in merged.items()})
+    return values | {name: merged_kernel(layer) for name, layer in merged.items()}
 
 
 def assign_values(model: keras.Model, values: Arrays) -> None:
@@ -167,6 +186,53 @@ def _by_name(variables: Sequence[Any]) -> dict[str, Any]:
 
 def _copy(variables: Mapping[str, Any]) -> Arrays:
     return {name: np.array(variable.numpy(), np.float32) for name, variable in variables.items()}
+
+
+def _variable_of(stored: str) -> str:
+    """Return the name of the variable that a stored tensor is of."""
+    name, dot, part = stored.rpartition(".")
+    return name if dot and part in PARTS else stored
+
+
+def has_factors(directory: Path) -> bool:
+    """Tell whether an adapter keeps differences as factors.
+
+    Raises:
+        AdapterError: there is no adapter there.
+    """
+    try:
+        with safe_open(directory / TENSORS, "np") as file:
+            names = file.keys()
+            return any(name.endswith(".left") for name in names)
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"{directory / TENSORS}: cannot be read ({error})") from error
+
+
+def factorize(
+    delta: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
+    """Return factors whose product is the difference, as far as fp16 can hold it.
+
+    They are [..., rank] and [rank, outputs] for a difference [..., outputs]. What a singular value
+    below `LEAST_SHARE` of the largest adds is left out: that is rounding of the sum in fp32.
+    """
+    rows = delta.reshape(-1, delta.shape[-1])
+    left, sizes, right = np.linalg.svd(rows, full_matrices=False)
+    rank = max(1, int((sizes > LEAST_SHARE * sizes[0]).sum()))
+    roots = np.sqrt(sizes[:rank])
+    factors = (left[:, :rank] * roots, roots[:, None] * right[:rank])
+    return (
+        factors[0].reshape(*delta.shape[:-1], rank).astype(np.float16),
+        factors[1].astype(np.float16),
+    )
+
+
+def multiply(
+    left: npt.NDArray[np.float16], right: npt.NDArray[np.float16]
+) -> npt.NDArray[np.float32]:
+    """Undo `factorize`."""
+    product: npt.NDArray[np.float32] = left.astype(np.float32) @ right.astype(np.float32)
+    return product
 
 
 def quantize(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from semserve_export.encoder_weights import Dense, Encoder, Layer
+from semserve_export.encoder_weights import Array, Dense, Encoder, Layer
 from semserve_export.graph_builder import GraphBuilder
 from semserve_export.packing import PADDING_MASK, pack_heads, unpack_heads
 
@@ -45,7 +45,9 @@ def attend(
         queries = graph.node("Reshape", project(asking, query), by_head)
     keys = unpack_heads(graph, rows, heads, size, part=parts - 2, parts=parts)
     values = unpack_heads(graph, rows, heads, size, part=parts - 1, parts=parts)
-    scores = graph.node("Add", graph.fused("FusedMatMul", queries, keys, transB=1), _bar(graph))
+    products = graph.fused("FusedMatMul", queries, keys, transB=1)
+    added = _added_to_scores(graph, encoder, first_alone=asking != seen)
+    scores = graph.node("Add", products, added)
     context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), values)
     if asking == seen:
         return pack_heads(graph, context, heads, size)
@@ -56,6 +58,41 @@ def _scaled(query: Dense, size: int) -> Dense:
     """Divide the scores by the root of a head's size before they are made, for nothing."""
     factor = np.float32(1 / np.sqrt(size))
     return Dense(query.kernel * factor, query.bias * factor)
+
+
+def position_bias(graph: GraphBuilder, bias: Array) -> str:
+    """Add a position bias for the length of the batch: [heads, sequence, sequence].
+
+    Args:
+        graph: what it is added to; each layer asks, and the nodes are there once.
+        bias: by distance, as `Encoder.relative_bias` has it.
+    """
+    positions = (bias.shape[1] + 1) // 2
+    sequence = graph.node(
+        "Gather", graph.node("Shape", PADDING_MASK), graph.weight(np.array(1, np.int64))
+    )
+    first, step = (graph.weight(np.array(value, np.int64)) for value in (0, 1))
+    places = graph.node("Range", first, sequence, step)
+    attended = graph.node("Unsqueeze", places, graph.weight(np.array([0], np.int64)))
+    attending = graph.node("Unsqueeze", places, graph.weight(np.array([1], np.int64)))
+    distances = graph.node("Sub", attended, attending)
+    columns = graph.node("Add", distances, graph.weight(np.array(positions - 1, np.int64)))
+    return graph.node("Gather", graph.weight(bias), columns, axis=1)
+
+
+def _added_to_scores(graph: GraphBuilder, encoder: Encoder, *, first_alone: bool) -> str:
+    """Add what every layer adds to its scores: the bar before padding, and a position bias.
+
+    It is fp32 [batch, 1, 1, sequence], or with a position bias [batch, heads, attending, sequence],
+    where `attending` is 1 if only the first token of each text asks.
+    """
+    bar = _bar(graph)
+    if encoder.relative_bias is None:
+        return bar
+    bias = position_bias(graph, encoder.relative_bias)
+    if first_alone:
+        bias = graph.node("Gather", bias, graph.weight(np.array([0], np.int64)), axis=1)
+    return graph.node("Add", bar, bias)
 
 
 def _bar(graph: GraphBuilder) -> str:

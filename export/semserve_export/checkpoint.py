@@ -91,7 +91,15 @@ class Checkpoint:
 
 
 def state_of(model: keras.Model) -> dict[str, Any]:
-    """Return all that a step changes, named by its place, for two variables may have one name."""
-    variables = {f"model/{place}": variable for place, variable in enumerate(model.variables)}
+    """Return all that a step changes, named by its place, for two variables may have one name.
+
+    Frozen weights are left out: they are those that the model was made with.
+    """
+    frozen = {id(variable) for variable in model.non_trainable_weights}
+    variables = {
+        f"model/{place}": variable
+        for place, variable in enumerate(model.variables)
+        if id(variable) not in frozen
+    }
     optimizer = enumerate(model.optimizer.variables)
     return variables | {f"optimizer/{place}": variable for place, variable in optimizer}

@@ -20,6 +20,7 @@ from semserve_export.encoder_weights import (
 )
 from semserve_export.families import FAMILIES
 from semserve_export.keras_parts import transformer_parts
+from semserve_export.mpnet import MPNetBackbone, MPNetClassifier
 from semserve_export.spec import Activation
 from semserve_export.token_pooling import PooledTokens
 
@@ -29,6 +30,8 @@ EMBEDDERS = (keras_hub.models.BertTextEmbedder, PooledEmbedder, PooledTokens)
 def is_encoder(model: Any) -> bool:
     """Tell whether `read_encoder` knows the model: an embedder or classifier of such a family."""
     backbone = getattr(model, "backbone", None)
+    if isinstance(backbone, MPNetBackbone):
+        return isinstance(model, (PooledTokens, MPNetClassifier))
     return any(
         type(backbone) is family.backbone and isinstance(model, (*EMBEDDERS, family.classifier))
         for family in FAMILIES
@@ -46,6 +49,7 @@ def read_encoder(model: Any, activation: Activation) -> Encoder:
         heads=backbone.num_heads,
         epsilon=backbone.embeddings_layer_norm.epsilon,
         activation=activation,
+        relative_bias=_relative_bias(backbone),
     )
 
 
@@ -61,6 +65,12 @@ def _embeddings(backbone: Any) -> Embeddings:
         norm=_norm(backbone.embeddings_layer_norm),
         projection=_dense(projection) if projection else None,
     )
+
+
+def _relative_bias(backbone: Any) -> Array | None:
+    """Read the position bias, once for each distance rather than for each bucket."""
+    layer = getattr(backbone, "relative_position_bias", None)
+    return None if layer is None else _array(layer.by_distance())
 
 
 def _layers(backbone: Any) -> tuple[Layer, ...]:

@@ -152,6 +152,11 @@ class Encoder:
     heads: int  # of attention
     epsilon: float  # of every layer normalisation
     activation: Activation
+    relative_bias: Array | None = None
+    """What attention adds to a score by the distance of the two tokens, in every layer.
+
+    fp32 [heads, 2 x positions - 1], the farthest token before first; None where there is none.
+    """
 
     @property
     def hidden(self) -> int:

@@ -5,6 +5,9 @@ This is the one module that reads their private attributes, which is why both ar
 
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 
 class TransformerParts(NamedTuple):
     """The layers inside a `TransformerEncoder`, such as each layer of a BERT is."""
@@ -20,7 +23,10 @@ class TransformerParts(NamedTuple):
 
 
 def transformer_parts(layer: Any) -> TransformerParts:
-    """Return what a `TransformerEncoder` is made of."""
+    """Return what a `TransformerEncoder`, or a layer of ours that names its parts, is made of."""
+    if hasattr(layer, "parts"):
+        parts: TransformerParts = layer.parts()
+        return parts
     attention = layer._self_attention_layer
     return TransformerParts(
         query=attention._query_dense,
@@ -43,6 +49,16 @@ def feed_forward_layers(model: Any) -> list[Any]:
 def sublayers(model: Any) -> list[Any]:
     """Return every layer of a model, those inside others too."""
     return list(model._flatten_layers())
+
+
+def merged_kernel(layer: Any) -> npt.NDArray[np.float32]:
+    """Return a layer's kernel with what LoRA has learnt added to it.
+
+    It is in fp32 whatever the layer computes in; `layer.kernel` would be rounded to that.
+    """
+    update = layer.lora_kernel_a.numpy() @ layer.lora_kernel_b.numpy()
+    scale = layer.lora_alpha / layer.lora_rank
+    return np.asarray(layer._kernel.numpy() + scale * update, np.float32)
 
 
 def kernel_path(layer: Any) -> str:

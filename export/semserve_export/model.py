@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from semserve_export import bert
+from semserve_export import bert, mpnet
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.digest import sha256_of
 from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import AdapterError, WeightsError
+from semserve_export.mpnet_tokenizer import build_mpnet_tokenizer
+from semserve_export.mpnet_weights import load_mpnet
 from semserve_export.parity import Parity
 from semserve_export.recipes import Recipe
 from semserve_export.spec import ModelSpec
+from semserve_export.token_pooling import PooledTokens
 from semserve_export.tokenizer import build_tokenizer, read_vocabulary
 
 LICENCES = Path(__file__).parent / "licences"
@@ -92,12 +95,19 @@ def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
     """Build the recipe's tokenizer from the vocabulary beside its weights."""
     file = next(name for name in VOCABULARY_FILES if name in recipe.weights.sha256)
     vocabulary = read_vocabulary(weights / file)
+    if recipe.architecture == "mpnet":
+        return build_mpnet_tokenizer(
+            vocabulary, lowercase=recipe.lowercase, strip_accents=recipe.lowercase
+        )
     return build_tokenizer(vocabulary, lowercase=recipe.lowercase, strip_accents=recipe.lowercase)
 
 
 def load_base_embedder(recipe: Recipe, weights: Path) -> Any:
     """Build the embedder that the public weights are."""
     spec = recipe.spec
+    if recipe.architecture == "mpnet":
+        tokens = load_mpnet(weights, spec.gelu)
+        return PooledTokens(tokens, spec.pooling or "mean", normalize=bool(spec.normalized))
     backbone = bert.load_backbone(str(weights), spec.gelu)
     return bert.make_embedder(backbone, spec.pooling or "mean", normalize=bool(spec.normalized))
 
@@ -106,7 +116,11 @@ def load_base_classifier(
     recipe: Recipe, weights: Path, dropout: float = 0, precision: str = "float32"
 ) -> Any:
     """Build the classifier before its fine-tuning: a fresh head, fp32 whatever the precision is."""
+    classes = len(recipe.spec.labels or ())
+    if recipe.architecture == "mpnet":
+        tokens = load_mpnet(weights, recipe.spec.gelu, dropout=dropout, precision=precision)
+        return mpnet.MPNetClassifier(tokens, classes, dropout=dropout)
     backbone = bert.load_backbone(
         str(weights), recipe.spec.gelu, dropout=dropout, precision=precision
     )
-    return bert.make_classifier(backbone, len(recipe.spec.labels or ()), dropout=dropout)
+    return bert.make_classifier(backbone, classes, dropout=dropout)

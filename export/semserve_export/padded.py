@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from semserve_export.attention import position_bias
 from semserve_export.encoder_graph import (
     TOKEN_IDS,
     embeddings,
@@ -52,8 +53,12 @@ def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
 def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
     merged = Dense.side_by_side(layer.query, layer.key, layer.value)
     weights = (graph.weight(merged.kernel), graph.weight(merged.bias))
-    texts = _by_text(graph, encoder, x)
-    context = graph.fused("Attention", texts, *weights, PADDING_MASK, num_heads=encoder.heads)
+    inputs = [_by_text(graph, encoder, x), *weights, PADDING_MASK]
+    if encoder.relative_bias is not None:
+        bias = position_bias(graph, encoder.relative_bias)
+        # There is no past; the bias is [1, heads, sequence, sequence].
+        inputs += ["", graph.node("Unsqueeze", bias, graph.weight(np.array([0])))]
+    context = graph.fused("Attention", *inputs, num_heads=encoder.heads)
     return graph.node("Reshape", context, graph.weight(np.array([-1, encoder.hidden])))
 
 

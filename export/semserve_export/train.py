@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from rich.progress import Progress
 
-from semserve_export.adapter import Arrays, assign_values, tuned_values
+from semserve_export.adapter import Arrays, tuned_values
 from semserve_export.checkpoint import Checkpoint, Standing, state_of
 from semserve_export.learning_rate import WarmupThenLinear
 from semserve_export.pair_batches import EncodedPairs
@@ -21,6 +21,7 @@ from semserve_export.training_plan import TrainingPlan
 
 STEPS_BETWEEN_REPORTS = 50
 STEPS_BETWEEN_CHECKPOINTS = 250  # a multiple of the above: no half-told report has to be kept
+SECONDS_BETWEEN_CHECKPOINTS = 300  # where steps are slow: at the next report after so long
 PROGRESS_PAIRS = 2000  # of the validation pairs, measured after each epoch; all of them at the end
 MEASURE_BATCH_SIZE = 128
 
@@ -64,6 +65,7 @@ class FineTuning:
         self._validation = validation.first(PROGRESS_PAIRS)
         self._steps_an_epoch = math.ceil(len(training) / plan.batch_size)
         self._standing = Standing()
+        self._saved_at = 0  # seconds of training at the last checkpoint
         self._compile()
 
     def run(self, checkpoint: Checkpoint, progress: Progress, *, resume: bool) -> Course:
@@ -72,6 +74,7 @@ class FineTuning:
             self._standing = found
         standing, plan = self._standing, self._plan
         self._log.start(standing.step, standing.seconds)
+        self._saved_at = standing.seconds
         total = plan.epochs * self._steps_an_epoch
         task = progress.add_task("training", total=total, completed=standing.step)
         while standing.step < total and not self._patience_is_spent():
@@ -143,19 +146,28 @@ class FineTuning:
                 self._log.write(epoch=epoch + 1, **report)
                 yield {"epoch": epoch + 1, **report}
                 seen.clear()
-            if place % STEPS_BETWEEN_CHECKPOINTS == 0 and place < len(batches):
-                checkpoint.save(self._model, standing, self._log.seconds())
+            if self._checkpoint_is_due(place) and place < len(batches):
+                self._saved_at = self._log.seconds()
+                checkpoint.save(self._model, standing, self._saved_at)
+
+    def _checkpoint_is_due(self, place: int) -> bool:
+        late = self._log.seconds() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+        return place % STEPS_BETWEEN_CHECKPOINTS == 0 or (
+            late and place % STEPS_BETWEEN_REPORTS == 0
+        )
 
     def _end_epoch(self) -> None:
         """Measure the epoch, and keep its values where they are to be kept."""
-        standing = self._standing
-        last = tuned_values(self._model)
-        self._model.optimizer.finalize_variable_values(self._model.trainable_variables)
+        standing, trained = self._standing, self._model.trainable_variables
+        # As they are: of `tuned_values`, a kernel would come back with LoRA's update in it.
+        last = [variable.numpy() for variable in trained]
+        self._model.optimizer.finalize_variable_values(trained)
         accuracy = measure_accuracy(self._model, self._validation)
         if not self._plan.patience or accuracy > max(standing.accuracies, default=-1.0):
             standing.values = tuned_values(self._model)
             standing.best_epoch = len(standing.accuracies) + 1
-        assign_values(self._model, last)
+        for variable, value in zip(trained, last, strict=True):
+            variable.assign(value)
         standing.accuracies.append(accuracy)
         epoch = len(standing.accuracies)
         self._log.write(epoch=epoch, step=standing.step, validation_accuracy=accuracy)

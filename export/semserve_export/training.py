@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from rich.progress import Progress
 
@@ -15,6 +14,7 @@ from semserve_export.adapter import (
     apply_adapter,
     assign_values,
     base_values,
+    has_factors,
     mean_of,
     read_adapter,
     read_record,
@@ -39,6 +39,7 @@ from semserve_export.train import (
     logits_of,
     seed_everything,
 )
+from semserve_export.trainable import choose_trainable
 from semserve_export.training_plan import TrainingPlan
 from semserve_export.training_report import write_report
 from semserve_export.training_start import Start
@@ -90,14 +91,15 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
 
     model = start.make(0, "float32")
     base = base_values(model)
-    save_adapter(output, course.values, base)
+    low_rank = bool(plan.lora) or any(map(has_factors, plan.start))
+    save_adapter(output, course.values, base, low_rank=low_rank)
     apply_adapter(output, model)
     logits = logits_of(model, validation)
     calibration = calibrate(logits, validation.labels, first_half(data.validation.pairs))
     # The head is linear, so dividing what it is made of divides the logits, in every graph alike.
     for variable in model.output_dense.weights:
         course.values[variable.path] /= np.float32(calibration.temperature)
-    save_adapter(output, course.values, base)
+    save_adapter(output, course.values, base, low_rank=low_rank)
 
     quality = LabelQuality.of(logits, validation.labels)
     figures = _figures(course, quality, calibration, data)
@@ -132,7 +134,7 @@ def _prepare(
     model = start.make(plan.dropout, plan.precision)
     if plan.start:
         assign_values(model, mean_of([read_adapter(path, model) for path in plan.start]))
-    _choose_trainable(model, plan)
+    choose_trainable(model, plan)
     return FineTuning(model, plan, training, targets, validation, log)
 
 
@@ -150,16 +152,6 @@ def _encode(start: Start, pairs: Sequence[Pair], plan: TrainingPlan) -> EncodedP
     """Tokenise pairs; batches are padded past their longest, and no further than the positions."""
     longest = start.max_sequence_length // LENGTH_STEP * LENGTH_STEP
     return EncodedPairs.of(start.tokenizer, pairs, min(plan.max_tokens, longest), start.inputs)
-
-
-def _choose_trainable(model: keras.Model, plan: TrainingPlan) -> None:
-    """Freeze the embeddings, for half of the values and no accuracy; or all but LoRA's updates."""
-    if not plan.train_embeddings:
-        for layer in model.backbone.layers:
-            if "embedding" in layer.name:
-                layer.trainable = False
-    if plan.lora:
-        model.backbone.enable_lora(plan.lora)
 
 
 def _facts(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 Precision = Literal["float32", "mixed_bfloat16"]
+LoraProducts = Literal["query-value", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,10 @@ class TrainingPlan:
     """Keep a running mean of the weights instead of the last ones: its decay a step, say 0.999."""
     lora: int | None = None
     """Train the head and updates of this rank to queries and values, not the whole encoder."""
+    lora_products: LoraProducts = "query-value"
+    """What --lora updates: queries and values, or all six products of a layer, with its norms."""
+    upper_layers: int | None = None
+    """Train only so many of the last layers, and the head; steps are quicker, adapters smaller."""
     train_embeddings: bool = False
     """Train the embedding tables too: for small models; the adapter grows by a byte a value."""
     start: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()

@@ -51,6 +51,7 @@ def start_from_recipe(recipe: Recipe, weights: Path) -> Start:
             "labels": list(labels),
             "activation": recipe.spec.activation,
         },
+        inputs=recipe.spec.inputs,
     )
 
 

@@ -9,6 +9,7 @@ from semserve_export.adapter import (
     assign_values,
     base_values,
     dequantize,
+    has_factors,
     mean_of,
     quantize,
     read_adapter,
@@ -116,6 +117,55 @@ def test_what_lora_learnt_goes_into_the_kernels(make_backbone, tmp_path):
     save_adapter(tmp_path, values, base)
     assert not [name for name in load_file(tmp_path / TENSORS) if "lora" in name]
     apply_adapter(tmp_path, plain)
+
+
+def low_rank_values(base, rank=2):
+    """Values that differ from the base by products of factors of this rank, and a new head."""
+    random = np.random.default_rng(5)
+    values = {"logits/kernel": np.ones((16, 3), np.float32), "logits/bias": np.zeros(3, np.float32)}
+    for name, value in base.items():
+        if name.endswith("/kernel"):
+            left = random.normal(0, 0.1, (*value.shape[:-1], rank))
+            values[name] = (value + left @ random.normal(0, 0.1, (rank, value.shape[-1]))).astype(
+                np.float32
+            )
+    return values
+
+
+def test_a_difference_of_low_rank_is_kept_as_factors_that_hold_it_better_than_int8(
+    classifier, base, tmp_path
+):
+    values = low_rank_values(base)
+    save_adapter(tmp_path / "factors", values, base, low_rank=True)
+    save_adapter(tmp_path / "whole", values, base)
+    assert has_factors(tmp_path / "factors")
+    assert not has_factors(tmp_path / "whole")
+    factors, whole = (read_adapter(tmp_path / kind, classifier) for kind in ("factors", "whole"))
+    for name in values.keys() & base.keys():
+        worst = np.abs(values[name] - base[name]).max()
+        assert np.abs(factors[name] - values[name]).max() < 2e-3 * worst
+        assert np.abs(factors[name] - values[name]).max() < np.abs(whole[name] - values[name]).max()
+
+
+def test_a_difference_of_full_rank_is_kept_as_int8_whatever_was_hoped(
+    classifier, base, tuned, tmp_path
+):
+    save_adapter(tmp_path, tuned, base, low_rank=True)
+    assert not has_factors(tmp_path)
+    apply_adapter(tmp_path, classifier)
+
+
+def test_factors_that_do_not_fit_or_lack_one_are_refused(classifier, base, tmp_path):
+    save_adapter(tmp_path, low_rank_values(base), base, low_rank=True)
+    tensors = load_file(tmp_path / TENSORS)
+    (left, *_) = [name for name in tensors if name.endswith(".left")]
+    right = left.replace(".left", ".right")
+    save_file({**tensors, right: np.ones((5, 8), np.float16)}, tmp_path / TENSORS)
+    with pytest.raises(AdapterError, match=r"the factors of .* do not fit each other"):
+        apply_adapter(tmp_path, classifier)
+    save_file({name: tensors[name] for name in tensors if name != right}, tmp_path / TENSORS)
+    with pytest.raises(AdapterError, match=r"lacks the difference or the scale of .*, or a factor"):
+        apply_adapter(tmp_path, classifier)
 
 
 def test_an_adapter_without_the_head_is_refused(classifier, base, tuned, tmp_path):

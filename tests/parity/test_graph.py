@@ -1,11 +1,17 @@
 """The exported graph says what Keras says, whatever else is in its batch."""
 
+import gc
+
+import keras
 import numpy as np
 import onnx
 import pytest
+import tf2onnx.optimizer
 from semserve_export.export import comparison_batches
 from semserve_export.fidelity import TOLERANCE, keras_run, largest_difference, onnx_run
+from semserve_export.graph import write_graph
 from semserve_export.tokenizer import encode, pad
+from tf2onnx.graph import Graph
 
 TEXTS = ("the cat", "the cat sat on the mat.", "hello", "today is 今日, and a café is near!")
 
@@ -39,6 +45,24 @@ def test_what_stands_under_the_padding_mask_has_no_influence(exported):
     inputs = pad(encodings_of(exported), 40)
     scrawled = dict(inputs, token_ids=np.where(inputs["padding_mask"] == 0, 7, inputs["token_ids"]))
     np.testing.assert_allclose(run(scrawled), run(inputs), rtol=0, atol=TOLERANCE)
+
+
+def test_a_conversion_keeps_few_copies_of_the_graph(tmp_path, monkeypatch):
+    """Each has all weights; tf2onnx makes one before each of its dozen optimisers."""
+    copies = []
+
+    def count():
+        copies.append(sum(isinstance(one, Graph) for one in gc.get_objects()))
+        return tf2onnx.optimizer.IdentityOptimizer()
+
+    for place in range(9):
+        monkeypatch.setitem(tf2onnx.optimizer._get_optimizers(), f"counted {place}", count)
+    inputs = keras.Input((3,), dtype="int32", name="token_ids")
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.ops.cast(inputs, "float32")))
+    model(np.ones((1, 3), np.int32))
+    write_graph(model, ["token_ids"], "embedding", tmp_path / "model.onnx")
+    assert len(copies) >= 9
+    assert max(copies) <= 4
 
 
 def test_a_row_that_is_all_padding_gives_numbers(exported):

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from parity.reference_bert import ReferenceBert
+from parity.reference_mpnet import ReferenceMPNet
 from semserve_export.adapter import TENSORS, read_record
 from semserve_export.bundle import read_manifest
 from semserve_export.fidelity import onnx_run
 from semserve_export.pair_batches import EncodedPairs
 from semserve_export.pairs import read_pairs
-from semserve_export.recipes import ALL_MINILM, NLI_BERT_TINY, NLI_MINILM
+from semserve_export.recipes import ALL_MINILM, MPNET_BASE_V2, NLI_BERT_TINY, NLI_MINILM
 from semserve_export.tokenizer import encode, pad
 from semserve_export.verify import verify_bundle
 from tokenizers import Tokenizer
@@ -148,3 +149,17 @@ def test_a_bundle_is_as_right_as_its_adapters_record_says(recipe):
     accuracy = record["figures"]["accuracy"]
     error = (accuracy * (1 - accuracy) / len(pairs)) ** 0.5
     assert accuracy == pytest.approx(right / len(pairs), abs=5 * error)
+
+
+def test_mpnet_embeds_as_its_weights_mean_without_keras():
+    exported, package = bundle("mpnet-base-v2"), MPNET_BASE_V2.weights
+    directory = ROOT / ".cache" / "weights" / f"{package.name}-{package.version}"
+    if not directory.is_dir():
+        pytest.skip(f"the weights of {package} are not in .cache/weights: make models MODELS=all")
+    reference = ReferenceMPNet.read(directory, heads=12)
+    expected = [reference.embed(list(e.token_ids)) for e in exported.encode(TEXTS)]
+    rows = exported.rows(TEXTS)
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
+    assert 768 == rows.shape[1] == exported.manifest["dimensions"]
+    assert rows[1] @ rows[2] > 0.9
+    assert rows[1] @ rows[3] < 0.2

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from rich.progress import Progress
+from safetensors import safe_open
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.answer_cache import AnswerCache
 from semserve_export.bert import make_classifier
@@ -162,6 +163,10 @@ def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(
 def test_a_checkpoint_of_another_training_is_refused(run, tmp_path):
     with pytest.raises(CutOff):
         run(SHORT, tmp_path, Cutting(8))
+    with safe_open(tmp_path / "checkpoint.safetensors", "np") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    assert [3] in shapes
+    assert [48, 16] not in shapes, "positions are frozen, and so need not be kept"
     with pytest.raises(ExportError, match=r"another training: plan was .*leave out --resume"):
         run(replace(SHORT, learning_rate=1e-3), tmp_path, resume=True)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\xff" * 64)
