@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +32,8 @@ from semserve_server.tokenizer import Tokenizer
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
 COMMAND = ("-m", "semserve_server")
-CALIBRATIONS = tempfile.TemporaryDirectory(prefix="semserve-tests-")
+CALIBRATIONS = tempfile.mkdtemp(prefix="semserve-tests-")
+atexit.register(shutil.rmtree, CALIBRATIONS, ignore_errors=True)
 """What the servers of the tests keep of their measurements, so that later starts are quick."""
 SERVING = "serving on "
 SMALL_LIMITS = PortLimits(
@@ -115,7 +118,7 @@ def start_server(*arguments: str, command: Sequence[str] = COMMAND) -> subproces
     """Start the command; nothing of the caller's settings reaches it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
     address = [] if "--address" in arguments else ["--address", "127.0.0.1:0"]
-    clean["SEMSERVE_CALIBRATION_CACHE"] = CALIBRATIONS.name
+    clean["SEMSERVE_CALIBRATION_CACHE"] = CALIBRATIONS
     return subprocess.Popen(
         [sys.executable, *command, *address, *arguments],
         stderr=subprocess.PIPE,

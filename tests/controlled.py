@@ -78,7 +78,7 @@ async def serving(
 ) -> AsyncIterator[Controlled]:
     config = Config(
         models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512,
-        load_timeout=load_timeout, calibration_cache=CALIBRATIONS.name,
+        load_timeout=load_timeout, calibration_cache=CALIBRATIONS,
     )  # fmt: skip
     models = Models()
     control = ModelControl(config, models)

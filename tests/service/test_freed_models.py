@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -74,13 +75,22 @@ async def calls_that_are_left(served: Controlled) -> None:
         call.cancel()
 
 
+@contextlib.contextmanager
+def unlogged() -> Iterator[None]:
+    """Log nothing: pytest keeps records, and a record of an error keeps its frames."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 async def failing_runs(served: Controlled, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no such batch")
 
     stub = EmbeddingServiceStub(served.channel)
-    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest keeps records
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, unlogged():
         patched.setattr(session, "_pad", fail)
         assert grpc.StatusCode.INTERNAL == (await refusal(served.embed())).code
         texts = ["one", "two", "three"]
