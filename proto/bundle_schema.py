@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from semserve_server.bundle import MAX_JSON_BYTES, Golden, Manifest
+from semserve_server.repository.manifest import MAX_JSON_BYTES, Golden, Manifest
 
 NULL = {"type": "null"}
 GIVEN = {"not": NULL}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from fakes import Held
-from semserve_server.admission import Admission
-from semserve_server.batcher import Batcher
-from semserve_server.cost import CostModel
-from semserve_server.encoding import Encoding
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.scheduling.admission import Admission
+from semserve_server.scheduling.batcher import Batcher
+from semserve_server.scheduling.cost_model import CostModel
 
 NEVER = float("inf")
 

@@ -17,17 +17,17 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes import Held
-from semserve_server.bundle import Bundle, find_bundles, read_bundle, read_graph
-from semserve_server.cost import CostModel
 from semserve_server.engine import Capacity, Engine
-from semserve_server.models import Models
-from semserve_server.observe.observer import Observer
-from semserve_server.services.checks import Limits
-from semserve_server.services.port import Port
-from semserve_server.services.port_limits import PortLimits
-from semserve_server.services.security import OPEN, Security
-from semserve_server.session import Graph, Session
-from semserve_server.tokenizer import Tokenizer
+from semserve_server.frontend.channel_arguments import PortLimits
+from semserve_server.frontend.grpc_server import Port
+from semserve_server.frontend.security import OPEN, Security
+from semserve_server.observability.recorder import Observer
+from semserve_server.registry.registry import Models
+from semserve_server.repository.manifest import Bundle, find_bundles, read_bundle, read_graph
+from semserve_server.runtime.session import Graph, Session
+from semserve_server.runtime.tokenizer import Tokenizer
+from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.services.validation import Limits
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"

@@ -26,9 +26,9 @@ from semserve.v1.model_pb2 import (
 )
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.config import Config
-from semserve_server.control import ModelControl
-from semserve_server.models import Models
-from semserve_server.observe.observer import Observer
+from semserve_server.observability.recorder import Observer
+from semserve_server.registry.model_manager import ModelControl
+from semserve_server.registry.registry import Models
 from semserve_server.server import _port
 
 NAME = "tiny-embed"

@@ -12,12 +12,12 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve_server.config import Config
-from semserve_server.control import ModelControl
-from semserve_server.models import Models
-from semserve_server.observe.observer import Observer
-from semserve_server.observe.tally import ModelTally
+from semserve_server.frontend.grpc_server import Port
+from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.observability.recorder import Observer
+from semserve_server.registry.model_manager import ModelControl
+from semserve_server.registry.registry import Models
 from semserve_server.server import _port
-from semserve_server.services.port import Port
 
 
 @dataclass(frozen=True, slots=True)

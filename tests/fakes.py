@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from semserve_server.encoding import Encoding
-from semserve_server.runner import Runner
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.runtime.runner import Runner
 
 
 class Held:

@@ -1,4 +1,4 @@
-"""The walls between the rooms, as ARCHITECTURE.md states them, held against the imports."""
+"""The layers and the rules of ARCHITECTURE.md, held against the imports of the code."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from conftest import ROOT
 
 SERVER = ROOT / "server" / "semserve_server"
 MODULES = sorted(SERVER.rglob("*.py"))
+SERVER_LAYERS = (
+    "errors", "config", "system", "instrumentation", "auth", "runtime", "repository",
+    "scheduling", "engine", "registry", "observability", "supervision", "rpc", "services",
+    "frontend", "server", "processes", "__main__",
+)  # fmt: skip
+"""The folders and modules of the server, each above those that it may import."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -35,25 +41,68 @@ def importers(*packages: str) -> set[str]:
     }
 
 
-def test_only_the_services_know_grpc_and_protobuf() -> None:
+def parts(package: Path) -> dict[str, set[str]]:
+    """Return what each folder, and each module beside the folders, imports of the package.
+
+    Args:
+        package: its directory.
+    """
+    found: dict[str, set[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        own = path.relative_to(package).with_suffix("").parts[0]
+        for name in imports(path):
+            _, _, rest = name.partition(f"{package.name}.")
+            other = rest.split(".")[0]
+            if other and other != own:
+                found.setdefault(own, set()).add(other)
+    return found
+
+
+@pytest.mark.parametrize(("package", "layers"), [(SERVER, SERVER_LAYERS)])
+def test_imports_between_folders_point_one_way(package: Path, layers: tuple[str, ...]) -> None:
+    """Each part imports only parts that stand before it in the list."""
+    upward = {
+        f"{own} imports {other}"
+        for own, others in parts(package).items()
+        for other in others
+        if layers.index(other) > layers.index(own)
+    }
+    assert set() == upward
+
+
+@pytest.mark.parametrize("package", [SERVER])
+def test_a_folder_has_a_charter_of_one_line_and_few_modules(package: Path) -> None:
+    for folder in {path.parent for path in package.rglob("*.py")} - {package}:
+        charter = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+        assert charter.endswith("."), folder
+        assert 1 == len(charter.splitlines()), folder
+        modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert 14 >= len(modules), f"{folder} has {len(modules)} modules: divide it"
+
+
+def test_only_the_front_end_and_the_services_know_grpc_and_protobuf() -> None:
     found = importers("grpc", "google", "semserve.v1", "grpc_health", "grpc_reflection")
-    assert {"services"} == {name.split("/")[0] for name in found}
+    assert {"frontend", "rpc", "services"} == {name.split("/")[0] for name in found}
 
 
 def test_only_the_session_knows_onnxruntime() -> None:
-    assert {"session.py"} == importers("onnxruntime")
+    assert {"runtime/session.py"} == importers("onnxruntime")
 
 
 def test_only_the_tokenizer_knows_tokenizers() -> None:
-    assert {"tokenizer.py"} == importers("tokenizers")
+    assert {"runtime/tokenizer.py"} == importers("tokenizers")
 
 
-def test_the_batch_queue_has_no_clock_and_no_loop() -> None:
-    assert not {"asyncio", "time", "threading"} & set(imports(SERVER / "batch_queue.py"))
+def test_the_queues_have_no_clock_and_no_loop() -> None:
+    for name in ("batch_queue.py", "fair_queue.py"):
+        used = set(imports(SERVER / "scheduling" / name))
+        assert not {"asyncio", "time", "threading"} & used
 
 
-def test_the_tokenizer_and_the_session_have_no_loop() -> None:
-    assert not importers("asyncio") & {"tokenizer.py", "session.py", "bundle.py"}
+def test_the_tokenizer_the_session_and_the_repository_have_no_loop() -> None:
+    found = importers("asyncio")
+    assert not {"runtime/tokenizer.py", "runtime/session.py"} & found
+    assert not {name for name in found if name.startswith("repository/")}
 
 
 def test_only_the_entry_point_reads_argv_and_the_environment() -> None:

@@ -14,12 +14,14 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from semserve_server import __version__, cache_directory, environment
+from semserve_server import __version__
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
-from semserve_server.event_loop import MainLoop
-from semserve_server.observe import logs
-from semserve_server.observe.stderr import say
+from semserve_server.observability import logs
+from semserve_server.observability.stderr import say
+from semserve_server.registry import cache_directory
+from semserve_server.supervision.event_loop import MainLoop
+from semserve_server.system import environment
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +87,8 @@ def key(
         tokens_per_second: How many tokens it may use in a second; without it, any number.
         control: Let it load and unload its models, where --allow-model-control lets anybody.
     """
-    from semserve_server.key_file import add_key
-    from semserve_server.keys import new_key
+    from semserve_server.auth.api_key import new_key
+    from semserve_server.auth.key_file import add_key
 
     models = frozenset(only) or None
     try:
@@ -104,7 +106,7 @@ def key(
 def _serve(config: Config) -> Coroutine[None, None, None]:
     """Import what serves only here, so that --help is instant and a parent stays small."""
     if config.processes > 1:
-        from semserve_server.processes import serve_in_processes
+        from semserve_server.processes.supervisor import serve_in_processes
 
         return serve_in_processes(config)
     from semserve_server.server import serve

@@ -9,21 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from semserve_server.admission import Admission, Demand
-from semserve_server.batch_queue import BatchQueue
-from semserve_server.batcher import Batcher
-from semserve_server.bundle import Bundle, Manifest
-from semserve_server.cost import CostModel
-from semserve_server.density import Density
-from semserve_server.encoding import Encoding
-from semserve_server.inference import Inference
-from semserve_server.observe.tally import ModelTally
-from semserve_server.runner import Runner
-from semserve_server.runs import Runs
-from semserve_server.shares import Shares
-from semserve_server.token_reader import TokenReader, characters_of
-from semserve_server.tokenizer import Item, Tokenizer, Tokens, Truncation
-from semserve_server.workers import Worker
+from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.repository.manifest import Bundle, Manifest
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.runtime.runner import Runner
+from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncation
+from semserve_server.runtime.tokenizer_thread import TokenReader, characters_of
+from semserve_server.runtime.worker_threads import Worker
+from semserve_server.scheduling.admission import Admission, Demand
+from semserve_server.scheduling.batch_queue import BatchQueue
+from semserve_server.scheduling.batcher import Batcher
+from semserve_server.scheduling.concurrency_limit import Shares
+from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.scheduling.dispatch import Runs
+from semserve_server.scheduling.request import Inference
+from semserve_server.scheduling.token_estimator import Density
 
 INLINE_CHARACTERS = 2048
 """Requests of fewer characters are tokenised on the event loop: so few take about as long as

@@ -9,23 +9,23 @@ import signal
 from collections.abc import AsyncIterator
 
 from semserve_server import __version__
-from semserve_server.address import is_local
+from semserve_server.auth.key_store import Keyring
 from semserve_server.config import Config
-from semserve_server.control import ModelControl
 from semserve_server.engine import Engine
 from semserve_server.errors import ConfigError, EngineFailed
-from semserve_server.keyring import Keyring
-from semserve_server.models import Models
-from semserve_server.observe.observation import observing
-from semserve_server.observe.observer import Observer
-from semserve_server.open_files import allow_connections
-from semserve_server.parent import Parent
-from semserve_server.services.certificates import Certificates
-from semserve_server.services.checks import Limits
-from semserve_server.services.port import Port
-from semserve_server.services.port_limits import PortLimits
-from semserve_server.services.security import Security
-from semserve_server.watchdog import Watchdog, either
+from semserve_server.frontend.certificates import Certificates
+from semserve_server.frontend.channel_arguments import PortLimits
+from semserve_server.frontend.grpc_server import Port
+from semserve_server.frontend.security import Security
+from semserve_server.observability.recorder import Observer
+from semserve_server.observability.setup import observing
+from semserve_server.registry.model_manager import ModelControl
+from semserve_server.registry.registry import Models
+from semserve_server.services.validation import Limits
+from semserve_server.supervision.supervisor_channel import Parent
+from semserve_server.supervision.watchdog import Watchdog, either
+from semserve_server.system.file_limit import allow_connections
+from semserve_server.system.listen_address import is_local
 
 log = logging.getLogger(__name__)
 

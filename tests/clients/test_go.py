@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from conftest import ROOT, running_server
-from semserve_server.key_file import add_key
-from semserve_server.keys import new_key
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
 
 CLIENT = Path(__file__).parents[2] / "clients" / "go"
 OLDEST_GO = (1, 24)

@@ -15,8 +15,8 @@ import pytest
 from certificates import Authority
 from conftest import ROOT, running_server
 from semserve import PermissionDenied, Retry, Unauthenticated, Unavailable
-from semserve_server.key_file import add_key
-from semserve_server.keys import new_key
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from conftest import InProcess, in_process
 from fakes import Failing, Poisoned
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.tokenizer import Tokenizer, Truncation
+from semserve_server.runtime.tokenizer import Tokenizer, Truncation
 
 EMBED = "/semserve.v1.EmbeddingService/Embed"
 

@@ -13,10 +13,10 @@ from asking import refusal
 from conftest import InProcess, in_process
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.key_file import add_key
-from semserve_server.keyring import Keyring
-from semserve_server.keys import new_key
-from semserve_server.services.security import Security
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
+from semserve_server.auth.key_store import Keyring
+from semserve_server.frontend.security import Security
 
 LONG = "a cat " * 16
 MANY = EmbedRequest(texts=[LONG] * 200)

@@ -18,8 +18,8 @@ from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import TokenizeRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
-from semserve_server import session
-from semserve_server.session import Session
+from semserve_server.runtime import session
+from semserve_server.runtime.session import Session
 
 LONG = EmbedRequest(texts=["some words " * 2000] * 4, model=NAME)
 

@@ -17,17 +17,18 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server import control, loader
-from semserve_server.bundle import read_bundle
-from semserve_server.calibrations import Calibrations
 from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import EngineFailed
-from semserve_server.models import Models
-from semserve_server.observe.metrics import Metrics
-from semserve_server.observe.observer import Observer
-from semserve_server.tokenizer import Tokenizer
-from semserve_server.watchdog import Watchdog
+from semserve_server.observability.metrics import Metrics
+from semserve_server.observability.recorder import Observer
+from semserve_server.registry import loader_thread as loader
+from semserve_server.registry import model_manager as control
+from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.registry import Models
+from semserve_server.repository.manifest import read_bundle
+from semserve_server.runtime.tokenizer import Tokenizer
+from semserve_server.supervision.watchdog import Watchdog
 
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
@@ -46,7 +47,7 @@ __main__.main()
 """
 CRASHES = """
 from semserve_server import __main__, server
-from semserve_server.services.port import Port
+from semserve_server.frontend.grpc_server import Port
 class Crashes(Port):
     async def open(self, address):
         port = await super().open(address)

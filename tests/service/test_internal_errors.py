@@ -11,10 +11,10 @@ from conftest import InProcess, load_session
 from fakes import Giving, Unreadable
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.bundle import read_bundle
-from semserve_server.observe.observer import Observer
-from semserve_server.services.rpc import unary
-from semserve_server.services.watch import watched
+from semserve_server.observability.recorder import Observer
+from semserve_server.repository.manifest import read_bundle
+from semserve_server.rpc.handlers import unary
+from semserve_server.rpc.instrumented_handlers import watched
 
 EMBED = EmbedRequest(texts=["a cat"])
 

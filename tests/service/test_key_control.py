@@ -10,8 +10,8 @@ from asking import refusal
 from conftest import running_server
 from semserve.v1.model_pb2 import UnloadModelRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
-from semserve_server.key_file import add_key
-from semserve_server.keys import new_key
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
 
 
 async def test_models_are_loaded_and_unloaded_by_those_keys_alone_that_may(

@@ -10,11 +10,11 @@ from conftest import in_process
 from prometheus_client import CollectorRegistry
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.key_file import add_key
-from semserve_server.keyring import Keyring
-from semserve_server.keys import new_key
-from semserve_server.observe.metrics import Metrics
-from semserve_server.services.security import Security
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
+from semserve_server.auth.key_store import Keyring
+from semserve_server.frontend.security import Security
+from semserve_server.observability.metrics import Metrics
 
 
 async def test_what_each_key_asked_for_is_counted_by_its_name(

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from semserve.v1.common_pb2 import TRUNCATION_NONE
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.observe.metrics import Metrics
+from semserve_server.observability.metrics import Metrics
 
 EMBEDDING = "semserve.v1.EmbeddingService"
 NAME = "tiny-embed"

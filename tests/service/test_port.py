@@ -18,10 +18,10 @@ from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import ListModelsRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
-from semserve_server.models import Models
-from semserve_server.services.checks import Limits
-from semserve_server.services.port import Port
-from semserve_server.services.reflection import REFLECTION
+from semserve_server.frontend.grpc_server import Port
+from semserve_server.frontend.reflection import REFLECTION
+from semserve_server.registry.registry import Models
+from semserve_server.services.validation import Limits
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -188,7 +188,7 @@ async def test_whoever_calls_while_the_server_drains_is_told_so(service: InProce
 async def test_streams_of_health_and_reflection_past_their_bound_are_refused(
     service: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("semserve_server.services.endless.MAX_OPEN", 3)
+    monkeypatch.setattr("semserve_server.rpc.drainable_streams.MAX_OPEN", 3)
     stub = HealthStub(service.channel)
     watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
     for watch in watches:
@@ -219,7 +219,7 @@ async def read_or_none(stub: HealthStub) -> int | None:
 async def test_reflection_has_a_bound_of_its_own(
     service: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("semserve_server.services.reflection.MAX_REFLECTIONS", 2)
+    monkeypatch.setattr("semserve_server.frontend.reflection.MAX_REFLECTIONS", 2)
     stub = ServerReflectionStub(service.channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     calls = [stub.ServerReflectionInfo() for _ in range(2)]

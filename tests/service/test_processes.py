@@ -23,14 +23,14 @@ from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import GetModelRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
-from semserve_server.address import reserved
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
+from semserve_server.auth.key_store import Keyring
 from semserve_server.config import Config
-from semserve_server.cpus import usable_cpus
 from semserve_server.errors import ConfigError, Overloaded
-from semserve_server.key_file import add_key
-from semserve_server.keyring import Keyring
-from semserve_server.keys import new_key
-from semserve_server.processes import check_processes, share
+from semserve_server.processes.supervisor import check_processes, share
+from semserve_server.system.cpus import usable_cpus
+from semserve_server.system.listen_address import reserved
 
 ECHO = ("--echo", "8", "--drain-delay", "0")
 BOTH = {"0", "1"}

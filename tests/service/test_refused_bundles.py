@@ -12,8 +12,8 @@ import pytest
 from asking import refusal
 from controlled import NAME, Controlled, add, describe
 from prometheus_client import CollectorRegistry
-from semserve_server.observe.metrics import Metrics
-from semserve_server.observe.observer import Observer
+from semserve_server.observability.metrics import Metrics
+from semserve_server.observability.recorder import Observer
 
 BROKEN = b'{"model": nothing}'
 

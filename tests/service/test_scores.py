@@ -15,8 +15,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1 import similarity_pb2 as pb
 from semserve.v1.similarity_pb2_grpc import SimilarityServiceStub
-from semserve_server.key_file import add_key
-from semserve_server.keys import new_key
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
 
 MOST_SCORES = 10_000
 MOST_TEXTS = 400

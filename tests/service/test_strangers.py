@@ -25,9 +25,9 @@ from semserve.v1.model_pb2 import GetModelRequest, ListModelsRequest, TokenizeRe
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve.v1.similarity_pb2 import RankRequest
 from semserve.v1.similarity_pb2_grpc import SimilarityServiceStub
-from semserve_server.keyring import Keyring
-from semserve_server.keys import new_key
-from semserve_server.services.security import Security
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_store import Keyring
+from semserve_server.frontend.security import Security
 
 EMBED = EmbedRequest(texts=["a cat"])
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.errors import ConfigError
-from semserve_server.services.certificates import Certificates
-from semserve_server.services.security import Security
+from semserve_server.frontend.certificates import Certificates
+from semserve_server.frontend.security import Security
 
 EMBED = EmbedRequest(texts=["a cat"])
 

@@ -14,8 +14,8 @@ from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import TokenizeRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
-from semserve_server.key_file import add_key
-from semserve_server.keys import new_key
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
 
 MOST_BYTES = 10_000
 

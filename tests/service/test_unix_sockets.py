@@ -15,7 +15,7 @@ from conftest import fails, running_server, start_server
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.errors import ConfigError
-from semserve_server.unix_socket import MAX_PATH_BYTES, UnixSocket
+from semserve_server.system.unix_socket import MAX_PATH_BYTES, UnixSocket
 
 ECHO = ("--echo", "8", "--drain-delay", "0")
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 from conftest import start_server
-from semserve_server.observe import logs, stderr
-from semserve_server.observe.stderr import QueuedHandler, never_wait
+from semserve_server.observability import logs, stderr
+from semserve_server.observability.stderr import QueuedHandler, never_wait
 
 FULL = 2 * 65_536
 STUCK_LOOP = """

@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server import watchdog
 from semserve_server.errors import EngineFailed
-from semserve_server.watchdog import LoopWatch, Watchdog
+from semserve_server.supervision import watchdog
+from semserve_server.supervision.watchdog import LoopWatch, Watchdog
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

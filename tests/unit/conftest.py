@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from batching import door
-from semserve_server.batch_queue import BatchQueue
-from semserve_server.batcher import Batcher
-from semserve_server.cost import CostModel
-from semserve_server.observe.tally import ModelTally
-from semserve_server.runner import Runner
-from semserve_server.runs import Runs
+from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.runtime.runner import Runner
+from semserve_server.scheduling.batch_queue import BatchQueue
+from semserve_server.scheduling.batcher import Batcher
+from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.scheduling.dispatch import Runs
 
 
 @pytest.fixture

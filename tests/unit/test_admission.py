@@ -7,9 +7,9 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.admission import NOTHING, Admission, Backlog, Demand
-from semserve_server.cost import CostModel
 from semserve_server.errors import InvalidRequest, Overloaded
+from semserve_server.scheduling.admission import NOTHING, Admission, Backlog, Demand
+from semserve_server.scheduling.cost_model import CostModel
 
 FOREVER = float("inf")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semserve_server.batch_queue import BatchQueue, Entry
-from semserve_server.cost import CostModel
-from semserve_server.encoding import Encoding
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.scheduling.batch_queue import BatchQueue, Entry
+from semserve_server.scheduling.cost_model import CostModel
 
 BUDGET = 100
 NEVER = float("inf")

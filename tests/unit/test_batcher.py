@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 from batching import NEVER, door, encoding, held_behind_a_run
 from fakes import Failing, Giving, Held, Lengths, Poisoned, Unreadable
-from semserve_server.admission import Demand
-from semserve_server.batch_queue import BatchQueue
-from semserve_server.batcher import Batcher
-from semserve_server.cost import CostModel
 from semserve_server.errors import (
     DeadlineExceeded,
     Draining,
@@ -19,8 +15,12 @@ from semserve_server.errors import (
     InvalidRequest,
     Overloaded,
 )
-from semserve_server.observe.tally import ModelTally
-from semserve_server.runs import Runs
+from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.scheduling.admission import Demand
+from semserve_server.scheduling.batch_queue import BatchQueue
+from semserve_server.scheduling.batcher import Batcher
+from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.scheduling.dispatch import Runs
 
 
 async def test_two_requests_share_a_batch_and_one_cancelled_leaves_the_other_answered(make) -> None:

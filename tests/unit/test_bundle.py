@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import load_session
-from semserve_server import bundle as bundles
-from semserve_server.bundle import find_bundles, read_bundle, read_graph
 from semserve_server.errors import BundleError
-from semserve_server.golden import prove_golden
-from semserve_server.loading import choose_variant
-from semserve_server.tokenizer import Tokenizer
+from semserve_server.registry.loader import choose_variant
+from semserve_server.repository import manifest as bundles
+from semserve_server.repository.golden import prove_golden
+from semserve_server.repository.manifest import find_bundles, read_bundle, read_graph
+from semserve_server.runtime.tokenizer import Tokenizer
 
 
 @pytest.fixture

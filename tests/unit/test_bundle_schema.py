@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 from manifests import BAD, GOOD, Change, manifest
-from semserve_server.bundle import read_manifest
 from semserve_server.errors import BundleError
+from semserve_server.repository.manifest import read_manifest
 
 BEYOND_A_SCHEMA = {"a variant's file that is not listed", "another tokenizer's digest"}
 

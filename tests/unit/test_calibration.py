@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from semserve_server.calibration import Calibration, calibrate, choose_budget
-from semserve_server.encoding import Encoding
-from semserve_server.measurements import MOST_SECONDS, Measurements
+from semserve_server.registry.calibration import Calibration, calibrate, choose_budget
+from semserve_server.registry.measurements import MOST_SECONDS, Measurements
+from semserve_server.runtime.encoding import Encoding
 
 Noise = Callable[[random.Random], Iterator[float]]
 

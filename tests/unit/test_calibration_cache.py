@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from semserve_server.cache_directory import chosen, default_directory
-from semserve_server.calibration_cache import MOST_FILES, CalibrationCache, Key, opened
-from semserve_server.calibrations import Calibrations
 from semserve_server.errors import ConfigError
-from semserve_server.measurements import Measurements
+from semserve_server.registry.cache_directory import chosen, default_directory
+from semserve_server.registry.calibration_cache import MOST_FILES, CalibrationCache, Key, opened
+from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.measurements import Measurements
 
 KEY = Key(
     digest="d" * 64, variant="fused", provider="CPU", cpu="x86_64 A CPU", threads=1,

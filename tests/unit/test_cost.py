@@ -8,7 +8,7 @@ from math import isfinite
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.cost import CostModel
+from semserve_server.scheduling.cost_model import CostModel
 
 sizes = st.lists(st.integers(1, 4096), min_size=2, max_size=60).filter(lambda s: len(set(s)) > 1)
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from semserve_server.cpus import cpu_model, cpu_quota, usable_cpus
+from semserve_server.system.cpus import cpu_model, cpu_quota, usable_cpus
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from semserve_server.config import Config
-from semserve_server.defaults import check_defaults
 from semserve_server.errors import ConfigError
+from semserve_server.registry.defaults import check_defaults
 
 ONE = {"a": "embedding", "nli-minilm": "classification"}
 TWO = {**ONE, "b": "embedding"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.density import Density
+from semserve_server.scheduling.token_estimator import Density
 
 
 def test_who_has_read_nothing_expects_nothing() -> None:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from semserve_server import environment
 from semserve_server.config import Config
+from semserve_server.system import environment
 
 LISTEN, ADDRESS = "SEMSERVE_LISTEN", "SEMSERVE_ADDRESS"
 

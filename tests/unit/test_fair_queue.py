@@ -8,9 +8,9 @@ from itertools import count
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from semserve_server.batch_queue import BatchQueue, Entry
-from semserve_server.cost import CostModel
-from semserve_server.encoding import Encoding
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.scheduling.batch_queue import BatchQueue, Entry
+from semserve_server.scheduling.cost_model import CostModel
 
 BUDGET = 64
 WINDOW = 8 * BUDGET

@@ -7,8 +7,8 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve.v1 import classification_pb2, embedding_pb2, similarity_pb2
-from semserve_server.services.field_count import FEW_BYTES, OTHER_FIELDS, crowded_field
-from semserve_server.services.parsing import Crowded, parser
+from semserve_server.rpc.field_count import FEW_BYTES, OTHER_FIELDS, crowded_field
+from semserve_server.rpc.parsing import Crowded, parser
 
 MOST = 100
 EMPTY_TEXTS = b"\x12\x00" * FEW_BYTES

@@ -6,8 +6,8 @@ import asyncio
 
 from batching import NEVER, encoding
 from fakes import Held, Lengths
-from semserve_server.cost import CostModel
-from semserve_server.gathering import QUIET_TURNS, Gathering
+from semserve_server.scheduling.batch_delay import QUIET_TURNS, Gathering
+from semserve_server.scheduling.cost_model import CostModel
 
 CHEAP = CostModel(fixed=0.000_01, per_token=0.0)
 

@@ -9,8 +9,8 @@ import pytest
 from fakes import Failing, Lengths, Poisoned
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.encoding import Encoding
-from semserve_server.halving import SURELY_FOUND, run_batch
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.scheduling.bisection import SURELY_FOUND, run_batch
 
 BATCH = 33
 

@@ -13,11 +13,11 @@ from typing import Any
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from semserve_server import bundle_files
-from semserve_server.bundle import MAX_FILE_BYTES, MAX_JSON_BYTES, read_bundle
 from semserve_server.errors import BundleError
-from semserve_server.session import Graph, Session
-from semserve_server.tokenizer import Tokenizer
+from semserve_server.repository import bundle_files
+from semserve_server.repository.manifest import MAX_FILE_BYTES, MAX_JSON_BYTES, read_bundle
+from semserve_server.runtime.session import Graph, Session
+from semserve_server.runtime.tokenizer import Tokenizer
 
 INPUTS = ("token_ids", "padding_mask")
 

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve.v1 import classification_pb2, embedding_pb2
-from semserve_server.services.invalid_utf8 import invalid_strings, salvage_string
+from semserve_server.rpc.invalid_utf8 import invalid_strings, salvage_string
 
 
 def field(number: int, content: bytes) -> bytes:

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from semserve_server import keyring
+from semserve_server.auth import key_store as keyring
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key, read_keys
+from semserve_server.auth.key_store import INLINE_BYTES, Keyring
 from semserve_server.errors import Unauthenticated
-from semserve_server.key_file import add_key, read_keys
-from semserve_server.keyring import INLINE_BYTES, Keyring
-from semserve_server.keys import new_key
 
 WRITERS = 8
 

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server import keys
+from semserve_server.auth import api_key as keys
+from semserve_server.auth.api_key import Key, find, new_key, parse
+from semserve_server.auth.key_file import add_key, read_keys
+from semserve_server.auth.key_store import Holder, Keyring
 from semserve_server.errors import (
     ConfigError,
     Draining,
@@ -21,9 +24,6 @@ from semserve_server.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from semserve_server.key_file import add_key, read_keys
-from semserve_server.keyring import Holder, Keyring
-from semserve_server.keys import Key, find, new_key, parse
 
 NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 MODELS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)

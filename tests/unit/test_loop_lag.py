@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from semserve_server.observe.loop_lag import measuring_loop_lag
-from semserve_server.observe.tally import Histogram
+from semserve_server.instrumentation.counters import Histogram
+from semserve_server.observability.loop_lag import measuring_loop_lag
 
 
 async def test_each_look_enters_how_long_after_its_instant_it_takes_place() -> None:

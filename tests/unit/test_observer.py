@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 
 import pytest
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
+from semserve_server.auth.key_store import HOLDER, Keyring
 from semserve_server.errors import InferenceFailed
-from semserve_server.key_file import add_key
-from semserve_server.keyring import HOLDER, Keyring
-from semserve_server.keys import new_key
-from semserve_server.observe.exchange import Caller, Exchange, current_name
-from semserve_server.observe.logs import TextFormatter
-from semserve_server.observe.observer import Observer
+from semserve_server.instrumentation.request_context import Caller, Exchange, current_name
+from semserve_server.observability.logs import TextFormatter
+from semserve_server.observability.recorder import Observer
 
 
 def exchange(observer: Observer, *, whole_stream: bool = False) -> Exchange:

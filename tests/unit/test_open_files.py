@@ -9,7 +9,7 @@ import pytest
 
 CODE = """
 import resource
-from semserve_server.open_files import allow_connections
+from semserve_server.system.file_limit import allow_connections
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 print(allow_connections(500), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """

@@ -19,11 +19,11 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from semserve_server.admission import Admission, Backlog, Demand
-from semserve_server.batch_queue import BatchQueue, Entry, Taken
-from semserve_server.cost import CostModel
-from semserve_server.encoding import Encoding
 from semserve_server.errors import Overloaded
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.scheduling.admission import Admission, Backlog, Demand
+from semserve_server.scheduling.batch_queue import BatchQueue, Entry, Taken
+from semserve_server.scheduling.cost_model import CostModel
 
 BUDGET = 64
 MOST_ENTRIES = 40

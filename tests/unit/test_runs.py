@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.cost import CostModel
-from semserve_server.runs import FULL_ENOUGH, Runs
+from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.scheduling.dispatch import FULL_ENOUGH, Runs
 
 BUDGET = 256
 

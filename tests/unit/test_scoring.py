@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from semserve_server.errors import DeadlineExceeded, Draining, Overloaded
-from semserve_server.lane import NICENESS
-from semserve_server.scoring import INLINE_OPERATIONS, Scorer
+from semserve_server.scheduling.worker import NICENESS
+from semserve_server.services.scoring_thread import INLINE_OPERATIONS, Scorer
 
 LARGE = INLINE_OPERATIONS + 1
 

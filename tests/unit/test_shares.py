@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from semserve_server.shares import Share, Shares
+from semserve_server.scheduling.concurrency_limit import Share, Shares
 
 WAIT = 30.0
 

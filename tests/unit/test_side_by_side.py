@@ -6,8 +6,8 @@ import asyncio
 
 from batching import NEVER, encoding, held_behind_a_run
 from fakes import Held, Lengths
-from semserve_server.cost import CostModel
-from semserve_server.shares import Shares
+from semserve_server.scheduling.concurrency_limit import Shares
+from semserve_server.scheduling.cost_model import CostModel
 
 
 async def test_a_flooded_model_cannot_keep_another_waiting(make) -> None:

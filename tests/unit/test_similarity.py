@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from semserve_server.similarity import (
+from semserve_server.services.scores import (
     METRICS,
     normalized,
     pair_scores,

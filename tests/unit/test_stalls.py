@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from semserve_server.config import Config
-from semserve_server.stalls import Stalls
-from semserve_server.watchdog import LOOK_SECONDS
+from semserve_server.supervision.progress import Stalls
+from semserve_server.supervision.watchdog import LOOK_SECONDS
 
 
 def test_only_what_is_seen_again_unmoved_is_counted() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server import tables
-from semserve_server.services.wire import delimited, varint
+from semserve_server.rpc.encoding import delimited, varint
+from semserve_server.runtime import lookup_tables as tables
 
 
 def message(*fields: bytes) -> bytes:

@@ -10,16 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as Known
-from semserve_server.admission import Admission
-from semserve_server.batch_queue import BatchQueue
-from semserve_server.batcher import Batcher
-from semserve_server.cost import CostModel
-from semserve_server.encoding import Encoding
 from semserve_server.errors import DeadlineExceeded
-from semserve_server.observe.exchange import Caller, Exchange
-from semserve_server.observe.metrics import _histogram
-from semserve_server.observe.tally import ENTRIES, Histogram, MethodTally, ModelTally, late
-from semserve_server.runs import Runs
+from semserve_server.instrumentation.counters import (
+    ENTRIES,
+    Histogram,
+    MethodTally,
+    ModelTally,
+    late,
+)
+from semserve_server.instrumentation.request_context import Caller, Exchange
+from semserve_server.observability.metrics import _histogram
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.scheduling.admission import Admission
+from semserve_server.scheduling.batch_queue import BatchQueue
+from semserve_server.scheduling.batcher import Batcher
+from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.scheduling.dispatch import Runs
 
 NEVER = float("inf")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.token_bucket import TokenBucket
+from semserve_server.auth.rate_limiter import TokenBucket
 
 REQUESTS = st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 3)), min_size=1, max_size=50)
 

@@ -8,8 +8,8 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.bundle import Bundle, read_bundle
-from semserve_server.tokenizer import Tokenizer, Truncation
+from semserve_server.repository.manifest import Bundle, read_bundle
+from semserve_server.runtime.tokenizer import Tokenizer, Truncation
 
 CUTS = st.sampled_from([Truncation.END, Truncation.START])
 LONG = " ".join(["cat"] * 100 + ["dog"] * 100)

@@ -11,7 +11,7 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from semserve_server.unread import Hold, UnreadBytes, Waiter
+from semserve_server.rpc.unread_budget import Hold, UnreadBytes, Waiter
 
 connections = st.sampled_from(["a", "b", "c"])
 

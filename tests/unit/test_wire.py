@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from semserve.v1 import classification_pb2, common_pb2, embedding_pb2, similarity_pb2
-from semserve_server.services import wire
+from semserve_server.rpc import encoding as wire
 
 rows = arrays.arrays(
     np.float32,

@@ -1,1 +1,1 @@
-"""The service layer: the only one that knows protobuf and gRPC. Each RPC checks, calls, replies."""
+"""One file a service of `semserve.v1`: checks a request, calls the engine, writes the reply."""

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from semserve.v1 import classification_pb2
 
 from semserve_server.errors import Violation
-from semserve_server.models import Models
-from semserve_server.services import checks, wire
-from semserve_server.services.checks import Limits
-from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
-from semserve_server.services.work import ITEM_BYTES, Work, run
-from semserve_server.similarity import SCORES
-from semserve_server.tokenizer import Item
+from semserve_server.registry.registry import Models
+from semserve_server.rpc import encoding as wire
+from semserve_server.rpc.handlers import Context, Handlers, Streams, StreamShape, unary
+from semserve_server.runtime.tokenizer import Item
+from semserve_server.services import validation as checks
+from semserve_server.services.execution import ITEM_BYTES, Work, run
+from semserve_server.services.scores import SCORES
+from semserve_server.services.validation import Limits
 
 
 class ClassificationService:

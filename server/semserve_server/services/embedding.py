@@ -5,12 +5,13 @@ from __future__ import annotations
 from semserve.v1 import embedding_pb2
 
 from semserve_server.errors import InvalidRequest, Violation
-from semserve_server.models import Models
-from semserve_server.services import checks, wire
-from semserve_server.services.checks import Limits
-from semserve_server.services.rpc import Context, Handlers, Streams, StreamShape, unary
-from semserve_server.services.work import ITEM_BYTES, Work, run
-from semserve_server.similarity import Rows, normalized
+from semserve_server.registry.registry import Models
+from semserve_server.rpc import encoding as wire
+from semserve_server.rpc.handlers import Context, Handlers, Streams, StreamShape, unary
+from semserve_server.services import validation as checks
+from semserve_server.services.execution import ITEM_BYTES, Work, run
+from semserve_server.services.scores import Rows, normalized
+from semserve_server.services.validation import Limits
 
 
 class EmbeddingService:

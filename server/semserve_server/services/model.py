@@ -8,17 +8,18 @@ from time import perf_counter
 
 from semserve.v1 import common_pb2, model_pb2
 
+from semserve_server.auth.key_store import FREE, HOLDER
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, PermissionDenied
-from semserve_server.keyring import FREE, HOLDER
-from semserve_server.models import Control, Models
-from semserve_server.observe.exchange import current
-from semserve_server.services import checks, wire
-from semserve_server.services.checks import METRICS, Limits
-from semserve_server.services.reply_room import reply_room
-from semserve_server.services.rpc import Context, Handlers, unary
-from semserve_server.services.work import ITEM_BYTES
-from semserve_server.tokenizer import Tokens
+from semserve_server.instrumentation.request_context import current
+from semserve_server.registry.registry import Control, Models
+from semserve_server.rpc import encoding as wire
+from semserve_server.rpc.handlers import Context, Handlers, unary
+from semserve_server.rpc.reply_room import reply_room
+from semserve_server.runtime.tokenizer import Tokens
+from semserve_server.services import validation as checks
+from semserve_server.services.execution import ITEM_BYTES
+from semserve_server.services.validation import METRICS, Limits
 
 TOKEN_BYTES = 20
 """Bytes of a token in the answer of Tokenize, or more. A text has at most a token for each of its

@@ -14,15 +14,16 @@ from semserve.v1 import similarity_pb2
 
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest
-from semserve_server.models import Models
-from semserve_server.observe.exchange import current
-from semserve_server.scoring import Scorer
-from semserve_server.services import checks, wire
-from semserve_server.services.checks import Limits
-from semserve_server.services.rpc import Context, Handlers, unary
-from semserve_server.services.work import ITEM_BYTES, Work, run
-from semserve_server.similarity import Rows, pair_scores, scores_in_pieces, top
-from semserve_server.tokenizer import Truncation
+from semserve_server.instrumentation.request_context import current
+from semserve_server.registry.registry import Models
+from semserve_server.rpc import encoding as wire
+from semserve_server.rpc.handlers import Context, Handlers, unary
+from semserve_server.runtime.tokenizer import Truncation
+from semserve_server.services import validation as checks
+from semserve_server.services.execution import ITEM_BYTES, Work, run
+from semserve_server.services.scores import Rows, pair_scores, scores_in_pieces, top
+from semserve_server.services.scoring_thread import Scorer
+from semserve_server.services.validation import Limits
 
 DEFAULT_TOP_K = 10
 """Hits of a query where the request does not say."""

@@ -1,0 +1,1 @@
+"""API keys: who calls, which models a key may use, and at what rate."""

@@ -1,0 +1,1 @@
+"""The gRPC server: its channel arguments, TLS, authentication, health and reflection."""

@@ -1,0 +1,67 @@
+"""Lets in who has a key, before anything of the call is read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import grpc
+
+from semserve_server.auth.key_store import HOLDER, Keyring
+from semserve_server.errors import Unauthenticated
+from semserve_server.observability.recorder import Observer
+from semserve_server.rpc.handlers import Context, Handler
+from semserve_server.rpc.instrumented_handlers import watched
+from semserve_server.rpc.open_calls import OpenCalls
+from semserve_server.rpc.status import abort
+
+SCHEME = "bearer "
+REFUSAL = "this server wants a key that it knows, as metadata: authorization: Bearer KEY"
+
+
+class Doorkeeper(grpc.aio.ServerInterceptor):
+    """An interceptor, and so in the way of every RPC of the port; there is none without keys."""
+
+    def __init__(self, keyring: Keyring, open_services: Iterable[str], observer: Observer) -> None:
+        """Make one.
+
+        Args:
+            keyring: who may call.
+            open_services: full names of services that nobody needs a key for.
+            observer: counts who was refused.
+        """
+        self._keyring = keyring
+        self._open = frozenset(open_services)
+        # A stream's handler, since one of a unary call would be run only once a request is read.
+        refusing: Handler = grpc.stream_stream_rpc_method_handler(_refuse)
+        handlers = watched("semserve", {"refused": refusing}, observer, OpenCalls())
+        self._refusing = handlers["refused"]
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return what answers a call; None where there is no such RPC."""
+        service = handler_call_details.method.rpartition("/")[0].removeprefix("/")
+        try:
+            holder = self._keyring.holder(_key(handler_call_details.invocation_metadata or ()))
+        except Unauthenticated:
+            if service not in self._open:
+                return self._refusing
+        else:
+            # gRPC answers a call in the same task that asks for its handler.
+            HOLDER.set(holder)
+        return await continuation(handler_call_details)
+
+
+def _key(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """Return the key that a call presents; of several, none."""
+    found = [value for name, value in metadata if name == "authorization"]
+    if len(found) != 1 or not isinstance(found[0], str):
+        return ""
+    value = found[0]
+    return value[len(SCHEME) :].strip() if value[: len(SCHEME)].lower() == SCHEME else ""
+
+
+async def _refuse(_messages: object, context: Context) -> None:
+    await abort(context, Unauthenticated(REFUSAL))

@@ -1,0 +1,1 @@
+"""What is shown of the counters and requests: metrics, logs and traces."""

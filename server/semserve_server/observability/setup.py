@@ -1,0 +1,56 @@
+"""What is seen of the server from outside, as the settings ask, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from semserve_server.config import Config
+from semserve_server.errors import ConfigError
+from semserve_server.instrumentation.request_context import Exchange
+from semserve_server.observability.loop_lag import measuring_loop_lag
+from semserve_server.observability.metrics import serving_metrics
+from semserve_server.observability.recorder import Observer
+from semserve_server.registry.registry import Models
+
+log = logging.getLogger(__name__)
+
+EXPORT_SECONDS = 2.0
+"""For how long the end of the server waits for spans to be exported."""
+
+
+@contextlib.asynccontextmanager
+async def observing(config: Config, models: Models) -> AsyncIterator[Observer]:
+    """Make the observer of all requests; spans that are left at the end are still exported.
+
+    Raises:
+        ConfigError: the metrics' address cannot be bound, or OpenTelemetry is not installed.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        trace = None
+        if config.otlp_endpoint:
+            trace = await stack.enter_async_context(_tracing(config))
+        observer = Observer(trace=trace, access_log=config.access_log)
+        if config.metrics_address:
+            metrics = serving_metrics(config.metrics_address, observer, models)
+            log.info("metrics are at %s", stack.enter_context(metrics))
+            stack.enter_context(measuring_loop_lag(observer.loop_lag))
+        yield observer
+
+
+@contextlib.asynccontextmanager
+async def _tracing(config: Config) -> AsyncIterator[Callable[[Exchange], None]]:
+    try:
+        from semserve_server.observability.tracing import Tracing  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        raise ConfigError(
+            f"--otlp-endpoint needs OpenTelemetry: install semserve-server[otel] ({error})"
+        ) from error
+    tracing = Tracing(config.otlp_endpoint, fraction=config.trace_fraction)
+    try:
+        yield tracing.trace
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_SECONDS)

@@ -1,1 +1,0 @@
-"""What operators see: counts and times, logs, traces. Nothing here knows gRPC."""

@@ -1,0 +1,131 @@
+"""Chooses by what was measured of a session: the best batches, what runs cost, how many threads.
+
+Pure: the same measurements give the same choice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from semserve_server.registry.measurements import SMALLEST_BUDGET, Measurements, measure
+from semserve_server.runtime.runner import Runner
+from semserve_server.scheduling.cost_model import CostModel
+
+GAIN = 1.05
+"""How much more tokens a second a batch of twice the size must give to be worth its wait. A CPU
+gains nothing from larger batches than some hundred tokens, CUDA up to many thousands."""
+DOUBT = 1.12
+"""How many times more or less than `GAIN` two measured sizes must say to be believed alone."""
+WIDE_GAIN = 1.1
+"""How many times quicker a lone run must be with all threads than with a lane's, to be given them:
+a second session costs memory, and threads that are woken disturb what else runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What follows from the measurements."""
+
+    measurements: Measurements
+    cost: CostModel
+    max_batch_tokens: int
+    """The budget beyond which larger batches give next to nothing."""
+    lone_seconds: float
+    """What a run of one entry takes, as one among others."""
+    wide_pays: bool
+    """Whether a lone run is enough quicker with all threads; so it is taken to be where that could
+    not be measured."""
+
+    @classmethod
+    def of(cls, measured: Measurements) -> Calibration:
+        """Choose; the same for the same measurements."""
+        cost = CostModel.learnt(measured.runs)
+        cost.learn_padding(*measured.ragged)
+        narrow, wide = measured.narrow_seconds, measured.wide_seconds
+        return cls(
+            measured,
+            cost,
+            choose_budget(measured.runs),
+            measured.runs[0][1],
+            wide_pays=narrow is None or wide is None or wide * WIDE_GAIN <= narrow,
+        )
+
+    def __str__(self) -> str:
+        wide = self.measurements.wide_seconds
+        return (
+            f"batches of {self.max_batch_tokens} tokens, a run costs "
+            f"{self.cost.fixed * 1e3:.2f} ms and {self.cost.per_token * 1e6:.1f} us a token, "
+            f"padding {self.cost.padding:.2f} of that, a lone run {self.lone_seconds * 1e3:.2f} ms"
+            + (f", {wide * 1e3:.2f} ms with all threads" if wide is not None else "")
+            + ("" if self.measurements.settled else "; the machine was busy, tries did not agree")
+        )
+
+
+def choose_budget(runs: Sequence[tuple[int, float]]) -> int:
+    """Return the largest budget that still paid: each size up to it gave more than the one before.
+
+    Args:
+        runs: (tokens, seconds) by size; those from `SMALLEST_BUDGET` on are compared.
+    """
+    budget = SMALLEST_BUDGET
+    for place, (smaller, larger) in enumerate(pairwise(runs), start=2):
+        if smaller[0] > SMALLEST_BUDGET // 2:
+            if not _pays(smaller, larger, runs[:place]):
+                break
+            budget *= 2
+    return budget
+
+
+def _pays(
+    smaller: tuple[int, float], larger: tuple[int, float], runs: Sequence[tuple[int, float]]
+) -> bool:
+    """Tell whether the larger batch computes more tokens a second, by enough.
+
+    Where the two leave doubt, the line through all sizes decides. What there is to gain is the
+    fixed part of a run, and that is told best by the small ones: a time that is 3 % wrong moves the
+    gain by 3 % if the two largest are compared, and by about 0.6 % if the line is asked.
+    """
+    # Multiplied and not divided, since a clock may say that no time passed.
+    before, after = smaller[1] * larger[0], larger[1] * smaller[0]
+    if before > GAIN * DOUBT * after:
+        return True
+    if before * DOUBT <= GAIN * after:
+        return False
+    fixed, per_token = _line(runs)
+    before, after = ((fixed + per_token * one[0]) for one in (smaller, larger))
+    return before * larger[0] > GAIN * after * smaller[0]
+
+
+def _line(runs: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Return (fixed, per token) seconds, by least squares of the relative errors."""
+    ones, tokens, squares, ones_sum, tokens_sum = 0.0, 0.0, 0.0, 0.0, 0.0
+    for size, seconds in runs:
+        one, scaled = 1 / max(seconds, 1e-9), size / max(seconds, 1e-9)
+        ones += one * one
+        tokens += one * scaled
+        squares += scaled * scaled
+        ones_sum += one
+        tokens_sum += scaled
+    determinant = ones * squares - tokens * tokens
+    if determinant <= 0:  # one size only
+        return 0.0, 1.0
+    fixed = max((ones_sum * squares - tokens_sum * tokens) / determinant, 0.0)
+    return fixed, max((tokens_sum - fixed * tokens) / squares, 0.0)
+
+
+def calibrate(
+    session: Runner,
+    *,
+    max_length: int,
+    wide: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+    wall: Callable[[], float] | None = None,
+) -> Calibration:
+    """Measure, and choose by that; see `measure`."""
+    return Calibration.of(
+        measure(
+            session, max_length=max_length, wide=wide, budget=choose_budget, clock=clock, wall=wall
+        )
+    )

@@ -1,0 +1,176 @@
+"""From a directory on disk to a session that has given the golden answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from semserve_server import __version__
+from semserve_server.config import Config
+from semserve_server.engine import Capacity
+from semserve_server.errors import BundleError, BundleUnreadable, StartupError
+from semserve_server.registry.calibration import Calibration, calibrate
+from semserve_server.registry.calibration_cache import Key
+from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.repository import echo
+from semserve_server.repository.golden import prove_golden
+from semserve_server.repository.manifest import Bundle, Manifest, read_bundle, read_graph
+from semserve_server.runtime.runner import Runner
+from semserve_server.runtime.session import CUDA, VERSION, Graph, Session
+from semserve_server.runtime.tokenizer import Tokenizer
+from semserve_server.system.cpus import cpu_model, usable_cpus
+from semserve_server.system.memory import return_memory
+
+log = logging.getLogger(__name__)
+
+CUDA_TOLERANCE = 1e-4
+"""Most of `scaled_difference` from Keras on CUDA, whose kernels add up in another order."""
+SHORT_RUN_SECONDS = 0.001
+"""A lone run that one thread ends within it is not worth waking others for."""
+AUTO = ("fused", "portable")
+"""What `--variant auto` looks for: the quickest that computes in fp32 and so answers as Keras."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A bundle that answers as it should, with what was measured of it."""
+
+    bundle: Bundle
+    variant: str
+    tokenizer: Tokenizer
+    runner: Runner
+    provider: str
+    capacity: Capacity
+
+
+def load(config: Config, directory: Path, calibrations: Calibrations | None = None) -> Loaded:
+    """Load and prove one bundle; with `--echo` its model, which has none.
+
+    Args:
+        config: how to serve it.
+        directory: of the bundle.
+        calibrations: finds what its runs cost; where not given, it is measured.
+
+    Raises:
+        StartupError: it cannot be served; the text names it, and says of what it is the fault.
+    """
+    try:
+        if config.echo:
+            return _echo(config)
+        return _prove(config, read_bundle(directory), calibrations or Calibrations())
+    except StartupError:
+        raise
+    except (OSError, MemoryError) as error:
+        raise BundleUnreadable(f"{directory}: cannot be loaded now: {error}") from error
+    except Exception as error:
+        # A bundle is hostile input, and what ONNX Runtime, the tokenizer or the disk raise over it
+        # has no common ancestor.
+        raise BundleError(f"{directory}: cannot be served: {error}") from error
+    finally:
+        return_memory()
+
+
+def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded:
+    manifest = bundle.manifest
+    variant = choose_variant(manifest, config.variant)
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
+    graph = Graph(
+        name=f"{bundle.directory / manifest.variants[variant].file}",
+        content=read_graph(bundle, variant),
+        inputs=tuple(manifest.inputs),
+        output=manifest.output,
+        outputs=manifest.outputs,
+    )
+    cpus = usable_cpus(config.processes)
+    lanes = config.lanes or cpus
+    threads = max(cpus // lanes, 1)
+    wide_threads = config.threads or cpus
+    session = Session(graph, device=config.device, threads=threads, wide_threads=wide_threads)
+    on_cuda = session.provider == CUDA
+    tolerance = max(
+        bundle.golden.tolerance,
+        manifest.variants[variant].tolerance,
+        CUDA_TOLERANCE if on_cuda else 0.0,
+    )
+    difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
+    log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
+    if on_cuda:  # has no second session for lone runs
+        wide_threads = threads
+    calibration = calibrations.find(
+        manifest.model,
+        Key(
+            digest=bundle.digest,
+            variant=variant,
+            provider=session.provider,
+            cpu=cpu_model(),
+            threads=threads,
+            wide_threads=wide_threads,
+            onnxruntime=VERSION,
+            server=__version__,
+        ),
+        len(graph.content),
+        lambda: (
+            calibrate(
+                session,
+                max_length=manifest.max_sequence_length,
+                wide=wide_threads > threads,
+                # A run of one thread is this very thread's; on CUDA it is not the CPU that works.
+                clock=time.thread_time if threads == 1 and not on_cuda else time.perf_counter,
+                wall=time.perf_counter,
+            ).measurements
+        ),
+    )
+    short = calibration.lone_seconds < SHORT_RUN_SECONDS
+    if wide_threads > threads and not config.threads and (short or not calibration.wide_pays):
+        session.drop_wide()
+        wide_threads = threads
+    capacity = _capacity(
+        config,
+        calibration,
+        # One CUDA session is one stream: runs side by side would only wait for each other.
+        lanes=(config.lanes or 1) if on_cuda else lanes,
+        threads=threads,
+        wide_threads=wide_threads,
+    )
+    return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
+
+
+def _echo(config: Config) -> Loaded:
+    bundle = echo.echo_bundle(config.echo)
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
+    runner = echo.Echo(config.echo)
+    calibration = calibrate(runner, max_length=bundle.manifest.max_sequence_length)
+    capacity = _capacity(config, calibration, lanes=1, threads=1, wide_threads=1)
+    return Loaded(bundle, echo.VARIANT, tokenizer, runner, echo.PROVIDER, capacity)
+
+
+def _capacity(
+    config: Config, calibration: Calibration, *, lanes: int, threads: int, wide_threads: int
+) -> Capacity:
+    return Capacity(
+        lanes=lanes,
+        threads=threads,
+        wide_threads=wide_threads,
+        max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
+        max_queue_entries=config.max_queue_entries,
+        max_queue_tokens=config.max_queue_tokens,
+        max_queue_characters=config.max_queue_characters,
+        cost=calibration.cost,
+    )
+
+
+def choose_variant(manifest: Manifest, wanted: str) -> str:
+    """Return the name of the graph to run.
+
+    Raises:
+        BundleError: the bundle does not have it.
+    """
+    candidates = AUTO if wanted == "auto" else (wanted,)
+    for name in candidates:
+        if name in manifest.variants:
+            return name
+    raise BundleError(
+        f"--variant {wanted}: {manifest.model} has {', '.join(sorted(manifest.variants))}"
+    )

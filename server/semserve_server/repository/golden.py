@@ -1,0 +1,76 @@
+"""Holds a session against the answers that Keras gave; this warms it too."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semserve_server.errors import BundleError
+from semserve_server.repository.manifest import Bundle
+from semserve_server.runtime.runner import Runner
+from semserve_server.runtime.tokenizer import Tokenizer, Truncation
+
+PADDED_ENTRIES = 4
+"""Entries of a padded batch. More would only take memory, which ONNX Runtime keeps: 24 texts of 256
+tokens cost 330 MB, five times what serving needs."""
+
+
+def prove_golden(
+    bundle: Bundle, tokenizer: Tokenizer, session: Runner, *, tolerance: float
+) -> float:
+    """Run the bundle's golden answers, alone and in padded batches.
+
+    Args:
+        bundle: whose answers to reproduce.
+        tokenizer: the bundle's.
+        session: what should give them.
+        tolerance: most of `scaled_difference`.
+
+    Returns:
+        The largest `scaled_difference`.
+
+    Raises:
+        BundleError: the tokenizer or the model answers otherwise than Keras did.
+    """
+    path = bundle.directory / "golden.json"
+    cases = bundle.golden.cases
+    encodings = tokenizer.encode([case.item for case in cases], Truncation.END)
+    for number, (case, encoding) in enumerate(zip(cases, encodings, strict=True)):
+        if isinstance(case.item, tuple) != bundle.manifest.pair:
+            raise BundleError(f"{path}: cases[{number}] contradicts `pair` of the manifest")
+        if (encoding.token_ids, encoding.segment_ids) != (case.token_ids, case.segment_ids):
+            raise BundleError(f"{path}: cases[{number}] is tokenised otherwise here: export again")
+        if case.row.size != bundle.manifest.outputs:
+            raise BundleError(f"{path}: cases[{number}] has {case.row.size} outputs")
+    expected = np.stack([case.row for case in cases])
+    worst = 0.0
+    for wide in (True, False):
+        alone = np.concatenate([session.run([encoding], wide=wide) for encoding in encodings])
+        padded = np.concatenate(
+            [
+                session.run(encodings[start : start + PADDED_ENTRIES], wide=wide)
+                for start in range(0, len(encodings), PADDED_ENTRIES)
+            ]
+        )
+        differences = [scaled_difference(rows, expected) for rows in (alone, padded)]
+        worst = float(np.max([worst, *differences]))  # which, unlike max, tells of a NaN
+    if not worst <= tolerance:
+        raise BundleError(
+            f"{path}: the model differs from Keras by {worst:.1e} of a row's scale, more than "
+            f"{tolerance:.1e}: export again"
+        )
+    return worst
+
+
+def scaled_difference(rows: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Return the largest of |row - expected| / (1 + s), s the row's largest value; NaN if any is.
+
+    So a tolerance t allows t + t * s: absolute for small values, relative for large ones, by the
+    scale of the row. The export's gates measure the same way, and its documentation says why.
+
+    Args:
+        rows: float32 [n, outputs].
+        expected: float32 [n, outputs].
+    """
+    scale = 1 + np.abs(expected).max(axis=1)
+    return float((np.abs(rows - expected).max(axis=1) / scale).max())

@@ -1,0 +1,1 @@
+"""How an RPC is registered and answered: parsing, errors to statuses, streams, flow control."""

@@ -1,0 +1,136 @@
+"""What an error looks like to a caller: exception to status, once, for every RPC."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from semserve_server.errors import (
+    InferenceFailed,
+    InvalidRequest,
+    Overloaded,
+    SemserveError,
+    free_frames,
+)
+from semserve_server.instrumentation.request_context import current
+
+log = logging.getLogger(__name__)
+
+# A status travels twice in HTTP/2 metadata, of which clients take 8 KB: the message with up to
+# three bytes for each of its own, and the details, message included, with four for three.
+MAX_MESSAGE_BYTES = 512
+"""Most UTF-8 bytes of a status message."""
+MAX_VIOLATIONS = 16
+"""Most bad fields that one status names."""
+MAX_DESCRIPTION_BYTES = 128
+"""Most UTF-8 bytes of what is said of one field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A status, with its details and trailing metadata."""
+
+    code: grpc.StatusCode
+    status: status_pb2.Status
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
+
+
+def failure(error: Exception) -> Failure:
+    """Decide what a caller is told about an error.
+
+    An error that nobody declared is a bug of ours: it is logged whole and told as a constant.
+    """
+    told = _told(error)
+    # gRPC keeps an aborted call's error in a cycle, and with it the model that answered.
+    free_frames(error)
+    return told
+
+
+def _told(error: Exception) -> Failure:
+    if not isinstance(error, SemserveError):
+        log.error("an RPC failed. This is a bug.", exc_info=error)
+        return _failure(grpc.StatusCode.INTERNAL, "internal error")
+    code = grpc.StatusCode[error.status]
+    message = str(error)
+    match error:
+        case InvalidRequest():
+            return _failure(code, message, bad_request(error))
+        case Overloaded():
+            seconds = max(error.retry_after, 0.001)
+            delay = duration_pb2.Duration()
+            delay.FromMilliseconds(round(seconds * 1000))
+            pushback = ("grpc-retry-pushback-ms", str(round(seconds * 1000)))
+            info = error_details_pb2.RetryInfo(retry_delay=delay)
+            return _failure(code, message, info, trailers=(pushback,))
+        case InferenceFailed():
+            if error.__cause__ is not None:
+                log.error("inference failed", exc_info=error)
+            return _failure(code, message)
+        case _:
+            return _failure(code, message)
+
+
+def bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
+    """Name the fields, as many as a status has room for."""
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(
+                field=violation.field,
+                description=_cut(violation.description, MAX_DESCRIPTION_BYTES),
+            )
+            for violation in error.violations[:MAX_VIOLATIONS]
+        ]
+    )
+
+
+async def abort(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
+    """End an RPC of ours with the status of `error`."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    failed = failure(error)
+    current().failed(failed.code.name, error)
+    await _end(context, failed)
+
+
+async def abort_unknown(context: grpc.aio.ServicerContext[object, object]) -> NoReturn:
+    """End a call of a method that there is not, with the status that gRPC itself gives it."""
+    current().code = grpc.StatusCode.UNIMPLEMENTED.name
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
+
+
+async def _end(context: grpc.aio.ServicerContext[object, object], failed: Failure) -> NoReturn:
+    details = ("grpc-status-details-bin", failed.status.SerializeToString())
+    trailers = (*(context.trailing_metadata() or ()), *failed.trailers, details)
+    await context.abort(failed.code, failed.status.message, trailers)
+    raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
+
+
+def _failure(
+    code: grpc.StatusCode,
+    message: str,
+    *details: error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+    trailers: tuple[tuple[str, str | bytes], ...] = (),
+) -> Failure:
+    packed = []
+    for detail in details:
+        one = any_pb2.Any()
+        one.Pack(detail)
+        packed.append(one)
+    message = _cut(message, MAX_MESSAGE_BYTES)
+    status = status_pb2.Status(code=code.value[0], message=message, details=packed)
+    return Failure(code, status, trailers)
+
+
+def _cut(text: str, most: int) -> str:
+    """Cut a text to so many UTF-8 bytes."""
+    content = text.encode()
+    if len(content) <= most:
+        return text
+    return content[: most - len("…".encode())].decode(errors="ignore") + "…"

@@ -1,0 +1,241 @@
+"""A loaded ONNX model: pads encodings, runs them, takes the rows apart. The only room with ORT."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import mmap
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from semserve_server.errors import BundleError, ConfigError
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.runtime.lookup_tables import lookup_tables
+from semserve_server.system.memory import return_memory
+
+VERSION: str = ort.__version__
+"""Of ONNX Runtime."""
+
+Device = Literal["auto", "cpu", "cuda"]
+
+SPIN_MICROSECONDS = 20
+"""How long a thread waits for the next piece of a run before it sleeps. A lone run of MiniLM takes
+no longer than with threads that wait for ever (3.0 and 3.1 ms), and where others want the CPUs it
+leaves them more: two runs of two threads computed 804 texts a second so, and 712 in that way."""
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What to run, and what the manifest says of it."""
+
+    name: str
+    """For messages: where it came from."""
+    content: bytes
+    """A serialized ONNX model, whole: weights in files beside it are not read."""
+    inputs: tuple[str, ...]
+    output: str
+    outputs: int
+    """Numbers in a row of the output."""
+
+
+class Session:
+    """A graph on a device. `run` may be called from several threads at once.
+
+    On a CPU it is loaded twice where that pays: for runs side by side, of few threads each, which
+    compute most in a second; and for a lone run, which many threads bring to its end sooner.
+    """
+
+    def __init__(self, graph: Graph, *, device: Device, threads: int, wide_threads: int) -> None:
+        """Load the graph.
+
+        Args:
+            graph: what to run.
+            device: where; `cuda` is never silently replaced.
+            threads: intra-op threads of a run on the CPU that has others beside it.
+            wide_threads: intra-op threads of a lone run on the CPU.
+
+        Raises:
+            ConfigError: CUDA was asked for and is not to be had.
+            BundleError: ONNX Runtime cannot load the graph.
+        """
+        with _alone(graph.content) as path:
+            # Mapped tables stay where the CPU can read them, so a device has its own.
+            self._tables = {} if _providers(device) != [CPU] else _map_tables(graph.content, path)
+            self._narrow = self._load(graph.name, path, device, _options(threads))
+            # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only
+            # the session itself tells the truth.
+            self.provider: str = self._narrow.get_providers()[0]
+            if device == "cuda" and self.provider != CUDA:
+                raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
+            self._wide = self._narrow
+            if self.provider == CPU and wide_threads > threads:
+                options = _options(wide_threads, spin=True)
+                self._wide = self._load(graph.name, path, device, options)
+        # Not the graph itself: its bytes are as large as the weights.
+        self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
+        self._check_names(graph)
+
+    def __del__(self) -> None:
+        """Free the weights at once and for good, while other models go on."""
+        # Sessions first: they read the mapped tables.
+        for name in ("_wide", "_narrow", "_tables"):
+            vars(self).pop(name, None)
+        return_memory()
+
+    def drop_wide(self) -> None:
+        """Give a lone run no more threads than others: for models too small to divide."""
+        self._wide = self._narrow
+
+    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+        """Run one batch.
+
+        Args:
+            encodings: at least one; they are padded to the longest.
+            wide: whether it is the only run and may have all threads.
+
+        Returns:
+            Float32 [encodings, outputs], which need not be finite.
+
+        Raises:
+            ValueError: the graph gave other than one row of its outputs an encoding.
+        """
+        feeds = _pad(encodings)
+        session = self._wide if wide else self._narrow
+        rows: NDArray[np.float32] = session.run(
+            [self._output], {name: feeds[name] for name in self._inputs}
+        )[0]
+        if rows.shape != (len(encodings), self._outputs) or rows.dtype != np.float32:
+            raise ValueError(f"the graph gave {rows.dtype} {rows.shape} for {len(encodings)} rows")
+        return rows
+
+    def _load(
+        self, name: str, path: Path, device: Device, options: ort.SessionOptions
+    ) -> ort.InferenceSession:
+        for table, values in self._tables.items():
+            options.add_initializer(table, values)
+        try:
+            return ort.InferenceSession(path, options, providers=_providers(device))
+        except Exception as error:
+            raise BundleError(f"{name}: ONNX Runtime cannot load it: {error}") from error
+
+    def _check_names(self, graph: Graph) -> None:
+        inputs = {one.name for one in self._narrow.get_inputs()}
+        outputs = {one.name for one in self._narrow.get_outputs()}
+        if inputs != set(graph.inputs) or graph.output not in outputs:
+            raise BundleError(
+                f"{graph.name}: takes {sorted(inputs)} and gives {sorted(outputs)}, but the "
+                f"manifest says {sorted(graph.inputs)} and {graph.output!r}"
+            )
+
+
+def _pad(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int32]]:
+    """Make int32 [encodings, longest] of each input, zero where an encoding has ended."""
+    shape = len(encodings), max(map(len, encodings))
+    token_ids, segment_ids, padding_mask = (np.zeros(shape, np.int32) for _ in range(3))
+    for row, encoding in enumerate(encodings):
+        length = len(encoding)
+        token_ids[row, :length] = encoding.token_ids
+        segment_ids[row, :length] = encoding.segment_ids
+        padding_mask[row, :length] = 1
+    return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
+
+
+@contextlib.contextmanager
+def _alone(content: bytes) -> Iterator[Path]:
+    """Put a graph into a directory of its own for as long as it is being loaded.
+
+    It is then the very bytes that were proved, and weights that it names in files beside it are not
+    found. From memory ONNX Runtime's Python would load it too, and keep the bytes for ever.
+    """
+    with tempfile.TemporaryDirectory(prefix="semserve-") as directory:
+        path = Path(directory, "model.onnx")
+        path.write_bytes(content)
+        yield path
+
+
+def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
+    """Map the tables that a graph looks rows up in, each from a file beside it.
+
+    The files may be removed as soon as they are mapped. Sessions must not outlive what is returned.
+    """
+    tables = {}
+    for place, table in enumerate(lookup_tables(content)):
+        file = path.with_name(f"table-{place}")
+        file.write_bytes(memoryview(content)[table.start : table.stop])
+        with file.open("rb") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a huge page would bring in a thousand rows for one
+            mapped.madvise(mmap.MADV_NOHUGEPAGE)
+        values = np.frombuffer(mapped, "<f4").reshape(table.shape)
+        tables[table.name] = ort.OrtValue.ortvalue_from_numpy(values)
+    return tables
+
+
+def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:
+    """Make the options of a session.
+
+    Args:
+        threads: intra-op threads of a run.
+        spin: whether threads that wait for the next piece of a run burn their CPU meanwhile, for a
+            moment. It brings a lone run of MiniLM from 3.7 to 3.0 ms, and costs runs side by side,
+            which have the CPUs to share. Between runs nothing spins.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Lengths vary from batch to batch, so remembered memory plans only accumulate.
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    _share_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    # What stays until a session ends has no place in an arena that outlives it.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    options.log_severity_level = 3
+    return options
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Let the runs of all sessions take their memory from one arena, since few go on at a time.
+
+    With one each, nine models kept 196 MB more than they do so.
+    """
+    kind, use = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+    largest, strategy, chunk, waste = 0, -1, -1, -1  # as ONNX Runtime has them for its own
+    ort.create_and_register_allocator(
+        ort.OrtMemoryInfo("Cpu", kind, 0, use), ort.OrtArenaCfg(largest, strategy, chunk, waste)
+    )
+
+
+def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
+    """Providers to ask for, best first."""
+    available = ort.get_available_providers()
+    if device == "cuda" and CUDA not in available:
+        raise ConfigError(
+            _missing_cuda("this onnxruntime has no CUDA: install semserve-server[gpu] alone")
+        )
+    if device == "cpu" or CUDA not in available:
+        return [CPU]
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    # TensorFloat-32 rounds inputs to 10 bits; answers would differ from Keras by 1e-3.
+    return [(CUDA, {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}), CPU]
+
+
+def _missing_cuda(reason: str) -> str:
+    return (
+        f"--device cuda: {reason}. It needs an NVIDIA driver, CUDA 13 and cuDNN 9 on the library "
+        "path; or start with --device cpu"
+    )

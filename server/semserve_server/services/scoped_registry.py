@@ -1,0 +1,44 @@
+"""The models as a key's holder sees them: its own, and no other's name."""
+
+from __future__ import annotations
+
+from semserve_server.auth.key_store import HOLDER
+from semserve_server.engine import Engine
+from semserve_server.registry.registry import Models
+
+
+class OwnModels(Models):
+    """A view of the registry for the services. Without a holder it fails, and so shows nothing."""
+
+    def __init__(self, models: Models) -> None:
+        super().__init__(defaults=models.defaults)
+        self._models = models
+        self.control = models.control
+        self.refusals = models.refusals
+
+    def check_control(self, name: str) -> None:
+        """Refuse to load and unload.
+
+        Raises:
+            PermissionDenied: the key may not do that, or not with this model.
+        """
+        HOLDER.get().check_control()
+        HOLDER.get().check_model(name)
+
+    def refuse_while_draining(self) -> None:
+        """Refuse a request that comes too late."""
+        self._models.refuse_while_draining()
+
+    def named(self, name: str) -> Engine:
+        """Return the model of that name.
+
+        Raises:
+            PermissionDenied: it is not the holder's, whether it is loaded or not.
+            NotReady, ModelNotFound: as ever.
+        """
+        HOLDER.get().check_model(name)
+        return super().named(name)
+
+    def _warm(self) -> dict[str, Engine]:
+        holder = HOLDER.get()
+        return {engine.name: engine for engine in self._models.all() if holder.may_use(engine.name)}

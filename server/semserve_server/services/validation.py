@@ -1,0 +1,171 @@
+"""What a request must be before any work is done for it. Pure functions over plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from semserve.v1 import common_pb2, similarity_pb2
+
+from semserve_server.errors import InvalidRequest, Violation
+from semserve_server.runtime.tokenizer import Truncation
+
+_TRUNCATIONS: dict[int, Truncation] = {
+    # The model's own rule is `end` in every bundle: the manifest allows no other.
+    common_pb2.TRUNCATION_UNSPECIFIED: Truncation.END,
+    common_pb2.TRUNCATION_END: Truncation.END,
+    common_pb2.TRUNCATION_START: Truncation.START,
+    common_pb2.TRUNCATION_NONE: Truncation.NONE,
+}
+METRICS: dict[int, str] = {
+    similarity_pb2.METRIC_COSINE: "cosine",
+    similarity_pb2.METRIC_DOT: "dot",
+    similarity_pb2.METRIC_EUCLIDEAN: "euclidean",
+    similarity_pb2.METRIC_MANHATTAN: "manhattan",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one request."""
+
+    max_texts: int
+    """Most texts, or pairs to classify, over all fields of the request."""
+    max_text_bytes: int
+    """Most UTF-8 bytes of one text."""
+    max_scores: int = 1_048_576
+    """Most scores that a request computes."""
+    max_tokenize_bytes: int = 1_048_576
+    """Most UTF-8 bytes of all texts of a Tokenize request."""
+
+
+def count(field: str, size: int, limits: Limits) -> None:
+    """Refuse a request for nothing, or for too much.
+
+    Raises:
+        InvalidRequest: naming the field and the limit.
+    """
+    if not size:
+        raise InvalidRequest.of(field, "is empty: give at least one")
+    if size > limits.max_texts:
+        raise InvalidRequest.of(
+            field, f"{size} texts, at most {limits.max_texts} a request: send several, or stream"
+        )
+
+
+def total(counts: Mapping[str, int], limits: Limits) -> None:
+    """Refuse a request whose fields have too many texts together.
+
+    Args:
+        counts: names of its fields, and how many texts each has.
+        limits: the bounds.
+
+    Raises:
+        InvalidRequest: naming each field and the limit.
+    """
+    size = sum(counts.values())
+    if size > limits.max_texts:
+        terms = " and ".join(f"{count} in {name}" for name, count in counts.items())
+        wrong = f"{terms} are {size} texts, at most {limits.max_texts} a request: send several"
+        raise InvalidRequest(*(Violation(name, wrong) for name in counts))
+
+
+def scores(limits: Limits, *factors: tuple[str, int]) -> int:
+    """Return how many scores a request asks for, or refuse it for too many.
+
+    Args:
+        limits: the bounds.
+        factors: name of a field, and how many texts or pairs it has; of each that multiplies.
+
+    Raises:
+        InvalidRequest: naming each field and the limit.
+    """
+    size = math.prod(count for _, count in factors)
+    if size > limits.max_scores:
+        terms = " x ".join(f"{count} {name}" for name, count in factors)
+        wrong = f"{terms} are {size} scores, at most {limits.max_scores} a request: send several"
+        raise InvalidRequest(*(Violation(name, wrong) for name in dict(factors)))
+    return size
+
+
+def total_bytes(field: str, texts: Iterable[str], limits: Limits) -> int:
+    """Return the UTF-8 bytes of texts, or refuse them as too many to be tokenised for a caller.
+
+    Raises:
+        InvalidRequest: naming the field and the limit.
+    """
+    size = sum(len(text.encode()) for text in texts)
+    if size > limits.max_tokenize_bytes:
+        raise InvalidRequest.of(
+            field, f"{size} bytes, at most {limits.max_tokenize_bytes} a request: send several"
+        )
+    return size
+
+
+def texts(fields: Iterable[tuple[str, str]], limits: Limits) -> None:
+    """Refuse the request if any text is bad, naming every bad one.
+
+    Args:
+        fields: path and text of each.
+        limits: the bounds.
+
+    Raises:
+        InvalidRequest: with a violation for each bad text.
+    """
+    violations = [
+        Violation(path, wrong) for path, value in fields if (wrong := text(value, limits))
+    ]
+    if violations:
+        raise InvalidRequest(*violations)
+
+
+def text(value: str, limits: Limits) -> str | None:
+    """Tell what is wrong with one text."""
+    if not value:
+        return "is empty"
+    # No character has more than four bytes, so most texts need not be encoded to be measured.
+    if len(value) * 4 > limits.max_text_bytes:
+        size = len(value.encode())
+        if size > limits.max_text_bytes:
+            return f"{size} bytes, at most {limits.max_text_bytes}"
+    if "\0" in value:
+        return f"has a NUL character at {value.index(chr(0))}: is it binary data?"
+    return None
+
+
+def truncation(value: int) -> Truncation:
+    """Return the rule that a Truncation means.
+
+    Raises:
+        InvalidRequest: there is no such value.
+    """
+    if value not in _TRUNCATIONS:
+        raise InvalidRequest.of("truncation", f"{value} is no Truncation")
+    return _TRUNCATIONS[value]
+
+
+def metric(value: int, default: str) -> str:
+    """Return the name of a Metric, or the model's own.
+
+    Raises:
+        InvalidRequest: there is no such value.
+    """
+    if value == similarity_pb2.METRIC_UNSPECIFIED:
+        return default
+    if value not in METRICS:
+        raise InvalidRequest.of("metric", f"{value} is no Metric")
+    return METRICS[value]
+
+
+def within(field: str, value: int, *, most: int | None = None) -> int:
+    """Return a count that was given.
+
+    Raises:
+        InvalidRequest: it is below 1, or over `most`.
+    """
+    if value < 1:
+        raise InvalidRequest.of(field, f"{value}, at least 1")
+    if most is not None and value > most:
+        raise InvalidRequest.of(field, f"{value}, at most {most}")
+    return value

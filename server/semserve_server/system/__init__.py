@@ -1,0 +1,1 @@
+"""What the operating system gives: addresses, sockets, CPUs, memory, files and environment."""
