@@ -24,7 +24,7 @@ from semserve_export.pairs import (
     without_premises_of,
 )
 from semserve_export.quiet import choose_backend, held_stderr
-from semserve_export.recipes import RECIPES, Recipe, WordRecipe, find_recipe
+from semserve_export.recipes import RECIPES, UNTRAINED, Recipe, WordRecipe, find_recipe
 from semserve_export.scored_pairs import WordTexts, read_scored_pairs, read_unscored_pairs
 from semserve_export.spec import Variant
 from semserve_export.training_files import TrainingFiles
@@ -84,6 +84,8 @@ def run(
         if len(recipes) != 1 or recipes[0].adapter is None:
             raise ExportError("--adapter goes with the name of one fine-tuned recipe")
         recipes = [replace(recipes[0], adapter=adapter)]
+    if not adapter and (untrained := [name for name in names if name in UNTRAINED]):
+        raise ExportError(f"{untrained[0]}: we keep no adapter of it; train it and give --adapter")
     chosen = _variants(variants)
     _commands().run_recipes(recipes, output, chosen, weights_cache, console)
 

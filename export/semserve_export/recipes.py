@@ -359,12 +359,17 @@ RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
 )
 
 
+UNTRAINED: Mapping[str, Recipe] = MappingProxyType({NLI_MPNET.spec.name: NLI_MPNET})
+"""Recipes without an adapter that we keep: to be trained, and exported with what came of it."""
+
+
 def find_recipe(name: str) -> AnyRecipe:
     """Return the recipe of that name.
 
     Raises:
         ExportError: there is none; the message lists those there are.
     """
-    if name not in RECIPES:
-        raise ExportError(f"no recipe named {name!r}; there are {', '.join(RECIPES)}")
-    return RECIPES[name]
+    known = {**RECIPES, **UNTRAINED}
+    if name not in known:
+        raise ExportError(f"no recipe named {name!r}; there are {', '.join(known)}")
+    return known[name]
