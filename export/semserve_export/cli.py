@@ -18,7 +18,7 @@ from semserve_export.errors import ExportError
 from semserve_export.failures import FAILED, tell
 from semserve_export.input_files import require_readable
 from semserve_export.mixing_plan import MixingPlan
-from semserve_export.recipes import RECIPES, Recipe, find_recipe
+from semserve_export.recipes import RECIPES, UNTRAINED, Recipe, find_recipe
 from semserve_export.spec import Variant
 from semserve_export.terminal import CACHE, Cache, commands, console
 from semserve_export.training_files import TrainingFiles
@@ -73,6 +73,8 @@ def run(
         if len(recipes) != 1 or recipes[0].adapter is None:
             raise ExportError("--adapter goes with the name of one fine-tuned recipe")
         recipes = [replace(recipes[0], adapter=adapter)]
+    if not adapter and (untrained := [name for name in names if name in UNTRAINED]):
+        raise ExportError(f"{untrained[0]}: we keep no adapter of it; train it and give --adapter")
     chosen = _variants(variants)
     for recipe in recipes:
         require_writable(output / recipe.spec.name)

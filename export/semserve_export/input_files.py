@@ -90,9 +90,7 @@ def _check_keras_file(file: Path) -> None:
     if not stat.S_ISREG(file.stat().st_mode):
         raise WeightsError(f"{file}: is no file")
     if file.suffix != ".keras":
-        raise WeightsError(
-            f"{file}: is a file; what is read is a .keras file or the directory of a model"
-        )
+        return  # refused by `untrusted_model`, which says what to do with each format
     with file.open("rb") as opened:
         _refuse_pointer(file, opened.read(len(LFS)))
     try:

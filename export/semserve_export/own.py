@@ -23,6 +23,7 @@ from semserve_export.families import inputs_of
 from semserve_export.heads import take_scores
 from semserve_export.hugging_face import load_directory
 from semserve_export.hugging_face_directory import find_directory
+from semserve_export.input_files import require_readable
 from semserve_export.model import LICENCES, LoadedModel, require_finite
 from semserve_export.oddities import odd_texts
 from semserve_export.parity import compare_tokenizers
@@ -54,6 +55,7 @@ def load_own(asked: OwnModel) -> LoadedModel:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
+    require_readable(asked.path)
     with one_line(asked.path), ready_for_keras(asked.path) as checked:
         if directory := find_directory(checked):
             return load_directory(asked, directory, licence_of(asked))

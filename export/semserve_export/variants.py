@@ -1,6 +1,8 @@
 """Other graphs of the same model: faster, and each proved against the portable one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,16 @@ from semserve_export.fidelity import onnx_run
 from semserve_export.fused import fused_graph
 from semserve_export.golden import case_text, golden_differences
 from semserve_export.graph import save_graph
-from semserve_export.int8 import SCHEME, int8_graph
+from semserve_export.int8 import SCHEME, SCHEME_BUT_DOWN, int8_graph
 from semserve_export.model import LoadedModel
 from semserve_export.padded import padded_graph
 from semserve_export.quality import bar_of, calibration_batches, held_out_batches, measure
 from semserve_export.ranges import observe_ranges
 from semserve_export.spec import ModelSpec, Variant
 from semserve_export.tokenizer import encode
+
+Build = Callable[[], onnx.ModelProto]
+Facts = Mapping[str, str]  # that the manifest has of a graph
 
 
 def add_variants(
@@ -48,9 +53,8 @@ def add_variants(
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
         announce(f"building and measuring {name}")
-        save_graph(_build(name, model, weights), directory / file_of(name))
         try:
-            variants[name] = _proved(name, model, directory)
+            variants[name] = _first_that_holds(name, model, weights, directory)
         except FidelityError as error:
             (directory / file_of(name)).unlink()
             refused(error)
@@ -62,12 +66,40 @@ def file_of(name: Variant) -> str:
     return f"model.{name}.onnx"
 
 
-def _build(name: Variant, model: LoadedModel, weights: Encoder) -> onnx.ModelProto:
+def _first_that_holds(
+    name: Variant, model: LoadedModel, weights: Encoder, directory: Path
+) -> dict[str, Any]:
+    """Write the first form of a variant that is near enough, and return what is said of it.
+
+    Raises:
+        FidelityError: none is; it tells of the last one, whose file is left there.
+    """
+    *quicker, last = _forms(name, model, weights)
+    for build, facts in quicker:
+        save_graph(build(), directory / file_of(name))
+        with suppress(FidelityError):
+            return _proved(name, model, directory) | dict(facts)
+    build, facts = last
+    save_graph(build(), directory / file_of(name))
+    return _proved(name, model, directory) | dict(facts)
+
+
+def _forms(name: Variant, model: LoadedModel, weights: Encoder) -> list[tuple[Build, Facts]]:
+    """Return what builds each graph that may stand for a variant, the quickest graph first."""
     spec = model.spec
-    if name == "int8":
-        batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)
-        return int8_graph(weights, spec, observe_ranges(weights, spec, batches))
-    return padded_graph(weights, spec) if name == "fp16" else fused_graph(weights, spec)
+    if name == "fp16":
+        return [(partial(padded_graph, weights, spec), {})]
+    if name == "fused":
+        return [(partial(fused_graph, weights, spec), {})]
+    batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)
+    ranges = observe_ranges(weights, spec, batches)
+    return [
+        (partial(int8_graph, weights, spec, ranges), {"scheme": SCHEME}),
+        (
+            partial(int8_graph, weights, spec, ranges, down_in_fp32=True),
+            {"scheme": SCHEME_BUT_DOWN},
+        ),
+    ]
 
 
 def _require_golden(
@@ -107,5 +139,4 @@ def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any
         "tolerance": bar.difference,
         "reference": "portable",
         **quality.figures(),
-        **({"scheme": SCHEME} if name == "int8" else {}),
     }

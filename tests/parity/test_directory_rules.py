@@ -121,13 +121,13 @@ def test_a_training_begins_from_the_encoder_as_its_files_mean_it(family, tmp_pat
     assert ("erf", 48) == (start.facts["activation"], start.max_sequence_length)
 
 
-def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path, capsys, monkeypatch):
+def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     BY_NAME["default-prompt"].write(tmp_path / "mine")
     assert 2 == run_command_line(["keras", "mine", "--variants", "none"])
-    assert "--ignore-prompts" in capsys.readouterr().err
+    assert "--ignore-prompts" in capfd.readouterr().err
     assert 0 == run_command_line(["keras", "mine", "--variants", "none", "--ignore-prompts"])
-    assert "prompts (q) are not applied" in " ".join(capsys.readouterr().out.split())
+    assert "prompts (q) are not applied" in " ".join(capfd.readouterr().out.split())
     assert 0 == run_command_line(["verify", "models/mine", "--source", "mine"])
     manifest = json.loads((tmp_path / "models" / "mine" / "bundle.json").read_text())
     assert ("mean", True, "cosine", 32) == tuple(

@@ -102,7 +102,7 @@ def the_line(answer):
 def test_a_hostile_model_is_refused_in_one_line_and_runs_nothing(kind, models, answers):
     path, said = models[kind]
     line = the_line(answers[kind])
-    assert f"{path}: " in line
+    assert str(path) in line
     assert said in line
     assert not (path.parent / "marker").exists()
 

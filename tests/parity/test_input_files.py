@@ -100,7 +100,7 @@ def test_a_zip_file_that_is_no_model_is_named(command, tmp_path):
     [
         (("keras", "./nowhere"), "./nowhere: no such path"),
         (("keras", "nowhere.keras"), "nowhere.keras: no such path"),
-        (("keras", "mine/vocab.txt"), "mine/vocab.txt: is a file; what is read is"),
+        (("keras", "mine/vocab.txt"), "mine/vocab.txt: this file is no .keras file"),
         (("keras", "mine", "--tokenizer", "./other"), "./other: no such path"),
         (("keras", "mine", "--adapter", "other"), "other: no such directory of an adapter"),
         (("keras", "mine", "--license", "none"), "--license: none: no such file"),

@@ -15,6 +15,7 @@ from semserve_export.export import comparison_batches, export_model
 from semserve_export.fidelity import keras_run, largest_difference, onnx_run
 from semserve_export.fused import fused_graph
 from semserve_export.int8 import quantize_weights
+from semserve_export.keras_parts import transformer_parts
 from semserve_export.quality import Bar, Quality, bar_of, held_out_batches, measure
 from semserve_export.sentences import texts_like
 from semserve_export.tokenizer import Encoding, encode, pad
@@ -199,6 +200,25 @@ def test_what_is_refused_is_told_and_leaves_no_file(exported, tmp_path):
     assert {} == add_variants(model, ("fused",), tmp_path / "tiny", print, told.append)
     assert 1 == len(told)
     assert not (tmp_path / "tiny" / "model.fused.onnx").exists()
+
+
+@pytest.mark.parametrize("exported", ["embedding"], indirect=True)
+def test_int8_keeps_down_products_in_fp32_where_their_inputs_leave_it_too_few_steps(
+    exported, make_backbone, tmp_path
+):
+    """One channel that always reaches 300 leaves the others, of about 1, hardly a step of 255."""
+    embedder = bert.make_embedder(make_backbone(), "mean", normalize=True)
+    layer = transformer_parts(embedder.backbone.transformer_layers[0])
+    reach, weights = layer.up.bias.numpy(), layer.down.kernel.numpy()
+    reach[3], weights[3] = 300, 0
+    layer.up.bias.assign(reach)
+    layer.down.kernel.assign(weights)
+    model = replace(exported.model, keras_model=embedder)
+    onnx.save(fused_graph(read_encoder(embedder, "erf"), model.spec), tmp_path / "model.onnx")
+    facts = add_variants(model, ("int8",), tmp_path, lambda _: None, fail)["int8"]
+    assert facts["scheme"].endswith("the second product of each feed-forward block in fp32")
+    assert facts["cosine_mean"] > 0.999
+    assert (tmp_path / "model.int8.onnx").is_file()
 
 
 def test_what_has_no_layers_like_berts_has_no_variants(exported, tmp_path):

