@@ -28,7 +28,8 @@ KUBERNETES_PATIENCE = 30
 """Seconds between SIGTERM and SIGKILL where a pod does not say otherwise."""
 SLOW_LOADS = """
 import sys, threading
-from semserve_server import __main__, control
+from semserve_server import __main__
+from semserve_server.registry import model_manager as control
 load, begun = control.load, []
 def hang(config, directory, calibrations):
     begun.append(directory)

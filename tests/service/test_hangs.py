@@ -36,7 +36,8 @@ LOAD_TIMEOUT = 5
 """Seconds that a load of the tiny model may take; it takes less than one."""
 HELD_LOCK = """
 import asyncio, ctypes
-from semserve_server import __main__, server, watchdog
+from semserve_server import __main__, server
+from semserve_server.supervision import watchdog
 watchdog.LOOK_SECONDS, watchdog.LAST_RESORT_SECONDS = 0.05, 0.5
 banner = server._banner
 def hold_the_lock(*arguments):
@@ -190,7 +191,8 @@ def test_no_timeout_means_never(tiny_models: Path) -> None:
 
 IDLE = """
 import asyncio, os, signal
-from semserve_server import __main__, server, watchdog
+from semserve_server import __main__, server
+from semserve_server.supervision import watchdog
 watchdog.LOOK_SECONDS = 0.01
 banner = server._banner
 def end_soon(*arguments):

@@ -208,8 +208,8 @@ def test_a_parent_that_dies_leaves_nobody_behind() -> None:
 
 
 def test_a_process_that_does_not_end_is_killed() -> None:
-    hasty = "from semserve_server import __main__, processes; processes.END_SECONDS = 1; "
-    command = ("-c", f"{hasty}__main__.main()")
+    hasty = "from semserve_server import __main__; from semserve_server.processes import supervisor"
+    command = ("-c", f"{hasty}; supervisor.END_SECONDS = 1; __main__.main()")
     with pair(*ECHO, "--drain-timeout", "0.5", command=command) as both:
         os.kill(both.pid(1), signal.SIGSTOP)
         both.parent.send_signal(signal.SIGTERM)

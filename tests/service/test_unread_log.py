@@ -19,7 +19,7 @@ from semserve_server.observability.stderr import QueuedHandler, never_wait
 FULL = 2 * 65_536
 STUCK_LOOP = """
 import asyncio, logging, time
-from semserve_server import watchdog
+from semserve_server.supervision import watchdog
 from semserve_server.observability import logs
 logs.configure("info", "text")
 watchdog.LOOK_SECONDS = 0.05

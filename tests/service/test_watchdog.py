@@ -22,7 +22,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 TURNS_NO_MORE = """
 import logging, threading
-from semserve_server import watchdog
+from semserve_server.supervision import watchdog
 logging.basicConfig(format="%(message)s")
 watchdog.LOOK_SECONDS = 0.01
 def hold_up_the_loop():
