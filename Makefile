@@ -7,6 +7,8 @@ SHELL := /bin/bash
 MODELS ?= minilm-l6-v2 nli-minilm
 ADDRESS ?= 127.0.0.1:50051
 PYTEST_ARGS ?=
+# Test processes side by side; each has one thread for its runs.
+JOBS ?= 2
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 PARITY ?= export/semserve_export/adapters/nli-roberta
@@ -45,11 +47,14 @@ models: .venv/.serve .venv-export/.ready ## export the default bundles into mode
 models-if-none:
 	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
+SIDE_BY_SIDE := --numprocesses $(JOBS) --durations 25
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
-	$(BIN)/pytest tests --ignore tests/parity $(PYTEST_ARGS)
-	$(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity $(PYTEST_ARGS)
+	$(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 .PHONY: test-exports
 test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face directories and hold the server against numpy

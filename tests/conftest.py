@@ -17,6 +17,7 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes import Held
+from hypothesis import settings
 from semserve_server.engine import Capacity, Engine
 from semserve_server.frontend.channel_arguments import PortLimits
 from semserve_server.frontend.grpc_server import Port
@@ -28,6 +29,10 @@ from semserve_server.runtime.session import Graph, Session
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.services.validation import Limits
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"

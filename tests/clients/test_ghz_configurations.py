@@ -24,6 +24,9 @@ def read(path: Path) -> dict[str, Any]:
     return configuration
 
 
+pytestmark = pytest.mark.xdist_group("go")  # one process builds ghz, once
+
+
 @pytest.fixture(scope="module")
 def ghz() -> str:
     return tool(GHZ)

@@ -34,7 +34,7 @@ UNREACHABLE = (
 )
 
 # A first build compiles gRPC, which takes minutes on a small machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("go")]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ CALLS = {
     "ModelService/Tokenize": {"texts": ["hello world"]},
 }
 
+pytestmark = pytest.mark.xdist_group("go")  # one process builds each tool, once
+
 
 def tool(module: str) -> str:
     """Return the path of a Go command, built where it is not there yet; skip where it cannot be."""
