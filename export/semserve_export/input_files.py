@@ -66,6 +66,8 @@ def _check_directory(directory: Path) -> None:
         raise WeightsError(f"{directory}: the directory is empty")
     for name in sorted(names):
         path = directory / name
+        if path.is_symlink():
+            continue  # followed only by `untrusted_model`, which knows where a link may lead
         if path.suffix == ".safetensors":
             _check_safetensors(path)
         elif path.suffix == ".h5" and name not in PICKLES:

@@ -9,11 +9,13 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from semserve_export import bert
+from semserve_export.bundle import GOLDEN, write_json
 from semserve_export.encoder import read_encoder
 from semserve_export.errors import FidelityError
 from semserve_export.export import comparison_batches, export_model
 from semserve_export.fidelity import keras_run, largest_difference, onnx_run
 from semserve_export.fused import fused_graph
+from semserve_export.golden import golden_answers
 from semserve_export.int8 import quantize_weights
 from semserve_export.keras_parts import transformer_parts
 from semserve_export.quality import Bar, Quality, bar_of, held_out_batches, measure
@@ -215,6 +217,8 @@ def test_int8_keeps_down_products_in_fp32_where_their_inputs_leave_it_too_few_st
     layer.down.kernel.assign(weights)
     model = replace(exported.model, keras_model=embedder)
     onnx.save(fused_graph(read_encoder(embedder, "erf"), model.spec), tmp_path / "model.onnx")
+    run = onnx_run(tmp_path / "model.onnx")
+    write_json(tmp_path / GOLDEN, golden_answers(model.spec, model.tokenizer, run))
     facts = add_variants(model, ("int8",), tmp_path, lambda _: None, fail)["int8"]
     assert facts["scheme"].endswith("the second product of each feed-forward block in fp32")
     assert facts["cosine_mean"] > 0.999
