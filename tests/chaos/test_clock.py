@@ -23,7 +23,7 @@ from chaos.server import serving
 
 SERVER = ROOT / "server" / "semserve_server"
 WALL = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
-TOLD = {"observe/tracing.py", "observe/logs.py"}
+TOLD = {"observability/tracing.py", "observability/logs.py"}
 """What tells people and tracers when something was may read the wall's clock."""
 STEPS = (3600, -86_400, 0, -3600, 10**9)
 """Seconds by which the clock is off, one after another; the last are thirty years."""
