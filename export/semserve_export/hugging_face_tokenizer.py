@@ -36,6 +36,7 @@ def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tok
         raise WeightsError(
             f"{FILE}: has no post_processor, which puts special tokens around a text"
         )
+    _require_cut_from_the_end(definition, files)
     kept["truncation"] = kept["padding"] = None
     separators = files.separators | _template_names(kept["post_processor"])
     added = kept["added_tokens"]
@@ -57,6 +58,22 @@ def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tok
             )
     _require_same(original, tokenizer, separators)
     return tokenizer
+
+
+def _require_cut_from_the_end(definition: Mapping[str, Any], files: TokenizerFiles) -> None:
+    """Refuse a tokenizer.json that cuts long texts from their start.
+
+    transformers goes by it where tokenizer_config.json has no `truncation_side`.
+
+    Raises:
+        WeightsError: it does.
+    """
+    side = (definition.get("truncation") or {}).get("direction", "Right")
+    if str(side).lower() != "right" and "truncation_side" not in files.config:
+        raise WeightsError(
+            f"{FILE}: truncation.direction {side!r} cannot be honoured; the server cuts the end"
+            " unless a request says otherwise"
+        )
 
 
 def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:

@@ -112,10 +112,21 @@ def read_modules(directory: Path) -> SentenceModules | None:
 
 
 def _in_order(directory: Path) -> list[dict[str, Any]]:
+    """Read the modules in the order of the list, which is the order that they run in.
+
+    sentence-transformers does not read `idx`, and keeps one module of each name.
+    """
     modules = read_list(directory / MODULES)
-    if not all(isinstance(module.get("idx", 0), int) for module in modules):
+    names = [module.get("name") for module in modules]
+    for place, name in enumerate(names):
+        if name is not None and name in names[:place]:
+            raise WeightsError(f"{MODULES}: two modules have the name {name!r}")
+    places = [module.get("idx", place) for place, module in enumerate(modules)]
+    if not all(isinstance(place, int) for place in places):
         raise WeightsError(f"{MODULES}: idx is no number")
-    return sorted(modules, key=lambda module: module.get("idx", 0))
+    if places != sorted(places):
+        raise WeightsError(f"{MODULES}: idx contradicts the order of the list, in which they run")
+    return modules
 
 
 def _kind(module: Mapping[str, Any]) -> str:
