@@ -47,7 +47,7 @@ def require_flags_of_task(asked: OwnModel, task: Task) -> None:
     Raises:
         ExportError: it names the flag.
     """
-    given = {
+    given: dict[str, tuple[Task, bool]] = {
         "--label": ("classification", bool(asked.labels)),
         "--pair": ("classification", asked.pair),
         "--pooling": ("embedding", asked.pooling is not None),

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from semserve_export.errors import WeightsError
 from semserve_export.oddities import odd_texts
-from semserve_export.tokenizer_files import FILE, TokenizerFiles, content_of
+from semserve_export.tokenizer_files import CONFIG, FILE, TokenizerFiles, content_of
 
 COMPARED_TEXTS = 1000
 
@@ -88,6 +88,10 @@ def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
         name: {"id": place, "special": name in special} for name, place in files.added.items()
     }
     for place, token in (files.config.get("added_tokens_decoder") or {}).items():
+        if not place.isdecimal() or not isinstance(token, Mapping):
+            raise WeightsError(
+                f"{CONFIG}: added_tokens_decoder {place!r}: {token!r} is no token by its id"
+            )
         words[content_of(token)] = {**token, "id": int(place)}
     for name in special - words.keys():
         words[name] = {"id": tokenizer.token_to_id(name), "special": True}
