@@ -101,6 +101,13 @@ def test_a_fault_of_ours_is_one_line_that_asks_for_a_report(command, monkeypatch
     assert "this is a fault of semserve-export (KeyError: 'gpt' is missing); please report" in line
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_changes_no_exit_code(closed):
+    script = f'"$0" -m semserve_export run gpt {closed}'
+    done = subprocess.run(["/bin/sh", "-c", script, sys.executable], check=False)
+    assert 2 == done.returncode
+
+
 def test_verify_prints_what_it_measured_and_exits_with_2_where_a_file_was_changed(
     command, exported, tmp_path
 ):
