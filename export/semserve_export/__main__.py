@@ -1,13 +1,32 @@
 """The entry point: `semserve-export`, or `python -m semserve_export`."""
 
+import os
 import sys
 
 from semserve_export.cli import run_command_line
 
+STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
+
 
 def main() -> int:
     """Run what the command line asks for; the only place that reads it."""
+    open_closed_streams()
     return run_command_line(sys.argv[1:])
+
+
+def open_closed_streams() -> None:
+    """Open the null device in the place of each standard stream that is closed.
+
+    Some services and shells (`2>&-`) start commands without one; Python then has None in its place.
+    """
+    for number, name, mode in STREAMS:
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)  # the confined process has it too
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 if __name__ == "__main__":

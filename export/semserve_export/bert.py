@@ -59,7 +59,7 @@ def make_embedder(backbone: Any, pooling: str, *, normalize: bool) -> Any:
     """Put pooling over the real tokens, and L2, on the backbone: fp32 [batch, hidden] comes out."""
     if pooling == "pooled":
         return PooledEmbedder(backbone, normalize=normalize)
-    if pooling not in {"mean", "cls", "max"}:
+    if pooling not in {"mean", "cls"}:  # KerasHub's `max` has a constant that tf2onnx loses
         return PooledTokens(backbone, pooling, normalize=normalize)
     return keras_hub.models.BertTextEmbedder(
         backbone, preprocessor=None, pooling_mode=pooling, normalize=normalize

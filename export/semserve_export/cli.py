@@ -15,7 +15,7 @@ from semserve_export.bundle import read_manifest, require_place, require_writabl
 from semserve_export.confined_process import run_confined
 from semserve_export.confinement import NeedsConfinement
 from semserve_export.errors import ExportError
-from semserve_export.failures import FAILED, tell
+from semserve_export.failures import tell
 from semserve_export.input_files import require_readable
 from semserve_export.mixing_plan import MixingPlan
 from semserve_export.recipes import RECIPES, UNTRAINED, Recipe, find_recipe
@@ -262,11 +262,11 @@ def with_debug(
         debug: show the traceback of what goes wrong.
     """
     try:
-        app(tokens, exit_on_error=False)
+        app(tokens, exit_on_error=False, print_error=False)
     except NeedsConfinement:
         raise
-    except CycloptsError:  # cyclopts has printed it
-        return FAILED
+    except CycloptsError as error:
+        return tell(ExportError(str(error)), debug=debug)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each becomes one line
         return tell(error, debug=debug)
     return 0
@@ -275,11 +275,11 @@ def with_debug(
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 2, with one line, for what it cannot do."""
     try:
-        code: int | None = app.meta(arguments, exit_on_error=False)
+        code: int | None = app.meta(arguments, exit_on_error=False, print_error=False)
     except NeedsConfinement as needed:
         return run_confined(arguments, needed.confinement)
-    except CycloptsError:
-        return FAILED
+    except CycloptsError as error:
+        return tell(ExportError(str(error)), debug=False)
     return code or 0
 
 

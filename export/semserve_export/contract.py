@@ -34,6 +34,9 @@ def require_fields(fields: Mapping[str, Any], flags: Mapping[str, str]) -> None:
         ExportError: the server would refuse a field.
     """
     for name, value in fields.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not _is_unicode(text):
+                raise ExportError(f"{flags.get(name, name)}: {text!a} is no text in Unicode")
         if value is not None and (error := best_match(_field(name).iter_errors(value))):
             place = "".join(f"[{part}]" for part in error.path)
             raise ExportError(f"{flags.get(name, name)}{place}: {_reason(error, name)}")
@@ -75,6 +78,11 @@ def _require(schema: str, content: Mapping[str, Any], where: str) -> None:
         place = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in parts)
         field = str(parts[-1]) if parts else ""
         raise BundleError(f"{where}: {place.lstrip('.') or 'it'}: {_reason(error, field)}")
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8; one of undecodable bytes cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _field(name: str) -> Draft202012Validator:

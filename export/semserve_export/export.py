@@ -98,7 +98,7 @@ def require_spec(spec: ModelSpec) -> None:
             "labels": list(spec.labels) if spec.labels is not None else None,
             "max_sequence_length": spec.max_sequence_length,
         },
-        {"model": "name"},
+        {"model": "name", "labels": "labels (id2label or --label)"},
     )
 
 

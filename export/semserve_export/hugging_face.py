@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.asked import OwnModel
+from semserve_export.asked_rules import require_flags_of_adapter, require_flags_of_task
 from semserve_export.digest import sha256_of
 from semserve_export.encoder import read_encoder
 from semserve_export.encoder_weights import Classifier, Encoder, Pool, UnitLength
@@ -44,6 +45,7 @@ def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
         return _adapted(asked, asked.adapter, directory, licence)
     task = asked.task or directory.task
     directory.require_task(task)
+    require_flags_of_task(asked, task)
     _refuse_default_prompt(asked, directory.modules)
     reader = directory.reader()
     tokenizer, limit = _tokenizer(asked, directory)
@@ -74,6 +76,7 @@ def _adapted(
     record = read_record(adapter)
     if record["base_sha256"] != digest_of(directory.weight_files):
         raise WeightsError(f"{adapter} was trained on other weights")
+    require_flags_of_adapter(asked, record["labels"], record["activation"])
     model = directory.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     tokenizer, limit = _tokenizer(asked, directory)

@@ -63,4 +63,8 @@ def read_labels(config: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
         return tuple(f"LABEL_{place}" for place in range(outputs))
     if not isinstance(names, dict) or set(map(str, range(outputs))) != set(names):
         raise WeightsError(f"config.json: id2label does not name the {outputs} outputs of the head")
-    return tuple(str(names[str(place)]) for place in range(outputs))
+    labels = [names[str(place)] for place in range(outputs)]
+    for place, label in enumerate(labels):
+        if isinstance(label, bool) or not isinstance(label, str | int | float):
+            raise WeightsError(f"config.json: id2label names output {place} {label!r}, no text")
+    return tuple(map(str, labels))

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from semserve_export.errors import WeightsError
 from semserve_export.oddities import odd_texts
-from semserve_export.tokenizer_files import FILE, TokenizerFiles, content_of
+from semserve_export.tokenizer_files import CONFIG, FILE, TokenizerFiles, content_of
 
 COMPARED_TEXTS = 1000
 
@@ -36,6 +36,7 @@ def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tok
         raise WeightsError(
             f"{FILE}: has no post_processor, which puts special tokens around a text"
         )
+    _require_cut_from_the_end(definition, files)
     kept["truncation"] = kept["padding"] = None
     separators = files.separators | _template_names(kept["post_processor"])
     added = kept["added_tokens"]
@@ -59,6 +60,22 @@ def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tok
     return tokenizer
 
 
+def _require_cut_from_the_end(definition: Mapping[str, Any], files: TokenizerFiles) -> None:
+    """Refuse a tokenizer.json that cuts long texts from their start.
+
+    transformers goes by it where tokenizer_config.json has no `truncation_side`.
+
+    Raises:
+        WeightsError: it does.
+    """
+    side = (definition.get("truncation") or {}).get("direction", "Right")
+    if str(side).lower() != "right" and "truncation_side" not in files.config:
+        raise WeightsError(
+            f"{FILE}: truncation.direction {side!r} cannot be honoured; the server cuts the end"
+            " unless a request says otherwise"
+        )
+
+
 def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
     """Add the words that other files than tokenizer.json name, as transformers does.
 
@@ -71,6 +88,10 @@ def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
         name: {"id": place, "special": name in special} for name, place in files.added.items()
     }
     for place, token in (files.config.get("added_tokens_decoder") or {}).items():
+        if not place.isdecimal() or not isinstance(token, Mapping):
+            raise WeightsError(
+                f"{CONFIG}: added_tokens_decoder {place!r}: {token!r} is no token by its id"
+            )
         words[content_of(token)] = {**token, "id": int(place)}
     for name in special - words.keys():
         words[name] = {"id": tokenizer.token_to_id(name), "special": True}

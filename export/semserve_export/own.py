@@ -15,9 +15,11 @@ from tokenizers import Tokenizer
 
 from semserve_export.adapter import TENSORS, apply_adapter, read_record
 from semserve_export.asked import OwnModel
+from semserve_export.asked_rules import require_flags_of_adapter, require_flags_of_task
 from semserve_export.byte_pair import build_byte_pair
 from semserve_export.digest import sha256_of
 from semserve_export.errors import ExportError, WeightsError
+from semserve_export.export import require_spec
 from semserve_export.failures import reason_of
 from semserve_export.families import inputs_of
 from semserve_export.heads import take_scores
@@ -33,7 +35,9 @@ from semserve_export.preset_rules import (
     length_of,
     notes_of,
     require_explained,
+    require_flags_of_tokenizer,
     require_round_robin,
+    require_segments,
     require_vocabulary,
 )
 from semserve_export.recipes import PresetRecipe
@@ -58,9 +62,11 @@ def load_own(asked: OwnModel) -> LoadedModel:
     require_readable(asked.path)
     with one_line(asked.path), ready_for_keras(asked.path) as checked:
         if directory := find_directory(checked):
-            return load_directory(asked, directory, licence_of(asked))
-        preset = Preset.read(checked)
-        return _load(asked, preset, Path(asked.path))
+            model = load_directory(asked, directory, licence_of(asked))
+        else:
+            model = _load(asked, Preset.read(checked), Path(asked.path))
+        require_spec(model.spec)
+        return model
 
 
 def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
@@ -136,7 +142,9 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
         spec, model = _classifier(asked, preset)
     theirs = _tokenizer_of(asked.tokenizer) if asked.tokenizer else preset.load_tokenizer()
     require_finite(model)
+    require_segments(model.backbone, pair=spec.pair)
     require_vocabulary(theirs, model.backbone, asked.tokenizer)
+    require_flags_of_tokenizer(asked, theirs)
     if asked.split_on_cjk is not None:
         theirs.split_on_cjk = asked.split_on_cjk
     tokenizer = build_own_tokenizer(theirs, preset, strip_accents=asked.strip_accents)
@@ -189,6 +197,7 @@ def build_own_tokenizer(
 
 
 def _embedder(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
+    require_flags_of_task(asked, "embedding")
     activation = asked.activation or preset.activation
     pooling, normalize = preset.pooling
     pooling = asked.pooling or pooling
@@ -213,6 +222,7 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec,
     record = read_record(adapter)
     if record["base_sha256"] != base_digest(preset):
         raise WeightsError(f"{adapter} was trained on other weights")
+    require_flags_of_adapter(asked, record["labels"], record["activation"])
     model = preset.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     spec = ModelSpec(
@@ -228,6 +238,9 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec,
 
 
 def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
+    require_flags_of_task(asked, "classification")
+    if preset.task != "classification":
+        raise WeightsError("--task classification: was saved without the head of a classifier")
     activation = asked.activation or preset.activation
     if asked.pair:
         require_round_robin(preset)

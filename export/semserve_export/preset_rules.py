@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import keras_hub
+
 from semserve_export.asked import OwnModel
 from semserve_export.errors import FidelityError, WeightsError
 from semserve_export.parity import Parity
@@ -41,6 +43,19 @@ def require_round_robin(preset: Preset) -> None:
         )
 
 
+def require_segments(backbone: Any, *, pair: bool) -> None:
+    """Refuse a model of pairs that has no vector for the second text's segment.
+
+    Raises:
+        WeightsError: its backbone has one segment.
+    """
+    if pair and getattr(backbone, "num_segments", 2) < 2:  # noqa: PLR2004 - a pair
+        raise WeightsError(
+            "--pair: the backbone has num_segments=1, and the second text of a pair is of another"
+            " segment"
+        )
+
+
 def require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
     """Refuse a tokenizer of another vocabulary than the model's.
 
@@ -58,6 +73,18 @@ def require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
     if pieces > rows or (named and rows - pieces > max(1, min(SPARE_ROWS, rows // 100))):
         what = f"--tokenizer {named}" if named else "the tokenizer"
         raise WeightsError(f"{what}: has {pieces} pieces, and the model embeds {rows}")
+
+
+def require_flags_of_tokenizer(asked: OwnModel, theirs: Any) -> None:
+    """Refuse flags of WordPiece for another tokenizer, which they would not change.
+
+    Raises:
+        WeightsError: it names the flag.
+    """
+    flags = {"--strip-accents": asked.strip_accents, "--split-on-cjk": asked.split_on_cjk}
+    given = [flag for flag, value in flags.items() if value is not None]
+    if given and not isinstance(theirs, keras_hub.tokenizers.WordPieceTokenizer):
+        raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(theirs).__name__}")
 
 
 def require_explained(parity: Parity) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from semserve_export.encoder_weights import Dense, Norm, Projection, Step, UnitLength, VectorNorm
+from semserve_export.encoder_weights import (
+    Array,
+    Dense,
+    Norm,
+    Projection,
+    Step,
+    UnitLength,
+    VectorNorm,
+)
 from semserve_export.errors import WeightsError
 from semserve_export.hugging_face_files import Tensors, read_object
 
@@ -68,9 +76,9 @@ def _dense(config: Mapping[str, Any], place: str, directory: Path) -> Projection
     return Projection(Dense(kernel, bias), ACTIVATIONS[activation])  # type: ignore[arg-type]  # of the table above
 
 
-def _tensors(directory: Path, wanted: set[str]) -> Tensors:
+def _tensors(directory: Path, wanted: set[str]) -> dict[str, Array]:
     try:
-        tensors = Tensors(directory)
+        tensors = dict(Tensors(directory))
     except WeightsError as error:
         raise WeightsError(f"{directory.name}/{error}") from error
     if set(tensors) != wanted:

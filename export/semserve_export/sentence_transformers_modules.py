@@ -4,7 +4,7 @@
 texts. Every module, activation, mode and key is honoured or refused by its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -71,7 +71,9 @@ def read_modules(directory: Path) -> SentenceModules | None:
         if any(directory.glob("*_Pooling")):
             raise WeightsError(f"{MODULES}: is missing, and there is a directory of a pooling")
         return None
-    modules = [(_kind(module), _path(directory, module)) for module in _in_order(directory)]
+    listed = _in_order(directory)
+    modules = [(_kind(module), _path(directory, module)) for module in listed]
+    _require_names(listed)
     kinds = [kind for kind, _ in modules]
     if kinds[:1] != ["Transformer"] or "Transformer" in kinds[1:]:
         raise WeightsError(f"{MODULES}: the first module, and no other, must be a Transformer")
@@ -112,10 +114,22 @@ def read_modules(directory: Path) -> SentenceModules | None:
 
 
 def _in_order(directory: Path) -> list[dict[str, Any]]:
+    """Read the modules in the order of the list, in which sentence-transformers runs them."""
     modules = read_list(directory / MODULES)
-    if not all(isinstance(module.get("idx", 0), int) for module in modules):
+    places = [module.get("idx", place) for place, module in enumerate(modules)]
+    if not all(isinstance(place, int) for place in places):
         raise WeightsError(f"{MODULES}: idx is no number")
-    return sorted(modules, key=lambda module: module.get("idx", 0))
+    if places != sorted(places):
+        raise WeightsError(f"{MODULES}: idx contradicts the order of the list, in which they run")
+    return modules
+
+
+def _require_names(modules: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse two modules of one name, of which sentence-transformers runs the last alone."""
+    names = [module.get("name") for module in modules]
+    for place, name in enumerate(names):
+        if name is not None and name in names[:place]:
+            raise WeightsError(f"{MODULES}: two modules have the name {name!r}")
 
 
 def _kind(module: Mapping[str, Any]) -> str:
@@ -173,7 +187,8 @@ def _pooling(directory: Path) -> tuple[str, int | None]:
     if said is None:
         said = [mode for flag, mode in FLAGS.items() if config.get(flag)] or ["mean"]
     modes = [said] if isinstance(said, str) else said
-    if not isinstance(modes, list) or not modes or not all(mode in POOLINGS for mode in modes):
+    known_modes = isinstance(modes, list) and all(str(mode) in POOLINGS for mode in modes)
+    if not known_modes or not modes:
         raise WeightsError(f"{place}: pooling_mode {said!r} is not known: {', '.join(POOLINGS)}")
     width = next((config[key] for key in widths if key in config), None)
     return "+".join(POOLINGS[mode] for mode in modes), width
@@ -194,6 +209,8 @@ def _prompts(settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
             " remove it, and ask for `dimensions` in each request"
         )
     said, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
+        raise WeightsError(f"{SETTINGS}: prompts is no map of names to texts")
     if default is not None and default not in said:
         raise WeightsError(f"{SETTINGS}: default_prompt_name {default!r} is none of the prompts")
     return {name: text for name, text in said.items() if text}, said.get(default) or None

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 from keras import ops
 
 from semserve_export.encoder_weights import (
@@ -19,6 +20,9 @@ from semserve_export.encoder_weights import (
 from semserve_export.errors import WeightsError
 
 LEAST = 1e-9  # divisor of a text without a token
+LOWEST = float(np.finfo(np.float32).min)
+"""Stands for a padded token where the largest value is looked for. tf2onnx makes an infinite
+constant an input of the graph, so this one is finite."""
 
 
 def require_pooling(backbone: Any, pooling: str) -> None:
@@ -127,8 +131,7 @@ def _weighted_mean(tokens: Any, weights: Any) -> Any:
 
 
 def _maximum(tokens: Any, mask: Any) -> Any:
-    least = ops.cast(float("-inf"), tokens.dtype)
-    return ops.max(ops.where(ops.cast(mask, "bool"), tokens, least), axis=1)
+    return ops.max(ops.where(ops.cast(mask, "bool"), tokens, LOWEST), axis=1)
 
 
 def _first(tokens: Any, _: Any) -> Any:

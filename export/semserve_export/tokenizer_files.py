@@ -60,9 +60,18 @@ class TokenizerFiles:
 
     @property
     def max_length(self) -> int | None:
-        """Most tokens of a text, where the files limit them."""
-        length = self.config.get("model_max_length", self.config.get("max_len"))
-        return int(length) if isinstance(length, int | float) and length < NO_LIMIT else None
+        """Most tokens of a text, where the files limit them.
+
+        Raises:
+            WeightsError: the limit is no number of tokens.
+        """
+        key = "model_max_length" if "model_max_length" in self.config else "max_len"
+        length = self.config.get(key)
+        if length is None:
+            return None
+        if isinstance(length, bool) or not isinstance(length, int | float) or not length > 0:
+            raise WeightsError(f"{CONFIG}: {key} is {length!r}, and must be a number from 1 on")
+        return int(length) if length < NO_LIMIT else None
 
     @property
     def class_name(self) -> str:

@@ -59,6 +59,13 @@ def test_list_names_every_recipe(command):
             ("train", "minilm-l6-v2", "--train", "a", "--validation", "b"),
             "minilm-l6-v2 is not fine-tuned",
         ),
+        (("run", "--wings"), "Unknown option: --wings"),
+        (("kera", "mine"), 'Unknown command "kera"'),
+        (("keras", "mine", "other"), "Unused Tokens: ['other']"),
+        (("keras", "mine", "--pooling", "median"), 'Invalid value "median" for --pooling'),
+        (("keras", "mine", "--max-sequence-length", "x"), "for --max-sequence-length: unable"),
+        (("keras", "mine", "--name"), "--name requires an argument"),
+        (("--debug=maybe", "list"), "Invalid value for --debug"),
         (("train", "nli-minilm", "--train", "a", "--validation", "b"), "a: no such file"),
         (("train", ".", "--train", "a", "--validation", "b"), ".: a model of your own needs its"),
         (
@@ -95,8 +102,11 @@ def test_a_fault_of_ours_is_one_line_that_asks_for_a_report(command, monkeypatch
     assert "this is a fault of semserve-export (KeyError: 'gpt' is missing); please report" in line
 
 
-def test_an_unknown_flag_exits_with_2(command):
-    assert 2 == command("run", "--wings")[0]
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_changes_no_exit_code(closed):
+    script = f'"$0" -m semserve_export run gpt {closed}'
+    done = subprocess.run(["/bin/sh", "-c", script, sys.executable], check=False)
+    assert 2 == done.returncode
 
 
 def test_verify_prints_what_it_measured_and_exits_with_2_where_a_file_was_changed(

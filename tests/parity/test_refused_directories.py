@@ -13,7 +13,7 @@ from parity import hugging_face as hf
 from parity import hugging_face_tokenizers as tokens
 from safetensors.numpy import load_file, save_file
 from semserve_export.asked import OwnModel
-from semserve_export.errors import WeightsError
+from semserve_export.errors import ExportError
 from semserve_export.own import load_own
 from tokenizers import AddedToken
 
@@ -128,6 +128,17 @@ def many_words(path: Path) -> None:
     hf.write_directory(path, tokenizer=tokenizer, rows=len(tokens.WORD_PIECES))
 
 
+def named_labels(*names: Any) -> Any:
+    return head(len(names), id2label={str(place): name for place, name in enumerate(names)})
+
+
+def dense_without_numbers(path: Path) -> None:
+    modules("Pooling", "Dense")(path)
+    hf.write_dense(path, hf.HIDDEN, 8, "activation.Tanh")
+    file = path / "2_Dense" / "model.safetensors"
+    save_file(load_file(file) | {"linear.bias": np.full(8, np.inf, np.float32)}, file)
+
+
 def relabelled(path: Path) -> None:
     hf.write_directory(path, classes=3, config={"id2label": {"0": "a", "1": "b", "3": "c"}})
 
@@ -139,6 +150,7 @@ def of(family: str, **config: Any) -> Any:
 MODULE = {"idx": 0, "name": "0", "path": "", "type": f"{NEVER}Transformer"}
 POOLING = {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{NEVER}Pooling"}
 MEAN = {"embedding_dimension": 16, "pooling_mode": "mean"}
+LEFT = {"direction": "Left", "max_length": 20, "strategy": "LongestFirst", "stride": 0}
 MULTI = "multi_label_classification"
 
 
@@ -191,6 +203,9 @@ CASES = (
     Refused("labels", relabelled, "id2label does not name the 3 outputs"),
     Refused("number-of-labels", head(3, num_labels=2), "num_labels is 2, and the head has 3 outputs"),
     Refused("no-head", config(architectures=["BertForSequenceClassification"]), "the weights lack classifier.weight"),
+    Refused("label-without-a-name", named_labels("a", None), "id2label names output 1 None, no text"),
+    Refused("equal-labels", named_labels("a", "a"), "labels .id2label or --label.: 'a' is there twice"),
+    Refused("half-a-letter", named_labels("a", "b\ud83d"), "'b.ud83d' is no text in Unicode"),
     Refused("given-labels", head(3), "3 classes need as many labels", {"labels": ("a", "b")}),
     # Tensors
     Refused("other-head", tensors(qa_outputs__weight=np.ones((2, 16), np.float32)), "have qa_outputs.weight, which nothing"),
@@ -213,20 +228,25 @@ CASES = (
     Refused("custom-module", listed({**MODULE, "type": "custom_st.Transformer"}), "custom_st.Transformer cannot be exported"),
     Refused("kwargs", listed({**MODULE, "kwargs": ["task"]}, POOLING), "takes kwargs"),
     Refused("outside", listed({**MODULE, "path": "../other"}, POOLING), "is outside the directory"),
+    Refused("other-order", listed(POOLING, MODULE), "idx contradicts the order of the list"),
+    Refused("same-name", listed(MODULE, {**POOLING, "name": "0"}), "two modules have the name '0'"),
     Refused("no-pooling", listed(MODULE), "the second module, and no other, must be a Pooling"),
     Refused("no-transformer", listed({**POOLING, "idx": 0}), "must be a Transformer"),
     Refused("mode", modules("Pooling", pooling={**MEAN, "pooling_mode": "attention"}), "pooling_mode 'attention' is not known"),
     Refused("joined-mode", modules("Pooling", pooling={**MEAN, "pooling_mode": ["mean", "min"]}), "is not known"),
+    Refused("list-of-modes", modules("Pooling", pooling={**MEAN, "pooling_mode": [["mean"]]}), "pooling_mode .* is not known"),
     Refused("pooling-width", modules("Pooling", pooling={**MEAN, "embedding_dimension": 8}), "the pooling is of 8 dimensions"),
     Refused("dense-activation", modules("Pooling", "Dense", dense={"activation_function": "torch.nn.modules.activation.Mish"}), "Mish' cannot be exported"),
     Refused("dense-residual", modules("Pooling", "Dense", dense={"use_residual": True}), "use_residual True is not known"),
     Refused("dense-input", modules("Pooling", "Dense", dense={"module_input_name": "token_embeddings"}), "module_input_name"),
     Refused("dense-shape", modules("Pooling", "Dense", dense={"out_features": 4}), "the weights differ"),
+    Refused("dense-not-finite", dense_without_numbers, "2_Dense/model.safetensors: linear.bias has a number that is not"),
     Refused("dense-bias", modules("Pooling", "Dense", dense={"bias": False}), "the weights are linear.bias"),
     Refused("sparse", modules("Pooling", model_type="SparseEncoder"), "model_type 'SparseEncoder'"),
     Refused("metric", modules("Pooling", similarity_fn_name="maxsim"), "similarity_fn_name 'maxsim'"),
     Refused("default-prompt", modules("Pooling", prompts={"q": "query: "}, default_prompt_name="q"), "--ignore-prompts exports the model"),
     Refused("unknown-prompt", modules("Pooling", prompts={}, default_prompt_name="q"), "default_prompt_name 'q'"),
+    Refused("prompts-list", modules("Pooling", prompts=["query: "]), "prompts is no map of names to texts"),
     Refused("truncate", modules("Pooling", truncate_dim=8), "truncate_dim 8"),
     Refused("pooling-alone", lambda path: (hf.write_directory(path), hf.write_pooling(path, "cls")), "modules.json: is missing"),
     Refused("classifier-of-modules", modules("Pooling"), "is an embedder's", {"task": "classification"}),
@@ -235,6 +255,9 @@ CASES = (
     Refused("template", edited_tokenizer(lambda it: it.update(post_processor=None)), "has no post_processor"),
     Refused("bad-model", edited_tokenizer(lambda it: it["model"].update(type="Magic")), "tokenizer.json: "),
     Refused("cut-from-the-start", change("tokenizer_config.json", truncation_side="left"), "truncation_side 'left'"),
+    Refused("cut-from-the-start-by-tokenizer-json", edited_tokenizer(lambda it: it.update(truncation=LEFT)), "truncation.direction 'Left'"),
+    Refused("length-of-text", change("tokenizer_config.json", model_max_length="512"), "model_max_length is '512'"),
+    Refused("id-of-a-word", change("tokenizer_config.json", added_tokens_decoder={"x": {"content": "a"}}), "added_tokens_decoder 'x'"),
     Refused("case", change("tokenizer_config.json", do_lower_case=False), "do_lower_case False contradicts"),
     Refused("chinese", change("tokenizer_config.json", tokenize_chinese_chars=False), "tokenize_chinese_chars False contradicts"),
     Refused("accents", change("tokenizer_config.json", strip_accents=False), "strip_accents False contradicts"),
@@ -245,6 +268,11 @@ CASES = (
     Refused("unknown-flag", slow(word_tokenizer_type="mecab"), "word_tokenizer_type 'mecab' cannot be honoured"),
     Refused("more-ids", many_words, "the tokenizer is another model's"),
     # What the command line asks for
+    Refused("pair-of-embedder", hf.write_directory, "--pair is for a classifier", {"pair": True}),
+    Refused("label-of-embedder", hf.write_directory, "--label is for a classifier", {"labels": ("a", "b")}),
+    Refused("pair-of-encoder", head(2), "--pair is for a classifier", {"task": "embedding", "pair": True}),
+    Refused("pooling-of-classifier", head(2), "--pooling is for an embedder", {"pooling": "mean"}),
+    Refused("length-of-classifier", head(2), "--normalize is for an embedder", {"normalize": False}),
     Refused("too-long", hf.write_directory, "--max-sequence-length 99: the model has 48", {"max_sequence_length": 99}),
     Refused("pooled", lambda path: hf.write_directory(path, "distilbert"), "has no pooler", {"pooling": "pooled"}),
     Refused("accents-of-bpe", lambda path: hf.write_directory(path, "roberta"), "--strip-accents and --split-on-cjk are for", {"strip_accents": True}),
@@ -254,7 +282,7 @@ CASES = (
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_cannot_be_honoured_is_refused_in_one_line(case, tmp_path):
     case.write(tmp_path / "mine")
-    with pytest.raises(WeightsError, match=case.message) as raised:
+    with pytest.raises(ExportError, match=case.message) as raised:
         load_own(OwnModel(str(tmp_path / "mine"), name="mine", **(case.flags or {})))
     assert 1 == len(str(raised.value).splitlines())
     assert str(raised.value).startswith(str(tmp_path / "mine"))

@@ -7,17 +7,19 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
-from parity.families import make_backbone, make_classifier, make_tokenizer
+from parity.families import SIZE, make_backbone, make_classifier, make_tokenizer
 from semserve_export import own
 from semserve_export.adapter import RECORD
 from semserve_export.asked import OwnModel
 from semserve_export.errors import ExportError, FidelityError, WeightsError
+from semserve_export.fidelity import keras_run, onnx_run
+from semserve_export.graph import write_graph
 from semserve_export.model import require_finite
 from semserve_export.own import load_own
 from semserve_export.parity import Difference, Parity
 from semserve_export.parity_causes import UNEXPLAINED
 from semserve_export.preset_rules import require_explained
-from semserve_export.tokenizer import encode
+from semserve_export.tokenizer import encode, pad
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -37,6 +39,72 @@ def saved(tmp_path_factory):
     directory = tmp_path_factory.mktemp("saved") / "mine"
     make_classifier("Bert").save_to_preset(str(directory))
     return directory
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"pooling": "mean"}, "mine: --pooling is for an embedder, and the model is a classifier"),
+        ({"normalize": True}, "mine: --normalize is for an embedder"),
+        ({"task": "embedding", "pair": True}, "mine: --pair is for a classifier"),
+        ({"task": "embedding", "labels": ("a", "b", "c")}, "mine: --label is for a classifier"),
+        ({"labels": ("a", "b", "c\udcff")}, r"mine: labels .*'c.udcff' is no text in Unicode"),
+    ],
+)
+def test_a_flag_that_does_not_fit_the_model_is_refused_by_name(saved, flags, says):
+    with pytest.raises(ExportError, match=says):
+        load_own(OwnModel(str(saved), **flags))
+
+
+@pytest.mark.parametrize("flag", ["strip_accents", "split_on_cjk"])
+def test_a_flag_of_word_pieces_is_refused_for_byte_pairs(flag, tmp_path):
+    make_classifier("Roberta").save_to_preset(str(tmp_path / "mine"))
+    says = f"--{flag.replace('_', '-')} is for WordPiece, and this is a RobertaTokenizer"
+    with pytest.raises(WeightsError, match=says):
+        load_own(OwnModel(str(tmp_path / "mine"), **{flag: False}))
+
+
+def test_pairs_are_refused_where_the_backbone_has_one_segment(tmp_path):
+    tokenizer, parts = make_tokenizer("Bert"), keras_hub.models
+    classifier = parts.BertTextClassifier(
+        parts.BertBackbone(vocabulary_size=tokenizer.vocabulary_size(), num_segments=1, **SIZE),
+        num_classes=2,
+        preprocessor=parts.BertTextClassifierPreprocessor(tokenizer),
+    )
+    classifier.save_to_preset(str(tmp_path / "mine"))
+    assert not load_own(OwnModel(str(tmp_path / "mine"))).spec.pair
+    with pytest.raises(WeightsError, match="--pair: the backbone has num_segments=1"):
+        load_own(OwnModel(str(tmp_path / "mine"), pair=True))
+
+
+def test_a_backbone_is_refused_as_a_classifier(tmp_path):
+    tokenizer = make_tokenizer("Bert")
+    for part in (make_backbone("Bert", tokenizer), tokenizer):
+        part.save_to_preset(str(tmp_path / "mine"))
+    with pytest.raises(WeightsError, match="mine: --task classification: was saved without the"):
+        load_own(OwnModel(str(tmp_path / "mine"), task="classification"))
+
+
+@pytest.mark.parametrize("family", ["Bert", "XLMRoberta"])
+def test_an_embedder_that_keras_hub_saved_with_max_becomes_a_graph(family, tmp_path):
+    tokenizer = make_tokenizer(family)
+    embedder = getattr(keras_hub.models, f"{family}TextEmbedder")(
+        make_backbone(family, tokenizer),
+        preprocessor=getattr(keras_hub.models, f"{family}TextEmbedderPreprocessor")(
+            tokenizer, sequence_length=24
+        ),
+        pooling_mode="max",
+    )
+    texts = ["the cat sat on the mat", "boat"]
+    expected = embedder.predict(texts, verbose=0)
+    embedder.save_to_preset(str(tmp_path / "mine"))
+    model = load_own(OwnModel(str(tmp_path / "mine")))
+    inputs = pad(encode(model.tokenizer, texts, 48))
+    rows = keras_run(model.keras_model, model.spec.inputs)(inputs)
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
+    write_graph(model.keras_model, model.spec.inputs, "embedding", tmp_path / "model.onnx")
+    rows = onnx_run(tmp_path / "model.onnx")(inputs)
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
 
 
 def test_more_tokens_than_positions_are_refused(saved):
