@@ -15,6 +15,7 @@ from semserve_server.control import ModelControl
 from semserve_server.engine import Engine
 from semserve_server.errors import ConfigError, EngineFailed
 from semserve_server.keyring import Keyring
+from semserve_server.memory import map_large_blocks
 from semserve_server.models import Models
 from semserve_server.observe.observation import observing
 from semserve_server.observe.observer import Observer
@@ -48,6 +49,7 @@ async def serve(config: Config, parent: Parent | None = None) -> None:
         EngineFailed: a lane died or a run did not return.
     """
     _check_limits(config)
+    map_large_blocks()
     models = _models(config)
     async with observing(config, models) as observer:
         await _serve(config, models, observer, parent)
