@@ -26,6 +26,7 @@ from semserve_server.supervision.supervisor_channel import Parent
 from semserve_server.supervision.watchdog import Watchdog, either
 from semserve_server.system.file_limit import allow_connections
 from semserve_server.system.listen_address import is_local
+from semserve_server.system.memory import map_large_blocks
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ async def serve(config: Config, parent: Parent | None = None) -> None:
         EngineFailed: a lane died or a run did not return.
     """
     _check_limits(config)
+    map_large_blocks()
     models = _models(config)
     async with observing(config, models) as observer:
         await _serve(config, models, observer, parent)

@@ -209,3 +209,20 @@ def test_what_is_no_text_is_refused_with_its_place(ask, server_address, text):
         ask(server_address, {}, "embed", ["x", text])
     with pytest.raises(TypeError, match="query must be a string"):
         ask(server_address, {}, "rank", text, ["x"])
+
+
+@pytest.mark.parametrize("top_k", [1.5, True, "3"])
+@pytest.mark.parametrize(("method", "given"), [("rank", "x"), ("search", ["x"])])
+def test_a_top_k_that_is_no_whole_number_is_refused_by_name(
+    ask, server_address, method, given, top_k
+):
+    with pytest.raises(TypeError, match="top_k must be a whole number"):
+        ask(server_address, {}, method, given, ["x", "y"], top_k=top_k)
+
+
+def test_a_top_k_past_the_wires_numbers_asks_for_all(ask, server_address):
+    assert 2 == len(ask(server_address, {}, "rank", "x", ["x", "y"], top_k=10**12))
+
+
+def test_a_timeout_past_grpcs_clock_is_none(ask, server_address):
+    assert 1 == len(ask(server_address, {"timeout": 1e12}, "embed", ["x"]))

@@ -5,10 +5,11 @@ TypeError that says what to write. A pair that has names, such as a record of a 
 named tuple, is read by its names, whatever their order.
 """
 
+import operator
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 from semserve.errors import InvalidRequest
 
@@ -18,6 +19,8 @@ COMPARE_NAMES = (("left", "right"), ("sentence1", "sentence2"))
 # Stands for a text that cannot be sent; the server refuses it, and the places stay the same.
 PLACEHOLDER = ""
 _PAIR = 2
+# Of the schema's int32.
+_LARGEST = 2**31 - 1
 
 Failures = Mapping[int, InvalidRequest]
 
@@ -221,3 +224,18 @@ def _is_frame(given: Any) -> bool:
     """Tell whether iterating gives columns or their names rather than rows."""
     columns = getattr(given, "columns", None)
     return columns is not None and not callable(columns) and not isinstance(given, type)
+
+
+def as_top_k(top_k: int | None) -> int | None:
+    """Return a number of hits as an `int`; where it is too low the server says so.
+
+    Numbers past those of the wire stand for all hits, as any number past the texts does.
+
+    Raises:
+        TypeError: it is no whole number.
+    """
+    if top_k is None:
+        return None
+    if isinstance(top_k, bool) or not isinstance(top_k, SupportsIndex):
+        raise TypeError(f"top_k must be a whole number, not {type(top_k).__name__}")
+    return max(min(operator.index(top_k), _LARGEST), -_LARGEST)

@@ -1,7 +1,6 @@
 """How a client reaches its server: address, deadlines, retries. Both clients start from here."""
 
 import json
-import math
 import os
 import random
 import re
@@ -163,7 +162,7 @@ class Options:
             raise ClientClosed
         _check_positive("timeout", None if timeout is CLIENT_TIMEOUT else timeout)
         chosen = self._timeout if timeout is CLIENT_TIMEOUT else timeout
-        seconds = None if chosen is None or math.isinf(chosen) else chosen
+        seconds = None if chosen is None or chosen > LONGEST_SECONDS else chosen
         both = joined(self._metadata, check_metadata(metadata))
         sent, request_id = with_request_id(both)
         return Call(timeout=seconds, metadata=sent, request_id=request_id)
@@ -203,6 +202,11 @@ class Options:
         if error.retry_after is None:
             seconds *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
         return seconds
+
+
+LONGEST_SECONDS = 10.0 * 365 * 86_400
+"""Timeouts past ten years are none: gRPC's clock overflows at some 292 years, and a call would then
+fail at once."""
 
 
 def _check_positive(name: str, number: float | None) -> None:

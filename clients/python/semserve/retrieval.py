@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
-from semserve.inputs import as_texts, check_text
+from semserve.inputs import as_texts, as_top_k, check_text
 from semserve.reply import Reply
 from semserve.v1 import similarity_pb2
 from semserve.values import (
@@ -111,6 +111,7 @@ def rank(
 ) -> Work[Ranking]:
     """Make the work of ranking documents, in requests of at most `chunk` texts."""
     check_text(query, "query")
+    top_k = as_top_k(top_k)
     cut = chunks(as_texts(documents, "documents"), max(chunk - 1, 1), text_bytes)
     parts = [
         Part(
@@ -157,6 +158,7 @@ def search(
     A request carries queries and corpus. Queries take at most a quarter of it, so that a
     corpus of many requests is embedded once for every so many queries.
     """
+    top_k = as_top_k(top_k)
     most_bytes = MAX_REQUEST_BYTES // 4
     asked = chunks(as_texts(queries, "queries"), max(chunk // 4, 1), text_bytes, most_bytes)
     room = max(chunk - len(asked[0].items), 1)
