@@ -19,10 +19,10 @@ import pytest
 from fakes import Held
 from hypothesis import settings
 from semserve_server.engine import Capacity, Engine
-from semserve_server.frontend.channel_arguments import PortLimits
-from semserve_server.frontend.grpc_server import Port
+from semserve_server.frontend.channel_arguments import ConnectionLimits
+from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import OPEN, Security
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import Models
 from semserve_server.repository.manifest import Bundle, find_bundles, read_bundle, read_graph
 from semserve_server.runtime.session import Graph, Session
@@ -41,7 +41,7 @@ CALIBRATIONS = tempfile.mkdtemp(prefix="semserve-tests-")
 atexit.register(shutil.rmtree, CALIBRATIONS, ignore_errors=True)
 """What the servers of the tests keep of their measurements, so that later starts are quick."""
 SERVING = "serving on "
-SMALL_LIMITS = PortLimits(
+SMALL_LIMITS = ConnectionLimits(
     max_message_bytes=1_000_000,
     max_stream_requests=8,
     max_stream_bytes=2_000_000,
@@ -182,10 +182,10 @@ class InProcess:
     channel: grpc.aio.Channel
     embedder: Held
     classifier: Held
-    port: Port
+    port: GrpcServer
     engines: list[Engine]
     models: Models
-    observer: Observer
+    observer: Recorder
 
 
 @pytest.fixture
@@ -200,14 +200,14 @@ async def in_process(
     models_directory: Path,
     *,
     lanes: int = 1,
-    limits: PortLimits = SMALL_LIMITS,
+    limits: ConnectionLimits = SMALL_LIMITS,
     security: Security = OPEN,
-    observer: Observer | None = None,
+    observer: Recorder | None = None,
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
     models = Models()
-    observer = observer or Observer()
+    observer = observer or Recorder()
     engines = []
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
@@ -229,7 +229,7 @@ async def in_process(
         engines.append(
             Engine(bundle, tokenizer, runner, capacity, variant="portable", provider=provider)
         )
-    port = Port(
+    port = GrpcServer(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
         limits,

@@ -26,8 +26,8 @@ from semserve.v1.model_pb2 import (
 )
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.config import Config
-from semserve_server.observability.recorder import Observer
-from semserve_server.registry.model_manager import ModelControl
+from semserve_server.observability.recorder import Recorder
+from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import Models
 from semserve_server.server import _port
 
@@ -40,7 +40,7 @@ class Controlled:
 
     directory: Path
     models: Models
-    control: ModelControl
+    control: ModelManager
     channel: grpc.aio.Channel
 
     @property
@@ -81,9 +81,9 @@ async def serving(
         load_timeout=load_timeout, calibration_cache=CALIBRATIONS,
     )  # fmt: skip
     models = Models()
-    control = ModelControl(config, models)
+    control = ModelManager(config, models)
     models.control = control if allowed else None
-    port = _port(config, models, Observer())
+    port = _port(config, models, Recorder())
     number = await port.open("127.0.0.1:0")
     try:
         await control.start(asyncio.Event())

@@ -12,10 +12,10 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve_server.config import Config
-from semserve_server.frontend.grpc_server import Port
-from semserve_server.instrumentation.counters import ModelTally
-from semserve_server.observability.recorder import Observer
-from semserve_server.registry.model_manager import ModelControl
+from semserve_server.frontend.grpc_server import GrpcServer
+from semserve_server.instrumentation.counters import ModelCounters
+from semserve_server.observability.recorder import Recorder
+from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import Models
 from semserve_server.server import _port
 
@@ -25,10 +25,10 @@ class Echoing:
     """A server inside the test whose answers are large and cost nothing."""
 
     address: str
-    port: Port
-    observer: Observer
+    port: GrpcServer
+    observer: Recorder
     channel: grpc.aio.Channel
-    tally: ModelTally
+    tally: ModelCounters
     metadata: tuple[tuple[str, str], ...]
     """The key of calls, where the server wants one."""
 
@@ -61,8 +61,8 @@ async def echoing(
 ) -> AsyncIterator[Echoing]:
     """Serve `echo` with some settings of the test's own."""
     config = Config(echo=dimensions, lanes=1, **settings)
-    models, observer = Models(), Observer()
-    control = ModelControl(config, models)
+    models, observer = Models(), Recorder()
+    control = ModelManager(config, models)
     port = _port(config, models, observer)
     metadata = (("authorization", f"Bearer {key}"),)
     number = await port.open("127.0.0.1:0")

@@ -9,21 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.repository.manifest import Bundle, Manifest
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
 from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncation
-from semserve_server.runtime.tokenizer_thread import TokenReader, characters_of
+from semserve_server.runtime.tokenizer_thread import TokenizerThread, characters_of
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.scheduling.admission import Admission, Demand
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
-from semserve_server.scheduling.concurrency_limit import Shares
+from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.dispatch import Runs
+from semserve_server.scheduling.dispatch import Dispatch
 from semserve_server.scheduling.request import Inference
-from semserve_server.scheduling.token_estimator import Density
+from semserve_server.scheduling.token_estimator import TokenEstimator
 
 INLINE_CHARACTERS = 2048
 """Requests of fewer characters are tokenised on the event loop: so few take about as long as
@@ -55,7 +55,7 @@ class Capacity:
     """Most characters that wait to be tokenised."""
     cost: CostModel
     """What a run costs, as measured."""
-    shares: Shares | None = None
+    shares: ConcurrencyLimit | None = None
     """The runs that other models want too."""
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class Engine:
         *,
         variant: str,
         provider: str,
-        tally: ModelTally | None = None,
+        tally: ModelCounters | None = None,
     ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.digest = bundle.digest
@@ -85,7 +85,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.provider = provider
-        self.tally = tally or ModelTally(self.name)
+        self.tally = tally or ModelCounters(self.name)
         # As measured at the start: what runs take beside others says how short CPUs are, not how
         # batches should be cut.
         cost = copy.copy(capacity.cost)
@@ -99,7 +99,7 @@ class Engine:
                 max_entries=capacity.max_queue_entries,
                 max_tokens=capacity.max_queue_tokens,
             ),
-            Runs(
+            Dispatch(
                 cost=cost,
                 max_batch_tokens=capacity.max_batch_tokens,
                 wide=capacity.wide_threads > capacity.threads,
@@ -107,12 +107,12 @@ class Engine:
             tally=self.tally,
             shares=capacity.shares,
         )
-        self._reader = TokenReader(
+        self._reader = TokenizerThread(
             tokenizer, self.name, max_characters=capacity.max_queue_characters
         )
         self.workers: tuple[Worker, ...] = (*self._batcher.workers, self._reader.worker)
         """The threads that work for it, as the watchdog sees them."""
-        self._density = Density()
+        self._density = TokenEstimator()
 
     def __repr__(self) -> str:
         return f"<Engine {self.name} on {self.provider}, {self._batcher!r}>"
@@ -243,6 +243,6 @@ class Engine:
         self._batcher.expect(Demand(items, tokens), seconds=seconds, caller=caller)
 
 
-def _close(batcher: Batcher, reader: TokenReader) -> None:
+def _close(batcher: Batcher, reader: TokenizerThread) -> None:
     batcher.close()
     reader.close()

@@ -9,17 +9,17 @@ import signal
 from collections.abc import AsyncIterator
 
 from semserve_server import __version__
-from semserve_server.auth.key_store import Keyring
+from semserve_server.auth.key_store import KeyStore
 from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import ConfigError, EngineFailed
 from semserve_server.frontend.certificates import Certificates
-from semserve_server.frontend.channel_arguments import PortLimits
-from semserve_server.frontend.grpc_server import Port
+from semserve_server.frontend.channel_arguments import ConnectionLimits
+from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import Security
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.setup import observing
-from semserve_server.registry.model_manager import ModelControl
+from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import Models
 from semserve_server.services.validation import Limits
 from semserve_server.supervision.supervisor_channel import Parent
@@ -77,7 +77,7 @@ def _check_limits(config: Config) -> None:
             raise ConfigError(f"{name} {most}: a queue of {queue} {room} could never admit so many")
 
 
-async def _serve(config: Config, models: Models, observer: Observer, parent: Parent | None) -> None:
+async def _serve(config: Config, models: Models, observer: Recorder, parent: Parent | None) -> None:
     stop, hurry, refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -91,7 +91,7 @@ async def _serve(config: Config, models: Models, observer: Observer, parent: Par
     loop.add_signal_handler(signal.SIGHUP, refresh.set)
     if parent is not None:
         parent.obey({"stop": stop.set, "hurry": hurry.set, "refresh": refresh.set})
-    control = ModelControl(config, models)
+    control = ModelManager(config, models)
     models.control = control if config.allow_model_control else None
     port = _port(config, models, observer)
     number = await port.open(config.address)
@@ -125,7 +125,7 @@ async def _serve(config: Config, models: Models, observer: Observer, parent: Par
         control.close()
 
 
-async def _until_stopped(watchdog: Watchdog, port: Port, stop: asyncio.Event) -> None:
+async def _until_stopped(watchdog: Watchdog, port: GrpcServer, stop: asyncio.Event) -> None:
     """Watch until the server is told to stop.
 
     Raises:
@@ -147,7 +147,7 @@ async def _until_stopped(watchdog: Watchdog, port: Port, stop: asyncio.Event) ->
 
 @contextlib.asynccontextmanager
 async def _refreshing(
-    control: ModelControl, asked: asyncio.Event, interval: float
+    control: ModelManager, asked: asyncio.Event, interval: float
 ) -> AsyncIterator[None]:
     """Look for bundles that have changed when asked, and every so often unless that is 0."""
 
@@ -176,8 +176,8 @@ def _models(config: Config) -> Models:
     )
 
 
-def _port(config: Config, models: Models, observer: Observer) -> Port:
-    return Port(
+def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
+    return GrpcServer(
         models,
         Limits(
             max_texts=config.max_request_texts,
@@ -185,7 +185,7 @@ def _port(config: Config, models: Models, observer: Observer) -> Port:
             max_scores=config.max_request_scores,
             max_tokenize_bytes=config.max_tokenize_bytes,
         ),
-        PortLimits(
+        ConnectionLimits(
             max_message_bytes=config.max_message_bytes,
             max_stream_requests=config.max_stream_requests,
             max_stream_bytes=config.max_stream_bytes,
@@ -230,7 +230,7 @@ def _security(config: Config) -> Security:
         certificates = Certificates(config.tls_certificate, config.tls_key, config.tls_client_ca)
     elif config.tls_certificate or config.tls_key or config.tls_client_ca:
         raise ConfigError("TLS needs both --tls-certificate and --tls-key")
-    keyring = Keyring(config.keys, processes=config.processes) if config.keys else None
+    keyring = KeyStore(config.keys, processes=config.processes) if config.keys else None
     if keyring and not certificates and not is_local(config.address):
         log.warning(
             "--keys without --tls-certificate: whoever listens on the network to %s reads the keys",

@@ -18,7 +18,7 @@ PROCESSES = 2
 CALLERS = 24
 """Callers at once in each client process."""
 MOST_GROWTH = 0.05
-"""Share by which resident memory may grow after the first round."""
+"""ModelShare by which resident memory may grow after the first round."""
 
 
 @dataclass(frozen=True, slots=True)

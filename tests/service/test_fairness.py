@@ -15,7 +15,7 @@ from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
-from semserve_server.auth.key_store import Keyring
+from semserve_server.auth.key_store import KeyStore
 from semserve_server.frontend.security import Security
 
 LONG = "a cat " * 16
@@ -80,7 +80,7 @@ async def test_with_keys_a_key_is_a_caller_whatever_its_connections(
         keys[name] = (("authorization", f"Bearer {presented}"),)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
-            in_process(tiny_models, security=Security(keyring=Keyring(tmp_path / "keys")))
+            in_process(tiny_models, security=Security(keyring=KeyStore(tmp_path / "keys")))
         )
         options = [("grpc.use_local_subchannel_pool", 1)]
         channel = grpc.aio.insecure_channel(server.address, options)

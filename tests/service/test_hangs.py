@@ -21,7 +21,7 @@ from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import EngineFailed
 from semserve_server.observability.metrics import Metrics
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 from semserve_server.registry import loader_thread as loader
 from semserve_server.registry import model_manager as control
 from semserve_server.registry.calibration_source import Calibrations
@@ -48,8 +48,8 @@ __main__.main()
 """
 CRASHES = """
 from semserve_server import __main__, server
-from semserve_server.frontend.grpc_server import Port
-class Crashes(Port):
+from semserve_server.frontend.grpc_server import GrpcServer
+class Crashes(GrpcServer):
     async def open(self, address):
         port = await super().open(address)
         import asyncio
@@ -57,7 +57,7 @@ class Crashes(Port):
             0.5, lambda: asyncio.ensure_future(self._server.stop(None))
         )
         return port
-server.Port = Crashes
+server.GrpcServer = Crashes
 __main__.main()
 """
 
@@ -65,7 +65,7 @@ __main__.main()
 def hanging(models: Models) -> dict[str, float | None]:
     """What Prometheus is told of threads that hang, by what they do."""
     registry = CollectorRegistry()
-    registry.register(Metrics(Observer(), models))
+    registry.register(Metrics(Recorder(), models))
     return {
         kind: registry.get_sample_value("semserve_workers_stalled", {"worker": kind})
         for kind in ("run", "tokenize", "load")

@@ -11,7 +11,7 @@ from conftest import InProcess, load_session
 from fakes import Giving, Unreadable
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.rpc.handlers import unary
 from semserve_server.rpc.instrumented_handlers import watched
@@ -42,7 +42,7 @@ async def test_an_answer_that_cannot_be_written_is_internal_and_tells_nothing() 
         return "secret cause"
 
     server = grpc.aio.server()
-    handlers = watched("test.Service", {"Ask": unary(EmbedRequest, answer)}, Observer())
+    handlers = watched("test.Service", {"Ask": unary(EmbedRequest, answer)}, Recorder())
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("test.Service", handlers)]
     )

@@ -12,7 +12,7 @@ from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
-from semserve_server.auth.key_store import Keyring
+from semserve_server.auth.key_store import KeyStore
 from semserve_server.frontend.security import Security
 from semserve_server.observability.metrics import Metrics
 
@@ -24,7 +24,7 @@ async def test_what_each_key_asked_for_is_counted_by_its_name(
     presented, key = new_key("alice")
     add_key(path, key)
     add_key(path, new_key("bob")[1])
-    keyring = Keyring(path)
+    keyring = KeyStore(path)
     async with in_process(tiny_models, security=Security(keyring=keyring)) as server:
         stub = EmbeddingServiceStub(server.channel)
         metadata = (("authorization", f"Bearer {presented}"),)
@@ -56,7 +56,7 @@ def test_usage_outlives_a_new_secret_and_ends_with_the_name(tmp_path: Path) -> N
     path, now = tmp_path / "keys", 0.0
     presented, first = new_key("alice")
     path.write_text(f"{first}\n")
-    keyring = Keyring(path, clock=lambda: now)
+    keyring = KeyStore(path, clock=lambda: now)
     keyring.holder(presented).usage.tokens = 7
     presented, second = new_key("alice")
     path.write_text(f"{second}\n# a new secret\n")

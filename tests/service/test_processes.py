@@ -25,7 +25,7 @@ from semserve.v1.model_pb2 import GetModelRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
-from semserve_server.auth.key_store import Keyring
+from semserve_server.auth.key_store import KeyStore
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError, Overloaded
 from semserve_server.processes.supervisor import check_processes, share
@@ -264,7 +264,7 @@ def test_each_process_has_its_part_of_the_cpus_and_at_least_one() -> None:
 def test_each_process_has_its_part_of_a_keys_rate(tmp_path: Path) -> None:
     presented, key = new_key("alice", models=None, tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    holder = Keyring(tmp_path / "keys", clock=lambda: 0.0, processes=2).holder(presented)
+    holder = KeyStore(tmp_path / "keys", clock=lambda: 0.0, processes=2).holder(presented)
     with holder.reserve(60):  # of fifty
         pass
     with pytest.raises(Overloaded) as refused:

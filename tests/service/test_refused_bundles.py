@@ -13,7 +13,7 @@ from asking import refusal
 from controlled import NAME, Controlled, add, describe
 from prometheus_client import CollectorRegistry
 from semserve_server.observability.metrics import Metrics
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 
 BROKEN = b'{"model": nothing}'
 
@@ -21,7 +21,7 @@ BROKEN = b'{"model": nothing}'
 def refused(served: Controlled) -> float | None:
     """What Prometheus is told."""
     registry = CollectorRegistry()
-    registry.register(Metrics(Observer(), served.models))
+    registry.register(Metrics(Recorder(), served.models))
     return registry.get_sample_value("semserve_bundles_refused")
 
 

@@ -26,7 +26,7 @@ from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve.v1.similarity_pb2 import RankRequest
 from semserve.v1.similarity_pb2_grpc import SimilarityServiceStub
 from semserve_server.auth.api_key import new_key
-from semserve_server.auth.key_store import Keyring
+from semserve_server.auth.key_store import KeyStore
 from semserve_server.frontend.security import Security
 
 EMBED = EmbedRequest(texts=["a cat"])
@@ -64,7 +64,7 @@ async def guarded(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Guarded]:
         "slow": new_key("slow", tokens_per_second=10),
     }
     path.write_text("".join(f"{key}\n" for _, key in made.values()))
-    security = Security(keyring=Keyring(path, clock=clock))
+    security = Security(keyring=KeyStore(path, clock=clock))
     async with in_process(tiny_models, security=security) as server:
         yield Guarded(server, path, clock, {name: one for name, (one, _) in made.items()})
 
@@ -236,7 +236,7 @@ async def test_health_is_open_and_reflection_closed_unless_asked_otherwise(
 ) -> None:
     assert await HealthStub(guarded.server.channel).Check(HealthCheckRequest())
     assert grpc.StatusCode.UNAUTHENTICATED == await reflect(guarded.server.channel)
-    keyring = Keyring(guarded.path)
+    keyring = KeyStore(guarded.path)
     security = Security(keyring=keyring, open_health=False, open_reflection=True)
     async with in_process(tiny_models, security=security) as server:
         refused = await refusal(HealthStub(server.channel).Check(HealthCheckRequest()))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from batching import door
-from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.runner import Runner
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.dispatch import Runs
+from semserve_server.scheduling.dispatch import Dispatch
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
         runner: Runner, *, lanes: int = 1, cost: CostModel | None = None, **extra: Any
     ) -> Batcher:
         queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-        runs = Runs(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
-        made.append(Batcher(runner, queue, door(lanes), runs, tally=ModelTally("test"), **extra))
+        runs = Dispatch(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
+        made.append(Batcher(runner, queue, door(lanes), runs, tally=ModelCounters("test"), **extra))
         return made[-1]
 
     yield one

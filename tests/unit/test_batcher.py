@@ -15,12 +15,12 @@ from semserve_server.errors import (
     InvalidRequest,
     Overloaded,
 )
-from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.scheduling.admission import Demand
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.dispatch import Runs
+from semserve_server.scheduling.dispatch import Dispatch
 
 
 async def test_two_requests_share_a_batch_and_one_cancelled_leaves_the_other_answered(make) -> None:
@@ -140,7 +140,7 @@ async def test_whatever_a_run_gives_its_callers_are_answered_and_so_are_the_next
     assert not batcher.failed
 
 
-class Broken(ModelTally):
+class Broken(ModelCounters):
     """Counts that cannot be kept."""
 
     def ran(self, *_: object) -> None:
@@ -150,7 +150,7 @@ class Broken(ModelTally):
 
 async def test_a_run_that_cannot_be_counted_fails_its_callers_and_leaves_none_waiting() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-    runs = Runs(cost=CostModel(), max_batch_tokens=64, wide=False)
+    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, wide=False)
     batcher = Batcher(Lengths(), queue, door(), runs, tally=Broken("test"))
     try:
         for _ in range(2):
@@ -232,8 +232,8 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> 
 async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
-    runs = Runs(cost=CostModel(), max_batch_tokens=64, wide=False)
-    batcher = Batcher(Lengths(), queue, door(), runs, tally=ModelTally("test"))
+    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, wide=False)
+    batcher = Batcher(Lengths(), queue, door(), runs, tally=ModelCounters("test"))
     for _ in range(2):
         with pytest.raises(InferenceFailed):
             await batcher.submit([encoding(1)], deadline=NEVER)

@@ -14,7 +14,7 @@ from conftest import load_session
 from semserve_server.errors import BundleError
 from semserve_server.registry.loader import choose_variant
 from semserve_server.repository import manifest as bundles
-from semserve_server.repository.golden import prove_golden
+from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import find_bundles, read_bundle, read_graph
 from semserve_server.runtime.tokenizer import Tokenizer
 
@@ -113,9 +113,9 @@ def test_golden_answers_that_do_not_hold_are_refused(tiny_models: Path) -> None:
     bundle = read_bundle(tiny_models / "tiny-embed")
     tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
     session = load_session(bundle)
-    assert prove_golden(bundle, tokenizer, session, tolerance=1e-5) <= 1e-5
+    assert verify_golden(bundle, tokenizer, session, tolerance=1e-5) <= 1e-5
     with pytest.raises(BundleError, match="differs from Keras"):
-        prove_golden(bundle, tokenizer, session, tolerance=1e-12)
+        verify_golden(bundle, tokenizer, session, tolerance=1e-12)
 
 
 def test_the_variant_is_chosen_or_refused_by_name(copy: Path) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.scheduling.token_estimator import Density
+from semserve_server.scheduling.token_estimator import TokenEstimator
 
 
 def test_who_has_read_nothing_expects_nothing() -> None:
-    assert 0 == Density().tokens(1000)
+    assert 0 == TokenEstimator().tokens(1000)
 
 
 @given(st.lists(st.tuples(st.integers(1, 10_000), st.integers(1, 512)), min_size=1))
 def test_it_lies_between_the_densest_and_the_thinnest(read: list[tuple[int, int]]) -> None:
-    density = Density()
+    density = TokenEstimator()
     for characters, tokens in read:
         density.observe(characters, tokens)
     seen = [tokens / characters for characters, tokens in read]
@@ -22,7 +22,7 @@ def test_it_lies_between_the_densest_and_the_thinnest(read: list[tuple[int, int]
 
 
 def test_it_follows_when_the_texts_change() -> None:
-    density = Density()
+    density = TokenEstimator()
     for _ in range(1000):
         density.observe(100, 20)
     for _ in range(1000):

@@ -90,7 +90,7 @@ def test_a_file_that_grows_after_its_size_was_seen_is_read_no_further(tmp_path: 
         bundle_files.read(path, most=99)
     sha256 = hashlib.sha256(b"x" * 99).hexdigest()
     with pytest.raises(BundleError, match="has 100 bytes, the manifest says 99"):
-        bundle_files.read_proved(path, sha256=sha256, size=99)
+        bundle_files.read_verified(path, sha256=sha256, size=99)
 
 
 def test_a_tokenizer_that_changes_after_its_proof_is_not_used(

@@ -14,7 +14,7 @@ import pytest
 from semserve_server.auth import key_store as keyring
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key, read_keys
-from semserve_server.auth.key_store import INLINE_BYTES, Keyring
+from semserve_server.auth.key_store import INLINE_BYTES, KeyStore
 from semserve_server.errors import Unauthenticated
 
 WRITERS = 8
@@ -99,7 +99,7 @@ async def test_a_large_file_is_read_while_the_event_loop_goes_on(
     path, clock = tmp_path / "keys", Clock()
     alice, key = new_key("alice")
     add_key(path, key)
-    ring = Keyring(path, clock=clock)
+    ring = KeyStore(path, clock=clock)
     bob, key = new_key("bob")
     path.write_text("\n".join(["#" * INLINE_BYTES, str(key), ""]))
     clock.now += 2
@@ -121,7 +121,7 @@ async def test_a_large_file_that_is_wrong_changes_nothing_but_the_log(
     path, clock = tmp_path / "keys", Clock()
     alice, key = new_key("alice")
     add_key(path, key)
-    ring = Keyring(path, clock=clock)
+    ring = KeyStore(path, clock=clock)
     path.write_text("#" * INLINE_BYTES)
     may_read.set()
     clock.now += 2

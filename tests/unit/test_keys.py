@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from semserve_server.auth import api_key as keys
 from semserve_server.auth.api_key import Key, find, new_key, parse
 from semserve_server.auth.key_file import add_key, read_keys
-from semserve_server.auth.key_store import Holder, Keyring
+from semserve_server.auth.key_store import KeyStore, Principal
 from semserve_server.errors import (
     ConfigError,
     Draining,
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_used_ends_the_start(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=says):
-        Keyring(path)
+        KeyStore(path)
 
 
 def test_a_file_that_changes_is_read_again_and_a_wrong_one_keeps_the_former_keys(
@@ -142,7 +142,7 @@ def test_a_file_that_changes_is_read_again_and_a_wrong_one_keeps_the_former_keys
     path, clock = tmp_path / "keys", Clock()
     (first, alice), (second, bob) = free("alice"), free("bob")
     path.write_text(f"{alice}\n")
-    keyring = Keyring(path, clock=clock)
+    keyring = KeyStore(path, clock=clock)
     holder = keyring.holder(first)
     assert alice == holder.present()
 
@@ -170,7 +170,7 @@ def test_a_key_that_is_given_other_rights_keeps_its_holder(tmp_path: Path) -> No
     path, clock = tmp_path / "keys", Clock()
     presented, alice = free("alice")
     path.write_text(f"{alice}\n")
-    holder = Keyring(path, clock=clock).holder(presented)
+    holder = KeyStore(path, clock=clock).holder(presented)
     holder.check_model("any")
     holder.reserve(1_000_000)
     holder.reserve(1)
@@ -187,18 +187,18 @@ def test_a_key_that_is_given_other_rights_keeps_its_holder(tmp_path: Path) -> No
     assert (1.5, "rate") == (refusal.value.retry_after, refusal.value.cause)
 
 
-def limited(tmp_path: Path, rate: int) -> tuple[Holder, Clock]:
+def limited(tmp_path: Path, rate: int) -> tuple[Principal, Clock]:
     """Make a holder of a key of so many tokens a second, whose bucket is full."""
     path, clock = tmp_path / "keys", Clock()
     presented, alice = new_key("alice", tokens_per_second=rate)
     path.write_text(f"{alice}\n")
-    return Keyring(path, clock=clock).holder(presented), clock
+    return KeyStore(path, clock=clock).holder(presented), clock
 
 
 FULL = Overloaded("the queue is full", retry_after=1.0, cause="queue_entries")
 
 
-def spend(holder: Holder, estimate: int, cost: int | None, error: BaseException) -> None:
+def spend(holder: Principal, estimate: int, cost: int | None, error: BaseException) -> None:
     """Reserve an estimate, settle it if a cost is given, and end with an error."""
     with holder.reserve(estimate) as charge:
         if cost is not None:

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
-from semserve_server.auth.key_store import HOLDER, Keyring
+from semserve_server.auth.key_store import PRINCIPAL, KeyStore
 from semserve_server.errors import InferenceFailed
-from semserve_server.instrumentation.request_context import Caller, Exchange, current_name
+from semserve_server.instrumentation.request_context import Caller, RequestContext, current_name
 from semserve_server.observability.logs import TextFormatter
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 
 
-def exchange(observer: Observer, *, whole_stream: bool = False) -> Exchange:
+def exchange(observer: Recorder, *, whole_stream: bool = False) -> RequestContext:
     method = observer.method("a.Service", "Method", streaming=whole_stream)
     caller = Caller([("x-request-id", "order-17")])
-    return Exchange(method, caller, lambda: None, observer.ended, whole_stream=whole_stream)
+    return RequestContext(method, caller, lambda: None, observer.ended, whole_stream=whole_stream)
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def test_a_fault_of_ours_is_logged_for_whom_it_hit(lines: pytest.LogCaptureFixture) -> None:
-    with exchange(Observer()) as one:
+    with exchange(Recorder()) as one:
         one.failed("INTERNAL", InferenceFailed())
     assert " ERROR " in lines.text
     assert "[order-17] a.Service/Method failed" in lines.text
 
 
 def test_nothing_is_logged_of_a_request_unless_asked_for(lines: pytest.LogCaptureFixture) -> None:
-    with exchange(Observer()):
+    with exchange(Recorder()):
         pass
     assert "" == lines.text
 
@@ -47,12 +47,12 @@ def test_the_access_log_names_the_key_and_never_tells_it(
 ) -> None:
     presented, key = new_key("crawler", models=None, tokens_per_second=None)
     add_key(tmp_path / "keys", key)
-    token = HOLDER.set(Keyring(tmp_path / "keys").holder(presented))
+    token = PRINCIPAL.set(KeyStore(tmp_path / "keys").holder(presented))
     try:
-        with exchange(Observer(access_log=True)):
+        with exchange(Recorder(access_log=True)):
             pass
     finally:
-        HOLDER.reset(token)
+        PRINCIPAL.reset(token)
     assert "[order-17] a.Service/Method OK milliseconds=" in lines.text
     assert "key=crawler" in lines.text
     assert presented not in lines.text
@@ -60,7 +60,7 @@ def test_the_access_log_names_the_key_and_never_tells_it(
 
 def test_a_streams_messages_are_traced_and_not_the_stream() -> None:
     traced: list[str] = []
-    observer = Observer(trace=lambda one: traced.append(one.name))
+    observer = Recorder(trace=lambda one: traced.append(one.name))
     with exchange(observer, whole_stream=True) as stream:
         for _ in range(2):
             with stream.message():
@@ -78,10 +78,10 @@ def test_an_id_that_could_be_taken_for_something_else_is_replaced(given: str) ->
 def test_a_request_that_cannot_be_traced_or_logged_is_answered_all_the_same(
     lines: pytest.LogCaptureFixture,
 ) -> None:
-    def fails(_: Exchange) -> None:
+    def fails(_: RequestContext) -> None:
         raise ValueError("the tracer is broken")
 
-    observer = Observer(trace=fails)
+    observer = Recorder(trace=fails)
     with exchange(observer):
         pass
     assert 1 == observer.methods[0].requests.codes["OK"]

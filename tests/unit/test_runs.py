@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.dispatch import FULL_ENOUGH, Runs
+from semserve_server.scheduling.dispatch import FULL_ENOUGH, Dispatch
 
 BUDGET = 256
 
 
-def runs(*, wide: bool = True) -> Runs:
-    return Runs(cost=CostModel(fixed=0.002, per_token=0.0001), max_batch_tokens=BUDGET, wide=wide)
+def runs(*, wide: bool = True) -> Dispatch:
+    return Dispatch(
+        cost=CostModel(fixed=0.002, per_token=0.0001), max_batch_tokens=BUDGET, wide=wide
+    )
 
 
 def test_where_nothing_goes_on_nobody_waits() -> None:
@@ -47,7 +49,9 @@ def test_who_has_no_more_threads_alone_waits_for_nobody() -> None:
 
 
 def test_several_cheap_requests_wait_for_more_until_they_fill_a_batch() -> None:
-    cheap = Runs(cost=CostModel(fixed=0.0001, per_token=0.0), max_batch_tokens=BUDGET, wide=False)
+    cheap = Dispatch(
+        cost=CostModel(fixed=0.0001, per_token=0.0), max_batch_tokens=BUDGET, wide=False
+    )
     assert cheap.gathers(3, BUDGET - 1)
     assert not cheap.gathers(2, 1)
     assert not cheap.gathers(3, BUDGET)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from semserve_server.errors import DeadlineExceeded, Draining, Overloaded
 from semserve_server.scheduling.worker import NICENESS
-from semserve_server.services.scoring_thread import INLINE_OPERATIONS, Scorer
+from semserve_server.services.scoring_thread import INLINE_OPERATIONS, ScoringThread
 
 LARGE = INLINE_OPERATIONS + 1
 
@@ -36,16 +36,16 @@ class Pieces:
         self.may.release(pieces)
 
 
-async def answer(scorer: Scorer, pieces: Iterator[bytes], scores: int = LARGE) -> bytes:
+async def answer(scorer: ScoringThread, pieces: Iterator[bytes], scores: int = LARGE) -> bytes:
     with scorer.room(scores, LARGE, seconds=None):
         return await scorer.compute(pieces, operations=LARGE, seconds=None)
 
 
-def compute(scorer: Scorer, pieces: Pieces, scores: int = LARGE) -> asyncio.Task[bytes]:
+def compute(scorer: ScoringThread, pieces: Pieces, scores: int = LARGE) -> asyncio.Task[bytes]:
     return asyncio.create_task(answer(scorer, iter(pieces), scores))
 
 
-def take(scorer: Scorer, scores: int, seconds: float | None) -> None:
+def take(scorer: ScoringThread, scores: int, seconds: float | None) -> None:
     """Take room and give it back."""
     with scorer.room(scores, LARGE, seconds=seconds):
         pass
@@ -56,20 +56,20 @@ async def begin(pieces: Pieces) -> None:
 
 
 @pytest.fixture
-def scorer() -> Iterator[Scorer]:
+def scorer() -> Iterator[ScoringThread]:
     """A scorer whose turns end after each piece."""
-    one = Scorer(max_waiting=10 * LARGE, turn=0)
+    one = ScoringThread(max_waiting=10 * LARGE, turn=0)
     yield one
     one.close()
 
 
-async def test_an_answer_is_all_of_its_pieces_in_their_order(scorer: Scorer) -> None:
+async def test_an_answer_is_all_of_its_pieces_in_their_order(scorer: ScoringThread) -> None:
     pieces = iter([b"a", b"b", b"c"])
     assert b"abc" == await answer(scorer, pieces)
     assert 0 == scorer.waiting
 
 
-async def test_requests_take_turns(scorer: Scorer) -> None:
+async def test_requests_take_turns(scorer: ScoringThread) -> None:
     order: list[str] = []
     long, short = Pieces("l", 5, order), Pieces("s", 1, order)
     first = compute(scorer, long)
@@ -84,7 +84,7 @@ async def test_requests_take_turns(scorer: Scorer) -> None:
     assert order.index("s") < 3
 
 
-async def test_what_nobody_waits_for_stops_after_its_turn(scorer: Scorer) -> None:
+async def test_what_nobody_waits_for_stops_after_its_turn(scorer: ScoringThread) -> None:
     order: list[str] = []
     pieces = Pieces("x", 100, order)
     job = compute(scorer, pieces)
@@ -110,14 +110,16 @@ async def test_what_is_late_stops() -> None:
             now += 10
             yield b"x"
 
-    scorer = Scorer(max_waiting=10, turn=1, clock=lambda: now)
+    scorer = ScoringThread(max_waiting=10, turn=1, clock=lambda: now)
     with pytest.raises(DeadlineExceeded):
         await scorer.compute(pieces(), operations=LARGE, seconds=15)
     assert 20 == now
     scorer.close()
 
 
-async def test_scores_past_the_bound_are_refused_and_told_when_to_return(scorer: Scorer) -> None:
+async def test_scores_past_the_bound_are_refused_and_told_when_to_return(
+    scorer: ScoringThread,
+) -> None:
     pieces = Pieces("x", 1, [])
     first = compute(scorer, pieces, scores=9 * LARGE)
     await begin(pieces)
@@ -133,13 +135,15 @@ async def test_scores_past_the_bound_are_refused_and_told_when_to_return(scorer:
     assert b"x" == await first
 
 
-async def test_a_request_over_the_bound_is_computed_where_nothing_waits(scorer: Scorer) -> None:
+async def test_a_request_over_the_bound_is_computed_where_nothing_waits(
+    scorer: ScoringThread,
+) -> None:
     pieces = Pieces("x", 1, [])
     pieces.allow(1)
     assert b"x" == await compute(scorer, pieces, scores=11 * LARGE)
 
 
-async def test_few_scores_need_no_thread(scorer: Scorer) -> None:
+async def test_few_scores_need_no_thread(scorer: ScoringThread) -> None:
     threads: list[int] = []
 
     def pieces() -> Iterator[bytes]:
@@ -150,7 +154,7 @@ async def test_few_scores_need_no_thread(scorer: Scorer) -> None:
     assert [threading.get_ident()] == threads
 
 
-async def test_the_thread_is_as_nice_as_a_lane(scorer: Scorer) -> None:
+async def test_the_thread_is_as_nice_as_a_lane(scorer: ScoringThread) -> None:
     def pieces() -> Iterator[bytes]:
         mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         yield str(mine).encode()
@@ -159,7 +163,7 @@ async def test_the_thread_is_as_nice_as_a_lane(scorer: Scorer) -> None:
     assert min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19) == int(told)
 
 
-async def test_an_error_in_a_piece_is_its_callers_and_leaves_nothing(scorer: Scorer) -> None:
+async def test_an_error_in_a_piece_is_its_callers_and_leaves_nothing(scorer: ScoringThread) -> None:
     def pieces() -> Iterator[bytes]:
         yield b"x"
         raise ValueError("mine")
@@ -169,7 +173,7 @@ async def test_an_error_in_a_piece_is_its_callers_and_leaves_nothing(scorer: Sco
     assert 0 == scorer.waiting
 
 
-async def test_a_scorer_that_is_closed_takes_nothing(scorer: Scorer) -> None:
+async def test_a_scorer_that_is_closed_takes_nothing(scorer: ScoringThread) -> None:
     scorer.close()
     with pytest.raises(Draining):
         await answer(scorer, iter([b"x"]))

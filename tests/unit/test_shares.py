@@ -1,4 +1,4 @@
-"""Shares: what runs beside what, whatever the order in which lanes come and go."""
+"""ConcurrencyLimit: what runs beside what, whatever the order in which lanes come and go."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from semserve_server.scheduling.concurrency_limit import Share, Shares
+from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit, ModelShare
 
 WAIT = 30.0
 
 
-class Lane(threading.Thread):
+class BatchWorker(threading.Thread):
     """A lane that wants to run until it is told that its work has ended."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: ModelShare) -> None:
         super().__init__(daemon=True)
         self.share = share
         self.began = threading.Event()
@@ -28,7 +28,7 @@ class Lane(threading.Thread):
 
 
 def test_a_model_of_which_nothing_runs_never_waits() -> None:
-    shares = Shares(2)
+    shares = ConcurrencyLimit(2)
     flooded, other = shares.share(), shares.share()
     assert flooded.begin()
     assert not flooded.begin()
@@ -36,19 +36,19 @@ def test_a_model_of_which_nothing_runs_never_waits() -> None:
 
 
 def test_a_model_that_is_alone_has_every_run() -> None:
-    shares = Shares(3)
+    shares = ConcurrencyLimit(3)
     one = shares.share()
     assert [True, False, False] == [one.begin() for _ in range(3)]
-    assert "<Shares 3 of 3 runs, 0 wait>" == repr(shares)
+    assert "<ConcurrencyLimit 3 of 3 runs, 0 wait>" == repr(shares)
 
 
 def test_the_model_with_fewer_runs_is_next() -> None:
-    shares = Shares(4)
+    shares = ConcurrencyLimit(4)
     flooded, other = shares.share(), shares.share()
     for _ in range(4):
         flooded.begin()
     other.begin()
-    waiting = [Lane(flooded), Lane(other)]
+    waiting = [BatchWorker(flooded), BatchWorker(other)]
     until_waiting(shares, 2)
     flooded.end()
     flooded.end()
@@ -59,24 +59,24 @@ def test_the_model_with_fewer_runs_is_next() -> None:
     assert waiting[0].began.wait(WAIT)
 
 
-def until_waiting(shares: Shares, lanes: int) -> None:
+def until_waiting(shares: ConcurrencyLimit, lanes: int) -> None:
     """Wait until so many lanes wait for their turn."""
     asked = threading.Event()
     while len(shares._waiting) < lanes:
         asked.wait(0.001)
 
 
-class Runs(RuleBasedStateMachine):
+class Dispatch(RuleBasedStateMachine):
     """Lanes of three models that begin and end; each that may begin has begun."""
 
     RUNS = 4
 
     def __init__(self) -> None:
         super().__init__()
-        self.shares = Shares(self.RUNS)
+        self.shares = ConcurrencyLimit(self.RUNS)
         self.models = [self.shares.share() for _ in range(3)]
-        self.going: list[Share] = []
-        self.waiting: list[Lane] = []
+        self.going: list[ModelShare] = []
+        self.waiting: list[BatchWorker] = []
 
     @rule(model=st.integers(0, 2))
     def begin(self, model: int) -> None:
@@ -85,7 +85,7 @@ class Runs(RuleBasedStateMachine):
             share.begin()
             self.going.append(share)
         elif len(self.waiting) < 6:
-            self.waiting.append(Lane(share))
+            self.waiting.append(BatchWorker(share))
             until_waiting(self.shares, len(self.waiting))
 
     @precondition(lambda self: self.going)
@@ -127,20 +127,20 @@ class Runs(RuleBasedStateMachine):
 @given(st.integers(1, 8), st.integers(1, 4))
 def test_models_that_are_never_out_of_work_share_alike(runs: int, models: int) -> None:
     """One of them has taken every run before the others come."""
-    shares = Shares(runs)
+    shares = ConcurrencyLimit(runs)
     each = [shares.share() for _ in range(models)]
     for _ in range(runs):
         each[0].begin()
     shares._waiting = list(each)
     for _ in range(2 * runs + models):
-        for share in sorted(each, key=Share.order):
+        for share in sorted(each, key=ModelShare.order):
             if shares._may_begin(share):
                 share.begin()
         max(each, key=lambda share: share.going).end()
-    for share in sorted(each, key=Share.order):
+    for share in sorted(each, key=ModelShare.order):
         if shares._may_begin(share):
             share.begin()
     assert min(share.going for share in each) >= max(runs // models, 1)
 
 
-TestRuns = Runs.TestCase
+TestRuns = Dispatch.TestCase

@@ -6,13 +6,13 @@ import asyncio
 
 from batching import NEVER, encoding, held_behind_a_run
 from fakes import Held, Lengths
-from semserve_server.scheduling.concurrency_limit import Shares
+from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.cost_model import CostModel
 
 
 async def test_a_flooded_model_cannot_keep_another_waiting(make) -> None:
     """The one holds every run that there is, and the other's begins all the same."""
-    shares = Shares(2)
+    shares = ConcurrencyLimit(2)
     flooded, other = Held(Lengths()), Held(Lengths())
     flooded.hold()
     other.hold()

@@ -1,14 +1,14 @@
-"""Stalls are counted in looks at what has not moved."""
+"""Progress are counted in looks at what has not moved."""
 
 from __future__ import annotations
 
 from semserve_server.config import Config
-from semserve_server.supervision.progress import Stalls
+from semserve_server.supervision.progress import Progress
 from semserve_server.supervision.watchdog import LOOK_SECONDS
 
 
 def test_only_what_is_seen_again_unmoved_is_counted() -> None:
-    stalls = Stalls()
+    stalls = Progress()
     assert {"hangs": 0, "moves": 0} == stalls.look({"hangs": 1.5, "moves": 1})
     assert {"hangs": 1, "moves": 0} == stalls.look({"hangs": 1.5, "moves": 2})
     assert {"hangs": 2, "comes": 0} == stalls.look({"hangs": 1.5, "comes": 2})
@@ -18,7 +18,7 @@ def test_only_what_is_seen_again_unmoved_is_counted() -> None:
 
 
 def test_none_is_a_value_like_others() -> None:
-    stalls = Stalls()
+    stalls = Progress()
     assert {"a": 0} == stalls.look({"a": None})
     assert {"a": 1} == stalls.look({"a": None})
 

@@ -14,18 +14,18 @@ from semserve_server.errors import DeadlineExceeded
 from semserve_server.instrumentation.counters import (
     ENTRIES,
     Histogram,
-    MethodTally,
-    ModelTally,
+    MethodCounters,
+    ModelCounters,
     late,
 )
-from semserve_server.instrumentation.request_context import Caller, Exchange
+from semserve_server.instrumentation.request_context import Caller, RequestContext
 from semserve_server.observability.metrics import _histogram
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.scheduling.admission import Admission
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.dispatch import Runs
+from semserve_server.scheduling.dispatch import Dispatch
 
 NEVER = float("inf")
 
@@ -61,23 +61,23 @@ def test_who_leaves_at_the_end_of_its_time_leaves_for_its_deadline(
 def test_a_call_that_was_cut_off_has_the_code_that_its_caller_sees(
     remaining: float | None, code: str
 ) -> None:
-    ended: list[Exchange] = []
-    method = MethodTally("service", "Method", streaming=False)
+    ended: list[RequestContext] = []
+    method = MethodCounters("service", "Method", streaming=False)
     with (
         pytest.raises(asyncio.CancelledError),
-        Exchange(method, Caller(()), lambda: remaining, ended.append),
+        RequestContext(method, Caller(()), lambda: remaining, ended.append),
     ):
         raise asyncio.CancelledError
     assert [code] == [one.code for one in ended]
 
 
 async def test_entries_that_never_run_are_counted_by_cause() -> None:
-    held, tally, now = Held(Lengths()), ModelTally("test"), [0.0]
+    held, tally, now = Held(Lengths()), ModelCounters("test"), [0.0]
     admission = Admission(
         cost=CostModel(), lanes=1, max_batch_tokens=64, max_entries=8, max_tokens=100
     )
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-    runs = Runs(cost=CostModel(), max_batch_tokens=64, wide=False)
+    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, wide=False)
     batcher = Batcher(held, queue, admission, runs, tally=tally, clock=lambda: now[0])
 
     def submit(deadline: float) -> asyncio.Task[object]:

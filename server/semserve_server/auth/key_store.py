@@ -15,7 +15,7 @@ from typing import Self
 from semserve_server.auth import api_key as keys
 from semserve_server.auth.api_key import Key
 from semserve_server.auth.key_file import read_keys
-from semserve_server.auth.rate_limiter import TokenBucket
+from semserve_server.auth.rate_limiter import RateLimiter
 from semserve_server.errors import (
     ConfigError,
     Draining,
@@ -24,7 +24,7 @@ from semserve_server.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from semserve_server.instrumentation.counters import KeyTally
+from semserve_server.instrumentation.counters import KeyCounters
 from semserve_server.system.file_watch import Changes
 
 log = logging.getLogger(__name__)
@@ -34,16 +34,16 @@ LOOK_SECONDS = 1.0
 INLINE_BYTES = 65_536
 """Key files of fewer bytes, some 600 keys, are read on the event loop, in 2 ms. One of the largest
 size would block it for half a second."""
-HOLDER: ContextVar[Holder] = ContextVar("holder")
+PRINCIPAL: ContextVar[Principal] = ContextVar("holder")
 """Who calls, in the context of what answers the call; unset where no keys are wanted."""
 
 
-class Holder:
+class Principal:
     """Who calls with a key: lives as long as the key, over every reading of the file."""
 
-    def __init__(self, keyring: Keyring, key: Key, now: float) -> None:
+    def __init__(self, keyring: KeyStore, key: Key, now: float) -> None:
         self._keyring = keyring
-        self.usage = keyring.usage.setdefault(key.name, KeyTally())
+        self.usage = keyring.usage.setdefault(key.name, KeyCounters())
         """What was asked with the keys of this name, this one's predecessors included."""
         self.key: Key | None = key
         """None once the key is no longer in the file."""
@@ -51,7 +51,7 @@ class Holder:
         self._bucket = self._new_bucket(key, now)
 
     def __repr__(self) -> str:
-        return f"<Holder {self._name} {self._bucket!r}>"
+        return f"<Principal {self._name} {self._bucket!r}>"
 
     @property
     def name(self) -> str:
@@ -64,10 +64,10 @@ class Holder:
             self._bucket = self._new_bucket(key, now)
         self.key = key
 
-    def _new_bucket(self, key: Key, now: float) -> TokenBucket | None:
+    def _new_bucket(self, key: Key, now: float) -> RateLimiter | None:
         if key.tokens_per_second is None:
             return None
-        return TokenBucket(key.tokens_per_second / self._keyring.processes, now=now)
+        return RateLimiter(key.tokens_per_second / self._keyring.processes, now=now)
 
     def present(self) -> Key:
         """Return the key, which a stream may have outlived.
@@ -142,7 +142,7 @@ class Charge:
 
     __slots__ = ("_bucket", "_clock", "_settled", "_tokens")
 
-    def __init__(self, bucket: TokenBucket | None, tokens: int, clock: Callable[[], float]) -> None:
+    def __init__(self, bucket: RateLimiter | None, tokens: int, clock: Callable[[], float]) -> None:
         """Charge an estimate.
 
         Args:
@@ -184,7 +184,7 @@ FREE = Charge(None, 0, time.monotonic)
 """The charge of a request without a key."""
 
 
-class Keyring:
+class KeyStore:
     """Who may call. Used on the event loop alone."""
 
     def __init__(
@@ -204,10 +204,10 @@ class Keyring:
         self.processes = processes
         self._changes = Changes(path)
         self._path = path
-        self.usage: dict[str, KeyTally] = {}
+        self.usage: dict[str, KeyCounters] = {}
         """What was asked with each key, by its name; those in the file alone."""
         self._keys: dict[str, Key] = {}
-        self._holders: dict[str, Holder] = {}
+        self._holders: dict[str, Principal] = {}
         self._looked = clock()
         self._complaint = ""
         self._changes.seen()
@@ -220,7 +220,7 @@ class Keyring:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def holder(self, presented: str) -> Holder:
+    def holder(self, presented: str) -> Principal:
         """Return who holds a key.
 
         Raises:
@@ -232,7 +232,7 @@ class Keyring:
             raise Unauthenticated("the key is not known")
         # Made for keys that are used, of which there are fewer than there may be in the file.
         if key.name not in self._holders:
-            self._holders[key.name] = Holder(self, key, self.clock())
+            self._holders[key.name] = Principal(self, key, self.clock())
         return self._holders[key.name]
 
     def look(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class TokenBucket:
+class RateLimiter:
     """Holds the tokens that may be spent, which flow in at a steady rate, to at most a second's.
 
     A request may cost more than the bucket ever holds. So it may be spent from as long as it is not
@@ -23,7 +23,7 @@ class TokenBucket:
         self._seen = now
 
     def __repr__(self) -> str:
-        return f"<TokenBucket {self._level:.0f} of {self._per_second:g}>"
+        return f"<RateLimiter {self._level:.0f} of {self._per_second:g}>"
 
     def wait(self, now: float) -> float:
         """Return the seconds until something may be spent; 0 where it may at once."""

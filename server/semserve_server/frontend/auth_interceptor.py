@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import grpc
 
-from semserve_server.auth.key_store import HOLDER, Keyring
+from semserve_server.auth.key_store import PRINCIPAL, KeyStore
 from semserve_server.errors import Unauthenticated
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 from semserve_server.rpc.handlers import Context, Handler
 from semserve_server.rpc.instrumented_handlers import watched
 from semserve_server.rpc.open_calls import OpenCalls
@@ -18,10 +18,10 @@ SCHEME = "bearer "
 REFUSAL = "this server wants a key that it knows, as metadata: authorization: Bearer KEY"
 
 
-class Doorkeeper(grpc.aio.ServerInterceptor):
+class AuthInterceptor(grpc.aio.ServerInterceptor):
     """An interceptor, and so in the way of every RPC of the port; there is none without keys."""
 
-    def __init__(self, keyring: Keyring, open_services: Iterable[str], observer: Observer) -> None:
+    def __init__(self, keyring: KeyStore, open_services: Iterable[str], observer: Recorder) -> None:
         """Make one.
 
         Args:
@@ -50,7 +50,7 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
                 return self._refusing
         else:
             # gRPC answers a call in the same task that asks for its handler.
-            HOLDER.set(holder)
+            PRINCIPAL.set(holder)
         return await continuation(handler_call_details)
 
 

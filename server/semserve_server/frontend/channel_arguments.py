@@ -14,7 +14,7 @@ UNBOUNDED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortLimits:
+class ConnectionLimits:
     """Bounds of connections, calls and messages. Times are in seconds."""
 
     max_message_bytes: int

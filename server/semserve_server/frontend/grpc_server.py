@@ -9,14 +9,14 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health
 
-from semserve_server.frontend.auth_interceptor import Doorkeeper
-from semserve_server.frontend.channel_arguments import PortLimits
+from semserve_server.frontend.auth_interceptor import AuthInterceptor
+from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.health import SERVER, Health
 from semserve_server.frontend.reflection import REFLECTION, ReflectionServicer
 from semserve_server.frontend.security import OPEN, Security
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import Models
-from semserve_server.rpc.drainable_streams import Endless
+from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Streams
 from semserve_server.rpc.instrumented_handlers import Methods
 from semserve_server.rpc.open_calls import OpenCalls
@@ -25,8 +25,8 @@ from semserve_server.rpc.unread_budget import UnreadBytes
 from semserve_server.services.classification import ClassificationService
 from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.model import ModelService
-from semserve_server.services.scoped_registry import OwnModels
-from semserve_server.services.scoring_thread import Scorer
+from semserve_server.services.scoped_registry import ScopedRegistry
+from semserve_server.services.scoring_thread import ScoringThread
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.validation import Limits
 from semserve_server.supervision.watchdog import either
@@ -52,18 +52,18 @@ LAST_SECONDS = 0.3
 """What health and reflection have to end their streams once no other call is being answered."""
 
 
-class Port:
+class GrpcServer:
     """A gRPC server with all services. Made on the event loop; not yet open."""
 
     def __init__(
         self,
         models: Models,
         limits: Limits,
-        port_limits: PortLimits,
-        observer: Observer | None = None,
+        port_limits: ConnectionLimits,
+        observer: Recorder | None = None,
         security: Security = OPEN,
     ) -> None:
-        observer = observer or Observer()
+        observer = observer or Recorder()
         keyring = security.keyring
         if keyring is not None:
             observer.usage = keyring.usage
@@ -71,23 +71,25 @@ class Port:
         self._server = grpc.aio.server(
             options=port_limits.options(),
             maximum_concurrent_rpcs=port_limits.max_calls,
-            interceptors=[Doorkeeper(keyring, security.open_services, observer)] if keyring else [],
+            interceptors=[AuthInterceptor(keyring, security.open_services, observer)]
+            if keyring
+            else [],
         )
         self._unread = UnreadBytes(port_limits.max_unread_bytes)
-        self._scorer = Scorer(max_waiting=port_limits.max_queue_scores)
+        self._scorer = ScoringThread(max_waiting=port_limits.max_queue_scores)
         models.workers.add(self._scorer, (self._scorer.worker,))
         self._streams = Streams(self._unread, port_limits.new_window, max_fields=limits.max_texts)
         observer.gauges.update(_gauges(self._unread, self._scorer))
         self._calls = OpenCalls()
-        self._endless = Endless()
+        self._endless = DrainableStreams()
         self._health = Health(self._endless, OURS, keyed=keyring is not None)
         self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._tell_health
-        self._register(OwnModels(models) if keyring else models, limits, observer)
+        self._register(ScopedRegistry(models) if keyring else models, limits, observer)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
-    def _register(self, models: Models, limits: Limits, observer: Observer) -> None:
+    def _register(self, models: Models, limits: Limits, observer: Recorder) -> None:
         embedding = EmbeddingService(models, limits)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits, self._scorer)
@@ -199,7 +201,9 @@ class Port:
         return clock() - begun
 
 
-def _gauges(unread: UnreadBytes, scorer: Scorer) -> dict[str, tuple[str, Callable[[], float]]]:
+def _gauges(
+    unread: UnreadBytes, scorer: ScoringThread
+) -> dict[str, tuple[str, Callable[[], float]]]:
     """Return what the metrics tell of the bounds that all requests share."""
     return {
         "unread_bytes": (

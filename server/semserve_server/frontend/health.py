@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from semserve_server.auth.key_store import HOLDER
+from semserve_server.auth.key_store import PRINCIPAL
 from semserve_server.errors import Draining, ModelNotFound
 from semserve_server.registry.registry import STOPPING, shown
-from semserve_server.rpc.drainable_streams import Endless
+from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Context, Handlers
 from semserve_server.rpc.plain_handlers import question, watch
 
@@ -29,7 +29,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     """
 
     def __init__(
-        self, endless: Endless, services: Collection[str] = (), *, keyed: bool = False
+        self, endless: DrainableStreams, services: Collection[str] = (), *, keyed: bool = False
     ) -> None:
         """Begin with the server and its services known and not serving.
 
@@ -96,7 +96,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     def _may_list(self, name: str) -> bool:
         if name in self._services or not self._keyed:
             return True
-        holder = HOLDER.get(None)
+        holder = PRINCIPAL.get(None)
         return holder is not None and holder.may_use(name)
 
     async def Watch(  # noqa: N802  (gRPC's name)

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from semserve_server.errors import Draining
 from semserve_server.registry.registry import STOPPING
-from semserve_server.rpc.drainable_streams import Endless, require_room
+from semserve_server.rpc.drainable_streams import DrainableStreams, require_room
 from semserve_server.rpc.handlers import Context, Handlers
 from semserve_server.rpc.plain_handlers import dialogue
 
@@ -26,7 +26,7 @@ answer of some 20 kB that is not read."""
 class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # no types
     """grpcio's reflection, which ghz can use and whose stream can be ended."""
 
-    def __init__(self, endless: Endless, names: list[str]) -> None:
+    def __init__(self, endless: DrainableStreams, names: list[str]) -> None:
         super().__init__(names, pool=MethodPool())
         self._endless = endless
         self._open = 0

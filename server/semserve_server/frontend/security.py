@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from grpc_health.v1 import health
 
-from semserve_server.auth.key_store import Keyring
+from semserve_server.auth.key_store import KeyStore
 from semserve_server.frontend.certificates import Certificates
 from semserve_server.frontend.reflection import REFLECTION
 
@@ -17,7 +17,7 @@ class Security:
 
     certificates: Certificates | None = None
     """For TLS; without them the port speaks plain text."""
-    keyring: Keyring | None = None
+    keyring: KeyStore | None = None
     """Who may call; without it, whoever connects."""
     open_health: bool = True
     """Whether health is told without a key."""

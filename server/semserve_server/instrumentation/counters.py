@@ -58,7 +58,7 @@ class Outcomes:
         return self.begun - sum(self.codes.copy().values())
 
 
-class MethodTally:
+class MethodCounters:
     """What one RPC did."""
 
     def __init__(self, service: str, name: str, *, streaming: bool) -> None:
@@ -79,7 +79,7 @@ class MethodTally:
         return f"{self.service}/{self.name}"
 
 
-class KeyTally:
+class KeyCounters:
     """What was asked with one key."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class KeyTally:
         """Tokens of the texts that ran."""
 
 
-class ModelTally:
+class ModelCounters:
     """What one model did."""
 
     def __init__(self, name: str) -> None:

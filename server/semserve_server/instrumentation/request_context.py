@@ -13,16 +13,16 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from semserve_server.errors import Overloaded
-from semserve_server.instrumentation.counters import MethodTally, ModelTally, late
+from semserve_server.instrumentation.counters import MethodCounters, ModelCounters, late
 
 log = logging.getLogger(__name__)
 
 OK = "OK"
 _PLAIN = re.compile(r"[A-Za-z0-9._:@=+-]{1,128}")
-_current: ContextVar[Exchange] = ContextVar("exchange")
+_current: ContextVar[RequestContext] = ContextVar("exchange")
 
 
-def current() -> Exchange:
+def current() -> RequestContext:
     """Return the request that is being answered, which its task's context carries.
 
     Raises:
@@ -63,7 +63,7 @@ class Caller:
         return "x-request-id", self.request_id
 
 
-class Exchange:
+class RequestContext:
     """A unary call, a stream, or one message of a stream; a context manager around its answer."""
 
     __slots__ = (
@@ -73,10 +73,10 @@ class Exchange:
 
     def __init__(
         self,
-        method: MethodTally,
+        method: MethodCounters,
         caller: Caller,
         time_remaining: Callable[[], float | None],
-        end: Callable[[Exchange], None],
+        end: Callable[[RequestContext], None],
         *,
         whole_stream: bool = False,
     ) -> None:
@@ -98,7 +98,7 @@ class Exchange:
         """The name of the status that it ended with."""
         self.shed = ""
         """Why it was refused as too much, if it was: an `Overloaded.cause`."""
-        self.model: ModelTally | None = None
+        self.model: ModelCounters | None = None
         """Of the model that answers it, once that is known."""
         self.tokenized: tuple[float, float] | None = None
         """When its texts began and ended to be tokenised, by `time.perf_counter`."""
@@ -107,10 +107,10 @@ class Exchange:
         self._time_remaining = time_remaining
         self._end = end
 
-    def message(self) -> Exchange:
+    def message(self) -> RequestContext:
         """Begin to watch a message of this stream."""
         self._messages += 1
-        one = Exchange(self.method, self.caller, self._time_remaining, self._end)
+        one = RequestContext(self.method, self.caller, self._time_remaining, self._end)
         one.name = f"{self.name}/{self._messages}"
         return one
 

@@ -27,8 +27,8 @@ from prometheus_client.utils import floatToGoString
 from semserve_server import __version__
 from semserve_server.engine import Engine
 from semserve_server.errors import Cause, ConfigError, NotReady
-from semserve_server.instrumentation.counters import Histogram, MethodTally, ModelTally
-from semserve_server.observability.recorder import Observer
+from semserve_server.instrumentation.counters import Histogram, MethodCounters, ModelCounters
+from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.stderr import dropped_lines
 from semserve_server.registry.registry import Models
 from semserve_server.runtime.worker_threads import Kind, Workers
@@ -45,7 +45,7 @@ _BUILD = {
 
 
 @contextlib.contextmanager
-def serving_metrics(address: str, observer: Observer, models: Models) -> Iterator[str]:
+def serving_metrics(address: str, observer: Recorder, models: Models) -> Iterator[str]:
     """Answer scrapes on threads of their own; yields the URL to scrape.
 
     Args:
@@ -76,7 +76,7 @@ def serving_metrics(address: str, observer: Observer, models: Models) -> Iterato
 class Metrics(Collector):
     """Reads the tallies when Prometheus asks."""
 
-    def __init__(self, observer: Observer, models: Models) -> None:
+    def __init__(self, observer: Recorder, models: Models) -> None:
         self._observer = observer
         self._models = models
 
@@ -145,7 +145,7 @@ class Metrics(Collector):
             return []
 
 
-def _methods(methods: Sequence[MethodTally]) -> Iterator[Metric]:
+def _methods(methods: Sequence[MethodCounters]) -> Iterator[Metric]:
     """Yield rate, errors and duration of every RPC."""
     labels = ("service", "method")
     named = {(one.service, one.name): one for one in methods}
@@ -217,9 +217,9 @@ def _engines(engines: Sequence[Engine]) -> Iterator[Metric]:
         yield _gauge(name, help_text, MODEL, {(one.name,): value(one) for one in engines})
 
 
-def _tallies(models: Sequence[ModelTally]) -> Iterator[Metric]:
+def _tallies(models: Sequence[ModelCounters]) -> Iterator[Metric]:
     """Yield what each model has done."""
-    histograms: dict[str, tuple[str, Callable[[ModelTally], Histogram]]] = {
+    histograms: dict[str, tuple[str, Callable[[ModelCounters], Histogram]]] = {
         "tokenize_duration_seconds": (
             "Reading the texts of a request.", lambda one: one.tokenize_seconds,
         ),
@@ -235,7 +235,7 @@ def _tallies(models: Sequence[ModelTally]) -> Iterator[Metric]:
     }  # fmt: skip
     for name, (help_text, histogram) in histograms.items():
         yield _histogram(name, help_text, MODEL, {(one.name,): histogram(one) for one in models})
-    counters: dict[str, tuple[str, Callable[[ModelTally], float]]] = {
+    counters: dict[str, tuple[str, Callable[[ModelCounters], float]]] = {
         "tokens": ("Tokens of the texts that ran.", lambda one: one.tokens),
         "padded_tokens": (
             "Tokens computed for them: their batches' texts times the longest.",

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable
 
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError
-from semserve_server.instrumentation.request_context import Exchange
+from semserve_server.instrumentation.request_context import RequestContext
 from semserve_server.observability.loop_lag import measuring_loop_lag
 from semserve_server.observability.metrics import serving_metrics
-from semserve_server.observability.recorder import Observer
+from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import Models
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ EXPORT_SECONDS = 2.0
 
 
 @contextlib.asynccontextmanager
-async def observing(config: Config, models: Models) -> AsyncIterator[Observer]:
+async def observing(config: Config, models: Models) -> AsyncIterator[Recorder]:
     """Make the observer of all requests; spans that are left at the end are still exported.
 
     Raises:
@@ -32,7 +32,7 @@ async def observing(config: Config, models: Models) -> AsyncIterator[Observer]:
         trace = None
         if config.otlp_endpoint:
             trace = await stack.enter_async_context(_tracing(config))
-        observer = Observer(trace=trace, access_log=config.access_log)
+        observer = Recorder(trace=trace, access_log=config.access_log)
         if config.metrics_address:
             metrics = serving_metrics(config.metrics_address, observer, models)
             log.info("metrics are at %s", stack.enter_context(metrics))
@@ -41,7 +41,7 @@ async def observing(config: Config, models: Models) -> AsyncIterator[Observer]:
 
 
 @contextlib.asynccontextmanager
-async def _tracing(config: Config) -> AsyncIterator[Callable[[Exchange], None]]:
+async def _tracing(config: Config) -> AsyncIterator[Callable[[RequestContext], None]]:
     try:
         from semserve_server.observability.tracing import Tracing  # noqa: PLC0415  (an extra)
     except ImportError as error:

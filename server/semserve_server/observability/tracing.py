@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from semserve_server import __version__
-from semserve_server.instrumentation.request_context import Exchange
+from semserve_server.instrumentation.request_context import RequestContext
 
 EXPORT_SECONDS = 5
 """Most seconds that one export may take, and so the last one when the server ends."""
@@ -51,7 +51,7 @@ class Tracing:
         )
         self._tracer = self._provider.get_tracer("semserve_server", __version__)
 
-    def trace(self, exchange: Exchange) -> None:
+    def trace(self, exchange: RequestContext) -> None:
         """Make the spans of a request that has ended: its own, and its stages'."""
         clock = _Clock()
         span = self._tracer.start_span(
@@ -72,7 +72,7 @@ class Tracing:
         """Export what has not been exported yet; waits for the collector, within a bound."""
         self._provider.shutdown()
 
-    def _stages(self, span: Span, exchange: Exchange, clock: _Clock) -> None:
+    def _stages(self, span: Span, exchange: RequestContext, clock: _Clock) -> None:
         """Draw what the request waited for.
 
         Of a request that ran in several batches, the queue's span ends when the last was taken,
@@ -103,7 +103,7 @@ class _Clock:
         return self._offset + round(instant * 1e9)
 
 
-def _attributes(exchange: Exchange) -> dict[str, str | int]:
+def _attributes(exchange: RequestContext) -> dict[str, str | int]:
     attributes: dict[str, str | int] = {
         "rpc.system": "grpc",
         "rpc.service": exchange.method.service,

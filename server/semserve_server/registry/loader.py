@@ -15,7 +15,7 @@ from semserve_server.registry.calibration import Calibration, calibrate
 from semserve_server.registry.calibration_cache import Key
 from semserve_server.registry.calibration_source import Calibrations
 from semserve_server.repository import echo
-from semserve_server.repository.golden import prove_golden
+from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import Bundle, Manifest, read_bundle, read_graph
 from semserve_server.runtime.runner import Runner
 from semserve_server.runtime.session import CUDA, VERSION, Graph, Session
@@ -94,7 +94,7 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
         manifest.variants[variant].tolerance,
         CUDA_TOLERANCE if on_cuda else 0.0,
     )
-    difference = prove_golden(bundle, tokenizer, session, tolerance=tolerance)
+    difference = verify_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
     if on_cuda:  # has no second session for lone runs
         wide_threads = threads

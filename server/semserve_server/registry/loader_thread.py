@@ -12,16 +12,16 @@ from semserve_server.errors import BundleError, BundleUnreadable, LoadHangs, Sta
 from semserve_server.registry.calibration_source import Calibrations
 from semserve_server.registry.loader import Loaded
 from semserve_server.repository.manifest import find_bundles
-from semserve_server.repository.scan import Listing
+from semserve_server.repository.scan import BundleEntry
 from semserve_server.runtime.worker_threads import Worker, Workers, WorkerThread
-from semserve_server.scheduling.worker import stand_back
+from semserve_server.scheduling.worker import lower_priority
 
 MAX_HUNG_LOADS = 2
 """Loads that may hang at a time. Each has a thread and its bundle's memory, and cannot be ended
 but with the process; so further ones are refused."""
 _Result = TypeVar("_Result")
 _Load = Callable[[Config, Path, Calibrations], Loaded]
-_List = Callable[[Path], list[Listing]]
+_List = Callable[[Path], list[BundleEntry]]
 
 
 class Loader:
@@ -77,7 +77,7 @@ class Loader:
             loaded.append(one)
         return loaded
 
-    async def listings(self, list_bundles: _List) -> list[Listing]:
+    async def listings(self, list_bundles: _List) -> list[BundleEntry]:
         """List the bundles on the disk.
 
         Raises:
@@ -118,7 +118,7 @@ class Loader:
         # Loading while others answer takes no more of the CPUs than a run does. The threads that a
         # session makes are as nice as the one that loads it: were they less so than the lanes, they
         # would keep the CPU from the very run that they wait for.
-        thread = WorkerThread("loader", Worker("", "load"), start=stand_back)
+        thread = WorkerThread("loader", Worker("", "load"), start=lower_priority)
         self._workers.add(thread, [thread.worker])
         return thread
 

@@ -28,8 +28,8 @@ from semserve_server.registry.loader import Loaded, load
 from semserve_server.registry.loader_thread import Loader
 from semserve_server.registry.refusals import Refusals
 from semserve_server.registry.registry import STOPPING, Models, shown
-from semserve_server.repository.scan import Listing, list_bundles
-from semserve_server.scheduling.concurrency_limit import Shares
+from semserve_server.repository.scan import BundleEntry, list_bundles
+from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.system.cpus import usable_cpus
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
-class ModelControl:
+class ModelManager:
     """Decides what is loaded. Used on the event loop; bundles are loaded on a thread, one by one.
 
     A new engine takes the place of the old one only when it has given its golden answers; calls
@@ -48,7 +48,7 @@ class ModelControl:
     def __init__(self, config: Config, models: Models) -> None:
         self._config = config
         self._models = models
-        self._shares = shares = Shares(config.lanes or usable_cpus(config.processes))
+        self._shares = shares = ConcurrencyLimit(config.lanes or usable_cpus(config.processes))
         cache = opened(config.calibration_cache)
         self._loading = asyncio.Lock()
         calibrations = Calibrations(cache, lambda: shares.begun)
@@ -167,14 +167,14 @@ class ModelControl:
             self._unloaded.add(name)
             log.info("%s: unloaded", name)
 
-    def _is_served(self, listing: Listing) -> bool:
+    def _is_served(self, listing: BundleEntry) -> bool:
         """Tell whether this very bundle is what its model is served from."""
         return listing.problem is None and any(
             (engine.name, engine.digest) == (listing.name, listing.digest)
             for engine in self._models.all()
         )
 
-    async def _listings(self) -> list[Listing]:
+    async def _listings(self) -> list[BundleEntry]:
         """Look at the disk, and forget the refusals of bundles that are no longer there.
 
         Raises:
@@ -200,13 +200,13 @@ class ModelControl:
         )
         return listings
 
-    def _named(self, listing: Listing) -> Listing:
+    def _named(self, listing: BundleEntry) -> BundleEntry:
         """Name a bundle whose manifest cannot be read as the model that was served from there."""
         if listing.digest or listing.directory not in self._names:
             return listing
         return replace(listing, name=self._names[listing.directory])
 
-    async def _serve(self, listing: Listing) -> Engine:
+    async def _serve(self, listing: BundleEntry) -> Engine:
         """Load a bundle and put it in the place of what its model was until now.
 
         Raises:
@@ -253,7 +253,7 @@ class ModelControl:
         working.cancel()
         raise Draining(STOPPING)
 
-    def _refuse(self, listing: Listing, error: StartupError) -> None:
+    def _refuse(self, listing: BundleEntry, error: StartupError) -> None:
         """Remember why a bundle is not served, and say so once."""
         if self._refusals.add(listing, self._told(error), error):
             log.error("%s: not loaded: %s", listing.name, error)

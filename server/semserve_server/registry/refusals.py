@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semserve_server.errors import BundleUnreadable, StartupError
-from semserve_server.repository.scan import Listing
+from semserve_server.repository.scan import BundleEntry
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    listing: Listing
+    listing: BundleEntry
     """The bundle as it was when it was tried."""
     told: str
     passing: bool
@@ -36,7 +36,7 @@ class Refusals:
         self._told = told
         self._refused: dict[Path, _Refusal] = {}
 
-    def add(self, listing: Listing, told: str, error: StartupError) -> bool:
+    def add(self, listing: BundleEntry, told: str, error: StartupError) -> bool:
         """Add a bundle that was tried in vain; tell whether its reason is a new one."""
         new = self._told.get(listing.name) != told
         passing = isinstance(error, BundleUnreadable)
@@ -44,12 +44,12 @@ class Refusals:
         self._tell()
         return new
 
-    def due(self, listing: Listing) -> bool:
+    def due(self, listing: BundleEntry) -> bool:
         """Tell whether a bundle should be tried: it is not refused, or not as it is now."""
         refusal = self._refused.get(listing.directory)
         return refusal is None or refusal.passing or refusal.listing != listing
 
-    def keep(self, listings: Iterable[Listing]) -> None:
+    def keep(self, listings: Iterable[BundleEntry]) -> None:
         """Forget all refusals but those of these bundles, under the names that they have now."""
         names = {one.directory: one.name for one in listings}
         self._refused = {
@@ -59,7 +59,7 @@ class Refusals:
         }
         self._tell()
 
-    def forget(self, listing: Listing) -> None:
+    def forget(self, listing: BundleEntry) -> None:
         """Forget a bundle, which is served now."""
         self._refused.pop(listing.directory, None)
         self._tell()

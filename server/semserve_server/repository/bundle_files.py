@@ -30,7 +30,7 @@ def read(path: Path, *, most: int) -> bytes:
     return content
 
 
-def read_proved(path: Path, *, sha256: str, size: int) -> bytes:
+def read_verified(path: Path, *, sha256: str, size: int) -> bytes:
     """Return a file, proved to be the one that the manifest names.
 
     Raises:
@@ -47,7 +47,7 @@ def prove(path: Path, *, sha256: str, size: int) -> None:
     """Prove a file to be the one that the manifest names, without keeping it in memory.
 
     Raises:
-        BundleError: as `read_proved`.
+        BundleError: as `read_verified`.
     """
     with _opened(path) as (stream, found):
         _check_size(path, found, size)

@@ -15,7 +15,7 @@ PADDED_ENTRIES = 4
 tokens cost 330 MB, five times what serving needs."""
 
 
-def prove_golden(
+def verify_golden(
     bundle: Bundle, tokenizer: Tokenizer, session: Runner, *, tolerance: float
 ) -> float:
     """Run the bundle's golden answers, alone and in padded batches.

@@ -267,7 +267,7 @@ def _check_consistency(directory: Path, manifest: Manifest) -> None:
 def _content(directory: Path, manifest: Manifest, name: str) -> bytes:
     """Return a file's bytes; names have no separators by their type."""
     file = manifest.files[name]
-    return bundle_files.read_proved(directory / name, sha256=file.sha256, size=file.bytes)
+    return bundle_files.read_verified(directory / name, sha256=file.sha256, size=file.bytes)
 
 
 def _text(path: Path, content: bytes) -> str:

@@ -12,7 +12,7 @@ from semserve_server.repository.manifest import find_bundles, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class BundleEntry:
     """A directory that has a manifest."""
 
     directory: Path
@@ -26,7 +26,7 @@ class Listing:
     """Why it cannot even be tried."""
 
 
-def list_bundles(models: Path) -> list[Listing]:
+def list_bundles(models: Path) -> list[BundleEntry]:
     """List the bundles of a directory, or the bundle that it is.
 
     Raises:
@@ -37,19 +37,19 @@ def list_bundles(models: Path) -> list[Listing]:
     return [one if names[one.name] == 1 else _not_alone(one) for one in listings]
 
 
-def _list(directory: Path) -> Listing:
+def _list(directory: Path) -> BundleEntry:
     try:
         with os.scandir(directory) as entries:
             stats = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
         state = tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
         manifest, digest = read_manifest(directory)
     except OSError as error:  # the directory is being replaced, or the disk is at fault
-        return Listing(directory, directory.name, "", (), BundleError(f"{directory}: {error}"))
+        return BundleEntry(directory, directory.name, "", (), BundleError(f"{directory}: {error}"))
     except StartupError as error:
-        return Listing(directory, directory.name, "", state, error)
-    return Listing(directory, manifest.model, digest, state)
+        return BundleEntry(directory, directory.name, "", state, error)
+    return BundleEntry(directory, manifest.model, digest, state)
 
 
-def _not_alone(one: Listing) -> Listing:
+def _not_alone(one: BundleEntry) -> BundleEntry:
     problem = BundleError(f"{one.directory}: another bundle is named {one.name!r} too: remove one")
-    return Listing(one.directory, one.name, one.digest, one.state, problem)
+    return BundleEntry(one.directory, one.name, one.digest, one.state, problem)

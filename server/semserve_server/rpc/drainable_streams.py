@@ -16,7 +16,7 @@ RETRY_SECONDS = 5.0
 _Result = TypeVar("_Result")
 
 
-class Endless:
+class DrainableStreams:
     """The open streams of both services."""
 
     def __init__(self) -> None:

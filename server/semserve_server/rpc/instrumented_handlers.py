@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 
-from semserve_server.instrumentation.counters import MethodTally
-from semserve_server.instrumentation.request_context import Caller, Exchange
-from semserve_server.observability.recorder import Observer
+from semserve_server.instrumentation.counters import MethodCounters
+from semserve_server.instrumentation.request_context import Caller, RequestContext
+from semserve_server.observability.recorder import Recorder
 from semserve_server.rpc.handlers import Context, Handler, Handlers
 from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.rpc.status import abort_unknown
@@ -21,7 +21,7 @@ _MESSAGE: ContextVar[_Message] = ContextVar("message")
 
 
 def watched(
-    service: str, handlers: Handlers, observer: Observer, calls: OpenCalls | None = None
+    service: str, handlers: Handlers, observer: Recorder, calls: OpenCalls | None = None
 ) -> Handlers:
     """Return the handlers of a service so that `observer` sees every request of theirs.
 
@@ -42,7 +42,7 @@ def watched(
     }
 
 
-def unknown(observer: Observer) -> Handler:
+def unknown(observer: Recorder) -> Handler:
     """Make the handler of all methods that there are not, which are counted as one."""
 
     async def answer(_messages: object, context: Context) -> None:
@@ -60,7 +60,7 @@ class Methods(grpc.GenericRpcHandler):
         self,
         ours: Mapping[str, Handlers],
         theirs: Mapping[str, Handlers],
-        observer: Observer,
+        observer: Recorder,
         calls: OpenCalls,
     ) -> None:
         """Register every service.
@@ -104,7 +104,7 @@ class _Message:
 
     __slots__ = ("_tally", "read")
 
-    def __init__(self, tally: MethodTally) -> None:
+    def __init__(self, tally: MethodCounters) -> None:
         self._tally = tally
         self.read = False
 
@@ -115,7 +115,7 @@ class _Message:
 
 
 def _watched(
-    handler: Handler, method: MethodTally, observer: Observer, calls: OpenCalls | None = None
+    handler: Handler, method: MethodCounters, observer: Recorder, calls: OpenCalls | None = None
 ) -> Handler:
     answer: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
 
@@ -127,7 +127,7 @@ def _watched(
             message.read = True
         caller = Caller(context.invocation_metadata() or ())
         context.set_trailing_metadata((caller.trailer,))
-        with Exchange(
+        with RequestContext(
             method, caller, context.time_remaining, observer.ended, whole_stream=method.streaming
         ):
             return await answer(request, context)

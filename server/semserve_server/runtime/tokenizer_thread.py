@@ -25,7 +25,7 @@ _Read = TypeVar("_Read")
 _Item = TypeVar("_Item", bound=Item)
 
 
-class TokenReader:
+class TokenizerThread:
     """A tokenizer on a thread of its own. Used on the event loop alone."""
 
     def __init__(self, tokenizer: Tokenizer, name: str, *, max_characters: int) -> None:

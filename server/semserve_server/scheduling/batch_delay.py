@@ -18,7 +18,7 @@ throughput of five starts was 0.96 to 1.41 times what it is where lanes wake at 
 1.16 times in the middle; on streams 1.08 to 1.48 times, and 1.13."""
 
 
-class Gathering:
+class BatchDelay:
     """Wakes lanes for what the event loop has brought, once it brings no more. Lives on it."""
 
     def __init__(self, wake: Callable[[], None], *, worthwhile: Callable[[], bool]) -> None:
@@ -46,7 +46,7 @@ class Gathering:
             self._loop.call_soon(self._turn)
 
     @property
-    def goes_on(self) -> bool:
+    def is_open(self) -> bool:
         """Whether a free lane should leave what waits until it is woken. From any thread."""
         return self._open and self._worthwhile()
 
@@ -56,11 +56,11 @@ class Gathering:
 
     def _turn(self) -> None:
         self._quiet_turns += 1
-        goes_on = False
+        is_open = False
         try:
-            goes_on = self._quiet_turns < QUIET_TURNS and self._worthwhile()
+            is_open = self._quiet_turns < QUIET_TURNS and self._worthwhile()
         finally:  # Whatever raises, lanes wake: nobody else would wake them.
-            if goes_on:
+            if is_open:
                 self._loop.call_soon(self._turn)
             else:
                 self._open = False

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from semserve_server.errors import DeadlineExceeded, free_frames
-from semserve_server.instrumentation.counters import ModelTally
+from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.scheduling.batch_queue import Taken
 from semserve_server.scheduling.bisection import Outcome
 from semserve_server.scheduling.cost_model import CostModel
@@ -28,7 +28,9 @@ class Finished:
     seconds: float
 
 
-def hand_out(taken: Taken[Pending], finished: Finished, tally: ModelTally, cost: CostModel) -> None:
+def hand_out(
+    taken: Taken[Pending], finished: Finished, tally: ModelCounters, cost: CostModel
+) -> None:
     """Give each entry of a batch its row or its error, and count the run. On the event loop.
 
     Args:

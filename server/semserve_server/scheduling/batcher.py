@@ -17,19 +17,19 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from semserve_server.errors import Draining, InferenceFailed
-from semserve_server.instrumentation.counters import ModelTally, late
+from semserve_server.instrumentation.counters import ModelCounters, late
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.scheduling.admission import Admission, Demand
-from semserve_server.scheduling.batch_delay import Gathering
+from semserve_server.scheduling.batch_delay import BatchDelay
 from semserve_server.scheduling.batch_queue import BatchQueue, Entry, Taken
 from semserve_server.scheduling.batch_results import Finished, hand_out
 from semserve_server.scheduling.bisection import run_batch
-from semserve_server.scheduling.concurrency_limit import Shares
-from semserve_server.scheduling.dispatch import Runs
+from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
+from semserve_server.scheduling.dispatch import Dispatch
 from semserve_server.scheduling.request import Inference, Pending
-from semserve_server.scheduling.worker import Lane
+from semserve_server.scheduling.worker import BatchWorker
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ class Batcher:
         session: Runner,
         queue: BatchQueue[Pending],
         admission: Admission,
-        runs: Runs,
+        runs: Dispatch,
         *,
-        tally: ModelTally,
-        shares: Shares | None = None,
+        tally: ModelCounters,
+        shares: ConcurrencyLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the lanes.
@@ -70,12 +70,12 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._collapsed = False
-        self._share = (shares or Shares(admission.lanes)).share()
+        self._share = (shares or ConcurrencyLimit(admission.lanes)).share()
         self._pending: set[Pending] = set()
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
-        self._gathering = Gathering(self._wake, worthwhile=self._gathers)
-        self._lanes = [Lane(tally.name, n, self._serve) for n in range(admission.lanes)]
+        self._gathering = BatchDelay(self._wake, worthwhile=self._gathers)
+        self._lanes = [BatchWorker(tally.name, n, self._serve) for n in range(admission.lanes)]
         for lane in self._lanes:
             lane.thread.start()
 
@@ -191,7 +191,7 @@ class Batcher:
         with self._changed:
             self._changed.notify(min(len(self._queue), len(self._lanes)))
 
-    def _serve(self, lane: Lane) -> None:
+    def _serve(self, lane: BatchWorker) -> None:
         """Take and run batches until closed; runs on the lane's thread."""
         try:
             while self._wait(lane):
@@ -211,7 +211,7 @@ class Batcher:
             self._call(self._collapse)
             log.exception("a lane died. This is a bug.")
 
-    def _wait(self, lane: Lane) -> bool:
+    def _wait(self, lane: BatchWorker) -> bool:
         """Wait until a run should begin, and note it; False when closed and empty."""
         with self._changed:
             while True:
@@ -220,7 +220,7 @@ class Batcher:
                     if self._closed:
                         return False
                     self._changed.wait()
-                elif self._gathering.goes_on:
+                elif self._gathering.is_open:
                     self._changed.wait()
                 elif patience := self._runs.patience(self._queue.tokens, now):
                     self._changed.wait(patience)
@@ -228,14 +228,14 @@ class Batcher:
                     self._runs.begin(lane, self._queue.tokens, now)
                     return True
 
-    def _end(self, lane: Lane) -> None:
+    def _end(self, lane: BatchWorker) -> None:
         """Note the end of a run, for which another lane may have waited."""
         with self._changed:
             self._runs.end(lane)
             if self._queue:
                 self._changed.notify()
 
-    def _run(self, lane: Lane, *, alone: bool) -> tuple[_Taken, Finished]:
+    def _run(self, lane: BatchWorker, *, alone: bool) -> tuple[_Taken, Finished]:
         """Take a batch and run it.
 
         Args:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 
 
-class Shares:
+class ConcurrencyLimit:
     """The runs of all models of a process. Its parts may be used from every thread."""
 
     def __init__(self, runs: int) -> None:
@@ -25,21 +25,21 @@ class Shares:
         self._changed = threading.Condition()
         self._going = 0
         self._turns = 0
-        self._waiting: list[Share] = []
+        self._waiting: list[ModelShare] = []
 
     def __repr__(self) -> str:
-        return f"<Shares {self._going} of {self._runs} runs, {len(self._waiting)} wait>"
+        return f"<ConcurrencyLimit {self._going} of {self._runs} runs, {len(self._waiting)} wait>"
 
     @property
     def begun(self) -> int:
         """How many runs have begun since the start."""
         return self._turns
 
-    def share(self) -> Share:
+    def share(self) -> ModelShare:
         """Make the share of one model."""
-        return Share(self)
+        return ModelShare(self)
 
-    def begin(self, share: Share) -> bool:
+    def begin(self, share: ModelShare) -> bool:
         """Wait until a run of this share may begin; tell whether it is the only one."""
         with self._changed:
             if not self._may_begin(share):
@@ -54,7 +54,7 @@ class Shares:
                 self._changed.notify_all()
             return self._going == 1
 
-    def end(self, share: Share) -> None:
+    def end(self, share: ModelShare) -> None:
         """Make room for the next run."""
         with self._changed:
             share.going -= 1
@@ -62,21 +62,21 @@ class Shares:
             if self._waiting:
                 self._changed.notify_all()
 
-    def _may_begin(self, share: Share) -> bool:
+    def _may_begin(self, share: ModelShare) -> bool:
         if not share.going:
             return True
         if self._going >= self._runs:
             return False
-        first = min(self._waiting, key=Share.order, default=share)
+        first = min(self._waiting, key=ModelShare.order, default=share)
         return share.order() <= first.order()
 
 
-class Share:
+class ModelShare:
     """What one model has of the runs. Entered for as long as a run goes on."""
 
     __slots__ = ("_shares", "going", "turn")
 
-    def __init__(self, shares: Shares) -> None:
+    def __init__(self, shares: ConcurrencyLimit) -> None:
         self._shares = shares
         self.going = 0
         """Runs of the model at present."""

@@ -25,7 +25,7 @@ FEW = 2
 asks, and nobody else will come."""
 
 
-class Runs:
+class Dispatch:
     """What goes on, by lane. Not thread-safe: the batcher holds the lock."""
 
     def __init__(self, *, cost: CostModel, max_batch_tokens: int, wide: bool) -> None:

@@ -9,7 +9,7 @@ MEMORY = 0.99
 
 
 @dataclass(slots=True)
-class Density:
+class TokenEstimator:
     """Tokens a character, special tokens included, as learnt from what was read."""
 
     _characters: float = 0.0

@@ -15,10 +15,10 @@ work and must come first, or calls grow old before anybody looks at them: at thr
 that fits, goodput was 0.12 of its peak without it and 0.37 with it."""
 
 
-class Lane(Worker):
+class BatchWorker(Worker):
     """A thread of low priority that runs batches. It is started by its owner."""
 
-    def __init__(self, model: str, number: int, serve: Callable[[Lane], None]) -> None:
+    def __init__(self, model: str, number: int, serve: Callable[[BatchWorker], None]) -> None:
         """Make the thread.
 
         Args:
@@ -29,12 +29,12 @@ class Lane(Worker):
         super().__init__(model, "run")
         self.thread = daemon(self._serve, serve, name=f"{model}-lane-{number}")
 
-    def _serve(self, serve: Callable[[Lane], None]) -> None:
-        stand_back()
+    def _serve(self, serve: Callable[[BatchWorker], None]) -> None:
+        lower_priority()
         serve(self)
 
 
-def stand_back() -> None:
+def lower_priority() -> None:
     """Let this thread's work wait for that of others; only Linux has niceness by thread."""
     if sys.platform == "linux":
         thread = threading.get_native_id()

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from google.rpc import status_pb2
 
-from semserve_server.auth.key_store import FREE, HOLDER, Charge, Holder
+from semserve_server.auth.key_store import FREE, PRINCIPAL, Charge, Principal
 from semserve_server.engine import Engine
 from semserve_server.errors import InferenceFailed, InvalidRequest, Violation
 from semserve_server.instrumentation.request_context import current
@@ -88,7 +88,7 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     exchange.model = engine.tally
     if work.violations:
         _refuse(work.violations, work)
-    holder = HOLDER.get(None)
+    holder = PRINCIPAL.get(None)
     caller = _caller(holder, context)
     good = [place for place in range(len(work.items)) if place not in work.violations]
     items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
@@ -130,7 +130,7 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     return Done(inference, outcomes)
 
 
-def _reserve(holder: Holder | None, engine: Engine, items: Sequence[Item], work: Work) -> Charge:
+def _reserve(holder: Principal | None, engine: Engine, items: Sequence[Item], work: Work) -> Charge:
     """Charge the caller's key by an estimate.
 
     Raises:
@@ -176,7 +176,7 @@ def _without_too_long(
     )
 
 
-def _caller(holder: Holder | None, context: Context) -> str:
+def _caller(holder: Principal | None, context: Context) -> str:
     """Name the caller that runs are shared by: a key, or without keys a connection."""
     return context.peer() if holder is None else holder.name
 

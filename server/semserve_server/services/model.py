@@ -8,7 +8,7 @@ from time import perf_counter
 
 from semserve.v1 import common_pb2, model_pb2
 
-from semserve_server.auth.key_store import FREE, HOLDER
+from semserve_server.auth.key_store import FREE, PRINCIPAL
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, PermissionDenied
 from semserve_server.instrumentation.request_context import current
@@ -91,7 +91,7 @@ class ModelService:
         checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
         content = checks.total_bytes("texts", texts, self._limits)
         size = content * TOKEN_BYTES + len(texts) * ITEM_BYTES
-        holder = HOLDER.get(None)
+        holder = PRINCIPAL.get(None)
         estimate = engine.estimate(texts)
         with FREE if holder is None else holder.reserve(estimate) as charge:
             await reply_room().enter(size)

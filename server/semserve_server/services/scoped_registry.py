@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from semserve_server.auth.key_store import HOLDER
+from semserve_server.auth.key_store import PRINCIPAL
 from semserve_server.engine import Engine
 from semserve_server.registry.registry import Models
 
 
-class OwnModels(Models):
+class ScopedRegistry(Models):
     """A view of the registry for the services. Without a holder it fails, and so shows nothing."""
 
     def __init__(self, models: Models) -> None:
@@ -22,8 +22,8 @@ class OwnModels(Models):
         Raises:
             PermissionDenied: the key may not do that, or not with this model.
         """
-        HOLDER.get().check_control()
-        HOLDER.get().check_model(name)
+        PRINCIPAL.get().check_control()
+        PRINCIPAL.get().check_model(name)
 
     def refuse_while_draining(self) -> None:
         """Refuse a request that comes too late."""
@@ -36,9 +36,9 @@ class OwnModels(Models):
             PermissionDenied: it is not the holder's, whether it is loaded or not.
             NotReady, ModelNotFound: as ever.
         """
-        HOLDER.get().check_model(name)
+        PRINCIPAL.get().check_model(name)
         return super().named(name)
 
     def _warm(self) -> dict[str, Engine]:
-        holder = HOLDER.get()
+        holder = PRINCIPAL.get()
         return {engine.name: engine for engine in self._models.all() if holder.may_use(engine.name)}

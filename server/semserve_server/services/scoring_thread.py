@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from semserve_server.errors import DeadlineExceeded, Draining, Overloaded
 from semserve_server.runtime.worker_threads import Worker, WorkerThread
-from semserve_server.scheduling.worker import stand_back
+from semserve_server.scheduling.worker import lower_priority
 
 INLINE_OPERATIONS = 131_072
 """A request of at most so many operations is computed on the event loop: it takes about 0.2 ms,
@@ -29,7 +29,7 @@ MEMORY = 0.9
 """What the cost that was measured so far still weighs after one more piece."""
 
 
-class Scorer:
+class ScoringThread:
     """A bounded queue of scores and the thread that computes them. Used on the event loop alone.
 
     An operation is one number of one vector that takes part in one score: scores x dimensions.
@@ -58,10 +58,10 @@ class Scorer:
         self._seconds_per_operation = SECONDS_PER_OPERATION
         self.worker = Worker("SimilarityService", "score")
         """The thread, as the watchdog sees it."""
-        self._thread = WorkerThread("scores", self.worker, start=stand_back)
+        self._thread = WorkerThread("scores", self.worker, start=lower_priority)
 
     def __repr__(self) -> str:
-        return f"<Scorer {self.waiting} of {self.max_waiting} scores>"
+        return f"<ScoringThread {self.waiting} of {self.max_waiting} scores>"
 
     @contextmanager
     def room(self, scores: int, operations: int, *, seconds: float | None) -> Iterator[None]:

@@ -22,7 +22,7 @@ from semserve_server.runtime.tokenizer import Truncation
 from semserve_server.services import validation as checks
 from semserve_server.services.execution import ITEM_BYTES, Work, run
 from semserve_server.services.scores import Rows, pair_scores, scores_in_pieces, top
-from semserve_server.services.scoring_thread import Scorer
+from semserve_server.services.scoring_thread import ScoringThread
 from semserve_server.services.validation import Limits
 
 DEFAULT_TOP_K = 10
@@ -40,7 +40,7 @@ class SimilarityService:
 
     name = "semserve.v1.SimilarityService"
 
-    def __init__(self, models: Models, limits: Limits, scorer: Scorer) -> None:
+    def __init__(self, models: Models, limits: Limits, scorer: ScoringThread) -> None:
         self._models = models
         self._limits = limits
         self._scorer = scorer

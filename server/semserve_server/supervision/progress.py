@@ -8,7 +8,7 @@ from typing import TypeVar
 Subject = TypeVar("Subject", bound=Hashable)
 
 
-class Stalls:
+class Progress:
     """Compares what is seen at each look with the last one.
 
     Looks are counted and not the clock, since a process that was stopped itself, with its machine

@@ -23,7 +23,7 @@ from semserve_server.errors import EngineFailed
 from semserve_server.observability.stderr import STDERR, flush
 from semserve_server.registry.registry import Models
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.supervision.progress import Stalls
+from semserve_server.supervision.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Watchdog:
         self._models = models
         self._run_timeout = run_timeout or math.inf
         self._stall_timeout = min(stall_timeout or math.inf, self._run_timeout)
-        self._stalls = Stalls()
+        self._stalls = Progress()
 
     async def watch(self, until: asyncio.Event) -> None:
         """Look until the event is set.
@@ -72,7 +72,7 @@ class Watchdog:
     def look(self) -> None:
         """Look once at the threads of every engine, also of those that have been replaced.
 
-        Loads have a limit of their own, which `ModelControl` keeps.
+        Loads have a limit of their own, which `ModelManager` keeps.
 
         Raises:
             EngineFailed: a lane has died, or what a thread does does not return.
@@ -157,7 +157,7 @@ class LoopWatch:
             faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
 
     def _watch(self) -> None:
-        stalls = Stalls()
+        stalls = Progress()
         told = False
         while not self._ended.wait(LOOK_SECONDS):
             # The beat itself comes once a look, so the first one without it is no stall.

@@ -13,7 +13,7 @@ from load.server import Server
 CALLERS = 64
 SHORT_SHARE = 0.4
 LONG_SHARE = 0.2
-"""Shares of the server's peak that short texts and long ones ask for, each by itself."""
+"""ConcurrencyLimit of the server's peak that short texts and long ones ask for, each by itself."""
 
 
 def measure(bench: Bench) -> list[Figure]:
