@@ -219,8 +219,8 @@ async def test_a_stream_that_a_message_too_large_ends_is_not_counted_as_ok(
     call = stub.StreamEmbed()
     await call.write(StreamEmbedRequest(request=EmbedRequest(texts=["a" * 1_100_000])))
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == await call.code()
-    await until(partial(value, "streams_open", **labels), 0)
-    assert 1 == value("streams_total", **labels, code="CANCELLED")
+    await until(partial(value, "streams_total", **labels, code="CANCELLED"), 1)
+    assert 0 == value("streams_open", **labels)
 
 
 async def test_nothing_that_a_caller_sends_becomes_a_label(

@@ -119,10 +119,9 @@ def test_lines_without_room_are_dropped_and_told_of_later(monkeypatch: pytest.Mo
         lost = handler.dropped
         assert 100 - 11 <= lost <= 100 - 9
         told = b""
-        while f"{lost} log lines were dropped".encode() not in told:
+        while f"{lost} log lines were dropped".encode() not in told or b"line 0\n" not in told:
             told += os.read(read, 65_536)
         assert handler.drain(30)
-        assert b"line 0\n" in told
         assert b"line 99" not in told
         handler.handle(record("at last"))
         assert handler.drain(30)
