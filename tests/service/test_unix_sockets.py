@@ -122,3 +122,9 @@ def test_somebody_who_is_too_busy_to_answer_is_somebody(path: Path) -> None:
         finally:
             for one in waiting:
                 one.close()
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "//", "///", "..", "a%00b"])
+def test_what_is_no_path_of_a_file_is_refused_in_words(path: str) -> None:
+    with pytest.raises(ConfigError, match="that is no path of a file: give unix:PATH"):
+        UnixSocket(f"unix:{path}")

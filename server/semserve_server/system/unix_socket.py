@@ -40,6 +40,8 @@ class UnixSocket:
         self._address = address
         path = unquote(address.removeprefix(UNIX))
         self._path = Path(path.removeprefix("//"))
+        if self._path.name in ("", "..") or "\0" in path:
+            raise self._error("that is no path of a file: give unix:PATH")
         # Short, for the directory may leave little room.
         self._own = self._path.with_name(f".{secrets.token_hex(4)}")
         self._identity: tuple[int, int] | None = None
