@@ -1,8 +1,8 @@
 """The gRPC server of semserve: semantic similarity as a service.
 
-The path of a request, in order: `services` check and convert, `engine` orders the work,
-`tokenizer` reads texts, `batcher` forms batches, `session` runs them. ARCHITECTURE.md tells it
-whole.
+A request goes through these folders in order: `frontend` accepts the call, `rpc` parses it,
+`services` check and convert it, `engine` orders the work, `runtime` tokenises and runs, and
+`scheduling` forms the batches. ARCHITECTURE.md has the whole picture.
 """
 
 __version__ = "0.1.0"
