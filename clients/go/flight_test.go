@@ -100,7 +100,7 @@ func TestTheSourceIsReadNoFurtherAheadThanTheBound(t *testing.T) {
 			}
 			held = append(held, message)
 			if len(held) < bound && number < count-1 {
-				continue // so a client that kept fewer in flight would wait in vain
+				continue // a client with fewer messages in flight would never get an answer
 			}
 			for len(held) > 0 && (len(held) == bound || number == count-1) {
 				answered.Add(1)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         discard_output()
         sys.exit(Failure.code)
     except OSError as error:
