@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import grpc
 import numpy as np
+from semserve.ending import Ending
 
 from load.load import Load
 from load.process import group_cpu_seconds
@@ -179,9 +180,14 @@ class _Client:
         """One stream: a writer that asks, and a reader that matches answers by their id."""
         stream = channel.stream_stream(self._load.method)()
         slots = asyncio.Semaphore(max(self._load.callers // self._load.streams, 1))
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write(stream, slots, number))
-            tasks.create_task(self._read(stream, slots))
+        ending = Ending(stream)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write(stream, slots, number))
+                tasks.create_task(self._read(stream, slots))
+        except* grpc.aio.AioRpcError as errors:
+            # A write that the end of the call overtakes hides the status that the server sent.
+            raise await ending.wait(_first(errors)) from None
 
     async def _write(
         self, stream: grpc.aio.StreamStreamCall, slots: asyncio.Semaphore, seed: int
@@ -239,6 +245,12 @@ class _Client:
             client_cpu=client_after - client_before,
             server_cpu=server_after - server_before,
         )
+
+
+def _first(errors: BaseExceptionGroup[grpc.aio.AioRpcError]) -> grpc.aio.AioRpcError:
+    """Return the first error of a group that may hold groups."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _end_others() -> None:
