@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from semserve_export.asked import OwnModel
-from semserve_export.asked_rules import require_possible
+from semserve_export.bundle.option_rules import require_possible
 from semserve_export.errors import ExportError, FidelityError
-from semserve_export.export import export_model
-from semserve_export.loading import load_asked
-from semserve_export.model import LoadedModel
+from semserve_export.model_spec import Metric, Pooling, Scores, Task, Variant
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.export import export_model
+from semserve_export.pipeline.loading import load_asked
 from semserve_export.report import Measure, Report, facts_of
-from semserve_export.spec import Metric, Pooling, Scores, Task, Variant
 
 AUTO: tuple[Variant, ...] = ("fused", "int8")
 """The variants of a model whose layers are BERT's, where the caller names none."""

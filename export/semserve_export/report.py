@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from semserve_export.spec import ModelSpec
+from semserve_export.model_spec import ModelSpec
 
 Origin = Literal["stated", "found", "assumed"]
 """Who said it: the caller, the model and its files, or nobody."""
