@@ -9,6 +9,8 @@ Activation = Literal["erf", "tanh", "relu", "silu"]
 Pooling = Literal["mean", "cls", "max", "pooled", "last", "mean_sqrt_len", "weightedmean"]
 Scores = Literal["softmax", "sigmoid"]
 Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
+Padding = Literal["pre", "post"]
+"""A side of a sequence, by its name in Keras's `pad_sequences`."""
 Variant = Literal["fused", "int8", "fp16"]
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 INPUTS_WITHOUT_SEGMENTS = ("token_ids", "padding_mask")

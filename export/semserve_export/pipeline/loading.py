@@ -1,0 +1,88 @@
+"""From what a user asks for to a model in memory, by the kind of what was given."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+
+from semserve_export.errors import ExportError
+from semserve_export.models.families import FAMILIES
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own
+
+LIVE = "a live Keras model"
+
+
+def load_asked(asked: OwnModel) -> LoadedModel:
+    """Load a user's model, live or from a path.
+
+    Raises:
+        ExportError: it cannot be exported; one line says why.
+    """
+    if asked.live is None:
+        return load_own(asked)
+    if not isinstance(asked.live, keras.Model):
+        raise ExportError(
+            f"model: a {type(asked.live).__name__} is neither a Keras model nor the path of one"
+        )
+    if is_keras_hubs(asked.live):
+        return _load_keras_hubs(asked)
+    raise ExportError("model: not yet")
+
+
+def is_keras_hubs(model: Any) -> bool:
+    """Whether a live model is a backbone, or a classifier or embedder on it, of a known family."""
+    backbones = tuple(family.backbone for family in FAMILIES)
+    kinds = (keras_hub.models.TextClassifier, keras_hub.models.TextEmbedder)
+    return isinstance(model, backbones) or (
+        isinstance(model, kinds) and isinstance(model.backbone, backbones)
+    )
+
+
+def _load_keras_hubs(asked: OwnModel) -> LoadedModel:
+    """Load a live model of KerasHub as its saved preset is loaded, and so with the same checks."""
+    kind = type(asked.live).__name__
+    notice = f"{asked.served_name}: exported by semserve-export from a live {kind} of KerasHub.\n"
+    parts, by_path = [asked.live], isinstance(asked.tokenizer, str | Path)
+    if asked.tokenizer is not None and not by_path:
+        parts.append(asked.tokenizer)
+    with _saved(*parts) as preset:
+        try:
+            loaded = load_own(
+                replace(
+                    asked,
+                    path=preset,
+                    live=None,
+                    tokenizer=str(asked.tokenizer) if by_path else None,
+                    description=asked.description or f"{kind} of KerasHub",
+                )
+            )
+        except ExportError as error:
+            said = str(error).removeprefix(f"{preset}: ")
+            raise type(error)(f"{kind}: {said}") from error
+    return replace(loaded, source=LIVE, notice=notice)
+
+
+@contextmanager
+def _saved(*parts: Any) -> Iterator[str]:
+    """Save a model, and a tokenizer or preprocessor beside it, as one preset, while it is entered.
+
+    Raises:
+        ExportError: a part is not one of KerasHub.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        preset = str(Path(directory, "preset"))
+        for part in parts:
+            if not hasattr(part, "save_to_preset"):
+                raise ExportError(
+                    f"tokenizer: a {type(part).__name__} is no tokenizer or preprocessor of"
+                    " KerasHub, which a model of KerasHub needs"
+                )
+            part.save_to_preset(preset)
+        yield preset
