@@ -5,6 +5,7 @@ This is the one module that reads their private attributes, which is why both ar
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import numpy.typing as npt
 from keras.src.models.functional import Functional
@@ -66,6 +67,22 @@ def producer(tensor: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
     return history.operation, tuple(node.input_tensors), tuple(node.output_tensors)
+
+
+def call_again(tensor: Any, values: dict[int, Any]) -> tuple[Any, ...]:
+    """Repeat the call that gave a symbolic tensor, on other values.
+
+    Args:
+        tensor: one of those that the call gave.
+        values: what stands for each symbolic tensor that the call took, by its `id`.
+
+    Returns:
+        What stands for each tensor that the call gave, in the order of `producer`.
+    """
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    given, named = node.arguments.fill_in(values)
+    return tuple(keras.tree.flatten(history.operation(*given, **named)))
 
 
 def argument_names(tensor: Any, consumed: Any) -> list[str]:

@@ -38,15 +38,18 @@ class LayerGraph:
             needed = frozenset().union(*(self.needs[id(tensor)] for tensor in step.inputs))
             self.needs |= {id(tensor): needed for tensor in step.outputs}
 
-    def sides(self) -> Iterator[tuple[Side, Side]]:
+    def sides(self, first: int = 0) -> Iterator[tuple[Side, Side]]:
         """Give the ways in which some tensors depend on one half of the inputs, others on the rest.
 
-        The side of the first input comes first. Halves of the same number of inputs are given
-        before others.
+        Args:
+            first: the place of the input whose side comes first.
+
+        Yields:
+            The two sides; those of the same number of inputs before others.
         """
         everything = frozenset(range(len(self.inputs)))
         seen = set(self.needs.values())
-        halves = {one for one in seen if 0 in one and everything - one in seen}
+        halves = {one for one in seen if first in one and everything - one in seen}
         for one in sorted(halves, key=lambda half: (abs(2 * len(half) - len(everything)), *half)):
             yield one, everything - one
 
@@ -56,20 +59,18 @@ class LayerGraph:
         Returns:
             At most `MOST_CUTS` tensors of two axes, [batch, dimensions], of known dimensions.
         """
-        own = [step for step in self.steps if self._needed(step) <= side]
+        own = [step for step in self.steps if self.needed(step) <= side]
         vectors = [tensor for step in reversed(own) for tensor in step.outputs if _is_vector(tensor)]
         return [tensor for tensor in vectors if not self._reaches_without(side, tensor)][:MOST_CUTS]
 
     def joint_steps(self) -> list[Step]:
-        """Return the calls that take tensors of different inputs together for the first time."""
+        """Return the calls that take tensors which depend on different inputs."""
         return [
-            step
-            for step in self.steps
-            if len({self.needs[id(tensor)] for tensor in step.inputs}) > 1
-            and all(self.needs[id(tensor)] != self._needed(step) for tensor in step.inputs)
+            step for step in self.steps if len({self.needs[id(one)] for one in step.inputs}) > 1
         ]
 
-    def _needed(self, step: Step) -> Side:
+    def needed(self, step: Step) -> Side:
+        """Return the inputs that a call depends on."""
         return self.needs[id(step.outputs[0])]
 
     def _reaches_without(self, side: Side, without: Any) -> bool:
@@ -80,11 +81,6 @@ class LayerGraph:
                 reached |= {id(tensor) for tensor in step.outputs}
                 reached.discard(id(without))
         return any(id(tensor) in reached for tensor in self.outputs)
-
-
-def consumers(graph: LayerGraph, tensor: Any) -> list[Step]:
-    """Return the calls that take a tensor."""
-    return [step for step in graph.steps if any(one is tensor for one in step.inputs)]
 
 
 def _steps(inputs: Sequence[Any], outputs: Sequence[Any]) -> list[Step]:
