@@ -105,7 +105,8 @@ def keras(
     chosen = _variants(variants)
     require_possible(asked)
     require_writable(output / asked.served_name)
-    read_models(asked.path, *([asked.tokenizer] if asked.tokenizer else []), writes=[output])
+    paths = (asked.path, *([asked.tokenizer] if asked.tokenizer else []))
+    read_models(*paths, writes=[output], trust=asked.trust)
     commands().run_own(asked, output, chosen, console)
 
 

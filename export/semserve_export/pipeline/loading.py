@@ -14,7 +14,9 @@ from semserve_export.errors import ExportError
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.custom_model import licence_of, load_own, one_line
+from semserve_export.tf_hub.load import load_saved_model
+from semserve_export.untrusted.model_checks import is_saved_model
 
 LIVE = "a live Keras model"
 
@@ -25,6 +27,9 @@ def load_asked(asked: OwnModel) -> LoadedModel:
     Raises:
         ExportError: it cannot be exported; one line says why.
     """
+    if asked.live is None and is_saved_model(asked.path):
+        with one_line(asked.path):
+            return load_saved_model(asked, licence_of(asked))
     if asked.live is None:
         return load_own(asked)
     if not isinstance(asked.live, keras.Model):
