@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["embedding", "classification"]
+Task = Literal["embedding", "classification", "score"]
 Activation = Literal["erf", "tanh", "relu", "silu"]
 """Of the feed-forward blocks: GELU by the error function, GELU by tanh, and two others."""
 Pooling = Literal["mean", "cls", "max", "pooled", "last", "mean_sqrt_len", "weightedmean"]
-Scores = Literal["softmax", "sigmoid"]
+Scores = Literal["softmax", "sigmoid", "none"]
 Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 Padding = Literal["pre", "post"]
 """A side of a sequence, by its name in Keras's `pad_sequences`."""

@@ -116,7 +116,7 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
     """Make the padded batches on which a bundle's graph is compared with Keras."""
     spec = model.spec
     return padded_batches(
-        encode(model.tokenizer, golden_texts(spec), spec.max_sequence_length),
+        encode(model.tokenizer, model.texts or golden_texts(spec), spec.max_sequence_length),
         model.tokenizer.get_vocab_size(),
         spec.max_sequence_length,
         pair=spec.pair,
@@ -137,7 +137,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     runner = traced_keras_run if model.encoder else keras_run
     reference = runner(model.keras_model, spec.inputs)
     announce("asking Keras for golden answers")
-    golden = golden_answers(spec, model.tokenizer, reference)
+    golden = golden_answers(spec, model.tokenizer, reference, model.texts)
     write_json(directory / GOLDEN, golden)
     save_tokenizer(model.tokenizer, directory / TOKENIZER)
     if model.parity:
