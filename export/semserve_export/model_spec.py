@@ -14,6 +14,7 @@ Padding = Literal["pre", "post"]
 Variant = Literal["fused", "int8", "fp16"]
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 INPUTS_WITHOUT_SEGMENTS = ("token_ids", "padding_mask")
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class ModelSpec:
     scores: Scores | None = None  # of logits, in the server; softmax where a classifier says None
     pair: bool = False  # whether a classifier takes a premise and a hypothesis
     inputs: tuple[str, ...] = INPUTS  # of the graph
+    sides: tuple[str, str] | None = None  # ("left", "right") where each side has its own encoder
+    separate: bool = False  # whether the two texts of a pair are inputs of their own
 
     @property
     def gelu(self) -> Activation:

@@ -1,6 +1,7 @@
 """Golden answers: what Keras itself says about a few texts, for the server to check itself by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,13 @@ from tokenizers import Tokenizer
 
 from semserve_export.bundle.tolerance import TOLERANCE, Run, scaled_difference
 from semserve_export.model_spec import ModelSpec
-from semserve_export.tokenizers.bert_wordpiece import Encoding, Text, encode, pad
+from semserve_export.tokenizers.bert_wordpiece import (
+    Encoding,
+    Text,
+    encode,
+    encode_separately,
+    pad,
+)
 from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
 
 SCHEMA_VERSION = 1
@@ -32,18 +39,60 @@ def golden_answers(
         texts: what it is asked about; `golden_texts` where None.
     """
     cases = []
-    for text in texts or golden_texts(spec):
-        (encoding,) = encode(tokenizer, [text], spec.max_sequence_length)
+    asked = texts or golden_texts(spec)
+    for text, encoding in golden_encodings(spec, tokenizer, asked):
         (row,) = run(pad([encoding]))
         cases.append(
             {
                 **_named(text),
+                **({"side": spec.sides[encoding.side]} if spec.sides else {}),
                 "token_ids": list(encoding.token_ids),
                 "segment_ids": list(encoding.segment_ids),
+                **({"token_ids_right": list(encoding.right)} if spec.separate else {}),
                 spec.output: [float(np.float32(value)) for value in row],
             }
         )
     return {"schema_version": SCHEMA_VERSION, "tolerance": TOLERANCE, "cases": cases}
+
+
+def golden_encodings(
+    spec: ModelSpec, tokenizer: Tokenizer, texts: Sequence[Text]
+) -> list[tuple[Text, Encoding]]:
+    """Tokenise texts as the model takes them; each twice where each side has its own encoder."""
+    sides = range(len(spec.sides)) if spec.sides else (0,)
+    encodings = encode_texts(tokenizer, texts, spec.max_sequence_length, separate=spec.separate)
+    return [
+        (text, replace(encoding, side=side))
+        for side in sides
+        for text, encoding in zip(texts, encodings, strict=True)
+    ]
+
+
+def encode_texts(
+    tokenizer: Tokenizer, texts: Iterable[Text], max_length: int, *, separate: bool
+) -> list[Encoding]:
+    """Tokenise texts or pairs; a pair as one sequence, or as two."""
+    if separate:
+        pairs = [text for text in texts if not isinstance(text, str)]
+        return encode_separately(tokenizer, pairs, max_length)
+    return encode(tokenizer, texts, max_length)
+
+
+def encode_cases(
+    tokenizer: Tokenizer, cases: Sequence[dict[str, Any]], manifest: Mapping[str, Any]
+) -> list[Encoding]:
+    """Tokenise the golden cases of a bundle as its server does."""
+    encodings = encode_texts(
+        tokenizer,
+        map(case_text, cases),
+        manifest["max_sequence_length"],
+        separate=manifest.get("pair_inputs") == "separate",
+    )
+    sides = manifest.get("sides") or [None]
+    return [
+        replace(encoding, side=sides.index(case.get("side")))
+        for encoding, case in zip(encodings, cases, strict=True)
+    ]
 
 
 def golden_differences(

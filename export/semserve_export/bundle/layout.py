@@ -114,6 +114,8 @@ def manifest_of(
         "inputs": list(spec.inputs),
         "output": spec.output,
         "pair": spec.pair,
+        **({"sides": list(spec.sides)} if spec.sides else {}),
+        **({"pair_inputs": "separate"} if spec.separate else {}),
         "pooling": spec.pooling,
         "normalized": spec.normalized,
         "dimensions": dimensions,

@@ -10,12 +10,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from semserve_export.bundle.golden import case_text, golden_differences
+from semserve_export.bundle.golden import encode_cases, golden_differences
 from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_json, read_manifest
 from semserve_export.bundle.schema import require_golden
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.errors import BundleError, FidelityError
-from semserve_export.tokenizers.bert_wordpiece import Encoding, encode
+from semserve_export.tokenizers.bert_wordpiece import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
         BundleError: ONNX Runtime cannot load a graph, or it has other outputs than it should.
     """
     manifest, cases = bundle.manifest, bundle.golden["cases"]
-    length, output = manifest["max_sequence_length"], manifest["output"]
-    encodings = encode(bundle.tokenizer, map(case_text, cases), length)
+    output = manifest["output"]
+    encodings = encode_cases(bundle.tokenizer, cases, manifest)
     yield Check("golden cases tokenised otherwise", _tokenised_otherwise(cases, encodings), 0)
-    outputs = manifest["dimensions"] or len(manifest["labels"])
+    outputs = manifest["dimensions"] or len(manifest["labels"] or (1,))
     for place, case in enumerate(cases):
         if len(case[output]) != outputs:
             raise BundleError(f"{bundle.directory / GOLDEN}: cases[{place}] has other outputs")
@@ -107,5 +107,6 @@ def _tokenised_otherwise(cases: Sequence[dict[str, Any]], encodings: Sequence[En
     return sum(
         case["token_ids"] != list(encoding.token_ids)
         or case["segment_ids"] != list(encoding.segment_ids)
+        or case.get("token_ids_right", []) != list(encoding.right)
         for case, encoding in zip(cases, encodings, strict=True)
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semserve_export.bundle.golden import golden_answers, golden_texts
+from semserve_export.bundle.golden import golden_answers, golden_encodings, golden_texts
 from semserve_export.bundle.layout import (
     GOLDEN,
     GRAPH,
@@ -32,7 +32,7 @@ from semserve_export.graphs.portable import portable_graph
 from semserve_export.model_spec import ModelSpec, Variant
 from semserve_export.models.loaded_model import LoadedModel, require_finite
 from semserve_export.report import Measure
-from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, save_tokenizer
+from semserve_export.tokenizers.bert_wordpiece import Inputs, save_tokenizer
 from semserve_export.tokenizers.parity import FILE as PARITY
 from semserve_export.variants.variants import add_variants
 
@@ -115,11 +115,14 @@ def require_spec(spec: ModelSpec) -> None:
 def comparison_batches(model: LoadedModel) -> list[Inputs]:
     """Make the padded batches on which a bundle's graph is compared with Keras."""
     spec = model.spec
+    texts = golden_encodings(spec, model.tokenizer, model.texts or golden_texts(spec))
     return padded_batches(
-        encode(model.tokenizer, model.texts or golden_texts(spec), spec.max_sequence_length),
+        [encoding for _, encoding in texts],
         model.tokenizer.get_vocab_size(),
         spec.max_sequence_length,
         pair=spec.pair,
+        sides=spec.sides is not None,
+        separate=spec.separate,
     )
 
 

@@ -13,6 +13,8 @@ from semserve_export.errors import WeightsError
 
 Text = str | tuple[str, str]
 Inputs = dict[str, npt.NDArray[np.int32]]
+RIGHT_INPUTS = ("token_ids_right", "padding_mask_right")
+"""Of a model with two inputs of texts: the second text's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Encoding:
 
     token_ids: Sequence[int]
     segment_ids: Sequence[int]
+    side: int = 0  # of a model with an encoder for each side: 0 left, 1 right
+    right: Sequence[int] = ()  # of a model with two inputs of texts: the second text's ids
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -96,12 +100,30 @@ def encode(tokenizer: Tokenizer, texts: Iterable[Text], max_length: int) -> list
     return [Encoding(encoding.ids, encoding.type_ids) for encoding in encodings]
 
 
+def encode_separately(
+    tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]], max_length: int
+) -> list[Encoding]:
+    """Tokenise the two texts of each pair, each as a text of its own."""
+    pairs = list(pairs)
+    lefts, rights = (
+        encode(tokenizer, [pair[side] for pair in pairs], max_length) for side in (0, 1)
+    )
+    return [
+        Encoding(left.token_ids, left.segment_ids, right=right.token_ids)
+        for left, right in zip(lefts, rights, strict=True)
+    ]
+
+
 def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
     """Stack encodings into the model's inputs, each int32 [len(encodings), length].
 
     Args:
         encodings: at least one.
-        length: columns of the result; the longest encoding's where None.
+        length: columns of the result; the longest encoding's where None. The second text of a
+            model with two inputs of texts has as many as it needs, and at least one.
+
+    Returns:
+        Each input of any model, by name: `side` is int32 [len(encodings)].
     """
     columns = length or max(map(len, encodings))
     shape = (len(encodings), columns)
@@ -113,4 +135,11 @@ def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
         inputs["token_ids"][row, used] = encoding.token_ids
         inputs["segment_ids"][row, used] = encoding.segment_ids
         inputs["padding_mask"][row, used] = 1
+    inputs["side"] = np.array([encoding.side for encoding in encodings], np.int32)
+    rights = [encoding.right for encoding in encodings]
+    shape = (len(encodings), max(1, *map(len, rights)))
+    inputs |= {name: np.zeros(shape, np.int32) for name in RIGHT_INPUTS}
+    for row, ids in enumerate(rights):
+        inputs[RIGHT_INPUTS[0]][row, : len(ids)] = ids
+        inputs[RIGHT_INPUTS[1]][row, : len(ids)] = 1
     return inputs

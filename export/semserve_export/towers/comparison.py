@@ -61,9 +61,7 @@ def recognised(head: Callable[[Rows, Rows], Any], width: int) -> Comparison | No
     random = np.random.default_rng(SEED)
     draws = []
     for scale in SCALES:
-        left, right = (
-            random.normal(0, scale, (PAIRS, width)).astype(np.float32) for _ in range(2)
-        )
+        left, right = (random.normal(0, scale, (PAIRS, width)).astype(np.float32) for _ in range(2))
         draws.append((left, right, np.asarray(head(left, right), np.float64).reshape(-1)))
     if any(len(values) != PAIRS for _, _, values in draws):
         return None

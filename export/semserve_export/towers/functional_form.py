@@ -6,7 +6,7 @@ functions, the whole model is one step of the graph.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -39,9 +39,7 @@ def functional_form(model: Any) -> Any:
             return _traced(call, given)
         except Exception as error:  # noqa: BLE001 - whatever the user's own code raises
             last = error
-    raise WeightsError(
-        f"{type(model).__name__}.call cannot be traced: {reason_of(last)}"
-    ) from last
+    raise WeightsError(f"{type(model).__name__}.call cannot be traced: {reason_of(last)}") from last
 
 
 def inline_joint_models(model: Any) -> Any | None:
@@ -58,20 +56,31 @@ def inline_joint_models(model: Any) -> Any | None:
     if not joint:
         return None
 
+    try:
+        return inlined(model, joint)
+    except Exception:  # noqa: BLE001 - a nested subclass that cannot be traced stays closed
+        return None
+
+
+def inlined(model: Any, opened: set[int]) -> Any:
+    """Return a Functional model with the layers of nested models in their place.
+
+    Args:
+        model: Functional.
+        opened: the `id` of each nested model.
+    """
+
     def call(layer: Any, *given: Any, **named: Any) -> Any:
-        if id(layer) not in joint:
+        if id(layer) not in opened:
             return layer(*given, **named)
         named = {key: value for key, value in named.items() if key in _parameters(layer.call)}
         return layer.call(*given, **named)
 
-    try:
-        return keras.models.clone_model(
-            keras.Model(model.inputs, model.outputs),
-            clone_function=lambda layer: layer,
-            call_function=call,
-        )
-    except Exception:  # noqa: BLE001 - a nested subclass that cannot be traced stays closed
-        return None
+    return keras.models.clone_model(
+        keras.Model(model.inputs, model.outputs),
+        clone_function=lambda layer: layer,
+        call_function=call,
+    )
 
 
 def _traced(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -132,8 +141,8 @@ def _is_shape(value: Any) -> bool:
     )
 
 
-def _parameters(call: Any) -> Iterator[str]:
-    return iter(inspect.signature(call).parameters)
+def _parameters(call: Any) -> list[str]:
+    return list(inspect.signature(call).parameters)
 
 
 def _is_required(call: Any, name: str) -> bool:

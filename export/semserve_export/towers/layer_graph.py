@@ -30,7 +30,7 @@ class LayerGraph:
         """Read the graph of a model with symbolic inputs and outputs."""
         self.inputs: list[Any] = list(model.inputs)
         self.outputs: list[Any] = list(model.outputs)
-        self.steps: list[Step] = _steps(self.inputs, self.outputs)
+        self.steps: list[Step] = steps_between(self.inputs, self.outputs)
         self.needs: dict[int, Side] = {
             id(tensor): frozenset([place]) for place, tensor in enumerate(self.inputs)
         }
@@ -60,7 +60,9 @@ class LayerGraph:
             At most `MOST_CUTS` tensors of two axes, [batch, dimensions], of known dimensions.
         """
         own = [step for step in self.steps if self.needed(step) <= side]
-        vectors = [tensor for step in reversed(own) for tensor in step.outputs if _is_vector(tensor)]
+        vectors = [
+            tensor for step in reversed(own) for tensor in step.outputs if _is_vector(tensor)
+        ]
         return [tensor for tensor in vectors if not self._reaches_without(side, tensor)][:MOST_CUTS]
 
     def joint_steps(self) -> list[Step]:
@@ -83,8 +85,11 @@ class LayerGraph:
         return any(id(tensor) in reached for tensor in self.outputs)
 
 
-def _steps(inputs: Sequence[Any], outputs: Sequence[Any]) -> list[Step]:
-    """Walk from the outputs to the inputs without recursion: a graph may have thousands of calls."""
+def steps_between(inputs: Sequence[Any], outputs: Sequence[Any]) -> list[Step]:
+    """Return the calls from some tensors to others, in the order of their work.
+
+    There is no recursion: a graph may have thousands of calls.
+    """
     done = {id(tensor) for tensor in inputs}
     steps: list[Step] = []
     waiting: list[Any] = list(outputs)

@@ -118,9 +118,7 @@ def _cut(model: Any, tower: str | None) -> Iterator[Towers]:
             [one for one in graph.cuts(side) if tower in {None, producer(one)[0].name}]
             for side in sides
         ]
-        pairs = [
-            (left, right) for left, right in product(*cuts) if left.shape[1] == right.shape[1]
-        ]
+        pairs = [(left, right) for left, right in product(*cuts) if left.shape[1] == right.shape[1]]
         order = {id(tensor): place for cut in cuts for place, tensor in enumerate(cut)}
         pairs.sort(key=lambda pair: order[id(pair[0])] + order[id(pair[1])])
         for left, right in pairs[:MOST_HEADS]:
@@ -167,9 +165,7 @@ def _by_layers(texts: TwoTexts, tower: str | None) -> Iterator[Towers]:
     encoders = [
         pair for layer in inside[:MOST_LAYERS] if (pair := _applied(layer, texts)) is not None
     ]
-    for left, right in sorted(
-        product(encoders, encoders), key=lambda pair: pair[0] is not pair[1]
-    ):
+    for left, right in sorted(product(encoders, encoders), key=lambda pair: pair[0] is not pair[1]):
         if left[0].output.shape == right[1].output.shape:
             yield Towers(left[0], right[1], None)
 

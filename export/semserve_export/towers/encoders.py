@@ -1,0 +1,151 @@
+"""One side of a model of two texts as a model of token ids, with what makes its ids of a text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from semserve_export.errors import WeightsError
+from semserve_export.model_spec import INPUTS
+from semserve_export.models.keras_internals import call_again, sublayers
+from semserve_export.tokenizers.sample_texts import TEXTS
+from semserve_export.towers.functional_form import inlined
+from semserve_export.towers.input_roles import TEXT
+from semserve_export.towers.layer_graph import steps_between
+
+READERS = (
+    keras.layers.TextVectorization,
+    keras_hub.models.Preprocessor,
+    keras_hub.tokenizers.Tokenizer,
+)
+"""Layers that make token ids of strings."""
+MOST_NESTED = 8  # models inside models that are opened to find one
+ALIKE = 1e-6  # most that two encoders of the same layers differ
+TRIED_ROWS, TRIED_LENGTH, SEED = 4, 9, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder of one text."""
+
+    model: Any  # Functional; its inputs have the bundle's names, int32 [batch, sequence]
+    reader: Any = None  # the layer that reads strings inside the user's model
+
+
+def encoder_of_ids(side: Any) -> Encoder:
+    """Rebuild a side behind what reads its strings, on inputs with the bundle's names.
+
+    Args:
+        side: a Functional model from a dictionary of inputs by role.
+
+    Raises:
+        WeightsError: it reads strings by something other than a known layer.
+    """
+    if TEXT not in side.input:
+        return Encoder(rebuilt(dict(side.input), side.outputs[0]))
+    opened = side
+    for _ in range(MOST_NESTED):
+        steps = steps_between(opened.inputs, opened.outputs)
+        for step in steps:
+            if isinstance(step.operation, READERS):
+                return Encoder(rebuilt(_read_by(step), opened.outputs[0]), step.operation)
+        inner = {id(step.operation) for step in steps if _holds_reader(step.operation)}
+        if not inner:
+            break
+        opened = inlined(opened, inner)
+    raise WeightsError(
+        "the model takes strings, and nothing in it that makes token ids of them is a"
+        " TextVectorization, a KerasHub preprocessor or a KerasHub tokenizer; export the part that"
+        " takes token ids, and give its tokenizer"
+    )
+
+
+def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
+    """Repeat the calls between some tensors and an output, on fresh inputs of any length.
+
+    Args:
+        inputs: a symbolic tensor by the bundle's name of the input that stands for it.
+        output: the tensor that the model gives; it depends on no others.
+    """
+    fixed = {name: tensor.shape[1] for name, tensor in inputs.items()}
+    for sizes in ({}, fixed):
+        fresh = {
+            name: keras.Input((sizes.get(name),), dtype="int32", name=name)
+            for name in INPUTS
+            if name in inputs
+        }
+        values = {
+            id(inputs[name]): ops.cast(one, inputs[name].dtype) for name, one in fresh.items()
+        }
+        try:
+            for step in steps_between(list(inputs.values()), [output]):
+                given = call_again(step.outputs[0], values)
+                values |= {id(old): new for old, new in zip(step.outputs, given, strict=True)}
+        except ValueError:
+            if sizes == fixed:
+                raise
+            continue  # a Flatten or Dense over a sequence needs its length
+        if values[id(output)].shape[-1] is not None:
+            break
+    return keras.Model(list(fresh.values()), values[id(output)])
+
+
+def same_encoders(left: Any, right: Any) -> bool:
+    """Tell whether both sides give the same vectors of the same inputs.
+
+    Args:
+        left: a Functional model from a dictionary of inputs by role.
+        right: the other side's.
+    """
+    if set(left.input) != set(right.input):
+        return False
+    random = np.random.default_rng(SEED)
+    limit = min(
+        (layer.input_dim for layer in sublayers(left) if hasattr(layer, "input_dim")), default=2
+    )
+    given = {}
+    for role, tensor in left.input.items():
+        length = tensor.shape[1] if len(tensor.shape) > 1 else None
+        if role == TEXT:
+            given[role] = strings(TEXTS[:TRIED_ROWS], tensor)
+        elif role == INPUTS[0]:
+            given[role] = random.integers(1, max(limit, 2), (TRIED_ROWS, length or TRIED_LENGTH))
+        else:
+            given[role] = np.full((TRIED_ROWS, length or TRIED_LENGTH), int(role == INPUTS[2]))
+    one, other = (np.asarray(side(_cast(given, side), training=False)) for side in (left, right))
+    return bool(
+        one.shape == other.shape and np.abs(one - other).max() <= ALIKE * (1 + np.abs(one).max())
+    )
+
+
+def strings(texts: Sequence[str], tensor: Any) -> Any:
+    """Make a tensor of texts as an input of strings takes them: [batch], or [batch, 1]."""
+    made = tf.constant([text.encode() for text in texts])
+    return made if len(tensor.shape) == 1 else tf.reshape(made, (-1, 1))
+
+
+def _cast(given: dict[str, Any], side: Any) -> dict[str, Any]:
+    return {
+        role: value if role == TEXT else ops.cast(value, side.input[role].dtype)
+        for role, value in given.items()
+    }
+
+
+def _read_by(step: Any) -> dict[str, Any]:
+    """Return what a layer that reads strings gives, by the bundle's name."""
+    if len(step.outputs) == 1:
+        return {INPUTS[0]: step.outputs[0]}
+    # Keras flattens a dictionary in the order of its keys.
+    names = sorted(INPUTS if len(step.outputs) == len(INPUTS) else (INPUTS[0], INPUTS[2]))
+    return dict(zip(names, step.outputs, strict=True))
+
+
+def _holds_reader(operation: Any) -> bool:
+    return isinstance(operation, keras.Model) and any(
+        isinstance(layer, READERS) for layer in sublayers(operation)
+    )

@@ -1,0 +1,143 @@
+"""What a model of two texts says of pairs of texts, and the proof of a bundle by it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from tokenizers import Tokenizer
+
+from semserve_export.bundle.layout import GRAPH, TOKENIZER
+from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, onnx_run, scaled_difference
+from semserve_export.keras_models.head import apply_scores
+from semserve_export.keras_models.sequences import Sequences
+from semserve_export.keras_models.token_source import TokenSource
+from semserve_export.model_spec import INPUTS, Scores
+from semserve_export.report import Measure
+from semserve_export.tokenizers.bert_wordpiece import (
+    Encoding,
+    encode,
+    encode_separately,
+    pad,
+)
+from semserve_export.towers.comparison import Comparison, Wide, difference
+from semserve_export.towers.encoders import strings
+from semserve_export.towers.input_roles import TEXT, Roles
+from semserve_export.towers.two_texts import TwoTexts
+
+Pair = tuple[str, str]
+TOGETHER = 7  # pairs of a batch
+MORE_PADDING = 9  # tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the texts of one side become what the model takes."""
+
+    tokens: TokenSource
+    sequences: Sequences
+
+
+def make_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:
+    """Pair different texts, so that each is on the left once and on the right once."""
+    step = max(1, len(texts) // 3)
+    others = [*texts[step:], *texts[:step]]
+    return tuple(pair for pair in zip(texts, others, strict=True) if pair[0] != pair[1])
+
+
+def answers(texts: TwoTexts, readings: tuple[Reading, Reading], pairs: Sequence[Pair]) -> Rows:
+    """Ask the model itself about pairs, each alone: fp32 [pairs, outputs].
+
+    A model that takes strings gets the strings, so that its own tokenizer reads them.
+    """
+    model = keras.Model(texts.model.inputs, texts.model.outputs)
+    rows = []
+    for pair in pairs:
+        given: list[Any] = [None] * len(model.inputs)
+        for text, side, reading in zip(pair, (texts.left, texts.right), readings, strict=True):
+            for place, value in _given(model, text, side, reading):
+                given[place] = value
+        answer = model(given, training=False)
+        only = answer[0] if isinstance(answer, list | tuple) else answer
+        rows.append(np.asarray(only, np.float32).reshape(1, -1))
+    return np.concatenate(rows)
+
+
+def _given(model: Any, text: str, side: Roles, reading: Reading) -> list[tuple[int, Any]]:
+    """Return what an input of each place gets of a text."""
+    if TEXT in side:
+        return [(side[TEXT], strings([text], model.inputs[side[TEXT]]))]
+    (read,) = reading.tokens.read([text])
+    ids, mask = reading.sequences.row(read)
+    values = dict(zip(INPUTS, (ids, np.zeros_like(ids), mask), strict=True))
+    return [
+        (place, ops.cast(values[role], model.inputs[place].dtype)) for role, place in side.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class TowerProof:
+    """Holds the vectors of a bundle, compared, to what the model says of pairs."""
+
+    pairs: tuple[Pair, ...]
+    expected: Wide  # [pairs]
+    comparison: Comparison
+    max_length: int
+
+    def __call__(self, directory: Path) -> Measure:
+        """Compare pairs alone, in batches, and with more padding than they need."""
+        run, tokenizer = _opened(directory)
+        sides = [
+            [
+                replace(encoding, side=side)
+                for encoding in encode(tokenizer, [one[side] for one in self.pairs], self.max_length)
+            ]
+            for side in (0, 1)
+        ]
+        found = [
+            self.comparison(left, right)
+            for left, right in zip(*(_three_ways(run, side) for side in sides), strict=True)
+        ]
+        return Measure(
+            f"predict on {len(self.pairs)} pairs of texts, and {self.comparison.metric} of vectors",
+            max(difference(values, self.expected) for values in found),
+            TOLERANCE,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SeparateProof:
+    """Holds the graph of a model with two inputs of texts to what the model says of pairs."""
+
+    pairs: tuple[Pair, ...]
+    expected: Rows  # fp32 [pairs, outputs]
+    applied: Scores | None  # what the model applied to its logits
+    max_length: int
+
+    def __call__(self, directory: Path) -> Measure:
+        """Run pairs alone, in batches, and with more padding than they need."""
+        run, tokenizer = _opened(directory)
+        encodings = encode_separately(tokenizer, self.pairs, self.max_length)
+        worst = max(
+            scaled_difference(apply_scores(rows, self.applied), self.expected)
+            for rows in _three_ways(run, encodings)
+        )
+        return Measure(f"predict on {len(self.pairs)} pairs of texts", worst, TOLERANCE)
+
+
+def _opened(directory: Path) -> tuple[Run, Tokenizer]:
+    return onnx_run(directory / GRAPH), Tokenizer.from_file(str(directory / TOKENIZER))
+
+
+def _three_ways(run: Run, encodings: Sequence[Encoding]) -> list[Rows]:
+    """Run encodings alone, in batches, and in batches of more padding: fp32 [n, outputs] each."""
+    longest = max(1, *map(len, encodings))
+    alone = [run(pad([one], max(1, len(one)))) for one in encodings]
+    batches = [encodings[start : start + TOGETHER] for start in range(0, len(encodings), TOGETHER)]
+    together, padded = (
+        [run(pad(batch, length)) for batch in batches] for length in (longest, longest + MORE_PADDING)
+    )
+    return [np.concatenate(rows) for rows in (alone, together, padded)]
