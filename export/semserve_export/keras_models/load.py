@@ -135,14 +135,18 @@ def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blan
     ids = SequenceLayout(sequences)(token_ids, padding_mask)
     mask = SequenceLayout(sequences.of_mask)(padding_mask, padding_mask)
     head = understood.head
+    there = ops.sum(padding_mask, axis=1, keepdims=True) > 0
+    if blank:
+        # Another id stands in, as tf2onnx makes products of `where`, and 0 * NaN is NaN.
+        ids = ops.where(there, ids, 1 if sequences.pad_id == 0 else 0)
+        mask = ops.where(there, mask, 1)
     outputs = model.call(head.body or model.model, ids, mask)
     if len(outputs.shape) == 1:
         outputs = ops.expand_dims(outputs, 1)
     if head.scores and head.body is None:
         outputs = as_logits(outputs, head.scores)
     if blank:
-        tokens = ops.sum(padding_mask, axis=1, keepdims=True)
-        outputs = ops.where(tokens > 0, outputs, 0.0)
+        outputs = ops.where(there, outputs, 0.0)
     if understood.normalize:
         outputs = keras.layers.UnitNormalization()(outputs)
     return keras.Model(inputs, ops.cast(outputs, "float32"))

@@ -108,15 +108,7 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
     Raises:
         WeightsError: it cannot be known, or what the caller says contradicts the model.
     """
-    length = model.length
-    for name, found in (("the tokenizer", tokens.length), ("padded_length", asked.padded_length)):
-        if length is not None and found is not None and found != length:
-            raise WeightsError(f"{name}: sequences of {found} tokens, and the model takes {length}")
-        length = found if length is None else length
-    for name in ("padding", "truncating"):
-        said, known = getattr(asked, name), getattr(tokens, name)
-        if said and known and said != known:
-            raise WeightsError(f"{name}: {tokens.title} has {known!r}, and {said!r} is asked for")
+    length = _length(asked, model, tokens)
     if length is not None and (asked.max_sequence_length or 0) > length:
         raise WeightsError(f"max_length: the model takes sequences of {length} tokens")
     truncating = asked.truncating or tokens.truncating or ("pre" if length else "post")
@@ -142,6 +134,20 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
     if truncating == "pre" and not asked.max_sequence_length:
         return replace(sequences, most=max(READ_LENGTH, length or 0))
     return sequences
+
+
+def _length(asked: OwnModel, model: IdModel, tokens: TokenSource) -> int | None:
+    """Return the length of every sequence, where the model, its tokenizer or the caller has one."""
+    length = model.length
+    for name, found in (("the tokenizer", tokens.length), ("padded_length", asked.padded_length)):
+        if length is not None and found is not None and found != length:
+            raise WeightsError(f"{name}: sequences of {found} tokens, and the model takes {length}")
+        length = found if length is None else length
+    for name in ("padding", "truncating"):
+        said, known = getattr(asked, name), getattr(tokens, name)
+        if said and known and said != known:
+            raise WeightsError(f"{name}: {tokens.title} has {known!r}, and {said!r} is asked for")
+    return length
 
 
 def ignores_padding(model: IdModel, ids: int, pad_id: int) -> bool:
