@@ -44,7 +44,9 @@ class IdModel:
         """
         if not self.names:
             return model(ids, training=False)
-        values = dict(zip(INPUTS, (ids, ops.zeros_like(ids), mask), strict=True))
+        # Keras takes arrays or tensors, and not both in one call.
+        zeros = np.zeros_like(ids) if isinstance(ids, np.ndarray) else ops.zeros_like(ids)
+        values = dict(zip(INPUTS, (ids, zeros, mask), strict=True))
         return model([values[name] for name in self.names], training=False)
 
     def predict(self, ids: Any, mask: Any) -> Rows:

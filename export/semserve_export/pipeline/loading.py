@@ -17,6 +17,9 @@ from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
 from semserve_export.pipeline.custom_model import licence_of, load_own, one_line
 from semserve_export.tf_hub.load import load_saved_model
+from semserve_export.towers.load import load_two_texts
+from semserve_export.towers.origins import Origins
+from semserve_export.towers.two_texts import two_texts
 from semserve_export.untrusted.model_checks import is_saved_model
 
 LIVE = "a live Keras model"
@@ -39,7 +42,10 @@ def load_asked(asked: OwnModel) -> LoadedModel:
         )
     if is_keras_hubs(asked.live):
         return _load_keras_hubs(asked)
-    return load_keras_model(asked, asked.live, source=LIVE, sha256=None, licence=licence_of(asked))
+    origins = Origins(LIVE, None, licence_of(asked))
+    if texts := two_texts(asked.live):
+        return load_two_texts(asked, texts, origins)
+    return load_keras_model(asked, asked.live, source=LIVE, sha256=None, licence=origins.licence)
 
 
 def is_keras_hubs(model: Any) -> bool:

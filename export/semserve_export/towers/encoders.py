@@ -16,7 +16,7 @@ from semserve_export.models.keras_internals import call_again, sublayers
 from semserve_export.tokenizers.sample_texts import TEXTS
 from semserve_export.towers.functional_form import inlined
 from semserve_export.towers.input_roles import TEXT
-from semserve_export.towers.layer_graph import steps_between
+from semserve_export.towers.layer_graph import LayerGraph, steps_between
 
 READERS = (
     keras.layers.TextVectorization,
@@ -46,15 +46,48 @@ def encoder_of_ids(side: Any) -> Encoder:
     Raises:
         WeightsError: it reads strings by something other than a known layer.
     """
-    if TEXT not in side.input:
-        return Encoder(rebuilt(dict(side.input), side.outputs[0]))
-    opened = side
+    opened, inputs, reader = behind_readers(side, [dict(side.input)])
+    return Encoder(rebuilt(inputs[0], opened.outputs[0]), reader)
+
+
+def behind_readers(
+    model: Any, texts: Sequence[dict[str, Any]]
+) -> tuple[Any, list[dict[str, Any]], Any]:
+    """Find the token ids of a model that takes strings.
+
+    Args:
+        model: Functional.
+        texts: the inputs of each text by role.
+
+    Returns:
+        The model, with the nested models open that hold what reads strings; the tensors of each
+        text's token ids, and of its mask and segments where there are some, by the bundle's name;
+        and the layer that reads strings, None where the model takes token ids.
+
+    Raises:
+        WeightsError: strings are read by something other than a known layer, or by two layers.
+    """
+    if not any(TEXT in text for text in texts):
+        return model, list(texts), None
+    places = [[one is text[TEXT] for one in model.inputs].index(True) for text in texts]
+    opened = model
     for _ in range(MOST_NESTED):
-        steps = steps_between(opened.inputs, opened.outputs)
-        for step in steps:
-            if isinstance(step.operation, READERS):
-                return Encoder(rebuilt(_read_by(step), opened.outputs[0]), step.operation)
-        inner = {id(step.operation) for step in steps if _holds_reader(step.operation)}
+        graph = LayerGraph(opened)
+        found = {
+            place: step
+            for place in places
+            for step in reversed(graph.steps)
+            if isinstance(step.operation, READERS) and graph.needed(step) == {place}
+        }
+        if len(found) == len(places):
+            steps = [found[place] for place in places]
+            if len({id(step.operation) for step in steps}) > 1:
+                raise WeightsError(
+                    "the two texts are read by different layers, and a bundle has one tokenizer;"
+                    " export each side's encoder as a model of its own"
+                )
+            return opened, [_read_by(step) for step in steps], steps[0].operation
+        inner = {id(step.operation) for step in graph.steps if _holds_reader(step.operation)}
         if not inner:
             break
         opened = inlined(opened, inner)
@@ -69,16 +102,14 @@ def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
     """Repeat the calls between some tensors and an output, on fresh inputs of any length.
 
     Args:
-        inputs: a symbolic tensor by the bundle's name of the input that stands for it.
+        inputs: a symbolic tensor by the name of the input that stands for it; the inputs are
+            int32 [batch, sequence].
         output: the tensor that the model gives; it depends on no others.
     """
     fixed = {name: tensor.shape[1] for name, tensor in inputs.items()}
-    for sizes in ({}, fixed):
-        fresh = {
-            name: keras.Input((sizes.get(name),), dtype="int32", name=name)
-            for name in INPUTS
-            if name in inputs
-        }
+    made: Any = None
+    for sizes in (dict.fromkeys(inputs), fixed):
+        fresh = {name: keras.Input((sizes[name],), dtype="int32", name=name) for name in inputs}
         values = {
             id(inputs[name]): ops.cast(one, inputs[name].dtype) for name, one in fresh.items()
         }
@@ -86,13 +117,14 @@ def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
             for step in steps_between(list(inputs.values()), [output]):
                 given = call_again(step.outputs[0], values)
                 values |= {id(old): new for old, new in zip(step.outputs, given, strict=True)}
-        except ValueError:
+        except ValueError:  # a Flatten, or a Dense behind it, needs the length
             if sizes == fixed:
                 raise
-            continue  # a Flatten or Dense over a sequence needs its length
-        if values[id(output)].shape[-1] is not None:
+            continue
+        made = keras.Model(list(fresh.values()), values[id(output)])
+        if tuple(made.outputs[0].shape) == tuple(output.shape):
             break
-    return keras.Model(list(fresh.values()), values[id(output)])
+    return made
 
 
 def same_encoders(left: Any, right: Any) -> bool:

@@ -13,9 +13,12 @@ from tokenizers import Tokenizer
 from semserve_export.bundle.layout import GRAPH, TOKENIZER
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, onnx_run, scaled_difference
 from semserve_export.keras_models.head import apply_scores
-from semserve_export.keras_models.sequences import Sequences
+from semserve_export.keras_models.id_model import read_inputs
+from semserve_export.keras_models.sequences import Sequences, find_sequences
 from semserve_export.keras_models.token_source import TokenSource
+from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import INPUTS, Scores
+from semserve_export.options import OwnModel
 from semserve_export.report import Measure
 from semserve_export.tokenizers.bert_wordpiece import (
     Encoding,
@@ -39,6 +42,14 @@ class Reading:
 
     tokens: TokenSource
     sequences: Sequences
+
+
+def read_side(asked: OwnModel, model: Any) -> Reading:
+    """Find how texts become what a model of token ids takes."""
+    ids = read_inputs(model)
+    tokens = find_source(asked.tokenizer, ids, ids.embedding_rows)
+    number = max(tokens.tokenizer.get_vocab().values()) + 1
+    return Reading(tokens, find_sequences(asked, ids, tokens, number))
 
 
 def make_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:
@@ -93,7 +104,9 @@ class TowerProof:
         sides = [
             [
                 replace(encoding, side=side)
-                for encoding in encode(tokenizer, [one[side] for one in self.pairs], self.max_length)
+                for encoding in encode(
+                    tokenizer, [one[side] for one in self.pairs], self.max_length
+                )
             ]
             for side in (0, 1)
         ]
@@ -138,6 +151,7 @@ def _three_ways(run: Run, encodings: Sequence[Encoding]) -> list[Rows]:
     alone = [run(pad([one], max(1, len(one)))) for one in encodings]
     batches = [encodings[start : start + TOGETHER] for start in range(0, len(encodings), TOGETHER)]
     together, padded = (
-        [run(pad(batch, length)) for batch in batches] for length in (longest, longest + MORE_PADDING)
+        [run(pad(batch, length)) for batch in batches]
+        for length in (longest, longest + MORE_PADDING)
     )
     return [np.concatenate(rows) for rows in (alone, together, padded)]
