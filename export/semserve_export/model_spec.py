@@ -32,6 +32,7 @@ class ModelSpec:
     scores: Scores | None = None  # of logits, in the server; softmax where a classifier says None
     pair: bool = False  # whether a classifier takes a premise and a hypothesis
     inputs: tuple[str, ...] = INPUTS  # of the graph
+    truncation: Literal["end", "start"] = "end"  # where a long text is cut
 
     @property
     def gelu(self) -> Activation:
