@@ -35,6 +35,7 @@ class ModelSpec:
     inputs: tuple[str, ...] = INPUTS  # of the graph
     sides: tuple[str, str] | None = None  # ("left", "right") where each side has its own encoder
     separate: bool = False  # whether the two texts of a pair are inputs of their own
+    truncation: Literal["end", "start"] = "end"  # where a long text is cut
 
     @property
     def gelu(self) -> Activation:

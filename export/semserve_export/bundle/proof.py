@@ -76,7 +76,7 @@ def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
     output = manifest["output"]
     encodings = encode_cases(bundle.tokenizer, cases, manifest)
     yield Check("golden cases tokenised otherwise", _tokenised_otherwise(cases, encodings), 0)
-    outputs = manifest["dimensions"] or len(manifest["labels"] or (1,))
+    outputs = manifest["dimensions"] or len(manifest["labels"] or ["score"])
     for place, case in enumerate(cases):
         if len(case[output]) != outputs:
             raise BundleError(f"{bundle.directory / GOLDEN}: cases[{place}] has other outputs")

@@ -27,6 +27,7 @@ from semserve_export.bundle.tolerance import (
     traced_keras_run,
 )
 from semserve_export.errors import FidelityError
+from semserve_export.graphs.encoder_reader import is_encoder
 from semserve_export.graphs.keras_to_onnx import save_graph, write_graph
 from semserve_export.graphs.portable import portable_graph
 from semserve_export.model_spec import ModelSpec, Variant
@@ -137,7 +138,7 @@ def weights_of(model: LoadedModel) -> dict[str, str | None]:
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
     spec = model.spec
-    runner = traced_keras_run if model.encoder else keras_run
+    runner = keras_run if is_encoder(model.keras_model) and not model.encoder else traced_keras_run
     reference = runner(model.keras_model, spec.inputs)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference, model.texts)

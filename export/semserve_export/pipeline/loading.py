@@ -11,7 +11,9 @@ import keras
 import keras_hub
 
 from semserve_export.errors import ExportError
+from semserve_export.files.digest import sha256_of
 from semserve_export.keras_models.load import load_keras_model
+from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
@@ -20,7 +22,10 @@ from semserve_export.tf_hub.load import load_saved_model
 from semserve_export.towers.load import load_two_texts
 from semserve_export.towers.origins import Origins
 from semserve_export.towers.two_texts import two_texts
-from semserve_export.untrusted.model_checks import is_saved_model
+from semserve_export.untrusted.keras_archive import read_config
+from semserve_export.untrusted.keras_layers import is_of_layers
+from semserve_export.untrusted.saved_objects import is_keras_hubs_object
+from semserve_export.untrusted.model_checks import KERAS_SUFFIX, is_saved_model, named
 
 LIVE = "a live Keras model"
 
@@ -35,17 +40,46 @@ def load_asked(asked: OwnModel) -> LoadedModel:
         with one_line(asked.path):
             return load_saved_model(asked, licence_of(asked))
     if asked.live is None:
-        return load_own(asked)
+        return _load_file(asked) if _is_file_of_layers(asked) else load_own(asked)
     if not isinstance(asked.live, keras.Model):
         raise ExportError(
             f"model: a {type(asked.live).__name__} is neither a Keras model nor the path of one"
         )
     if is_keras_hubs(asked.live):
         return _load_keras_hubs(asked)
-    origins = Origins(LIVE, None, licence_of(asked))
-    if texts := two_texts(asked.live):
+    return _load_model(asked, asked.live, Origins(LIVE, licence_of(asked)))
+
+
+def _load_model(asked: OwnModel, model: Any, origins: Origins) -> LoadedModel:
+    """Load a Keras model of one text or of two."""
+    if texts := two_texts(model):
         return load_two_texts(asked, texts, origins)
-    return load_keras_model(asked, asked.live, source=LIVE, sha256=None, licence=origins.licence)
+    return load_keras_model(
+        asked,
+        model,
+        source=origins.source,
+        licence=origins.licence,
+        sha256=origins.sha256,
+        loss=origins.loss,
+    )
+
+
+def _is_file_of_layers(asked: OwnModel) -> bool:
+    """Whether the path is a `.keras` file of something else than a model of KerasHub."""
+    path = Path(asked.path)
+    if not asked.path.endswith(KERAS_SUFFIX) or not path.is_file():
+        return False
+    with named(asked.path):
+        saved = read_config(path)
+    return is_of_layers(saved) or (asked.trust and not is_keras_hubs_object(saved))
+
+
+def _load_file(asked: OwnModel) -> LoadedModel:
+    path = Path(asked.path)
+    with one_line(asked.path):
+        model, loss = load_file(path, trust=asked.trust)
+        origins = Origins(path.name, licence_of(asked), sha256_of(path), loss)
+        return _load_model(asked, model, origins)
 
 
 def is_keras_hubs(model: Any) -> bool:

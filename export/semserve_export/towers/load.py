@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from semserve_export.bundle.tolerance import TOLERANCE
+from semserve_export.bundle.tolerance import TOLERANCE, traced_keras_run
 from semserve_export.errors import FidelityError, WeightsError
 from semserve_export.keras_models.load import load_keras_model
 from semserve_export.keras_models.proof import proof_texts
@@ -69,6 +69,7 @@ class _Side:
             source=origins.source,
             sha256=origins.sha256,
             licence=origins.licence,
+            loss="none",
         )
         return cls(loaded, read_side(alone, encoder.model))
 
@@ -148,13 +149,13 @@ def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple
 def _vectors(side: _Side, texts: list[str]) -> Any:
     """Ask a tower about texts, each alone: fp32 [texts, width]."""
     rows = []
-    model = side.loaded.keras_model
+    run = traced_keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
     for ids in side.reading.tokens.read(texts):
         cut = list(ids)[: side.loaded.spec.max_sequence_length] or [0]
         given = np.array([cut], np.int32)
         mask = np.full_like(given, int(bool(ids)))
         inputs = {"token_ids": given, "padding_mask": mask}
-        rows.append(np.asarray(model(inputs, training=False), np.float32))
+        rows.append(run(inputs))
     return np.concatenate(rows)
 
 

@@ -53,7 +53,7 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
     pairs, rows = _answered(texts, tokens, (left, right))
     head = _read_head(whole, rows)
     task = asked.task or ("score" if head.outputs == 1 else "classification")
-    loss = getattr(asked.live, "loss", None)
+    loss = origins.loss or getattr(asked.live, "loss", None)
     understood = understand(replace(asked, pair=False, task=task), head, rows, loss)
     spec = ModelSpec(
         name=asked.served_name,

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from tokenizers import Tokenizer
 
@@ -65,24 +66,41 @@ def answers(texts: TwoTexts, readings: tuple[Reading, Reading], pairs: Sequence[
     A model that takes strings gets the strings, so that its own tokenizer reads them.
     """
     model = keras.Model(texts.model.inputs, texts.model.outputs)
+    run = traced(model)
+    read = [
+        reading.tokens.read([pair[side] for pair in pairs]) for side, reading in enumerate(readings)
+    ]
     rows = []
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         given: list[Any] = [None] * len(model.inputs)
-        for text, side, reading in zip(pair, (texts.left, texts.right), readings, strict=True):
-            for place, value in _given(model, text, side, reading):
-                given[place] = value
-        answer = model(given, training=False)
+        for place, side in enumerate((texts.left, texts.right)):
+            ids = read[place][number]
+            for at, value in _given(model, pair[place], ids, side, readings[place].sequences):
+                given[at] = value
+        answer = run(given)
         only = answer[0] if isinstance(answer, list | tuple) else answer
         rows.append(np.asarray(only, np.float32).reshape(1, -1))
     return np.concatenate(rows)
 
 
-def _given(model: Any, text: str, side: Roles, reading: Reading) -> list[tuple[int, Any]]:
+def traced(model: Any) -> Any:
+    """Return what runs a Functional model on a list of its inputs, traced once for any length.
+
+    Run eagerly, an LSTM takes a call of Python for every token.
+    """
+    signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in model.inputs]
+    return tf.function(
+        lambda given: model(given, training=False), input_signature=[signature], autograph=False
+    )
+
+
+def _given(
+    model: Any, text: str, read: Sequence[int], side: Roles, sequences: Sequences
+) -> list[tuple[int, Any]]:
     """Return what an input of each place gets of a text."""
     if TEXT in side:
         return [(side[TEXT], strings([text], model.inputs[side[TEXT]]))]
-    (read,) = reading.tokens.read([text])
-    ids, mask = reading.sequences.row(read)
+    ids, mask = sequences.row(read)
     values = dict(zip(INPUTS, (ids, np.zeros_like(ids), mask), strict=True))
     return [
         (place, ops.cast(values[role], model.inputs[place].dtype)) for role, place in side.items()

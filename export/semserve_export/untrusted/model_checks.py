@@ -14,8 +14,9 @@ from pathlib import Path
 from semserve_export.errors import WeightsError
 from semserve_export.untrusted.json_file import read_json
 from semserve_export.untrusted.keras_archive import read_config
+from semserve_export.untrusted.keras_layers import checked_layers, is_of_layers
 from semserve_export.untrusted.safetensors_file import check_safetensors
-from semserve_export.untrusted.saved_objects import checked_model
+from semserve_export.untrusted.saved_objects import checked_model, is_keras_hubs_object
 from semserve_export.untrusted.staged_preset import CONFIG, Find, check_objects, find_in, stage
 
 KERAS_SUFFIX = ".keras"
@@ -32,7 +33,7 @@ def check_before_keras(path: str, *, trust: bool = False) -> None:
 
     Args:
         path: a model, as `keras` takes it.
-        trust: whether the code that it holds may run.
+        trust: whether a file may hold code.
 
     Raises:
         WeightsError: it is no model that can be exported; the message begins with the path.
@@ -42,7 +43,11 @@ def check_before_keras(path: str, *, trust: bool = False) -> None:
             return
         _refuse_other_formats(path)
         if path.endswith(KERAS_SUFFIX):
-            checked_model(read_config(Path(path)))
+            saved = read_config(Path(path))
+            if is_keras_hubs_object(saved) or not (trust or is_of_layers(saved)):
+                checked_model(saved)
+            elif not trust:
+                checked_layers(saved)
         elif Path(path).is_dir():
             find = find_in(Path(path))
             if _is_keras_hubs(find):

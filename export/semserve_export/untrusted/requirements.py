@@ -15,7 +15,7 @@ def read_models(
         paths: the models, as `keras` takes them.
         writes: the directories that the command writes into.
         training: whether it may take any processor time.
-        trust: whether the code that a model holds may run.
+        trust: whether the files may hold code, which then runs in the confined process.
 
     Raises:
         NeedsConfinement: this process is not confined.
