@@ -7,7 +7,7 @@ from typing import Any
 import keras_hub
 
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.token_source import COMPARED_TEXTS, TokenSource
+from semserve_export.keras_models.token_source import COMPARED_TEXTS, TokenSource, ending_of
 from semserve_export.models.families import FAMILIES, Family
 from semserve_export.models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.models.preset_rules import require_explained
@@ -57,6 +57,7 @@ def read_keras_hub(given: Any, origin: str = "stated") -> TokenSource:
         padding="post",
         truncating="post",
         pad_id=int(theirs.pad_token_id),
+        ending=ending_of(tokenizer),
         facts=(Fact("family of the tokenizer", family.name),),
         keras_hub_tokenizer=theirs,
     )

@@ -35,6 +35,7 @@ class Sequences:
     truncating: Padding = "post"
     pad_id: int = 0
     most: int = FREE_LENGTH  # tokens of a text that are read
+    ending: int = 0  # special tokens at the end of every text, which cutting keeps
 
     @property
     def of_mask(self) -> "Sequences":
@@ -43,7 +44,7 @@ class Sequences:
 
     def row(self, ids: Sequence[int]) -> tuple[Any, Any]:
         """Lay out one text as the training did: its ids and its mask, int32 [1, length]."""
-        cut = list(ids)[-self.most :] if self.truncating == "pre" else list(ids)[: self.most]
+        cut = self._cut(list(ids))
         if self.length is None:
             filled = cut or [self.pad_id]
             return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)
@@ -58,6 +59,15 @@ class Sequences:
             for values, value in ((cut, self.pad_id), ([1] * len(cut), 0))
         )
         return laid, mask
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        """Cut a text to the tokens that are read of it."""
+        if len(ids) <= self.most:
+            return ids
+        if self.truncating == "pre":
+            return ids[-self.most :]
+        kept = len(ids) - self.ending
+        return ids[: self.most - self.ending] + ids[kept:]
 
 
 class SequenceLayout(keras.layers.Layer):
@@ -122,9 +132,11 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
     if free and truncating == "post":
-        return Sequences(None, truncating=truncating, pad_id=tokens.pad_id, most=most)
+        return Sequences(
+            None, truncating=truncating, pad_id=tokens.pad_id, most=most, ending=tokens.ending
+        )
     padding = asked.padding or tokens.padding
-    sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most)
+    sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most, tokens.ending)
     if padding is None and depends_on_side(model, ids, sequences):
         raise WeightsError(
             "padding: the model answers otherwise for a text with padding before it than after it;"

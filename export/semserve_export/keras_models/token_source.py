@@ -33,6 +33,7 @@ class TokenSource:
     padding: Padding | None = None  # None: not known
     truncating: Padding | None = None
     pad_id: int = 0
+    ending: int = 0  # special tokens at the end of every text
     facts: tuple[Fact, ...] = field(default=())
 
     def require_agreement(self) -> None:
@@ -51,3 +52,9 @@ class TokenSource:
                     f"tokenizer: {self.title} reads {text!a} as {list(one)[:20]}, and"
                     f" tokenizer.json as {other[:20]}; give a tokenizers.Tokenizer in its place"
                 )
+
+
+def ending_of(tokenizer: Tokenizer) -> int:
+    """Return how many special tokens a tokenizer puts at the end of every text."""
+    mask = tokenizer.encode("a").special_tokens_mask
+    return next((place for place, special in enumerate(reversed(mask)) if not special), 0)

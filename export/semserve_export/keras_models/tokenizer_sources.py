@@ -12,7 +12,7 @@ from semserve_export.keras_models.id_model import IdModel
 from semserve_export.keras_models.keras_hub_source import KINDS as KERAS_HUB_KINDS
 from semserve_export.keras_models.keras_hub_source import read_keras_hub
 from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
-from semserve_export.keras_models.token_source import TokenSource
+from semserve_export.keras_models.token_source import TokenSource, ending_of
 from semserve_export.keras_models.word_index import WordIndex, read_word_index
 from semserve_export.model_spec import Padding
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
@@ -48,6 +48,10 @@ def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource
         return read_text_vectorization(model.vectorization, "found")
     if tokenizer is None:
         raise WeightsError(ASKED)
+    return _of_kind(tokenizer, rows)
+
+
+def _of_kind(tokenizer: Any, rows: int | None) -> TokenSource:
     if isinstance(tokenizer, keras.layers.TextVectorization):
         return read_text_vectorization(tokenizer)
     if isinstance(tokenizer, KERAS_HUB_KINDS):
@@ -77,6 +81,7 @@ def from_library(tokenizer: Tokenizer) -> TokenSource:
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),
         pad_id=int(padding.get("pad_id", 0)),
+        ending=ending_of(own),
     )
 
 

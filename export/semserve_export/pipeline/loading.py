@@ -24,8 +24,8 @@ from semserve_export.towers.origins import Origins
 from semserve_export.towers.two_texts import two_texts
 from semserve_export.untrusted.keras_archive import read_config
 from semserve_export.untrusted.keras_layers import is_of_layers
-from semserve_export.untrusted.saved_objects import is_keras_hubs_object
 from semserve_export.untrusted.model_checks import KERAS_SUFFIX, is_saved_model, named
+from semserve_export.untrusted.saved_objects import is_keras_hubs_object
 
 LIVE = "a live Keras model"
 

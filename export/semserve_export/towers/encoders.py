@@ -99,32 +99,22 @@ def behind_readers(
 
 
 def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
-    """Repeat the calls between some tensors and an output, on fresh inputs of any length.
+    """Repeat the calls between some tensors and an output, on fresh inputs of the same lengths.
 
     Args:
         inputs: a symbolic tensor by the name of the input that stands for it; the inputs are
             int32 [batch, sequence].
         output: the tensor that the model gives; it depends on no others.
     """
-    fixed = {name: tensor.shape[1] for name, tensor in inputs.items()}
-    made: Any = None
-    for sizes in (dict.fromkeys(inputs), fixed):
-        fresh = {name: keras.Input((sizes[name],), dtype="int32", name=name) for name in inputs}
-        values = {
-            id(inputs[name]): ops.cast(one, inputs[name].dtype) for name, one in fresh.items()
-        }
-        try:
-            for step in steps_between(list(inputs.values()), [output]):
-                given = call_again(step.outputs[0], values)
-                values |= {id(old): new for old, new in zip(step.outputs, given, strict=True)}
-        except ValueError:  # a Flatten, or a Dense behind it, needs the length
-            if sizes == fixed:
-                raise
-            continue
-        made = keras.Model(list(fresh.values()), values[id(output)])
-        if tuple(made.outputs[0].shape) == tuple(output.shape):
-            break
-    return made
+    fresh = {
+        name: keras.Input((tensor.shape[1],), dtype="int32", name=name)
+        for name, tensor in inputs.items()
+    }
+    values = {id(inputs[name]): ops.cast(one, inputs[name].dtype) for name, one in fresh.items()}
+    for step in steps_between(list(inputs.values()), [output]):
+        given = call_again(step.outputs[0], values)
+        values |= {id(old): new for old, new in zip(step.outputs, given, strict=True)}
+    return keras.Model(list(fresh.values()), values[id(output)])
 
 
 def same_encoders(left: Any, right: Any) -> bool:

@@ -74,8 +74,8 @@ def _role(graph: LayerGraph, tensor: Any) -> str:
     shape, kind = tuple(tensor.shape), str(tensor.dtype)
     if len(shape) > SIDES or (len(shape) == 1 and kind != "string"):
         raise WeightsError(
-            f"the input {tensor.name!r} has the shape {shape}, which is no text's: a text is a string,"
-            " or token ids [batch, tokens]"
+            f"the input {tensor.name!r} has the shape {shape}, which is no text's: a text is a"
+            " string, or token ids [batch, tokens]"
         )
     if kind == "string":
         return TEXT

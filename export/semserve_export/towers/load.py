@@ -16,11 +16,13 @@ from semserve_export.model_spec import SIDES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
 from semserve_export.report import Fact, Origin
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.towers.comparison import Comparison, Wide, agreeing, tells_apart
 from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encoders
 from semserve_export.towers.origins import Origins
 from semserve_export.towers.pair_model import load_pair_model
 from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
+from semserve_export.towers.transformers import as_embedder, within_positions
 from semserve_export.towers.two_texts import Towers, TwoTexts, find_towers
 
 
@@ -51,6 +53,7 @@ class _Side:
 
     loaded: LoadedModel
     reading: Reading
+    model: Any  # of token ids
 
     @classmethod
     def read(cls, asked: OwnModel, tower: Any, origins: Origins) -> "_Side":
@@ -63,6 +66,7 @@ class _Side:
             tower=None,
             live=encoder.model,
         )
+        alone = within_positions(alone, encoder.model)
         loaded = load_keras_model(
             alone,
             encoder.model,
@@ -71,7 +75,7 @@ class _Side:
             licence=origins.licence,
             loss="none",
         )
-        return cls(loaded, read_side(alone, encoder.model))
+        return cls(loaded, read_side(alone, encoder.model), encoder.model)
 
 
 def _tokenizer(asked: OwnModel, encoder: Encoder) -> Any:
@@ -130,7 +134,6 @@ def _compared(
     return _served(
         asked,
         texts,
-        towers,
         sides,
         TowerProof(
             pairs, expected, comparison, max(side.loaded.spec.max_sequence_length for side in sides)
@@ -148,27 +151,22 @@ def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple
 
 def _vectors(side: _Side, texts: list[str]) -> Any:
     """Ask a tower about texts, each alone: fp32 [texts, width]."""
-    rows = []
     run = traced_keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
-    for ids in side.reading.tokens.read(texts):
-        cut = list(ids)[: side.loaded.spec.max_sequence_length] or [0]
-        given = np.array([cut], np.int32)
-        mask = np.full_like(given, int(bool(ids)))
-        inputs = {"token_ids": given, "padding_mask": mask}
-        rows.append(run(inputs))
-    return np.concatenate(rows)
+    encodings = encode(side.loaded.tokenizer, texts, side.loaded.spec.max_sequence_length)
+    return np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
 
 
 def _served(
     asked: OwnModel,
     texts: TwoTexts,
-    towers: Towers,
     sides: tuple[_Side, _Side],
     proof: TowerProof,
 ) -> LoadedModel:
     left, right = sides
     comparison = proof.comparison
     shared = left is right
+    if shared:
+        left = replace(left, loaded=as_embedder(left.loaded, left.model))
     metric = comparison.metric
     if metric == "dot" and all(side.loaded.spec.normalized for side in sides):
         metric = "cosine"  # of vectors of length 1 it is the same
@@ -178,7 +176,6 @@ def _served(
         description=asked.description or f"one tower of a model of two texts, compared by {metric}",
         metric=metric,
         max_sequence_length=proof.max_length,
-        normalized=all(side.loaded.spec.normalized for side in sides),
     )
     model, texts_of_golden = left.loaded.keras_model, left.loaded.texts
     if not shared:

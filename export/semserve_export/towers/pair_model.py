@@ -25,6 +25,7 @@ from semserve_export.tokenizers.bert_wordpiece import RIGHT_INPUTS
 from semserve_export.towers.encoders import behind_readers, rebuilt
 from semserve_export.towers.origins import Origins
 from semserve_export.towers.pairs import Pair, Reading, SeparateProof, answers, make_pairs
+from semserve_export.towers.transformers import within_positions
 from semserve_export.towers.two_texts import TwoTexts
 
 SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
@@ -45,6 +46,7 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
     whole, reader = _of_ids(texts)
     if reader is not None and asked.tokenizer not in {None, reader}:
         raise WeightsError("tokenizer: the model holds its own; leave tokenizer out")
+    asked = within_positions(asked, whole)
     sides = [_OneSide.of(whole, suffix) for suffix in SUFFIXES]
     tokens = find_source(asked.tokenizer if reader is None else reader, sides[0], None)
     tokens.require_agreement()

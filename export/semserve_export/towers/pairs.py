@@ -63,24 +63,33 @@ def make_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:
 def answers(texts: TwoTexts, readings: tuple[Reading, Reading], pairs: Sequence[Pair]) -> Rows:
     """Ask the model itself about pairs, each alone: fp32 [pairs, outputs].
 
-    A model that takes strings gets the strings, so that its own tokenizer reads them.
+    A model that takes strings gets the strings, so that its own tokenizer reads them. Where it
+    fails for a text without a token, the row is NaN.
     """
     model = keras.Model(texts.model.inputs, texts.model.outputs)
     run = traced(model)
     read = [
         reading.tokens.read([pair[side] for pair in pairs]) for side, reading in enumerate(readings)
     ]
-    rows = []
+    rows: list[Rows | None] = []
     for number, pair in enumerate(pairs):
         given: list[Any] = [None] * len(model.inputs)
         for place, side in enumerate((texts.left, texts.right)):
             ids = read[place][number]
             for at, value in _given(model, pair[place], ids, side, readings[place].sequences):
                 given[at] = value
-        answer = run(given)
+        try:
+            answer = run(given)
+        except tf.errors.OpError:
+            if read[0][number] and read[1][number]:
+                raise
+            rows.append(None)  # TensorFlow's LSTM, for one, fails where a text has no token
+            continue
         only = answer[0] if isinstance(answer, list | tuple) else answer
         rows.append(np.asarray(only, np.float32).reshape(1, -1))
-    return np.concatenate(rows)
+    outputs = next(row.shape[1] for row in rows if row is not None)
+    unknown = np.full((1, outputs), np.nan, np.float32)
+    return np.concatenate([unknown if row is None else row for row in rows])
 
 
 def traced(model: Any) -> Any:
@@ -130,7 +139,9 @@ class TowerProof:
         ]
         found = [
             self.comparison(left, right)
-            for left, right in zip(*(_three_ways(run, side) for side in sides), strict=True)
+            for left, right in zip(
+                *(_three_ways(run, side, self.max_length) for side in sides), strict=True
+            )
         ]
         return Measure(
             f"predict on {len(self.pairs)} pairs of texts, and {self.comparison.metric} of vectors",
@@ -154,7 +165,7 @@ class SeparateProof:
         encodings = encode_separately(tokenizer, self.pairs, self.max_length)
         worst = max(
             scaled_difference(apply_scores(rows, self.applied), self.expected)
-            for rows in _three_ways(run, encodings)
+            for rows in _three_ways(run, encodings, self.max_length)
         )
         return Measure(f"predict on {len(self.pairs)} pairs of texts", worst, TOLERANCE)
 
@@ -163,13 +174,19 @@ def _opened(directory: Path) -> tuple[Run, Tokenizer]:
     return onnx_run(directory / GRAPH), Tokenizer.from_file(str(directory / TOKENIZER))
 
 
-def _three_ways(run: Run, encodings: Sequence[Encoding]) -> list[Rows]:
-    """Run encodings alone, in batches, and in batches of more padding: fp32 [n, outputs] each."""
+def _three_ways(run: Run, encodings: Sequence[Encoding], max_length: int) -> list[Rows]:
+    """Run encodings alone, in batches, and in batches of more padding: fp32 [n, outputs] each.
+
+    Args:
+        run: the graph.
+        encodings: of texts or pairs.
+        max_length: most columns of a batch.
+    """
     longest = max(1, *map(len, encodings))
     alone = [run(pad([one], max(1, len(one)))) for one in encodings]
     batches = [encodings[start : start + TOGETHER] for start in range(0, len(encodings), TOGETHER)]
     together, padded = (
         [run(pad(batch, length)) for batch in batches]
-        for length in (longest, longest + MORE_PADDING)
+        for length in (longest, max(longest, min(longest + MORE_PADDING, max_length)))
     )
     return [np.concatenate(rows) for rows in (alone, together, padded)]

@@ -1,4 +1,4 @@
-"""A model of two texts, taken apart: what reads the left text, what reads the right, and the head."""
+"""A model of two texts, taken apart: the encoder of the left text, of the right, and the head."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ def two_texts(model: Any) -> TwoTexts | None:
     if len(texts) > SIDES:
         names = ", ".join(tensor.name for tensor in whole.inputs)
         raise WeightsError(
-            f"the model takes {len(texts)} texts ({names}), and what can be served takes one or two:"
-            " export the layer that encodes one text, with metric="
+            f"the model takes {len(texts)} texts ({names}), and what can be served takes one or"
+            " two: export the layer that encodes one text, with metric="
         )
     return TwoTexts(whole, *texts) if len(texts) == SIDES else None
 
