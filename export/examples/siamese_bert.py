@@ -6,7 +6,7 @@ backbone and the preprocessor come from `from_preset`, and nothing else changes.
     python siamese_bert.py
 """
 
-# ruff: noqa: INP001 - a script, and no module of a package
+# ruff: noqa: INP001, T201 - a script that prints, and no module of a package
 
 import os
 import tempfile
@@ -22,11 +22,11 @@ import tensorflow as tf
 from local_server import serve
 from semserve import Client
 
-WORDS = """
-    two bedroom apartment flat next to a park in the city large close parks and good schools senior
-    lead software engineer developer full stack marketing manager
-""".split()
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+WORDS = (
+    "two bedroom apartment flat next to a park in the city large close parks and good schools"
+    " senior lead software engineer developer full stack marketing manager"
+)
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
 PAIRS = [
     ("two bedroom apartment next to a park", "large flat close to parks and good schools"),
     ("senior software engineer", "lead full stack developer"),

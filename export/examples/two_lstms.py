@@ -5,7 +5,7 @@ The vectors are random here; a real table comes from GloVe or word2vec, with the
     python two_lstms.py
 """
 
-# ruff: noqa: INP001 - a script, and no module of a package
+# ruff: noqa: INP001, T201 - a script that prints, and no module of a package
 
 import os
 import tempfile
@@ -18,7 +18,6 @@ import numpy as np
 import semserve_export
 from local_server import serve
 from semserve import Client
-from semserve.v1 import embedding_pb2, embedding_pb2_grpc
 
 QUESTIONS = ["how do i train a network", "what is the weather in chicago", "where is the station"]
 ANSWERS = ["train it on many examples", "cold and windy today", "the station is near the lake"]
@@ -58,9 +57,7 @@ def main() -> None:
     expected = model.predict(sides, verbose=0)[:, 0]
 
     with tempfile.TemporaryDirectory() as directory:
-        report = semserve_export.export(
-            model, Path(directory, "two-lstms"), tokenizer=WORD_INDEX
-        )
+        report = semserve_export.export(model, Path(directory, "two-lstms"), tokenizer=WORD_INDEX)
         print(report.fact("towers").value, "compared by", report.fact("metric").value)
         with serve(Path(directory)) as address, Client(address) as client:
             scores = client.compare(list(zip(QUESTIONS, ANSWERS, strict=True))).scores

@@ -17,6 +17,7 @@ from semserve_export.tokenizers.sample_texts import TEXTS
 from semserve_export.towers.functional_form import inlined
 from semserve_export.towers.input_roles import TEXT
 from semserve_export.towers.layer_graph import LayerGraph, steps_between
+from semserve_export.towers.two_texts import Tower
 
 READERS = (
     keras.layers.TextVectorization,
@@ -37,16 +38,13 @@ class Encoder:
     reader: Any = None  # the layer that reads strings inside the user's model
 
 
-def encoder_of_ids(side: Any) -> Encoder:
-    """Rebuild a side behind what reads its strings, on inputs with the bundle's names.
-
-    Args:
-        side: a Functional model from a dictionary of inputs by role.
+def encoder_of_ids(tower: Tower) -> Encoder:
+    """Rebuild a tower behind what reads its strings, on inputs with the bundle's names.
 
     Raises:
         WeightsError: it reads strings by something other than a known layer.
     """
-    opened, inputs, reader = behind_readers(side, [dict(side.input)])
+    opened, inputs, reader = behind_readers(tower.model, [tower.inputs])
     return Encoder(rebuilt(inputs[0], opened.outputs[0]), reader)
 
 
@@ -117,21 +115,18 @@ def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
     return keras.Model(list(fresh.values()), values[id(output)])
 
 
-def same_encoders(left: Any, right: Any) -> bool:
-    """Tell whether both sides give the same vectors of the same inputs.
-
-    Args:
-        left: a Functional model from a dictionary of inputs by role.
-        right: the other side's.
-    """
-    if set(left.input) != set(right.input):
+def same_encoders(left: Tower, right: Tower) -> bool:
+    """Tell whether both towers give the same vectors of the same inputs."""
+    if set(left.inputs) != set(right.inputs):
         return False
+    models = left.model, right.model
     random = np.random.default_rng(SEED)
     limit = min(
-        (layer.input_dim for layer in sublayers(left) if hasattr(layer, "input_dim")), default=2
+        (layer.input_dim for layer in sublayers(models[0]) if hasattr(layer, "input_dim")),
+        default=2,
     )
     given = {}
-    for role, tensor in left.input.items():
+    for role, tensor in left.inputs.items():
         length = tensor.shape[1] if len(tensor.shape) > 1 else None
         if role == TEXT:
             given[role] = strings(TEXTS[:TRIED_ROWS], tensor)
@@ -139,10 +134,14 @@ def same_encoders(left: Any, right: Any) -> bool:
             given[role] = random.integers(1, max(limit, 2), (TRIED_ROWS, length or TRIED_LENGTH))
         else:
             given[role] = np.full((TRIED_ROWS, length or TRIED_LENGTH), int(role == INPUTS[2]))
-    one, other = (np.asarray(side(_cast(given, side), training=False)) for side in (left, right))
-    return bool(
-        one.shape == other.shape and np.abs(one - other).max() <= ALIKE * (1 + np.abs(one).max())
+    one, other = (
+        np.asarray(model(_cast(given, tower), training=False))
+        for model, tower in zip(models, (left, right), strict=True)
     )
+    if one.shape != other.shape or not np.array_equal(np.isnan(one), np.isnan(other)):
+        return False  # NaN stands for a text without a token
+    one, other = np.nan_to_num(one), np.nan_to_num(other)
+    return bool(np.abs(one - other).max() <= ALIKE * (1 + np.abs(one).max()))
 
 
 def strings(texts: Sequence[str], tensor: Any) -> Any:
@@ -151,11 +150,11 @@ def strings(texts: Sequence[str], tensor: Any) -> Any:
     return made if len(tensor.shape) == 1 else tf.reshape(made, (-1, 1))
 
 
-def _cast(given: dict[str, Any], side: Any) -> dict[str, Any]:
-    return {
-        role: value if role == TEXT else ops.cast(value, side.input[role].dtype)
-        for role, value in given.items()
-    }
+def _cast(given: dict[str, Any], tower: Tower) -> list[Any]:
+    return [
+        given[role] if role == TEXT else ops.cast(given[role], tensor.dtype)
+        for role, tensor in tower.inputs.items()
+    ]
 
 
 def _read_by(step: Any) -> dict[str, Any]:

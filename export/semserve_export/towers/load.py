@@ -23,7 +23,7 @@ from semserve_export.towers.origins import Origins
 from semserve_export.towers.pair_model import load_pair_model
 from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
 from semserve_export.towers.transformers import as_embedder, within_positions
-from semserve_export.towers.two_texts import Towers, TwoTexts, find_towers
+from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
 
 
 def load_two_texts(asked: OwnModel, texts: TwoTexts, origins: Origins) -> LoadedModel:
@@ -35,15 +35,21 @@ def load_two_texts(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loaded
             what the model gives.
     """
     closest: list[tuple[float, Comparison]] = []
-    if asked.task in {None, "embedding"}:
-        for towers in find_towers(texts, asked.tower):
+    problems: list[WeightsError] = []
+    for towers in find_towers(texts, asked.tower) if asked.task in {None, "embedding"} else ():
+        try:
             side = _Side.read(asked, towers.left, origins)
             other = side if same_encoders(towers.left, towers.right) else None
             other = other or _Side.read(asked, towers.right, origins)
             found = _compared(asked, texts, towers, (side, other), closest)
-            if found:
-                return found
-    _require_no_metric(asked, closest)
+        except WeightsError as error:
+            if towers.comparison:
+                raise
+            problems.append(error)  # a layer that was only tried may be no encoder
+            continue
+        if found:
+            return found
+    _require_no_metric(asked, closest, problems)
     return load_pair_model(asked, texts, origins)
 
 
@@ -56,7 +62,7 @@ class _Side:
     model: Any  # of token ids
 
     @classmethod
-    def read(cls, asked: OwnModel, tower: Any, origins: Origins) -> "_Side":
+    def read(cls, asked: OwnModel, tower: Tower, origins: Origins) -> "_Side":
         encoder = encoder_of_ids(tower)
         alone = replace(
             asked,
@@ -229,15 +235,20 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _require_no_metric(asked: OwnModel, closest: list[tuple[float, Comparison]]) -> None:
+def _require_no_metric(
+    asked: OwnModel, closest: list[tuple[float, Comparison]], problems: list[WeightsError]
+) -> None:
     """Refuse a model whose towers the caller names, where their vectors say something else.
 
     Raises:
         FidelityError: it tells the difference.
+        WeightsError: there are no towers, or they cannot be read.
     """
     if asked.metric is None and asked.tower is None and asked.task != "embedding":
         return
     named = "metric" if asked.metric else "tower" if asked.tower else "task"
+    if not closest and problems:
+        raise problems[0]
     if not closest:
         raise WeightsError(
             f"{named}: the model has no two encoders whose vectors are compared, so that it cannot"

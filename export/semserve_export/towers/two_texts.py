@@ -21,11 +21,24 @@ MOST_LAYERS = 6  # of a model without a graph that are tried as towers
 
 
 @dataclass(frozen=True, slots=True)
+class Tower:
+    """What reads one text in a graph."""
+
+    inputs: dict[str, Any]  # symbolic tensors by role
+    vector: Any  # symbolic, fp32 [batch, width]
+
+    @property
+    def model(self) -> Any:
+        """A Functional model of a list of the inputs."""
+        return keras.Model(list(self.inputs.values()), self.vector)
+
+
+@dataclass(frozen=True, slots=True)
 class Towers:
     """Two encoders whose vectors are compared; they may be the same layers."""
 
-    left: Any  # a Functional model from a dictionary by role to fp32 [batch, width]
-    right: Any
+    left: Tower
+    right: Tower
     comparison: Comparison | None  # None where the head could not be run alone
 
 
@@ -134,8 +147,8 @@ def _cut(model: Any, tower: str | None) -> Iterator[Towers]:
     yield from unknown[:1]
 
 
-def _encoder(model: Any, roles: Any, vector: Any) -> Any:
-    return keras.Model({role: model.inputs[place] for role, place in roles.items()}, vector)
+def _encoder(model: Any, roles: Any, vector: Any) -> Tower:
+    return Tower({role: model.inputs[place] for role, place in roles.items()}, vector)
 
 
 def _comparison(graph: LayerGraph, left: Any, right: Any) -> Comparison | None:
@@ -166,11 +179,11 @@ def _by_layers(texts: TwoTexts, tower: str | None) -> Iterator[Towers]:
         pair for layer in inside[:MOST_LAYERS] if (pair := _applied(layer, texts)) is not None
     ]
     for left, right in sorted(product(encoders, encoders), key=lambda pair: pair[0] is not pair[1]):
-        if left[0].output.shape == right[1].output.shape:
+        if left[0].vector.shape == right[1].vector.shape:
             yield Towers(left[0], right[1], None)
 
 
-def _applied(layer: Any, texts: TwoTexts) -> tuple[Any, Any] | None:
+def _applied(layer: Any, texts: TwoTexts) -> tuple[Tower, Tower] | None:
     """Put a layer alone on the inputs of each side; None where it gives no vector of them."""
     encoders = []
     for side in (texts.left, texts.right):
@@ -179,7 +192,7 @@ def _applied(layer: Any, texts: TwoTexts) -> tuple[Any, Any] | None:
             vector = layer(inputs if len(inputs) > 1 else next(iter(inputs.values())))
             if len(vector.shape) != SIDES or vector.shape[1] is None:
                 return None
-            encoders.append(keras.Model(inputs, vector))
+            encoders.append(Tower(inputs, vector))
         except Exception:  # noqa: BLE001 - a layer that is no encoder of a text raises anything
             return None
     return encoders[0], encoders[1]
