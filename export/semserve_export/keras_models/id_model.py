@@ -48,8 +48,20 @@ class IdModel:
         return model([values[name] for name in self.names], training=False)
 
     def predict(self, ids: Any, mask: Any) -> Rows:
-        """Run the model on arrays: fp32 [batch, outputs]."""
-        rows = np.asarray(self.call(self.model, ids, mask), np.float32)
+        """Run the model on arrays: fp32 [batch, outputs].
+
+        Raises:
+            WeightsError: it gives no vector a text.
+        """
+        outputs = self.call(self.model, ids, mask)
+        if isinstance(outputs, dict | list | tuple):
+            raise WeightsError("the model gives several outputs; export a model with one of them")
+        rows = np.asarray(outputs, np.float32)
+        if rows.ndim > 2:  # noqa: PLR2004 - batch and outputs
+            raise WeightsError(
+                f"the model's output has {rows.ndim} axes, and a text needs one vector: end the"
+                " model in a pooling layer, or take its last state"
+            )
         return rows[:, None] if rows.ndim == 1 else rows
 
     @property
