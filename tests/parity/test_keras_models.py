@@ -22,7 +22,7 @@ TEXTS = (
     "A Dog didn't bark!",
     "film",
     "quixotic xylophones",
-    "we saw the cat on the mat, the dog in the house, a very good film, and it was really bad tonight",
+    "we saw the cat on the mat, the dog in the house, and a bad film tonight, really bad",
     "bad, BAD film \U0001f431 \u00a0 caf\u00e9 the\tcat",
 )
 LENGTH = 10  # shorter than the longest text
@@ -157,7 +157,7 @@ def test_the_server_answers_as_keras_does_alone_and_beside_longer_texts(exported
     _, _, asks = exported
     short = [text for text in TEXTS if len(text.split()) <= LENGTH]
     expected = asks[name](short)
-    assert np.abs(expected[0] - expected[1]).max() > 1e-2, "the texts must differ"
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3, "the texts must differ"
     alone = np.concatenate([answers(client, name, [text]) for text in short])
     together = answers(client, name, [*short, TEXTS[4]])[:-1]
     np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-5)
@@ -213,6 +213,7 @@ def test_one_output_makes_a_score_and_keeps_its_sigmoid(tmp_path):
     assert ("score", "sigmoid") == (report.manifest["task"], report.manifest["scores"])
 
 
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
 def test_a_mask_that_a_pooling_layer_drops_is_noticed(tmp_path):
     """GlobalMaxPooling1D has no masking: zeros after a text change its maximum."""
     model = sequential(
@@ -246,12 +247,12 @@ REFUSED = {
     "two tokenizers": (convolved, {"tokenizer": INDEX}, "tokenizer: the model holds its own"),
     "labels of an embedder": (
         masked_average,
-        {"tokenizer": INDEX, "task": "embedding", "labels": ["a"]},
+        {"tokenizer": INDEX, "task": "embedding", "labels": ["a", "b"]},
         "labels: is for the task classification",
     ),
     "too few labels": (
         flattened,
-        {"tokenizer": INDEX, "padding": "pre", "labels": ["a"]},
+        {"tokenizer": INDEX, "padding": "pre", "labels": ["a", "b"]},
         "labels: 3 classes need as many labels",
     ),
     "other scores": (
@@ -287,7 +288,7 @@ REFUSED = {
     "a vector a token": (
         lambda: sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True)),
         {"tokenizer": INDEX},
-        "the model's output has the shape",
+        "the model's output has 3 axes, and a text needs one vector",
     ),
     "more words than rows": (
         lambda: sequential(

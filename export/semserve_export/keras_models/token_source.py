@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
 from semserve_export.model_spec import Padding
-from semserve_export.report import Fact
+from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 
 Read = Callable[[Sequence[str]], list[list[int]]]
@@ -27,7 +27,7 @@ class TokenSource:
     tokenizer: Tokenizer  # what the bundle has
     read: Read  # what Keras has
     title: str  # for people
-    origin: str = "stated"
+    origin: Origin = "stated"
     words: tuple[str, ...] = ()  # of its vocabulary, to make texts of; most frequent first
     length: int | None = None  # of every sequence, where the source pads and cuts to one
     padding: Padding | None = None  # None: not known

@@ -125,10 +125,10 @@ class _OneSide(IdModel):
         for tensor in self.model.inputs:
             name = tensor.name.removesuffix(SUFFIXES[1])
             if (self.suffix != "") == (name != tensor.name):
-                value = dict(zip(INPUTS, (ids, np.zeros_like(ids), mask), strict=True))[name]
+                value = dict(zip(INPUTS, (ids, ops.zeros_like(ids), mask), strict=True))[name]
             else:
-                shape = (len(ids), tensor.shape[1] or OTHER_LENGTH)
-                value = np.full(shape, int(name != INPUTS[1]), np.int32)
+                shape = (ops.shape(ids)[0], tensor.shape[1] or OTHER_LENGTH)
+                value = ops.broadcast_to(np.int32(name != INPUTS[1]), shape)
             given.append(value)
         return model(given, training=False)
 
