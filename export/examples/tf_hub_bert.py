@@ -35,7 +35,7 @@ class TfHubBert(tf.Module):
         super().__init__()
         self.encoder = keras_hub.models.BertBackbone(
             vocabulary_size=len(VOCABULARY),
-            num_layers=2,
+            num_layers=1,
             num_heads=2,
             hidden_dim=16,
             intermediate_dim=32,

@@ -217,7 +217,7 @@ REFUSED = {
     "a subclass that was never called": (
         models.ByKerasOperations,
         {},
-        "ByKerasOperations was never called",
+        "the model was never called",
     ),
     "labels of a comparison": (
         models.cosine_by_dot,

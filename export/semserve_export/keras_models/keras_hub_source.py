@@ -7,7 +7,7 @@ from typing import Any
 import keras_hub
 
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.token_source import COMPARED_TEXTS, TokenSource, ending_of
+from semserve_export.keras_models.token_source import TokenSource, ending_of
 from semserve_export.models.families import FAMILIES, Family
 from semserve_export.models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.models.preset_rules import require_explained
@@ -15,6 +15,7 @@ from semserve_export.report import Fact
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 from semserve_export.tokenizers.parity import compare_tokenizers
 
+COMPARED_TEXTS = 600
 KINDS = (keras_hub.tokenizers.Tokenizer, keras_hub.models.Preprocessor)
 
 

@@ -48,7 +48,7 @@ def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource
         return read_text_vectorization(model.vectorization, "found")
     if tokenizer is None:
         raise WeightsError(ASKED)
-    return _of_kind(tokenizer, rows)
+    return tokenizer if isinstance(tokenizer, TokenSource) else _of_kind(tokenizer, rows)
 
 
 def _of_kind(tokenizer: Any, rows: int | None) -> TokenSource:

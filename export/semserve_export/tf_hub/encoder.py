@@ -117,6 +117,18 @@ class SavedEncoderLayer(keras.layers.Layer):
         return tf.cast(self.encoder(given)[self.output_name], tf.float32)
 
 
+class PaddedTo(keras.layers.Layer):
+    """Pads a batch's rows with zeros to one length."""
+
+    def __init__(self, length: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.length = length
+
+    def call(self, inputs: Any) -> Any:
+        """Pad: int32 [batch, sequence] to int32 [batch, length]."""
+        return padded_to(inputs, self.length)
+
+
 def padded_to(value: Any, length: int) -> Any:
     """Pad a batch's rows with zeros to one length: int32 [batch, length]."""
     value = value[:, :length]

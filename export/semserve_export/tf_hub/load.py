@@ -23,6 +23,7 @@ from semserve_export.tf_hub.encoder import (
     INPUTS,
     POOLED,
     TOKENS,
+    PaddedTo,
     SavedEncoder,
     SavedEncoderLayer,
     read_saved_model,
@@ -237,9 +238,9 @@ def _embedder(
 
 
 def _mean(rows: Any, mask: Any, length: int | None) -> Any:
-    """Take the mean of the tokens' vectors; `rows` may be longer than the mask."""
+    """Take the mean of the tokens' vectors; `rows` have the encoder's length, where it has one."""
     if length is not None:
-        rows = rows[:, : ops.shape(mask)[1]]
+        mask = PaddedTo(length)(mask)
     weights = ops.expand_dims(ops.cast(mask, "float32"), -1)
     return ops.sum(rows * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-9)
 

@@ -20,6 +20,15 @@ STRING_LAYERS = ("TextVectorization", "StringLookup")
 Shape = tuple[int | None, ...]
 
 
+def takes_several(model: Any) -> bool:
+    """Tell whether a model takes more than one input."""
+    if is_functional(model):
+        return len(model.inputs) > 1
+    shape = (model.get_build_config() or {}).get("input_shape")
+    required = [name for name in _parameters(model.call) if _is_required(model.call, name)]
+    return len(required) > 1 or (shape is not None and not _is_shape(shape))
+
+
 def functional_form(model: Any) -> Any:
     """Return a Functional model that does what the model does, with the same layers.
 

@@ -73,6 +73,8 @@ class _Side:
             live=encoder.model,
         )
         alone = within_positions(alone, encoder.model)
+        reading = read_side(alone, encoder.model)
+        alone = replace(alone, tokenizer=reading.tokens)  # made once
         loaded = load_keras_model(
             alone,
             encoder.model,
@@ -81,7 +83,7 @@ class _Side:
             licence=origins.licence,
             loss="none",
         )
-        return cls(loaded, read_side(alone, encoder.model), encoder.model)
+        return cls(loaded, reading, encoder.model)
 
 
 def _tokenizer(asked: OwnModel, encoder: Encoder) -> Any:

@@ -11,7 +11,11 @@ from keras import ops
 from semserve_export.errors import WeightsError
 from semserve_export.models.keras_internals import call_again, producer, sublayers
 from semserve_export.towers.comparison import Comparison, recognised
-from semserve_export.towers.functional_form import functional_form, inline_joint_models
+from semserve_export.towers.functional_form import (
+    functional_form,
+    inline_joint_models,
+    takes_several,
+)
 from semserve_export.towers.input_roles import SIDES, Roles, input_order, roles_of, texts_of
 from semserve_export.towers.layer_graph import LayerGraph
 
@@ -77,6 +81,8 @@ def two_texts(model: Any) -> TwoTexts | None:
     Raises:
         WeightsError: the model takes more than two texts, or what it takes cannot be told.
     """
+    if not takes_several(model):
+        return None
     whole = functional_form(model)
     texts = texts_of(whole)
     if len(texts) > SIDES:
