@@ -29,7 +29,7 @@ from semserve_export.bundle.tolerance import (
 from semserve_export.errors import FidelityError
 from semserve_export.graphs.keras_to_onnx import save_graph, write_graph
 from semserve_export.graphs.portable import portable_graph
-from semserve_export.model_spec import ModelSpec, Variant
+from semserve_export.model_spec import OUTPUTS, ModelSpec, Variant
 from semserve_export.models.loaded_model import LoadedModel, require_finite
 from semserve_export.report import Measure
 from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, save_tokenizer
@@ -116,7 +116,12 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
     """Make the padded batches on which a bundle's graph is compared with Keras."""
     spec = model.spec
     return padded_batches(
-        encode(model.tokenizer, golden_texts(spec), spec.max_sequence_length),
+        encode(
+            model.tokenizer,
+            golden_texts(spec),
+            spec.max_sequence_length,
+            hypothesis_first=spec.hypothesis_first,
+        ),
         model.tokenizer.get_vocab_size(),
         spec.max_sequence_length,
         pair=spec.pair,
@@ -169,7 +174,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     return manifest_of(
         spec,
         directory,
-        dimensions=outputs if spec.task == "embedding" else None,
+        dimensions=outputs if spec.task in OUTPUTS else None,
         weights=weights_of(model),
         variants=variants,
     )
