@@ -19,21 +19,33 @@ PROMPTED = ("Does this train stop in the old town?", "a")
 """Texts that get golden answers behind each prompt of a model."""
 
 
-def golden_texts(spec: ModelSpec) -> tuple[Text, ...]:
+def golden_texts(spec: ModelSpec, texts: Sequence[Text] | None = None) -> tuple[Text, ...]:
     """Return the texts, or the pairs, that suit the model.
 
     A model with prompts also gets texts that begin with one, as a server sends them to it.
+
+    Args:
+        spec: of the model.
+        texts: in place of those of every model.
     """
-    if spec.pair:
-        return PAIRS
+    texts = texts or (PAIRS if spec.pair else TEXTS)
     prompts = dict.fromkeys(filter(None, (spec.prompts or {}).values()))
-    return *TEXTS, *(f"{prompt}{text}" for prompt in prompts for text in PROMPTED)
+    return *texts, *(f"{prompt}{text}" for prompt in prompts for text in PROMPTED)
 
 
-def golden_answers(spec: ModelSpec, tokenizer: Tokenizer, run: Run) -> dict[str, Any]:
-    """Ask Keras about each text alone and unpadded, and return golden.json's content."""
+def golden_answers(
+    spec: ModelSpec, tokenizer: Tokenizer, run: Run, texts: Sequence[Text] | None = None
+) -> dict[str, Any]:
+    """Ask Keras about each text alone and unpadded, and return golden.json's content.
+
+    Args:
+        spec: of the model.
+        tokenizer: of the bundle.
+        run: the Keras model.
+        texts: what it is asked about, in place of those of every model.
+    """
     cases = []
-    for text in golden_texts(spec):
+    for text in golden_texts(spec, texts):
         (encoding,) = encode(
             tokenizer, [text], spec.max_sequence_length, hypothesis_first=spec.hypothesis_first
         )

@@ -18,7 +18,7 @@ from semserve_export.models.mpnet_weights import load_mpnet
 from semserve_export.models.pooling import PooledTokens
 from semserve_export.recipes import Recipe
 from semserve_export.report import Fact, Measure
-from semserve_export.tokenizers.bert_wordpiece import build_tokenizer, read_vocabulary
+from semserve_export.tokenizers.bert_wordpiece import Text, build_tokenizer, read_vocabulary
 from semserve_export.tokenizers.mpnet_tokenizer import build_mpnet_tokenizer
 from semserve_export.tokenizers.parity import Parity
 
@@ -48,6 +48,7 @@ class LoadedModel:
     encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
     facts: tuple[Fact, ...] = ()  # what the report says beside the spec, or with its origin
     proofs: tuple[Proof, ...] = ()  # further measures that the written bundle must hold
+    texts: tuple[Text, ...] | None = None  # of golden answers, where those of every model do not do
 
 
 def require_finite(model: Any) -> None:

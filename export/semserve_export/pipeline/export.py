@@ -118,7 +118,7 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
     return padded_batches(
         encode(
             model.tokenizer,
-            golden_texts(spec),
+            golden_texts(spec, model.texts),
             spec.max_sequence_length,
             hypothesis_first=spec.hypothesis_first,
         ),
@@ -142,7 +142,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     runner = traced_keras_run if model.encoder else keras_run
     reference = runner(model.keras_model, spec.inputs)
     announce("asking Keras for golden answers")
-    golden = golden_answers(spec, model.tokenizer, reference)
+    golden = golden_answers(spec, model.tokenizer, reference, model.texts)
     write_json(directory / GOLDEN, golden)
     save_tokenizer(model.tokenizer, directory / TOKENIZER)
     if model.parity:

@@ -11,10 +11,11 @@ import keras
 import keras_hub
 
 from semserve_export.errors import ExportError
+from semserve_export.keras_models.load import load_keras_model
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.custom_model import licence_of, load_own
 
 LIVE = "a live Keras model"
 
@@ -33,7 +34,7 @@ def load_asked(asked: OwnModel) -> LoadedModel:
         )
     if is_keras_hubs(asked.live):
         return _load_keras_hubs(asked)
-    raise ExportError("model: not yet")
+    return load_keras_model(asked, asked.live, source=LIVE, sha256=None, licence=licence_of(asked))
 
 
 def is_keras_hubs(model: Any) -> bool:
