@@ -13,6 +13,7 @@ from semserve_export.encoder_weights import (
     Pool,
     Pooler,
     Projection,
+    SparseHead,
     Step,
     UnitLength,
     VectorNorm,
@@ -151,3 +152,39 @@ POOLINGS: dict[str, Callable[[Any, Any], Any]] = {
     "weightedmean": _position_weighted_mean,
     "last": _last,
 }
+
+
+KERAS_ACTIVATIONS = {"tanh": "gelu", "relu": "relu", "silu": "silu"}
+"""An encoder's, by their names in Keras, whose `gelu` is the approximation by tanh."""
+
+
+class SparseTokens(keras.Model):
+    """A weight for each entry of the vocabulary: fp32 [batch, vocabulary], none below 0."""
+
+    def __init__(self, backbone: Any, head: SparseHead, epsilon: float) -> None:
+        """Put the head on a backbone.
+
+        Args:
+            backbone: a KerasHub backbone.
+            head: the numbers.
+            epsilon: of the layer normalisation.
+        """
+        inputs = backbone.input
+        tokens = backbone(inputs)
+        if isinstance(tokens, dict):
+            tokens = tokens["sequence_output"]
+        x = ops.matmul(tokens, head.transform.kernel) + head.transform.bias
+        if head.activation == "erf":
+            x = 0.5 * x * (1 + ops.erf(x * 0.5**0.5))
+        else:
+            x = keras.activations.get(KERAS_ACTIVATIONS[head.activation])(x)
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        x = centred / ops.sqrt(variance + epsilon) * head.norm.gamma + head.norm.beta
+        weights = ops.relu(ops.matmul(x, head.words.T) + head.bias)
+        for _ in range(head.logarithms):
+            weights = ops.log1p(weights)
+        weights = weights * ops.cast(ops.expand_dims(inputs["padding_mask"], -1), weights.dtype)
+        pool = ops.max if head.pooling == "max" else ops.sum
+        super().__init__(inputs, pool(weights, axis=1))
+        self.backbone, self.head = backbone, head

@@ -142,7 +142,10 @@ def held_out_batches(
     texts = PAIRS if pair else TEXTS
     golden = encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
     drawn = texts_like(HELD_OUT, HELD_OUT_SEED, pair=pair)
-    batches = [pad(golden), *_batches(tokenizer, drawn, max_length, hypothesis_first)]
+    batches = [
+        pad(golden),
+        *_batches(tokenizer, drawn, max_length, hypothesis_first=hypothesis_first),
+    ]
     if variant == "int8":
         return batches
     return batches + padded_batches(golden, tokenizer.get_vocab_size(), max_length, pair=pair)
@@ -153,11 +156,11 @@ def calibration_batches(
 ) -> list[Inputs]:
     """Make the batches from which the ranges of activations are taken."""
     texts = texts_like(CALIBRATION, CALIBRATION_SEED, pair=pair)
-    return _batches(tokenizer, texts, max_length, hypothesis_first)
+    return _batches(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
 
 
 def _batches(
-    tokenizer: Tokenizer, texts: list[Text], max_length: int, hypothesis_first: bool
+    tokenizer: Tokenizer, texts: list[Text], max_length: int, *, hypothesis_first: bool
 ) -> list[Inputs]:
     encodings = encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
     encodings.sort(key=len)  # padded little, so quick
@@ -178,7 +181,7 @@ def _figures_of_labels(pairs: Rows) -> dict[str, float]:
 
 def _figures_of_scores(pairs: Rows) -> dict[str, float]:
     ranks = pairs[:, :, 0].argsort(axis=0, kind="stable").argsort(axis=0)
-    return {"rank_correlation": float(np.corrcoef(ranks, rowvar=False)[0, 1])}
+    return {"rank_correlation": float(np.asarray(np.corrcoef(ranks, rowvar=False))[0, 1])}
 
 
 FIGURES: Mapping[Task, Callable[[Rows], dict[str, float]]] = {

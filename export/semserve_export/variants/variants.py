@@ -106,9 +106,7 @@ def _forms(name: Variant, model: LoadedModel, weights: Encoder) -> list[tuple[Bu
     ]
 
 
-def _require_golden(
-    directory: Path, model: LoadedModel, name: Variant, tolerance: float
-) -> None:
+def _require_golden(directory: Path, model: LoadedModel, name: Variant, tolerance: float) -> None:
     """Hold a variant to what Keras said, as the server will.
 
     Raises:
