@@ -5,6 +5,7 @@ They are computed and pooled text by text, in a Scan, so that a batch never hold
 """
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper
 
 from semserve_export.encoder_weights import SparseHead
@@ -29,8 +30,7 @@ def add_sparse(graph: GraphBuilder, head: SparseHead, x: str, epsilon: float) ->
     active = apply_activation(graph, GELU.get(head.activation, head.activation), product)
     norm = (graph.weight(each, np.float32) for each in (head.norm.gamma, head.norm.beta))
     tokens = graph.node("LayerNormalization", active, *norm, axis=-1, epsilon=epsilon)
-    mask = graph.node("Cast", PADDING_MASK, to=TensorProto.FLOAT)
-    mask = graph.node("Unsqueeze", mask, graph.weight(np.array([2], np.int64)))
+    mask = graph.node("Cast", PADDING_MASK, to=TensorProto.BOOL)
     pooled = graph.node("Scan", tokens, mask, num_scan_inputs=2, body=_pool_text(graph, head))
     if head.pooling == "sum":
         return pooled
@@ -41,23 +41,23 @@ def add_sparse(graph: GraphBuilder, head: SparseHead, x: str, epsilon: float) ->
     return weights
 
 
-def _pool_text(graph: GraphBuilder, head: SparseHead) -> object:
-    """Build what a Scan runs for each text: [sequence, width] and [sequence, 1] to [vocabulary].
+def _pool_text(graph: GraphBuilder, head: SparseHead) -> onnx.GraphProto:
+    """Build what a Scan runs for each text: fp32 [vocabulary] of its real tokens.
 
-    It takes the weights from the graph around it. A padded token has logits of 0, which add
-    nothing to a sum, and to a largest value nothing that is not cut at 0 later.
+    It takes tokens fp32 [sequence, width] and a mask bool [sequence], and the weights from the
+    graph around it.
     """
     words = graph.weight(head.words, np.float32)
     bias = graph.weight(head.bias, np.float32)
     nodes = [
-        helper.make_node("Gemm", ["tokens", words, bias], ["logits"], transB=1),
-        helper.make_node("Mul", ["logits", "mask"], ["masked"]),
+        helper.make_node("Compress", ["tokens", "mask"], ["real"], axis=0),
+        helper.make_node("Gemm", ["real", words, bias], ["logits"], transB=1),
     ]
     if head.pooling == "max":
-        nodes.append(helper.make_node("ReduceMax", ["masked"], ["pooled"], axes=[0], keepdims=0))
+        nodes.append(helper.make_node("ReduceMax", ["logits"], ["pooled"], axes=[0], keepdims=0))
     else:
         one, first = number(graph, 1), graph.weight(np.array([0], np.int64))
-        nodes.append(helper.make_node("Relu", ["masked"], ["logarithm_0"]))
+        nodes.append(helper.make_node("Relu", ["logits"], ["logarithm_0"]))
         for place in range(head.logarithms):
             nodes += [
                 helper.make_node("Add", [f"logarithm_{place}", one], [f"shifted_{place}"]),
@@ -65,13 +65,13 @@ def _pool_text(graph: GraphBuilder, head: SparseHead) -> object:
             ]
         summed = [f"logarithm_{head.logarithms}", first]
         nodes.append(helper.make_node("ReduceSum", summed, ["pooled"], keepdims=0))
-    of_text = {"tokens": ["sequence", head.words.shape[1]], "mask": ["sequence", 1]}
+    values = helper.make_tensor_value_info
     return helper.make_graph(
         nodes,
         "text",
         [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-            for name, shape in of_text.items()
+            values("tokens", TensorProto.FLOAT, ["sequence", head.words.shape[1]]),
+            values("mask", TensorProto.BOOL, ["sequence"]),
         ],
-        [helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [len(head.bias)])],
+        [values("pooled", TensorProto.FLOAT, [len(head.bias)])],
     )
