@@ -41,6 +41,7 @@ class ModelSpec:
     prompts: Mapping[str, str] | None = None  # texts that may be put before a text, by name
     default_prompt: str | None = None  # the name of the prompt of requests that name none
     inputs: tuple[str, ...] = INPUTS  # of the graph
+    truncation: Literal["end", "start"] = "end"  # where a long text is cut
 
     @property
     def gelu(self) -> Activation:

@@ -81,7 +81,7 @@ def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
         hypothesis_first=manifest.get("text_order") == list(HYPOTHESIS_FIRST),
     )
     yield Check("golden cases tokenised otherwise", _tokenised_otherwise(cases, encodings), 0)
-    outputs = manifest["dimensions"] or len(manifest["labels"] or "1")
+    outputs = manifest["dimensions"] or len(manifest["labels"] or ["score"])
     try:
         expected = golden_rows(cases, manifest["output"], outputs)
     except BundleError as error:

@@ -115,7 +115,13 @@ def _after(model: Any, layer: Any) -> IdModel:
     if len(inputs) > 1:
         names = ", ".join(one.name for one in inputs)
         raise WeightsError(f"the model's inputs are {names}; a model of one text has one")
-    return _of_ids([layer.output], _only_output(model), model, layer)
+    if not isinstance(model, keras.Sequential):
+        return _of_ids([layer.output], _only_output(model), model, layer)
+    ids = keras.Input((layer.get_config()["output_sequence_length"],), dtype="int64")
+    outputs = ids
+    for each in model.layers[model.layers.index(layer) + 1 :]:
+        outputs = each(outputs)
+    return _of_ids([ids], outputs, model, layer)
 
 
 def _only_output(model: Any) -> Any:

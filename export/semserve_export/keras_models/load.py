@@ -25,7 +25,13 @@ MOST_GOLDEN = 24  # texts
 
 
 def load_keras_model(
-    asked: OwnModel, given: Any, *, source: str, sha256: str | None, licence: str
+    asked: OwnModel,
+    given: Any,
+    *,
+    source: str,
+    licence: str,
+    sha256: str | None = None,
+    loss: Any = None,
 ) -> LoadedModel:
     """Find out all that an export needs to know of a Keras model.
 
@@ -33,8 +39,9 @@ def load_keras_model(
         asked: what the caller says of it.
         given: the model.
         source: where it comes from, for people.
-        sha256: of its file.
         licence: the text of the bundle's LICENSE.
+        sha256: of its file.
+        loss: of its training, where it is known and the model is not compiled.
 
     Raises:
         WeightsError: something of it cannot be honoured, contradicts what the caller says, or
@@ -48,7 +55,7 @@ def load_keras_model(
     texts = proof_texts(tokens.words)
     rows, blank = _answers(model, tokens, sequences, texts)
     head = read_head(model.model, rows)
-    understood = understand(asked, head, rows, getattr(given, "loss", None))
+    understood = understand(asked, head, rows, loss or getattr(given, "loss", None))
     served = _serve(model, sequences, understood, blank=blank)
     spec = ModelSpec(
         name=asked.served_name,
@@ -61,6 +68,7 @@ def load_keras_model(
         labels=understood.labels,
         scores=understood.scores,
         inputs=INPUTS_WITHOUT_SEGMENTS,
+        truncation="start" if sequences.truncating == "pre" else "end",
     )
     return LoadedModel(
         spec=spec,
@@ -72,7 +80,7 @@ def load_keras_model(
         notice=f"{spec.name}: exported by semserve-export from {source}.\n",
         facts=(*understood.facts, *_facts(tokens, sequences, blank=blank)),
         proofs=(Proof(spec, texts, understood.expected(rows), head.scores),),
-        texts=_with_tokens(tokens, texts),
+        texts=_golden(tokens, sequences, texts),
     )
 
 
@@ -152,9 +160,11 @@ def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blan
     return keras.Model(inputs, ops.cast(outputs, "float32"))
 
 
-def _with_tokens(tokens: TokenSource, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the texts of golden answers: those that have a token, from the shortest on."""
-    return tuple(text for text in texts if tokens.tokenizer.encode(text).ids)[:MOST_GOLDEN]
+def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts of golden answers: those that have a token, and lose none."""
+    lengths = [len(encoding.ids) for encoding in tokens.tokenizer.encode_batch_fast(list(texts))]
+    fit = [text for text, size in zip(texts, lengths, strict=True) if 0 < size <= sequences.most]
+    return tuple(fit[:MOST_GOLDEN])
 
 
 def _facts(tokens: TokenSource, sequences: Sequences, *, blank: bool) -> tuple[Fact, ...]:
@@ -162,12 +172,12 @@ def _facts(tokens: TokenSource, sequences: Sequences, *, blank: bool) -> tuple[F
         padding = "of any length; it changes no answer"
     else:
         padding = f"{sequences.padding}, to {sequences.length} tokens"
-    cut = "start" if sequences.truncating == "pre" and sequences.length else "end"
+    cut = "start" if sequences.truncating == "pre" else "end"
     facts = [
         Fact("tokenizer", tokens.title, "found" if tokens.origin == "found" else "stated"),
         *tokens.facts,
         Fact("padding", padding),
-        Fact("a long text loses", f"its {cut}, past {sequences.length or sequences.most} tokens"),
+        Fact("a long text loses", f"its {cut}, past {sequences.most} tokens"),
     ]
     if blank:
         facts.append(Fact("a text without a token", "zeros, where Keras gives NaN"))

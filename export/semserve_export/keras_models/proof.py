@@ -13,7 +13,7 @@ from semserve_export.bundle.tolerance import TOLERANCE, Rows, onnx_run, scaled_d
 from semserve_export.keras_models.head import apply_scores
 from semserve_export.model_spec import ModelSpec, Scores
 from semserve_export.report import Measure
-from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.tokenizers.sample_texts import TEXTS
 
 TOGETHER = 8  # texts of a batch
@@ -33,7 +33,7 @@ class Proof:
     def __call__(self, directory: Path) -> Measure:
         """Run the bundle's graph on the texts alone, in batches, and with more padding."""
         tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
-        encodings = encode(tokenizer, self.texts, self.spec.max_sequence_length)
+        encodings = self._encode(tokenizer)
         run = onnx_run(directory / GRAPH)
         longest = max(map(len, encodings))
         alone = np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
@@ -46,11 +46,19 @@ class Proof:
             )
             for length in (max(1, longest), longest + 9)
         )
-        difference = max(
+        differences = [
             scaled_difference(apply_scores(rows, self.applied), self.expected)
             for rows in (alone, together, padded)
-        )
+        ]
+        difference = np.max(differences)  # which, unlike max, tells of a NaN
         return Measure(f"predict on {len(self.texts)} texts", float(difference), TOLERANCE)
+
+    def _encode(self, tokenizer: Tokenizer) -> list[Encoding]:
+        """Encode the texts as the server does."""
+        direction = "left" if self.spec.truncation == "start" else "right"
+        tokenizer.enable_truncation(self.spec.max_sequence_length, direction=direction)
+        encodings = tokenizer.encode_batch(list(self.texts))
+        return [Encoding(one.ids, one.type_ids) for one in encodings]
 
 
 def proof_texts(words: Sequence[str]) -> tuple[str, ...]:

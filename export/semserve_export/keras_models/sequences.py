@@ -22,7 +22,6 @@ from semserve_export.model_spec import Padding
 from semserve_export.options import OwnModel
 
 FREE_LENGTH = 512  # most tokens of a text where nothing limits them
-READ_LENGTH = 2048  # tokens that are read of a text whose end is kept
 TRIALS, LONGEST_TRIAL, SEED = 8, 24, 11
 PROBED_PADDING = (1, 5, 17)
 
@@ -44,7 +43,7 @@ class Sequences:
 
     def row(self, ids: Sequence[int]) -> tuple[Any, Any]:
         """Lay out one text as the training did: its ids and its mask, int32 [1, length]."""
-        cut = list(ids)[: self.most]
+        cut = list(ids)[-self.most :] if self.truncating == "pre" else list(ids)[: self.most]
         if self.length is None:
             filled = cut or [self.pad_id]
             return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)
@@ -131,8 +130,6 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
             "padding: the model answers otherwise for a text with padding before it than after it;"
             " say which it had in training (--padding pre or post; pre is pad_sequences' default)"
         )
-    if truncating == "pre" and not asked.max_sequence_length:
-        return replace(sequences, most=max(READ_LENGTH, length or 0))
     return sequences
 
 

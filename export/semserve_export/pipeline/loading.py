@@ -11,11 +11,17 @@ import keras
 import keras_hub
 
 from semserve_export.errors import ExportError
+from semserve_export.files.digest import sha256_of
 from semserve_export.keras_models.load import load_keras_model
+from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import licence_of, load_own
+from semserve_export.pipeline.custom_model import licence_of, load_own, one_line
+from semserve_export.untrusted.keras_archive import read_config
+from semserve_export.untrusted.keras_layers import is_of_layers
+from semserve_export.untrusted.model_checks import KERAS_SUFFIX, named
+from semserve_export.untrusted.saved_objects import is_keras_hubs_object
 
 LIVE = "a live Keras model"
 
@@ -27,14 +33,38 @@ def load_asked(asked: OwnModel) -> LoadedModel:
         ExportError: it cannot be exported; one line says why.
     """
     if asked.live is None:
-        return load_own(asked)
+        return _load_file(asked) if _is_file_of_layers(asked) else load_own(asked)
     if not isinstance(asked.live, keras.Model):
         raise ExportError(
             f"model: a {type(asked.live).__name__} is neither a Keras model nor the path of one"
         )
     if is_keras_hubs(asked.live):
         return _load_keras_hubs(asked)
-    return load_keras_model(asked, asked.live, source=LIVE, sha256=None, licence=licence_of(asked))
+    return load_keras_model(asked, asked.live, source=LIVE, licence=licence_of(asked))
+
+
+def _is_file_of_layers(asked: OwnModel) -> bool:
+    """Whether the path is a `.keras` file of something else than a model of KerasHub."""
+    path = Path(asked.path)
+    if not asked.path.endswith(KERAS_SUFFIX) or not path.is_file():
+        return False
+    with named(asked.path):
+        saved = read_config(path)
+    return is_of_layers(saved) or (asked.trust and not is_keras_hubs_object(saved))
+
+
+def _load_file(asked: OwnModel) -> LoadedModel:
+    path = Path(asked.path)
+    with one_line(asked.path):
+        model, loss = load_file(path, trust=asked.trust)
+        return load_keras_model(
+            asked,
+            model,
+            source=path.name,
+            licence=licence_of(asked),
+            sha256=sha256_of(path),
+            loss=loss,
+        )
 
 
 def is_keras_hubs(model: Any) -> bool:
