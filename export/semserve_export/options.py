@@ -78,7 +78,8 @@ class OwnModel:
     prompts: Annotated[Mapping[str, str], Parameter(parse=False)] = field(default_factory=dict)
     """Texts to put before a text, by their names."""
     default_prompt: Annotated[str | None, Parameter(name="--default-prompt")] = None
-    """The name of the prompt that is put before a text where a request names none."""
+    """The name of the prompt that is put before a text where a request names none; empty for none,
+    whatever the model says."""
     ignore_prompts: bool = False
     """Export a sentence-transformers model without the prompts that its directory names."""
     adapter: Path | None = None

@@ -1,9 +1,26 @@
 """The prompts of an embedder: texts that are put before a text, as sentence-transformers does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from semserve_export.errors import WeightsError
+from semserve_export.errors import ExportError, WeightsError
 from semserve_export.options import OwnModel
+
+
+def read_prompts(stated: Sequence[str]) -> dict[str, str]:
+    """Read prompts as a command line states them, each as NAME=TEXT.
+
+    Raises:
+        ExportError: one is not of this form, or two have one name.
+    """
+    prompts: dict[str, str] = {}
+    for each in stated:
+        name, equals, text = each.partition("=")
+        if not equals or not name:
+            raise ExportError(f"--prompt {each}: is not of the form NAME=TEXT")
+        if name in prompts:
+            raise ExportError(f"--prompt {name}: is there twice")
+        prompts[name] = text
+    return prompts
 
 
 def choose_prompts(

@@ -75,6 +75,7 @@ def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
     asked = OwnModel(
         str(directory),
         name=spec.name,
+        task=spec.task,
         labels=spec.labels or (),
         text_order=PREMISE_FIRST if spec.pair else None,
     )
