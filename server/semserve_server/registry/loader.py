@@ -79,6 +79,8 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
     manifest = bundle.manifest
     variant = choose_variant(manifest, config.variant)
     tokenizer = make_tokenizer(bundle)
+    if manifest.task == "sparse_embedding":
+        _ = tokenizer.longest_token  # found here, and not on the event loop
     graph = Graph(
         name=f"{bundle.directory / manifest.variants[variant].file}",
         content=read_graph(bundle, variant),

@@ -113,7 +113,7 @@ class Session:
         Raises:
             ValueError: the graph gave other than one row of its outputs an encoding.
         """
-        feeds = _feeds(encodings, start=self._pads_start)
+        feeds = _pad(encodings, start=self._pads_start)
         session = self._wide if wide else self._narrow
         rows: NDArray[np.float32] = session.run(
             [self._output], {name: feeds[name] for name in self._inputs}
@@ -142,7 +142,7 @@ class Session:
             )
 
 
-def _feeds(encodings: Sequence[Encoding], *, start: bool) -> dict[str, NDArray[np.int32]]:
+def _pad(encodings: Sequence[Encoding], *, start: bool) -> dict[str, NDArray[np.int32]]:
     """Make every input that a graph may have: int32 [encodings, sequence], 0 where padding stands.
 
     Args:
