@@ -84,7 +84,7 @@ CASES = (
     # SPLADE: the heads of masked language models.
     *(Case(f"sparse-{family}", sparse(family), {"task": "sparse_embedding"}, quick=family != "xlm-roberta") for family in hf.FAMILIES),
     Case("sparse-untied", sparse("bert", untied=True), {"task": "sparse_embedding"}),
-    Case("sparse-modules-old", sparse("distilbert", new=False, variants=("fused", "fp16")), quick=True),
+    Case("sparse-modules-old", sparse("distilbert", new=False, variants=("fused",)), quick=True),
     Case("sparse-modules-new-sum", sparse("bert", new=True, pooling="sum", variants=("fused",)), quick=True),
     Case("sparse-twice-log", sparse("roberta", new=False, logarithms=2)),
     Case("sparse-sum-twice-log", sparse("bert", new=True, pooling="sum", logarithms=2)),

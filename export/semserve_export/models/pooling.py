@@ -19,6 +19,7 @@ from semserve_export.encoder_weights import (
     VectorNorm,
 )
 from semserve_export.errors import WeightsError
+from semserve_export.model_spec import Activation
 
 LEAST = 1e-9  # divisor of a text without a token
 LOWEST = float(np.finfo(np.float32).min)
@@ -154,8 +155,12 @@ POOLINGS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-KERAS_ACTIVATIONS = {"tanh": "gelu", "relu": "relu", "silu": "silu"}
-"""An encoder's, by their names in Keras, whose `gelu` is the approximation by tanh."""
+ACTIVATIONS: dict[Activation, Callable[[Any], Any]] = {
+    "erf": lambda x: ops.gelu(x, approximate=False),
+    "tanh": lambda x: ops.gelu(x, approximate=True),
+    "relu": ops.relu,
+    "silu": ops.silu,
+}
 
 
 class SparseTokens(keras.Model):
@@ -174,10 +179,7 @@ class SparseTokens(keras.Model):
         if isinstance(tokens, dict):
             tokens = tokens["sequence_output"]
         x = ops.matmul(tokens, head.transform.kernel) + head.transform.bias
-        if head.activation == "erf":
-            x = 0.5 * x * (1 + ops.erf(x * 0.5**0.5))
-        else:
-            x = keras.activations.get(KERAS_ACTIVATIONS[head.activation])(x)
+        x = ACTIVATIONS[head.activation](x)
         centred = x - ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
         x = centred / ops.sqrt(variance + epsilon) * head.norm.gamma + head.norm.beta
