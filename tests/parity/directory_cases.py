@@ -112,7 +112,7 @@ def heads(
 
 
 def cross_encoder(activation: str, *, scores: Any, saved_by: str, classes: int = 1) -> Write:
-    """Write a cross-encoder as three releases of sentence-transformers say what makes its scores."""
+    """Write a cross-encoder as a release of sentence-transformers says what makes its scores."""
     name = f"torch.nn.modules.{activation}"
     keys: dict[str, Any] = {
         "3": {"sbert_ce_default_activation_function": name},
