@@ -39,6 +39,14 @@ class Config:
     default_classifier: Annotated[str, Parameter(group=MODELS)] = "nli-minilm"
     """Model that answers classification requests which name none, where several are loaded."""
 
+    default_scorer: Annotated[str, Parameter(group=MODELS)] = ""
+    """Model that answers Score and Rerank requests which name none, where several are loaded.
+    Empty: none."""
+
+    default_sparse_embedder: Annotated[str, Parameter(group=MODELS)] = ""
+    """Model that answers EmbedSparse requests which name none, where several are loaded. Empty:
+    none."""
+
     echo: Annotated[int, Parameter(group=MODELS, validator=Number(gte=0, lte=65_536))] = 0
     """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
     transport's own ceiling. 0: never, serve the bundles."""
