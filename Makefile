@@ -53,6 +53,7 @@ ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
+	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
 	$(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 	$(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
@@ -147,6 +148,7 @@ lock: $(UV) ## resolve the locked versions anew, with hashes
 		--group pyproject.toml:lint export/pyproject.toml clients/python/pyproject.toml \
 		-o requirements/export.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:generator -o requirements/proto.txt
+	$(UV) pip compile $(LOCK) --group pyproject.toml:triton -o requirements/triton.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --no-emit-package semserve
 
@@ -187,6 +189,12 @@ $(UV):
 	@echo 'installing the compiler of the stubs into .tools/proto'
 	@$(UV) venv --quiet --allow-existing --python '>=3.11,<3.13' .tools/proto
 	@$(UV) pip $(PIP_SYNC) --python .tools/proto -r $<
+	@touch $@
+
+.tools/triton/.ready: requirements/triton.txt | $(UV)
+	@echo "installing Triton's client into .tools/triton"
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/triton
+	@$(UV) pip $(PIP_SYNC) --python .tools/triton -r $<
 	@touch $@
 
 .venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python
