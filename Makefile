@@ -120,6 +120,18 @@ tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
 	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'
 
+DIST ?= dist
+
+.PHONY: dist
+dist: .venv/.dev ## build the three wheels and their source archives into dist/
+	@for project in clients/python server export; do \
+		$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$project; done
+	@ls $(DIST)/*.whl $(DIST)/*.tar.gz
+
+.PHONY: test-dist
+test-dist: .venv/.dev ## install the wheels in clean environments of each Python that is here, serve and call
+	$(BIN)/pytest tests/test_dist.py -m 'venvs or not venvs' $(PYTEST_ARGS)
+
 .PHONY: client-needs
 client-needs: .venv/.dev ## install the client with the oldest and the newest packages it allows, and call a server
 	$(BIN)/pytest tests/clients/test_python_needs.py -m venvs $(PYTEST_ARGS)
