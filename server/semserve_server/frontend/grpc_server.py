@@ -119,15 +119,15 @@ class GrpcServer:
         }
         if open_inference:
             # Imported where it is wanted: its messages have the names of other packages' messages.
+            from semserve_server.facades.model_infer import ModelInfer  # noqa: PLC0415
             from semserve_server.facades.open_inference import (  # noqa: PLC0415
                 OpenInferenceService,
-                Services,
             )
 
-            services = Services(
-                embedding=embedding, classification=classification, score=score, model=model
+            infer = ModelInfer(
+                limits, embedding=embedding, classification=classification, score=score
             )
-            facade = OpenInferenceService(models, limits, services)
+            facade = OpenInferenceService(models, limits, infer, model)
             handlers[facade.name] = facade.handlers(self._streams)
         return handlers
 
