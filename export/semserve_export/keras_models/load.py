@@ -165,7 +165,11 @@ def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blan
 def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return the texts of golden answers: those that have a token, and lose none."""
     lengths = [len(encoding.ids) for encoding in tokens.tokenizer.encode_batch_fast(list(texts))]
-    fit = [text for text, size in zip(texts, lengths, strict=True) if 0 < size <= sequences.most]
+    fit = [
+        text
+        for text, size in zip(texts, lengths, strict=True)
+        if text and 0 < size <= sequences.most
+    ]
     return tuple(fit[:MOST_GOLDEN])
 
 

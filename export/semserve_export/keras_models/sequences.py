@@ -118,7 +118,7 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
             " length that its sequences were padded to (--padded-length), and on which side"
             " (--padding pre or post)"
         )
-    most = asked.max_sequence_length or length or FREE_LENGTH
+    most = asked.max_sequence_length or length or tokens.most or FREE_LENGTH
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
     if free and truncating == "post":

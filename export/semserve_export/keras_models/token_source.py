@@ -32,6 +32,7 @@ class TokenSource:
     length: int | None = None  # of every sequence, where the source pads and cuts to one
     padding: Padding | None = None  # None: not known
     truncating: Padding | None = None
+    most: int | None = None  # tokens of a text, where the source cuts longer ones
     pad_id: int = 0
     facts: tuple[Fact, ...] = field(default=())
 

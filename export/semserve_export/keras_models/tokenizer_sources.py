@@ -72,6 +72,7 @@ def from_library(tokenizer: Tokenizer) -> TokenSource:
         length=padding.get("length") or None,
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),
+        most=truncation.get("max_length"),
         pad_id=int(padding.get("pad_id", 0)),
     )
 
