@@ -43,7 +43,7 @@ class Sequences:
 
     def row(self, ids: Sequence[int]) -> tuple[Any, Any]:
         """Lay out one text as the training did: its ids and its mask, int32 [1, length]."""
-        cut = list(ids)[-self.most :] if self.truncating == "pre" else list(ids)[: self.most]
+        cut = list(ids)
         if self.length is None:
             filled = cut or [self.pad_id]
             return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)

@@ -34,7 +34,22 @@ class TokenSource:
     truncating: Padding | None = None
     most: int | None = None  # tokens of a text, where the source cuts longer ones
     pad_id: int = 0
+    adds_separators: bool = False  # such as [SEP], which a text keeps where it is cut
     facts: tuple[Fact, ...] = field(default=())
+
+    def read_cut(self, texts: Sequence[str], most: int, truncating: Padding) -> list[list[int]]:
+        """Make the ids of texts as the training did, and cut what is too long.
+
+        Args:
+            texts: any.
+            most: ids of a text.
+            truncating: the side that loses ids.
+        """
+        if self.adds_separators:
+            cutting = Tokenizer.from_str(self.tokenizer.to_str())
+            cutting.enable_truncation(most, direction="left" if truncating == "pre" else "right")
+            return [one.ids for one in cutting.encode_batch_fast(list(texts))]
+        return [ids[-most:] if truncating == "pre" else ids[:most] for ids in self.read(texts)]
 
     def require_agreement(self) -> None:
         """Hold tokenizer.json to Keras's own reading on odd texts.
