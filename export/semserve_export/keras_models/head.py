@@ -9,6 +9,7 @@ from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.model_spec import Scores
+from semserve_export.models.keras_internals import made_by
 
 ACTIVATIONS: dict[str, Scores] = {"softmax": "softmax", "sigmoid": "sigmoid"}
 SMALLEST = 1e-37  # of a probability whose logarithm is taken, in fp32
@@ -32,9 +33,10 @@ def read_head(model: Any, rows: Rows) -> Head:
         model: Functional, Sequential or of a class of its own.
         rows: its outputs for some texts: fp32 [texts, outputs].
     """
-    last = _last_layer(model)
-    if last is None:
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
         return Head(rows.shape[1], _seen(rows), dense=False)
+    last, inputs = made_by(outputs[0])
     dense = isinstance(last, keras.layers.Dense)
     if isinstance(last, keras.layers.Softmax):
         name = "softmax"
@@ -42,12 +44,14 @@ def read_head(model: Any, rows: Rows) -> Head:
         name = getattr(getattr(last, "activation", None), "__name__", "")
     scores = ACTIVATIONS.get(name)
     if scores is None:
-        return Head(rows.shape[1], None, dense=dense and name == "linear")
-    before = keras.Model(model.inputs, last.input)
-    if not dense:
-        body = before if isinstance(last, keras.layers.Softmax | keras.layers.Activation) else None
-        return Head(rows.shape[1], scores, dense=False, body=body)
-    return Head(rows.shape[1], scores, dense=True, body=_without_activation(before, last))
+        nested = isinstance(last, keras.Model)
+        return Head(rows.shape[1], _seen(rows) if nested else None, dense and name == "linear")
+    body = None
+    if dense:
+        body = _without_activation(model, inputs[0], last)
+    elif isinstance(last, keras.layers.Softmax | keras.layers.Activation):
+        body = keras.Model(model.inputs, inputs[0])
+    return Head(rows.shape[1], scores, dense, body)
 
 
 def read_pooling(model: Any) -> str:
@@ -90,25 +94,12 @@ def apply_scores(logits: Rows, scores: Scores | None) -> Rows:
     return logits
 
 
-def _last_layer(model: Any) -> Any:
-    """Return the layer that gives the output; None where the layers are in no graph."""
-    outputs = getattr(model, "outputs", None) or [None]
-    for layer in reversed(model.layers):
-        try:
-            found = layer.output is outputs[0]
-        except (AttributeError, ValueError):  # it was called on nothing, or more than once
-            continue
-        if found and not isinstance(layer, keras.Model):
-            return layer
-    return None
-
-
-def _without_activation(before: Any, last: Any) -> Any:
+def _without_activation(model: Any, taken: Any, last: Any) -> Any:
     """Build the model with its last Dense layer without the activation, on the same weights."""
     bare = keras.layers.Dense(last.units, use_bias=last.use_bias, name=f"{last.name}_logits")
-    outputs = bare(before.output)
+    outputs = bare(taken)
     bare.set_weights(last.get_weights())
-    return keras.Model(before.inputs, outputs)
+    return keras.Model(model.inputs, outputs)
 
 
 def _seen(rows: Rows) -> Scores | None:

@@ -2,10 +2,12 @@
 
 import inspect
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
@@ -24,7 +26,7 @@ NAMES = {
 """What models call the inputs of an encoder, and what a bundle calls them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IdModel:
     """A model of token ids, and where they come from inside the model that was given."""
 
@@ -47,9 +49,27 @@ class IdModel:
         values = dict(zip(INPUTS, (ids, ops.zeros_like(ids), mask), strict=True))
         return model([values[name] for name in self.names], training=False)
 
+    @cached_property
+    def traced(self) -> Any:
+        """The model, traced once for batches of every shape, as Keras's predict traces it."""
+        shape = tf.TensorSpec([None, self.length], tf.int32)
+        return tf.function(partial(self.call, self.model), input_signature=[shape, shape])
+
     def predict(self, ids: Any, mask: Any) -> Rows:
-        """Run the model on arrays: fp32 [batch, outputs]."""
-        rows = np.asarray(self.call(self.model, ids, mask), np.float32)
+        """Run the model on arrays: fp32 [batch, outputs].
+
+        Raises:
+            WeightsError: it gives no vector a text.
+        """
+        outputs = self.traced(np.asarray(ids, np.int32), np.asarray(mask, np.int32))
+        if isinstance(outputs, dict | list | tuple):
+            raise WeightsError("the model gives several outputs; export a model with one of them")
+        rows = np.asarray(outputs, np.float32)
+        if rows.ndim > 2:  # noqa: PLR2004 - batch and outputs
+            raise WeightsError(
+                f"the model's output has {rows.ndim} axes, and a text needs one vector: end the"
+                " model in a pooling layer, or take its last state"
+            )
         return rows[:, None] if rows.ndim == 1 else rows
 
     @property

@@ -4,22 +4,29 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import as_logits, read_head, read_pooling
+from semserve_export.keras_models.head import apply_scores, as_logits, read_head, read_pooling
 from semserve_export.keras_models.id_model import IdModel, read_inputs
 from semserve_export.keras_models.proof import Proof, proof_texts
-from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
+from semserve_export.keras_models.sequences import (
+    FREE_LENGTH,
+    SequenceLayout,
+    Sequences,
+    find_sequences,
+)
 from semserve_export.keras_models.task import Understood, understand
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
-from semserve_export.report import Fact
+from semserve_export.report import Fact, Origin
 
+Flags = npt.NDArray[np.bool_]
 SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
 MOST_GOLDEN = 24  # texts
 
@@ -55,8 +62,9 @@ def load_keras_model(
     texts = proof_texts(tokens.words)
     rows, blank = _answers(model, tokens, sequences, texts)
     head = read_head(model.model, rows)
+    rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
     understood = understand(asked, head, rows, loss or getattr(given, "loss", None))
-    served = _serve(model, sequences, understood, blank=blank)
+    served = _serve(model, sequences, understood, blank=bool(blank.any()))
     spec = ModelSpec(
         name=asked.served_name,
         description=asked.description or f"{understood.task} by a Keras model, {given.name}",
@@ -78,7 +86,7 @@ def load_keras_model(
         sha256=sha256,
         licence=licence,
         notice=f"{spec.name}: exported by semserve-export from {source}.\n",
-        facts=(*understood.facts, *_facts(tokens, sequences, blank=blank)),
+        facts=(*understood.facts, *_facts(asked, tokens, sequences, blank=bool(blank.any()))),
         proofs=(Proof(spec, texts, understood.expected(rows), head.scores),),
         texts=_golden(tokens, sequences, texts),
     )
@@ -101,30 +109,25 @@ def _number_of_ids(tokens: TokenSource, model: IdModel) -> int:
 
 def _answers(
     model: IdModel, tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]
-) -> tuple[Rows, bool]:
+) -> tuple[Rows, Flags]:
     """Ask the model about texts, each alone, laid out as in its training.
 
     Returns:
-        Its outputs, fp32 [texts, outputs], and whether it has none for a text without a token:
-        those are zeros in their place.
+        Its outputs, fp32 [texts, outputs], and for which texts it has none, bool [texts]: their
+        rows are zeros. A text without a token may be so.
 
     Raises:
-        WeightsError: it gives no vector a text, or numbers that are none.
+        WeightsError: it gives numbers that are none.
     """
-    rows, blank = [], False
-    for text, ids in zip(texts, tokens.read(texts), strict=True):
+    rows, blank = [], []
+    read = tokens.read_cut(texts, sequences.most, sequences.truncating)
+    for text, ids in zip(texts, read, strict=True):
         row = model.predict(*sequences.row(ids))
-        if row.ndim != 2:  # noqa: PLR2004 - batch and outputs
-            raise WeightsError(
-                f"the model's output has the shape {('batch', *row.shape[1:])}; a text needs one"
-                " vector: end the model in a pooling layer, or take its last state"
-            )
-        if not np.isfinite(row).all():
-            if len(ids):
-                raise WeightsError(f"the model answers {text[:60]!a} with NaN or infinity")
-            row, blank = np.zeros_like(row), True
-        rows.append(row)
-    return np.concatenate(rows), blank
+        blank.append(not np.isfinite(row).all())
+        if blank[-1] and len(ids):
+            raise WeightsError(f"the model answers {text[:60]!a} with NaN or infinity")
+        rows.append(np.zeros_like(row) if blank[-1] else row)
+    return np.concatenate(rows), np.array(blank)
 
 
 def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blank: bool) -> Any:
@@ -163,22 +166,34 @@ def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blan
 def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return the texts of golden answers: those that have a token, and lose none."""
     lengths = [len(encoding.ids) for encoding in tokens.tokenizer.encode_batch_fast(list(texts))]
-    fit = [text for text, size in zip(texts, lengths, strict=True) if 0 < size <= sequences.most]
+    fit = [
+        text
+        for text, size in zip(texts, lengths, strict=True)
+        if text and 0 < size <= sequences.most
+    ]
     return tuple(fit[:MOST_GOLDEN])
 
 
-def _facts(tokens: TokenSource, sequences: Sequences, *, blank: bool) -> tuple[Fact, ...]:
+def _facts(
+    asked: OwnModel, tokens: TokenSource, sequences: Sequences, *, blank: bool
+) -> tuple[Fact, ...]:
     if sequences.length is None:
-        padding = "of any length; it changes no answer"
+        padding = Fact("padding", "of any length; it changes no answer")
     else:
-        padding = f"{sequences.padding}, to {sequences.length} tokens"
+        said = asked.padding or asked.padded_length
+        value = f"{sequences.padding}, to {sequences.length} tokens"
+        padding = Fact("padding", value, "stated" if said else "found")
     cut = "start" if sequences.truncating == "pre" else "end"
+    if asked.truncating or asked.max_sequence_length:
+        origin: Origin = "stated"
+    else:
+        origin = "found" if tokens.truncating and sequences.most != FREE_LENGTH else "assumed"
     facts = [
-        Fact("tokenizer", tokens.title, "found" if tokens.origin == "found" else "stated"),
+        Fact("tokenizer", tokens.title, tokens.origin),
         *tokens.facts,
-        Fact("padding", padding),
-        Fact("a long text loses", f"its {cut}, past {sequences.most} tokens"),
+        padding,
+        Fact("a long text loses", f"its {cut}, past {sequences.most} tokens", origin),
     ]
     if blank:
-        facts.append(Fact("a text without a token", "zeros, where Keras gives NaN"))
+        facts.append(Fact("a text without a token", "zeros as output; Keras gives NaN", "assumed"))
     return tuple(facts)

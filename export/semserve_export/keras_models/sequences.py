@@ -43,7 +43,7 @@ class Sequences:
 
     def row(self, ids: Sequence[int]) -> tuple[Any, Any]:
         """Lay out one text as the training did: its ids and its mask, int32 [1, length]."""
-        cut = list(ids)[-self.most :] if self.truncating == "pre" else list(ids)[: self.most]
+        cut = list(ids)
         if self.length is None:
             filled = cut or [self.pad_id]
             return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)
@@ -118,7 +118,7 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
             " length that its sequences were padded to (--padded-length), and on which side"
             " (--padding pre or post)"
         )
-    most = asked.max_sequence_length or length or FREE_LENGTH
+    most = asked.max_sequence_length or length or tokens.most or FREE_LENGTH
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
     if free and truncating == "post":

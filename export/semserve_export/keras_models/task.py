@@ -65,9 +65,9 @@ def understand(asked: OwnModel, head: Head, rows: Rows, loss: Any) -> Understood
         if head.outputs != 1:
             raise WeightsError(f"task: a score is one output, and the model has {head.outputs}")
         return Understood("score", head, scores=scores, facts=facts)
-    return Understood(
-        "classification", head, labels=_labels(asked, head), scores=scores, facts=facts
-    )
+    labels = _labels(asked, head)
+    named = Fact("labels", ", ".join(labels), "stated" if asked.labels else "assumed")
+    return Understood("classification", head, labels=labels, scores=scores, facts=(*facts, named))
 
 
 def _task(asked: OwnModel, head: Head, trained: Scores | None) -> tuple[Task, Origin]:
@@ -130,6 +130,11 @@ def _embedder(asked: OwnModel, head: Head, rows: Rows, origin: Origin) -> Unders
         normalize=normalized and not unit,
         facts=(
             Fact("task", "embedding", origin),
+            Fact(
+                "length of a vector",
+                "1" if normalized else "as the model gives it",
+                "stated" if asked.normalize and not unit else "found",
+            ),
             Fact("metric", metric, "stated" if asked.metric else "assumed"),
         ),
     )

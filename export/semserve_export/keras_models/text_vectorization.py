@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from semserve_export.errors import WeightsError
 from semserve_export.keras_models.token_source import TokenSource
-from semserve_export.report import Fact
+from semserve_export.report import Fact, Origin
 
 PADDING, UNKNOWN = 0, "[UNK]"
 PUNCTUATION = r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']"""
@@ -26,7 +26,7 @@ SPLIT = ("whitespace", "character", None)
 SPECIAL = 2  # ids, of padding and of unknown words
 
 
-def read_text_vectorization(layer: Any, origin: str = "stated") -> TokenSource:
+def read_text_vectorization(layer: Any, origin: Origin = "stated") -> TokenSource:
     """Build the tokenizer of a TextVectorization layer.
 
     Args:

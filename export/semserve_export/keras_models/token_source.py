@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
 from semserve_export.model_spec import Padding
-from semserve_export.report import Fact
+from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 
 Read = Callable[[Sequence[str]], list[list[int]]]
@@ -27,13 +27,29 @@ class TokenSource:
     tokenizer: Tokenizer  # what the bundle has
     read: Read  # what Keras has
     title: str  # for people
-    origin: str = "stated"
+    origin: Origin = "stated"
     words: tuple[str, ...] = ()  # of its vocabulary, to make texts of; most frequent first
     length: int | None = None  # of every sequence, where the source pads and cuts to one
     padding: Padding | None = None  # None: not known
     truncating: Padding | None = None
+    most: int | None = None  # tokens of a text, where the source cuts longer ones
     pad_id: int = 0
+    adds_separators: bool = False  # such as [SEP], which a text keeps where it is cut
     facts: tuple[Fact, ...] = field(default=())
+
+    def read_cut(self, texts: Sequence[str], most: int, truncating: Padding) -> list[list[int]]:
+        """Make the ids of texts as the training did, and cut what is too long.
+
+        Args:
+            texts: any.
+            most: ids of a text.
+            truncating: the side that loses ids.
+        """
+        if self.adds_separators:
+            cutting = Tokenizer.from_str(self.tokenizer.to_str())
+            cutting.enable_truncation(most, direction="left" if truncating == "pre" else "right")
+            return [one.ids for one in cutting.encode_batch_fast(list(texts))]
+        return [ids[-most:] if truncating == "pre" else ids[:most] for ids in self.read(texts)]
 
     def require_agreement(self) -> None:
         """Hold tokenizer.json to Keras's own reading on odd texts.

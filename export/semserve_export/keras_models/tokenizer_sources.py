@@ -69,9 +69,11 @@ def from_library(tokenizer: Tokenizer) -> TokenSource:
         tokenizer=own,
         read=lambda texts: [one.ids for one in own.encode_batch_fast(list(texts))],
         title="the tokenizers.Tokenizer",
+        adds_separators=own.num_special_tokens_to_add(is_pair=False) > 0,
         length=padding.get("length") or None,
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),
+        most=truncation.get("max_length"),
         pad_id=int(padding.get("pad_id", 0)),
     )
 
