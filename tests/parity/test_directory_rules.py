@@ -124,15 +124,19 @@ def test_a_training_begins_from_the_encoder_as_its_files_mean_it(family, tmp_pat
 def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     BY_NAME["default-prompt"].write(tmp_path / "mine")
-    assert 2 == run_command_line(["keras", "mine", "--variants", "none"])
-    assert "--ignore-prompts" in capfd.readouterr().err
-    assert 0 == run_command_line(["keras", "mine", "--variants", "none", "--ignore-prompts"])
-    assert "prompts (q) are not applied" in " ".join(capfd.readouterr().out.split())
+    stated = ["--prompt", "d=document: ", "--prompt", "none=", "--default-prompt", "d"]
+    assert 0 == run_command_line(["keras", "mine", "--variants", "none", *stated])
+    assert "q: 'q: ', d: 'document: ', none: ''" in " ".join(capfd.readouterr().out.split())
     assert 0 == run_command_line(["verify", "models/mine", "--source", "mine"])
     manifest = json.loads((tmp_path / "models" / "mine" / "bundle.json").read_text())
     assert ("mean", True, "cosine", 32) == tuple(
         manifest[key] for key in ("pooling", "normalized", "metric", "max_sequence_length")
     )
+    assert {"q": "q: ", "d": "document: ", "none": ""} == manifest["prompts"]
+    assert "d" == manifest["default_prompt"]
+    golden = json.loads((tmp_path / "models" / "mine" / "golden.json").read_text())
+    texts = [case["text"] for case in golden["cases"]]
+    assert {"q: a", "document: a"} < set(texts), "a golden answer for each prompt that is not empty"
 
 
 def test_a_directorys_tokenizer_is_not_compared_with_keras_hubs(tmp_path):

@@ -7,11 +7,11 @@ from typing import Any
 import keras_hub
 
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.token_source import TokenSource, ending_of
+from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.models.families import FAMILIES, Family
 from semserve_export.models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.models.preset_rules import require_explained
-from semserve_export.report import Fact
+from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 from semserve_export.tokenizers.parity import compare_tokenizers
 
@@ -35,7 +35,7 @@ class KerasHubSource(TokenSource):
         require_explained(compare_tokenizers(self.keras_hub_tokenizer, self.tokenizer, texts))
 
 
-def read_keras_hub(given: Any, origin: str = "stated") -> TokenSource:
+def read_keras_hub(given: Any, origin: Origin = "stated") -> TokenSource:
     """Build the tokenizer of a KerasHub tokenizer or preprocessor.
 
     Raises:
@@ -58,7 +58,7 @@ def read_keras_hub(given: Any, origin: str = "stated") -> TokenSource:
         padding="post",
         truncating="post",
         pad_id=int(theirs.pad_token_id),
-        ending=ending_of(tokenizer),
+        adds_separators=True,
         facts=(Fact("family of the tokenizer", family.name),),
         keras_hub_tokenizer=theirs,
     )

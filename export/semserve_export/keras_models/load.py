@@ -120,7 +120,8 @@ def _answers(
         WeightsError: it gives numbers that are none.
     """
     rows, blank = [], []
-    for text, ids in zip(texts, tokens.read(texts), strict=True):
+    read = tokens.read_cut(texts, sequences.most, sequences.truncating)
+    for text, ids in zip(texts, read, strict=True):
         row = model.predict(*sequences.row(ids))
         blank.append(not np.isfinite(row).all())
         if blank[-1] and len(ids):

@@ -35,7 +35,6 @@ class Sequences:
     truncating: Padding = "post"
     pad_id: int = 0
     most: int = FREE_LENGTH  # tokens of a text that are read
-    ending: int = 0  # special tokens at the end of every text, which cutting keeps
 
     @property
     def of_mask(self) -> "Sequences":
@@ -44,7 +43,7 @@ class Sequences:
 
     def row(self, ids: Sequence[int]) -> tuple[Any, Any]:
         """Lay out one text as the training did: its ids and its mask, int32 [1, length]."""
-        cut = self._cut(list(ids))
+        cut = list(ids)
         if self.length is None:
             filled = cut or [self.pad_id]
             return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)
@@ -59,15 +58,6 @@ class Sequences:
             for values, value in ((cut, self.pad_id), ([1] * len(cut), 0))
         )
         return laid, mask
-
-    def _cut(self, ids: list[int]) -> list[int]:
-        """Cut a text to the tokens that are read of it."""
-        if len(ids) <= self.most:
-            return ids
-        if self.truncating == "pre":
-            return ids[-self.most :]
-        kept = len(ids) - self.ending
-        return ids[: self.most - self.ending] + ids[kept:]
 
 
 class SequenceLayout(keras.layers.Layer):
@@ -128,15 +118,13 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
             " length that its sequences were padded to (--padded-length), and on which side"
             " (--padding pre or post)"
         )
-    most = asked.max_sequence_length or length or FREE_LENGTH
+    most = asked.max_sequence_length or length or tokens.most or FREE_LENGTH
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
     if free and truncating == "post":
-        return Sequences(
-            None, truncating=truncating, pad_id=tokens.pad_id, most=most, ending=tokens.ending
-        )
+        return Sequences(None, truncating=truncating, pad_id=tokens.pad_id, most=most)
     padding = asked.padding or tokens.padding
-    sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most, tokens.ending)
+    sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most)
     if padding is None and depends_on_side(model, ids, sequences):
         raise WeightsError(
             "padding: the model answers otherwise for a text with padding before it than after it;"

@@ -32,9 +32,24 @@ class TokenSource:
     length: int | None = None  # of every sequence, where the source pads and cuts to one
     padding: Padding | None = None  # None: not known
     truncating: Padding | None = None
+    most: int | None = None  # tokens of a text, where the source cuts longer ones
     pad_id: int = 0
-    ending: int = 0  # special tokens at the end of every text
+    adds_separators: bool = False  # such as [SEP], which a text keeps where it is cut
     facts: tuple[Fact, ...] = field(default=())
+
+    def read_cut(self, texts: Sequence[str], most: int, truncating: Padding) -> list[list[int]]:
+        """Make the ids of texts as the training did, and cut what is too long.
+
+        Args:
+            texts: any.
+            most: ids of a text.
+            truncating: the side that loses ids.
+        """
+        if self.adds_separators:
+            cutting = Tokenizer.from_str(self.tokenizer.to_str())
+            cutting.enable_truncation(most, direction="left" if truncating == "pre" else "right")
+            return [one.ids for one in cutting.encode_batch_fast(list(texts))]
+        return [ids[-most:] if truncating == "pre" else ids[:most] for ids in self.read(texts)]
 
     def require_agreement(self) -> None:
         """Hold tokenizer.json to Keras's own reading on odd texts.
@@ -52,9 +67,3 @@ class TokenSource:
                     f"tokenizer: {self.title} reads {text!a} as {list(one)[:20]}, and"
                     f" tokenizer.json as {other[:20]}; give a tokenizers.Tokenizer in its place"
                 )
-
-
-def ending_of(tokenizer: Tokenizer) -> int:
-    """Return how many special tokens a tokenizer puts at the end of every text."""
-    mask = tokenizer.encode("a").special_tokens_mask
-    return next((place for place, special in enumerate(reversed(mask)) if not special), 0)

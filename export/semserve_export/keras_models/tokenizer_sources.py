@@ -12,7 +12,7 @@ from semserve_export.keras_models.id_model import IdModel
 from semserve_export.keras_models.keras_hub_source import KINDS as KERAS_HUB_KINDS
 from semserve_export.keras_models.keras_hub_source import read_keras_hub
 from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
-from semserve_export.keras_models.token_source import TokenSource, ending_of
+from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.word_index import WordIndex, read_word_index
 from semserve_export.model_spec import Padding
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
@@ -77,11 +77,12 @@ def from_library(tokenizer: Tokenizer) -> TokenSource:
         tokenizer=own,
         read=lambda texts: [one.ids for one in own.encode_batch_fast(list(texts))],
         title="the tokenizers.Tokenizer",
+        adds_separators=own.num_special_tokens_to_add(is_pair=False) > 0,
         length=padding.get("length") or None,
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),
+        most=truncation.get("max_length"),
         pad_id=int(padding.get("pad_id", 0)),
-        ending=ending_of(own),
     )
 
 

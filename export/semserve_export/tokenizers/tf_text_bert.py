@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_text
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from semserve_export.errors import WeightsError
@@ -76,6 +75,8 @@ def differing_texts(
 
     Words of over 100 bytes are left out: TensorFlow Text counts bytes, tokenizers characters.
     """
+    import tensorflow_text  # noqa: PLC0415 - there is none for Windows
+
     table = tf.lookup.StaticVocabularyTable(
         tf.lookup.KeyValueTensorInitializer(
             list(vocabulary), list(range(len(vocabulary))), tf.string, tf.int64

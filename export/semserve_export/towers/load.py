@@ -16,7 +16,7 @@ from semserve_export.model_spec import SIDES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
 from semserve_export.report import Fact, Origin
-from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.towers.comparison import Comparison, Wide, agreeing, tells_apart
 from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encoders
 from semserve_export.towers.origins import Origins
@@ -36,7 +36,8 @@ def load_two_texts(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loaded
     """
     closest: list[tuple[float, Comparison]] = []
     problems: list[WeightsError] = []
-    for towers in find_towers(texts, asked.tower) if asked.task in {None, "embedding"} else ():
+    compares = asked.task in {None, "embedding"} and not (asked.pair or asked.text_order)
+    for towers in find_towers(texts, asked.tower) if compares else ():
         try:
             side = _Side.read(asked, towers.left, origins)
             other = side if same_encoders(towers.left, towers.right) else None
@@ -119,6 +120,8 @@ def _compared(
         closest: gets the best comparison of this way, with its difference.
     """
     left, right = sides
+    if left.loaded.spec.truncation != right.loaded.spec.truncation:
+        raise WeightsError("truncating: the two sides cut long texts on different ends")
     tokenizers = [side.loaded.tokenizer.to_str() for side in sides]
     if tokenizers[0] != tokenizers[1]:
         raise WeightsError(
@@ -129,7 +132,7 @@ def _compared(
     rows = [_vectors(side, [pair[place] for pair in pairs]) for place, side in enumerate(sides)]
     chosen = [
         (one, distance)
-        for one, distance in agreeing(*rows, expected)
+        for one, distance in agreeing(rows[0], rows[1], expected)
         if (asked.metric in {None, one.metric})
         and (towers.comparison in {None, one} or asked.metric)
     ]
@@ -144,7 +147,11 @@ def _compared(
         texts,
         sides,
         TowerProof(
-            pairs, expected, comparison, max(side.loaded.spec.max_sequence_length for side in sides)
+            pairs,
+            expected,
+            comparison,
+            max(side.loaded.spec.max_sequence_length for side in sides),
+            left.loaded.spec.truncation,
         ),
     )
 
@@ -160,7 +167,7 @@ def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple
 def _vectors(side: _Side, texts: list[str]) -> Any:
     """Ask a tower about texts, each alone: fp32 [texts, width]."""
     run = traced_keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
-    encodings = encode(side.loaded.tokenizer, texts, side.loaded.spec.max_sequence_length)
+    encodings = [Encoding(ids, [0] * len(ids)) for ids in side.reading.ids(texts)]
     return np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
 
 

@@ -16,11 +16,19 @@ from semserve_export.keras_models.sequences import SequenceLayout, Sequences, fi
 from semserve_export.keras_models.task import Understood, understand
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
-from semserve_export.model_spec import INPUTS, INPUTS_WITHOUT_SEGMENTS, ModelSpec, Scores
+from semserve_export.model_spec import (
+    HYPOTHESIS_FIRST,
+    INPUTS,
+    INPUTS_WITHOUT_SEGMENTS,
+    PREMISE_FIRST,
+    ModelSpec,
+    Scores,
+    TextOrder,
+)
 from semserve_export.models.keras_internals import producer
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
-from semserve_export.report import Fact
+from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.bert_wordpiece import RIGHT_INPUTS
 from semserve_export.towers.encoders import behind_readers, rebuilt
 from semserve_export.towers.origins import Origins
@@ -41,8 +49,8 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
         WeightsError: something of it cannot be honoured, or cannot be known.
     """
     if len(texts.model.outputs) != 1:
-        names = ", ".join(str(one.name) for one in texts.model.outputs)
-        raise WeightsError(f"the model has the outputs {names}; export a model with one of them")
+        outputs = ", ".join(str(one.name) for one in texts.model.outputs)
+        raise WeightsError(f"the model has the outputs {outputs}; export a model with one of them")
     whole, reader = _of_ids(texts)
     if reader is not None and asked.tokenizer not in {None, reader}:
         raise WeightsError("tokenizer: the model holds its own; leave tokenizer out")
@@ -56,7 +64,12 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
     head = _read_head(whole, rows)
     task = asked.task or ("score" if head.outputs == 1 else "classification")
     loss = origins.loss or getattr(asked.live, "loss", None)
-    understood = understand(replace(asked, pair=False, task=task), head, rows, loss)
+    one_text = replace(asked, pair=False, text_order=None, task=task)
+    understood = understand(one_text, head, rows, loss)
+    names = texts.side_names()
+    order, said = _text_order(asked, names)
+    if left.truncating != right.truncating:
+        raise WeightsError("truncating: the two sides cut long texts on different ends")
     spec = ModelSpec(
         name=asked.served_name,
         description=asked.description or f"{understood.task} of two texts by a Keras model",
@@ -67,8 +80,9 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
         pair=True,
         inputs=(*INPUTS_WITHOUT_SEGMENTS, *RIGHT_INPUTS),
         separate=True,
+        text_order=order,
+        truncation="start" if left.truncating == "pre" else "end",
     )
-    names = texts.side_names()
     return LoadedModel(
         spec=spec,
         keras_model=_serve(whole, (left, right), understood),
@@ -80,11 +94,14 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
         facts=(
             *understood.facts,
             Fact("left text, right text", "; ".join(names)),
+            Fact("order of the texts", ", ".join(order), said),
             Fact("towers", "none: the two texts are separate inputs of one graph"),
             Fact("tokenizer", tokens.title, "found" if reader is not None else "stated"),
         ),
-        proofs=(SeparateProof(pairs, rows, head.scores, spec.max_sequence_length),),
-        texts=_with_tokens(tokens, pairs),
+        proofs=(
+            SeparateProof(pairs, rows, head.scores, spec.max_sequence_length, spec.truncation),
+        ),
+        texts=_golden(tokens, spec, pairs),
     )
 
 
@@ -140,7 +157,7 @@ def _answered(
     pairs = make_pairs(proof_texts(tokens.words))
     readings = Reading(tokens, sequences[0]), Reading(tokens, sequences[1])
     rows = answers(texts, readings, pairs)
-    known = np.isfinite(rows).all(axis=1)
+    known = [bool(np.isfinite(row).all()) for row in rows]
     return tuple(pair for pair, good in zip(pairs, known, strict=True) if good), rows[known]
 
 
@@ -197,7 +214,26 @@ def _serve(whole: Any, sequences: tuple[Sequences, Sequences], understood: Under
     return keras.Model(inputs, ops.cast(outputs, "float32"))
 
 
-def _with_tokens(tokens: TokenSource, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
-    """Return the pairs of golden answers: those whose texts both have a token."""
-    known = [pair for pair in pairs if all(tokens.tokenizer.encode(text).ids for text in pair)]
-    return tuple(known[:MOST_GOLDEN])
+def _golden(tokens: TokenSource, spec: ModelSpec, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """Return the pairs of golden answers: whose texts have a token, and lose none."""
+
+    def fits(text: str) -> bool:
+        size = len(tokens.tokenizer.encode(text).ids)
+        return bool(text) and 0 < size <= spec.max_sequence_length
+
+    return tuple(pair for pair in pairs if all(map(fits, pair)))[:MOST_GOLDEN]
+
+
+def _text_order(asked: OwnModel, names: tuple[str, str]) -> tuple[TextOrder, Origin]:
+    """Return which text of a pair is the left one: as asked, as its inputs are called, or premise.
+
+    Args:
+        asked: what the caller says.
+        names: of the inputs of each side.
+    """
+    if asked.text_order:
+        return asked.text_order, "stated"
+    left, right = (name.lower() for name in names)
+    if "hypothesis" in left and "premise" in right:
+        return HYPOTHESIS_FIRST, "found"
+    return PREMISE_FIRST, "found" if "premise" in left else "assumed"

@@ -1,9 +1,9 @@
 """What a model of two texts says of pairs of texts, and the proof of a bundle by it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -21,18 +21,14 @@ from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import INPUTS, Scores
 from semserve_export.options import OwnModel
 from semserve_export.report import Measure
-from semserve_export.tokenizers.bert_wordpiece import (
-    Encoding,
-    encode,
-    encode_separately,
-    pad,
-)
+from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.towers.comparison import Comparison, Wide, difference
 from semserve_export.towers.encoders import strings
 from semserve_export.towers.input_roles import TEXT, Roles
 from semserve_export.towers.two_texts import TwoTexts
 
 Pair = tuple[str, str]
+Truncation = Literal["end", "start"]
 TOGETHER = 7  # pairs of a batch
 MORE_PADDING = 9  # tokens
 
@@ -43,6 +39,10 @@ class Reading:
 
     tokens: TokenSource
     sequences: Sequences
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Make the ids of texts, cut where they are too long, and not padded."""
+        return self.tokens.read_cut(texts, self.sequences.most, self.sequences.truncating)
 
 
 def read_side(asked: OwnModel, model: Any) -> Reading:
@@ -68,9 +68,7 @@ def answers(texts: TwoTexts, readings: tuple[Reading, Reading], pairs: Sequence[
     """
     model = keras.Model(texts.model.inputs, texts.model.outputs)
     run = traced(model)
-    read = [
-        reading.tokens.read([pair[side] for pair in pairs]) for side, reading in enumerate(readings)
-    ]
+    read = [reading.ids([pair[side] for pair in pairs]) for side, reading in enumerate(readings)]
     rows: list[Rows | None] = []
     for number, pair in enumerate(pairs):
         given: list[Any] = [None] * len(model.inputs)
@@ -124,16 +122,15 @@ class TowerProof:
     expected: Wide  # [pairs]
     comparison: Comparison
     max_length: int
+    truncation: Truncation
 
     def __call__(self, directory: Path) -> Measure:
         """Compare pairs alone, in batches, and with more padding than they need."""
         run, tokenizer = _opened(directory)
         sides = [
             [
-                replace(encoding, side=side)
-                for encoding in encode(
-                    tokenizer, [one[side] for one in self.pairs], self.max_length
-                )
+                Encoding(ids, [0] * len(ids), side=side)
+                for ids in _cut(tokenizer, [one[side] for one in self.pairs], self)
             ]
             for side in (0, 1)
         ]
@@ -158,16 +155,32 @@ class SeparateProof:
     expected: Rows  # fp32 [pairs, outputs]
     applied: Scores | None  # what the model applied to its logits
     max_length: int
+    truncation: Truncation
 
     def __call__(self, directory: Path) -> Measure:
         """Run pairs alone, in batches, and with more padding than they need."""
         run, tokenizer = _opened(directory)
-        encodings = encode_separately(tokenizer, self.pairs, self.max_length)
+        lefts, rights = (
+            _cut(tokenizer, [pair[side] for pair in self.pairs], self) for side in (0, 1)
+        )
+        encodings = [
+            Encoding(left, [0] * len(left), right=right)
+            for left, right in zip(lefts, rights, strict=True)
+        ]
         worst = max(
             scaled_difference(apply_scores(rows, self.applied), self.expected)
             for rows in _three_ways(run, encodings, self.max_length)
         )
         return Measure(f"predict on {len(self.pairs)} pairs of texts", worst, TOLERANCE)
+
+
+def _cut(
+    tokenizer: Tokenizer, texts: Sequence[str], proof: TowerProof | SeparateProof
+) -> list[list[int]]:
+    """Tokenise texts as the server does, each alone."""
+    direction = "left" if proof.truncation == "start" else "right"
+    tokenizer.enable_truncation(proof.max_length, direction=direction)
+    return [one.ids for one in tokenizer.encode_batch(list(texts))]
 
 
 def _opened(directory: Path) -> tuple[Run, Tokenizer]:

@@ -36,7 +36,7 @@ PARTS = frozenset(
     Identity L1 L2 L1L2 OrthogonalRegularizer MaxNorm NonNeg UnitNorm MinMaxNorm DTypePolicy
     """.split()  # noqa: SIM905 - as above
 )
-OPERATIONS = re.compile(r"keras\.src\.ops\.(numpy|math|nn)")
+OPERATIONS = re.compile(r"keras\.src\.ops\.(numpy|math|nn|linalg|core)")
 VALUES = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__"})
 """What Keras writes for a tensor of the graph, a constant, a tuple and a slice."""
 READS_FILES = frozenset({"vocabulary", "idf_weights"})
