@@ -164,8 +164,8 @@ def test_the_server_answers_as_keras_does_alone_and_beside_longer_texts(exported
     np.testing.assert_allclose(together, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["average", "conv"])
-def test_a_long_text_loses_its_end_as_in_text_vectorization(exported, client, name):
+@pytest.mark.parametrize("name", ["average", "flat", "conv", "lstm"])
+def test_a_long_text_is_cut_where_the_training_cut_it(exported, client, name):
     _, _, asks = exported
     expected = asks[name]([TEXTS[4]])
     np.testing.assert_allclose(answers(client, name, [TEXTS[4]]), expected, rtol=0, atol=1e-5)
