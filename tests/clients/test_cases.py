@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ CASES = Path(__file__).with_name("cases.json")
 TOKENS_PER_SECOND = 50
 """What the key of `secured` may spend; the cases wait for one to three seconds for it."""
 BENCH_TEXTS = 3_200
+AT_ONCE = 3
+"""Runners side by side; each has two servers of its own."""
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("cases")]
 languages = pytest.mark.parametrize("runner", RUNNERS, ids=lambda runner: runner.language)
@@ -70,22 +73,30 @@ def servers(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield Servers(addresses, ca, keys)
 
 
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, servers: Servers, tiny_models: Path
+) -> Iterator[dict[str, Future[Told]]]:
+    """What the runner of each language that is tested here printed; some run side by side.
+
+    They mostly wait: for a server to die, for a deadline, for a key's tokens to come back.
+    """
+    chosen = {
+        item.callspec.params["runner"].language: item.callspec.params["runner"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.originalname == "test_client_passes_every_case"
+    }
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            language: pool.submit(_run_cases, runner, servers, tiny_models)
+            for language, runner in chosen.items()
+        }
+
+
 @languages
-def test_client_passes_every_case(runner: Runner, servers: Servers, tiny_models: Path) -> None:
-    command = runner.ready()
-    key = servers.keys.with_name(f"{runner.language}.key").read_text(encoding="utf-8")
-    with (
-        running_server("--models", str(tiny_models)) as first,
-        running_server("--models", str(tiny_models)) as second,
-    ):
-        doomed = {"first": first, "second": second}
-        addresses = servers.addresses | {name: one.address for name, one in doomed.items()}
-        told = _run(
-            [*command, str(CASES), *(f"{name}={address}" for name, address in addresses.items())],
-            doomed,
-            SEMSERVE_KEY=key,
-            SEMSERVE_TLS_CA=str(servers.authority),
-        )
+def test_client_passes_every_case(runner: Runner, outcomes: dict[str, Future[Told]]) -> None:
+    told = outcomes[runner.language].result()
     wrong = [line for line in told.lines if not line.startswith("ok ")]
     assert ([], 0) == (wrong, told.code), told.errors
     names = [case["name"] for case in json.loads(CASES.read_text(encoding="utf-8"))["cases"]]
@@ -117,6 +128,24 @@ class Told:
     lines: list[str]
     errors: str
     code: int
+
+
+def _run_cases(runner: Runner, servers: Servers, tiny_models: Path) -> Told:
+    """Run the table with one client, whose two servers nobody else uses."""
+    command = runner.ready()
+    key = servers.keys.with_name(f"{runner.language}.key").read_text(encoding="utf-8")
+    with (
+        running_server("--models", str(tiny_models)) as first,
+        running_server("--models", str(tiny_models)) as second,
+    ):
+        doomed = {"first": first, "second": second}
+        addresses = servers.addresses | {name: one.address for name, one in doomed.items()}
+        return _run(
+            [*command, str(CASES), *(f"{name}={address}" for name, address in addresses.items())],
+            doomed,
+            SEMSERVE_KEY=key,
+            SEMSERVE_TLS_CA=str(servers.authority),
+        )
 
 
 def _run(command: list[str], doomed: dict[str, ServerProcess], **environment: str) -> Told:
