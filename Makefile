@@ -61,6 +61,10 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
 	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_languages.py -m 'not venvs' $(PYTEST_ARGS)
 
+.PHONY: bench-clients
+bench-clients: .venv/.dev ## stream 100,000 texts with every client whose toolchain is there: a table
+	SEMSERVE_ALL_CLIENTS=1 PYTHONPATH=tests $(BIN)/python -m clients.bench_clients
+
 .PHONY: samples
 samples: ## run the sample of every client whose toolchain is there against a server (ADDRESS=HOST:PORT)
 	@clients/samples.sh $(ADDRESS)
