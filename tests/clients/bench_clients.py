@@ -1,8 +1,8 @@
 """Streams 100,000 texts with every client whose toolchain is there, and prints a table.
 
-    python -m clients.bench_clients [TEXTS]      with tests/ on the PYTHONPATH
+    python -m clients.bench_clients [TEXTS]      with tests on the PYTHONPATH
 
-The server computes nothing (`--echo`), so that the figures are those of the clients and of gRPC. Client
+The server computes nothing (`--echo`): the figures are those of the clients and of gRPC. Client
 and server share the CPUs of this machine.
 """
 
