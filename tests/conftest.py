@@ -227,6 +227,7 @@ async def in_process(
     limits: ConnectionLimits = SMALL_LIMITS,
     security: Security = OPEN,
     observer: Recorder | None = None,
+    open_inference: bool = False,
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
@@ -259,6 +260,7 @@ async def in_process(
         limits,
         observer,
         security,
+        open_inference=open_inference,
     )
     number = await port.open("127.0.0.1:0")
     models.open(engines)

@@ -197,6 +197,10 @@ class Config:
     open_reflection: Annotated[bool, Parameter(group=SECURITY)] = False
     """Whether the schema is shown without a key."""
 
+    open_inference: Annotated[bool, Parameter(group=OPERATION)] = False
+    """Also serve the Open Inference Protocol (inference.GRPCInferenceService), for clients of
+    KServe and Triton."""
+
     allow_model_control: Annotated[bool, Parameter(group=OPERATION)] = False
     """Let callers load and unload the bundles of --models, by name, with LoadModel and
     UnloadModel."""
