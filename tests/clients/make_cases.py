@@ -327,8 +327,8 @@ def _refused(golden: Golden) -> list[Case]:
             {"error": _error("INVALID_ARGUMENT", "texts[0]")},
         ),
         _case(
-            "does not send a request again that is larger than a message may be",
-            "embed",
+            "refuses a request that is larger than a message may be",
+            "tokenize",
             {"texts": [LARGE]},
             {"error": {"code": "INVALID_ARGUMENT"}},
         ),
@@ -399,7 +399,7 @@ def _streams(golden: Golden) -> list[Case]:
             {"count": 500, "vectors": vectors, "max_ahead": 6},
         ),
         _case(
-            "sends a request of a stream by itself that is larger than a message may be",
+            "refuses a request of a stream that is larger than a message may be, and that alone",
             "stream_embed",
             {
                 "requests": [
