@@ -12,7 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "clients"
-CACHE = ROOT / ".cache"
+CACHE = ROOT / ".cache" / "clients"
+# How npm, Maven, Go and Cargo say that no registry answers; any other failure is a fault of ours.
+UNREACHABLE = (
+    "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "Unknown host", "Connection refused",
+    "dial tcp", "no such host", "i/o timeout", "lookup disabled by GOPROXY=off",
+    "Could not resolve host", "failed to download",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,26 +26,49 @@ class Runner:
     """How one language runs the cases.
 
     Attributes:
-        language: its name, as the samples print it.
+        language: its name, as its sample prints it.
+        command: runs the cases.
+        folder: of the client, where the build runs.
         tools: programs that have to be on the PATH.
-        build: the command that builds the runner, where there is one, and the folder it runs in.
-        command: the command that runs it.
+        builds: commands that build the runner; a second run of them is quick.
+        sources: what the builds read: they are left out where the runner is newer.
         slow: whether the first build takes more than a minute, so that only `make test-clients`
             builds it.
     """
 
     language: str
     command: tuple[str, ...]
+    folder: Path = CLIENTS
     tools: tuple[str, ...] = ()
-    build: tuple[str, ...] = ()
+    builds: tuple[tuple[str, ...], ...] = ()
     slow: bool = False
 
     def ready(self) -> list[str]:
-        """Build the runner and return its command; skip where a tool is missing."""
+        """Build the runner and return its command; skip where a tool or a registry is missing."""
         for tool in self.tools:
             if shutil.which(tool) is None:
                 pytest.skip(f"{self.language}: {tool} is not installed")
+        for build in self.builds:
+            built = subprocess.run(
+                build, cwd=self.folder, capture_output=True, text=True, check=False
+            )
+            if built.returncode:
+                said = built.stdout + built.stderr
+                if any(sign in said for sign in UNREACHABLE):
+                    pytest.skip(f"{self.language}: its packages cannot be downloaded")
+                pytest.fail(f"{' '.join(build)}:\n{said}")
         return list(self.command)
 
 
-RUNNERS = (Runner("Python", (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py"))),)
+NODE = CLIENTS / "node"
+
+RUNNERS = (
+    Runner("Python", (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py"))),
+    Runner(
+        "Node",
+        ("node", str(NODE / "dist" / "cases" / "cases.js")),
+        folder=NODE,
+        tools=("node", "npm"),
+        builds=(("npm", "run", "build"),),
+    ),
+)
