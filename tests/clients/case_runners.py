@@ -61,6 +61,7 @@ class Runner:
 
 
 NODE = CLIENTS / "node"
+RUST = CLIENTS / "rust"
 
 RUNNERS = (
     Runner("Python", (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py"))),
@@ -70,5 +71,13 @@ RUNNERS = (
         folder=NODE,
         tools=("node", "npm"),
         builds=(("npm", "run", "build"),),
+    ),
+    Runner(
+        "Rust",
+        (str(CACHE / "rust" / "release" / "examples" / "cases"),),
+        folder=RUST,
+        tools=("cargo",),
+        builds=(("cargo", "build", "--quiet", "--release", "--example", "cases"),),
+        slow=True,
     ),
 )

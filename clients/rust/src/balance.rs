@@ -1,7 +1,7 @@
 //! Balancing: the servers behind a client's addresses, in turn, those that are healthy first.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -17,6 +17,8 @@ use crate::retry::backoff;
 
 /// The least time between two resolutions of the names among the addresses.
 const RESOLUTION_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a server that a call found unavailable comes after the others.
+const AVOIDANCE: Duration = Duration::from_secs(1);
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// The servers of a client. Names are resolved at the first call, and again after a failure.
@@ -36,7 +38,8 @@ pub(crate) struct Server {
     address: Address,
     place: Place,
     down: Arc<AtomicBool>,
-    watcher: RwLock<Option<AbortHandle>>,
+    avoided_until: Mutex<Instant>,
+    watcher: Mutex<Option<AbortHandle>>,
 }
 
 impl Balancer {
@@ -51,8 +54,8 @@ impl Balancer {
         }
     }
 
-    /// The server whose turn it is. One that is down, and then the one to avoid, which is where the last
-    /// attempt failed, comes only after all others.
+    /// The server whose turn it is. Those that are down come after all others, and among equals the one to
+    /// avoid, which is where the last attempt failed, comes last.
     pub(crate) async fn pick(&self, avoid: Option<&Arc<Server>>) -> Result<Arc<Server>, Error> {
         let servers = self.servers().await?;
         let start = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -60,15 +63,16 @@ impl Balancer {
             .map(|step| &servers[start.wrapping_add(step) % servers.len()])
             .min_by_key(|server| {
                 let avoided = avoid.is_some_and(|one| Arc::ptr_eq(one, server));
-                (server.down.load(Ordering::Relaxed), avoided)
+                (server.is_down(), avoided)
             })
             .cloned()
             .ok_or_else(|| Error::new(Code::Unavailable, "the name of the server has no address"))
     }
 
-    /// Notes that a call found a server unavailable: its name may have moved.
-    pub(crate) fn suspect(&self) {
+    /// Notes that a call found a server unavailable. Its name may have moved, too.
+    pub(crate) fn suspect(&self, server: &Server) {
         self.suspect.store(true, Ordering::Relaxed);
+        *server.avoided_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + AVOIDANCE;
     }
 
     async fn servers(&self) -> Result<Arc<[Arc<Server>]>, Error> {
@@ -142,13 +146,19 @@ impl Server {
             address: address.clone(),
             place,
             down: Arc::new(AtomicBool::new(false)),
-            watcher: RwLock::new(None),
+            avoided_until: Mutex::new(Instant::now()),
+            watcher: Mutex::new(None),
         })
+    }
+
+    fn is_down(&self) -> bool {
+        let avoided_until = *self.avoided_until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.down.load(Ordering::Relaxed) || Instant::now() < avoided_until
     }
 
     /// Watches the server's health until the server is dropped.
     fn watch(&self) {
-        let mut watcher = self.watcher.write().unwrap_or_else(PoisonError::into_inner);
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         if watcher.is_none() {
             let task = tokio::spawn(watch(self.connection.clone(), self.down.clone()));
             *watcher = Some(task.abort_handle());

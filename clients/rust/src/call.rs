@@ -77,7 +77,7 @@ impl Client {
                 }
                 Err(status) => Error::from(status),
             };
-            let wait = self.wait(&error, attempt).ok_or_else(|| error.clone())?;
+            let wait = self.wait(&server, &error, attempt).ok_or_else(|| error.clone())?;
             if Instant::now() + wait >= deadline {
                 return Err(error);
             }
@@ -89,9 +89,9 @@ impl Client {
     }
 
     /// The wait before another attempt; `None` where there is none.
-    pub(crate) fn wait(&self, error: &Error, attempt: u32) -> Option<Duration> {
+    pub(crate) fn wait(&self, server: &Server, error: &Error, attempt: u32) -> Option<Duration> {
         if error.code() == Code::Unavailable {
-            self.0.balancer.suspect();
+            self.0.balancer.suspect(server);
         }
         let allowed = self.0.throttle.failed(error);
         retry_after(error, attempt).filter(|_| allowed)

@@ -112,17 +112,16 @@ impl From<Status> for Error {
     fn from(status: Status) -> Self {
         let is_local = status.source().is_some();
         let code = match status.code() {
+            _ if is_timeout(&status) => Code::DeadlineExceeded,
             Code::Unknown | Code::Internal | Code::Cancelled if is_local => Code::Unavailable,
             code => code,
         };
         let mut message = status.message().to_owned();
-        let mut cause = status.source();
-        while let Some(one) = cause.filter(|_| is_local) {
-            let told = one.to_string();
+        for cause in causes(&status) {
+            let told = cause.to_string();
             if !message.contains(&told) {
                 message = format!("{message}: {told}");
             }
-            cause = one.source();
         }
         let mut made = Self::new(code, message)
             .detailed(status.get_details_bad_request(), status.get_details_retry_info());
@@ -172,6 +171,15 @@ fn is_too_large(message: &str) -> bool {
     ["larger than max", "exceeds maximum size", "message length too large"]
         .iter()
         .any(|said| message.contains(said))
+}
+
+/// Whether the deadline of the call passed at the client's end.
+fn is_timeout(status: &Status) -> bool {
+    causes(status).any(|cause| cause.is::<tonic::TimeoutExpired>())
+}
+
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(status.source(), |&cause| cause.source())
 }
 
 /// The pushback of the trailers: `Some(None)` says not to come back.

@@ -13,6 +13,8 @@
 //! Every call has a deadline, and dropping its future cancels it at the server too. Every failure is
 //! an [`Error`].
 
+#![warn(missing_docs)]
+
 mod address;
 mod balance;
 mod call;

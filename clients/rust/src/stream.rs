@@ -340,10 +340,10 @@ impl<R: Streamed> Exchange<R> {
     /// Prepares a new link for one that broke, unless too many did or its error is not retried.
     fn broken(&mut self, error: Error) -> Result<(), Error> {
         self.breaks += 1;
-        let now = Instant::now();
-        let wait = self.client.wait(&error, self.breaks).filter(|wait| *wait < self.timeout);
-        self.reopen = now + wait.ok_or(error)?;
-        self.avoid = self.link.take().map(|link| link.server);
+        let Some(Link { server, .. }) = self.link.take() else { return Err(error) };
+        let wait = self.client.wait(&server, &error, self.breaks).filter(|wait| *wait < self.timeout);
+        self.reopen = Instant::now() + wait.ok_or(error)?;
+        self.avoid = Some(server);
         Ok(())
     }
 
