@@ -75,6 +75,11 @@ impl Balancer {
         *server.avoided_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + AVOIDANCE;
     }
 
+    /// Whether a server other than this one is up.
+    pub(crate) fn has_another(&self, server: &Server) -> bool {
+        self.known().iter().any(|one| !std::ptr::eq(&**one, server) && !one.is_down())
+    }
+
     async fn servers(&self) -> Result<Arc<[Arc<Server>]>, Error> {
         let known = self.known();
         if !known.is_empty() && !self.suspect.load(Ordering::Relaxed) {

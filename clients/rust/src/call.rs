@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 
 use crate::balance::Server;
+use crate::client::Shared;
 use crate::retry::retry_after;
 use crate::{Client, Error};
 
@@ -88,13 +89,19 @@ impl Client {
         unreachable!("the number of attempts is bounded")
     }
 
-    /// The wait before another attempt; `None` where there is none.
+    /// The wait before another attempt; `None` where there is none. Where another server is up, the first
+    /// one after an outage does not wait.
     pub(crate) fn wait(&self, server: &Server, error: &Error, attempt: u32) -> Option<Duration> {
-        if error.code() == Code::Unavailable {
-            self.0.balancer.suspect(server);
+        let Shared { balancer, throttle, .. } = &*self.0;
+        let is_outage = error.code() == Code::Unavailable;
+        if is_outage {
+            balancer.suspect(server);
         }
-        let allowed = self.0.throttle.failed(error);
-        retry_after(error, attempt).filter(|_| allowed)
+        let allowed = throttle.failed(error);
+        let wait = retry_after(error, attempt).filter(|_| allowed)?;
+        let at_once =
+            is_outage && attempt == 1 && error.retry_after().is_none() && balancer.has_another(server);
+        Some(if at_once { Duration::ZERO } else { wait })
     }
 }
 
