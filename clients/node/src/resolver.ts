@@ -4,12 +4,15 @@ import { lookup } from "node:dns/promises";
 import { experimental, Metadata, status as Code } from "@grpc/grpc-js";
 import { hostPort, LIST_SCHEME, type HostPort } from "./address.js";
 
+/** Least milliseconds between two resolutions; the balancer asks for one at every lost connection. */
+const MIN_INTERVAL_MS = 10_000;
+
 /** Resolves `semserve:HOST:PORT,HOST:PORT` to one endpoint for each address of each host. */
 class AddressListResolver implements experimental.Resolver {
   readonly #hosts: readonly HostPort[];
   readonly #listener: experimental.ResolverListener;
-  #pending = false;
-  #destroyed = false;
+  #timer: NodeJS.Timeout | undefined;
+  #nextAt = 0;
 
   constructor(target: experimental.GrpcUri, listener: experimental.ResolverListener) {
     this.#hosts = target.path.split(",").map((one) => hostPort(one) as HostPort);
@@ -21,22 +24,22 @@ class AddressListResolver implements experimental.Resolver {
   }
 
   updateResolution(): void {
-    if (!this.#pending) {
-      this.#pending = true;
-      void this.#resolve();
-    }
+    this.#timer ??= setTimeout(() => void this.#resolve(), Math.max(0, this.#nextAt - Date.now())).unref();
   }
 
   destroy(): void {
-    this.#destroyed = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   async #resolve(): Promise<void> {
+    const timer = this.#timer;
     const found = await Promise.allSettled(this.#hosts.map(({ host }) => lookup(host, { all: true })));
-    this.#pending = false;
-    if (this.#destroyed) {
-      return;
+    if (this.#timer !== timer) {
+      return; // destroyed meanwhile
     }
+    this.#timer = undefined;
+    this.#nextAt = Date.now() + MIN_INTERVAL_MS;
     const endpoints = found.flatMap((result, place) => {
       const port = this.#hosts[place]?.port ?? 0;
       const addresses = result.status === "fulfilled" ? result.value : [];
