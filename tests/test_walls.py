@@ -20,6 +20,13 @@ SERVER_LAYERS = (
     "frontend", "server", "processes", "__main__",
 )  # fmt: skip
 """The folders and modules of the server, each above those that it may import."""
+EXPORT = ROOT / "export" / "semserve_export"
+EXPORT_LAYERS = (
+    "errors", "failures", "model_spec", "encoder_weights", "options", "files", "untrusted",
+    "tokenizers", "bundle", "recipes", "data", "models", "graphs", "hugging_face", "variants",
+    "pipeline", "distillation", "training", "word_vectors", "cli", "__main__",
+)  # fmt: skip
+"""The same of the export stage."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -58,7 +65,7 @@ def parts(package: Path) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize(("package", "layers"), [(SERVER, SERVER_LAYERS)])
+@pytest.mark.parametrize(("package", "layers"), [(SERVER, SERVER_LAYERS), (EXPORT, EXPORT_LAYERS)])
 def test_imports_between_folders_point_one_way(package: Path, layers: tuple[str, ...]) -> None:
     """Each part imports only parts that stand before it in the list."""
     upward = {
@@ -70,7 +77,7 @@ def test_imports_between_folders_point_one_way(package: Path, layers: tuple[str,
     assert set() == upward
 
 
-@pytest.mark.parametrize("package", [SERVER])
+@pytest.mark.parametrize("package", [SERVER, EXPORT])
 def test_a_folder_has_a_charter_of_one_line_and_few_modules(package: Path) -> None:
     for folder in {path.parent for path in package.rglob("*.py")} - {package}:
         charter = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""

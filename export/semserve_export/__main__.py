@@ -3,7 +3,7 @@
 import os
 import sys
 
-from semserve_export.cli import run_command_line
+from semserve_export.cli.app import run_command_line
 
 STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 

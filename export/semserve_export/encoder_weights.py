@@ -10,7 +10,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from semserve_export.spec import Activation
+from semserve_export.model_spec import Activation
 
 Array = npt.NDArray[np.float32]
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from semserve_export.errors import ExportError
-from semserve_export.packages import ALL_MPNET, KeptPreset, Package, SplitPackage
-from semserve_export.spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
+from semserve_export.files.packages import ALL_MPNET, KeptPreset, Package, SplitPackage
+from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
 
 ADAPTERS = Path(__file__).parent / "adapters"
 

@@ -14,12 +14,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import keras_hub
 import numpy as np
-from semserve_export import bert
-from semserve_export.activation import set_activation
-from semserve_export.export import export_model
-from semserve_export.model import LICENCES, LoadedModel
-from semserve_export.spec import ModelSpec
-from semserve_export.tokenizer import build_tokenizer
+from semserve_export.model_spec import ModelSpec
+from semserve_export.models import bert
+from semserve_export.models.activation import set_activation
+from semserve_export.models.loaded_model import LICENCES, LoadedModel
+from semserve_export.pipeline.export import export_model
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 
 WORDS = """
     the a an is are was on in at of to and or not it i you we he she they cat dog mat sat sits

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from semserve_export.quiet import choose_backend, held_stderr
+from semserve_export.cli.quiet import choose_backend, held_stderr
 
 # ruff: noqa: E402 - the backend is chosen before Keras is first imported, here or by a test
 choose_backend()
 with held_stderr():
     import keras_hub
 
-from semserve_export import bert
-from semserve_export.activation import set_activation
-from semserve_export.export import export_model
-from semserve_export.model import LoadedModel
-from semserve_export.spec import ModelSpec
-from semserve_export.tokenizer import build_tokenizer
+from semserve_export.model_spec import ModelSpec
+from semserve_export.models import bert
+from semserve_export.models.activation import set_activation
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.pipeline.export import export_model
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 VOCABULARY = [

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras_hub
 import numpy as np
-from semserve_export.golden import PAIRS, TEXTS
-from semserve_export.sentences import texts_like
+from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
+from semserve_export.tokenizers.synthetic_texts import texts_like
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 LENGTH = 40

@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from semserve_export import atomic_directory
-from semserve_export.bundle import write_bundle
+from semserve_export.bundle.layout import write_bundle
+from semserve_export.files import atomic_directory
 
 WATCHED = atomic_directory.__file__
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from semserve_export.adapter import (
+from semserve_export.errors import AdapterError
+from semserve_export.models.bert import make_classifier
+from semserve_export.models.delta_adapter import (
     TENSORS,
     apply_adapter,
     assign_values,
@@ -16,8 +18,6 @@ from semserve_export.adapter import (
     save_adapter,
     tuned_values,
 )
-from semserve_export.bert import make_classifier
-from semserve_export.errors import AdapterError
 
 FROZEN = ("token_embedding", "position_embedding", "segment_embedding", "embeddings_layer_norm")
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from semserve_export.atomic_directory import LOCK, scratch_directory, sweep
-from semserve_export.bundle import write_bundle
+from semserve_export.bundle.layout import write_bundle
 from semserve_export.errors import ExportError
+from semserve_export.files.atomic_directory import LOCK, scratch_directory, sweep
 
 PROGRAM = Path(__file__).with_name("killed_exports.py")
 SIGKILL = -9

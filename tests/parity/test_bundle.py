@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from parity.conftest import load_tiny
-from semserve_export import export, fidelity
-from semserve_export.bundle import read_manifest, write_bundle
+from semserve_export.bundle.golden import case_text, golden_texts
+from semserve_export.bundle.layout import read_manifest, write_bundle
+from semserve_export.bundle.layout import tolerance as fidelity
+from semserve_export.bundle.tolerance import TOLERANCE, largest_difference, require_close
 from semserve_export.errors import BundleError, ExportError, FidelityError
-from semserve_export.fidelity import TOLERANCE, largest_difference, require_close
-from semserve_export.golden import case_text, golden_texts
-from semserve_export.tokenizer import encode, pad
-from semserve_export.verify import verify_bundle
+from semserve_export.pipeline import export
+from semserve_export.pipeline.verify import verify_bundle
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from tokenizers import Tokenizer
 
 FIELDS = [

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from semserve_export.calibration import (
+from semserve_export.data.pairs import LabelledPair
+from semserve_export.distillation.soft_targets import targets_of
+from semserve_export.distillation.temperature_scaling import (
     bins_of,
     calibrate,
     expected_calibration_error,
@@ -10,9 +12,7 @@ from semserve_export.calibration import (
     fit_temperature,
     softmax,
 )
-from semserve_export.label_quality import LabelQuality
-from semserve_export.pairs import LabelledPair
-from semserve_export.targets import targets_of
+from semserve_export.training.metrics import LabelQuality
 
 
 @pytest.fixture(scope="module")

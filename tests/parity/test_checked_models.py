@@ -9,9 +9,9 @@ import pytest
 from parity.families import FAMILIES, make_classifier
 from parity.hostile import copy_preset
 from parity.hostile_archives import rewrite
-from semserve_export.own import open_preset
-from semserve_export.saved_objects import checked_model
-from semserve_export.staged_preset import OBJECTS
+from semserve_export.pipeline.custom_model import open_preset
+from semserve_export.untrusted.saved_objects import checked_model
+from semserve_export.untrusted.staged_preset import OBJECTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from semserve_export import cli
-from semserve_export.cli import run_command_line
-from semserve_export.quiet import held_stderr
+from semserve_export.cli.app import app as cli
+from semserve_export.cli.app import run_command_line
+from semserve_export.cli.quiet import held_stderr
 
 QUICK = (["list"], ["--help"], ["run", "--help"], ["train", "--help"], ["--version"], ["run", "x"])
 PROBE = f"""

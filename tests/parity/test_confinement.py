@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from parity.families import make_classifier
-from semserve_export.confined_process import run_confined
-from semserve_export.confinement import Confinement
+from semserve_export.cli.confined_process import run_confined
+from semserve_export.untrusted.confinement import Confinement
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -20,7 +20,7 @@ pytestmark = [
 CONFINED = """
 import ctypes, json, os, pickle, resource, socket, subprocess, sys
 from pathlib import Path
-from semserve_export.confinement import Confinement, confine
+from semserve_export.untrusted.confinement import Confinement, confine
 allowed, forbidden = map(Path, sys.argv[1:])
 confine(Confinement((), (str(allowed),)), allowed)
 
@@ -48,7 +48,7 @@ print(json.dumps({
 ENVIRONMENT = """
 import json, os, sys
 from semserve_export import confined_process
-from semserve_export.confinement import Confinement
+from semserve_export.untrusted.confinement import Confinement
 os.environ["SECRET_KEY"] = "secret"
 os.environ["SEMSERVE_WEIGHTS"] = "kept"
 sys.executable = sys.argv[1]
@@ -57,7 +57,7 @@ sys.exit(confined_process.run_confined(["--version"], Confinement(("x",), ())))
 STRUCK = """
 import os, signal, sys
 from pathlib import Path
-from semserve_export.cli import run_command_line
+from semserve_export.cli.app import run_command_line
 number, at_child = signal.Signals[sys.argv[1]], sys.argv[2] == "child"
 
 def strike(*_):

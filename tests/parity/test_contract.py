@@ -2,7 +2,7 @@
 
 import pytest
 from manifests import BAD, GOOD, manifest
-from semserve_export.contract import require_fields, require_manifest
+from semserve_export.bundle.schema import require_fields, require_manifest
 from semserve_export.errors import BundleError, ExportError
 
 

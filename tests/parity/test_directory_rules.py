@@ -11,15 +11,15 @@ from parity import hugging_face_tokenizers as tokens
 from parity.directory_cases import PAIRS, TEXTS
 from parity.directory_table import CASES
 from parity.reference_encoders import pool, unit
-from semserve_export.asked import OwnModel
-from semserve_export.cli import run_command_line
+from semserve_export.cli.app import run_command_line
 from semserve_export.errors import WeightsError
-from semserve_export.fused import fused_graph
-from semserve_export.own import load_own, own_tokenizers
-from semserve_export.padded import padded_graph
-from semserve_export.portable import portable_graph
-from semserve_export.tokenizer import encode, pad
-from semserve_export.training_start import start_from_preset
+from semserve_export.graphs.portable import portable_graph
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own, own_tokenizers
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.training.base_model import start_from_preset
+from semserve_export.variants.fp16 import padded_graph
+from semserve_export.variants.fused import fused_graph
 from tokenizers import pre_tokenizers
 
 SEPARATORS = {

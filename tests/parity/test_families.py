@@ -8,18 +8,18 @@ import onnx
 import pytest
 from parity.families import FAMILIES, LENGTH, make_classifier
 from rich.console import Console
-from semserve_export import own
-from semserve_export.asked import OwnModel, asked_before
-from semserve_export.bundle import read_manifest
-from semserve_export.cli import run_command_line
-from semserve_export.commands import verify
+from semserve_export.bundle.layout import read_manifest
+from semserve_export.bundle.tolerance import onnx_run
+from semserve_export.cli.app import run_command_line
+from semserve_export.cli.export_commands import verify
 from semserve_export.errors import BundleError
-from semserve_export.export import export_model
-from semserve_export.fidelity import onnx_run
-from semserve_export.own import load_own
-from semserve_export.parity import FILE
-from semserve_export.tokenizer import encode, pad
-from semserve_export.verify import verify_bundle
+from semserve_export.options import OwnModel, asked_before
+from semserve_export.pipeline import custom_model as own
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.export import export_model
+from semserve_export.pipeline.verify import verify_bundle
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.tokenizers.parity import FILE
 from tokenizers import Tokenizer
 
 # Keras saves variables through an __array__ that numpy finds old-fashioned.

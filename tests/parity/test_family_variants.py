@@ -9,18 +9,18 @@ import numpy as np
 import onnx
 import pytest
 from parity.families import LENGTH, make_backbone, make_classifier, make_tokenizer, scramble
-from semserve_export.activation import set_activation
-from semserve_export.bert import PooledEmbedder
-from semserve_export.encoder import is_encoder, read_encoder
+from semserve_export.bundle.tolerance import keras_run, largest_difference, onnx_run, padded_batches
 from semserve_export.encoder_weights import Encoder
-from semserve_export.families import inputs_of
-from semserve_export.fidelity import keras_run, largest_difference, onnx_run, padded_batches
-from semserve_export.fused import fused_graph
-from semserve_export.int8 import int8_graph
-from semserve_export.ranges import observe_ranges
-from semserve_export.spec import ModelSpec
-from semserve_export.token_pooling import PooledTokens
-from semserve_export.tokenizer import Encoding, pad
+from semserve_export.graphs.encoder_reader import is_encoder, read_encoder
+from semserve_export.model_spec import ModelSpec
+from semserve_export.models.activation import set_activation
+from semserve_export.models.bert import PooledEmbedder
+from semserve_export.models.families import inputs_of
+from semserve_export.models.pooling import PooledTokens
+from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
+from semserve_export.variants.activation_ranges import observe_ranges
+from semserve_export.variants.fused import fused_graph
+from semserve_export.variants.int8 import int8_graph
 
 PLAIN = ("Bert", "Roberta", "DistilBert", "Albert", "XLMRoberta")
 HEADS = ("classifier", "mean", "cls", "max")

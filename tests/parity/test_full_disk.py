@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from semserve_export import export
-from semserve_export.bundle import write_bundle
+from semserve_export.bundle.layout import write_bundle
 from semserve_export.errors import ExportError
-from semserve_export.tokenizer import build_tokenizer
-from semserve_export.variants import add_variants
+from semserve_export.pipeline import export
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
+from semserve_export.variants.variants import add_variants
 
 GOLDEN, GRAPH, VARIANT = 20_000, 60_000, 5_000
 """Bytes that a file may have: too few for the golden answers; enough for them and too few for what

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_pairs
 from semserve_export.errors import ExportError, WeightsError
-from semserve_export.glove import Glove, weighted_table, word_table
-from semserve_export.scored_pairs import read_scored_pairs, read_unscored_pairs
-from semserve_export.word_tokenizer import END, PADDING, SPECIAL, UNKNOWN
+from semserve_export.tokenizers.word_tokenizer import END, PADDING, SPECIAL, UNKNOWN
+from semserve_export.word_vectors.glove import Glove, weighted_table, word_table
 
 WORDS = ("the", "of", "cat", "dog", "aardvark")
 VECTORS = np.random.default_rng(2).normal(1, 1, (len(WORDS), 4)).astype(np.float32)

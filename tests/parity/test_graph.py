@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 import tf2onnx.optimizer
-from semserve_export.export import comparison_batches
-from semserve_export.fidelity import TOLERANCE, keras_run, largest_difference, onnx_run
-from semserve_export.graph import write_graph
-from semserve_export.tokenizer import encode, pad
+from semserve_export.bundle.tolerance import TOLERANCE, keras_run, largest_difference, onnx_run
+from semserve_export.graphs.keras_to_onnx import write_graph
+from semserve_export.pipeline.export import comparison_batches
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from tf2onnx.graph import Graph
 
 TEXTS = ("the cat", "the cat sat on the mat.", "hello", "today is 今日, and a café is near!")

@@ -9,12 +9,12 @@ import pytest
 from parity.families import make_classifier
 from parity.serving import serving
 from semserve import Client
-from semserve_export import own
-from semserve_export.asked import OwnModel
-from semserve_export.bundle import read_json, write_json
+from semserve_export.bundle.layout import read_json, write_json
 from semserve_export.errors import WeightsError
-from semserve_export.export import export_model
-from semserve_export.own import load_own
+from semserve_export.options import OwnModel
+from semserve_export.pipeline import custom_model as own
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.export import export_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),

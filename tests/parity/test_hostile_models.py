@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from parity.families import make_classifier
 from parity.hostile import hostile_models, kinds
-from semserve_export.asked import OwnModel
 from semserve_export.errors import WeightsError
-from semserve_export.hdf5_file import check_hdf5
-from semserve_export.keras_archive import unpack
-from semserve_export.own import load_own
-from semserve_export.saved_assets import check_asset
-from semserve_export.saved_objects import checked_model
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.untrusted.hdf5_file import check_hdf5
+from semserve_export.untrusted.keras_archive import unpack
+from semserve_export.untrusted.saved_assets import check_asset
+from semserve_export.untrusted.saved_objects import checked_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -30,8 +30,8 @@ LAMBDA = "CVE-2024-3660, the code of a Lambda"
 COMMANDS = """
 import contextlib, io, json, sys
 from pathlib import Path
-from semserve_export.cli import run_command_line
-from semserve_export.confinement import Confinement, confine
+from semserve_export.cli.app import run_command_line
+from semserve_export.untrusted.confinement import Confinement, confine
 directory, commands = sys.argv[1], json.loads(sys.argv[2])
 confine(Confinement((), (directory,)), Path(directory))
 answers = {}

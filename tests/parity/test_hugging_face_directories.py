@@ -10,9 +10,9 @@ from parity.directory_cases import Case, Expected
 from parity.directory_table import CASES
 from parity.serving import serving
 from semserve import Client
-from semserve_export.asked import OwnModel
-from semserve_export.export import export_model
-from semserve_export.own import load_own
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.export import export_model
 
 pytestmark = pytest.mark.timeout(600)
 TOLERANCE = 1e-5

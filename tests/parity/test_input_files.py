@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from semserve_export.cli import run_command_line
+from semserve_export.cli.app import run_command_line
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2\nsize 133466304\n"
 CONFIG = {"model_type": "bert", "architectures": None}

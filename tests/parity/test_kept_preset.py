@@ -1,11 +1,11 @@
 """nli-roberta: the whole way of a RoBERTa, from the preset that is kept to a bundle."""
 
 import pytest
-from semserve_export.export import export_model
-from semserve_export.model import LICENCES
-from semserve_export.own import load_preset_recipe
+from semserve_export.models.loaded_model import LICENCES
+from semserve_export.pipeline.custom_model import load_preset_recipe
+from semserve_export.pipeline.export import export_model
+from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import NLI_ROBERTA
-from semserve_export.verify import verify_bundle
 
 
 @pytest.mark.timeout(600)  # an export takes ten seconds, and minutes on a crowded machine

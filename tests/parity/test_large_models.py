@@ -6,12 +6,12 @@ import keras_hub
 import numpy as np
 import pytest
 from parity.conftest import VOCABULARY
-from semserve_export import bert
-from semserve_export.contract import max_json_bytes
-from semserve_export.export import export_model
-from semserve_export.model import LoadedModel
-from semserve_export.spec import ModelSpec
-from semserve_export.tokenizer import build_tokenizer, save_tokenizer
+from semserve_export.bundle.schema import max_json_bytes
+from semserve_export.model_spec import ModelSpec
+from semserve_export.models import bert
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.pipeline.export import export_model
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer, save_tokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 PIECES = 250_002  # of XLM-RoBERTa

@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from semserve_export.cli import run_command_line
-from semserve_export.fitting_words import FittingWords
-from semserve_export.mixing import Mixer, nearest
-from semserve_export.mixing_plan import MixingPlan
+from semserve_export.cli.app import run_command_line
+from semserve_export.data.augmentation import Mixer, nearest
+from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.data.context_substitutions import FittingWords
 
 NOTHING = {"near": 0, "like": 0, "swapped": False, "replaced": 0, "shortened": 0}
 PAIRS = [

@@ -9,21 +9,25 @@ import pytest
 from parity.reference_mpnet import ReferenceMPNet
 from parity.tiny_mpnet import HEADS, POSITIONS, VOCABULARY, write_tiny_mpnet
 from safetensors.numpy import load_file, save_file
-from semserve_export.encoder import read_encoder
+from semserve_export.bundle.tolerance import keras_run, largest_difference, onnx_run
 from semserve_export.errors import FidelityError, WeightsError
-from semserve_export.export import comparison_batches, export_model
-from semserve_export.fidelity import keras_run, largest_difference, onnx_run
-from semserve_export.fused import fused_graph
-from semserve_export.model import LoadedModel, load_base_classifier, load_base_embedder
-from semserve_export.mpnet_tokenizer import build_mpnet_tokenizer
-from semserve_export.mpnet_weights import load_mpnet
-from semserve_export.padded import padded_graph
-from semserve_export.quality import bar_of, held_out_batches, measure
+from semserve_export.graphs.encoder_reader import read_encoder
+from semserve_export.models.loaded_model import (
+    LoadedModel,
+    load_base_classifier,
+    load_base_embedder,
+)
+from semserve_export.models.mpnet_weights import load_mpnet
+from semserve_export.models.relative_position import bucket_of, bucket_table
+from semserve_export.pipeline.export import comparison_batches, export_model
+from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import MPNET_BASE_V2, NLI_MPNET
-from semserve_export.relative_position import bucket_of, bucket_table
-from semserve_export.sentences import texts_like
-from semserve_export.tokenizer import Encoding, encode, pad
-from semserve_export.verify import verify_bundle
+from semserve_export.tokenizers.bert_wordpiece import Encoding, encode, pad
+from semserve_export.tokenizers.mpnet_tokenizer import build_mpnet_tokenizer
+from semserve_export.tokenizers.synthetic_texts import texts_like
+from semserve_export.variants.fp16 import padded_graph
+from semserve_export.variants.fused import fused_graph
+from semserve_export.variants.gates import bar_of, held_out_batches, measure
 
 VARIANTS = ("fused", "int8", "fp16")
 LENGTHS = (3, 9, 40, 150, POSITIONS)  # the last two have tokens farther apart than any bucket

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from parity.reference_bert import ReferenceBert
 from safetensors.numpy import save_file
-from semserve_export.asked import OwnModel
-from semserve_export.bert import make_classifier, make_embedder
+from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.errors import WeightsError
-from semserve_export.export import export_model
-from semserve_export.fidelity import onnx_run
-from semserve_export.own import load_own
-from semserve_export.preset import Preset
-from semserve_export.tokenizer import encode, pad
+from semserve_export.models.bert import make_classifier, make_embedder
+from semserve_export.models.preset import Preset
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.export import export_model
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
 
 TEXT = "the café, hello world!"
 PAIR = ("the cat sat", "hello!")

@@ -8,8 +8,7 @@ import json
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from semserve_export.errors import ExportError
-from semserve_export.pairs import (
+from semserve_export.data.pairs import (
     LabelledPair,
     Pair,
     PairFiles,
@@ -17,7 +16,8 @@ from semserve_export.pairs import (
     read_unlabelled,
     without_premises_of,
 )
-from semserve_export.targets import with_swapped
+from semserve_export.distillation.soft_targets import with_swapped
+from semserve_export.errors import ExportError
 
 LABELS = ("entailment", "neutral", "contradiction")
 PAIRS = [

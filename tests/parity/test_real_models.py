@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from parity.reference_bert import ReferenceBert
 from parity.reference_mpnet import ReferenceMPNet
-from semserve_export.adapter import TENSORS, read_record
-from semserve_export.bundle import read_manifest
-from semserve_export.fidelity import onnx_run
-from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import read_pairs
+from semserve_export.bundle.layout import read_manifest
+from semserve_export.bundle.tolerance import onnx_run
+from semserve_export.data.batching import EncodedPairs
+from semserve_export.data.pairs import read_pairs
+from semserve_export.models.delta_adapter import TENSORS, read_record
+from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import ALL_MINILM, MPNET_BASE_V2, NLI_BERT_TINY, NLI_MINILM
-from semserve_export.tokenizer import encode, pad
-from semserve_export.verify import verify_bundle
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from tokenizers import Tokenizer
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,9 @@ import pytest
 from parity import hugging_face as hf
 from parity import hugging_face_tokenizers as tokens
 from safetensors.numpy import load_file, save_file
-from semserve_export.asked import OwnModel
 from semserve_export.errors import ExportError
-from semserve_export.own import load_own
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own
 from tokenizers import AddedToken
 
 NEVER = "sentence_transformers.models."

@@ -5,11 +5,11 @@ import keras_hub
 import numpy as np
 import pytest
 from parity.families import LENGTH, make_backbone, make_classifier, make_tokenizer
-from semserve_export import own
-from semserve_export.asked import OwnModel
 from semserve_export.errors import WeightsError
-from semserve_export.own import load_own
-from semserve_export.tokenizer import encode, pad
+from semserve_export.options import OwnModel
+from semserve_export.pipeline import custom_model as own
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),

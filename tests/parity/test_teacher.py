@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 from rich.progress import Progress
-from semserve_export.answer_cache import AnswerCache
+from semserve_export.data.batching import UNLABELLED
+from semserve_export.data.pairs import Pair
+from semserve_export.distillation.answer_cache import AnswerCache
+from semserve_export.distillation.soft_targets import targets_of
+from semserve_export.distillation.teacher import Teacher
 from semserve_export.errors import ExportError
-from semserve_export.pair_batches import UNLABELLED
-from semserve_export.pairs import Pair
-from semserve_export.targets import targets_of
-from semserve_export.teacher import Teacher
 
 LABELS = ("entailment", "neutral", "contradiction")
 PREMISES = ("the cat", "the mat sat", "hello world the cat sat", "a b c d e f")
@@ -27,7 +27,7 @@ def test_teachers_are_asked_once(exported, tmp_path, monkeypatch):
     """Another training of the same pairs finds the answers; one that was damaged is asked anew."""
     if exported.manifest["task"] != "classification":
         pytest.skip("this bundle answers no pairs")
-    monkeypatch.setattr("semserve_export.teacher.CHUNK", 3)
+    monkeypatch.setattr("semserve_export.distillation.teacher.CHUNK", 3)
     pairs = [Pair(premise, "hello") for premise in PREMISES]
     teacher = Teacher.read(exported.directory, LABELS)
     asked = []

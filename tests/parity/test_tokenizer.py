@@ -4,7 +4,7 @@ import json
 
 import pytest
 from semserve_export.errors import WeightsError
-from semserve_export.tokenizer import build_tokenizer, encode, pad, read_vocabulary
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer, encode, pad, read_vocabulary
 from tokenizers import Tokenizer
 
 

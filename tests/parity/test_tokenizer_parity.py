@@ -7,14 +7,14 @@ import pytest
 import sentencepiece
 import tensorflow as tf
 from parity.families import FAMILIES, WORD_PIECES, byte_pairs, make_tokenizer
-from semserve_export.byte_pair import build_byte_pair
 from semserve_export.errors import WeightsError
-from semserve_export.oddities import odd_texts
-from semserve_export.parity import compare_tokenizers
-from semserve_export.sentence_piece import build_sentence_piece
-from semserve_export.special_tokens import add_special_tokens
-from semserve_export.tokenizer import build_tokenizer
-from semserve_export.word_piece import build_word_piece
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
+from semserve_export.tokenizers.byte_pair import build_byte_pair
+from semserve_export.tokenizers.fuzz_texts import odd_texts
+from semserve_export.tokenizers.parity import compare_tokenizers
+from semserve_export.tokenizers.sentence_piece import build_sentence_piece
+from semserve_export.tokenizers.special_tokens import add_special_tokens
+from semserve_export.tokenizers.word_piece import build_word_piece
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 TEXTS = list(odd_texts(3000))

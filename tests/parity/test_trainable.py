@@ -9,17 +9,17 @@ from parity.tiny_mpnet import write_tiny_mpnet
 from rich.console import Console
 from rich.progress import Progress
 from safetensors.numpy import load_file
-from semserve_export.adapter import TENSORS, apply_adapter, base_values, tuned_values
+from semserve_export.data.batching import EncodedPairs
+from semserve_export.data.pairs import LabelledPair, PairFiles, TrainingData
 from semserve_export.errors import ExportError
-from semserve_export.model import load_recipe
-from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import LabelledPair, PairFiles, TrainingData
+from semserve_export.models.delta_adapter import TENSORS, apply_adapter, base_values, tuned_values
+from semserve_export.models.loaded_model import load_recipe
 from semserve_export.recipes import NLI_MPNET
-from semserve_export.train import logits_of
-from semserve_export.trainable import choose_trainable
-from semserve_export.training import train
-from semserve_export.training_plan import TrainingPlan
-from semserve_export.training_start import start_from_recipe
+from semserve_export.training.base_model import start_from_recipe
+from semserve_export.training.classifier_training import train
+from semserve_export.training.plan import TrainingPlan
+from semserve_export.training.trainable import choose_trainable
+from semserve_export.training.trainer import logits_of
 
 PREMISES = ("the cat", "the mat sat", "hello world the cat sat", "a b c d e f")
 HYPOTHESES = ("the cat", "hello !", "sat .")

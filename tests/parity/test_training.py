@@ -8,21 +8,21 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 from safetensors import safe_open
-from semserve_export.adapter import TENSORS, apply_adapter, read_record
-from semserve_export.answer_cache import AnswerCache
-from semserve_export.bert import make_classifier
-from semserve_export.calibration import softmax
+from semserve_export.data.batching import EncodedPairs
+from semserve_export.data.pairs import LabelledPair, Pair, PairFiles, TrainingData
+from semserve_export.distillation.answer_cache import AnswerCache
+from semserve_export.distillation.teacher import Teacher
+from semserve_export.distillation.temperature_scaling import softmax
 from semserve_export.errors import ExportError
-from semserve_export.learning_rate import WarmupThenLinear
-from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import LabelledPair, Pair, PairFiles, TrainingData
-from semserve_export.spec import INPUTS
-from semserve_export.teacher import Teacher
-from semserve_export.tokenizer import Encoding, build_tokenizer
-from semserve_export.train import logits_of, measure_accuracy, seed_everything
-from semserve_export.training import train
-from semserve_export.training_plan import TrainingPlan
-from semserve_export.training_start import Start
+from semserve_export.model_spec import INPUTS
+from semserve_export.models.bert import make_classifier
+from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
+from semserve_export.tokenizers.bert_wordpiece import Encoding, build_tokenizer
+from semserve_export.training.base_model import Start
+from semserve_export.training.classifier_training import train
+from semserve_export.training.learning_rate import WarmupThenLinear
+from semserve_export.training.plan import TrainingPlan
+from semserve_export.training.trainer import logits_of, measure_accuracy, seed_everything
 
 LABELS = ("entailment", "neutral", "contradiction")
 PREMISES = ("the cat", "the mat sat", "hello world the cat sat", "a b c d e f")
@@ -148,8 +148,8 @@ def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(
     short, run, tmp_path, steps, monkeypatch
 ):
     """Six steps an epoch: cut off before an epoch was measured, and in the middle of one."""
-    monkeypatch.setattr("semserve_export.train.STEPS_BETWEEN_CHECKPOINTS", 2)
-    monkeypatch.setattr("semserve_export.train.STEPS_BETWEEN_REPORTS", 1)
+    monkeypatch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_CHECKPOINTS", 2)
+    monkeypatch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_REPORTS", 1)
     with pytest.raises(CutOff):
         run(SHORT, tmp_path, Cutting(steps))
     record, _ = run(SHORT, tmp_path, resume=True)

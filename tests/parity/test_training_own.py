@@ -5,15 +5,15 @@ import pytest
 from parity.families import make_classifier
 from rich.console import Console
 from rich.progress import Progress
-from semserve_export.asked import OwnModel
+from semserve_export.data.batching import EncodedPairs
+from semserve_export.data.pairs import LabelledPair, PairFiles, TrainingData
 from semserve_export.errors import WeightsError
-from semserve_export.own import load_own
-from semserve_export.pair_batches import EncodedPairs
-from semserve_export.pairs import LabelledPair, PairFiles, TrainingData
-from semserve_export.train import logits_of
-from semserve_export.training import train
-from semserve_export.training_plan import TrainingPlan
-from semserve_export.training_start import start_from_preset
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.training.base_model import start_from_preset
+from semserve_export.training.classifier_training import train
+from semserve_export.training.plan import TrainingPlan
+from semserve_export.training.trainer import logits_of
 
 # Keras itself writes a preset in a way of which numpy warns.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from parity.families import SIZE, make_backbone, make_classifier, make_tokenizer
-from semserve_export import own
-from semserve_export.adapter import RECORD
-from semserve_export.asked import OwnModel
+from semserve_export.bundle.tolerance import keras_run, onnx_run
 from semserve_export.errors import ExportError, FidelityError, WeightsError
-from semserve_export.fidelity import keras_run, onnx_run
-from semserve_export.graph import write_graph
-from semserve_export.model import require_finite
-from semserve_export.own import load_own
-from semserve_export.parity import Difference, Parity
-from semserve_export.parity_causes import UNEXPLAINED
-from semserve_export.preset_rules import require_explained
-from semserve_export.tokenizer import encode, pad
+from semserve_export.graphs.keras_to_onnx import write_graph
+from semserve_export.models.delta_adapter import RECORD
+from semserve_export.models.loaded_model import require_finite
+from semserve_export.models.preset_rules import require_explained
+from semserve_export.options import OwnModel
+from semserve_export.pipeline import custom_model as own
+from semserve_export.pipeline.custom_model import load_own
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.tokenizers.parity import Difference, Parity
+from semserve_export.tokenizers.parity_causes import UNEXPLAINED
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),

@@ -8,21 +8,21 @@ import numpy as np
 import onnx
 import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from semserve_export import bert
-from semserve_export.bundle import GOLDEN, write_json
-from semserve_export.encoder import read_encoder
+from semserve_export.bundle.golden import golden_answers
+from semserve_export.bundle.layout import GOLDEN, write_json
+from semserve_export.bundle.tolerance import keras_run, largest_difference, onnx_run
 from semserve_export.errors import FidelityError
-from semserve_export.export import comparison_batches, export_model
-from semserve_export.fidelity import keras_run, largest_difference, onnx_run
-from semserve_export.fused import fused_graph
-from semserve_export.golden import golden_answers
-from semserve_export.int8 import quantize_weights
-from semserve_export.keras_parts import transformer_parts
-from semserve_export.quality import Bar, Quality, bar_of, held_out_batches, measure
-from semserve_export.sentences import texts_like
-from semserve_export.tokenizer import Encoding, encode, pad
-from semserve_export.variants import add_variants, file_of
-from semserve_export.verify import verify_bundle
+from semserve_export.graphs.encoder_reader import read_encoder
+from semserve_export.models import bert
+from semserve_export.models.keras_internals import transformer_parts
+from semserve_export.pipeline.export import comparison_batches, export_model
+from semserve_export.pipeline.verify import verify_bundle
+from semserve_export.tokenizers.bert_wordpiece import Encoding, encode, pad
+from semserve_export.tokenizers.synthetic_texts import texts_like
+from semserve_export.variants.fused import fused_graph
+from semserve_export.variants.gates import Bar, Quality, bar_of, held_out_batches, measure
+from semserve_export.variants.int8 import quantize_weights
+from semserve_export.variants.variants import add_variants, file_of
 
 INVARIANT = 0.999999  # cosine of a text's row alone and in a batch
 

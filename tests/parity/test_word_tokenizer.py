@@ -3,7 +3,7 @@
 # ruff: noqa: SIM905 - words read better as text than as a list of strings
 
 import pytest
-from semserve_export.word_tokenizer import END, SPECIAL, UNKNOWN, build_word_tokenizer
+from semserve_export.tokenizers.word_tokenizer import END, SPECIAL, UNKNOWN, build_word_tokenizer
 from tokenizers import Tokenizer
 
 WORDS = """

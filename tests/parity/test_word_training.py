@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 from parity.test_words import GLOVE, KEPT, LENGTH, load
 from rich.console import Console
-from semserve_export.correlation import pearson, spearman
-from semserve_export.embedder import Embedder
+from semserve_export.bundle.runner import Embedder
+from semserve_export.bundle.tolerance import keras_run
+from semserve_export.cli.progress import training_progress
+from semserve_export.cli.word_commands import measure
+from semserve_export.data.scored_pairs import ScoredPairs, WordTexts
 from semserve_export.errors import AdapterError, BundleError
-from semserve_export.export import export_model
-from semserve_export.fidelity import keras_run
-from semserve_export.glove import weighted_table, word_table
-from semserve_export.progress import training_progress
+from semserve_export.pipeline.export import export_model
 from semserve_export.recipes import GLOVE_AVERAGE, SIAMESE_MANHATTAN
-from semserve_export.scored_pairs import ScoredPairs, WordTexts
-from semserve_export.tokenizer import encode, pad
-from semserve_export.word_adapter import apply_word_adapter, save_word_adapter
-from semserve_export.word_commands import measure
-from semserve_export.word_model import WORDS
-from semserve_export.word_plan import WordPlan
-from semserve_export.word_tokenizer import build_word_tokenizer
-from semserve_export.word_training import train_encoder
-from semserve_export.words import WordBase, build_encoder
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.tokenizers.word_tokenizer import build_word_tokenizer
+from semserve_export.word_vectors.correlation import pearson, spearman
+from semserve_export.word_vectors.glove import weighted_table, word_table
+from semserve_export.word_vectors.word_adapter import apply_word_adapter, save_word_adapter
+from semserve_export.word_vectors.word_model import WORDS
+from semserve_export.word_vectors.word_plan import WordPlan
+from semserve_export.word_vectors.word_training import train_encoder
+from semserve_export.word_vectors.words import WordBase, build_encoder
 
 JUDGED = ScoredPairs(
     pairs=[("the cat sat", "a cat"), ("the cat", "the house"), ("a dog", "of it"), ("dog", "dog")],

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from parity.serving import serving
 from semserve import Client
-from semserve_export.export import comparison_batches, export_model
-from semserve_export.fidelity import TOLERANCE, keras_run, largest_difference, onnx_run
-from semserve_export.glove import Glove, weighted_table, word_table
-from semserve_export.model import LoadedModel
-from semserve_export.spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
-from semserve_export.tokenizer import encode, pad
-from semserve_export.word_model import average_encoder, lstm_encoder
-from semserve_export.word_tokenizer import build_word_tokenizer
+from semserve_export.bundle.tolerance import TOLERANCE, keras_run, largest_difference, onnx_run
+from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.pipeline.export import comparison_batches, export_model
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.tokenizers.word_tokenizer import build_word_tokenizer
+from semserve_export.word_vectors.glove import Glove, weighted_table, word_table
+from semserve_export.word_vectors.word_model import average_encoder, lstm_encoder
 
 WORDS = (
     "the",

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from rich.console import Console
-from semserve_export.cli import CACHE
-from semserve_export.encoder import read_encoder
-from semserve_export.model import load_recipe
-from semserve_export.padded import padded_graph
+from semserve_export.cli.app import CACHE
+from semserve_export.files.downloads import fetch_weights
+from semserve_export.graphs.encoder_reader import read_encoder
+from semserve_export.models.loaded_model import load_recipe
 from semserve_export.recipes import Recipe, find_recipe
-from semserve_export.weights import fetch_weights
+from semserve_export.variants.fp16 import padded_graph
 
 
 def build(name: str, target: Path) -> None:

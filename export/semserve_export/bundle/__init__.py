@@ -1,0 +1,1 @@
+"""What a bundle holds: layout, schemas, golden answers, tolerances, and a check of the whole."""

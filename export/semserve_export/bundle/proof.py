@@ -1,0 +1,111 @@
+"""The proof that a bundle holds by the server's rules: its files, tokenizer and golden answers.
+
+The export proves each bundle before it is put in its place, and `verify` proves it again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from semserve_export.bundle.golden import case_text, golden_differences
+from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_json, read_manifest
+from semserve_export.bundle.schema import require_golden
+from semserve_export.bundle.tolerance import onnx_run
+from semserve_export.errors import BundleError, FidelityError
+from semserve_export.tokenizers.bert_wordpiece import Encoding, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing measured, and the most it may be."""
+
+    name: str
+    measured: float
+    bound: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the measure is within its bound; a NaN never is."""
+        return self.measured <= self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """A bundle whose files are the ones that its manifest names."""
+
+    directory: Path
+    manifest: dict[str, Any]
+    golden: dict[str, Any]
+    tokenizer: Tokenizer
+
+    def graph(self, variant: str) -> Path:
+        """Return the file of a variant's graph."""
+        return self.directory / str(self.manifest["variants"][variant]["file"])
+
+
+def read_bundle(directory: Path) -> StoredBundle:
+    """Read a bundle and check all that can be checked without running it.
+
+    Raises:
+        BundleError: a file is missing, is not the one that the manifest names, or is one that the
+            server would refuse.
+    """
+    manifest, golden = read_manifest(directory), read_json(directory / GOLDEN)
+    require_golden(golden, str(directory / GOLDEN))
+    for place, case in enumerate(golden["cases"]):
+        fields = {"premise", "hypothesis"} if manifest["pair"] else {"text"}
+        if {name for name in ("text", "premise", "hypothesis") if case.get(name)} != fields:
+            raise BundleError(f"{directory / GOLDEN}: cases[{place}] contradicts `pair`")
+    try:
+        tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
+    except Exception as error:  # the library raises nothing more special
+        raise BundleError(f"{directory / TOKENIZER}: cannot be read: {error}") from error
+    return StoredBundle(directory, manifest, golden, tokenizer)
+
+
+def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
+    """Measure what the server measures before it serves, for every variant.
+
+    Raises:
+        BundleError: ONNX Runtime cannot load a graph, or it has other outputs than it should.
+    """
+    manifest, cases = bundle.manifest, bundle.golden["cases"]
+    length, output = manifest["max_sequence_length"], manifest["output"]
+    encodings = encode(bundle.tokenizer, map(case_text, cases), length)
+    yield Check("golden cases tokenised otherwise", _tokenised_otherwise(cases, encodings), 0)
+    outputs = manifest["dimensions"] or len(manifest["labels"])
+    for place, case in enumerate(cases):
+        if len(case[output]) != outputs:
+            raise BundleError(f"{bundle.directory / GOLDEN}: cases[{place}] has other outputs")
+    for name, variant in manifest["variants"].items():
+        bound = max(variant["tolerance"], bundle.golden["tolerance"])
+        run = onnx_run(bundle.graph(name))
+        alone, padded = golden_differences(cases, output, encodings, run)
+        yield Check(f"{name}: golden answers, one by one", alone, bound)
+        yield Check(f"{name}: golden answers, in padded batches", padded, bound)
+
+
+def prove_bundle(directory: Path) -> None:
+    """Hold a bundle to everything that the server checks.
+
+    Raises:
+        BundleError: as `read_bundle` and `golden_checks`.
+        FidelityError: a variant does not give Keras's golden answers.
+    """
+    for check in golden_checks(read_bundle(directory)):
+        if not check.holds:
+            raise FidelityError(
+                f"{directory.name}: {check.name}: {check.measured:.2g}, at most {check.bound:.2g}"
+                " is allowed; nothing was written"
+            )
+
+
+def _tokenised_otherwise(cases: Sequence[dict[str, Any]], encodings: Sequence[Encoding]) -> int:
+    return sum(
+        case["token_ids"] != list(encoding.token_ids)
+        or case["segment_ids"] != list(encoding.segment_ids)
+        for case, encoding in zip(cases, encodings, strict=True)
+    )

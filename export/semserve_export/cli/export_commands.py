@@ -1,0 +1,138 @@
+"""What the commands do. Importing this imports Keras, so the command line does it late."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from semserve_export.cli.progress import step_progress
+from semserve_export.errors import BundleError, FidelityError
+from semserve_export.files.downloads import fetch_weights
+from semserve_export.model_spec import Variant
+from semserve_export.models.loaded_model import LoadedModel, load_recipe
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import load_own, load_preset_recipe
+from semserve_export.pipeline.export import STEPS, export_model, weights_of
+from semserve_export.pipeline.verify import verify_bundle
+from semserve_export.recipes import RECIPES, AnyRecipe, PresetRecipe, WordRecipe
+from semserve_export.word_vectors.words import load_word_recipe
+
+
+def run_recipes(
+    recipes: Sequence[AnyRecipe],
+    output: Path,
+    variants: Sequence[Variant],
+    cache: Path,
+    console: Console,
+) -> None:
+    """Export recipes, each into its own directory below `output`."""
+    for recipe in recipes:
+        weights = fetch_weights(recipe.weights, cache, console)
+        load = partial(_load, recipe, weights)
+        _export(recipe.spec.name, load, output, variants, console)
+
+
+def run_own(asked: OwnModel, output: Path, variants: Sequence[Variant], console: Console) -> None:
+    """Export a user's own model."""
+    _export(asked.served_name, partial(load_own, asked), output, variants, console)
+
+
+def verify(
+    directory: Path,
+    manifest: Mapping[str, Any],
+    source: OwnModel | None,
+    cache: Path,
+    console: Console,
+) -> None:
+    """Measure a bundle whose digests hold, and print what was measured.
+
+    Args:
+        directory: the bundle.
+        manifest: its own.
+        source: the user's model that it was exported from; None for a recipe's.
+        cache: where downloaded weights are kept.
+        console: where the table is printed.
+
+    Raises:
+        FidelityError: a measure is past its bound.
+    """
+    with step_progress(console) as progress:
+        task = progress.add_task(f"{manifest['model']}: loading the original", total=2)
+        model = _source(manifest, source) if source else _original(manifest, cache, console)
+        progress.update(task, advance=1, description=f"{manifest['model']}: measuring")
+        checks = list(verify_bundle(directory, model))
+        progress.update(task, advance=1, description=f"{manifest['model']}: measured")
+    table = Table("check", "measured", "at most", "", title=f"{manifest['model']}, digests hold")
+    for check in checks:
+        verdict = "[green]holds[/]" if check.holds else "[red]fails[/]"
+        table.add_row(check.name, f"{check.measured:.2g}", f"{check.bound:.2g}", verdict)
+    console.print(table)
+    if model is None:
+        console.print("Not compared with Keras: no recipe made it; say --source, if you have it.")
+    if failed := [check.name for check in checks if not check.holds]:
+        raise FidelityError(f"{directory}: {failed[0]}: past the bound; export the model again")
+
+
+def _export(
+    name: str,
+    load: Callable[[], LoadedModel],
+    output: Path,
+    variants: Sequence[Variant],
+    console: Console,
+) -> None:
+    with step_progress(console) as progress:
+        total = 1 + STEPS + len(variants)
+        task = progress.add_task(f"{name}: loading the weights", total=total)
+
+        def announce(step: str) -> None:
+            progress.update(task, advance=1, description=f"{name}: {step}")
+
+        refused: list[FidelityError] = []
+        model = load()
+        manifest = export_model(model, output / name, announce, variants, refused.append)
+        progress.update(task, completed=total, description=f"{name}: done")
+    for variant, facts in manifest["variants"].items():
+        megabytes = manifest["files"][facts["file"]]["bytes"] / 1e6
+        console.print(
+            f"{output / name}: {variant}, {megabytes:.1f} MB,"
+            f" at most {facts['max_abs_difference']:.1e} from {facts['reference']}"
+        )
+    for line in (*map(str, refused), *model.notes):
+        console.print(line)
+    if model.parity:
+        console.print(f"{output / name}: {model.parity}")
+    if variants and not refused and len(manifest["variants"]) == 1:
+        console.print(f"{name}: its family has no {' or '.join(variants)}, only the portable graph")
+
+
+def _load(recipe: AnyRecipe, weights: Path) -> LoadedModel:
+    if isinstance(recipe, PresetRecipe):
+        return load_preset_recipe(recipe, weights)
+    if isinstance(recipe, WordRecipe):
+        return load_word_recipe(recipe, weights)
+    return load_recipe(recipe, weights)
+
+
+def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> LoadedModel | None:
+    """Build the model that a bundle was exported from, where a recipe of ours made it."""
+    recipe = RECIPES.get(manifest["model"])
+    if recipe is None:
+        return None
+    model = _load(recipe, fetch_weights(recipe.weights, cache, console))
+    return model if manifest["weights"] == weights_of(model) else None
+
+
+def _source(manifest: Mapping[str, Any], asked: OwnModel) -> LoadedModel:
+    """Load the user's model that a bundle was exported from, as it was asked for then."""
+    model = load_own(asked)
+    recorded, found = manifest["weights"], weights_of(model)
+    if recorded.get("sha256") != found["sha256"]:
+        raise BundleError(f"{asked.path}: has other weights than the bundle was exported from")
+    if recorded.get("adapter_sha256") != found["adapter_sha256"]:
+        if not asked.adapter:
+            raise BundleError(f"{asked.path}: the bundle has an adapter; name it with --adapter")
+        raise BundleError(f"{asked.adapter}: is not the adapter that the bundle was exported with")
+    return model

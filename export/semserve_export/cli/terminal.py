@@ -1,0 +1,22 @@
+"""What the commands share: the terminal, the cache's flag, and the late import of Keras."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from semserve_export.cli.quiet import choose_backend, held_stderr
+
+console = Console()
+Cache = Annotated[Path, Parameter(env_var="SEMSERVE_WEIGHTS")]
+CACHE = Path(".cache/weights")
+
+
+def commands(module: str = "export_commands") -> ModuleType:
+    """Import what the commands do, and Keras with it: several seconds, shown as such."""
+    choose_backend(trains=module == "training_commands")
+    with console.status("Starting Keras"), held_stderr():
+        return importlib.import_module(f"semserve_export.cli.{module}")

@@ -1,0 +1,59 @@
+"""What the command `train` does. Importing this imports Keras, so the command line does it late."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from semserve_export.cli.progress import training_progress
+from semserve_export.data.pairs import TrainingData
+from semserve_export.files.downloads import fetch_weights
+from semserve_export.pipeline.custom_model import one_line
+from semserve_export.recipes import Recipe
+from semserve_export.training.base_model import start_from_preset, start_from_recipe
+from semserve_export.training.classifier_training import train
+from semserve_export.training.files import TrainingFiles
+from semserve_export.training.plan import TrainingPlan
+from semserve_export.training.report import REPORT
+from semserve_export.untrusted.model_checks import named, ready_for_keras
+
+ADAPTERS = Path(".cache/adapters")
+
+
+def train_classifier(
+    begin: Recipe | Path,
+    labels: Sequence[str],
+    data: TrainingData,
+    files: TrainingFiles,
+    plan: TrainingPlan,
+    cache: Path,
+    console: Console,
+) -> None:
+    """Fine-tune a recipe's classifier, or a preset's, and leave its adapter and its report."""
+    with ExitStack() as stack:
+        if isinstance(begin, Recipe):
+            start = start_from_recipe(begin, fetch_weights(begin.weights, cache, console))
+        else:
+            stack.enter_context(named(str(begin)))
+            checked = stack.enter_context(ready_for_keras(str(begin)))
+            with one_line(str(begin)):
+                start = start_from_preset(Path(checked), labels, begin.name)
+        output = files.output or ADAPTERS / start.facts["recipe"]
+        progress = stack.enter_context(training_progress(console))
+        record = train(
+            start,
+            data,
+            plan,
+            output,
+            files.notice,
+            progress,
+            resume=files.resume,
+            answers=files.answers,
+        )
+    figures = record["figures"]
+    console.print(
+        f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f},"
+        f" expected calibration error {figures['expected_calibration_error']:.4f};"
+        f" the rest in {output / REPORT}"
+    )

@@ -1,0 +1,124 @@
+"""New pairs from old ones, without labels: for teachers to answer.
+
+What a small model lacks is not answers, which a large one gives it, but questions. These are of the
+old pairs' kind: their texts beside other ones of them, and with a few words changed.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.data.context_substitutions import WORDS, FittingWords, neighbours
+
+Pair = tuple[str, str]
+Vectors = npt.NDArray[np.float32]
+Embed = Callable[[Sequence[str]], Vectors]
+
+WIDER = 4  # of so many times as many nearest hypotheses as are asked for, some are drawn
+ROWS = 512  # premises that are compared with all texts at once
+LEFT_OUT_MOST = 8  # words
+SHORTEST = 4  # words that are left at least
+
+
+class Mixer:
+    """Makes pairs of the texts of other pairs.
+
+    Args:
+        pairs: the old ones.
+        plan: how many of which kind.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], plan: MixingPlan) -> None:
+        self._pairs, self._plan = pairs, plan
+        self.premises = list(dict.fromkeys(premise for premise, _ in pairs))
+        self.hypotheses = list(dict.fromkeys(hypothesis for _, hypothesis in pairs))
+        self._random = np.random.default_rng(plan.seed)
+
+    def mix(self, embed: Embed | None) -> list[Pair]:
+        """Make every kind that is asked for; each pair once, and none of the old ones.
+
+        Args:
+            embed: gives the unit vectors of texts, fp32 [texts, dimensions]; without it nothing
+                is made that compares meanings.
+        """
+        ways: list[Iterator[Pair]] = []
+        if embed:
+            premises, hypotheses = embed(self.premises), embed(self.hypotheses)
+            ways += [self._near(premises, hypotheses)] if self._plan.near else []
+            ways += [self._like(premises)] if self._plan.like else []
+        ways += [self._swapped(), self._replaced(), self._shortened()]
+        made = dict.fromkeys(pair for way in ways for pair in way)
+        old = set(self._pairs)
+        return [pair for pair in made if pair not in old and pair[0] != pair[1]]
+
+    def _near(self, premises: Vectors, hypotheses: Vectors) -> Iterator[Pair]:
+        """Draw from the nearest hypotheses: the very nearest alone would all say the same."""
+        wide = min(self._plan.near * WIDER, len(self.hypotheses))
+        for place, found in enumerate(nearest(premises, hypotheses, wide)):
+            for other in self._random.permutation(found)[: self._plan.near]:
+                yield self.premises[place], self.hypotheses[other]
+
+    def _like(self, premises: Vectors) -> Iterator[Pair]:
+        """Take the hypotheses of the most similar premises, about what they leave open."""
+        own = defaultdict(list)
+        for premise, hypothesis in self._pairs:
+            own[premise].append(hypothesis)
+        wide = min(self._plan.like + 1, len(self.premises))
+        for place, found in enumerate(nearest(premises, premises, wide)):
+            premise = self.premises[place]
+            others = [self.premises[other] for other in found if other != place]
+            theirs = [hypothesis for other in others for hypothesis in own[other]]
+            yield from ((premise, hypothesis) for hypothesis in theirs[: self._plan.like])
+
+    def _swapped(self) -> Iterator[Pair]:
+        if self._plan.swapped:
+            yield from ((hypothesis, premise) for premise, hypothesis in self._pairs)
+
+    def _replaced(self) -> Iterator[Pair]:
+        """Change the hypothesis three times out of four, else the premise."""
+        fitting = FittingWords(self.premises + self.hypotheses)
+        for premise, hypothesis in self._pairs:
+            for _ in range(self._plan.replaced):
+                if self._random.integers(4):
+                    changed = self._with_another_word(hypothesis, fitting)
+                    yield premise, changed
+                else:
+                    yield self._with_another_word(premise, fitting), hypothesis
+
+    def _with_another_word(self, text: str, fitting: FittingWords) -> str:
+        """Replace one word, drawn from those that can be, by one as often as it stood there."""
+        spans = [match.span() for match in WORDS.finditer(text)]
+        words = [text[start:end].lower() for start, end in spans]
+        around = list(neighbours(words))
+        places = [place for place, word in enumerate(words) if fitting.others(around[place], word)]
+        if not places:
+            return text
+        place = places[self._random.integers(len(places))]
+        count = fitting.others(around[place], words[place])
+        drawn = int(self._random.integers(count))
+        word = fitting.other(around[place], words[place], drawn)
+        start, end = spans[place]
+        if text[start].isupper():
+            word = word[0].upper() + word[1:]
+        return text[:start] + word + text[end:]
+
+    def _shortened(self) -> Iterator[Pair]:
+        for premise in self.premises:
+            words = premise.split()
+            for _ in range(self._plan.shortened if len(words) > SHORTEST else 0):
+                most = min(LEFT_OUT_MOST, len(words) - SHORTEST)
+                count = int(self._random.integers(1, most + 1))
+                start = int(self._random.integers(len(words) - count + 1))
+                yield premise, " ".join(words[:start] + words[start + count :])
+
+
+def nearest(rows: Vectors, others: Vectors, count: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Give for each row the places of the `count` others of the largest products, best first."""
+    for start in range(0, len(rows), ROWS):
+        products = rows[start : start + ROWS] @ others.T
+        for row in products:
+            found = np.argpartition(row, len(row) - count)[len(row) - count :]
+            yield found[np.argsort(-row[found], kind="stable")]

@@ -1,0 +1,78 @@
+"""Tokenised pairs, and their batches of like length."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from semserve_export.data.pairs import LabelledPair, Pair
+from semserve_export.model_spec import INPUTS
+from semserve_export.tokenizers.bert_wordpiece import Encoding, Inputs, encode, pad
+
+Indices = npt.NDArray[np.int64]
+LENGTH_STEP = 8  # batches are padded to a multiple of this many tokens, so few shapes are traced
+UNLABELLED = -1
+POOL_BATCHES = 50  # batches sorted by length together: like lengths, and still a shuffled order
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPairs:
+    """Tokenised pairs and their labels, int64 [len(encodings)], or `UNLABELLED`."""
+
+    encodings: Sequence[Encoding]
+    labels: Indices
+    names: Sequence[str]  # of the inputs that the model takes
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        pairs: Sequence[Pair],
+        max_tokens: int,
+        names: Sequence[str] = INPUTS,
+    ) -> Self:
+        """Tokenise pairs, cut to `max_tokens`, the longer side first."""
+        texts = [(pair.premise, pair.hypothesis) for pair in pairs]
+        labels = [pair.label if isinstance(pair, LabelledPair) else UNLABELLED for pair in pairs]
+        return cls(encode(tokenizer, texts, max_tokens), np.array(labels, np.int64), names)
+
+    def __len__(self) -> int:
+        return len(self.encodings)
+
+    def first(self, count: int) -> "EncodedPairs":
+        """Return the first `count` pairs, or all where there are fewer."""
+        return EncodedPairs(self.encodings[:count], self.labels[:count], self.names)
+
+    def inputs(self, rows: Indices) -> Inputs:
+        """Stack the given rows, padded to the next multiple of `LENGTH_STEP`."""
+        encodings = [self.encodings[row] for row in rows]
+        columns = math.ceil(max(map(len, encodings)) / LENGTH_STEP) * LENGTH_STEP
+        inputs = pad(encodings, columns)
+        return {name: inputs[name] for name in self.names}
+
+    def by_length(self, batch_size: int) -> list[Indices]:
+        """Cut all rows into batches, shortest first: the cheapest order to measure in."""
+        return split_every(np.argsort(self._lengths(), kind="stable"), batch_size)
+
+    def shuffled(self, batch_size: int, random: np.random.Generator) -> list[Indices]:
+        """Cut one epoch into batches of like length, in random order; every row is in one batch."""
+        lengths = self._lengths()
+        pools = split_every(random.permutation(len(self)), POOL_BATCHES * batch_size)
+        batches = [
+            batch
+            for pool in pools
+            for batch in split_every(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
+        ]
+        return [batches[place] for place in random.permutation(len(batches))]
+
+    def _lengths(self) -> Indices:
+        return np.array([len(encoding) for encoding in self.encodings], np.int64)
+
+
+def split_every(rows: Indices, size: int) -> list[Indices]:
+    """Cut rows into runs of `size`; only the last may be shorter, none is empty."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,0 +1,89 @@
+"""Pairs of texts that people have scored for similarity, and pairs that nobody has."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semserve_export.data.table import read_table, require_columns
+from semserve_export.errors import ExportError
+from semserve_export.files.digest import sha256_of
+
+SIDES = ("sentence1", "sentence2")
+INFERENCE_SIDES = ("premise", "hypothesis")
+SCORE = "score"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPairs:
+    """Pairs, their scores, and the digests of the files they were read from, by file name."""
+
+    pairs: Sequence[tuple[str, str]]
+    scores: Sequence[float]  # one a pair, or none at all
+    sha256: Mapping[str, str]
+
+    def texts(self) -> list[str]:
+        """Return left and right of each pair, one after the other."""
+        return [text for pair in self.pairs for text in pair]
+
+
+@dataclass(frozen=True, slots=True)
+class WordTexts:
+    """What a word model learns from, and what it is measured on."""
+
+    scored: ScoredPairs
+    validation: ScoredPairs
+    unscored: ScoredPairs | None  # for the teacher alone
+    teacher: Path | None  # an embedder's bundle
+
+
+def read_scored_pairs(paths: Iterable[Path]) -> ScoredPairs:
+    """Read files with columns sentence1, sentence2 and score; `table.py` names the formats.
+
+    Raises:
+        ExportError: a file is missing or damaged, lacks a column, or holds a score that is none.
+    """
+    return _read(paths, scored=True)
+
+
+def read_unscored_pairs(paths: Iterable[Path]) -> ScoredPairs:
+    """Read files with columns sentence1 and sentence2, or premise and hypothesis.
+
+    Raises:
+        ExportError: a file is missing or damaged, or lacks a column.
+    """
+    return _read(paths, scored=False)
+
+
+def _read(paths: Iterable[Path], *, scored: bool) -> ScoredPairs:
+    pairs: list[tuple[str, str]] = []
+    scores: list[float] = []
+    sha256: dict[str, str] = {}
+    for path in paths:
+        table = read_table(path, (*SIDES, *INFERENCE_SIDES))
+        inference = not scored and set(INFERENCE_SIDES) <= set(table)
+        sides = INFERENCE_SIDES if inference else SIDES
+        require_columns(path, table, (*sides, SCORE) if scored else sides)
+        found = list(zip(*(table[side] for side in sides), strict=True))
+        for place, pair in enumerate(found, 1):
+            if not all(pair):
+                raise ExportError(f"{path}, pair {place}: a text is empty")
+        pairs += found
+        scores += _numbers(path, table[SCORE]) if scored else []
+        sha256[path.name] = sha256_of(path)
+    if not pairs:
+        raise ExportError(f"{', '.join(map(str, paths))}: there are no pairs")
+    return ScoredPairs(pairs, scores, sha256)
+
+
+def _numbers(path: Path, values: Iterable[object]) -> list[float]:
+    numbers = []
+    for place, value in enumerate(values, 1):
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ExportError(f"{path}, pair {place}: {value!r} is no score")
+        numbers.append(number)
+    return numbers

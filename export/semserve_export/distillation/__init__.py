@@ -1,0 +1,1 @@
+"""Soft targets: teachers, their answers, and calibration by temperature scaling."""

@@ -1,0 +1,118 @@
+"""How far a classifier's scores can be believed, and the temperature that makes them honest.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks": logits divided by one number, fitted
+on held-out answers, change no label; the expected calibration error is the mean gap, over bins of
+equal width, between how sure the answers were and how many of them were right.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from semserve_export.data.pairs import LabelledPair
+
+BINS = 15
+SHARPNESS = (0.05, 20.0)  # 1 / temperature lies between, also where all answers are right
+HALVINGS = 60  # of that range: far below what fp32 can hold
+
+Logits = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Half = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The answers whose largest score lies in one range."""
+
+    count: int
+    confidence: float  # the mean largest score
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What temperature does to held-out answers.
+
+    `after` is cross-fitted: each half of the pairs is judged at the temperature that the other half
+    asked for. `temperature` is fitted on both, and is the one to use.
+    """
+
+    temperature: float
+    before: Sequence[Bin]
+    after: Sequence[Bin]
+
+    @property
+    def error_before(self) -> float:
+        """The expected calibration error of the logits as they were."""
+        return expected_calibration_error(self.before)
+
+    @property
+    def error_after(self) -> float:
+        """The expected calibration error at the other half's temperature."""
+        return expected_calibration_error(self.after)
+
+
+def calibrate(logits: Logits, labels: Labels, half: Half) -> Calibration:
+    """Fit the temperature, and judge it on answers that it was not fitted on.
+
+    Args:
+        logits: fp32 [pairs, classes].
+        labels: int64 [pairs].
+        half: bool [pairs], of those in the first half.
+    """
+    judged = np.empty_like(logits)
+    for fitted_on in (half, ~half):
+        temperature = fit_temperature(logits[fitted_on], labels[fitted_on])
+        judged[~fitted_on] = logits[~fitted_on] / temperature
+    return Calibration(
+        fit_temperature(logits, labels), bins_of(logits, labels), bins_of(judged, labels)
+    )
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """Return the temperature of the least cross-entropy.
+
+    The cross-entropy is convex in 1 / temperature. Its slope there is the mean of the logit that is
+    expected less the logit of the label, and its zero is found by halving.
+    """
+    label = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    low, high = SHARPNESS
+    for _ in range(HALVINGS):
+        middle = np.sqrt(low * high)
+        expected = (softmax(logits * middle) * logits).sum(axis=1)
+        low, high = (middle, high) if np.mean(expected - label) < 0 else (low, middle)
+    return float(1 / np.sqrt(low * high))
+
+
+def bins_of(logits: Logits, labels: Labels) -> tuple[Bin, ...]:
+    """Sort answers by their largest score into `BINS` of equal width; empty ones are left out."""
+    scores = softmax(logits)
+    confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
+    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return tuple(
+        Bin(int(here.sum()), float(confidence[here].mean()), float(right[here].mean()))
+        for here in (places == place for place in np.unique(places))
+    )
+
+
+def expected_calibration_error(bins: Sequence[Bin]) -> float:
+    """Return the mean distance of confidence and accuracy, weighted by the answers in a bin."""
+    total = sum(one.count for one in bins)
+    return sum(one.count * abs(one.confidence - one.accuracy) for one in bins) / total
+
+
+def first_half(pairs: Sequence[LabelledPair]) -> Half:
+    """Choose every second premise with all its pairs, so that no premise is in both halves."""
+    places: dict[str, int] = {}
+    for pair in pairs:
+        places.setdefault(pair.premise, len(places))
+    return np.array([places[pair.premise] % 2 == 0 for pair in pairs], bool)
+
+
+def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return the scores, fp64 [pairs, classes], each row of which sums to 1."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    scores: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return scores

@@ -1,0 +1,149 @@
+"""The portable graph: Keras through tf2onnx, with names that a reader can rely on."""
+
+import gc
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import tf2onnx.optimizer
+from google.protobuf.message import EncodeError
+from onnx import numpy_helper
+from tf2onnx.handler import tf_op
+
+from semserve_export.errors import WeightsError
+from semserve_export.graphs.canonical_graph import make_canonical
+
+OPSET = 18
+AXES = ("batch", "sequence")
+MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
+TOO_LARGE = (
+    "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
+)
+
+
+@tf_op("Erfc")
+class Erfc:
+    """1 - erf(x), which tf2onnx does not know: TensorFlow computes the exact GELU by it."""
+
+    @classmethod
+    def version_9(cls, graph: Any, node: Any, **_: Any) -> None:
+        """Put Erf and Sub in the place of a node, keeping the name of what it gives."""
+        shapes, kinds, outputs = node.output_shapes, node.output_dtypes, list(node.output)
+        graph.remove_node(node.name)
+        erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=kinds).output[0]
+        one = graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
+        graph.make_node("Sub", [one, erf], outputs=outputs, shapes=shapes, dtypes=kinds)
+
+
+def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> None:
+    """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output, all so named.
+
+    Takes ten to seventy seconds, almost all of it in tf2onnx.
+
+    Raises:
+        WeightsError: the graph would be over 2 GiB.
+    """
+    if 4 * model.count_params() > MAX_GRAPH_BYTES:
+        raise WeightsError(f"{path.name}: {TOO_LARGE}")
+    # They report every optimiser that they run, and tables of tokenizers that are not the model's.
+    for library in ("tf2onnx", "tensorflow"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
+        with _without_old_copies():
+            model.export(str(path), format="onnx", opset_version=OPSET, verbose=False)
+    gc.collect()
+    proto = onnx.load(path)
+    _name_axes(proto.graph, inputs)
+    _name_output(proto.graph, output)
+    _drop_shape_only_weights(proto.graph)
+    make_canonical(proto.graph)
+    proto.graph.ClearField("doc_string")  # how often this process has converted a model
+    onnx.checker.check_model(proto, full_check=True)
+    save_graph(proto, path)
+
+
+def save_graph(proto: onnx.ModelProto, path: Path) -> None:
+    """Write a graph with its weights inside, as the server reads it.
+
+    Raises:
+        WeightsError: it is larger than protobuf, and so the server, can hold.
+    """
+    try:
+        size = proto.ByteSize()
+    except (ValueError, EncodeError):  # which of the two depends on protobuf's backend
+        size = MAX_GRAPH_BYTES + 1
+    if size > MAX_GRAPH_BYTES:
+        raise WeightsError(f"{path.name}: {TOO_LARGE}")
+    onnx.save(proto, path)
+
+
+@contextmanager
+def _without_old_copies() -> Iterator[None]:
+    """Have tf2onnx free each copy of the graph that it made, weights and all, before the next.
+
+    Before each of its optimisers tf2onnx copies the graph. The copies refer to themselves, and
+    Python counts objects, not bytes, before it looks for such garbage: of a model with 124 MB of
+    weights they held 10.5 GB in the end.
+    """
+    optimisers = tf2onnx.optimizer._get_optimizers()  # noqa: SLF001 - the list has no public name
+    gc.freeze()  # what is there already need not be looked through each time
+    try:
+        for name, make in optimisers.items():
+            optimisers[name] = partial(_collect_then, make)
+        yield
+    finally:
+        for name, collecting in optimisers.items():
+            optimisers[name] = collecting.args[0]
+        gc.unfreeze()
+
+
+def _collect_then(make: Any) -> Any:
+    gc.collect()
+    return make()
+
+
+def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
+    """Call the free dimensions batch and sequence; tf2onnx numbers them."""
+    if sorted(inputs) != sorted(value.name for value in graph.input):
+        raise ValueError(f"tf2onnx named the inputs {[value.name for value in graph.input]}")
+    for value in (*graph.input, *graph.output):
+        for axis, dimension in zip(AXES, value.type.tensor_type.shape.dim, strict=False):
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = axis
+    del graph.value_info[:]  # the shapes inside still bear the numbers, and nothing needs them
+
+
+def _name_output(graph: onnx.GraphProto, name: str) -> None:
+    (output,) = graph.output
+    for node in graph.node:
+        node.input[:] = [name if value == output.name else value for value in node.input]
+        node.output[:] = [name if value == output.name else value for value in node.output]
+    output.name = name
+
+
+def _drop_shape_only_weights(graph: onnx.GraphProto) -> None:
+    """Keep one copy of each weight.
+
+    tf2onnx keeps a second, reshaped copy of every attention kernel only to ask for its shape.
+    """
+    dims = {tensor.name: tensor.dims for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Shape" and node.input[0] in dims:
+            shape = np.array(dims[node.input[0]], np.int64)
+            node.CopyFrom(
+                onnx.helper.make_node(
+                    "Constant", [], list(node.output), value=numpy_helper.from_array(shape)
+                )
+            )
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -1,0 +1,1 @@
+"""Directories of transformers and sentence-transformers become models and tokenizers."""

@@ -1,0 +1,194 @@
+"""What a transformers or sentence-transformers directory holds, before it is a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from semserve_export.encoder_weights import Pool
+from semserve_export.errors import WeightsError
+from semserve_export.files.model_files import CONFIG, MODULES, Tensors, read_object, weight_files
+from semserve_export.hugging_face.config import Architecture, read_architecture
+from semserve_export.hugging_face.keras_encoder import fill_dense, make_backbone
+from semserve_export.hugging_face.reading import read_directory_tokenizer
+from semserve_export.hugging_face.sentence_transformers_modules import SentenceModules, read_modules
+from semserve_export.hugging_face.weights import EncoderReader
+from semserve_export.model_spec import Activation, Task
+from semserve_export.models.families import Family, family_of
+
+CLASSIFIER = "ForSequenceClassification"
+LANGUAGE_MODELS = ("ForMaskedLM", "ForPreTraining", "LMHeadModel")
+ENCODER = "Model"
+"""The ends of the names of transformers' classes."""
+HUB = "hf://"
+DOWNLOADED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.weights.h5", "*.spm")
+"""What is downloaded of a handle: nothing that is code or pickled."""
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceDirectory:
+    """The encoder's directory, its configuration, and the modules around it."""
+
+    path: Path
+    encoder_path: Path
+    config: Mapping[str, Any]
+    architecture: Architecture
+    family: Family
+    modules: SentenceModules | None
+
+    @classmethod
+    def read(cls, path: Path) -> "HuggingFaceDirectory":
+        """Read every configuration file, and no weights.
+
+        Raises:
+            WeightsError: something of it cannot be honoured; the message names the file and key.
+        """
+        modules = read_modules(path)
+        encoder_path = modules.transformer if modules else path
+        config = read_object(encoder_path / CONFIG)
+        if not config.get("model_type"):
+            raise WeightsError(f"{CONFIG}: is missing, or has no model_type")
+        family = family_of(str(config["model_type"]))
+        architecture = read_architecture(config)
+        return cls(path, encoder_path, config, architecture, family, modules)
+
+    def with_activation(self, activation: Activation) -> "HuggingFaceDirectory":
+        """Return the same directory with another activation than config.json says."""
+        return replace(self, architecture=replace(self.architecture, activation=activation))
+
+    @property
+    def task(self) -> Task:
+        """What the model was saved for.
+
+        Raises:
+            WeightsError: for something that cannot be exported, or for nothing that is named.
+        """
+        if self.modules:
+            return "classification" if self.modules.pooling is None else "embedding"
+        classes = self.config.get("architectures") or []
+        if not isinstance(classes, list) or len(classes) != 1:
+            raise WeightsError(
+                f"{CONFIG}: architectures names {classes or 'nothing'}; say --task embedding or"
+                " --task classification"
+            )
+        name = str(classes[0])
+        if name.endswith(CLASSIFIER):
+            return "classification"
+        if name.endswith(LANGUAGE_MODELS):
+            raise WeightsError(
+                f"{CONFIG}: {name} is a language model; say --task embedding to export its encoder"
+                " without the head that guesses words"
+            )
+        if not name.endswith(ENCODER):
+            raise WeightsError(
+                f"{CONFIG}: the architecture {name} cannot be exported; there are encoders"
+                f" (…{ENCODER}) and sequence classifiers (…{CLASSIFIER})"
+            )
+        return "embedding"
+
+    def require_task(self, task: Task) -> None:
+        """Refuse a task that the user asks for and the model has no head for.
+
+        Raises:
+            WeightsError: it is no classifier.
+        """
+        if task == "classification" and self.modules and self.modules.pooling is not None:
+            raise WeightsError(
+                f"{MODULES}: is an embedder's, so --task classification is not for it"
+            )
+
+    def reader(self) -> EncoderReader:
+        """Open the weights.
+
+        Raises:
+            WeightsError: they are missing or damaged.
+        """
+        return EncoderReader(Tensors(self.encoder_path), self.architecture)
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The files of the encoder's weights, in the order of their names."""
+        return weight_files(self.encoder_path)
+
+    def make_classifier(self, classes: int, dropout: float = 0, precision: str = "float32") -> Any:
+        """Put a fresh head on the encoder, for a training."""
+        reader = self.reader()
+        # BERT and ALBERT have the pooler in the backbone; a training goes on from it.
+        encoder = reader.encoder(Pool("mean", normalized=False))
+        backbone = make_backbone(
+            encoder, self.architecture, self.family, dropout=dropout, precision=precision
+        )
+        if hasattr(backbone, "pooled_dense"):
+            fill_dense(backbone.pooled_dense, reader.pooler_or_identity())
+        reader.require_used(classifier_dropped=True)
+        return self.family.classifier(
+            backbone, num_classes=classes, preprocessor=None, dropout=dropout
+        )
+
+    def tokenizer(
+        self, *, strip_accents: bool | None = None, split_on_cjk: bool | None = None
+    ) -> tuple[Tokenizer, int | None]:
+        """Return the directory's own tokenizer, and its limit of tokens where it has one."""
+        lowercase = bool(self.modules and self.modules.settings.get("do_lower_case"))
+        return read_directory_tokenizer(
+            self.encoder_path,
+            self.architecture,
+            strip_accents=strip_accents,
+            split_on_cjk=split_on_cjk,
+            lowercase=lowercase,
+        )
+
+    def max_sequence_length(self, asked: int | None, tokenizer_limit: int | None) -> int:
+        """Return the most tokens of a text: what is asked for, what is said, or what fits.
+
+        Raises:
+            WeightsError: more is asked for than the model has positions.
+        """
+        fitting = self.architecture.max_sequence_length
+        if asked is not None:
+            if asked > fitting:
+                raise WeightsError(
+                    f"--max-sequence-length {asked}: the model has {fitting} positions"
+                )
+            return asked
+        said = self.modules.settings.get("max_seq_length") if self.modules else None
+        return min(int(said or tokenizer_limit or fitting), fitting)
+
+
+def find_directory(path: str) -> Path | None:
+    """Return the directory of such a model; None where the path is something else's.
+
+    What a handle hf://OWNER/NAME names is downloaded first, into the cache of huggingface_hub.
+
+    Raises:
+        WeightsError: it holds an adapter alone, or cannot be downloaded.
+    """
+    directory = _download(path) if path.startswith(HUB) else Path(path)
+    if not directory.is_dir():
+        return None
+    if (directory / MODULES).is_file():
+        return directory
+    if "model_type" in read_object(directory / CONFIG):
+        return directory
+    adapter = directory / "adapter_config.json"
+    if adapter.is_file():
+        raise WeightsError(
+            f"{adapter.name}: the directory holds an adapter (PEFT) alone; merge it into its model"
+            " (merge_and_unload) and save that"
+        )
+    return None
+
+
+def _download(handle: str) -> Path:
+    import huggingface_hub  # noqa: PLC0415 - for handles alone
+
+    try:
+        found = huggingface_hub.snapshot_download(
+            handle.removeprefix(HUB), allow_patterns=list(DOWNLOADED)
+        )
+    except (OSError, ValueError) as error:  # what huggingface_hub raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"cannot be downloaded: {reason}") from error
+    return Path(found)

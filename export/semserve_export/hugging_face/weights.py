@@ -1,0 +1,227 @@
+"""From the tensors of a Hugging Face directory to an encoder's numbers, by their purpose.
+
+Each tensor of the file is used, or known not to be needed; any other is refused by its name, and so
+is one that is missing or has another shape than config.json says.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+from semserve_export.encoder_weights import (
+    Array,
+    Classifier,
+    Dense,
+    Embeddings,
+    Encoder,
+    Layer,
+    Norm,
+    Pool,
+    Pooler,
+    Relative,
+)
+from semserve_export.errors import WeightsError
+from semserve_export.hugging_face.config import Architecture
+from semserve_export.hugging_face.tensor_names import (
+    BUFFERS,
+    CLASSIFIER_HEADS,
+    LANGUAGE_HEADS,
+    NAMES,
+    canonical,
+)
+from semserve_export.models.heads import require_labels
+
+POOLER_ACTIVATIONS: Mapping[str, Literal["tanh", "relu", "gelu"]] = MappingProxyType(
+    {"distilbert": "relu", "deberta-v2": "gelu"}
+)
+"""Of a classifier's own pooler, by `model_type`; any other's is tanh."""
+
+
+class EncoderReader:
+    """Reads the parts of one model, and keeps a list of what was read."""
+
+    def __init__(self, tensors: Mapping[str, Array], architecture: Architecture) -> None:
+        """Bring the names of the file to those of the family.
+
+        Raises:
+            WeightsError: two tensors of the file have one name then.
+        """
+        self.architecture = architecture
+        self.names = NAMES[architecture.model_type]
+        self._tensors = tensors
+        self._stored: dict[str, str] = {}
+        self._used: set[str] = set()
+        for name in tensors:
+            plain = canonical(name, self.names)
+            if plain in self._stored:
+                raise WeightsError(f"the weights have {self._stored[plain]} and {name}: which one?")
+            self._stored[plain] = name
+
+    def encoder(self, head: Pool | Classifier) -> Encoder:
+        """Read all but the head.
+
+        Raises:
+            WeightsError: a tensor is missing or has another shape.
+        """
+        architecture = self.architecture
+        return Encoder(
+            embeddings=self._embeddings(),
+            layers=self._layers(),
+            head=head,
+            heads=architecture.heads,
+            epsilon=architecture.epsilon,
+            activation=architecture.activation,
+        )
+
+    def classifier(self) -> Classifier:
+        """Read the head of a sequence classifier.
+
+        Raises:
+            WeightsError: it is missing, or has one output alone.
+        """
+        hidden, names = self.architecture.hidden, self.names.head
+        logits = names[-1]
+        outputs = self.rows(f"{logits}.weight")
+        require_labels(outputs)
+        if len(names) > 1:
+            activation = POOLER_ACTIVATIONS.get(self.architecture.model_type, "tanh")
+            pooler = Pooler(self._dense(names[0], hidden, hidden), activation)
+        else:
+            pooler = Pooler(self._dense(self.names.pooler or "pooler", hidden, hidden), "tanh")
+        return Classifier(pooler, self._dense(logits, hidden, outputs))
+
+    def pooler(self) -> Pooler:
+        """Read the dense layer on the first token that BERT's training had.
+
+        Raises:
+            WeightsError: the model has none.
+        """
+        name, hidden = self.names.pooler, self.architecture.hidden
+        if name is None or f"{name}.weight" not in self._stored:
+            raise WeightsError("the model has no pooler, so --pooling pooled is not for it")
+        return Pooler(self._dense(name, hidden, hidden), "tanh")
+
+    def pooler_or_identity(self) -> Dense:
+        """Read the pooler, or make one that changes nothing but by its tanh, for a training."""
+        hidden = self.architecture.hidden
+        if self.names.pooler and f"{self.names.pooler}.weight" in self._stored:
+            return self.pooler().dense
+        return Dense(np.eye(hidden, dtype=np.float32), np.zeros(hidden, np.float32))
+
+    def rows(self, name: str) -> int:
+        """Return how many rows a tensor has.
+
+        Raises:
+            WeightsError: it is missing.
+        """
+        return len(self._tensor(name))
+
+    def require_used(self, *, classifier_dropped: bool) -> None:
+        """Refuse what was stored and not read, unless it is known not to be needed.
+
+        Args:
+            classifier_dropped: whether the classifier's head is left out on purpose.
+
+        Raises:
+            WeightsError: it names the first such tensor.
+        """
+        for name in sorted(self._stored.keys() - self._used):
+            needless = [BUFFERS, LANGUAGE_HEADS, *([CLASSIFIER_HEADS] * classifier_dropped)]
+            is_pooler = self.names.pooler and name.startswith(f"{self.names.pooler}.")
+            if not is_pooler and not any(known.search(name) for known in needless):
+                raise WeightsError(
+                    f"the weights have {self._stored[name]}, which nothing in config.json uses;"
+                    " what it computes would be lost"
+                )
+
+    def _embeddings(self) -> Embeddings:
+        facts = self.architecture
+        tokens = self._table("word_embeddings", facts.vocabulary)
+        if facts.buckets:
+            norm = self._norm("embeddings.LayerNorm", facts.width)
+            none = np.zeros((facts.positions, 0), np.float32)
+            return Embeddings(tokens=tokens, positions=none, norm=norm, relative=self._relative())
+        positions = self._table("position_embeddings", facts.positions)[facts.first_position :]
+        segments = None
+        if facts.segments:
+            segments = self._table("token_type_embeddings", facts.segments)
+        if facts.first_position and segments is not None:
+            # A RoBERTa's tokens are all of the first segment, so its row is part of each position.
+            positions, segments = positions + segments[0], None
+        projection = None
+        if facts.model_type == "albert":
+            projection = self._dense(
+                "encoder.embedding_hidden_mapping_in", facts.width, facts.hidden
+            )
+        norm = self._norm("embeddings.LayerNorm", facts.width)
+        return Embeddings(
+            tokens=tokens, positions=positions, segments=segments, norm=norm, projection=projection
+        )
+
+    def _relative(self) -> Relative:
+        """Read a DeBERTa's table of relative positions, with its norm."""
+        facts = self.architecture
+        table = self._shaped("encoder.rel_embeddings.weight", (2 * facts.buckets, facts.hidden))
+        return Relative(table, self._norm("encoder.LayerNorm", facts.hidden))
+
+    def _layers(self) -> tuple[Layer, ...]:
+        """Read the layers in the order in which they run; in ALBERT some are the same."""
+        facts = self.architecture
+        if facts.model_type != "albert":
+            self._require_no_more(facts.layers)
+            return tuple(
+                self._layer(self.names.layer.format(place=place)) for place in range(facts.layers)
+            )
+        groups = [
+            [
+                self._layer(self.names.layer.format(group=group, inner=inner))
+                for inner in range(facts.layers_in_group)
+            ]
+            for group in range(facts.groups)
+        ]
+        times = facts.layers // facts.groups
+        return tuple(layer for group in groups for layer in times * group)
+
+    def _require_no_more(self, layers: int) -> None:
+        after = self.names.layer.format(place=layers) + "."
+        if any(name.startswith(after) for name in self._stored):
+            raise WeightsError(f"the weights have more than config.json's {layers} layers")
+
+    def _layer(self, name: str) -> Layer:
+        hidden, inner, parts = self.architecture.hidden, self.architecture.inner, self.names.parts
+        return Layer(
+            query=self._dense(f"{name}.{parts.query}", hidden, hidden),
+            key=self._dense(f"{name}.{parts.key}", hidden, hidden),
+            value=self._dense(f"{name}.{parts.value}", hidden, hidden),
+            attention_output=self._dense(f"{name}.{parts.attention_output}", hidden, hidden),
+            attention_norm=self._norm(f"{name}.{parts.attention_norm}", hidden),
+            up=self._dense(f"{name}.{parts.up}", hidden, inner),
+            down=self._dense(f"{name}.{parts.down}", inner, hidden),
+            norm=self._norm(f"{name}.{parts.norm}", hidden),
+        )
+
+    def _table(self, name: str, rows: int) -> Array:
+        return self._shaped(f"embeddings.{name}.weight", (rows, self.architecture.width))
+
+    def _norm(self, name: str, width: int) -> Norm:
+        return Norm(*(self._shaped(f"{name}.{part}", (width,)) for part in ("weight", "bias")))
+
+    def _dense(self, name: str, inputs: int, outputs: int) -> Dense:
+        kernel = self._shaped(f"{name}.weight", (outputs, inputs))
+        return Dense(np.ascontiguousarray(kernel.T), self._shaped(f"{name}.bias", (outputs,)))
+
+    def _shaped(self, name: str, shape: tuple[int, ...]) -> Array:
+        tensor = self._tensor(name)
+        if tensor.shape != shape:
+            raise WeightsError(
+                f"the weights' {name} has the shape {tensor.shape}, config.json says {shape}"
+            )
+        return tensor
+
+    def _tensor(self, name: str) -> Array:
+        if name not in self._stored:
+            raise WeightsError(f"the weights lack {name}")
+        self._used.add(name)
+        return self._tensors[self._stored[name]]

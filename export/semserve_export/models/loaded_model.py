@@ -1,0 +1,126 @@
+"""A model in memory with all that its bundle needs, and how a recipe becomes one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from semserve_export.encoder_weights import Encoder
+from semserve_export.errors import AdapterError, WeightsError
+from semserve_export.files.digest import sha256_of
+from semserve_export.model_spec import ModelSpec
+from semserve_export.models import bert, mpnet
+from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
+from semserve_export.models.mpnet_weights import load_mpnet
+from semserve_export.models.pooling import PooledTokens
+from semserve_export.recipes import Recipe
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer, read_vocabulary
+from semserve_export.tokenizers.mpnet_tokenizer import build_mpnet_tokenizer
+from semserve_export.tokenizers.parity import Parity
+
+LICENCES = Path(__file__).parents[1] / "licences"
+WEIGHTS_FILE = "model.safetensors"
+VOCABULARY_FILES = ("vocab.txt", "tokenizer.json")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A Keras model, its tokenizer, and where both came from."""
+
+    spec: ModelSpec
+    keras_model: Any  # takes the inputs of `spec.INPUTS`, gives fp32 [batch, dimensions or classes]
+    tokenizer: Tokenizer
+    source: str  # of the weights, for people
+    sha256: str | None  # of the weights' files, where there are some
+    licence: str  # text of the bundle's LICENSE
+    notice: str  # text of the bundle's NOTICE
+    adapter_sha256: str | None = None  # of the adapter that was applied to them
+    notes: tuple[str, ...] = ()  # lines for the person who exports, printed at the end
+    parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
+    encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
+
+
+def require_finite(model: Any) -> None:
+    """Refuse weights that are no numbers: every answer would be none, too.
+
+    Raises:
+        WeightsError: it names the first tensor that holds NaN or infinity.
+    """
+    for variable in model.weights:
+        values = np.asarray(variable)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise WeightsError(f"the weights are damaged: {variable.path} holds NaN or infinity")
+
+
+def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
+    """Build a recipe's model on its public weights, with its adapter where it has one.
+
+    Args:
+        recipe: what to build.
+        weights: the directory of the public model, as `fetch_weights` returns it.
+
+    Raises:
+        AdapterError: the adapter is damaged, or was trained on other weights.
+    """
+    spec, package = recipe.spec, recipe.weights
+    source, notice = str(package), [package.notice]
+    if spec.task == "embedding":
+        model = load_base_embedder(recipe, weights)
+    else:
+        model = load_base_classifier(recipe, weights)
+    adapter_sha256 = None
+    if recipe.adapter:
+        record = read_record(recipe.adapter)
+        if record["base_sha256"] != package.sha256[WEIGHTS_FILE]:
+            raise AdapterError(f"{recipe.adapter}: was trained on other weights than {package}")
+        apply_adapter(recipe.adapter, model)
+        adapter_sha256 = sha256_of(recipe.adapter / TENSORS)
+        source += f" with adapter sha256:{adapter_sha256}"
+        notice.append(record["notice"])
+    return LoadedModel(
+        spec=spec,
+        keras_model=model,
+        tokenizer=load_tokenizer(recipe, weights),
+        source=source,
+        sha256=package.sha256[WEIGHTS_FILE],
+        adapter_sha256=adapter_sha256,
+        licence=(LICENCES / f"{package.licence}.txt").read_text(encoding="utf-8"),
+        notice="\n".join(notice) + "\n",
+    )
+
+
+def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
+    """Build the recipe's tokenizer from the vocabulary beside its weights."""
+    file = next(name for name in VOCABULARY_FILES if name in recipe.weights.sha256)
+    vocabulary = read_vocabulary(weights / file)
+    if recipe.architecture == "mpnet":
+        return build_mpnet_tokenizer(
+            vocabulary, lowercase=recipe.lowercase, strip_accents=recipe.lowercase
+        )
+    return build_tokenizer(vocabulary, lowercase=recipe.lowercase, strip_accents=recipe.lowercase)
+
+
+def load_base_embedder(recipe: Recipe, weights: Path) -> Any:
+    """Build the embedder that the public weights are."""
+    spec = recipe.spec
+    if recipe.architecture == "mpnet":
+        tokens = load_mpnet(weights, spec.gelu)
+        return PooledTokens(tokens, spec.pooling or "mean", normalize=bool(spec.normalized))
+    backbone = bert.load_backbone(str(weights), spec.gelu)
+    return bert.make_embedder(backbone, spec.pooling or "mean", normalize=bool(spec.normalized))
+
+
+def load_base_classifier(
+    recipe: Recipe, weights: Path, dropout: float = 0, precision: str = "float32"
+) -> Any:
+    """Build the classifier before its fine-tuning: a fresh head, fp32 whatever the precision is."""
+    classes = len(recipe.spec.labels or ())
+    if recipe.architecture == "mpnet":
+        tokens = load_mpnet(weights, recipe.spec.gelu, dropout=dropout, precision=precision)
+        return mpnet.MPNetClassifier(tokens, classes, dropout=dropout)
+    backbone = bert.load_backbone(
+        str(weights), recipe.spec.gelu, dropout=dropout, precision=precision
+    )
+    return bert.make_classifier(backbone, classes, dropout=dropout)

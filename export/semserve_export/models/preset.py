@@ -1,0 +1,128 @@
+"""A preset as it lies on disk or behind a KerasHub handle, and what it says about itself.
+
+Fine-tuned in KerasHub a model has learnt the GELU that its family has there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import keras_hub
+from keras_hub.src.utils import preset_utils
+
+from semserve_export.errors import WeightsError
+from semserve_export.model_spec import Activation, Pooling, Task
+from semserve_export.models import bert
+from semserve_export.models.activation import set_activation
+from semserve_export.models.families import Family, family_of
+from semserve_export.models.pooling import PooledTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Where a preset is, and its configuration files."""
+
+    handle: str
+    family: Family
+    config: dict[str, Any]
+    task_config: dict[str, Any]  # KerasHub's task.json; empty where there is none
+
+    @classmethod
+    def read(cls, handle: str) -> Self:
+        """Read the configuration, downloading it where the handle is not a directory.
+
+        Raises:
+            WeightsError: there is no preset, or it is of no family that can be exported.
+        """
+        config = _json(handle, preset_utils.CONFIG_FILE)
+        if not config:
+            raise WeightsError(
+                "no preset; give a directory with a config.json, a .keras file or a KerasHub handle"
+            )
+        if "model_type" in config:
+            raise WeightsError("holds a model of transformers; download it, and name its directory")
+        return cls(
+            handle,
+            family_of(config.get("registered_name", "")),
+            config,
+            _json(handle, preset_utils.TASK_CONFIG_FILE),
+        )
+
+    @property
+    def task(self) -> Task:
+        """A classifier where a classifier was saved; an embedder in every other case."""
+        classifies = "TextClass" in (self.task_config.get("class_name") or "")
+        return "classification" if classifies else "embedding"
+
+    @property
+    def activation(self) -> Activation:
+        """The GELU that the weights were trained with."""
+        return self.family.gelu
+
+    @property
+    def pooling(self) -> tuple[Pooling, bool]:
+        """How an embedder pools, and whether its vectors have length 1; mean and yes if unsaid."""
+        said: dict[str, Any] = self.task_config.get("config", {})
+        return said.get("pooling_mode", "mean"), said.get("normalize", True)
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The one file of the backbone's weights, where the preset is a directory with one."""
+        path = Path(self.handle) / preset_utils.MODEL_WEIGHTS_FILE
+        return path if path.is_file() else None
+
+    def load_embedder(self, activation: Activation, pooling: Pooling, *, normalize: bool) -> Any:
+        """Load the backbone and put the pooling on it."""
+        backbone = self.family.backbone.from_preset(self.handle, dtype="float32")
+        set_activation(backbone, activation)
+        if type(backbone) is keras_hub.models.BertBackbone:
+            return bert.make_embedder(backbone, pooling, normalize=normalize)
+        return PooledTokens(backbone, pooling, normalize=normalize)
+
+    def load_classifier(self, activation: Activation) -> Any:
+        """Load the classifier with its head and the head's activation, as they were saved."""
+        model = self.family.classifier.from_preset(self.handle, preprocessor=None, dtype="float32")
+        set_activation(model.backbone, activation)
+        return model
+
+    def make_classifier(self, classes: int, dropout: float = 0, precision: str = "float32") -> Any:
+        """Put a fresh head on the backbone, for a training; the dropout inside is the preset's."""
+        backbone = self.family.backbone.from_preset(self.handle, dtype=precision)
+        set_activation(backbone, self.activation)
+        return self.family.classifier(
+            backbone, num_classes=classes, preprocessor=None, dropout=dropout
+        )
+
+    def load_tokenizer(self) -> Any:
+        """Load KerasHub's tokenizer with its vocabulary.
+
+        Raises:
+            WeightsError: the preset has none.
+        """
+        theirs = self.family.classifier.preprocessor_cls.tokenizer_cls
+        try:
+            return theirs.from_preset(self.handle)
+        except FileNotFoundError as error:
+            raise WeightsError(
+                "has no tokenizer, as if saved without its preprocessor; name a preset that has"
+                " it with --tokenizer"
+            ) from error
+
+    @property
+    def preprocessor_config(self) -> dict[str, Any]:
+        """What KerasHub's preprocessor was saved with; empty where there is none."""
+        config: dict[str, Any] = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE)
+        return dict(config.get("config", {}))
+
+    def max_sequence_length(self, backbone: Any) -> int:
+        """Return the longest sequence that was meant, and that the positions allow."""
+        saved = self.preprocessor_config
+        meant = saved.get("sequence_length")
+        return int(min(meant or backbone.max_sequence_length, backbone.max_sequence_length))
+
+
+def _json(handle: str, file: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if preset_utils.check_file_exists(handle, file):
+        found = preset_utils.load_json(handle, file)
+    return found

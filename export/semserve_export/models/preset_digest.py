@@ -1,0 +1,42 @@
+"""Digests of the files that a preset's weights come from: of a directory's, and of a handle's."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_hub.src.utils import preset_utils
+
+from semserve_export.files.digest import sha256_of
+
+
+def weight_files(handle: str, *, head: bool) -> list[Path]:
+    """Return the files of a preset's weights, in the order of their names.
+
+    Args:
+        handle: a directory, or a KerasHub handle, whose files are in KerasHub's cache by now.
+        head: whether a classifier's head, which KerasHub keeps apart, is among what is used.
+    """
+    one, index = preset_utils.MODEL_WEIGHTS_FILE, preset_utils.SHARDED_MODEL_WEIGHTS_CONFIG_FILE
+    names = [one]
+    if not preset_utils.check_file_exists(handle, one) and preset_utils.check_file_exists(
+        handle, index
+    ):
+        shards = preset_utils.load_json(handle, index)["weight_map"].values()
+        names = sorted({shard for each in shards for shard in _listed(each)})
+    task = preset_utils.TASK_WEIGHTS_FILE
+    if head and preset_utils.check_file_exists(handle, task):
+        names.append(task)
+    return [Path(preset_utils.get_file(handle, name)) for name in names]
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of one file, or of several: that of their lines `DIGEST NAME`."""
+    if len(files) == 1:
+        return sha256_of(files[0])
+    lines = "".join(f"{sha256_of(file)} {file.name}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _listed(shards: str | list[str]) -> list[str]:
+    """Return the shards of one variable: Keras lists several where it is split."""
+    return [shards] if isinstance(shards, str) else shards

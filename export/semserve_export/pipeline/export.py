@@ -1,0 +1,165 @@
+"""The order of the work: a model in memory becomes a bundle on disk, or nothing at all."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from semserve_export.bundle.golden import golden_answers, golden_texts
+from semserve_export.bundle.layout import (
+    GOLDEN,
+    GRAPH,
+    LICENCE,
+    NOTICE,
+    TOKENIZER,
+    manifest_of,
+    write_bundle,
+    write_json,
+)
+from semserve_export.bundle.proof import prove_bundle
+from semserve_export.bundle.schema import require_fields
+from semserve_export.bundle.tolerance import (
+    TOLERANCE,
+    compare,
+    keras_run,
+    onnx_run,
+    padded_batches,
+    require_close,
+    traced_keras_run,
+)
+from semserve_export.errors import FidelityError
+from semserve_export.graphs.keras_to_onnx import save_graph, write_graph
+from semserve_export.graphs.portable import portable_graph
+from semserve_export.model_spec import ModelSpec, Variant
+from semserve_export.models.loaded_model import LoadedModel, require_finite
+from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, save_tokenizer
+from semserve_export.tokenizers.parity import FILE as PARITY
+from semserve_export.variants.variants import add_variants
+
+Step = Callable[[str], None]
+AddVariants = Callable[[Path], dict[str, dict[str, Any]]]
+STEPS = 4  # that `export_model` announces, and one more for each variant
+
+
+def _raise(error: FidelityError) -> None:
+    raise error
+
+
+def export_model(
+    model: LoadedModel,
+    directory: Path,
+    announce: Step,
+    variants: Sequence[Variant] = (),
+    refused: Callable[[FidelityError], None] = _raise,
+) -> dict[str, Any]:
+    """Write the model's bundle into a directory, whole, and return its manifest.
+
+    The graph is reloaded in ONNX Runtime and compared with Keras before anything is put in place,
+    and the whole bundle is held to what the server checks when it loads one.
+
+    Args:
+        model: what to export.
+        directory: the bundle; an older one there is replaced.
+        announce: told what is done next, `STEPS` times and once a variant.
+        variants: further graphs, each proved against the portable one; none where its layers
+            are not BERT's.
+        refused: told of each variant that falls short, which is then left out.
+
+    Raises:
+        FidelityError: the graph differs from Keras by more than `TOLERANCE`, or a variant falls
+            short and nobody was given to be told of it.
+        BundleError: the server would refuse the bundle.
+        ExportError: the directory cannot be written, or the server would refuse a field.
+    """
+    manifest: dict[str, Any] = {}
+
+    def add(written: Path) -> dict[str, dict[str, Any]]:
+        return add_variants(model, variants, written, announce, refused)
+
+    def fill(scratch: Path) -> dict[str, Any]:
+        manifest.update(_fill(model, scratch, announce, add))
+        return manifest
+
+    require_spec(model.spec)
+    require_finite(model.keras_model)
+    write_bundle(directory, fill, prove_bundle)
+    return manifest
+
+
+def require_spec(spec: ModelSpec) -> None:
+    """Refuse what the server would refuse, before anything is computed.
+
+    Raises:
+        ExportError: it names the field.
+    """
+    require_fields(
+        {
+            "model": spec.name,
+            "description": spec.description,
+            "labels": list(spec.labels) if spec.labels is not None else None,
+            "max_sequence_length": spec.max_sequence_length,
+        },
+        {"model": "name", "labels": "labels (id2label or --label)"},
+    )
+
+
+def comparison_batches(model: LoadedModel) -> list[Inputs]:
+    """Make the padded batches on which a bundle's graph is compared with Keras."""
+    spec = model.spec
+    return padded_batches(
+        encode(model.tokenizer, golden_texts(spec), spec.max_sequence_length),
+        model.tokenizer.get_vocab_size(),
+        spec.max_sequence_length,
+        pair=spec.pair,
+    )
+
+
+def weights_of(model: LoadedModel) -> dict[str, str | None]:
+    """Return what the manifest says of where the weights came from."""
+    return {
+        "source": model.source,
+        "sha256": model.sha256,
+        "adapter_sha256": model.adapter_sha256,
+    }
+
+
+def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
+    spec = model.spec
+    runner = traced_keras_run if model.encoder else keras_run
+    reference = runner(model.keras_model, spec.inputs)
+    announce("asking Keras for golden answers")
+    golden = golden_answers(spec, model.tokenizer, reference)
+    write_json(directory / GOLDEN, golden)
+    save_tokenizer(model.tokenizer, directory / TOKENIZER)
+    if model.parity:
+        write_json(directory / PARITY, model.parity.as_json())
+    (directory / LICENCE).write_text(model.licence, encoding="utf-8")
+    (directory / NOTICE).write_text(model.notice, encoding="utf-8")
+
+    announce("converting to ONNX")
+    if model.encoder:
+        save_graph(portable_graph(model.encoder, spec), directory / GRAPH)
+    else:
+        write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
+
+    announce("comparing ONNX Runtime with Keras")
+    graph = onnx_run(directory / GRAPH)
+    difference = compare(reference, graph, comparison_batches(model))
+    require_close(difference.scaled, TOLERANCE, spec.name)
+
+    portable = {
+        "file": GRAPH,
+        "precision": "fp32",
+        "tolerance": TOLERANCE,
+        "max_abs_difference": difference.absolute,
+        "reference": "keras",
+    }
+    variants = {"portable": portable, **add(directory)}
+    announce("writing the bundle")
+    outputs = model.keras_model.output_shape[-1]
+    return manifest_of(
+        spec,
+        directory,
+        dimensions=outputs if spec.task == "embedding" else None,
+        weights=weights_of(model),
+        variants=variants,
+    )

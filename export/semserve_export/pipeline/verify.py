@@ -1,0 +1,52 @@
+"""Check a bundle as it lies on disk: its digests, its golden answers, and Keras once more."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+from tokenizers import Tokenizer
+
+from semserve_export.bundle.proof import Check, StoredBundle, golden_checks, read_bundle
+from semserve_export.bundle.tolerance import compare, keras_run, onnx_run
+from semserve_export.model_spec import Variant
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.pipeline.export import comparison_batches
+from semserve_export.variants.gates import bar_of, held_out_batches, measure
+
+
+def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]:
+    """Measure a bundle, check by check.
+
+    Args:
+        directory: the bundle.
+        model: what it was exported from, where that is known: it is compared with it anew.
+
+    Raises:
+        BundleError: a file is missing or is not the one that the manifest names, or the server
+            would refuse it.
+    """
+    bundle = read_bundle(directory)
+    yield from golden_checks(bundle)
+    for name in bundle.manifest["variants"]:
+        if name in get_args(Variant):
+            yield from _against_portable(bundle, name)
+    if model:
+        # As a file reads it: a tokenizer that was built keeps what its file does not say.
+        built = Tokenizer.from_str(model.tokenizer.to_str())
+        other = int(built.to_str() != bundle.tokenizer.to_str())
+        yield Check("tokenizer.json: differs from the source's", other, 0)
+        batches = comparison_batches(model)
+        reference = keras_run(model.keras_model, model.spec.inputs)
+        difference = compare(reference, onnx_run(bundle.graph("portable")), batches).scaled
+        bound = bundle.manifest["variants"]["portable"]["tolerance"]
+        yield Check(f"portable: Keras, on {len(batches)} padded batches", difference, bound)
+
+
+def _against_portable(bundle: StoredBundle, name: Variant) -> Iterator[Check]:
+    """Measure a variant anew, as it was before it was written."""
+    length, pair = bundle.manifest["max_sequence_length"], bundle.manifest["pair"]
+    reference, other = (onnx_run(bundle.graph(variant)) for variant in ("portable", name))
+    batches = held_out_batches(name, bundle.tokenizer, length, pair=pair)
+    quality = measure(reference, other, bundle.manifest["task"], batches)
+    for what, measured, bound, _ in bar_of(name, bundle.manifest["task"]).shortfalls(quality):
+        yield Check(f"{name}: {what}, distance from portable", measured, bound)

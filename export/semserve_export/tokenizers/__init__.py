@@ -1,0 +1,1 @@
+"""Keras tokenizers become tokenizer.json; texts that compare the two."""

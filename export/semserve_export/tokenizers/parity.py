@@ -1,0 +1,137 @@
+"""How tokenizer.json and KerasHub's own tokenizer read the same texts, difference by difference.
+
+The reference is the graph of tf.data in which `fit` and `predict` tokenise strings; called on a
+string, KerasHub runs Python code that splits BPE otherwise. Each text that is read otherwise is cut
+down to the shortest that still is, and that one names the cause.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import tensorflow as tf
+from tokenizers import Tokenizer
+
+from semserve_export.tokenizers.parity_causes import UNEXPLAINED, cause_of
+
+FILE = "tokenizer_parity.json"
+SCHEMA_VERSION = 1
+BATCH = 512
+EXAMPLES = 100  # kept in a report, the shortest of each cause first
+
+Ids = list[int]
+Read = Callable[[Sequence[str]], list[Ids]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A text that is read otherwise, and none shorter within it."""
+
+    text: str
+    cause: str
+    keras_hub: Ids
+    ours: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What a comparison found."""
+
+    texts: int
+    differing: int
+    causes: dict[str, int]  # of how many texts
+    examples: tuple[Difference, ...]
+
+    @property
+    def unexplained(self) -> int:
+        """How many texts are read otherwise for no cause that we know."""
+        return self.causes.get(UNEXPLAINED, 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of `tokenizer_parity.json`."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    def __str__(self) -> str:
+        causes = ", ".join(f"{cause}: {count}" for cause, count in self.causes.items())
+        return (
+            f"{self.differing} of {self.texts} odd texts are tokenised otherwise than by KerasHub"
+            f"{f' ({causes})' if causes else ''}"
+        )
+
+
+def compare_tokenizers(theirs: Any, ours: Tokenizer, texts: Iterable[str]) -> Parity:
+    """Compare a KerasHub tokenizer with ours, special tokens left out.
+
+    Args:
+        theirs: a `keras_hub.tokenizers.Tokenizer`.
+        ours: what was built from it.
+        texts: any; an empty one is passed over.
+    """
+    read_theirs, read_ours = in_graph(theirs), _without_specials(ours)
+    counted, total = Counter[str](), 0
+    found: dict[str, Difference] = {}
+    for batch in _batches(texts):
+        total += len(batch)
+        for text, one, other in zip(batch, read_theirs(batch), read_ours(batch), strict=True):
+            if one != other:
+                difference = _reduced(text, read_theirs, read_ours, theirs, ours)
+                counted[difference.cause] += 1
+                found.setdefault(difference.text, difference)
+    examples = _of_each_cause(found.values())
+    return Parity(total, counted.total(), dict(counted.most_common()), examples)
+
+
+def in_graph(theirs: Any) -> Read:
+    """Return what tokenises texts as `fit` and `predict` do: one list of ids a text."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    traced = tf.function(theirs.tokenize, input_signature=signature)
+
+    def read(texts: Sequence[str]) -> list[Ids]:
+        ids: list[Ids] = traced(tf.constant(list(texts))).to_list()
+        return ids
+
+    return read
+
+
+def _without_specials(ours: Tokenizer) -> Read:
+    return lambda texts: [
+        list(one.ids) for one in ours.encode_batch_fast(list(texts), add_special_tokens=False)
+    ]
+
+
+def _of_each_cause(found: Iterable[Difference]) -> tuple[Difference, ...]:
+    """Choose `EXAMPLES`: the shortest of each cause first, then their second ones, and so on."""
+    ranks, ranked = Counter[str](), []
+    for each in sorted(found, key=lambda one: (len(one.text), one.text)):
+        ranked.append((ranks[each.cause], each))
+        ranks[each.cause] += 1
+    ranked.sort(key=lambda pair: pair[0])
+    return tuple(each for _, each in ranked[:EXAMPLES])
+
+
+def _reduced(text: str, theirs: Read, ours: Read, *tokenizers: Any) -> Difference:
+    """Leave out ever smaller runs of characters for as long as the rest is read otherwise."""
+    size = max(1, len(text) // 2)
+    while True:
+        shorter = [text[:start] + text[start + size :] for start in range(0, len(text), size)]
+        shorter = [each for each in shorter if each]
+        odd = [each for each, one, other in _read(shorter, theirs, ours) if one != other]
+        if odd:
+            text = odd[0]
+        elif size == 1:
+            break
+        size = max(1, min(size if odd else size // 2, len(text) // 2))
+    ((_, one, other),) = _read([text], theirs, ours)
+    return Difference(text, cause_of(text, one, other, *tokenizers), one, other)
+
+
+def _read(texts: list[str], theirs: Read, ours: Read) -> list[tuple[str, Ids, Ids]]:
+    return list(zip(texts, theirs(texts), ours(texts), strict=True)) if texts else []
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    left = (text for text in texts if text)
+    while batch := list(islice(left, BATCH)):
+        yield batch

@@ -1,0 +1,1 @@
+"""Training of classifiers: plan, start, checkpoints, metrics and report."""

@@ -1,0 +1,112 @@
+"""What a training begins from: a recipe's public weights, or a model of the user's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+from tokenizers import Tokenizer
+
+from semserve_export.hugging_face.directory import HuggingFaceDirectory, find_directory
+from semserve_export.model_spec import INPUTS
+from semserve_export.models.families import inputs_of
+from semserve_export.models.loaded_model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
+from semserve_export.models.preset import Preset
+from semserve_export.models.preset_digest import digest_of
+from semserve_export.pipeline.custom_model import base_digest, build_own_tokenizer
+from semserve_export.recipes import Recipe
+from semserve_export.training.plan import Precision
+
+MakeClassifier = Callable[[float, Precision], keras.Model]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A classifier before its training, and the tokenizer that it is trained and served with."""
+
+    make: MakeClassifier
+    """Builds it with a fresh head, for a dropout and a precision; all of it can be trained."""
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    max_sequence_length: int  # tokens
+    facts: Mapping[str, Any]
+    """What the adapter's record says of it: recipe, base, base_sha256, labels, activation."""
+    inputs: tuple[str, ...] = INPUTS
+
+
+def start_from_recipe(recipe: Recipe, weights: Path) -> Start:
+    """Begin from a recipe's public weights."""
+    labels = recipe.spec.labels or ()
+    return Start(
+        make=partial(load_base_classifier, recipe, weights),
+        tokenizer=load_tokenizer(recipe, weights),
+        labels=labels,
+        max_sequence_length=recipe.spec.max_sequence_length,
+        facts={
+            "recipe": recipe.spec.name,
+            "base": str(recipe.weights),
+            "base_sha256": recipe.weights.sha256[WEIGHTS_FILE],
+            "labels": list(labels),
+            "activation": recipe.spec.activation,
+        },
+        inputs=recipe.spec.inputs,
+    )
+
+
+def start_from_preset(directory: Path, labels: Sequence[str], name: str = "") -> Start:
+    """Begin from the backbone of a preset: KerasHub's own, or a Hugging Face directory.
+
+    Args:
+        directory: the preset, checked (`ready_for_keras`); it must stay until the training ends.
+        labels: the classes, in the order of the logits.
+        name: what the adapter's record calls the preset; the directory's name where left out.
+
+    Raises:
+        WeightsError: it cannot be read, or is of no family that can be exported.
+    """
+    if found := find_directory(str(directory)):
+        return _start_from_hugging_face(HuggingFaceDirectory.read(found), directory, labels)
+    return _start(name or directory.name, Preset.read(str(directory)), labels)
+
+
+def _start(name: str, preset: Preset, labels: Sequence[str]) -> Start:
+    make = partial(preset.make_classifier, len(labels))
+    model = make(0, "float32")
+    return Start(
+        make=make,
+        tokenizer=build_own_tokenizer(preset.load_tokenizer(), preset),
+        labels=tuple(labels),
+        max_sequence_length=preset.max_sequence_length(model.backbone),
+        facts={
+            "recipe": name,
+            "base": name,
+            "base_sha256": base_digest(preset),
+            "labels": list(labels),
+            "activation": preset.activation,
+        },
+        inputs=inputs_of(model),
+    )
+
+
+def _start_from_hugging_face(
+    source: HuggingFaceDirectory, directory: Path, labels: Sequence[str]
+) -> Start:
+    """Begin from the encoder of a Hugging Face directory, with its own tokenizer."""
+    make = partial(source.make_classifier, len(labels))
+    tokenizer, limit = source.tokenizer()
+    return Start(
+        make=make,
+        tokenizer=tokenizer,
+        labels=tuple(labels),
+        max_sequence_length=source.max_sequence_length(None, limit),
+        facts={
+            "recipe": directory.name,
+            "base": directory.name,
+            "base_sha256": digest_of(source.weight_files),
+            "labels": list(labels),
+            "activation": source.architecture.activation,
+        },
+        inputs=inputs_of(make(0, "float32")),
+    )

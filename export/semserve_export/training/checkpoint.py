@@ -1,0 +1,105 @@
+"""Where a training stands, on disk: cut off, it goes on as if it had never been."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from semserve_export.errors import ExportError
+from semserve_export.models.delta_adapter import Arrays
+
+FILE = "checkpoint.safetensors"
+KEPT = "kept/"
+
+
+@dataclass(slots=True)
+class Standing:
+    """How far a training has come."""
+
+    step: int = 0
+    accuracies: list[float] = field(default_factory=list)  # after each epoch
+    best_epoch: int = 0  # counted from 1
+    seconds: int = 0
+    values: Arrays = field(default_factory=dict)  # to keep, of the best epoch or the last
+
+
+class Checkpoint:
+    """One file with all that a training needs to go on; written whole or not at all.
+
+    Args:
+        directory: where it lies.
+        training: what the training is: plan and digests. Another training's checkpoint is refused.
+    """
+
+    def __init__(self, directory: Path, training: Mapping[str, Any]) -> None:
+        self._path = directory / FILE
+        self._training = json.loads(json.dumps(training))
+
+    def save(self, model: keras.Model, standing: Standing, seconds: int) -> None:
+        """Write weights, optimizer and the state of the dropout's generators."""
+        facts = {
+            "training": self._training,
+            "step": standing.step,
+            "accuracies": standing.accuracies,
+            "best_epoch": standing.best_epoch,
+            "seconds": seconds,
+        }
+        tensors = {name: np.array(variable.numpy()) for name, variable in state_of(model).items()}
+        tensors |= {f"{KEPT}{name}": value for name, value in standing.values.items()}
+        scratch = self._path.with_suffix(".new")
+        save_file(tensors, scratch, {"facts": json.dumps(facts)})
+        scratch.replace(self._path)
+
+    def load(self, model: keras.Model) -> Standing | None:
+        """Put the state back into a model that was just compiled; None where there is no file.
+
+        Raises:
+            ExportError: the file is damaged, or of another training.
+        """
+        if not self._path.is_file():
+            return None
+        try:
+            with safe_open(self._path, "np") as file:
+                facts = json.loads(file.metadata()["facts"])
+                self._require_same(facts.pop("training"))
+                for name, variable in state_of(model).items():
+                    variable.assign(file.get_tensor(name))
+                names = file.keys()
+                kept = [name for name in names if name.startswith(KEPT)]
+                values = {name.removeprefix(KEPT): file.get_tensor(name) for name in kept}
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ExportError(f"{self._path}: cannot go on from it ({error})") from error
+        return Standing(**facts, values=values)
+
+    def remove(self) -> None:
+        """Remove the file: the training has ended."""
+        self._path.unlink(missing_ok=True)
+
+    def _require_same(self, training: Mapping[str, Any]) -> None:
+        for name, value in self._training.items():
+            if training.get(name) != value:
+                raise ExportError(
+                    f"{self._path}: belongs to another training: {name} was"
+                    f" {training.get(name)!r}, is {value!r}; leave out --resume to begin anew"
+                )
+
+
+def state_of(model: keras.Model) -> dict[str, Any]:
+    """Return all that a step changes, named by its place, for two variables may have one name.
+
+    Frozen weights are left out: they are those that the model was made with.
+    """
+    frozen = {id(variable) for variable in model.non_trainable_weights}
+    variables = {
+        f"model/{place}": variable
+        for place, variable in enumerate(model.variables)
+        if id(variable) not in frozen
+    }
+    optimizer = enumerate(model.optimizer.variables)
+    return variables | {f"optimizer/{place}": variable for place, variable in optimizer}

@@ -1,0 +1,206 @@
+"""The order of a training: from a start and pairs to an adapter that was read back and measured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from semserve_export.data.batching import LENGTH_STEP, EncodedPairs
+from semserve_export.data.pairs import Pair, TrainingData
+from semserve_export.distillation.answer_cache import AnswerCache
+from semserve_export.distillation.soft_targets import targets_of, with_swapped
+from semserve_export.distillation.teacher import Teacher
+from semserve_export.distillation.temperature_scaling import Calibration, calibrate, first_half
+from semserve_export.files.digest import sha256_of
+from semserve_export.models.delta_adapter import (
+    TENSORS,
+    apply_adapter,
+    assign_values,
+    base_values,
+    has_factors,
+    mean_of,
+    read_adapter,
+    read_record,
+    save_adapter,
+    write_record,
+)
+from semserve_export.training.base_model import Start
+from semserve_export.training.checkpoint import Checkpoint
+from semserve_export.training.metrics import LabelQuality
+from semserve_export.training.metrics_log import ResultLog
+from semserve_export.training.plan import TrainingPlan
+from semserve_export.training.report import write_report
+from semserve_export.training.trainable import choose_trainable
+from semserve_export.training.trainer import (
+    PROGRESS_PAIRS,
+    Course,
+    FineTuning,
+    Logits,
+    logits_of,
+    seed_everything,
+)
+
+RESULTS = "results.jsonl"
+
+
+def train(  # noqa: PLR0913 - what to train, on what, how, and where to
+    start: Start,
+    data: TrainingData,
+    plan: TrainingPlan,
+    output: Path,
+    notice: str,
+    progress: Progress,
+    *,
+    resume: bool = False,
+    answers: Path | None = None,
+) -> dict[str, Any]:
+    """Fine-tune, calibrate, and keep the adapter with its record and report; return the record.
+
+    What is measured, and reported, is the base plus the adapter as read back from disk.
+
+    Args:
+        start: the model, its tokenizer and its labels.
+        data: what to learn from, and what to measure on.
+        plan: the numbers of the training.
+        output: gets adapter.safetensors, adapter.json, results.jsonl, and report.md with its
+            pictures; while the training lasts also a checkpoint.
+        notice: whose work it is, for the NOTICE of bundles.
+        progress: where a task is added for the steps.
+        resume: go on from the checkpoint in `output`, where there is one.
+        answers: where teachers' answers are kept, and found again.
+
+    Raises:
+        ExportError: the checkpoint is of another training, or a teacher has other labels.
+        AdapterError: an adapter to start from does not fit.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    teachers = [
+        Teacher.read(bundle, start.labels, plan.teacher_variant) for bundle in plan.teachers
+    ]
+    facts = _facts(start, data, plan, teachers)
+    log, checkpoint = ResultLog(output / RESULTS), Checkpoint(output, facts)
+    validation = _encode(start, data.validation.pairs, plan)
+    seed_everything(plan.seed)
+    ask = partial(_ask, teachers, plan, AnswerCache(answers), progress)
+    training = _prepare(start, data, plan, validation, ask, log)
+    course = training.run(checkpoint, progress, resume=resume)
+
+    model = start.make(0, "float32")
+    base = base_values(model)
+    low_rank = bool(plan.lora) or any(map(has_factors, plan.start))
+    save_adapter(output, course.values, base, low_rank=low_rank)
+    apply_adapter(output, model)
+    logits = logits_of(model, validation)
+    calibration = calibrate(logits, validation.labels, first_half(data.validation.pairs))
+    # The head is linear, so dividing what it is made of divides the logits, in every graph alike.
+    for variable in model.output_dense.weights:
+        course.values[variable.path] /= np.float32(calibration.temperature)
+    save_adapter(output, course.values, base, low_rank=low_rank)
+
+    quality = LabelQuality.of(logits, validation.labels)
+    figures = _figures(course, quality, calibration, data)
+    record = {**facts, "figures": figures, "notice": notice or _notice(data)}
+    write_record(output, record)
+    write_report(output, record, quality, calibration, log.lines())
+    checkpoint.remove()
+    return record
+
+
+def _prepare(
+    start: Start,
+    data: TrainingData,
+    plan: TrainingPlan,
+    validation: EncodedPairs,
+    ask: Callable[[Sequence[Pair]], list[Logits]],
+    log: ResultLog,
+) -> FineTuning:
+    """Make the model to train, and what it is to answer."""
+    symmetric = [start.labels.index(label) for label in plan.symmetric]
+    labelled = with_swapped(data.training.pairs, symmetric)
+    training = _encode(start, (*labelled, *data.unlabelled.pairs), plan)
+    classes = len(start.labels)
+    # Where labels are the whole target, nobody has to be asked about what has one.
+    unasked = [np.zeros((len(labelled), classes), np.float32)] * len(plan.teachers)
+    known = ask(labelled) if plan.teacher_weight else unasked
+    parts = zip(known, ask(data.unlabelled.pairs), strict=True)
+    answers = [np.concatenate(part) for part in parts]
+    targets = targets_of(
+        training.labels, classes, plan.label_smoothing, answers, plan.teacher_weight
+    )
+    model = start.make(plan.dropout, plan.precision)
+    if plan.start:
+        assign_values(model, mean_of([read_adapter(path, model) for path in plan.start]))
+    choose_trainable(model, plan)
+    return FineTuning(model, plan, training, targets, validation, log)
+
+
+def _ask(
+    teachers: Sequence[Teacher],
+    plan: TrainingPlan,
+    cache: AnswerCache,
+    progress: Progress,
+    pairs: Sequence[Pair],
+) -> list[Logits]:
+    return [teacher.answer(pairs, plan.max_tokens, cache, progress) for teacher in teachers]
+
+
+def _encode(start: Start, pairs: Sequence[Pair], plan: TrainingPlan) -> EncodedPairs:
+    """Tokenise pairs; batches are padded past their longest, and no further than the positions."""
+    longest = start.max_sequence_length // LENGTH_STEP * LENGTH_STEP
+    return EncodedPairs.of(start.tokenizer, pairs, min(plan.max_tokens, longest), start.inputs)
+
+
+def _facts(
+    start: Start, data: TrainingData, plan: TrainingPlan, teachers: Sequence[Teacher]
+) -> dict[str, Any]:
+    """Return what makes a training this one and no other."""
+    return {
+        **start.facts,
+        "plan": {
+            **asdict(plan),
+            "start": [_facts_of(path) for path in plan.start],
+            "teachers": [teacher.facts for teacher in teachers],
+        },
+        "training_files": dict(data.training.sha256),
+        "unlabelled_files": dict(data.unlabelled.sha256),
+        "validation_files": dict(data.validation.sha256),
+    }
+
+
+def _facts_of(adapter: Path) -> dict[str, Any]:
+    """Tell an adapter by its digest, and how it was made in its turn."""
+    record = read_record(adapter)
+    return {
+        "sha256": sha256_of(adapter / TENSORS),
+        "plan": record["plan"],
+        "training_files": record["training_files"],
+        "unlabelled_files": record.get("unlabelled_files", {}),
+    }
+
+
+def _figures(
+    course: Course, quality: LabelQuality, calibration: Calibration, data: TrainingData
+) -> dict[str, Any]:
+    pairs = len(data.validation.pairs)
+    return {
+        "accuracy": quality.accuracy,
+        "f1": quality.f1,
+        "expected_calibration_error": calibration.error_after,
+        "expected_calibration_error_before": calibration.error_before,
+        "temperature": calibration.temperature,
+        "accuracy_by_epoch": course.accuracies,
+        "kept_epoch": course.kept_epoch,
+        "pairs_trained_on": len(data.training.pairs),
+        "unlabelled_pairs": len(data.unlabelled.pairs),
+        "pairs_measured": pairs,
+        "pairs_measured_by_epoch": min(PROGRESS_PAIRS, pairs),
+        "training_seconds": course.seconds,
+    }
+
+
+def _notice(data: TrainingData) -> str:
+    return f"Fine-tuned on {', '.join((*data.training.sha256, *data.unlabelled.sha256))}."

@@ -1,0 +1,45 @@
+"""What a command does before it reads a stranger's model: it goes on in a confined process."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from semserve_export.untrusted.confinement import CPU_SECONDS, Confinement, require
+
+
+def read_models(*paths: str, writes: Sequence[Path], training: bool = False) -> None:
+    """Go on in a confined process only, and with models that are not refused at first sight.
+
+    Args:
+        paths: the models, as `keras` takes them.
+        writes: the directories that the command writes into.
+        training: whether it may take any processor time.
+
+    Raises:
+        NeedsConfinement: this process is not confined.
+        WeightsError: a model is refused before the seconds that Keras takes to start.
+    """
+    # What is not on this disk may be the name of a preset, which KerasHub downloads.
+    download = any(not Path(path).exists() and _may_be_a_name(path) for path in paths)
+    written = None if download else _absolute(writes)
+    require(Confinement(paths, written, download, None if training else CPU_SECONDS))
+    from semserve_export.untrusted.model_checks import check_before_keras  # noqa: PLC0415 - --help waits
+
+    for path in paths:
+        check_before_keras(path)
+
+
+def read_adapters(paths: Sequence[Path], writes: Sequence[Path]) -> None:
+    """Go on in a confined process only; the weights below the adapters must be there already.
+
+    Raises:
+        NeedsConfinement: this process is not confined.
+    """
+    require(Confinement(tuple(map(str, paths)), _absolute(writes), cpu_seconds=None))
+
+
+def _may_be_a_name(path: str) -> bool:
+    return "://" in path or not ("/" in path or path.endswith(".keras"))
+
+
+def _absolute(paths: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(str(path.absolute()) for path in paths)

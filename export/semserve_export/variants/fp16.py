@@ -1,0 +1,73 @@
+"""The padded graph: of the operators that ONNX Runtime has kernels of their own for on a GPU.
+
+There packing would make the device wait for the host, which must learn how many tokens are left.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from semserve_export.encoder_weights import Dense, Encoder, Layer
+from semserve_export.graphs.attention import position_bias
+from semserve_export.graphs.encoder_graph import (
+    TOKEN_IDS,
+    embeddings,
+    finish,
+    gelu,
+    project,
+    reads_first_alone,
+    skip_norm,
+)
+from semserve_export.graphs.graph_builder import GraphBuilder
+from semserve_export.graphs.unpadding import PADDING_MASK
+from semserve_export.model_spec import ModelSpec
+
+
+def padded_graph(
+    encoder: Encoder, spec: ModelSpec, precision: npt.DTypeLike = np.float16
+) -> onnx.ModelProto:
+    """Build the graph, its layers in this precision; inputs, output and head are as portable's."""
+    graph = GraphBuilder(precision)
+    embedded, width = embeddings(graph, encoder)
+    slots = graph.node("Reshape", embedded, graph.weight(np.array([-1, width])))
+    x = project(graph, encoder, slots)
+    for layer in encoder.layers:
+        x = _layer(graph, encoder, layer, x)
+    x = _by_text(graph, encoder, x)
+    if reads_first_alone(encoder.head):
+        # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
+        x = graph.node("Gather", x, graph.weight(np.array(0)), axis=1)
+    return finish(graph, encoder, spec, x)
+
+
+def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+    projected = _product(graph, _attention(graph, encoder, layer, x), layer.attention_output)
+    middle = skip_norm(
+        graph, encoder, projected, x, layer.attention_norm, layer.attention_output.bias
+    )
+    inner = gelu(graph, encoder, _product(graph, middle, layer.up), layer.up.bias)
+    down = _product(graph, inner, layer.down)
+    return skip_norm(graph, encoder, down, middle, layer.norm, layer.down.bias)
+
+
+def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+    merged = Dense.side_by_side(layer.query, layer.key, layer.value)
+    weights = (graph.weight(merged.kernel), graph.weight(merged.bias))
+    inputs = [_by_text(graph, encoder, x), *weights, PADDING_MASK]
+    if encoder.relative_bias is not None:
+        bias = position_bias(graph, encoder.relative_bias)
+        # There is no past; the bias is [1, heads, sequence, sequence].
+        inputs += ["", graph.node("Unsqueeze", bias, graph.weight(np.array([0])))]
+    context = graph.fused("Attention", *inputs, num_heads=encoder.heads)
+    return graph.node("Reshape", context, graph.weight(np.array([-1, encoder.hidden])))
+
+
+def _by_text(graph: GraphBuilder, encoder: Encoder, x: str) -> str:
+    """Go from [slots, hidden] to [batch, sequence, hidden]; nothing is copied."""
+    hidden = graph.weight(np.array([encoder.hidden]))
+    shape = graph.node("Concat", graph.node("Shape", TOKEN_IDS), hidden, axis=0)
+    return graph.node("Reshape", x, shape)
+
+
+def _product(graph: GraphBuilder, x: str, dense: Dense) -> str:
+    return graph.node("MatMul", x, graph.weight(dense.kernel))

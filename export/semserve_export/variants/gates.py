@@ -1,0 +1,162 @@
+"""How well a variant stands in for the portable graph: what is measured, and what is demanded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, padded_batches, scaled_difference
+from semserve_export.errors import FidelityError
+from semserve_export.model_spec import Task, Variant
+from semserve_export.tokenizers.bert_wordpiece import Inputs, Text, encode, pad
+from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
+from semserve_export.tokenizers.synthetic_texts import texts_like
+
+HELD_OUT, HELD_OUT_SEED = 1000, 2  # one pair in thirty is a near tie: fewer would be chance
+CALIBRATION, CALIBRATION_SEED = 512, 1
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What was measured against the portable graph, on padded batches of held-out texts."""
+
+    max_abs_difference: float  # of any value of any row
+    difference: float  # of any row, by its scale: `scaled_difference`
+    cosine_mean: float | None = None  # of an embedder's rows
+    cosine_min: float | None = None
+    label_agreement: float | None = None  # of a classifier: share of texts with the same best label
+    max_probability_difference: float | None = None
+
+    def figures(self) -> dict[str, float]:
+        """Return what was measured, by the names that the manifest has for it."""
+        figures = {name: value for name, value in asdict(self).items() if value is not None}
+        del figures["difference"]  # it is bounded by `tolerance`
+        return figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """What a variant must reach; `Quality` has the meanings of the names."""
+
+    difference: float
+    cosine_mean: float
+    cosine_min: float
+    label_agreement: float
+
+    def shortfalls(self, quality: Quality) -> Iterator[tuple[str, float, float, bool]]:
+        """Tell of each measure its name, its distance from perfect, the most allowed, if it holds.
+
+        A NaN never holds.
+        """
+        difference, most = quality.difference, self.difference
+        yield "difference", difference, most, difference <= most
+        for name in ("cosine_mean", "cosine_min", "label_agreement"):
+            if (value := getattr(quality, name)) is not None:
+                distance, bound = 1 - value, 1 - getattr(self, name)
+                yield name, distance, bound, distance <= bound
+
+    def require(self, quality: Quality, what: str) -> None:
+        """Refuse what falls short.
+
+        Raises:
+            FidelityError: it names the first measure that does.
+        """
+        for name, measured, bound, holds in self.shortfalls(quality):
+            if not holds:
+                raise FidelityError(
+                    f"{what}: {name} is {measured:.2g} from the portable graph's, at most"
+                    f" {bound:.2g} is allowed: this variant is left out"
+                )
+
+
+def bar_of(variant: Variant, task: Task) -> Bar:
+    """Return what is demanded of a variant.
+
+    A difference is measured by a row's scale, as `scaled_difference` says. Half precision has a
+    unit of 4.9e-4, and 12 layers, 768 wide, came to 2.1e-3 of a row's scale.
+    """
+    embeds = task == "embedding"
+    bars: dict[Variant, Bar] = {
+        "fused": Bar(
+            difference=TOLERANCE,
+            cosine_mean=0.9999,
+            cosine_min=0.9999,
+            label_agreement=0.999,
+        ),
+        "int8": Bar(
+            difference=0.05 if embeds else 0.2,
+            cosine_mean=0.999,
+            cosine_min=0.995,
+            label_agreement=0.99,
+        ),
+        "fp16": Bar(
+            difference=5e-3 if embeds else 2e-2,
+            cosine_mean=0.9999,
+            cosine_min=0.9999,
+            label_agreement=0.999,
+        ),
+    }
+    return bars[variant]
+
+
+def measure(reference: Run, other: Run, task: Task, batches: Sequence[Inputs]) -> Quality:
+    """Run both on every batch and compare them, row by row."""
+    expected = np.concatenate([reference(batch) for batch in batches])
+    rows = np.concatenate([other(batch) for batch in batches])
+    difference = float(np.abs(rows - expected).max())
+    scaled = scaled_difference(rows, expected)
+    if task == "embedding":
+        cosines = _cosines(rows, expected)
+        return Quality(
+            max_abs_difference=difference,
+            difference=scaled,
+            cosine_mean=float(cosines.mean()),
+            cosine_min=float(cosines.min()),
+        )
+    agreement = rows.argmax(axis=1) == expected.argmax(axis=1)
+    return Quality(
+        max_abs_difference=difference,
+        difference=scaled,
+        label_agreement=float(agreement.mean()),
+        max_probability_difference=float(np.abs(_softmax(rows) - _softmax(expected)).max()),
+    )
+
+
+def held_out_batches(
+    variant: Variant, tokenizer: Tokenizer, max_length: int, *, pair: bool
+) -> list[Inputs]:
+    """Make padded batches of texts on which nothing was calibrated: ours by chance, and golden.
+
+    Floating point variants must hold on random tokens in many shapes too; int8 is for text.
+    """
+    golden = encode(tokenizer, PAIRS if pair else TEXTS, max_length)
+    drawn = texts_like(HELD_OUT, HELD_OUT_SEED, pair=pair)
+    batches = [pad(golden), *_batches(tokenizer, drawn, max_length)]
+    if variant == "int8":
+        return batches
+    return batches + padded_batches(golden, tokenizer.get_vocab_size(), max_length, pair=pair)
+
+
+def calibration_batches(tokenizer: Tokenizer, max_length: int, *, pair: bool) -> list[Inputs]:
+    """Make the batches from which the ranges of activations are taken."""
+    texts = texts_like(CALIBRATION, CALIBRATION_SEED, pair=pair)
+    return _batches(tokenizer, texts, max_length)
+
+
+def _batches(tokenizer: Tokenizer, texts: list[Text], max_length: int) -> list[Inputs]:
+    encodings = sorted(encode(tokenizer, texts, max_length), key=len)  # padded little, so quick
+    return [pad(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH)]
+
+
+def _cosines(rows: Rows, others: Rows) -> Rows:
+    """Return the cosine of each pair of rows; both of length 0 count as the same."""
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    products = np.sum(rows * others, axis=1)
+    return np.where(lengths == 0, np.float32(1), products / np.where(lengths == 0, 1, lengths))
+
+
+def _softmax(logits: Rows) -> Rows:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,142 @@
+"""Other graphs of the same model: faster, and each proved against the portable one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from tokenizers import Tokenizer
+
+from semserve_export.bundle.golden import case_text, golden_differences
+from semserve_export.bundle.layout import GOLDEN, GRAPH, read_json
+from semserve_export.bundle.tolerance import onnx_run
+from semserve_export.encoder_weights import Encoder
+from semserve_export.errors import FidelityError
+from semserve_export.graphs.encoder_reader import is_encoder, read_encoder
+from semserve_export.graphs.keras_to_onnx import save_graph
+from semserve_export.model_spec import ModelSpec, Variant
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.tokenizers.bert_wordpiece import encode
+from semserve_export.variants.activation_ranges import observe_ranges
+from semserve_export.variants.fp16 import padded_graph
+from semserve_export.variants.fused import fused_graph
+from semserve_export.variants.gates import bar_of, calibration_batches, held_out_batches, measure
+from semserve_export.variants.int8 import SCHEME, SCHEME_BUT_DOWN, int8_graph
+
+Build = Callable[[], onnx.ModelProto]
+Facts = Mapping[str, str]  # that the manifest has of a graph
+
+
+def add_variants(
+    model: LoadedModel,
+    names: Sequence[Variant],
+    directory: Path,
+    announce: Callable[[str], None],
+    refused: Callable[[FidelityError], None],
+) -> dict[str, dict[str, Any]]:
+    """Write variants beside the portable graph, and return what the manifest says of each.
+
+    Args:
+        model: what the portable graph was made from.
+        names: which; a model whose layers are not BERT's has none, whatever is asked for.
+        directory: holds the portable graph, and takes the others.
+        announce: told what is done next, once a name.
+        refused: told of each that is too far from the portable graph; it is left out, unless this
+            raises what it is told.
+    """
+    if model.encoder is None and not is_encoder(model.keras_model):
+        return {}
+    weights = model.encoder or read_encoder(model.keras_model, model.spec.gelu)
+    variants: dict[str, dict[str, Any]] = {}
+    for name in names:
+        announce(f"building and measuring {name}")
+        try:
+            variants[name] = _first_that_holds(name, model, weights, directory)
+        except FidelityError as error:
+            (directory / file_of(name)).unlink()
+            refused(error)
+    return variants
+
+
+def file_of(name: Variant) -> str:
+    """Return the file of a variant's graph."""
+    return f"model.{name}.onnx"
+
+
+def _first_that_holds(
+    name: Variant, model: LoadedModel, weights: Encoder, directory: Path
+) -> dict[str, Any]:
+    """Write the first form of a variant that is near enough, and return what is said of it.
+
+    Raises:
+        FidelityError: none is; it tells of the last one, whose file is left there.
+    """
+    *quicker, last = _forms(name, model, weights)
+    for build, facts in quicker:
+        save_graph(build(), directory / file_of(name))
+        with suppress(FidelityError):
+            return _proved(name, model, directory) | dict(facts)
+    build, facts = last
+    save_graph(build(), directory / file_of(name))
+    return _proved(name, model, directory) | dict(facts)
+
+
+def _forms(name: Variant, model: LoadedModel, weights: Encoder) -> list[tuple[Build, Facts]]:
+    """Return what builds each graph that may stand for a variant, the quickest graph first."""
+    spec = model.spec
+    if name == "fp16":
+        return [(partial(padded_graph, weights, spec), {})]
+    if name == "fused":
+        return [(partial(fused_graph, weights, spec), {})]
+    batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)
+    ranges = observe_ranges(weights, spec, batches)
+    return [
+        (partial(int8_graph, weights, spec, ranges), {"scheme": SCHEME}),
+        (
+            partial(int8_graph, weights, spec, ranges, down_in_fp32=True),
+            {"scheme": SCHEME_BUT_DOWN},
+        ),
+    ]
+
+
+def _require_golden(
+    directory: Path, spec: ModelSpec, tokenizer: Tokenizer, name: Variant, tolerance: float
+) -> None:
+    """Hold a variant to what Keras said, as the server will.
+
+    Raises:
+        FidelityError: it differs by more than its tolerance.
+    """
+    golden = read_json(directory / GOLDEN)
+    cases = golden["cases"]
+    encodings = encode(tokenizer, map(case_text, cases), spec.max_sequence_length)
+    run = onnx_run(directory / file_of(name))
+    difference = float(np.max(golden_differences(cases, spec.output, encodings, run)))
+    bound = max(golden["tolerance"], tolerance)
+    if not difference <= bound:
+        raise FidelityError(
+            f"{spec.name}, {name}: differs from Keras's golden answers by {difference:.2g} of a"
+            f" row's scale, at most {bound:.2g} is allowed: this variant is left out"
+        )
+
+
+def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any]:
+    spec, bar = model.spec, bar_of(name, model.spec.task)
+    quality = measure(
+        onnx_run(directory / GRAPH),
+        onnx_run(directory / file_of(name)),
+        spec.task,
+        held_out_batches(name, model.tokenizer, spec.max_sequence_length, pair=spec.pair),
+    )
+    bar.require(quality, f"{spec.name}, {name}")
+    _require_golden(directory, spec, model.tokenizer, name, bar.difference)
+    return {
+        "file": file_of(name),
+        "precision": "fp32" if name == "fused" else name,
+        "tolerance": bar.difference,
+        "reference": "portable",
+        **quality.figures(),
+    }

@@ -1,0 +1,1 @@
+"""Models of word vectors: GloVe, averages, LSTMs, and their training."""

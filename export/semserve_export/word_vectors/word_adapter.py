@@ -1,0 +1,64 @@
+"""What training changed in a word model, small enough to keep beside the code.
+
+    adapter.safetensors    words/rows int32 [n], words/change fp16 [n, dimensions]: what is added to
+                           the vectors of these ids; every other weight by its name, fp32
+    adapter.json           the recipe, the plan, the measured figures, the digest of the vectors
+
+A word that no training text had keeps its public vector.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from semserve_export.encoder_weights import Array
+from semserve_export.errors import AdapterError
+from semserve_export.models.delta_adapter import TENSORS, Arrays, read_tensors
+from semserve_export.word_vectors.word_model import WORDS
+
+ROWS, CHANGE = f"{WORDS}/rows", f"{WORDS}/change"
+
+
+def save_word_adapter(directory: Path, encoder: Any, table: Array) -> None:
+    """Write what makes the encoder of one on the public `table`."""
+    change = encoder.get_layer(WORDS).get_weights()[0] - table
+    rows = np.flatnonzero(change.any(axis=1)).astype(np.int32)
+    tensors: Arrays = {ROWS: rows, CHANGE: change[rows].astype(np.float16)}
+    tensors.update({name: value.numpy() for name, value in _other_weights(encoder).items()})
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, directory / TENSORS)
+
+
+def apply_word_adapter(directory: Path, encoder: Any) -> None:
+    """Turn an encoder on the public table into the trained one.
+
+    Raises:
+        AdapterError: the file is damaged, or not of this encoder.
+    """
+    path = directory / TENSORS
+    tensors = read_tensors(path)
+    words, others = encoder.get_layer(WORDS), _other_weights(encoder)
+    (table,) = words.get_weights()
+    if unlike := {ROWS, CHANGE, *others} ^ set(tensors):
+        raise AdapterError(f"{path}: {min(unlike)} is not both in it and in the model")
+    rows, change = tensors.pop(ROWS), tensors.pop(CHANGE)
+    if change.shape != (len(rows), table.shape[1]) or (
+        len(rows) and not 0 <= rows.min() <= rows.max() < len(table)
+    ):
+        raise AdapterError(f"{path}: {CHANGE} {change.shape} does not fit {table.shape}")
+    table[rows] += change
+    words.set_weights([table])
+    for name, variable in others.items():
+        if tensors[name].shape != tuple(variable.shape):
+            raise AdapterError(f"{path}: {name} is {tensors[name].shape}, not {variable.shape}")
+        variable.assign(tensors[name])
+
+
+def _other_weights(encoder: Any) -> dict[str, Any]:
+    return {
+        variable.path: variable
+        for variable in encoder.trainable_variables
+        if not variable.path.startswith(f"{WORDS}/")
+    }
