@@ -12,7 +12,7 @@ use tonic::Code;
 use crate::balance::Server;
 use crate::client::Shared;
 use crate::retry::retry_after;
-use crate::{Client, Error};
+use crate::{Client, Error, Metric, Side, Truncation, VectorEncoding};
 
 /// What stands for no deadline: 30 years.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -130,45 +130,75 @@ impl<R, S> Call<R, S> {
 
 /// Gives options to calls: a setter of one field of the request, for each of the requests that has it.
 macro_rules! options {
-    ($($doc:tt $option:ident: $kind:ty => $field:ident, for $($request:ident),+;)+) => {
-        $($(options!(@one $doc $option: $kind => $field, $request);)+)+
+    ($($doc:tt $option:ident: $kind:ty => $field:ident via $via:path, for $($request:ident),+;)+) => {
+        $($(options!(@one $doc $option: $kind => $field via $via, $request);)+)+
     };
-    (@one [$(#[$doc:meta])*] $option:ident: $kind:ty => $field:ident, $request:ident) => {
+    (@one [$(#[$doc:meta])*] $option:ident: $kind:ty => $field:ident via $via:path, $request:ident) => {
         impl<S> Call<crate::v1::$request, S> {
             $(#[$doc])*
             pub fn $option(mut self, $option: $kind) -> Self {
-                self.request.$field = $option.into();
+                self.request.$field = $via($option);
                 self
             }
         }
     };
 }
 
+/// The wire's form of an option that may be left out.
+fn some<T>(value: T) -> Option<T> {
+    Some(value)
+}
+
+fn some_text(value: impl Into<String>) -> Option<String> {
+    Some(value.into())
+}
+
 options! {
     [
         /// The name of the model to ask. Left out: the server's default for the task.
-    ] model: impl Into<String> => model, for EmbedRequest, ClassifyRequest, CompareRequest,
-        RankRequest, SearchRequest, MatrixRequest, TokenizeRequest;
+    ] model: impl Into<String> => model via Into::into, for EmbedRequest, EmbedSparseRequest, ClassifyRequest,
+        ScoreRequest, RerankRequest, CompareRequest, RankRequest, SearchRequest, MatrixRequest,
+        TokenizeRequest;
     [
         /// What to do with texts of too many tokens. Left out: the model's own rule.
-    ] truncation: crate::Truncation => truncation, for EmbedRequest, ClassifyRequest;
+    ] truncation: Truncation => truncation via i32::from, for EmbedRequest, EmbedSparseRequest,
+        ClassifyRequest, ScoreRequest, RerankRequest;
     [
         /// Answers the good texts or pairs even where others are bad: those have an error of their own.
-    ] partial: bool => allow_partial, for EmbedRequest, ClassifyRequest;
+    ] partial: bool => allow_partial via std::convert::identity, for EmbedRequest, EmbedSparseRequest,
+        ClassifyRequest, ScoreRequest;
+    [
+        /// The name of the model's prompt that is put before each text. Left out: the model's default
+        /// prompt. Empty: none.
+    ] prompt: impl Into<String> => prompt_name via some_text, for EmbedRequest, EmbedSparseRequest,
+        CompareRequest, RankRequest, SearchRequest, MatrixRequest;
+    [
+        /// The name of the prompt that is put before each document instead.
+    ] document_prompt: impl Into<String> => document_prompt_name via some_text, for RankRequest,
+        SearchRequest;
+    [
+        /// The name of the prompt that is put before each right text instead.
+    ] right_prompt: impl Into<String> => right_prompt_name via some_text, for CompareRequest, MatrixRequest;
+    [
+        /// Which encoder reads the texts, for a model that has one for each side of a pair.
+    ] side: Side => side via i32::from, for EmbedRequest;
     [
         /// Whether to scale each vector to unit length. Left out: the model's own way.
-    ] normalize: bool => normalize, for EmbedRequest;
+    ] normalize: bool => normalize via some, for EmbedRequest;
     [
         /// Keeps only the first so many dimensions, for models trained to be cut.
-    ] dimensions: i32 => dimensions, for EmbedRequest;
+    ] dimensions: i32 => dimensions via some, for EmbedRequest;
     [
         /// The form in which vectors travel; they arrive as `f32` in any case. Left out: `Float32`, which is
         /// exact and is read as one block. `Float16` and `Int8` are smaller and rounded.
-    ] encoding: crate::VectorEncoding => encoding, for EmbedRequest;
+    ] encoding: VectorEncoding => encoding via i32::from, for EmbedRequest;
+    [
+        /// Whether each index of a vector comes with its token as the vocabulary writes it.
+    ] tokens: bool => include_tokens via std::convert::identity, for EmbedSparseRequest;
     [
         /// How vectors make a score. Left out: the model's own metric.
-    ] metric: crate::Metric => metric, for CompareRequest, RankRequest, SearchRequest, MatrixRequest;
+    ] metric: Metric => metric via i32::from, for CompareRequest, RankRequest, SearchRequest, MatrixRequest;
     [
-        /// Answers with only the best so many hits.
-    ] top_k: i32 => top_k, for RankRequest, SearchRequest;
+        /// Answers with only the best so many hits; of a sparse vector, with the largest so many weights.
+    ] top_k: i32 => top_k via some, for RankRequest, SearchRequest, RerankRequest, EmbedSparseRequest;
 }

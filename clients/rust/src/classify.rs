@@ -26,7 +26,7 @@ pub struct Classifications {
 pub struct Classification {
     /// The label of the highest score.
     pub label: String,
-    /// Every label with its probability, in the model's order.
+    /// Every label with its score, in the model's order.
     pub scores: Vec<LabelScore>,
     /// The model's raw outputs in the same order.
     pub logits: Vec<f32>,
@@ -36,13 +36,13 @@ pub struct Classification {
     pub truncated_tokens: i32,
 }
 
-/// A label with its probability, from 0 to 1.
+/// A label with its score: a probability from 0 to 1 for a model of softmax or sigmoid scores.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LabelScore {
     /// One of the model's labels.
     pub label: String,
-    /// Its probability.
+    /// Its score.
     pub score: f32,
 }
 

@@ -26,7 +26,9 @@ mod error;
 mod flight;
 mod model;
 mod retry;
+mod score;
 mod similarity;
+mod sparse;
 mod stream;
 mod vector;
 
@@ -41,9 +43,13 @@ pub use classify::{Classification, Classifications, LabelScore};
 pub use client::{Builder, Client, DEFAULT_TIMEOUT};
 pub use embed::{Embedding, Embeddings, Usage};
 pub use error::{Error, Violation};
-pub use similarity::Hit;
+pub use similarity::{Hit, Scored};
+pub use sparse::{SparseEmbedding, SparseEmbeddings, SparseVector};
 pub use stream::{Answer, Answers, DEFAULT_IN_FLIGHT, Request, Requests, Streamed};
 pub use tonic::Code;
 pub use tonic::transport::{Certificate, ClientTlsConfig, Identity};
-pub use v1::{Metric, ModelInfo, Task, TokenizeResult, Truncation, VectorEncoding};
+pub use v1::{
+    GetServerInfoResponse as ServerInfo, Metric, ModelInfo, Side, Task, TokenizeResult, Truncation,
+    VectorEncoding,
+};
 pub use vector::cosine;

@@ -8,7 +8,13 @@ use crate::v1::{self, ModelInfo, TokenizeResult};
 use crate::{Client, Error};
 
 impl Client {
-    /// Lists the loaded models, sorted by name.
+    /// Tells the server's version, its limits, and which models answer requests that name none.
+    pub fn server_info(&self) -> Call<v1::GetServerInfoRequest> {
+        self.call(v1::GetServerInfoRequest {}, ())
+    }
+
+    /// Lists the models, sorted by name: those that are served, and with their state those that are being
+    /// loaded, were refused or were unloaded.
     pub fn models(&self) -> Call<v1::ListModelsRequest> {
         self.call(v1::ListModelsRequest {}, ())
     }
@@ -40,6 +46,16 @@ impl Client {
     /// the server does not know the model.
     pub fn healthy(&self, model: impl Into<String>) -> Call<HealthCheckRequest> {
         self.call(HealthCheckRequest { service: model.into() }, ())
+    }
+}
+
+impl Ask for v1::GetServerInfoRequest {
+    type Received = v1::GetServerInfoResponse;
+    type Answer = v1::GetServerInfoResponse;
+    const PATH: &'static str = "/semserve.v1.ModelService/GetServerInfo";
+
+    fn read(received: v1::GetServerInfoResponse) -> Result<Self::Answer, Error> {
+        Ok(received)
     }
 }
 

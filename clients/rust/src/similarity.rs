@@ -2,7 +2,23 @@
 
 use crate::call::{Ask, Call};
 use crate::v1::{self, CompareRequest, MatrixRequest, RankRequest, SearchRequest};
-use crate::{Client, Error};
+use crate::{Client, Error, Usage};
+
+/// What the texts of a request score, and what that cost.
+///
+/// `T` is a list of scores or of [`Hit`]s, or a list of such lists.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Scored<T> {
+    /// The name of the model that answered.
+    pub model: String,
+    /// The scores, or the hits, in the order that the method names.
+    pub scores: T,
+    /// What the request cost, in tokens.
+    pub usage: Usage,
+    /// How many tokens truncation dropped, of all texts.
+    pub truncated_tokens: i32,
+}
 
 /// One text that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +82,7 @@ fn texts(given: impl IntoIterator<Item = impl Into<String>>) -> Vec<String> {
     given.into_iter().map(Into::into).collect()
 }
 
-fn hits(received: Vec<v1::Hit>) -> Result<Vec<Hit>, Error> {
+pub(crate) fn hits(received: Vec<v1::Hit>) -> Result<Vec<Hit>, Error> {
     let hit = |one: v1::Hit| {
         let index = usize::try_from(one.index).map_err(|_| Error::empty("the place of a hit"))?;
         Ok(Hit { index, score: one.score })
@@ -74,42 +90,56 @@ fn hits(received: Vec<v1::Hit>) -> Result<Vec<Hit>, Error> {
     received.into_iter().map(hit).collect()
 }
 
+/// Makes a [`Scored`] of a response and its scores: every such response has the other three fields.
+macro_rules! scored {
+    ($received:ident, $scores:expr) => {
+        Ok($crate::Scored {
+            scores: $scores,
+            model: $received.model,
+            usage: $received.usage.into(),
+            truncated_tokens: $received.truncated_tokens,
+        })
+    };
+}
+pub(crate) use scored;
+
 impl Ask for CompareRequest {
     type Received = v1::CompareResponse;
-    type Answer = Vec<f32>;
+    type Answer = Scored<Vec<f32>>;
     const PATH: &'static str = "/semserve.v1.SimilarityService/Compare";
 
-    fn read(received: v1::CompareResponse) -> Result<Vec<f32>, Error> {
-        Ok(received.scores)
+    fn read(received: v1::CompareResponse) -> Result<Self::Answer, Error> {
+        scored!(received, received.scores)
     }
 }
 
 impl Ask for RankRequest {
     type Received = v1::RankResponse;
-    type Answer = Vec<Hit>;
+    type Answer = Scored<Vec<Hit>>;
     const PATH: &'static str = "/semserve.v1.SimilarityService/Rank";
 
-    fn read(received: v1::RankResponse) -> Result<Vec<Hit>, Error> {
-        hits(received.hits)
+    fn read(received: v1::RankResponse) -> Result<Self::Answer, Error> {
+        scored!(received, hits(received.hits)?)
     }
 }
 
 impl Ask for SearchRequest {
     type Received = v1::SearchResponse;
-    type Answer = Vec<Vec<Hit>>;
+    type Answer = Scored<Vec<Vec<Hit>>>;
     const PATH: &'static str = "/semserve.v1.SimilarityService/Search";
 
-    fn read(received: v1::SearchResponse) -> Result<Vec<Vec<Hit>>, Error> {
-        received.results.into_iter().map(|one| hits(one.hits)).collect()
+    fn read(received: v1::SearchResponse) -> Result<Self::Answer, Error> {
+        let results = received.results.into_iter().map(|one| hits(one.hits));
+        scored!(received, results.collect::<Result<_, _>>()?)
     }
 }
 
 impl Ask for MatrixRequest {
     type Received = v1::MatrixResponse;
-    type Answer = Vec<Vec<f32>>;
+    type Answer = Scored<Vec<Vec<f32>>>;
     const PATH: &'static str = "/semserve.v1.SimilarityService/Matrix";
 
-    fn read(received: v1::MatrixResponse) -> Result<Vec<Vec<f32>>, Error> {
-        Ok(received.rows.into_iter().map(|row| row.scores).collect())
+    fn read(received: v1::MatrixResponse) -> Result<Self::Answer, Error> {
+        scored!(received, received.rows.into_iter().map(|row| row.scores).collect())
     }
 }

@@ -148,24 +148,24 @@ impl Run<'_> {
             "compare" => {
                 let pairs = list(&given["pairs"]).iter().map(|pair| (text(&pair[0]), text(&pair[1])));
                 let call = with!(self, client.compare(pairs); model: text, metric: given::metric);
-                self.same.numbers("scores", &self.expect["scores"], &call.await?)
+                self.same.numbers("scores", &self.expect["scores"], &call.await?.scores)
             }
             "rank" => {
                 let call = client.rank(text(&given["query"]), strings(&given["documents"]));
                 let call = with!(self, call; model: text, metric: given::metric, top_k: given::number);
-                self.same.hits(&self.expect["hits"], &call.await?)
+                self.same.hits(&self.expect["hits"], &call.await?.scores)
             }
             "search" => {
                 let call = client.search(strings(&given["queries"]), strings(&given["corpus"]));
                 let call = with!(self, call; model: text, metric: given::metric, top_k: given::number);
-                self.same.each("results", &self.expect["results"], &call.await?, |expected, hits| {
+                self.same.each("results", &self.expect["results"], &call.await?.scores, |expected, hits| {
                     self.same.hits(expected, hits)
                 })
             }
             "matrix" => {
                 let call = client.matrix(texts(&given["left"]), texts(&given["right"]));
                 let call = with!(self, call; model: text, metric: given::metric);
-                self.same.matrix(self.expect, &call.await?)
+                self.same.matrix(self.expect, &call.await?.scores)
             }
             "models" => compare::models(&self.expect["models"], &client.models().await?),
             "model" => compare::models(&self.expect["models"], &[client.model(text(&given["model"])).await?]),

@@ -18,7 +18,7 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Truncation {
-    /// The model's own rule, which for every model today is TRUNCATION_END.
+    /// The model's own rule (`ModelInfo.truncation`).
     Unspecified = 0,
     /// Keep the first tokens, drop the end.
     End = 1,
@@ -51,13 +51,47 @@ impl Truncation {
         }
     }
 }
+/// Side says which encoder of a model reads a text, where the model has one
+/// encoder for each side of a pair (`ModelInfo.sides`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Side {
+    /// No side is given. A model with sides refuses that with INVALID_ARGUMENT.
+    Unspecified = 0,
+    /// The encoder of the left text, or of the query.
+    Left = 1,
+    /// The encoder of the right text, or of the document.
+    Right = 2,
+}
+impl Side {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SIDE_UNSPECIFIED",
+            Self::Left => "SIDE_LEFT",
+            Self::Right => "SIDE_RIGHT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SIDE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SIDE_LEFT" => Some(Self::Left),
+            "SIDE_RIGHT" => Some(Self::Right),
+            _ => None,
+        }
+    }
+}
 /// ClassifyRequest asks for the labels of pairs.
 /// `{"pairs":\[{"premise":"a","hypothesis":"b"}\]}` is whole.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClassifyRequest {
     /// Name of a classification model. May be left out where one classifier is
-    /// loaded or the server has a default. Unknown: NOT_FOUND. An embedding
-    /// model: INVALID_ARGUMENT.
+    /// loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+    /// task: INVALID_ARGUMENT.
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
     /// Pairs to classify. Refused with INVALID_ARGUMENT: none, or more than the
@@ -130,23 +164,24 @@ pub struct Classification {
     /// The label of the highest score.
     #[prost(string, tag = "1")]
     pub label: ::prost::alloc::string::String,
-    /// Every label with its score, in the order of `ModelInfo.labels`. The model's
-    /// bundle says how: the softmax of the logits, where exactly one label is
-    /// right, or the sigmoid of each, where any number of labels may be right.
+    /// Every label with its score, in the order of `ModelInfo.labels`.
+    /// `ModelInfo.scores` says how: the softmax of the logits, where exactly one
+    /// label is right; the sigmoid of each, where any number of labels may be
+    /// right; or the logits themselves.
     #[prost(message, repeated, tag = "2")]
     pub scores: ::prost::alloc::vec::Vec<LabelScore>,
     /// The model's raw outputs in the same order, of which `scores` are made.
     #[prost(float, repeated, tag = "3")]
     pub logits: ::prost::alloc::vec::Vec<f32>,
 }
-/// LabelScore is a label with its probability.
+/// LabelScore is a label with its score.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LabelScore {
     /// One of `ModelInfo.labels`.
     #[prost(string, tag = "1")]
     pub label: ::prost::alloc::string::String,
-    /// Probability from 0 to 1. The scores of one pair sum to 1 where they are a
-    /// softmax; as sigmoids they do not.
+    /// Probability from 0 to 1 where the scores are a softmax or sigmoids; those of
+    /// a softmax sum to 1.
     #[prost(float, tag = "2")]
     pub score: f32,
 }
@@ -372,22 +407,20 @@ pub mod classification_service_server {
         ) -> std::result::Result<
             tonic::Response<super::ClassifyResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the StreamClassify method.
-        type StreamClassifyStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::StreamClassifyResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// StreamClassify answers a stream of requests, each as soon as it is ready,
         /// by the rules of EmbeddingService.StreamEmbed.
         async fn stream_classify(
             &self,
             request: tonic::Request<tonic::Streaming<super::StreamClassifyRequest>>,
         ) -> std::result::Result<
-            tonic::Response<Self::StreamClassifyStream>,
+            tonic::Response<BoxStream<super::StreamClassifyResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// ClassificationService labels texts and pairs of texts, such as a premise and
     /// a hypothesis with entailment, neutral or contradiction.
@@ -524,7 +557,7 @@ pub mod classification_service_server {
                     > tonic::server::StreamingService<super::StreamClassifyRequest>
                     for StreamClassifySvc<T> {
                         type Response = super::StreamClassifyResponse;
-                        type ResponseStream = T::StreamClassifyStream;
+                        type ResponseStream = BoxStream<super::StreamClassifyResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -612,8 +645,8 @@ pub mod classification_service_server {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EmbedRequest {
     /// Name of an embedding model. May be left out where one embedding model is
-    /// loaded or the server has a default. Unknown: NOT_FOUND. A classifier:
-    /// INVALID_ARGUMENT.
+    /// loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+    /// task: INVALID_ARGUMENT.
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
     /// Texts to embed, UTF-8. Refused with INVALID_ARGUMENT: none, more than the
@@ -640,6 +673,16 @@ pub struct EmbedRequest {
     /// Answer the good texts even where others are bad.
     #[prost(bool, tag = "7")]
     pub allow_partial: bool,
+    /// Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
+    /// before each text. Left out: the model's default prompt, where it has one.
+    /// Empty: no prompt. Unknown: INVALID_ARGUMENT. A text and its prompt together
+    /// keep to the byte limit of a text.
+    #[prost(string, optional, tag = "8")]
+    pub prompt_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Which encoder reads the texts. Must be given for a model with sides
+    /// (`ModelInfo.sides`), and left out for others.
+    #[prost(enumeration = "Side", tag = "9")]
+    pub side: i32,
 }
 /// EmbedResponse carries the vectors in the order of the texts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -699,6 +742,73 @@ pub struct Embedding {
     /// The form of `packed`, never VALUES; unset where `values` carries the vector.
     #[prost(enumeration = "VectorEncoding", tag = "5")]
     pub encoding: i32,
+}
+/// EmbedSparseRequest asks for the sparse vectors of texts. `{"texts":\["a"\]}` is
+/// whole.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EmbedSparseRequest {
+    /// Name of a model of TASK_SPARSE_EMBEDDING. May be left out where one such
+    /// model is loaded or the server has a default (`--default-sparse-embedder`).
+    /// Unknown: NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// Texts to embed, by the rules of EmbedRequest.texts.
+    #[prost(string, repeated, tag = "2")]
+    pub texts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Keep only the largest so many weights of each text, of equal ones those of
+    /// the lowest index; at least 1. Left out: all that are above 0. A request of
+    /// many texts needs it where the largest answer would be over the server's
+    /// bound of unread bytes (`--max-unread-bytes`).
+    #[prost(int32, optional, tag = "3")]
+    pub top_k: ::core::option::Option<i32>,
+    /// What to do with texts of too many tokens.
+    #[prost(enumeration = "Truncation", tag = "4")]
+    pub truncation: i32,
+    /// Answer the good texts even where others are bad.
+    #[prost(bool, tag = "5")]
+    pub allow_partial: bool,
+    /// Name of a prompt of the model, by the rules of EmbedRequest.prompt_name.
+    #[prost(string, optional, tag = "6")]
+    pub prompt_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether to answer also with `EmbedSparseResult.tokens`.
+    #[prost(bool, tag = "7")]
+    pub include_tokens: bool,
+}
+/// EmbedSparseResponse carries the sparse vectors in the order of the texts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EmbedSparseResponse {
+    /// Name of the model that answered.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// One result a text, in the order of the texts.
+    #[prost(message, repeated, tag = "2")]
+    pub results: ::prost::alloc::vec::Vec<EmbedSparseResult>,
+    /// What the request cost.
+    #[prost(message, optional, tag = "3")]
+    pub usage: ::core::option::Option<Usage>,
+}
+/// EmbedSparseResult is the outcome of one text.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EmbedSparseResult {
+    /// Ids of tokens of the vocabulary, below `ModelInfo.dimensions`, ascending.
+    #[prost(uint32, repeated, tag = "1")]
+    pub indices: ::prost::alloc::vec::Vec<u32>,
+    /// The weight of each of them, above 0.
+    #[prost(float, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<f32>,
+    /// Tokens of the text, special tokens included, after truncation.
+    #[prost(int32, tag = "3")]
+    pub token_count: i32,
+    /// Tokens that truncation dropped; 0 where the whole text was read.
+    #[prost(int32, tag = "4")]
+    pub truncated_tokens: i32,
+    /// Why this text has no vector; never set without `allow_partial`.
+    #[prost(message, optional, tag = "5")]
+    pub error: ::core::option::Option<::tonic_types::pb::Status>,
+    /// With `include_tokens`, each of `indices` as it is written in the vocabulary;
+    /// empty for an id that the tokenizer does not have.
+    #[prost(string, repeated, tag = "6")]
+    pub tokens: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// StreamEmbedRequest is one request of a stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -938,6 +1048,33 @@ pub mod embedding_service_client {
                 .insert(GrpcMethod::new("semserve.v1.EmbeddingService", "StreamEmbed"));
             self.inner.streaming(req, path, codec).await
         }
+        /// EmbedSparse answers with one sparse vector a text, in the order of the
+        /// texts: a weight for each token of the vocabulary that the model finds in or
+        /// adds to the text, as SPLADE models do. It is strict, as Embed is.
+        pub async fn embed_sparse(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EmbedSparseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EmbedSparseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/semserve.v1.EmbeddingService/EmbedSparse",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("semserve.v1.EmbeddingService", "EmbedSparse"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -962,13 +1099,9 @@ pub mod embedding_service_server {
         async fn embed(
             &self,
             request: tonic::Request<super::EmbedRequest>,
-        ) -> std::result::Result<tonic::Response<super::EmbedResponse>, tonic::Status>;
-        /// Server streaming response type for the StreamEmbed method.
-        type StreamEmbedStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::StreamEmbedResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<tonic::Response<super::EmbedResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// StreamEmbed answers a stream of requests, each as soon as it is ready.
         ///
         /// Answers come in any order and are matched by `id`. A request that fails is
@@ -980,9 +1113,23 @@ pub mod embedding_service_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::StreamEmbedRequest>>,
         ) -> std::result::Result<
-            tonic::Response<Self::StreamEmbedStream>,
+            tonic::Response<BoxStream<super::StreamEmbedResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// EmbedSparse answers with one sparse vector a text, in the order of the
+        /// texts: a weight for each token of the vocabulary that the model finds in or
+        /// adds to the text, as SPLADE models do. It is strict, as Embed is.
+        async fn embed_sparse(
+            &self,
+            request: tonic::Request<super::EmbedSparseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EmbedSparseResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// EmbeddingService turns texts into vectors.
     ///
@@ -1122,7 +1269,7 @@ pub mod embedding_service_server {
                     > tonic::server::StreamingService<super::StreamEmbedRequest>
                     for StreamEmbedSvc<T> {
                         type Response = super::StreamEmbedResponse;
-                        type ResponseStream = T::StreamEmbedStream;
+                        type ResponseStream = BoxStream<super::StreamEmbedResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1158,6 +1305,51 @@ pub mod embedding_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/semserve.v1.EmbeddingService/EmbedSparse" => {
+                    #[allow(non_camel_case_types)]
+                    struct EmbedSparseSvc<T: EmbeddingService>(pub Arc<T>);
+                    impl<
+                        T: EmbeddingService,
+                    > tonic::server::UnaryService<super::EmbedSparseRequest>
+                    for EmbedSparseSvc<T> {
+                        type Response = super::EmbedSparseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EmbedSparseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EmbeddingService>::embed_sparse(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EmbedSparseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -1214,6 +1406,14 @@ pub struct CompareRequest {
     /// How vectors make a score.
     #[prost(enumeration = "Metric", tag = "3")]
     pub metric: i32,
+    /// Name of a prompt of the model, put before each text, by the
+    /// rules of EmbedRequest.prompt_name.
+    #[prost(string, optional, tag = "4")]
+    pub prompt_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Name of the prompt that is put before each right text
+    /// instead. Left out: the same as `prompt_name`.
+    #[prost(string, optional, tag = "5")]
+    pub right_prompt_name: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// ComparePair is two texts to compare, each by the rules of EmbedRequest.texts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1237,6 +1437,10 @@ pub struct CompareResponse {
     /// What the request cost.
     #[prost(message, optional, tag = "3")]
     pub usage: ::core::option::Option<Usage>,
+    /// Tokens that truncation dropped, of each different text once; 0 where every
+    /// text was read whole.
+    #[prost(int32, tag = "4")]
+    pub truncated_tokens: i32,
 }
 /// RankRequest asks for documents in the order of their similarity to a query.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1256,6 +1460,14 @@ pub struct RankRequest {
     /// How vectors make a score.
     #[prost(enumeration = "Metric", tag = "5")]
     pub metric: i32,
+    /// Name of a prompt of the model, put before each text, by the
+    /// rules of EmbedRequest.prompt_name.
+    #[prost(string, optional, tag = "6")]
+    pub prompt_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Name of the prompt that is put before each document
+    /// instead. Left out: the same as `prompt_name`.
+    #[prost(string, optional, tag = "7")]
+    pub document_prompt_name: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// RankResponse carries the documents' places, best first.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1269,6 +1481,10 @@ pub struct RankResponse {
     /// What the request cost.
     #[prost(message, optional, tag = "3")]
     pub usage: ::core::option::Option<Usage>,
+    /// Tokens that truncation dropped, of each different text once; 0 where every
+    /// text was read whole.
+    #[prost(int32, tag = "4")]
+    pub truncated_tokens: i32,
 }
 /// Hit is one text that was found.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -1299,6 +1515,14 @@ pub struct SearchRequest {
     /// How vectors make a score.
     #[prost(enumeration = "Metric", tag = "5")]
     pub metric: i32,
+    /// Name of a prompt of the model, put before each text, by the
+    /// rules of EmbedRequest.prompt_name.
+    #[prost(string, optional, tag = "6")]
+    pub prompt_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Name of the prompt that is put before each text of the corpus
+    /// instead. Left out: the same as `prompt_name`.
+    #[prost(string, optional, tag = "7")]
+    pub document_prompt_name: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// SearchResponse carries the hits in the order of the queries.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1312,6 +1536,10 @@ pub struct SearchResponse {
     /// What the request cost.
     #[prost(message, optional, tag = "3")]
     pub usage: ::core::option::Option<Usage>,
+    /// Tokens that truncation dropped, of each different text once; 0 where every
+    /// text was read whole.
+    #[prost(int32, tag = "4")]
+    pub truncated_tokens: i32,
 }
 /// SearchResult is what one query found.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1329,12 +1557,21 @@ pub struct MatrixRequest {
     /// The texts of the rows; at least one, by the rules of EmbedRequest.texts.
     #[prost(string, repeated, tag = "2")]
     pub left: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The texts of the columns, by the same rules. Left out: those of `left`.
+    /// The texts of the columns, by the same rules. Left out: those of `left`,
+    /// which a model with sides then reads with its right encoder.
     #[prost(string, repeated, tag = "3")]
     pub right: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// How vectors make a score.
     #[prost(enumeration = "Metric", tag = "4")]
     pub metric: i32,
+    /// Name of a prompt of the model, put before each text, by the
+    /// rules of EmbedRequest.prompt_name.
+    #[prost(string, optional, tag = "5")]
+    pub prompt_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Name of the prompt that is put before each right text
+    /// instead. Left out: the same as `prompt_name`.
+    #[prost(string, optional, tag = "6")]
+    pub right_prompt_name: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// MatrixResponse carries the scores, a row for each left text.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1348,6 +1585,10 @@ pub struct MatrixResponse {
     /// What the request cost.
     #[prost(message, optional, tag = "3")]
     pub usage: ::core::option::Option<Usage>,
+    /// Tokens that truncation dropped, of each different text once; 0 where every
+    /// text was read whole.
+    #[prost(int32, tag = "4")]
+    pub truncated_tokens: i32,
 }
 /// MatrixRow is the scores of one left text.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1412,8 +1653,10 @@ pub mod similarity_service_client {
     ///
     /// It is arithmetic over what EmbeddingService answers; a text that occurs more
     /// than once in a request is embedded once. Texts of too many tokens are
-    /// truncated by the model's own rule. The statuses that EmbeddingService lists
-    /// hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    /// truncated by the model's own rule, and `truncated_tokens` counts what was
+    /// dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
+    /// texts and queries with the left one, right texts and documents with the right
+    /// one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
     /// together, those that recur included, are more than the server's limit
     /// (`--max-request-texts`), or if it asks for more scores than the server
     /// computes for one request (`--max-request-scores`, by default 1048576).
@@ -1614,17 +1857,26 @@ pub mod similarity_service_server {
         async fn compare(
             &self,
             request: tonic::Request<super::CompareRequest>,
-        ) -> std::result::Result<tonic::Response<super::CompareResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::CompareResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Rank sorts documents by their similarity to one query, best first.
         async fn rank(
             &self,
             request: tonic::Request<super::RankRequest>,
-        ) -> std::result::Result<tonic::Response<super::RankResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::RankResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Search finds for each query the most similar texts of a corpus.
         async fn search(
             &self,
             request: tonic::Request<super::SearchRequest>,
-        ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Matrix scores every text of one list against every text of another.
         ///
         /// An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
@@ -1632,14 +1884,18 @@ pub mod similarity_service_server {
         async fn matrix(
             &self,
             request: tonic::Request<super::MatrixRequest>,
-        ) -> std::result::Result<tonic::Response<super::MatrixResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::MatrixResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// SimilarityService compares texts by the vectors of an embedding model.
     ///
     /// It is arithmetic over what EmbeddingService answers; a text that occurs more
     /// than once in a request is embedded once. Texts of too many tokens are
-    /// truncated by the model's own rule. The statuses that EmbeddingService lists
-    /// hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    /// truncated by the model's own rule, and `truncated_tokens` counts what was
+    /// dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
+    /// texts and queries with the left one, right texts and documents with the right
+    /// one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
     /// together, those that recur included, are more than the server's limit
     /// (`--max-request-texts`), or if it asks for more scores than the server
     /// computes for one request (`--max-request-scores`, by default 1048576).
@@ -1942,8 +2198,9 @@ pub mod similarity_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// ModelInfo describes a loaded model.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// ModelInfo describes a model. One that is not MODEL_STATE_READY has only `name`,
+/// `state` and `reason`.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ModelInfo {
     /// The name that requests use.
     #[prost(string, tag = "1")]
@@ -1963,10 +2220,11 @@ pub struct ModelInfo {
     /// What it does with longer ones unless a request says otherwise.
     #[prost(enumeration = "Truncation", tag = "6")]
     pub truncation: i32,
-    /// Dimensions of a vector; 0 for a classifier.
+    /// Dimensions of a vector, of a sparse one the size of the vocabulary; 0 for
+    /// models that give no vectors.
     #[prost(int32, tag = "7")]
     pub dimensions: i32,
-    /// How token vectors become one, such as `mean`; empty for a classifier.
+    /// How token vectors become one, such as `mean`; empty where it is not known.
     #[prost(string, tag = "8")]
     pub pooling: ::prost::alloc::string::String,
     /// Whether its vectors are of unit length.
@@ -1978,7 +2236,7 @@ pub struct ModelInfo {
     /// A classifier's labels in the order of its outputs; empty for others.
     #[prost(string, repeated, tag = "11")]
     pub labels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Whether a classifier takes pairs rather than single texts.
+    /// Whether it takes pairs rather than single texts.
     #[prost(bool, tag = "12")]
     pub takes_pairs: bool,
     /// The graph in use, such as `portable`.
@@ -1996,11 +2254,38 @@ pub struct ModelInfo {
     /// served still; empty where none was.
     #[prost(string, tag = "16")]
     pub reload_error: ::prost::alloc::string::String,
+    /// How its logits become scores, for TASK_CLASSIFICATION and TASK_SCORE.
+    #[prost(enumeration = "ScoreFunction", tag = "17")]
+    pub scores: i32,
+    /// Which text of a pair the model reads first: `premise`, `hypothesis` or the
+    /// other way round; empty where it takes single texts. The premise is
+    /// `ClassifyPair.premise` or `ScorePair.left`. Requests name their fields, so
+    /// callers need not know the order.
+    #[prost(string, repeated, tag = "18")]
+    pub text_order: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Texts that may be put before each text, by their names.
+    #[prost(map = "string, string", tag = "19")]
+    pub prompts: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Name of the prompt of requests that name none; empty where there is none.
+    #[prost(string, tag = "20")]
+    pub default_prompt: ::prost::alloc::string::String,
+    /// The sides for which it has an encoder each; empty for most models.
+    #[prost(enumeration = "Side", repeated, tag = "21")]
+    pub sides: ::prost::alloc::vec::Vec<i32>,
+    /// What the server does with it.
+    #[prost(enumeration = "ModelState", tag = "22")]
+    pub state: i32,
+    /// Why it is in the state MODEL_STATE_REFUSED; else empty.
+    #[prost(string, tag = "23")]
+    pub reason: ::prost::alloc::string::String,
 }
-/// ListModelsRequest asks for every loaded model.
+/// ListModelsRequest asks for every model.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListModelsRequest {}
-/// ListModelsResponse describes every loaded model.
+/// ListModelsResponse describes every model.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListModelsResponse {
     /// The models, sorted by name.
@@ -2015,11 +2300,76 @@ pub struct GetModelRequest {
     pub model: ::prost::alloc::string::String,
 }
 /// GetModelResponse describes one model.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetModelResponse {
     /// The model.
     #[prost(message, optional, tag = "1")]
     pub model: ::core::option::Option<ModelInfo>,
+}
+/// GetServerInfoRequest asks what the server is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetServerInfoRequest {}
+/// GetServerInfoResponse describes the server.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetServerInfoResponse {
+    /// Version of the server, such as `0.1.0`.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// Its bounds.
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<ServerLimits>,
+    /// The models that answer requests which name none, one for each task that has
+    /// one. Empty while the server starts.
+    #[prost(message, repeated, tag = "3")]
+    pub default_models: ::prost::alloc::vec::Vec<DefaultModel>,
+    /// Hits of a query of Search that sets no `top_k`.
+    #[prost(int32, tag = "4")]
+    pub default_top_k: i32,
+    /// Whether LoadModel and UnloadModel are allowed (`--allow-model-control`).
+    #[prost(bool, tag = "5")]
+    pub allow_model_control: bool,
+}
+/// ServerLimits are bounds of requests, each set by the flag of its name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServerLimits {
+    /// Most texts, or pairs to classify or to score, of one request
+    /// (`--max-request-texts`).
+    #[prost(int32, tag = "1")]
+    pub max_request_texts: i32,
+    /// Most UTF-8 bytes of one text (`--max-text-bytes`).
+    #[prost(int32, tag = "2")]
+    pub max_text_bytes: i32,
+    /// Most scores that a similarity request computes (`--max-request-scores`).
+    #[prost(int32, tag = "3")]
+    pub max_request_scores: i32,
+    /// Most UTF-8 bytes of all texts of a Tokenize request
+    /// (`--max-tokenize-bytes`).
+    #[prost(int32, tag = "4")]
+    pub max_tokenize_bytes: i32,
+    /// Most bytes of a request (`--max-message-bytes`).
+    #[prost(int64, tag = "5")]
+    pub max_message_bytes: i64,
+    /// Most requests of one stream that are not answered yet
+    /// (`--max-stream-requests`).
+    #[prost(int32, tag = "6")]
+    pub max_stream_requests: i32,
+    /// Most bytes of answers that clients have not read, of all connections
+    /// (`--max-unread-bytes`).
+    #[prost(int64, tag = "7")]
+    pub max_unread_bytes: i64,
+    /// Most hits of one answer of Search.
+    #[prost(int32, tag = "8")]
+    pub max_hits: i32,
+}
+/// DefaultModel is what answers requests of a task that name no model.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DefaultModel {
+    /// The task.
+    #[prost(enumeration = "Task", tag = "1")]
+    pub task: i32,
+    /// Name of the model.
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
 }
 /// LoadModelRequest asks for a bundle to be served.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2029,7 +2379,7 @@ pub struct LoadModelRequest {
     pub model: ::prost::alloc::string::String,
 }
 /// LoadModelResponse describes the model as it is served now.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LoadModelResponse {
     /// The model.
     #[prost(message, optional, tag = "1")]
@@ -2097,6 +2447,10 @@ pub enum Task {
     Embedding = 1,
     /// Texts or pairs to labels: ClassificationService.
     Classification = 2,
+    /// Texts or pairs to one number each: ScoreService.
+    Score = 3,
+    /// Texts to sparse vectors: EmbeddingService.EmbedSparse.
+    SparseEmbedding = 4,
 }
 impl Task {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2108,6 +2462,8 @@ impl Task {
             Self::Unspecified => "TASK_UNSPECIFIED",
             Self::Embedding => "TASK_EMBEDDING",
             Self::Classification => "TASK_CLASSIFICATION",
+            Self::Score => "TASK_SCORE",
+            Self::SparseEmbedding => "TASK_SPARSE_EMBEDDING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2116,6 +2472,87 @@ impl Task {
             "TASK_UNSPECIFIED" => Some(Self::Unspecified),
             "TASK_EMBEDDING" => Some(Self::Embedding),
             "TASK_CLASSIFICATION" => Some(Self::Classification),
+            "TASK_SCORE" => Some(Self::Score),
+            "TASK_SPARSE_EMBEDDING" => Some(Self::SparseEmbedding),
+            _ => None,
+        }
+    }
+}
+/// ScoreFunction is how a model's logits become scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ScoreFunction {
+    /// The model has no logits.
+    Unspecified = 0,
+    /// Probabilities that sum to 1: one label is right.
+    Softmax = 1,
+    /// A probability for each logit by itself.
+    Sigmoid = 2,
+    /// The logits themselves, such as of a regression.
+    None = 3,
+}
+impl ScoreFunction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCORE_FUNCTION_UNSPECIFIED",
+            Self::Softmax => "SCORE_FUNCTION_SOFTMAX",
+            Self::Sigmoid => "SCORE_FUNCTION_SIGMOID",
+            Self::None => "SCORE_FUNCTION_NONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCORE_FUNCTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCORE_FUNCTION_SOFTMAX" => Some(Self::Softmax),
+            "SCORE_FUNCTION_SIGMOID" => Some(Self::Sigmoid),
+            "SCORE_FUNCTION_NONE" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+/// ModelState is what the server does with a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ModelState {
+    /// Never sent.
+    Unspecified = 0,
+    /// It is being loaded and does not answer yet.
+    Loading = 1,
+    /// It is loaded and answers. A newer bundle of its name may be loading, or may
+    /// have been refused (`ModelInfo.reload_error`).
+    Ready = 2,
+    /// It cannot be served, for the reason in `ModelInfo.reason`.
+    Refused = 3,
+    /// UnloadModel has unloaded it.
+    Unloaded = 4,
+}
+impl ModelState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MODEL_STATE_UNSPECIFIED",
+            Self::Loading => "MODEL_STATE_LOADING",
+            Self::Ready => "MODEL_STATE_READY",
+            Self::Refused => "MODEL_STATE_REFUSED",
+            Self::Unloaded => "MODEL_STATE_UNLOADED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MODEL_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "MODEL_STATE_LOADING" => Some(Self::Loading),
+            "MODEL_STATE_READY" => Some(Self::Ready),
+            "MODEL_STATE_REFUSED" => Some(Self::Refused),
+            "MODEL_STATE_UNLOADED" => Some(Self::Unloaded),
             _ => None,
         }
     }
@@ -2213,8 +2650,10 @@ pub mod model_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// ListModels lists the loaded models, sorted by name. While the server is
-        /// starting every RPC here fails with UNAVAILABLE.
+        /// ListModels lists the loaded models, and the bundles of the models directory
+        /// that are being loaded, were refused or were unloaded, each with its state,
+        /// sorted by name. While the server is starting, every RPC here but
+        /// GetServerInfo fails with UNAVAILABLE.
         pub async fn list_models(
             &mut self,
             request: impl tonic::IntoRequest<super::ListModelsRequest>,
@@ -2355,6 +2794,32 @@ pub mod model_service_client {
                 .insert(GrpcMethod::new("semserve.v1.ModelService", "Tokenize"));
             self.inner.unary(req, path, codec).await
         }
+        /// GetServerInfo tells the server's version, its limits on requests, and which
+        /// models answer requests that name none. It answers while the server starts.
+        pub async fn get_server_info(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetServerInfoRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetServerInfoResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/semserve.v1.ModelService/GetServerInfo",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("semserve.v1.ModelService", "GetServerInfo"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2370,15 +2835,19 @@ pub mod model_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with ModelServiceServer.
     #[async_trait]
     pub trait ModelService: std::marker::Send + std::marker::Sync + 'static {
-        /// ListModels lists the loaded models, sorted by name. While the server is
-        /// starting every RPC here fails with UNAVAILABLE.
+        /// ListModels lists the loaded models, and the bundles of the models directory
+        /// that are being loaded, were refused or were unloaded, each with its state,
+        /// sorted by name. While the server is starting, every RPC here but
+        /// GetServerInfo fails with UNAVAILABLE.
         async fn list_models(
             &self,
             request: tonic::Request<super::ListModelsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListModelsResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// GetModel describes one model. Unknown: NOT_FOUND.
         async fn get_model(
             &self,
@@ -2386,7 +2855,9 @@ pub mod model_service_server {
         ) -> std::result::Result<
             tonic::Response<super::GetModelResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// LoadModel serves a bundle of the server's models directory as it is on the
         /// disk now: a new one, one that was unloaded, or one that has changed. While
         /// it loads the old one serves, and calls that have reached it are answered by
@@ -2402,7 +2873,9 @@ pub mod model_service_server {
         ) -> std::result::Result<
             tonic::Response<super::LoadModelResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// UnloadModel serves a model no longer. Calls that have reached it are
         /// answered; then its memory is free. It stays unloaded until it is loaded
         /// again or the server starts anew.
@@ -2415,7 +2888,9 @@ pub mod model_service_server {
         ) -> std::result::Result<
             tonic::Response<super::UnloadModelResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Tokenize shows how a model's tokenizer reads texts, without running the
         /// model. Texts are never truncated here: what the model would drop is told
         /// by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
@@ -2426,7 +2901,20 @@ pub mod model_service_server {
         ) -> std::result::Result<
             tonic::Response<super::TokenizeResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// GetServerInfo tells the server's version, its limits on requests, and which
+        /// models answer requests that name none. It answers while the server starts.
+        async fn get_server_info(
+            &self,
+            request: tonic::Request<super::GetServerInfoRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetServerInfoResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// ModelService tells what the server serves and how it reads texts, and changes
     /// what it serves where that is allowed.
@@ -2731,6 +3219,51 @@ pub mod model_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/semserve.v1.ModelService/GetServerInfo" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetServerInfoSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::GetServerInfoRequest>
+                    for GetServerInfoSvc<T> {
+                        type Response = super::GetServerInfoResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetServerInfoRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::get_server_info(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetServerInfoSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2768,6 +3301,506 @@ pub mod model_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "semserve.v1.ModelService";
     impl<T> tonic::server::NamedService for ModelServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// ScoreRequest asks for the scores of pairs, or of single texts.
+/// `{"pairs":\[{"left":"a","right":"b"}\]}` is whole.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScoreRequest {
+    /// Name of a model of TASK_SCORE. May be left out where one such model is
+    /// loaded or the server has a default (`--default-scorer`). Unknown:
+    /// NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// Pairs to score, for a model of pairs (`ModelInfo.takes_pairs`). Refused
+    /// with INVALID_ARGUMENT: none, more than the server's limit
+    /// (`--max-request-texts`), or any for a model of single texts.
+    #[prost(message, repeated, tag = "2")]
+    pub pairs: ::prost::alloc::vec::Vec<ScorePair>,
+    /// Texts to score, for a model of single texts, by the rules of
+    /// EmbedRequest.texts. Refused with INVALID_ARGUMENT for a model of pairs.
+    #[prost(string, repeated, tag = "3")]
+    pub texts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What to do with pairs or texts of too many tokens.
+    #[prost(enumeration = "Truncation", tag = "4")]
+    pub truncation: i32,
+    /// Answer the good pairs or texts even where others are bad.
+    #[prost(bool, tag = "5")]
+    pub allow_partial: bool,
+}
+/// ScorePair is two texts that are scored together, each by the rules of
+/// EmbedRequest.texts. Which of them the model reads first is its own matter
+/// (`ModelInfo.text_order`).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScorePair {
+    /// The query, the premise, or the first of the two.
+    #[prost(string, tag = "1")]
+    pub left: ::prost::alloc::string::String,
+    /// The document, the hypothesis, or the second of the two.
+    #[prost(string, tag = "2")]
+    pub right: ::prost::alloc::string::String,
+}
+/// ScoreResponse carries the scores in the order of the pairs or texts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScoreResponse {
+    /// Name of the model that answered.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// One score a pair or text; from 0 to 1 where `ModelInfo.scores` is
+    /// SCORE_FUNCTION_SIGMOID, else any number. NaN where `errors` says why there
+    /// is none.
+    #[prost(float, repeated, tag = "2")]
+    pub scores: ::prost::alloc::vec::Vec<f32>,
+    /// What the request cost.
+    #[prost(message, optional, tag = "3")]
+    pub usage: ::core::option::Option<Usage>,
+    /// Tokens that truncation dropped from all pairs or texts; 0 where each was
+    /// read whole.
+    #[prost(int32, tag = "4")]
+    pub truncated_tokens: i32,
+    /// Pairs or texts that have no score, by their place; none without
+    /// `allow_partial`.
+    #[prost(message, repeated, tag = "5")]
+    pub errors: ::prost::alloc::vec::Vec<ScoreError>,
+}
+/// ScoreError says why a pair or text has no score.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScoreError {
+    /// Its place, from 0, in the request's `pairs` or `texts`.
+    #[prost(int32, tag = "1")]
+    pub index: i32,
+    /// Why it has no score.
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<::tonic_types::pb::Status>,
+}
+/// RerankRequest asks for documents in the order of their score with a query.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RerankRequest {
+    /// Name of a model of TASK_SCORE that takes pairs, by the rules of
+    /// ScoreRequest.model.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// The text that each document is scored with, by the rules of
+    /// EmbedRequest.texts: the left text of every pair.
+    #[prost(string, tag = "2")]
+    pub query: ::prost::alloc::string::String,
+    /// The texts to sort; at least one, by the rules of EmbedRequest.texts. No
+    /// more than the server's limit (`--max-request-texts`).
+    #[prost(string, repeated, tag = "3")]
+    pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Answer with only the best so many; at least 1. Left out: all.
+    #[prost(int32, optional, tag = "4")]
+    pub top_k: ::core::option::Option<i32>,
+    /// What to do with pairs of too many tokens.
+    #[prost(enumeration = "Truncation", tag = "5")]
+    pub truncation: i32,
+}
+/// RerankResponse carries the documents' places, best first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RerankResponse {
+    /// Name of the model that answered.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// The best documents, best first; equal scores in the order of the request.
+    /// A score is what Score answers for the query and the document.
+    #[prost(message, repeated, tag = "2")]
+    pub hits: ::prost::alloc::vec::Vec<Hit>,
+    /// What the request cost.
+    #[prost(message, optional, tag = "3")]
+    pub usage: ::core::option::Option<Usage>,
+    /// Tokens that truncation dropped from all pairs of the query with a document;
+    /// 0 where each was read whole.
+    #[prost(int32, tag = "4")]
+    pub truncated_tokens: i32,
+}
+/// Generated client implementations.
+pub mod score_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// ScoreService gives each pair of texts, or each text, one number: the output of
+    /// a cross-encoder, a regression or a classifier of one output.
+    ///
+    /// The statuses that EmbeddingService lists hold here too.
+    #[derive(Debug, Clone)]
+    pub struct ScoreServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ScoreServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ScoreServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ScoreServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ScoreServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Score answers with one number for each pair or text, in their order.
+        ///
+        /// It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
+        /// `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
+        /// With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
+        /// the rest are answered.
+        pub async fn score(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ScoreRequest>,
+        ) -> std::result::Result<tonic::Response<super::ScoreResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/semserve.v1.ScoreService/Score",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("semserve.v1.ScoreService", "Score"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Rerank scores each document together with the query and sorts the
+        /// documents by their score, highest first. It is strict, as Score is.
+        pub async fn rerank(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RerankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RerankResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/semserve.v1.ScoreService/Rerank",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("semserve.v1.ScoreService", "Rerank"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod score_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ScoreServiceServer.
+    #[async_trait]
+    pub trait ScoreService: std::marker::Send + std::marker::Sync + 'static {
+        /// Score answers with one number for each pair or text, in their order.
+        ///
+        /// It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
+        /// `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
+        /// With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
+        /// the rest are answered.
+        async fn score(
+            &self,
+            request: tonic::Request<super::ScoreRequest>,
+        ) -> std::result::Result<tonic::Response<super::ScoreResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Rerank scores each document together with the query and sorts the
+        /// documents by their score, highest first. It is strict, as Score is.
+        async fn rerank(
+            &self,
+            request: tonic::Request<super::RerankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RerankResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+    }
+    /// ScoreService gives each pair of texts, or each text, one number: the output of
+    /// a cross-encoder, a regression or a classifier of one output.
+    ///
+    /// The statuses that EmbeddingService lists hold here too.
+    #[derive(Debug)]
+    pub struct ScoreServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ScoreServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ScoreServiceServer<T>
+    where
+        T: ScoreService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/semserve.v1.ScoreService/Score" => {
+                    #[allow(non_camel_case_types)]
+                    struct ScoreSvc<T: ScoreService>(pub Arc<T>);
+                    impl<
+                        T: ScoreService,
+                    > tonic::server::UnaryService<super::ScoreRequest> for ScoreSvc<T> {
+                        type Response = super::ScoreResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ScoreRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScoreService>::score(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ScoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/semserve.v1.ScoreService/Rerank" => {
+                    #[allow(non_camel_case_types)]
+                    struct RerankSvc<T: ScoreService>(pub Arc<T>);
+                    impl<
+                        T: ScoreService,
+                    > tonic::server::UnaryService<super::RerankRequest>
+                    for RerankSvc<T> {
+                        type Response = super::RerankResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RerankRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScoreService>::rerank(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RerankSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for ScoreServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "semserve.v1.ScoreService";
+    impl<T> tonic::server::NamedService for ScoreServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -1,7 +1,6 @@
 //! A real gRPC server in the test's own process that does what a test says.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -127,12 +127,10 @@ impl EmbeddingService for Script {
         Ok(Response::new(response(request.get_ref())))
     }
 
-    type StreamEmbedStream = Pin<Box<dyn Stream<Item = Result<StreamEmbedResponse, Status>> + Send>>;
-
     async fn stream_embed(
         &self,
         request: Request<Streaming<StreamEmbedRequest>>,
-    ) -> Result<Response<Self::StreamEmbedStream>, Status> {
+    ) -> Result<Response<BoxStream<StreamEmbedResponse>>, Status> {
         let number = self.streams.fetch_add(1, SeqCst) + 1;
         let (answers, outbound) = mpsc::unbounded_channel();
         (self.stream)(number, request.into_inner(), answers);
