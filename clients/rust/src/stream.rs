@@ -83,7 +83,7 @@ impl<A> Stream for Answers<A> {
 
 /// Where a stream's requests come from.
 pub struct Requests<T> {
-    source: Pin<Box<dyn Stream<Item = Request<T>> + Send>>,
+    source: Source<T>,
     in_flight: usize,
 }
 
@@ -137,13 +137,14 @@ impl<R: Streamed> Call<R, Requests<R::Item>> {
 
 /// A boxed future that can be put down and taken up again.
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Source<T> = Pin<Box<dyn Stream<Item = Request<T>> + Send>>;
 
 /// The state of one stream. Its one loop, [`Exchange::next`], runs while the caller waits for an answer.
 struct Exchange<R: Streamed> {
     client: Client,
     options: R,
     timeout: Duration,
-    source: Option<Pin<Box<dyn Stream<Item = Request<R::Item>> + Send>>>,
+    source: Option<Source<R::Item>>,
     flight: Flight<R::Wrapped>,
     /// The number of the next request.
     number: u64,
@@ -173,7 +174,7 @@ struct Link<R: Streamed> {
 /// first answer, so that requests are sent before.
 enum Inbound<M> {
     Opening(Pending<Result<Streaming<M>, Status>>),
-    Open(Streaming<M>),
+    Open(Box<Streaming<M>>),
 }
 
 /// What happened first.
@@ -383,14 +384,14 @@ async fn receive<R: Streamed>(link: &mut Option<Link<R>>) -> Result<Option<R::Un
     let Some(link) = link else { return pending().await };
     loop {
         match &mut link.inbound {
-            Inbound::Opening(opening) => link.inbound = Inbound::Open(opening.await?),
+            Inbound::Opening(opening) => link.inbound = Inbound::Open(Box::new(opening.await?)),
             Inbound::Open(inbound) => return inbound.message().await,
         }
     }
 }
 
 /// Waits for a request of the caller's, as long as there is a source.
-async fn read<T>(source: &mut Option<Pin<Box<dyn Stream<Item = T> + Send>>>) -> Option<T> {
+async fn read<T>(source: &mut Option<Source<T>>) -> Option<Request<T>> {
     match source {
         Some(source) => source.next().await,
         None => pending().await,

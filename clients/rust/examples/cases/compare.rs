@@ -93,7 +93,7 @@ impl Same {
     }
 
     pub fn hits(&self, expected: &Value, found: &[Hit]) -> Outcome {
-        self.each("hits", expected, &found, |expected, hit| {
+        self.each("hits", expected, found, |expected, hit| {
             equal("index", &expected[0], &hit.index)?;
             self.numbers("score", &json!([expected[1]]), &[hit.score])
         })
