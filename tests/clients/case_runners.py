@@ -62,6 +62,7 @@ class Runner:
 
 NODE = CLIENTS / "node"
 RUST = CLIENTS / "rust"
+CPP = CLIENTS / "cpp"
 
 RUNNERS = (
     Runner("Python", (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py"))),
@@ -78,6 +79,17 @@ RUNNERS = (
         folder=RUST,
         tools=("cargo",),
         builds=(("cargo", "build", "--quiet", "--release", "--example", "cases"),),
+        slow=True,
+    ),
+    Runner(
+        "C++",
+        (str(CACHE / "cpp" / "cases"),),
+        folder=CPP,
+        tools=("cmake", "c++", "ninja", "grpc_cpp_plugin"),
+        builds=(
+            ("cmake", "--preset", "default"),
+            ("cmake", "--build", "--preset", "default", "--target", "cases"),
+        ),
         slow=True,
     ),
 )

@@ -189,7 +189,8 @@ class Exchange : public internal::Exchange<typename Protocol::Result> {
   template <class Make>
   static Answer<Result> answer(std::string id, Make make) {
     try {
-      return {std::move(id), make(), std::nullopt};
+      auto made = make();
+      return {std::move(id), std::move(made), std::nullopt};
     } catch (const Error& error) {
       return {std::move(id), std::nullopt, error};
     }

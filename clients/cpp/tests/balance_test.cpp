@@ -50,6 +50,15 @@ TEST(Balancing, LosesNoRequestOfAStreamWhoseServerStops) {
   EXPECT_EQ(1, right.streams());
 }
 
+TEST(Balancing, LeavesOutAServerThatSaysItDoesNotServe) {
+  Scripted left, right;
+  left.serve_not();
+  const auto client = client_of(left, right);
+  for (int call = 0; call < 10; ++call) client.embed({"text"});
+  EXPECT_EQ(0, left.calls());
+  EXPECT_EQ(10, right.calls());
+}
+
 TEST(Balancing, CostsNoCallWhereNobodyListens) {
   Scripted gone;
   gone.stop();

@@ -1,5 +1,6 @@
 #include "scripted.h"
 
+#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
@@ -22,6 +23,7 @@ void answer(const semserve::v1::EmbedRequest& request, semserve::v1::EmbedRespon
 
 Scripted::Scripted(OnCall on_call, OnStream on_stream)
     : on_call_(std::move(on_call)), on_stream_(std::move(on_stream)) {
+  grpc::EnableDefaultHealthCheckService(true);
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -31,6 +33,8 @@ Scripted::Scripted(OnCall on_call, OnStream on_stream)
 }
 
 Scripted::~Scripted() { stop(); }
+
+void Scripted::serve_not() { server_->GetHealthCheckService()->SetServingStatus(false); }
 
 void Scripted::stop() {
   server_->Shutdown(std::chrono::system_clock::now());

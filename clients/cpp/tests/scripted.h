@@ -34,6 +34,9 @@ class Scripted final : public semserve::v1::EmbeddingService::Service {
   int calls() const { return calls_; }
   int streams() const { return streams_; }
 
+  /// Says that it does not serve, though it still answers.
+  void serve_not();
+
   /// Stops at once: its port refuses connections, and calls in flight break.
   void stop();
 
