@@ -56,6 +56,15 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 	$(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 	$(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
+# The clients whose first build takes minutes are built and run here alone.
+.PHONY: test-clients
+test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
+	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_client_tests.py $(PYTEST_ARGS)
+
+.PHONY: samples
+samples: ## run the sample of every client whose toolchain is there against a server (ADDRESS=HOST:PORT)
+	@clients/samples.sh $(ADDRESS)
+
 .PHONY: test-exports
 test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face directories and hold the server against numpy
 	SEMSERVE_ALL_EXPORTS=1 $(EXPORT_BIN)/pytest tests/parity/test_hugging_face_directories.py --confcutdir tests/parity $(PYTEST_ARGS)
@@ -71,7 +80,7 @@ chaos: .venv/.dev ## let callers, strangers and signals do their worst, a millio
 # ---- what contributors run ------------------------------------------------------------------
 
 .PHONY: check
-check: lint types proto-check audit test ## all that CI runs: lint, types, schema, scan, tests
+check: lint types proto-check audit helm test ## all that CI runs: lint, types, schema, scan, tests
 
 .PHONY: install
 install: .venv/.dev .venv-export/.ready ## both environments, with the tools
@@ -123,6 +132,13 @@ proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, an
 client-needs: .venv/.dev ## install the client with the oldest and the newest packages it allows, and call a server
 	$(BIN)/pytest tests/clients/test_python_needs.py -m venvs $(PYTEST_ARGS)
 
+# Helm comes through the Go module proxy; building it takes a few minutes, once.
+.PHONY: helm
+helm: ## build helm into .tools, for the tests of the chart
+	@command -v helm >/dev/null || test -x .tools/go/bin/helm || { command -v go >/dev/null \
+		|| { echo 'Go is not installed: the tests of the Helm chart are skipped'; exit 0; }; \
+		echo 'building helm into .tools/go'; GOBIN='$(CURDIR)/.tools/go/bin' go install helm.sh/helm/v3/cmd/helm@v3.19.2; }
+
 .PHONY: audit
 audit: .venv/.dev ## look the locked versions up among known vulnerabilities; skips, loudly, offline
 	$(BIN)/python requirements/audit.py $(wildcard requirements/*.txt)
@@ -145,7 +161,21 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotat
 
 .PHONY: clean
 clean: ## remove the environments and caches, not models/
-	rm -rf .venv .venv-export .tools .build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-export .tools .build .cache clients/node/node_modules clients/node/dist clients/java/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# ---- clients --------------------------------------------------------------------------------
+
+SCHEMA := $(wildcard proto/semserve/v1/*.proto)
+
+clients/node/node_modules/.ready: clients/node/package.json clients/node/package-lock.json
+	@cd clients/node && npm ci --silent && touch node_modules/.ready
+
+clients/node/dist/.ready: clients/node/node_modules/.ready clients/node/generate.mjs clients/node/tsconfig.json \
+		$(wildcard clients/node/src/*.ts clients/node/test/*.ts clients/node/sample/*.ts clients/node/cases/*.ts) $(SCHEMA)
+	@cd clients/node && npm run --silent build && touch dist/.ready
+
+clients/java/target/.ready: clients/java/pom.xml $(shell find clients/java/src clients/java/sample clients/java/cases -name '*.java') $(SCHEMA)
+	@cd clients/java && mvn --quiet --batch-mode test-compile && touch target/.ready
 
 # ---- environments ---------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from semserve import AsyncClient, SemserveError
 Case = dict[str, Any]
 
 
-class Failed(Exception):  # noqa: N818 - what a case does, not an error of the runner
+class Failed(Exception):
     """A case did not come out as the table says."""
 
 
@@ -363,9 +363,13 @@ async def _bench(address: str, count: int) -> None:
                 raise answer.error
             answered += len(answer.result.vectors)
     rate = answered / (time.perf_counter() - started)
+    print(f"Python {answered} texts {rate:.0f} texts/s {_peak()} MB")
+
+
+def _peak() -> int:
+    """The most memory that this process had, in MB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
-    peak = int(status.split("VmHWM:")[1].split()[0]) // 1024
-    print(f"Python {answered} texts {rate:.0f} texts/s {peak} MB")
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
 def _texts(items: list[Any]) -> list[str]:

@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from clients.case_runners import RUNNERS, Runner
 from certificates import Authority
-from conftest import ServerProcess, running_server
+from clients.case_runners import RUNNERS, Runner
 from clients.make_cases import table
+from conftest import ServerProcess, running_server
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
 

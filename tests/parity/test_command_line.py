@@ -6,14 +6,14 @@ import subprocess
 import sys
 
 import pytest
-from semserve_export.cli.app import app as cli
+from semserve_export.cli import app as cli
 from semserve_export.cli.app import run_command_line
 from semserve_export.cli.quiet import held_stderr
 
 QUICK = (["list"], ["--help"], ["run", "--help"], ["train", "--help"], ["--version"], ["run", "x"])
 PROBE = f"""
 import sys
-from semserve_export import cli
+from semserve_export.cli import app as cli
 for arguments in {QUICK!r}:
     cli.run_command_line(arguments)
 loaded = {{"keras", "tensorflow", "onnx", "tokenizers"}} & set(sys.modules)

@@ -47,7 +47,7 @@ print(json.dumps({
 """
 ENVIRONMENT = """
 import json, os, sys
-from semserve_export import confined_process
+from semserve_export.cli import confined_process
 from semserve_export.untrusted.confinement import Confinement
 os.environ["SECRET_KEY"] = "secret"
 os.environ["SEMSERVE_WEIGHTS"] = "kept"

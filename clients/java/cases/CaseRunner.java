@@ -15,7 +15,7 @@ import io.semserve.client.Embedding;
 import io.semserve.client.Embeddings;
 import io.semserve.client.Hit;
 import io.semserve.client.Request;
-import io.semserve.client.ScoreOptions;
+import io.semserve.client.SimilarityOptions;
 import io.semserve.client.SemserveClient;
 import io.semserve.client.SemserveException;
 import io.semserve.v1.Metric;
@@ -144,14 +144,14 @@ final class CaseRunner {
       case "embed" -> sameEmbeddings(expect, client.embed(texts(given.get("texts")), embedOptions()));
       case "classify" ->
           sameClassifications(expect, client.classify(pairs(given.get("pairs")), classifyOptions()));
-      case "compare" -> same(floats(expect.get("scores")), client.compare(comparePairs(), scoreOptions()));
+      case "compare" -> same(floats(expect.get("scores")), client.compare(comparePairs(), similarityOptions()));
       case "rank" ->
           sameHits(
               expect.get("hits"),
-              client.rank(text("query"), texts(given.get("documents")), scoreOptions()));
+              client.rank(text("query"), texts(given.get("documents")), similarityOptions()));
       case "search" -> {
         List<List<Hit>> found =
-            client.search(texts(given.get("queries")), texts(given.get("corpus")), scoreOptions());
+            client.search(texts(given.get("queries")), texts(given.get("corpus")), similarityOptions());
         JsonArray results = expect.getAsJsonArray("results");
         equal("results", results.size(), found.size());
         for (int place = 0; place < found.size(); place++) {
@@ -193,7 +193,7 @@ final class CaseRunner {
 
   private void matrix(SemserveClient client) {
     List<String> right = given.has("right") ? texts(given.get("right")) : List.of();
-    float[][] rows = client.matrix(texts(given.get("left")), right, scoreOptions());
+    float[][] rows = client.matrix(texts(given.get("left")), right, similarityOptions());
     if (expect.has("each_score")) {
       int count = expect.get("count").getAsInt();
       equal("rows", count, rows.length);
@@ -525,8 +525,8 @@ final class CaseRunner {
     return given.has("timeout_s") ? options.timeout(timeout()) : options;
   }
 
-  private ScoreOptions scoreOptions() {
-    ScoreOptions options = ScoreOptions.DEFAULT;
+  private SimilarityOptions similarityOptions() {
+    SimilarityOptions options = SimilarityOptions.DEFAULT;
     if (given.has("model")) {
       options = options.model(text("model"));
     }

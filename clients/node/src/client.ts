@@ -9,42 +9,15 @@ import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from "./ge
 import { ClassificationService } from "./gen/semserve/v1/classification_pb.js";
 import { EmbeddingService } from "./gen/semserve/v1/embedding_pb.js";
 import { ModelService } from "./gen/semserve/v1/model_pb.js";
-import { ComparePairSchema, SimilarityService, type Hit as WireHit } from "./gen/semserve/v1/similarity_pb.js";
-import { modelInfo, type ModelInfo, type Tokens } from "./models.js";
+import { ScoreService } from "./gen/semserve/v1/score_pb.js";
+import { ComparePairSchema, SimilarityService } from "./gen/semserve/v1/similarity_pb.js";
+import { modelInfo, serverInfo, type ModelInfo, type ServerInfo, type Tokens } from "./models.js";
+import { scoreRequest, scores, type PartialScoreOptions, type RerankOptions, type Scores } from "./score.js";
+import { compared, hits, ranked } from "./similarity.js";
+import type { CompareOptions, ComparePair, Hit, ModelOptions, RankOptions } from "./similarity.js";
+import { sparseEmbeddings, sparseRequest, type EmbedSparseOptions, type SparseEmbeddings } from "./sparse.js";
 import { stream, type Answer, type Requests } from "./stream.js";
-import { metrics, type Metric } from "./values.js";
-
-/** What every call of a model may say. */
-export interface ModelOptions extends CallOptions {
-  /** The model to ask; without it the server's default answers. */
-  readonly model?: string;
-}
-
-/** What `compare` and `matrix` may ask for. */
-export interface CompareOptions extends ModelOptions {
-  /** How vectors make a score; without it as the model has it. */
-  readonly metric?: Metric;
-}
-
-/** What `rank` and `search` may ask for. */
-export interface RankOptions extends CompareOptions {
-  /** Answers with only the best so many; without it `rank` gives all, and `search` ten. */
-  readonly topK?: number;
-}
-
-/** Two texts to compare. */
-export interface ComparePair {
-  readonly left: string;
-  readonly right: string;
-}
-
-/** One text that was found. */
-export interface Hit {
-  /** Its place, from 0, in the documents or the corpus of the request. */
-  readonly index: number;
-  /** Higher is more similar. */
-  readonly score: number;
-}
+import { given, truncations } from "./values.js";
 
 /**
  * A semserve server. One client is enough for a program; calls may run side by side. Nothing is
@@ -89,6 +62,12 @@ export class Client {
     return stream(this.#connection, protocol, requests, options);
   }
 
+  /** Turns texts into sparse vectors, in the order of the texts. */
+  async embedSparse(texts: readonly string[], options: EmbedSparseOptions = {}): Promise<SparseEmbeddings> {
+    const { embedSparse } = EmbeddingService.method;
+    return sparseEmbeddings(await this.#connection.unary(embedSparse, sparseRequest(texts, options), options));
+  }
+
   /** Labels pairs, in the order of the pairs. */
   async classify(pairs: readonly ClassifyPair[], options: ClassifyOptions = {}): Promise<Classifications> {
     const { classify } = ClassificationService.method;
@@ -109,10 +88,32 @@ export class Client {
     return stream(this.#connection, protocol, requests, options);
   }
 
-  /** Scores pairs of texts, in their order. */
+  /** Gives each pair one number, by a cross-encoder or another model of pairs. */
+  async score(pairs: readonly ComparePair[], options: PartialScoreOptions = {}): Promise<Scores> {
+    return scores(await this.#connection.unary(ScoreService.method.score, scoreRequest(pairs, [], options), options));
+  }
+
+  /** Gives each text one number, by a model of single texts. */
+  async scoreTexts(texts: readonly string[], options: PartialScoreOptions = {}): Promise<Scores> {
+    return scores(await this.#connection.unary(ScoreService.method.score, scoreRequest([], texts, options), options));
+  }
+
+  /** Scores each document together with the query, and sorts the documents by their score, best first. */
+  async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Hit[]> {
+    const request = {
+      model: options.model ?? "",
+      query,
+      documents: [...documents],
+      truncation: truncations(options.truncation),
+      ...given({ topK: options.topK }),
+    };
+    return hits((await this.#connection.unary(ScoreService.method.rerank, request, options)).hits);
+  }
+
+  /** Compares pairs of texts by their vectors, in their order. */
   async compare(pairs: readonly ComparePair[], options: CompareOptions = {}): Promise<number[]> {
     const made = pairs.map(({ left, right }) => create(ComparePairSchema, { left, right }));
-    const request = { ...scored(options), pairs: made };
+    const request = { ...compared(options), pairs: made };
     return (await this.#connection.unary(SimilarityService.method.compare, request, options)).scores;
   }
 
@@ -131,12 +132,17 @@ export class Client {
 
   /** Scores every left text against every right one, or against the left ones: a row a left text. */
   async matrix(left: readonly string[], right: readonly string[] = [], options: CompareOptions = {}): Promise<number[][]> {
-    const request = { ...scored(options), left: [...left], right: [...right] };
+    const request = { ...compared(options), left: [...left], right: [...right] };
     const answer = await this.#connection.unary(SimilarityService.method.matrix, request, options);
     return answer.rows.map(({ scores }) => scores);
   }
 
-  /** Lists the loaded models, sorted by name. */
+  /** Tells the server's version, its limits, and which models answer requests that name none. */
+  async serverInfo(options: CallOptions = {}): Promise<ServerInfo> {
+    return serverInfo(await this.#connection.unary(ModelService.method.getServerInfo, {}, options));
+  }
+
+  /** Lists the models, sorted by name: those that are ready, and others with their state. */
   async models(options: CallOptions = {}): Promise<ModelInfo[]> {
     return (await this.#connection.unary(ModelService.method.listModels, {}, options)).models.map(modelInfo);
   }
@@ -170,16 +176,4 @@ export class Client {
     const answer = await this.#connection.unary(Health.method.check, { service: model }, options);
     return answer.status === ServingStatus.SERVING;
   }
-}
-
-function scored(options: CompareOptions) {
-  return { model: options.model ?? "", metric: metrics(options.metric) };
-}
-
-function ranked(options: RankOptions) {
-  return { ...scored(options), ...(options.topK === undefined ? {} : { topK: options.topK }) };
-}
-
-function hits(found: readonly WireHit[]): Hit[] {
-  return found.map(({ index, score }) => ({ index, score }));
 }

@@ -10,7 +10,7 @@ import {
   type EmbedResponse,
   type StreamEmbedResponse,
 } from "./gen/semserve/v1/embedding_pb.js";
-import { known, truncations, usage, type Truncation, type Usage } from "./values.js";
+import { given, known, sides, truncations, usage, type Side, type Truncation, type Usage } from "./values.js";
 import { unpack } from "./vector.js";
 import { checkStrings } from "./wellformed.js";
 
@@ -31,6 +31,10 @@ export interface EmbedOptions extends CallOptions {
   readonly encoding?: Encoding;
   /** Answers the good texts even where others are bad: the bad ones carry an error of their own. */
   readonly partial?: boolean;
+  /** Name of the prompt to put before each text; `""`: none; left out: the model's default. */
+  readonly prompt?: string;
+  /** Which encoder reads the texts; only for a model that has one for each side. */
+  readonly side?: Side;
 }
 
 /** The outcome of one text: it has either a vector or an error. */
@@ -65,15 +69,15 @@ export function embedRequest(
   texts: readonly string[],
   options: EmbedOptions,
 ): MessageInitShape<typeof EmbedRequestSchema> {
-  const { normalize, dimensions } = options;
+  const { normalize, dimensions, prompt: promptName } = options;
   return {
     model: options.model ?? "",
     texts: [...texts],
-    ...(normalize === undefined ? {} : { normalize }),
-    ...(dimensions === undefined ? {} : { dimensions }),
+    ...given({ normalize, dimensions, promptName }),
     truncation: truncations(options.truncation),
     encoding: known(encodings, options.encoding ?? "float32", "encoding"),
     allowPartial: options.partial ?? false,
+    side: sides(options.side),
   };
 }
 

@@ -7,7 +7,7 @@ const INITIAL_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 2000;
 const JITTER = 0.2;
 
-const services = ["EmbeddingService", "ClassificationService", "SimilarityService", "ModelService"];
+const services = ["EmbeddingService", "ClassificationService", "SimilarityService", "ScoreService", "ModelService"];
 
 /**
  * The gRPC service config. It balances over every address and retries UNAVAILABLE; the server's own

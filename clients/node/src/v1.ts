@@ -4,4 +4,5 @@ export * from "./gen/semserve/v1/classification_pb.js";
 export * from "./gen/semserve/v1/common_pb.js";
 export * from "./gen/semserve/v1/embedding_pb.js";
 export * from "./gen/semserve/v1/model_pb.js";
+export * from "./gen/semserve/v1/score_pb.js";
 export * from "./gen/semserve/v1/similarity_pb.js";

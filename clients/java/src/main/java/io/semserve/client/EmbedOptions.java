@@ -1,6 +1,7 @@
 package io.semserve.client;
 
 import io.semserve.v1.EmbedRequest;
+import io.semserve.v1.Side;
 import io.semserve.v1.Truncation;
 import io.semserve.v1.VectorEncoding;
 import java.time.Duration;
@@ -52,6 +53,16 @@ public final class EmbedOptions {
   /** Answers the good texts even where others are bad: the bad ones carry an error of their own. */
   public EmbedOptions partial() {
     return with(asked.toBuilder().setAllowPartial(true));
+  }
+
+  /** Names the prompt to put before each text; an empty name is none. */
+  public EmbedOptions prompt(String name) {
+    return with(asked.toBuilder().setPromptName(name));
+  }
+
+  /** Says which encoder reads the texts, for a model that has one for each side. */
+  public EmbedOptions side(Side side) {
+    return with(asked.toBuilder().setSide(side));
   }
 
   /** Says how long the call may take, and a stream may wait for an answer. */

@@ -17,12 +17,17 @@ import io.semserve.v1.ClassificationServiceGrpc;
 import io.semserve.v1.CompareRequest;
 import io.semserve.v1.EmbeddingServiceGrpc;
 import io.semserve.v1.GetModelRequest;
+import io.semserve.v1.GetServerInfoRequest;
+import io.semserve.v1.GetServerInfoResponse;
 import io.semserve.v1.ListModelsRequest;
 import io.semserve.v1.LoadModelRequest;
 import io.semserve.v1.MatrixRequest;
 import io.semserve.v1.ModelInfo;
 import io.semserve.v1.ModelServiceGrpc;
 import io.semserve.v1.RankRequest;
+import io.semserve.v1.RerankRequest;
+import io.semserve.v1.ScoreRequest;
+import io.semserve.v1.ScoreServiceGrpc;
 import io.semserve.v1.SearchRequest;
 import io.semserve.v1.SimilarityServiceGrpc;
 import io.semserve.v1.TokenizeRequest;
@@ -116,6 +121,20 @@ public final class SemserveClient implements AutoCloseable {
         .start(requests);
   }
 
+  /** Turns texts into sparse vectors, by the server's defaults. */
+  public SparseEmbeddings embedSparse(List<String> texts) {
+    return embedSparse(texts, SparseOptions.DEFAULT);
+  }
+
+  /** Turns texts into sparse vectors, in the order of the texts. */
+  public SparseEmbeddings embedSparse(List<String> texts, SparseOptions options) {
+    return SparseEmbeddings.read(
+        unary.call(
+            EmbeddingServiceGrpc.getEmbedSparseMethod(),
+            options.request(texts),
+            options.timeout()));
+  }
+
   /** Labels pairs, by the server's defaults. */
   public Classifications classify(List<ClassifyPair> pairs) {
     return classify(pairs, ClassifyOptions.DEFAULT);
@@ -141,15 +160,50 @@ public final class SemserveClient implements AutoCloseable {
         .start(requests);
   }
 
-  /** Scores pairs of texts by the model's metric. */
-  public float[] compare(List<ComparePair> pairs) {
-    return compare(pairs, ScoreOptions.DEFAULT);
+  /** Gives each pair one number, by the server's defaults. */
+  public Scores score(List<ComparePair> pairs) {
+    return score(pairs, ScoreOptions.DEFAULT);
   }
 
-  /** Scores pairs of texts, in their order. */
-  public float[] compare(List<ComparePair> pairs, ScoreOptions options) {
-    CompareRequest.Builder request =
-        CompareRequest.newBuilder().setModel(options.model()).setMetric(options.wireMetric());
+  /** Gives each pair one number, by a cross-encoder or another model of pairs. */
+  public Scores score(List<ComparePair> pairs, ScoreOptions options) {
+    ScoreRequest.Builder request = options.score();
+    for (ComparePair pair : pairs) {
+      request.addPairsBuilder().setLeft(pair.left()).setRight(pair.right());
+    }
+    return Scores.read(
+        unary.call(ScoreServiceGrpc.getScoreMethod(), request.build(), options.timeout()));
+  }
+
+  /** Gives each text one number, by a model of single texts. */
+  public Scores scoreTexts(List<String> texts, ScoreOptions options) {
+    return Scores.read(
+        unary.call(
+            ScoreServiceGrpc.getScoreMethod(),
+            options.score().addAllTexts(texts).build(),
+            options.timeout()));
+  }
+
+  /** Scores each document together with the query, and sorts them, by the server's defaults. */
+  public List<Hit> rerank(String query, List<String> documents) {
+    return rerank(query, documents, ScoreOptions.DEFAULT);
+  }
+
+  /** Scores each document together with the query, and sorts them by their score, best first. */
+  public List<Hit> rerank(String query, List<String> documents, ScoreOptions options) {
+    RerankRequest request = options.rerank().setQuery(query).addAllDocuments(documents).build();
+    return Hit.read(
+        unary.call(ScoreServiceGrpc.getRerankMethod(), request, options.timeout()).getHitsList());
+  }
+
+  /** Compares pairs of texts by the model's metric. */
+  public float[] compare(List<ComparePair> pairs) {
+    return compare(pairs, SimilarityOptions.DEFAULT);
+  }
+
+  /** Compares pairs of texts by their vectors, in their order. */
+  public float[] compare(List<ComparePair> pairs, SimilarityOptions options) {
+    CompareRequest.Builder request = options.compare();
     for (ComparePair pair : pairs) {
       request.addPairsBuilder().setLeft(pair.left()).setRight(pair.right());
     }
@@ -161,40 +215,28 @@ public final class SemserveClient implements AutoCloseable {
 
   /** Sorts all documents by the model's metric. */
   public List<Hit> rank(String query, List<String> documents) {
-    return rank(query, documents, ScoreOptions.DEFAULT);
+    return rank(query, documents, SimilarityOptions.DEFAULT);
   }
 
   /** Sorts documents by their similarity to the query, best first. */
-  public List<Hit> rank(String query, List<String> documents, ScoreOptions options) {
-    RankRequest.Builder request =
-        RankRequest.newBuilder()
-            .setModel(options.model())
-            .setMetric(options.wireMetric())
-            .setQuery(query)
-            .addAllDocuments(documents);
-    options.topK().ifPresent(request::setTopK);
+  public List<Hit> rank(String query, List<String> documents, SimilarityOptions options) {
+    RankRequest request = options.rank().setQuery(query).addAllDocuments(documents).build();
     return Hit.read(
         unary
-            .call(SimilarityServiceGrpc.getRankMethod(), request.build(), options.timeout())
+            .call(SimilarityServiceGrpc.getRankMethod(), request, options.timeout())
             .getHitsList());
   }
 
   /** Finds for each query the ten most similar texts by the model's metric. */
   public List<List<Hit>> search(List<String> queries, List<String> corpus) {
-    return search(queries, corpus, ScoreOptions.DEFAULT);
+    return search(queries, corpus, SimilarityOptions.DEFAULT);
   }
 
   /** Finds for each query the most similar texts of the corpus, best first. */
-  public List<List<Hit>> search(List<String> queries, List<String> corpus, ScoreOptions options) {
-    SearchRequest.Builder request =
-        SearchRequest.newBuilder()
-            .setModel(options.model())
-            .setMetric(options.wireMetric())
-            .addAllQueries(queries)
-            .addAllCorpus(corpus);
-    options.topK().ifPresent(request::setTopK);
+  public List<List<Hit>> search(List<String> queries, List<String> corpus, SimilarityOptions options) {
+    SearchRequest request = options.search().addAllQueries(queries).addAllCorpus(corpus).build();
     return unary
-        .call(SimilarityServiceGrpc.getSearchMethod(), request.build(), options.timeout())
+        .call(SimilarityServiceGrpc.getSearchMethod(), request, options.timeout())
         .getResultsList()
         .stream()
         .map(result -> Hit.read(result.getHitsList()))
@@ -203,18 +245,12 @@ public final class SemserveClient implements AutoCloseable {
 
   /** Scores every text against every other by the model's metric. */
   public float[][] matrix(List<String> texts) {
-    return matrix(texts, List.of(), ScoreOptions.DEFAULT);
+    return matrix(texts, List.of(), SimilarityOptions.DEFAULT);
   }
 
   /** Scores every left text against every right one, or against the left ones where there are none. */
-  public float[][] matrix(List<String> left, List<String> right, ScoreOptions options) {
-    MatrixRequest request =
-        MatrixRequest.newBuilder()
-            .setModel(options.model())
-            .setMetric(options.wireMetric())
-            .addAllLeft(left)
-            .addAllRight(right)
-            .build();
+  public float[][] matrix(List<String> left, List<String> right, SimilarityOptions options) {
+    MatrixRequest request = options.matrix().addAllLeft(left).addAllRight(right).build();
     return unary
         .call(SimilarityServiceGrpc.getMatrixMethod(), request, options.timeout())
         .getRowsList()
@@ -223,7 +259,13 @@ public final class SemserveClient implements AutoCloseable {
         .toArray(float[][]::new);
   }
 
-  /** Lists the loaded models, sorted by name. */
+  /** Tells the server's version, its limits, and which models answer requests that name none. */
+  public GetServerInfoResponse serverInfo() {
+    return ask(
+        ModelServiceGrpc.getGetServerInfoMethod(), GetServerInfoRequest.getDefaultInstance());
+  }
+
+  /** Lists the models, sorted by name: those that are ready, and others with their state. */
   public List<ModelInfo> models() {
     return ask(ModelServiceGrpc.getListModelsMethod(), ListModelsRequest.getDefaultInstance())
         .getModelsList();
