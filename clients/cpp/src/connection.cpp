@@ -60,7 +60,7 @@ Connection::Connection(const std::vector<std::string>& addresses, const ClientOp
   if (timeout_.count() <= 0) refuse("timeout is not above 0, so that no call can meet it");
   if (in_flight_ < 1) refuse("in_flight is not 1 or more");
   grpc::ChannelArguments arguments;
-  arguments.SetServiceConfigJSON(kServiceConfig);
+  arguments.SetServiceConfigJSON(service_config(options.health_checks));
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, kRetryBufferBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);

@@ -23,27 +23,29 @@ std::chrono::milliseconds backoff(int failures) {
 
 }  // namespace
 
-const char* const kServiceConfig = R"({
-  "loadBalancingConfig": [{"round_robin": {}}],
-  "healthCheckConfig": {"serviceName": ""},
-  "methodConfig": [{
-    "name": [
-      {"service": "semserve.v1.EmbeddingService"},
-      {"service": "semserve.v1.ClassificationService"},
-      {"service": "semserve.v1.ScoreService"},
-      {"service": "semserve.v1.SimilarityService"},
-      {"service": "semserve.v1.ModelService"}
-    ],
-    "retryPolicy": {
-      "maxAttempts": 4,
-      "initialBackoff": "0.1s",
-      "maxBackoff": "2s",
-      "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE"]
-    }
-  }],
-  "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}
-})";
+std::string service_config(bool health_checks) {
+  const std::string health = health_checks ? R"("healthCheckConfig": {"serviceName": ""},)" : "";
+  return "{" + health + R"(
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [{
+      "name": [
+        {"service": "semserve.v1.EmbeddingService"},
+        {"service": "semserve.v1.ClassificationService"},
+        {"service": "semserve.v1.ScoreService"},
+        {"service": "semserve.v1.SimilarityService"},
+        {"service": "semserve.v1.ModelService"}
+      ],
+      "retryPolicy": {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]
+      }
+    }],
+    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}
+  })";
+}
 
 std::optional<std::chrono::milliseconds> retry_after(const Error& error, int attempt, Retries retries) {
   const bool is_outage = error.code() == StatusCode::UNAVAILABLE;

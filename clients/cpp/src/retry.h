@@ -3,14 +3,15 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
 
 #include "semserve/error.h"
 
 namespace semserve {
 
-/// gRPC's own policy: round robin over healthy servers, and retries of UNAVAILABLE, where the server's pushback
-/// takes the place of the back-off.
-extern const char* const kServiceConfig;
+/// gRPC's own policy: round robin over the servers, with health checks those that are healthy, and retries of
+/// UNAVAILABLE, where the server's pushback takes the place of the back-off.
+std::string service_config(bool health_checks);
 
 /// What the retries of the service config do for UNAVAILABLE, the client does for the rest.
 enum class Retries {

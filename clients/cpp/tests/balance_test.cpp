@@ -59,6 +59,17 @@ TEST(Balancing, LeavesOutAServerThatSaysItDoesNotServe) {
   EXPECT_EQ(10, right.calls());
 }
 
+TEST(Balancing, DoesNotAskForTheHealthWhereItIsToldNotTo) {
+  Scripted server;
+  server.serve_not();
+  ClientOptions options;
+  options.timeout = 5s;
+  options.health_checks = false;
+  Client(server.address(), options).embed({"text"});
+  options.health_checks = true;
+  EXPECT_EQ(StatusCode::UNAVAILABLE, code_of([&] { Client(server.address(), options).embed({"text"}); }));
+}
+
 TEST(Balancing, CostsNoCallWhereNobodyListens) {
   Scripted gone;
   gone.stop();

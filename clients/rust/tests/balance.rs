@@ -4,6 +4,7 @@ mod scripted;
 
 use scripted::{Script, Server, batches, is_right};
 use semserve::Client;
+use tonic_health::ServingStatus;
 
 fn two() -> (Server, Server, Client) {
     let (left, right) = (Script::new().start(), Script::new().start());
@@ -62,4 +63,20 @@ async fn server_that_nobody_listens_at_costs_no_call() {
         client.embed(["text"]).await.unwrap();
     }
     assert_eq!(10, right.calls());
+}
+
+#[tokio::test]
+async fn server_that_says_that_it_does_not_serve_is_left_out() {
+    let left = Script::new().health(ServingStatus::NotServing).start();
+    let right = Script::new().health(ServingStatus::Serving).start();
+    let client = Client::builder([&left.address, &right.address]).build().unwrap();
+    // The first calls may come before the servers have told their health.
+    while right.calls() < 100 {
+        client.embed(["text"]).await.unwrap();
+    }
+    let before = left.calls();
+    for _ in 0..10 {
+        client.embed(["text"]).await.unwrap();
+    }
+    assert_eq!(before, left.calls());
 }

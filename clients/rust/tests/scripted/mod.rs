@@ -21,6 +21,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_health::ServingStatus;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What a script sends on a stream, or the status that ends it.
@@ -35,6 +36,7 @@ pub struct Script {
     stream: Arc<StreamEmbed>,
     calls: Arc<AtomicU32>,
     streams: Arc<AtomicU32>,
+    health: Option<ServingStatus>,
 }
 
 /// A server that runs until it is dropped.
@@ -57,6 +59,7 @@ impl Script {
             }),
             calls: Arc::default(),
             streams: Arc::default(),
+            health: None,
         }
     }
 
@@ -79,6 +82,12 @@ impl Script {
         self
     }
 
+    /// Has a health service that tells this of the server. Without it there is none.
+    pub fn health(mut self, status: ServingStatus) -> Self {
+        self.health = Some(status);
+        self
+    }
+
     pub fn start(self) -> Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket that does not block");
@@ -87,8 +96,14 @@ impl Script {
         let script = self.clone();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
+            let (reporter, health) = tonic_health::server::health_reporter();
+            if let Some(status) = self.health {
+                reporter.set_service_status("", status).await;
+            }
+            let health = self.health.map(|_| health);
             let service = EmbeddingServiceServer::new(self).max_decoding_message_size(4 << 20);
-            let server = tonic::transport::Server::builder().add_service(service);
+            let server =
+                tonic::transport::Server::builder().add_service(service).add_optional_service(health);
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("it serves");
         });
         Server { address, script, runtime: Some(runtime) }
