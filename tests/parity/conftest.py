@@ -41,11 +41,11 @@ class Exported:
     manifest: dict[str, Any]
 
 
-def tiny_backbone(activation: str = "erf", *, dropout: float = 0) -> Any:
-    """Build two layers of 16, with weights so large that every mistake shows."""
+def tiny_backbone(activation: str = "erf", *, dropout: float = 0, layers: int = 2) -> Any:
+    """Build layers of 16, with weights so large that every mistake shows."""
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=len(VOCABULARY),
-        num_layers=2,
+        num_layers=layers,
         num_heads=2,
         hidden_dim=16,
         intermediate_dim=32,
