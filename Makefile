@@ -48,13 +48,15 @@ models-if-none:
 	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
 SIDE_BY_SIDE := --numprocesses $(JOBS) --durations 25
+# A tenth of a second of each process, and six of each that imports Keras, where Python may keep no bytecode.
+KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/.build/bytecode'
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
-	$(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
-	$(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 .PHONY: test-exports
 test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face directories and hold the server against numpy
