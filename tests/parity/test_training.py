@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -151,7 +152,7 @@ class Cutting(Progress):
             raise CutOff
 
 
-@pytest.fixture(scope="module")
+@contextmanager
 def often():
     """Write a checkpoint every two steps, and a report every step."""
     with pytest.MonkeyPatch.context() as patch:
@@ -161,25 +162,25 @@ def often():
 
 
 @pytest.fixture(scope="module")
-def cut_off(run, often, tmp_path_factory):
+def cut_off(run, tmp_path_factory):
     """What lies on disk where a training is cut off in a step, by the step.
 
     An epoch has six steps: cut off before an epoch was measured, and in the middle of one.
     """
     directory = tmp_path_factory.mktemp("cut-off")
     copies = {step: directory / str(step) for step in (12, 15)}
-    with pytest.raises(CutOff):
+    with often(), pytest.raises(CutOff):
         run(SHORT, directory / "whole", Cutting(directory / "whole", copies))
     return copies
 
 
-@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("step", [12, 15])
 def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(
     short, run, cut_off, tmp_path, step
 ):
     shutil.copytree(cut_off[step], tmp_path, dirs_exist_ok=True)
-    record, _ = run(SHORT, tmp_path, resume=True)
+    with often():
+        record, _ = run(SHORT, tmp_path, resume=True)
     assert (short[1] / TENSORS).read_bytes() == (tmp_path / TENSORS).read_bytes()
     assert short[0]["figures"]["accuracy_by_epoch"] == record["figures"]["accuracy_by_epoch"]
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -199,12 +200,15 @@ def test_a_checkpoint_of_another_training_is_refused_before_a_model_is_made(
 ):
     shutil.copytree(cut_off[15], tmp_path, dirs_exist_ok=True)
     unmade, quiet = replace(start, make=None), Progress(console=Console(quiet=True))
-    with pytest.raises(ExportError, match=r"another training: plan was .*leave out --resume"):
-        plan = replace(SHORT, learning_rate=1e-3)
+
+    def resume(plan):
         train(unmade, data, plan, tmp_path, "", quiet, resume=True)
+
+    with pytest.raises(ExportError, match=r"another training: plan was .*leave out --resume"):
+        resume(replace(SHORT, learning_rate=1e-3))
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(ExportError, match="cannot go on from it"):
-        train(unmade, data, SHORT, tmp_path, "", quiet, resume=True)
+        resume(SHORT)
 
 
 def test_patience_stops_and_keeps_the_best_epoch(run):
@@ -246,7 +250,7 @@ def test_no_epoch_at_all_is_the_mean_of_adapters(run, trained):
     assert not (output / "curve.png").exists()
 
 
-@pytest.mark.parametrize("exported", ["classification"], indirect=True)
+@pytest.mark.parametrize("varied", ["classification"], indirect=True)
 def test_a_bundle_can_teach(run, exported):
     """The labels are told to be worth nothing: what is learnt is the teacher's opinion."""
     plan = replace(PLAN, teachers=(exported.directory,), teacher_weight=1.0)
@@ -260,7 +264,7 @@ def test_a_bundle_can_teach(run, exported):
         Teacher.read(exported.directory, ("yes", "no"))
 
 
-@pytest.mark.parametrize("exported", ["classification"], indirect=True)
+@pytest.mark.parametrize("varied", ["classification"], indirect=True)
 def test_unlabelled_pairs_are_learnt_as_teachers_answer_them(
     start, data, trained, exported, tmp_path
 ):
