@@ -207,6 +207,7 @@ def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
         ),
         observer=observer,
         security=_security(config),
+        open_inference=config.open_inference,
     )
 
 

@@ -52,6 +52,11 @@ def test_a_score_is_the_sigmoid_of_the_logit_of_the_pair(stub: ScoreServiceStub)
     assert 0 == response.truncated_tokens
 
 
+def test_the_default_scorer_answers_requests_that_name_no_model(stub: ScoreServiceStub) -> None:
+    assert PREMISE_FIRST == stub.Score(ScoreRequest(pairs=pairs(*PAIRS))).model
+    assert PREMISE_FIRST == stub.Rerank(RerankRequest(query="a", documents=["b"])).model
+
+
 def test_a_pair_alone_has_the_score_that_it_has_in_a_batch(stub: ScoreServiceStub) -> None:
     together = stub.Score(ScoreRequest(model=PREMISE_FIRST, pairs=pairs(*PAIRS))).scores
     for pair, score in zip(PAIRS, together, strict=True):
@@ -112,11 +117,10 @@ def test_single_texts_are_scored(stub: ScoreServiceStub) -> None:
             {"pairs[0]"},
             "24 tokens, at most 12",
         ),
-        (ScoreRequest(pairs=pairs(("a", "b"))), {"model"}, "name one of: tiny-regression"),
         (ScoreRequest(model="tiny-sided", texts=["a"]), {"model"}, "is not a score model"),
         (ScoreRequest(model=PREMISE_FIRST, pairs=pairs(*PAIRS) * 700), {"pairs"}, "at most 2048"),
     ],
-    ids=lambda value: "" if isinstance(value, ScoreRequest) else str(value),
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_cannot_be_scored_is_refused_by_field(
     stub: ScoreServiceStub, request_: ScoreRequest, fields: set[str], says: str

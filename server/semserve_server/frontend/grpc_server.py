@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import grpc
 from grpc_health.v1 import health
@@ -17,7 +17,7 @@ from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import Models
 from semserve_server.rpc.drainable_streams import DrainableStreams
-from semserve_server.rpc.handlers import Streams
+from semserve_server.rpc.handlers import Handlers, Streams
 from semserve_server.rpc.instrumented_handlers import Methods
 from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.rpc.reply_handlers import with_reply_rooms
@@ -65,6 +65,8 @@ class GrpcServer:
         port_limits: ConnectionLimits,
         observer: Recorder | None = None,
         security: Security = OPEN,
+        *,
+        open_inference: bool = False,
     ) -> None:
         observer = observer or Recorder()
         keyring = security.keyring
@@ -95,12 +97,14 @@ class GrpcServer:
             max_unread_bytes=port_limits.max_unread_bytes,
         )
         visible = ScopedRegistry(models) if keyring else models
-        self._register(visible, limits, transport, observer)
+        handlers = self._handlers(visible, limits, transport, open_inference=open_inference)
+        self._register(handlers, observer)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
-    def _register(
-        self, models: Models, limits: Limits, transport: TransportLimits, observer: Recorder
-    ) -> None:
+    def _handlers(
+        self, models: Models, limits: Limits, transport: TransportLimits, *, open_inference: bool
+    ) -> dict[str, Handlers]:
+        """Make the services; returns the handlers of each by its full name."""
         embedding = EmbeddingService(models, limits, self._scorer)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits, self._scorer)
@@ -113,6 +117,21 @@ class GrpcServer:
             score.name: score.handlers(),
             model.name: model.handlers(),
         }
+        if open_inference:
+            # Imported where it is wanted: its messages have the names of other packages' messages.
+            from semserve_server.facades.model_infer import ModelInfer  # noqa: PLC0415
+            from semserve_server.facades.open_inference import (  # noqa: PLC0415
+                OpenInferenceService,
+            )
+
+            infer = ModelInfer(
+                limits, embedding=embedding, classification=classification, score=score
+            )
+            facade = OpenInferenceService(models, limits, infer, model)
+            handlers[facade.name] = facade.handlers(self._streams)
+        return handlers
+
+    def _register(self, handlers: Mapping[str, Handlers], observer: Recorder) -> None:
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._endless, names)
         # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.

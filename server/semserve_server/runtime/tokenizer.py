@@ -108,6 +108,11 @@ class Tokenizer:
         """Return a token as it is written in the vocabulary; empty where there is none."""
         return self._whole.id_to_token(index) or ""
 
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are; every id is below."""
+        return self._whole.get_vocab_size()
+
     @cached_property
     def longest_token(self) -> int:
         """The UTF-8 bytes of the longest token of the vocabulary; it takes some 30 ms to find."""

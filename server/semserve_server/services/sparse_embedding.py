@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from time import perf_counter
 
 from semserve.v1 import embedding_pb2
 
@@ -47,16 +46,13 @@ class SparseEmbedding:
         seconds = context.time_remaining()
         with self._scorer.room(len(work.items), expected, seconds=seconds):
             done = await run(engine, work, context)
-            started = perf_counter()
             rows = done.inference.sparse.values() if done.inference else ()
             weights = sum(len(row.values) for row in rows)
-            reply = await self._scorer.compute(
+            return await self._scorer.compute(
                 _pieces(engine.name, done, token),
                 operations=_operations(len(work.items), weights, tokens=request.include_tokens),
                 seconds=context.time_remaining(),
             )
-        engine.tally.scored(len(work.items), perf_counter() - started)
-        return reply
 
     def _work(self, request: embedding_pb2.EmbedSparseRequest, engine: Engine) -> Work:
         checks.count("texts", len(request.texts), self._limits)
