@@ -57,10 +57,10 @@ def golden_answers(
         cases.append(
             {
                 **_named(text),
-                **({"side": spec.sides[encoding.side]} if spec.sides else {}),
+                **({"side": spec.sides[encoding.side or 0]} if spec.sides else {}),
                 "token_ids": list(encoding.token_ids),
                 "segment_ids": list(encoding.segment_ids),
-                **({"token_ids_right": list(encoding.right)} if spec.separate else {}),
+                **({"token_ids_right": list(encoding.right or ())} if spec.separate else {}),
                 spec.output: _sparse(row) if spec.output == "weights" else _numbers(row),
             }
         )
@@ -71,7 +71,7 @@ def golden_encodings(
     spec: ModelSpec, tokenizer: Tokenizer, texts: Sequence[Text]
 ) -> list[tuple[Text, Encoding]]:
     """Tokenise texts as the model takes them; each twice where each side has its own encoder."""
-    sides = range(len(spec.sides)) if spec.sides else (0,)
+    sides: Sequence[int | None] = range(len(spec.sides)) if spec.sides else (None,)
     encodings = encode_texts(
         tokenizer,
         texts,
@@ -112,9 +112,9 @@ def encode_cases(
         separate=manifest.get("pair_inputs") == "separate",
         hypothesis_first=manifest.get("text_order") == list(HYPOTHESIS_FIRST),
     )
-    sides = manifest.get("sides") or [None]
+    sides = manifest.get("sides")
     return [
-        replace(encoding, side=sides.index(case.get("side")))
+        replace(encoding, side=sides.index(case.get("side")) if sides else None)
         for encoding, case in zip(encodings, cases, strict=True)
     ]
 

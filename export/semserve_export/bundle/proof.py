@@ -107,6 +107,6 @@ def _tokenised_otherwise(cases: Sequence[dict[str, Any]], encodings: Sequence[En
     return sum(
         case["token_ids"] != list(encoding.token_ids)
         or case["segment_ids"] != list(encoding.segment_ids)
-        or case.get("token_ids_right", []) != list(encoding.right)
+        or case.get("token_ids_right", []) != list(encoding.right or ())
         for case, encoding in zip(cases, encodings, strict=True)
     )

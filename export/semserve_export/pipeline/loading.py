@@ -22,8 +22,8 @@ from semserve_export.tf_hub.load import load_saved_model
 from semserve_export.towers.load import load_two_texts
 from semserve_export.towers.origins import Origins
 from semserve_export.towers.two_texts import two_texts
+from semserve_export.untrusted.configs.keras_layers import is_of_layers
 from semserve_export.untrusted.keras_archive import read_config
-from semserve_export.untrusted.keras_layers import is_of_layers
 from semserve_export.untrusted.model_checks import KERAS_SUFFIX, is_saved_model, named
 from semserve_export.untrusted.saved_objects import is_keras_hubs_object
 
@@ -36,6 +36,11 @@ def load_asked(asked: OwnModel) -> LoadedModel:
     Raises:
         ExportError: it cannot be exported; one line says why.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Keras runs on {keras.backend.backend()}, and the export needs TensorFlow: set"
+            " KERAS_BACKEND=tensorflow before Keras is imported"
+        )
     if asked.live is None and is_saved_model(asked.path):
         with one_line(asked.path):
             return load_saved_model(asked, licence_of(asked))

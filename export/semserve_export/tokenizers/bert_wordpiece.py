@@ -23,8 +23,8 @@ class Encoding:
 
     token_ids: Sequence[int]
     segment_ids: Sequence[int]
-    side: int = 0  # of a model with an encoder for each side: 0 left, 1 right
-    right: Sequence[int] = ()  # of a model with two inputs of texts: the second text's ids
+    side: int | None = None  # of a model with an encoder for each side: 0 left, 1 right
+    right: Sequence[int] | None = None  # the second text's ids, where it is an input of its own
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -133,7 +133,8 @@ def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
             model with two inputs of texts has as many as it needs, and at least one.
 
     Returns:
-        Each input of any model, by name: `side` is int32 [len(encodings)].
+        The inputs by name; where the encodings have them, also `side`, int32 [len(encodings)], and
+        the second texts', `RIGHT_INPUTS`.
     """
     columns = length or max(map(len, encodings))
     shape = (len(encodings), columns)
@@ -145,10 +146,13 @@ def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
         inputs["token_ids"][row, used] = encoding.token_ids
         inputs["segment_ids"][row, used] = encoding.segment_ids
         inputs["padding_mask"][row, used] = 1
-    inputs["side"] = np.array([encoding.side for encoding in encodings], np.int32)
-    rights = [encoding.right for encoding in encodings]
-    shape = (len(encodings), max(1, *map(len, rights)))
-    inputs |= {name: np.zeros(shape, np.int32) for name in RIGHT_INPUTS}
+    sides = [one.side for one in encodings if one.side is not None]
+    rights = [one.right for one in encodings if one.right is not None]
+    if sides:
+        inputs["side"] = np.array(sides, np.int32)
+    if rights:
+        shape = (len(rights), max(1, *map(len, rights)))
+        inputs |= {name: np.zeros(shape, np.int32) for name in RIGHT_INPUTS}
     for row, ids in enumerate(rights):
         inputs[RIGHT_INPUTS[0]][row, : len(ids)] = ids
         inputs[RIGHT_INPUTS[1]][row, : len(ids)] = 1
