@@ -59,6 +59,8 @@ def read_bundle(directory: Path) -> StoredBundle:
         fields = {"premise", "hypothesis"} if manifest["pair"] else {"text"}
         if {name for name in ("text", "premise", "hypothesis") if case.get(name)} != fields:
             raise BundleError(f"{directory / GOLDEN}: cases[{place}] contradicts `pair`")
+        if case.get("side") not in (manifest.get("sides") or [None]):
+            raise BundleError(f"{directory / GOLDEN}: cases[{place}] contradicts `sides`")
     try:
         tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
     except Exception as error:  # the library raises nothing more special
