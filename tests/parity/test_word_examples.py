@@ -1,4 +1,4 @@
-"""The examples of models of one's own words run as they stand; each compares its own answers."""
+"""The examples run as they stand; each compares its own answers."""
 
 import runpy
 from pathlib import Path
@@ -13,6 +13,8 @@ EXAMPLES = Path(__file__).parents[2] / "export" / "examples"
     [
         ("lstm_classifier", "good, 0."),
         ("average_embedder", "a word without an id is left out"),
+        ("hypothesis_first", "order of the texts: hypothesis, premise"),
+        ("cross_encoder", "train a network by gradient descent"),
     ],
 )
 def test_an_example_ends_in_answers_that_equal_those_of_keras(monkeypatch, capsys, name, line):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.table import Table
 from semserve_export import __version__
 from semserve_export.bundle.layout import read_manifest, require_place, require_writable
 from semserve_export.bundle.option_rules import require_possible
+from semserve_export.bundle.prompts import read_prompts
 from semserve_export.cli.confined_process import run_confined
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.word_app import measure, train_words
@@ -34,6 +35,7 @@ app = App(
     result_action="return_value",
 )
 DEFAULT_VARIANTS = "fused,int8"
+PairOrder = Literal["premise-hypothesis", "hypothesis-premise"]
 MODELS = Path("models")
 
 
@@ -86,6 +88,8 @@ def run(
 def keras(
     asked: Annotated[OwnModel, Parameter(name="*")],
     *,
+    pair_order: PairOrder | None = None,
+    prompt: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     output: Path = MODELS,
     variants: str = DEFAULT_VARIANTS,
 ) -> None:
@@ -97,11 +101,19 @@ def keras(
 
     Args:
         asked: what to export.
+        pair_order: which text of a pair comes first in the model's input, and that it takes pairs;
+            the tutorial of KerasHub trains on hypothesis-premise.
+        prompt: NAME=TEXT: a text that requests may have put before theirs; one flag each. Those of
+            a sentence-transformers directory are read from it.
         output: the directory of bundles; the model goes into its own below it.
         variants: faster graphs beside the portable one: fused, int8 and fp16, with commas between
             them, or none.
     """
     chosen = _variants(variants)
+    if pair_order:
+        first, second = pair_order.split("-")
+        asked = replace(asked, text_order=(first, second))
+    asked = replace(asked, prompts=read_prompts(prompt))
     require_possible(asked)
     require_writable(output / asked.served_name)
     read_models(asked.path, *_models(asked.tokenizer), writes=[output], trust=asked.trust)

@@ -29,7 +29,7 @@ from semserve_export.bundle.tolerance import (
 from semserve_export.errors import FidelityError
 from semserve_export.graphs.keras_to_onnx import save_graph, write_graph
 from semserve_export.graphs.portable import portable_graph
-from semserve_export.model_spec import ModelSpec, Variant
+from semserve_export.model_spec import OUTPUTS, ModelSpec, Variant
 from semserve_export.models.loaded_model import LoadedModel, require_finite
 from semserve_export.report import Measure
 from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, save_tokenizer
@@ -122,7 +122,12 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
     spec = model.spec
     size = None if model.texts else model.tokenizer.get_vocab_size()
     return padded_batches(
-        encode(model.tokenizer, model.texts or golden_texts(spec), spec.max_sequence_length),
+        encode(
+            model.tokenizer,
+            golden_texts(spec, model.texts),
+            spec.max_sequence_length,
+            hypothesis_first=spec.hypothesis_first,
+        ),
         size,
         spec.max_sequence_length,
         pair=spec.pair,
@@ -175,7 +180,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     return manifest_of(
         spec,
         directory,
-        dimensions=outputs if spec.task == "embedding" else None,
+        dimensions=outputs if spec.task in OUTPUTS else None,
         weights=weights_of(model),
         variants=variants,
     )
