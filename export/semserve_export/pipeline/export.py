@@ -26,7 +26,8 @@ from semserve_export.bundle.tolerance import (
     require_close,
     traced_keras_run,
 )
-from semserve_export.errors import FidelityError
+from semserve_export.errors import ExportError, FidelityError, WeightsError
+from semserve_export.failures import reason_of
 from semserve_export.graphs.keras_to_onnx import save_graph, write_graph
 from semserve_export.graphs.portable import portable_graph
 from semserve_export.model_spec import OUTPUTS, ModelSpec, Variant
@@ -143,6 +144,22 @@ def weights_of(model: LoadedModel) -> dict[str, str | None]:
     }
 
 
+def _write_any(model: LoadedModel, path: Path) -> None:
+    """Convert a model of any layers.
+
+    Raises:
+        WeightsError: tf2onnx knows no operator of ONNX for what one of its layers does.
+    """
+    try:
+        write_graph(model.keras_model, model.spec.inputs, model.spec.output, path)
+    except (ExportError, MemoryError):
+        raise
+    except Exception as error:  # tf2onnx raises whatever its rules do
+        raise WeightsError(
+            f"{model.spec.name}: cannot be converted to ONNX: {reason_of(error)}"
+        ) from error
+
+
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
     spec = model.spec
     runner = traced_keras_run if model.encoder or model.texts else keras_run
@@ -159,8 +176,10 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     announce("converting to ONNX")
     if model.encoder:
         save_graph(portable_graph(model.encoder, spec), directory / GRAPH)
-    else:
+    elif model.texts is None:
         write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
+    else:
+        _write_any(model, directory / GRAPH)
 
     announce("comparing ONNX Runtime with Keras")
     graph = onnx_run(directory / GRAPH)

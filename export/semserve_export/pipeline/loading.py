@@ -29,8 +29,8 @@ from semserve_export.pipeline.custom_model import (
 )
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 from semserve_export.tokenizers.parity import compare_tokenizers
+from semserve_export.untrusted.configs.keras_layers import is_of_layers
 from semserve_export.untrusted.keras_archive import read_config
-from semserve_export.untrusted.keras_layers import is_of_layers
 from semserve_export.untrusted.model_checks import KERAS_SUFFIX, named
 from semserve_export.untrusted.saved_objects import is_keras_hubs_object
 
@@ -44,6 +44,11 @@ def load_asked(asked: OwnModel) -> LoadedModel:
     Raises:
         ExportError: it cannot be exported; one line says why.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Keras runs on {keras.backend.backend()}, and the export needs TensorFlow: set"
+            " KERAS_BACKEND=tensorflow before Keras is imported"
+        )
     if asked.live is None:
         return _load_file(asked) if _is_file_of_layers(asked) else load_own(asked)
     if not isinstance(asked.live, keras.Model):

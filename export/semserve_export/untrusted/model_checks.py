@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from semserve_export.errors import WeightsError
+from semserve_export.untrusted.configs.keras_layers import checked_layers, is_of_layers
 from semserve_export.untrusted.json_file import read_json
 from semserve_export.untrusted.keras_archive import read_config
-from semserve_export.untrusted.keras_layers import checked_layers, is_of_layers
 from semserve_export.untrusted.safetensors_file import check_safetensors
 from semserve_export.untrusted.saved_objects import checked_model, is_keras_hubs_object
 from semserve_export.untrusted.staged_preset import CONFIG, Find, check_objects, find_in, stage
