@@ -131,6 +131,10 @@ docs: .venv/.serve ## rewrite the list of the server's flags in server/FLAGS.md
 tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 	$(EXPORT_BIN)/python tests/bundles/make.py tests/bundles
 
+.PHONY: cases
+cases: .venv/.dev ## rewrite the table of cases that every client passes
+	PYTHONPATH=tests $(BIN)/python -m clients.make_cases
+
 .PHONY: proto-check
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
 	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'

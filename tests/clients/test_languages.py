@@ -14,7 +14,7 @@ from clients.case_runners import RUNNERS, Runner
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("cases")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("kinds")]
 
 
 def languages(field: str) -> pytest.MarkDecorator:
