@@ -53,13 +53,18 @@ ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
+	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
 	$(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 	$(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 # The clients whose first build takes minutes are built and run here alone.
 .PHONY: test-clients
 test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
-	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_client_tests.py $(PYTEST_ARGS)
+	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_languages.py -m 'not venvs' $(PYTEST_ARGS)
+
+.PHONY: bench-clients
+bench-clients: .venv/.dev ## stream 100,000 texts with every client whose toolchain is there: a table
+	SEMSERVE_ALL_CLIENTS=1 PYTHONPATH=tests $(BIN)/python -m clients.bench_clients
 
 .PHONY: samples
 samples: ## run the sample of every client whose toolchain is there against a server (ADDRESS=HOST:PORT)
@@ -108,7 +113,7 @@ parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100
 
 .PHONY: proto
 proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from proto/
-	$(BIN)/python proto/build.py clients/python proto/semserve.protoset
+	$(BIN)/python proto/build.py clients/python proto/semserve.protoset server/semserve_server/facades/stubs
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
 
@@ -124,9 +129,25 @@ docs: .venv/.serve ## rewrite the list of the server's flags in server/FLAGS.md
 tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 	$(EXPORT_BIN)/python tests/bundles/make.py tests/bundles
 
+.PHONY: cases
+cases: .venv/.dev ## rewrite the table of cases that every client passes
+	PYTHONPATH=tests $(BIN)/python -m clients.make_cases
+
 .PHONY: proto-check
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
 	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'
+
+DIST ?= dist
+
+.PHONY: dist
+dist: .venv/.dev ## build the three wheels and their source archives into dist/
+	@for project in clients/python server export; do \
+		$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$project; done
+	@ls $(DIST)/*.whl $(DIST)/*.tar.gz
+
+.PHONY: test-dist
+test-dist: .venv/.dev ## install the wheels in clean environments of each Python that is here, serve and call
+	$(BIN)/pytest tests/test_dist.py -m 'venvs or not venvs' $(PYTEST_ARGS)
 
 .PHONY: client-needs
 client-needs: .venv/.dev ## install the client with the oldest and the newest packages it allows, and call a server
@@ -156,6 +177,7 @@ lock: $(UV) ## resolve the locked versions anew, with hashes
 		--group pyproject.toml:lint export/pyproject.toml clients/python/pyproject.toml \
 		-o requirements/export.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:generator -o requirements/proto.txt
+	$(UV) pip compile $(LOCK) --group pyproject.toml:triton -o requirements/triton.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --no-emit-package semserve
 
@@ -210,6 +232,12 @@ $(UV):
 	@echo 'installing the compiler of the stubs into .tools/proto'
 	@$(UV) venv --quiet --allow-existing --python '>=3.11,<3.13' .tools/proto
 	@$(UV) pip $(PIP_SYNC) --python .tools/proto -r $<
+	@touch $@
+
+.tools/triton/.ready: requirements/triton.txt | $(UV)
+	@echo "installing Triton's client into .tools/triton"
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/triton
+	@$(UV) pip $(PIP_SYNC) --python .tools/triton -r $<
 	@touch $@
 
 .venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python

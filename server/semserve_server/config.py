@@ -39,6 +39,14 @@ class Config:
     default_classifier: Annotated[str, Parameter(group=MODELS)] = "nli-minilm"
     """Model that answers classification requests which name none, where several are loaded."""
 
+    default_scorer: Annotated[str, Parameter(group=MODELS)] = ""
+    """Model that answers Score and Rerank requests which name none, where several are loaded.
+    Empty: none."""
+
+    default_sparse_embedder: Annotated[str, Parameter(group=MODELS)] = ""
+    """Model that answers EmbedSparse requests which name none, where several are loaded. Empty:
+    none."""
+
     echo: Annotated[int, Parameter(group=MODELS, validator=Number(gte=0, lte=65_536))] = 0
     """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
     transport's own ceiling. 0: never, serve the bundles."""
@@ -104,7 +112,8 @@ class Config:
 
     max_queue_scores: Annotated[_Count, Parameter(group=LIMITS)] = 8_388_608
     """Most scores that wait to be computed, of all requests; more are refused with
-    RESOURCE_EXHAUSTED. One thread computes them."""
+    RESOURCE_EXHAUSTED. One thread computes them, and writes the answers of EmbedSparse, of which
+    each text counts as one."""
 
     max_tokenize_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 1_048_576
     """Most UTF-8 bytes of all texts of one Tokenize request. Its answer has about 15 bytes for each
@@ -187,6 +196,10 @@ class Config:
 
     open_reflection: Annotated[bool, Parameter(group=SECURITY)] = False
     """Whether the schema is shown without a key."""
+
+    open_inference: Annotated[bool, Parameter(group=OPERATION)] = False
+    """Also serve the Open Inference Protocol (inference.GRPCInferenceService), for clients of
+    KServe and Triton."""
 
     allow_model_control: Annotated[bool, Parameter(group=OPERATION)] = False
     """Let callers load and unload the bundles of --models, by name, with LoadModel and

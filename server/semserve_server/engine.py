@@ -13,6 +13,7 @@ from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.repository.manifest import Bundle, Manifest
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
+from semserve_server.runtime.sparse import sparse_rows
 from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncation
 from semserve_server.runtime.tokenizer_thread import TokenizerThread, characters_of
 from semserve_server.runtime.worker_threads import Worker
@@ -107,6 +108,8 @@ class Engine:
             tally=self.tally,
             shares=capacity.shares,
         )
+        if self.manifest.task == "sparse_embedding":
+            self._batcher.condense = sparse_rows
         self._reader = TokenizerThread(
             tokenizer, self.name, max_characters=capacity.max_queue_characters
         )
@@ -148,7 +151,7 @@ class Engine:
             encodings = self.tokenizer.encode(items, truncation)
         else:
             encodings = await self._reader.encode(items, truncation)
-        self._density.observe(size, sum(map(len, encodings)))
+        self._density.observe(size, sum(encoding.tokens for encoding in encodings))
         return encodings
 
     async def tokens(
@@ -178,7 +181,7 @@ class Engine:
         """Tell how many tokens items will be after truncation, by their characters."""
         characters = characters_of(items)
         tokens = self._density.tokens(characters) or characters // CHARACTERS_PER_TOKEN
-        return min(max(tokens, len(items)), len(items) * self.tokenizer.max_length)
+        return min(max(tokens, len(items)), len(items) * self.tokenizer.most_tokens)
 
     async def infer(
         self,
@@ -238,8 +241,9 @@ class Engine:
         were of late: under load the queue is always nearly full, and what it has no room for must
         not cost its reading first.
         """
-        most = items * self.tokenizer.max_length
-        tokens = min(max(self._density.tokens(characters), items), most)
+        least = items * len(self.tokenizer.blank(0))  # padding that the model computes always
+        most = items * self.tokenizer.most_tokens
+        tokens = min(max(self._density.tokens(characters), least), most)
         self._batcher.expect(Demand(items, tokens), seconds=seconds, caller=caller)
 
 

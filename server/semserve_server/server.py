@@ -172,6 +172,8 @@ def _models(config: Config) -> Models:
         defaults={
             "embedding": config.default_embedder,
             "classification": config.default_classifier,
+            "score": config.default_scorer,
+            "sparse_embedding": config.default_sparse_embedder,
         }
     )
 
@@ -205,6 +207,7 @@ def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
         ),
         observer=observer,
         security=_security(config),
+        open_inference=config.open_inference,
     )
 
 

@@ -34,6 +34,10 @@ class Runner:
         builds: commands that build the runner; a second run of them is quick.
         slow: whether the first build takes more than a minute, so that only `make test-clients`
             builds it.
+        sample: runs the sample in `folder`, with the address as a further argument.
+        tests: runs the client's own tests in `folder`; empty where another test runs them.
+        program: the fence of README's programs, the suffix of such a file, the folder in which it
+            is run, and the command that runs it; empty where another test runs them.
     """
 
     language: str
@@ -42,6 +46,9 @@ class Runner:
     tools: tuple[str, ...] = ()
     builds: tuple[tuple[str, ...], ...] = ()
     slow: bool = False
+    sample: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    program: tuple[str, str, Path, tuple[str, ...]] | None = None
 
     def ready(self) -> list[str]:
         """Build the runner and return its command; skip where a tool or a registry is missing."""
@@ -64,27 +71,43 @@ class Runner:
 
 NODE, JAVA, GO, RUST, CPP = (CLIENTS / name for name in ("node", "java", "go", "rust", "cpp"))
 MAKE = ("make", "--no-print-directory", "--silent", "--directory", str(ROOT))
+# A virtual machine of a few seconds does not need the second compiler.
+QUICK_START = "-XX:TieredStopAtLevel=1"
 
 RUNNERS = (
-    Runner("Python", (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py"))),
+    Runner(
+        "Python",
+        (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py")),
+        folder=CLIENTS / "python",
+        sample=(sys.executable, "sample/first.py"),
+    ),
     Runner(
         "Go",
         (str(CACHE / "go" / "cases"),),
         folder=GO,
         tools=("go",),
-        builds=(("go", "build", "-o", f"{CACHE / 'go'}/", "./cases"),),
+        builds=(("go", "build", "-o", f"{CACHE / 'go'}/", "./cases", "./sample"),),
+        sample=(str(CACHE / "go" / "sample"), "-address"),
     ),
     Runner(
         "Node",
         ("node", str(NODE / "dist" / "cases" / "cases.js")),
+        folder=NODE,
         tools=("node", "npm"),
         builds=((*MAKE, "clients/node/dist/.ready"),),
+        sample=("node", "dist/sample/sample.js"),
+        tests=("npm", "test"),
+        program=("js", ".mjs", NODE / "dist", ("node",)),
     ),
     Runner(
         "Java",
-        (str(JAVA / "run"), "Cases"),
+        ("env", f"JAVA_OPTS={QUICK_START}", str(JAVA / "run"), "Cases"),
+        folder=JAVA,
         tools=("java", "mvn"),
         builds=((*MAKE, "clients/java/target/.ready"),),
+        sample=("env", f"JAVA_OPTS={QUICK_START}", "./run", "Sample"),
+        tests=("mvn", "--quiet", "--batch-mode", "surefire:test"),
+        program=("java", ".java", JAVA / "target", ("env", f"JAVA_OPTS={QUICK_START}", "../run")),
     ),
     Runner(
         "Rust",

@@ -1,9 +1,8 @@
-"""Writes cases.json, the table of cases that every client passes, from the tiny bundles.
+"""Writes cases.json, the table of cases that every client passes: `make cases`.
 
-    python tests/clients/make_cases.py [FILE]
-
-Vectors and logits are the golden answers that Keras gave; scores and cut vectors are computed from
-them here. CASES.md describes the format.
+Vectors and logits are the golden answers that Keras gave for the tiny bundles; scores and cut
+vectors are computed from them here. What models of other kinds answer comes from the formulas of
+tests/tiny_kinds.py. CASES.md describes the format.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny_kinds
+from tiny_bundles import VOCABULARY, joined, single
 from tokenizers import Tokenizer
 
 HERE = Path(__file__).parent
@@ -87,6 +88,9 @@ def table() -> Case:
             *_classification(golden),
             *_similarity(golden),
             *_models(golden),
+            *_scores(),
+            *_sparse(),
+            *_prompts(),
             *_refused(golden),
             *_streams(golden),
             *_endings(golden),
@@ -245,11 +249,11 @@ def _models(golden: Golden) -> list[Case]:
     encoded = golden.tokenizer.encode(text)
     embedder = {
         "name": EMBEDDER, "task": "embedding", "dimensions": 16, "labels": [],
-        "max_sequence_length": MAX_TOKENS, "takes_pairs": False,
+        "max_sequence_length": MAX_TOKENS, "takes_pairs": False, "state": "ready",
     }  # fmt: skip
     classifier = {
         "name": CLASSIFIER, "task": "classification", "dimensions": 0, "labels": LABELS,
-        "max_sequence_length": MAX_TOKENS, "takes_pairs": True,
+        "max_sequence_length": MAX_TOKENS, "takes_pairs": True, "scores": "softmax",
     }  # fmt: skip
     return [
         _case("lists the models", "models", {}, {"models": [embedder, classifier]}),
@@ -276,6 +280,22 @@ def _models(golden: Golden) -> list[Case]:
                 ]
             },
         ),
+        _case(
+            "tells the server's limits and default models",
+            "server_info",
+            {},
+            {
+                "limits": {
+                    "max_request_texts": 2048,
+                    "max_text_bytes": 65_536,
+                    "max_request_scores": 1 << 20,
+                    "max_message_bytes": 4 << 20,
+                },
+                "default_models": {"embedding": EMBEDDER, "classification": CLASSIFIER},
+                "default_top_k": 10,
+                "allow_model_control": False,
+            },
+        ),
         _case("tells that the server is ready", "health", {"model": ""}, {"serving": True}),
         _case("tells that a model is ready", "health", {"model": EMBEDDER}, {"serving": True}),
         _case(
@@ -291,6 +311,187 @@ def _models(golden: Golden) -> list[Case]:
             {"error": _error("PERMISSION_DENIED")},
         ),
     ]
+
+
+def _scores() -> list[Case]:
+    left, right = "cat sat", ["a dog", "sea on a bus", "sun"]
+    pairs = [[left, one] for one in right]
+    logits = [tiny_kinds.ordered_logit(joined(left, one, hypothesis_first=False)) for one in right]
+    sigmoids = 1 / (1 + np.exp(-np.array(logits)))
+    texts = ["cat sat on", "dog"]
+    numbers = [tiny_kinds.ordered_logit(single(text)) for text in texts]
+    bad = [pairs[0], [left, ""], pairs[1]]
+    return [
+        _case(
+            "scores pairs",
+            "score",
+            {"pairs": pairs},
+            {"model": "tiny-score", "scores": _rounded(sigmoids)},
+            server="kinds",
+        ),
+        _case(
+            "scores single texts",
+            "score",
+            {"texts": texts, "model": "tiny-regression"},
+            {"scores": _rounded(numbers)},
+            server="kinds",
+        ),
+        _case(
+            "scores the good pairs beside the bad with partial",
+            "score",
+            {"pairs": bad, "partial": True},
+            {
+                "scores": [_rounded(sigmoids)[0], None, _rounded(sigmoids)[1]],
+                "errors": {"1": _error("INVALID_ARGUMENT", "pairs[1].right")},
+            },
+            server="kinds",
+        ),
+        _case(
+            "names the pair that cannot be scored",
+            "score",
+            {"pairs": bad},
+            {"error": _error("INVALID_ARGUMENT", "pairs[1].right")},
+            server="kinds",
+        ),
+        _case(
+            "reranks documents, best first",
+            "rerank",
+            {"query": left, "documents": right, "top_k": 2},
+            {"hits": _hits(sigmoids, 2)},
+            server="kinds",
+        ),
+        _case(
+            "describes a model of scores",
+            "model",
+            {"model": "tiny-score"},
+            {
+                "models": [
+                    {"name": "tiny-score", "task": "score", "scores": "sigmoid",
+                     "takes_pairs": True, "state": "ready"}
+                ]
+            },
+            server="kinds",
+        ),
+    ]  # fmt: skip
+
+
+def _sparse() -> list[Case]:
+    texts = ["cat sat", "dog"]
+    return [
+        _case(
+            "embeds texts sparsely",
+            "embed_sparse",
+            {"texts": texts},
+            {"model": "tiny-sparse", "results": [_weights(text) for text in texts]},
+            server="kinds",
+        ),
+        _case(
+            "keeps the largest weights, and tells their tokens",
+            "embed_sparse",
+            {"texts": [texts[0], ""], "top_k": 2, "tokens": True, "partial": True},
+            {
+                "results": [_weights(texts[0], top_k=2, tokens=True), None],
+                "errors": {"1": _error("INVALID_ARGUMENT", "texts[1]")},
+            },
+            server="kinds",
+        ),
+    ]
+
+
+def _weights(text: str, *, top_k: int | None = None, tokens: bool = False) -> Case:
+    weights = tiny_kinds.sparse_weights(text)
+    kept = np.flatnonzero(weights)
+    if top_k is not None:
+        kept = np.sort(kept[np.argsort(-weights[kept], kind="stable")[:top_k]])
+    made: Case = {"indices": kept.tolist(), "values": _rounded(weights[kept])}
+    return made | {"tokens": [VOCABULARY[place] for place in kept]} if tokens else made
+
+
+def _prompts() -> list[Case]:
+    model, documents = "tiny-prompted", ["a dog", "cat sat on a mat", "sea"]
+
+    def mean(prompt: str, text: str) -> np.ndarray:
+        return tiny_kinds.mean(single(tiny_kinds.PROMPTS[prompt] + text))
+
+    scores = np.array([mean("query", "cat") @ mean("passage", text) for text in documents])
+    compared = mean("query", "cat") @ mean("bare", "dog")
+    crossed = [[float(mean("query", "cat") @ mean("bare", text))] for text in ("sun", "sea")]
+    return [
+        *(
+            _case(
+                f"embeds with {said}",
+                "embed",
+                {"texts": ["cat sat"], "model": model, **given},
+                {"vectors": [_rounded(mean(prompt, "cat sat"))]},
+                server="kinds",
+            )
+            for said, given, prompt in (
+                ("the default prompt", {}, "passage"),
+                ("a prompt that is named", {"prompt": "query"}, "query"),
+                ("no prompt", {"prompt": ""}, "bare"),
+            )
+        ),
+        _case(
+            "names the prompt that the model lacks",
+            "embed",
+            {"texts": ["cat sat"], "model": model, "prompt": "absent"},
+            {"error": _error("INVALID_ARGUMENT", "prompt_name")},
+            server="kinds",
+        ),
+        _case(
+            "ranks documents with a prompt of their own",
+            "rank",
+            {
+                "query": "cat", "documents": documents, "model": model,
+                "prompt": "query", "document_prompt": "passage",
+            },
+            {"hits": _hits(scores, len(documents))},
+            server="kinds",
+        ),
+        _case(
+            "compares with another prompt for the right",
+            "compare",
+            {"pairs": [["cat", "dog"]], "model": model, "prompt": "query", "right_prompt": "bare"},
+            {"scores": _rounded([compared])},
+            server="kinds",
+        ),
+        _case(
+            "scores a matrix with another prompt for the right",
+            "matrix",
+            {
+                "left": ["cat"], "right": ["sun", "sea"], "model": model,
+                "prompt": "query", "right_prompt": "bare",
+            },
+            {"rows": [_rounded([row[0] for row in crossed])]},
+            server="kinds",
+        ),
+        _case(
+            "embeds by the encoder of a side",
+            "embed",
+            {"texts": ["cat sat on"], "model": "tiny-sided", "side": "right"},
+            {"vectors": [_rounded(tiny_kinds.sided_vector("cat sat on", 1))]},
+            server="kinds",
+        ),
+        _case(
+            "says that a model with sides wants one",
+            "embed",
+            {"texts": ["cat sat on"], "model": "tiny-sided"},
+            {"error": _error("INVALID_ARGUMENT", "side")},
+            server="kinds",
+        ),
+        _case(
+            "describes prompts and sides",
+            "model",
+            {"model": model},
+            {
+                "models": [
+                    {"name": model, "task": "embedding", "prompts": tiny_kinds.PROMPTS,
+                     "default_prompt": "passage", "sides": []}
+                ]
+            },
+            server="kinds",
+        ),
+    ]  # fmt: skip
 
 
 def _refused(golden: Golden) -> list[Case]:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,13 @@ import numpy as np
 from semserve import AsyncClient, SemserveError
 
 Case = dict[str, Any]
+ARGUMENTS = {
+    "prompt": "prompt_name",
+    "right_prompt": "right_prompt_name",
+    "document_prompt": "document_prompt_name",
+    "tokens": "include_tokens",
+}
+"""What this client calls an option, where that is another name."""
 
 
 class Failed(Exception):
@@ -106,7 +113,11 @@ class _Runner:
         await getattr(self, f"_{self.call}")(client)
 
     def _options(self, *names: str) -> Case:
-        options = {name: self.given[name] for name in ("model", *names) if name in self.given}
+        options = {
+            ARGUMENTS.get(name, name): self.given[name]
+            for name in ("model", *names)
+            if name in self.given
+        }
         if "timeout_s" in self.given:
             options["timeout"] = self.given["timeout_s"]
         if self.given.get("partial"):
@@ -114,7 +125,7 @@ class _Runner:
         return options
 
     def _embed_options(self) -> Case:
-        return self._options("truncation", "normalize", "dimensions", "encoding")
+        return self._options("truncation", "normalize", "dimensions", "encoding", "prompt", "side")
 
     async def _embed(self, client: AsyncClient) -> None:
         found = await client.embed(_texts(self.given["texts"]), **self._embed_options())
@@ -126,29 +137,70 @@ class _Runner:
         self._same_classifications(self.expect, found)
 
     async def _compare(self, client: AsyncClient) -> None:
-        found = await client.compare(self.given["pairs"], **self._options("metric"))
+        found = await client.compare(
+            self.given["pairs"], **self._options("metric", "prompt", "right_prompt")
+        )
         self._same("scores", self.expect["scores"], found.scores)
 
     async def _rank(self, client: AsyncClient) -> None:
         given = self.given
-        options = self._options("metric", "top_k")
+        options = self._options("metric", "top_k", "prompt", "document_prompt")
         found = await client.rank(given["query"], given["documents"], **options)
         self._same("hits", self.expect["hits"], _hits(found))
 
     async def _search(self, client: AsyncClient) -> None:
         given = self.given
-        options = self._options("metric", "top_k")
+        options = self._options("metric", "top_k", "prompt", "document_prompt")
         found = await client.search(given["queries"], given["corpus"], **options)
         self._same("results", self.expect["results"], [_hits(hits) for hits in found])
 
     async def _matrix(self, client: AsyncClient) -> None:
         left, right = _texts(self.given["left"]), self.given.get("right")
-        rows = (await client.matrix(left, right, **self._options("metric"))).scores
+        options = self._options("metric", "prompt", "right_prompt")
+        rows = (await client.matrix(left, right, **options)).scores
         if "each_score" in self.expect:
             count = self.expect["count"]
             self._same("rows", np.full((count, count), self.expect["each_score"]), rows)
         else:
             self._same("rows", self.expect["rows"], rows)
+
+    async def _embed_sparse(self, client: AsyncClient) -> None:
+        options = self._options("top_k", "truncation", "prompt", "tokens")
+        found = await client.embed_sparse(_texts(self.given["texts"]), **options)
+        if "model" in self.expect:
+            _equal("model", self.expect["model"], found.model)
+        for expected, vector in zip(self.expect["results"], found.vectors, strict=True):
+            if expected is not None:
+                _equal("indices", expected["indices"], vector.indices.tolist())
+                self._same("values", expected["values"], vector.values)
+                _equal("tokens", expected.get("tokens", []), list(vector.tokens))
+        self._same_errors(self.expect, found)
+
+    async def _score(self, client: AsyncClient) -> None:
+        given = self.given
+        items = [tuple(pair) for pair in given["pairs"]] if "pairs" in given else given["texts"]
+        found = await client.score(items, **self._options("truncation"))
+        if "model" in self.expect:
+            _equal("model", self.expect["model"], found.model)
+        for expected, score in zip(self.expect["scores"], found.scores, strict=True):
+            _equal("absent", expected is None, bool(np.isnan(score)))
+            if expected is not None:
+                self._same("score", expected, score)
+        self._same_errors(self.expect, found)
+
+    async def _rerank(self, client: AsyncClient) -> None:
+        given = self.given
+        options = self._options("truncation", "top_k")
+        found = await client.rerank(given["query"], given["documents"], **options)
+        self._same("hits", self.expect["hits"], _hits(found))
+
+    async def _server_info(self, client: AsyncClient) -> None:
+        found = await client.server_info(**self._options())
+        for name in ("limits", "default_models"):
+            read = {key: getattr(found, name)[key] for key in self.expect[name]}
+            _equal(name, self.expect[name], read)
+        for name in ("default_top_k", "allow_model_control"):
+            _equal(name, self.expect[name], getattr(found, name))
 
     async def _models(self, client: AsyncClient) -> None:
         self._same_models(await client.models(**self._options()))
@@ -391,6 +443,8 @@ def _hits(found: Any) -> list[list[float]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,10 @@ CASES = Path(__file__).with_name("cases.json")
 TOKENS_PER_SECOND = 50
 """What the key of `secured` may spend; the cases wait for one to three seconds for it."""
 BENCH_TEXTS = 3_200
+AT_ONCE = 3
+"""Runners side by side; each has two servers of its own."""
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("cases")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("kinds")]
 languages = pytest.mark.parametrize("runner", RUNNERS, ids=lambda runner: runner.language)
 
 
@@ -43,7 +46,9 @@ class Servers:
 
 
 @pytest.fixture(scope="module")
-def servers(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(
+    tiny_models: Path, kinds_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
     directory = tmp_path_factory.mktemp("cases")
     authority = Authority()
     chain, key = authority.sign("server").write(directory)
@@ -66,28 +71,37 @@ def servers(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         addresses = {
             "tiny": tiny.address,
             "secured": secured.address,
+            "kinds": kinds_address,
             "silent": stack.enter_context(_port(listening=True)),
             "nobody": stack.enter_context(_port(listening=False)),
         }
         yield Servers(addresses, ca, keys)
 
 
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, servers: Servers, tiny_models: Path
+) -> Iterator[dict[str, Future[Told]]]:
+    """What the runner of each language that is tested here printed; some run side by side.
+
+    They mostly wait: for a server to die, for a deadline, for a key's tokens to come back.
+    """
+    chosen = {
+        item.callspec.params["runner"].language: item.callspec.params["runner"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.originalname == "test_client_passes_every_case"
+    }
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            language: pool.submit(_run_cases, runner, servers, tiny_models)
+            for language, runner in chosen.items()
+        }
+
+
 @languages
-def test_client_passes_every_case(runner: Runner, servers: Servers, tiny_models: Path) -> None:
-    command = runner.ready()
-    key = servers.keys.with_name(f"{runner.language}.key").read_text(encoding="utf-8")
-    with (
-        running_server("--models", str(tiny_models)) as first,
-        running_server("--models", str(tiny_models)) as second,
-    ):
-        doomed = {"first": first, "second": second}
-        addresses = servers.addresses | {name: one.address for name, one in doomed.items()}
-        told = _run(
-            [*command, str(CASES), *(f"{name}={address}" for name, address in addresses.items())],
-            doomed,
-            SEMSERVE_KEY=key,
-            SEMSERVE_TLS_CA=str(servers.authority),
-        )
+def test_client_passes_every_case(runner: Runner, outcomes: dict[str, Future[Told]]) -> None:
+    told = outcomes[runner.language].result()
     wrong = [line for line in told.lines if not line.startswith("ok ")]
     assert ([], 0) == (wrong, told.code), told.errors
     names = [case["name"] for case in json.loads(CASES.read_text(encoding="utf-8"))["cases"]]
@@ -107,7 +121,7 @@ def test_client_streams_many_texts(runner: Runner, servers: Servers) -> None:
 
 def test_the_table_is_what_the_golden_answers_make() -> None:
     kept = json.loads(CASES.read_text(encoding="utf-8"))
-    assert json.loads(json.dumps(table())) == kept, "run tests/clients/make_cases.py"
+    assert json.loads(json.dumps(table())) == kept, "run `make cases`"
     names = [case["name"] for case in kept["cases"]]
     assert len(set(names)) == len(names)
 
@@ -119,6 +133,24 @@ class Told:
     lines: list[str]
     errors: str
     code: int
+
+
+def _run_cases(runner: Runner, servers: Servers, tiny_models: Path) -> Told:
+    """Run the table with one client, whose two servers nobody else uses."""
+    command = runner.ready()
+    key = servers.keys.with_name(f"{runner.language}.key").read_text(encoding="utf-8")
+    with (
+        running_server("--models", str(tiny_models)) as first,
+        running_server("--models", str(tiny_models)) as second,
+    ):
+        doomed = {"first": first, "second": second}
+        addresses = servers.addresses | {name: one.address for name, one in doomed.items()}
+        return _run(
+            [*command, str(CASES), *(f"{name}={address}" for name, address in addresses.items())],
+            doomed,
+            SEMSERVE_KEY=key,
+            SEMSERVE_TLS_CA=str(servers.authority),
+        )
 
 
 def _run(command: list[str], doomed: dict[str, ServerProcess], **environment: str) -> Told:

@@ -1,4 +1,4 @@
-"""The Helm chart renders, with each of its files of values, to what Kubernetes accepts and the server obeys."""
+"""The Helm chart renders, with each file of values, to what Kubernetes and the server accept."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	semserve "github.com/semserve/semserve/clients/go"
 	"github.com/semserve/semserve/clients/go/semservev1"
@@ -138,6 +139,26 @@ func (r runner) ask(ctx context.Context) error {
 		return r.search(ctx)
 	case "matrix":
 		return r.matrix(ctx)
+	case "embed_sparse":
+		return r.sparse(ctx)
+	case "score":
+		return r.score(ctx)
+	case "rerank":
+		var options []semserve.RerankOption
+		if given.TopK != nil {
+			options = append(options, semserve.WithTopK(*given.TopK))
+		}
+		found, err := r.client.Rerank(ctx, given.Query, given.Documents, options...)
+		if err != nil {
+			return err
+		}
+		return r.sameHits(expect.Hits, found)
+	case "server_info":
+		found, err := r.client.ServerInfo(ctx)
+		if err != nil {
+			return err
+		}
+		return sameServer(expect, found)
 	case "models":
 		found, err := r.client.Models(ctx)
 		return errors.Join(err, sameModels(expect.Models, found))
@@ -186,6 +207,100 @@ func (r runner) ask(ctx context.Context) error {
 	default:
 		return fmt.Errorf("no such call: %s", r.Call)
 	}
+}
+
+func (r runner) sparse(ctx context.Context) error {
+	var options []semserve.SparseOption
+	if r.Given.TopK != nil {
+		options = append(options, semserve.WithTopK(*r.Given.TopK))
+	}
+	if r.Given.Tokens {
+		options = append(options, semserve.WithTokens())
+	}
+	if r.Given.Partial {
+		options = append(options, semserve.WithPartial())
+	}
+	var expected []*struct {
+		Indices []uint32
+		Values  []float64
+		Tokens  []string
+	}
+	if err := json.Unmarshal(r.Expect.Results, &expected); err != nil {
+		return err
+	}
+	found, err := r.client.EmbedSparse(ctx, r.Given.Texts, options...)
+	if err != nil {
+		return err
+	}
+	if err := equal("number of results", len(expected), len(found.Results)); err != nil {
+		return err
+	}
+	var errs []error
+	for place, result := range found.Results {
+		errs = append(errs, result.Err)
+		if each := expected[place]; each != nil {
+			err = errors.Join(
+				err, equal("indices", each.Indices, result.Indices), r.same(each.Values, result.Values),
+				equal("tokens", each.Tokens, result.Tokens),
+			)
+		}
+	}
+	return errors.Join(err, sameErrors(r.Expect, errs))
+}
+
+func (r runner) score(ctx context.Context) error {
+	var options []semserve.ScoringOption
+	for _, option := range modelOptions(r.Given) {
+		options = append(options, option)
+	}
+	if r.Given.Partial {
+		options = append(options, semserve.WithPartial())
+	}
+	var found *semserve.PairScores
+	var err error
+	if r.Given.Pairs == nil {
+		found, err = r.client.ScoreTexts(ctx, r.Given.Texts, options...)
+	} else {
+		var pairs []semserve.ScorePair
+		for _, pair := range r.Given.Pairs {
+			pairs = append(pairs, semserve.ScorePair{Left: pair[0], Right: pair[1]})
+		}
+		found, err = r.client.ScorePairs(ctx, pairs, options...)
+	}
+	if err != nil {
+		return err
+	}
+	expected := r.Expect.Scores[0]
+	if err := equal("number of scores", len(expected), len(found.Scores)); err != nil {
+		return err
+	}
+	var errs []error
+	for place, score := range found.Scores {
+		errs = append(errs, found.Errs[place])
+		if found.Errs[place] == nil {
+			err = errors.Join(err, r.same(expected[place:place+1], []float32{score}))
+		} else {
+			err = errors.Join(err, equal("absent", true, score != score)) // NaN alone differs from itself
+		}
+	}
+	return errors.Join(err, sameErrors(r.Expect, errs))
+}
+
+func sameServer(expect expected, found *semserve.ServerInfo) error {
+	limits, defaults := map[string]int64{}, map[string]string{}
+	fields := found.GetLimits().ProtoReflect()
+	for name := range expect.Limits {
+		field := fields.Descriptor().Fields().ByName(protoreflect.Name(name))
+		limits[name] = fields.Get(field).Int()
+	}
+	for _, each := range found.GetDefaultModels() {
+		defaults[strings.ToLower(strings.TrimPrefix(each.GetTask().String(), "TASK_"))] = each.GetModel()
+	}
+	return errors.Join(
+		equal("limits", expect.Limits, limits), equal("default models", expect.DefaultModels, defaults),
+		equal("default top k", expect.DefaultTopK, found.GetDefaultTopK()),
+		equal("model control", expect.AllowModelControl, found.GetAllowModelControl()),
+	)
 }
 
 func (r runner) search(ctx context.Context) error {
@@ -521,7 +636,16 @@ func sameModels(expect []map[string]any, found []*semserve.ModelInfo) error {
 			"name": model.GetName(), "dimensions": float64(model.GetDimensions()),
 			"task":                strings.ToLower(strings.TrimPrefix(model.GetTask().String(), "TASK_")),
 			"max_sequence_length": float64(model.GetMaxSequenceLength()), "takes_pairs": model.GetTakesPairs(),
-			"labels": []any{},
+			"labels": []any{}, "sides": []any{}, "prompts": map[string]any{},
+			"state":          strings.ToLower(strings.TrimPrefix(model.GetState().String(), "MODEL_STATE_")),
+			"scores":         strings.ToLower(strings.TrimPrefix(model.GetScores().String(), "SCORE_FUNCTION_")),
+			"default_prompt": model.GetDefaultPrompt(),
+		}
+		for name, prompt := range model.GetPrompts() {
+			read["prompts"].(map[string]any)[name] = prompt
+		}
+		for _, side := range model.GetSides() {
+			read["sides"] = append(read["sides"].([]any), strings.ToLower(strings.TrimPrefix(side.String(), "SIDE_")))
 		}
 		for _, label := range model.GetLabels() {
 			read["labels"] = append(read["labels"].([]any), label)
@@ -591,6 +715,13 @@ func (r runner) embedOptions() []semserve.EmbedOption {
 	if r.Given.Dimensions != nil {
 		options = append(options, semserve.WithDimensions(*r.Given.Dimensions))
 	}
+	if r.Given.Prompt != nil {
+		options = append(options, semserve.WithPrompt(*r.Given.Prompt))
+	}
+	if r.Given.Side != "" {
+		number := semservev1.Side_value["SIDE_"+strings.ToUpper(r.Given.Side)]
+		options = append(options, semserve.WithSide(semserve.Side(number)))
+	}
 	if r.Given.Encoding != "" {
 		number := semservev1.VectorEncoding_value["VECTOR_ENCODING_"+strings.ToUpper(r.Given.Encoding)]
 		options = append(options, semserve.WithEncoding(semserve.Encoding(number)))
@@ -621,20 +752,41 @@ func modelOptions(given given) []semserve.ModelOption {
 }
 
 func compareOptions(given given) []semserve.CompareOption {
-	if given.Metric == "" {
-		return nil
+	var options []semserve.CompareOption
+	for _, option := range scoreOptions(given) {
+		options = append(options, option)
 	}
-	number := semservev1.Metric_value["METRIC_"+strings.ToUpper(given.Metric)]
-	return []semserve.CompareOption{semserve.WithMetric(semserve.Metric(number))}
+	if given.RightPrompt != nil {
+		options = append(options, semserve.WithRightPrompt(*given.RightPrompt))
+	}
+	return options
 }
 
 func rankOptions(given given) []semserve.RankOption {
 	var options []semserve.RankOption
-	for _, option := range compareOptions(given) {
-		options = append(options, option.(semserve.RankOption))
+	for _, option := range scoreOptions(given) {
+		options = append(options, option)
 	}
 	if given.TopK != nil {
 		options = append(options, semserve.WithTopK(*given.TopK))
+	}
+	if given.DocumentPrompt != nil {
+		options = append(options, semserve.WithDocumentPrompt(*given.DocumentPrompt))
+	}
+	return options
+}
+
+func scoreOptions(given given) []semserve.ScoreOption {
+	var options []semserve.ScoreOption
+	for _, option := range modelOptions(given) {
+		options = append(options, option)
+	}
+	if given.Metric != "" {
+		number := semservev1.Metric_value["METRIC_"+strings.ToUpper(given.Metric)]
+		options = append(options, semserve.WithMetric(semserve.Metric(number)))
+	}
+	if given.Prompt != nil {
+		options = append(options, semserve.WithPrompt(*given.Prompt))
 	}
 	return options
 }

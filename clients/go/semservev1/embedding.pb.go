@@ -111,8 +111,8 @@ type EmbedRequest struct {
 	AllowPartial bool `protobuf:"varint,7,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
 	// Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
 	// before each text. Left out: the model's default prompt, where it has one.
-	// Empty: no prompt. Unknown: INVALID_ARGUMENT. A text and its prompt together
-	// keep to the byte limit of a text.
+	// Empty: no prompt. Unknown: INVALID_ARGUMENT. Token counts include the
+	// prompt; the byte limit of a text does not.
 	PromptName *string `protobuf:"bytes,8,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
 	// Which encoder reads the texts. Must be given for a model with sides
 	// (`ModelInfo.sides`), and left out for others.

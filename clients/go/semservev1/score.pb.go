@@ -318,7 +318,8 @@ type RerankRequest struct {
 	// EmbedRequest.texts: the left text of every pair.
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// The texts to sort; at least one, by the rules of EmbedRequest.texts. No
-	// more than the server's limit (`--max-request-texts`).
+	// more than the server's limit (`--max-request-texts`), and no more than 4 Mi
+	// characters with the query counted once for each of them.
 	Documents []string `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
 	// Answer with only the best so many; at least 1. Left out: all.
 	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`

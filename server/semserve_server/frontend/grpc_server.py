@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import grpc
 from grpc_health.v1 import health
@@ -17,7 +17,7 @@ from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import Models
 from semserve_server.rpc.drainable_streams import DrainableStreams
-from semserve_server.rpc.handlers import Streams
+from semserve_server.rpc.handlers import Handlers, Streams
 from semserve_server.rpc.instrumented_handlers import Methods
 from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.rpc.reply_handlers import with_reply_rooms
@@ -26,7 +26,9 @@ from semserve_server.services.classification import ClassificationService
 from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.model import ModelService
 from semserve_server.services.scoped_registry import ScopedRegistry
+from semserve_server.services.score import ScoreService
 from semserve_server.services.scoring_thread import ScoringThread
+from semserve_server.services.server_info import TransportLimits
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.validation import Limits
 from semserve_server.supervision.watchdog import either
@@ -35,13 +37,14 @@ from semserve_server.system.unix_socket import UNIX, UnixSocket
 
 log = logging.getLogger(__name__)
 
-OURS = {
-    EmbeddingService.name: "embedding",
-    ClassificationService.name: "classification",
-    SimilarityService.name: "embedding",
-    ModelService.name: "",
+OURS: dict[str, frozenset[str]] = {
+    EmbeddingService.name: frozenset(("embedding", "sparse_embedding")),
+    ClassificationService.name: frozenset(("classification",)),
+    SimilarityService.name: frozenset(("embedding",)),
+    ScoreService.name: frozenset(("score",)),
+    ModelService.name: frozenset(),
 }
-"""Our services, and the task of the models that each needs."""
+"""Our services, and the tasks of the models of which each needs one."""
 REFUSING_SECONDS = 2.0
 """For how long at most calls are told that the server is stopping before gRPC stops taking them."""
 QUIET_SECONDS = 0.3
@@ -62,6 +65,8 @@ class GrpcServer:
         port_limits: ConnectionLimits,
         observer: Recorder | None = None,
         security: Security = OPEN,
+        *,
+        open_inference: bool = False,
     ) -> None:
         observer = observer or Recorder()
         keyring = security.keyring
@@ -86,20 +91,47 @@ class GrpcServer:
         self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._tell_health
-        self._register(ScopedRegistry(models) if keyring else models, limits, observer)
+        transport = TransportLimits(
+            max_message_bytes=port_limits.max_message_bytes,
+            max_stream_requests=port_limits.max_stream_requests,
+            max_unread_bytes=port_limits.max_unread_bytes,
+        )
+        visible = ScopedRegistry(models) if keyring else models
+        handlers = self._handlers(visible, limits, transport, open_inference=open_inference)
+        self._register(handlers, observer)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
-    def _register(self, models: Models, limits: Limits, observer: Recorder) -> None:
-        embedding = EmbeddingService(models, limits)
+    def _handlers(
+        self, models: Models, limits: Limits, transport: TransportLimits, *, open_inference: bool
+    ) -> dict[str, Handlers]:
+        """Make the services; returns the handlers of each by its full name."""
+        embedding = EmbeddingService(models, limits, self._scorer)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits, self._scorer)
-        model = ModelService(models, limits)
+        score = ScoreService(models, limits)
+        model = ModelService(models, limits, transport)
         handlers = {
             embedding.name: embedding.handlers(self._streams),
             classification.name: classification.handlers(self._streams),
             similarity.name: similarity.handlers(),
+            score.name: score.handlers(),
             model.name: model.handlers(),
         }
+        if open_inference:
+            # Imported where it is wanted: its messages have the names of other packages' messages.
+            from semserve_server.facades.model_infer import ModelInfer  # noqa: PLC0415
+            from semserve_server.facades.open_inference import (  # noqa: PLC0415
+                OpenInferenceService,
+            )
+
+            infer = ModelInfer(
+                limits, embedding=embedding, classification=classification, score=score
+            )
+            facade = OpenInferenceService(models, limits, infer, model)
+            handlers[facade.name] = facade.handlers(self._streams)
+        return handlers
+
+    def _register(self, handlers: Mapping[str, Handlers], observer: Recorder) -> None:
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._endless, names)
         # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
@@ -146,7 +178,7 @@ class GrpcServer:
         engines = self._models.all()
         models = {engine.name: not engine.stalled for engine in engines}
         ready = {engine.manifest.task for engine in engines if not engine.stalled}
-        services = {name: task in ready if task else True for name, task in OURS.items()}
+        services = {name: not tasks or bool(tasks & ready) for name, tasks in OURS.items()}
         hangs = any(one.kind != "load" for one in self._models.workers.hanging())
         self._health.tell({**models, **services, SERVER: bool(models) and not hangs})
 

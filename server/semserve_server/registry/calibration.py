@@ -10,7 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from semserve_server.registry.measurements import SMALLEST_BUDGET, Measurements, measure
+from semserve_server.registry.measurements import (
+    LARGEST_BUDGET,
+    SMALLEST_BUDGET,
+    Measurements,
+    blank_encoding,
+    measure,
+)
+from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
 from semserve_server.scheduling.cost_model import CostModel
 
@@ -67,11 +74,13 @@ def choose_budget(runs: Sequence[tuple[int, float]]) -> int:
     """Return the largest budget that still paid: each size up to it gave more than the one before.
 
     Args:
-        runs: (tokens, seconds) by size; those from `SMALLEST_BUDGET` on are compared.
+        runs: (tokens, seconds) by size: the first is a lone entry, the third the smallest budget
+            that may be chosen, `SMALLEST_BUDGET` or what eight entries of a padded length have.
     """
-    budget = SMALLEST_BUDGET
+    smallest = runs[2][0] if len(runs) > 2 else 0  # noqa: PLR2004  (lone, half of it, itself)
+    budget = smallest = max(SMALLEST_BUDGET, smallest)
     for place, (smaller, larger) in enumerate(pairwise(runs), start=2):
-        if smaller[0] > SMALLEST_BUDGET // 2:
+        if smaller[0] > smallest // 2:
             if not _pays(smaller, larger, runs[:place]):
                 break
             budget *= 2
@@ -119,13 +128,24 @@ def calibrate(
     session: Runner,
     *,
     max_length: int,
+    blank: Callable[[int], Encoding] = blank_encoding,
+    most_tokens: int = LARGEST_BUDGET,
     wide: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
 ) -> Calibration:
-    """Measure, and choose by that; see `measure`."""
+    """Measure, and choose by that; see `measure`.
+
+    Batches of more than `most_tokens` are measured only where the smallest ones have as many.
+    """
     return Calibration.of(
         measure(
-            session, max_length=max_length, wide=wide, budget=choose_budget, clock=clock, wall=wall
+            session,
+            max_length=max_length,
+            blank=blank,
+            wide=wide,
+            budget=lambda runs: min(choose_budget(runs), most_tokens),
+            clock=clock,
+            wall=wall,
         )
     )

@@ -14,6 +14,7 @@ from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.registry.calibration import Calibration, calibrate
 from semserve_server.registry.calibration_cache import Key
 from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.measurements import LARGEST_BUDGET
 from semserve_server.repository import echo
 from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import Bundle, Manifest, read_bundle, read_graph
@@ -29,6 +30,8 @@ CUDA_TOLERANCE = 1e-4
 """Most of `scaled_difference` from Keras on CUDA, whose kernels add up in another order."""
 SHORT_RUN_SECONDS = 0.001
 """A lone run that one thread ends within it is not worth waking others for."""
+MOST_MEASURED_NUMBERS = 2**26
+"""Most numbers of the logits of a measured batch of a sparse model: 256 MiB in float32."""
 AUTO = ("fused", "portable")
 """What `--variant auto` looks for: the quickest that computes in fp32 and so answers as Keras."""
 
@@ -75,13 +78,16 @@ def load(config: Config, directory: Path, calibrations: Calibrations | None = No
 def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded:
     manifest = bundle.manifest
     variant = choose_variant(manifest, config.variant)
-    tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
+    tokenizer = make_tokenizer(bundle)
+    if manifest.task == "sparse_embedding":
+        _ = tokenizer.longest_token  # found here, and not on the event loop
     graph = Graph(
         name=f"{bundle.directory / manifest.variants[variant].file}",
         content=read_graph(bundle, variant),
         inputs=tuple(manifest.inputs),
         output=manifest.output,
         outputs=manifest.outputs,
+        pads_start=manifest.padding == "start",
     )
     cpus = usable_cpus(config.processes)
     lanes = config.lanes or cpus
@@ -115,6 +121,8 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
             calibrate(
                 session,
                 max_length=manifest.max_sequence_length,
+                blank=tokenizer.blank,
+                most_tokens=_most_tokens(manifest),
                 wide=wide_threads > threads,
                 # A run of one thread is this very thread's; on CUDA it is not the CPU that works.
                 clock=time.thread_time if threads == 1 and not on_cuda else time.perf_counter,
@@ -135,6 +143,33 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
         wide_threads=wide_threads,
     )
     return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
+
+
+def make_tokenizer(bundle: Bundle) -> Tokenizer:
+    """Make the tokenizer of a bundle, which reads texts as its manifest says.
+
+    Raises:
+        ValueError: tokenizer.json cannot be read.
+    """
+    manifest = bundle.manifest
+    return Tokenizer(
+        bundle.tokenizer,
+        max_length=manifest.max_sequence_length,
+        hypothesis_first=manifest.hypothesis_first,
+        separate=manifest.separate,
+        padded_length=manifest.padded_length or 0,
+    )
+
+
+def _most_tokens(manifest: Manifest) -> int:
+    """Return the most tokens of a batch that is measured.
+
+    A sparse model computes a number for each token of a batch and each of the vocabulary, of which
+    a measured batch has at most `MOST_MEASURED_NUMBERS`.
+    """
+    if manifest.task == "sparse_embedding":
+        return min(MOST_MEASURED_NUMBERS // manifest.outputs, LARGEST_BUDGET)
+    return LARGEST_BUDGET
 
 
 def _echo(config: Config) -> Loaded:

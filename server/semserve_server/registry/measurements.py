@@ -19,6 +19,8 @@ RAGGED = (64, 8, 8, 8, 8, 8, 8, 8)
 """Tokens of the entries that show what padding costs: three quarters of that batch are padding."""
 SMALLEST_BUDGET = 256
 """Batches below it leave too few entries of like length to choose among."""
+SMALLEST_ENTRIES = 8
+"""Entries of the smallest budget, where an entry has more than `ENTRY_TOKENS` always."""
 LARGEST_BUDGET = 32_768
 AGREEING = 3
 """So many tries of a batch must agree on the least time for it to be believed. What disturbs a run
@@ -93,6 +95,7 @@ def measure(
     max_length: int,
     wide: bool,
     budget: Callable[[Sequence[tuple[int, float]]], int],
+    blank: Callable[[int], Encoding] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
 ) -> Measurements:
@@ -107,23 +110,28 @@ def measure(
         wide: whether a lone run may have more threads, which is measured then.
         budget: the best one by the (tokens, seconds) measured so far; where it is the largest of
             them, a larger one is measured.
+        blank: makes an encoding of so many tokens, in the model's own form; `blank_encoding` where
+            not given.
         clock: tells what a run takes, in seconds. Where a run is of one thread, that thread's CPU
             time tells it however busy the machine is.
         wall: a clock on the wall, in seconds; `clock` where not given.
     """
     wall = wall or clock
-    length = min(ENTRY_TOKENS, max_length)
+    blank = blank or blank_encoding
+    entry = blank(min(ENTRY_TOKENS, max_length))
+    # Entries that are always padded to many tokens need larger batches, to be several in one.
+    smallest = max(SMALLEST_BUDGET, min(SMALLEST_ENTRIES * len(entry), LARGEST_BUDGET))
 
     def batch_of(tokens: int) -> _Batch:
-        return _Batch([_blank(length)] * max(tokens // length, 1), clock)
+        return _Batch([entry] * max(tokens // len(entry), 1), clock)
 
-    batches = [batch_of(n) for n in (1, SMALLEST_BUDGET // 2, SMALLEST_BUDGET, 2 * SMALLEST_BUDGET)]
-    ragged = _Batch([_blank(min(one, max_length)) for one in RAGGED], clock)
+    batches = [batch_of(n) for n in (1, smallest // 2, smallest, 2 * smallest)]
+    ragged = _Batch([blank(min(one, max_length)) for one in RAGGED], clock)
     lone = [_Batch(batches[0].encodings, wall, wide=one) for one in (False, True)] if wide else []
     settled = _settle(session, [*batches, ragged, *lone], wall)
     believed = wide and all(one.settled for one in lone)
     runs = [one.run for one in batches]
-    size = 2 * SMALLEST_BUDGET
+    size = 2 * smallest
     while size < LARGEST_BUDGET and budget(runs) == size:
         former, batch = batch_of(size), batch_of(2 * size)
         settled &= _settle(session, [former, batch], wall)
@@ -192,5 +200,6 @@ def _ratio(one: float, other: float) -> float:
     return one / other if other > 0 else 1.0
 
 
-def _blank(length: int) -> Encoding:
+def blank_encoding(length: int) -> Encoding:
+    """Make an encoding of so many tokens, of a model that takes one sequence."""
     return Encoding([0] * length, [0] * length)

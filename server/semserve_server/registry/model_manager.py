@@ -57,8 +57,7 @@ class ModelManager:
         self._refusals = Refusals(models.refusals)
         self._names: dict[Path, str] = {}
         """What was last served from a directory, whose manifest may be broken now."""
-        self._unloaded: set[str] = set()
-        """Models that somebody unloaded, which only somebody loads again."""
+        self._unloaded = models.unloaded
 
     async def start(self, stop: asyncio.Event) -> None:
         """Load every bundle and open the models, or none once `stop` is set.
@@ -214,7 +213,11 @@ class ModelManager:
         """
         if listing.problem is not None:
             raise listing.problem
-        loaded = await self._load_bundle(listing.directory)
+        self._models.loading.add(listing.name)
+        try:
+            loaded = await self._load_bundle(listing.directory)
+        finally:
+            self._models.loading.discard(listing.name)
         name = loaded.bundle.manifest.model
         former = next((one for one in self._models.all() if one.name == name), None)
         engine = self._engine(loaded, former)

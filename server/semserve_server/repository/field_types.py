@@ -24,6 +24,8 @@ Input = Literal[
 """An int32 input of the graph: `side` has the shape [batch], the others [batch, sequence]."""
 TextName = Literal["premise", "hypothesis"]
 Side = Literal["left", "right"]
+SIDES: tuple[Side, ...] = ("left", "right")
+"""The sides in the order of the numbers that the graph's input `side` has."""
 Ids = Annotated[list[int], Meta(max_length=65_536)]
 Numbers = Annotated[list[float], Meta(min_length=1, max_length=65_536)]
 

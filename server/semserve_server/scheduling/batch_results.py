@@ -54,7 +54,7 @@ def hand_out(
     if outcome.failures or outcome.rows is None:
         _hand_out_failures(taken, outcome, computed)
         return
-    for row, entry in zip(outcome.rows, taken.batch, strict=True):
+    for row, entry in zip(outcome.sparse or outcome.rows, taken.batch, strict=True):
         entry.owner.receive(entry, row, computed)
 
 
@@ -65,7 +65,7 @@ def _hand_out_failures(taken: Taken[Pending], outcome: Outcome, computed: Comput
         if place in failures or outcome.rows is None:
             entry.owner.lose(entry, computed)
         else:
-            entry.owner.receive(entry, outcome.rows[place], computed)
+            entry.owner.receive(entry, (outcome.sparse or outcome.rows)[place], computed)
     log.error(
         "%d of %d entries failed in a run, of %s tokens",
         len(failures),

@@ -16,10 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import numpy as np
+
 from semserve_server.errors import Draining, InferenceFailed
 from semserve_server.instrumentation.counters import ModelCounters, late
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
+from semserve_server.runtime.sparse import SparseRow
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.scheduling.admission import Admission, Demand
 from semserve_server.scheduling.batch_delay import BatchDelay
@@ -34,6 +37,7 @@ from semserve_server.scheduling.worker import BatchWorker
 log = logging.getLogger(__name__)
 
 _Taken: TypeAlias = Taken[Pending]
+Condense: TypeAlias = Callable[[Rows, Sequence[Encoding]], list[SparseRow]]
 
 
 class Batcher:
@@ -62,6 +66,9 @@ class Batcher:
             clock: in seconds.
         """
         self._session = session
+        self.condense: Condense | None = None
+        """Makes sparse rows of the rows of a batch, on the thread of the run; to be set before the
+        first request. Where it is None, rows stay as they are."""
         self._queue = queue
         self._admission = admission
         self._runs = runs
@@ -254,6 +261,9 @@ class Batcher:
 
         encodings = [entry.encoding for entry in taken.batch]
         outcome = run_batch(run, encodings) if encodings else None
+        if outcome is not None and outcome.rows is not None and self.condense is not None:
+            outcome.sparse = self.condense(outcome.rows, encodings)
+            outcome.rows = np.zeros((len(encodings), 0), np.float32)  # the others are large
         return taken, Finished(outcome, wide, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve_server.runtime.encoding import Encoding
+from semserve_server.runtime.sparse import SparseRow
 
 SURELY_FOUND = 4
 """How many poisoned entries of one batch are certain to be told from their neighbours. Each takes
@@ -28,6 +29,8 @@ class Outcome:
     """Float32 [entries, outputs]; None where no entry has one."""
     failures: dict[int, Exception] = field(default_factory=dict)
     """Why an entry has no row, by its place; what stands in the rows there means nothing."""
+    sparse: list[SparseRow] | None = None
+    """What was made of the rows, where the model's rows are sparse; then `rows` has no numbers."""
 
 
 def run_batch(run: Run, encodings: Sequence[Encoding]) -> Outcome:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from semserve_server.errors import InferenceFailed
 from semserve_server.runtime.runner import Rows
+from semserve_server.runtime.sparse import SparseRow
 from semserve_server.scheduling.batch_queue import Entry
+
+_NO_NUMBERS = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class Inference:
     """The longest run that it took part in."""
     failed: frozenset[int] = frozenset()
     """Places of the encodings that have failed; none unless the request takes what there is."""
+    sparse: Mapping[int, SparseRow] = field(default_factory=dict)
+    """Of a model of sparse rows, the row of each encoding by its place; its `rows` have no
+    numbers."""
 
     @property
     def cost(self) -> Cost:
@@ -61,7 +68,7 @@ class Pending:
 
     __slots__ = (
         "_admitted", "_compute", "_failed", "_missing", "_padded", "_partial", "_queued", "_rows",
-        "_tokens", "answer",
+        "_sparse", "_tokens", "answer",
     )  # fmt: skip
 
     def __init__(
@@ -85,14 +92,18 @@ class Pending:
         self._missing = size
         self._partial = partial
         self._rows: Rows | None = None
+        self._sparse: dict[int, SparseRow] = {}
         self._failed: frozenset[int] = frozenset()
         self._tokens = 0
         self._padded = 0
         self._queued = 0.0
         self._compute = 0.0
 
-    def receive(self, entry: Entry[Pending], row: Rows, computed: Computed) -> None:
+    def receive(self, entry: Entry[Pending], row: Rows | SparseRow, computed: Computed) -> None:
         """Take one row; the last one completes the answer."""
+        if isinstance(row, SparseRow):
+            self._sparse[entry.index] = row
+            row = _NO_NUMBERS
         if self._rows is None:
             # A request of one text, the common case, keeps the row's memory as it is.
             shape = self._missing + len(self._failed), row.size
@@ -115,7 +126,7 @@ class Pending:
 
     def _count(self, entry: Entry[Pending], computed: Computed) -> None:
         self._missing -= 1
-        self._tokens += entry.length
+        self._tokens += entry.encoding.tokens
         self._padded += computed.padded
         self._queued = max(self._queued, computed.started - self._admitted)
         self._compute = max(self._compute, computed.seconds)
@@ -126,6 +137,12 @@ class Pending:
             return
         self.answer.set_result(
             Inference(
-                self._rows, self._tokens, self._padded, self._queued, self._compute, self._failed
+                self._rows,
+                self._tokens,
+                self._padded,
+                self._queued,
+                self._compute,
+                self._failed,
+                self._sparse,
             )
         )

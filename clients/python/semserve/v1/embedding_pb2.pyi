@@ -96,8 +96,8 @@ class EmbedRequest(_message.Message):
     prompt_name: _builtins.str
     """Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
     before each text. Left out: the model's default prompt, where it has one.
-    Empty: no prompt. Unknown: INVALID_ARGUMENT. A text and its prompt together
-    keep to the byte limit of a text.
+    Empty: no prompt. Unknown: INVALID_ARGUMENT. Token counts include the
+    prompt; the byte limit of a text does not.
     """
     side: _common_pb2.Side.ValueType
     """Which encoder reads the texts. Must be given for a model with sides

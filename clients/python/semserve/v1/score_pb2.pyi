@@ -207,7 +207,8 @@ class RerankRequest(_message.Message):
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts to sort; at least one, by the rules of EmbedRequest.texts. No
-        more than the server's limit (`--max-request-texts`).
+        more than the server's limit (`--max-request-texts`), and no more than 4 Mi
+        characters with the query counted once for each of them.
         """
 
     def __init__(
