@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["embedding", "classification"]
+Task = Literal["embedding", "classification", "score"]
 Activation = Literal["erf", "tanh", "relu", "silu"]
 """Of the feed-forward blocks: GELU by the error function, GELU by tanh, and two others."""
 Pooling = Literal["mean", "cls", "max", "pooled", "last", "mean_sqrt_len", "weightedmean"]
-Scores = Literal["softmax", "sigmoid"]
+Scores = Literal["softmax", "sigmoid", "none"]
 Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
+Padding = Literal["pre", "post"]
+"""A side of a sequence, by its name in Keras's `pad_sequences`."""
 Variant = Literal["fused", "int8", "fp16"]
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 INPUTS_WITHOUT_SEGMENTS = ("token_ids", "padding_mask")
@@ -30,6 +32,7 @@ class ModelSpec:
     scores: Scores | None = None  # of logits, in the server; softmax where a classifier says None
     pair: bool = False  # whether a classifier takes a premise and a hypothesis
     inputs: tuple[str, ...] = INPUTS  # of the graph
+    truncation: Literal["end", "start"] = "end"  # where a long text is cut
 
     @property
     def gelu(self) -> Activation:

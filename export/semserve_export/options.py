@@ -4,13 +4,15 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from semserve_export.model_spec import Activation, Pooling, Task
+from semserve_export.model_spec import Activation, Metric, Padding, Pooling, Scores, Task
+
+ORDER = ("premise", "hypothesis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class OwnModel:
     """One model to export."""
 
     path: str
-    """A preset's directory, a .keras file, or a KerasHub handle such as bert_tiny_en_uncased."""
+    """A .keras file, the directory of a preset or of a Hugging Face model, or a KerasHub handle,
+    such as bert_tiny_en_uncased."""
     _: KW_ONLY
     name: Annotated[str, Parameter(name="--name")] = ""
     """The name to serve it by, its bundle's directory too; that of the path where left out."""
@@ -42,8 +45,31 @@ class OwnModel:
     """Whether letters lose their accents before they are looked up."""
     split_on_cjk: bool | None = None
     """Whether a Chinese character is a word; what KerasHub saves says yes in any case."""
-    tokenizer: str | None = None
-    """A preset with the tokenizer, where the model was saved without."""
+    scores: Scores | None = None
+    """What makes scores of a classifier's outputs, where the model does not tell."""
+    metric: Metric | None = None
+    """How two embeddings are compared; cosine where nothing tells otherwise."""
+    padding: Padding | None = None
+    """The side on which the sequences of the training were padded: `padding` of pad_sequences."""
+    truncating: Padding | None = None
+    """The side on which its long sequences were cut; pre is the default of pad_sequences."""
+    padded_length: int | None = None
+    """The length that all its sequences were padded to: `maxlen` of pad_sequences."""
+    tokenizer: Annotated[Any, Parameter(name="--tokenizer")] = None
+    """What makes token ids of texts, where the model does not hold it: a preset, a Hugging Face
+    directory, a tokenizer.json, a word index in JSON, or a vocabulary, one word a line."""
+    trust: Annotated[bool, Parameter(negative=())] = False
+    """Export a file that holds code, such as a Lambda layer: its code then runs, confined as the
+    section on models of strangers in README says, and may make the bundle whatever it likes. Say so
+    only of a file whose author you trust."""
+    live: Annotated[Any, Parameter(parse=False)] = None
+    """The model itself, in place of a path."""
+    text_order: Annotated[tuple[str, str], Parameter(parse=False)] = ORDER
+    """Which text of a pair comes first in the model's input."""
+    tower: Annotated[str | None, Parameter(parse=False)] = None
+    """The layer that encodes one text, in a model that compares two."""
+    prompts: Annotated[Mapping[str, str], Parameter(parse=False)] = field(default_factory=dict)
+    """Texts to put before a text, by their names."""
     ignore_prompts: bool = False
     """Export a sentence-transformers model without the prompt that it puts before every text."""
     adapter: Path | None = None

@@ -20,10 +20,19 @@ def golden_texts(spec: ModelSpec) -> tuple[Text, ...]:
     return PAIRS if spec.pair else TEXTS
 
 
-def golden_answers(spec: ModelSpec, tokenizer: Tokenizer, run: Run) -> dict[str, Any]:
-    """Ask Keras about each text alone and unpadded, and return golden.json's content."""
+def golden_answers(
+    spec: ModelSpec, tokenizer: Tokenizer, run: Run, texts: Sequence[Text] | None = None
+) -> dict[str, Any]:
+    """Ask Keras about each text alone and unpadded, and return golden.json's content.
+
+    Args:
+        spec: of the model.
+        tokenizer: of the bundle.
+        run: the Keras model.
+        texts: what it is asked about; `golden_texts` where None.
+    """
     cases = []
-    for text in golden_texts(spec):
+    for text in texts or golden_texts(spec):
         (encoding,) = encode(tokenizer, [text], spec.max_sequence_length)
         (row,) = run(pad([encoding]))
         cases.append(

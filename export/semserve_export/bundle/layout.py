@@ -122,7 +122,7 @@ def manifest_of(
         "metric": spec.metric,
         "activation": spec.activation,
         "max_sequence_length": spec.max_sequence_length,
-        "truncation": "end",
+        "truncation": spec.truncation,
         "tokenizer_sha256": files[TOKENIZER]["sha256"],
         "files": files,
         "versions": {name: importlib.metadata.version(name) for name in DISTRIBUTIONS},

@@ -15,10 +15,12 @@ def require_possible(asked: OwnModel) -> None:
     Raises:
         ExportError: it names the file or the flag.
     """
-    require_readable(asked.path)
-    for path in (asked.tokenizer, asked.adapter and str(asked.adapter)):
-        if path:
-            require_readable(path)
+    if asked.live is None:
+        require_readable(asked.path)
+    if isinstance(asked.tokenizer, str):
+        require_readable(asked.tokenizer)
+    if asked.adapter:
+        require_readable(str(asked.adapter))
     if asked.adapter and not asked.adapter.is_dir():
         raise ExportError(f"{asked.adapter}: no such directory of an adapter")
     if asked.licence and not asked.licence.is_file():

@@ -76,7 +76,7 @@ def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
     length, output = manifest["max_sequence_length"], manifest["output"]
     encodings = encode(bundle.tokenizer, map(case_text, cases), length)
     yield Check("golden cases tokenised otherwise", _tokenised_otherwise(cases, encodings), 0)
-    outputs = manifest["dimensions"] or len(manifest["labels"])
+    outputs = manifest["dimensions"] or len(manifest["labels"] or ["score"])
     for place, case in enumerate(cases):
         if len(case[output]) != outputs:
             raise BundleError(f"{bundle.directory / GOLDEN}: cases[{place}] has other outputs")

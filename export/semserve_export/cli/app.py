@@ -89,10 +89,11 @@ def keras(
     output: Path = MODELS,
     variants: str = DEFAULT_VARIANTS,
 ) -> None:
-    """Export a model of your own: a KerasHub preset, a .keras file, or a Hugging Face directory.
+    """Export a model of your own: a .keras file, a KerasHub preset, or a Hugging Face directory.
 
-    BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. Activation, pooling, length,
-    lower case and labels are what it says of itself, unless you say otherwise.
+    A .keras file may hold any model of Keras's own layers that takes token ids or texts. Presets
+    and directories are of BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. The export
+    finds out what the model is, and prints it; say what it cannot know, or what it got wrong.
 
     Args:
         asked: what to export.
@@ -103,7 +104,7 @@ def keras(
     chosen = _variants(variants)
     require_possible(asked)
     require_writable(output / asked.served_name)
-    read_models(asked.path, *([asked.tokenizer] if asked.tokenizer else []), writes=[output])
+    read_models(asked.path, *_models(asked.tokenizer), writes=[output], trust=asked.trust)
     commands().run_own(asked, output, chosen, console)
 
 
@@ -167,7 +168,7 @@ def verify(
     )
     if asked:
         require_possible(asked)
-        read_models(asked.path, *([tokenizer] if tokenizer else []), writes=[])
+        read_models(asked.path, *_models(tokenizer), writes=[])
     commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
@@ -279,6 +280,12 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         return tell(ExportError(str(error)), debug=False)
     return code or 0
+
+
+def _models(tokenizer: str | None) -> list[str]:
+    """Return the path of a tokenizer where it is that of a model, and no file of words."""
+    is_words = tokenizer is not None and Path(tokenizer).is_file()
+    return [] if tokenizer is None or is_words else [tokenizer]
 
 
 def _variants(names: str) -> tuple[Variant, ...]:
