@@ -15,6 +15,7 @@ from semserve_export.bundle.prompts import read_prompts
 from semserve_export.cli.confined_process import run_confined
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.word_app import measure, train_words
+from semserve_export.confinement.process_limits import NeedsConfinement
 from semserve_export.data.augmentation_plan import MixingPlan
 from semserve_export.errors import ExportError
 from semserve_export.failures import tell
@@ -24,7 +25,6 @@ from semserve_export.options import OwnModel, asked_before
 from semserve_export.recipes import RECIPES, Recipe, find_recipe
 from semserve_export.training.files import TrainingFiles
 from semserve_export.training.plan import TrainingPlan
-from semserve_export.untrusted.confinement import NeedsConfinement
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.requirements import read_adapters, read_models
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from semserve_export.untrusted.confinement import CPU_SECONDS, Confinement, require
+from semserve_export.confinement.process_limits import CPU_SECONDS, Confinement, require
 
 
 def read_models(
