@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 from clients.python_cases.comparing import Case, Failed, equal, hits
-from clients.python_cases.streaming import Streaming, texts
+from clients.python_cases.streaming import Streaming, pair, texts
 from semserve import AsyncClient, SemserveError
 
 ARGUMENTS = {
