@@ -22,9 +22,10 @@ SERVER_LAYERS = (
 """The folders and modules of the server, each above those that it may import."""
 EXPORT = ROOT / "export" / "semserve_export"
 EXPORT_LAYERS = (
-    "errors", "failures", "model_spec", "encoder_weights", "options", "files", "untrusted",
-    "tokenizers", "bundle", "recipes", "data", "models", "graphs", "hugging_face", "variants",
-    "pipeline", "distillation", "training", "word_vectors", "cli", "__main__",
+    "errors", "failures", "model_spec", "report", "encoder_weights", "options", "files",
+    "untrusted", "tokenizers", "bundle", "recipes", "data", "models", "graphs", "hugging_face",
+    "variants", "keras_models", "pipeline", "distillation", "training", "word_vectors", "api",
+    "__init__", "cli", "__main__",
 )  # fmt: skip
 """The same of the export stage."""
 

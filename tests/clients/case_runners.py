@@ -69,7 +69,7 @@ class Runner:
         return list(self.command)
 
 
-NODE, JAVA, GO = (CLIENTS / name for name in ("node", "java", "go"))
+NODE, JAVA, GO, RUST, CPP = (CLIENTS / name for name in ("node", "java", "go", "rust", "cpp"))
 MAKE = ("make", "--no-print-directory", "--silent", "--directory", str(ROOT))
 # A virtual machine of a few seconds does not need the second compiler.
 QUICK_START = "-XX:TieredStopAtLevel=1"
@@ -108,5 +108,24 @@ RUNNERS = (
         sample=("env", f"JAVA_OPTS={QUICK_START}", "./run", "Sample"),
         tests=("mvn", "--quiet", "--batch-mode", "surefire:test"),
         program=("java", ".java", JAVA / "target", ("env", f"JAVA_OPTS={QUICK_START}", "../run")),
+    ),
+    Runner(
+        "Rust",
+        (str(CACHE / "rust" / "release" / "examples" / "cases"),),
+        folder=RUST,
+        tools=("cargo",),
+        builds=(("cargo", "build", "--quiet", "--release", "--locked", "--example", "cases"),),
+        slow=True,
+    ),
+    Runner(
+        "C++",
+        (str(CACHE / "cpp" / "cases"),),
+        folder=CPP,
+        tools=("cmake", "ninja", "c++", "grpc_cpp_plugin"),
+        builds=(
+            ("cmake", "--preset", "default"),
+            ("cmake", "--build", "--preset", "default", "--target", "cases"),
+        ),
+        slow=True,
     ),
 )
