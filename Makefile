@@ -133,7 +133,7 @@ tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 
 .PHONY: cases
 cases: .venv/.dev ## rewrite the table of cases that every client passes
-	PYTHONPATH=tests $(BIN)/python -m clients.make_cases
+	PYTHONPATH=tests $(BIN)/python -m clients.shared_cases
 
 .PHONY: proto-check
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
