@@ -77,7 +77,7 @@ QUICK_START = "-XX:TieredStopAtLevel=1"
 RUNNERS = (
     Runner(
         "Python",
-        (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py")),
+        ("env", f"PYTHONPATH={ROOT / 'tests'}", sys.executable, "-m", "clients.python_cases"),
         folder=CLIENTS / "python",
         sample=(sys.executable, "sample/first.py"),
     ),
@@ -116,16 +116,19 @@ RUNNERS = (
         tools=("cargo",),
         builds=(("cargo", "build", "--quiet", "--release", "--locked", "--example", "cases"),),
         slow=True,
+        sample=("cargo", "run", "--quiet", "--locked", "--example", "sample"),
+        tests=("cargo", "test", "--quiet", "--locked", "--workspace"),
+        program=("rust", ".rs", CACHE / "rust", (str(RUST / "program.sh"),)),
     ),
     Runner(
         "C++",
         (str(CACHE / "cpp" / "cases"),),
         folder=CPP,
-        tools=("cmake", "ninja", "c++", "grpc_cpp_plugin"),
-        builds=(
-            ("cmake", "--preset", "default"),
-            ("cmake", "--build", "--preset", "default", "--target", "cases"),
-        ),
+        tools=("cmake", "ninja", "c++", "pkg-config", "grpc_cpp_plugin"),
+        builds=(("cmake", "--preset", "default"), ("cmake", "--build", "--preset", "default")),
         slow=True,
+        sample=(str(CACHE / "cpp" / "sample"),),
+        tests=("ctest", "--preset", "default"),
+        program=("cpp", ".cpp", CACHE / "cpp", (str(CPP / "program.sh"),)),
     ),
 )

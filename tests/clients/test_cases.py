@@ -20,19 +20,18 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from clients.case_runners import RUNNERS, Runner
-from clients.make_cases import table
+from clients.shared_cases.table import CASES, table
 from conftest import ServerProcess, running_server
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
 
-CASES = Path(__file__).with_name("cases.json")
 TOKENS_PER_SECOND = 50
 """What the key of `secured` may spend; the cases wait for one to three seconds for it."""
 BENCH_TEXTS = 3_200
 AT_ONCE = 3
 """Runners side by side; each has two servers of its own."""
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("cases")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("kinds")]
 languages = pytest.mark.parametrize("runner", RUNNERS, ids=lambda runner: runner.language)
 
 
@@ -46,7 +45,9 @@ class Servers:
 
 
 @pytest.fixture(scope="module")
-def servers(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(
+    tiny_models: Path, kinds_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
     directory = tmp_path_factory.mktemp("cases")
     authority = Authority()
     chain, key = authority.sign("server").write(directory)
@@ -69,6 +70,7 @@ def servers(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         addresses = {
             "tiny": tiny.address,
             "secured": secured.address,
+            "kinds": kinds_address,
             "silent": stack.enter_context(_port(listening=True)),
             "nobody": stack.enter_context(_port(listening=False)),
         }
@@ -118,7 +120,7 @@ def test_client_streams_many_texts(runner: Runner, servers: Servers) -> None:
 
 def test_the_table_is_what_the_golden_answers_make() -> None:
     kept = json.loads(CASES.read_text(encoding="utf-8"))
-    assert json.loads(json.dumps(table())) == kept, "run tests/clients/make_cases.py"
+    assert json.loads(json.dumps(table())) == kept, "run `make cases`"
     names = [case["name"] for case in kept["cases"]]
     assert len(set(names)) == len(names)
 

@@ -132,7 +132,8 @@ def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path):
         },
     )
     assert [0, 0] == [code for code, _, _ in answers.values()], answers
-    assert "q: 'q: ', d: 'document: ', none: ''" in " ".join(answers["exported"][1].split())
+    told = " ".join(answers["exported"][1].split())
+    assert "q: 'q: ', d: 'document: ', none: ''" in told
     manifest = json.loads((tmp_path / "models" / "mine" / "bundle.json").read_text())
     assert ("mean", True, "cosine", 32) == tuple(
         manifest[key] for key in ("pooling", "normalized", "metric", "max_sequence_length")

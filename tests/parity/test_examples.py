@@ -13,6 +13,8 @@ EXAMPLES = Path(__file__).parents[2] / "export" / "examples"
     [
         ("lstm_classifier", "good, 0."),
         ("average_embedder", "a word without an id is left out"),
+        ("hypothesis_first", "order of the texts: hypothesis, premise"),
+        ("cross_encoder", "train a network by gradient descent"),
         ("siamese_bert", "one encoder for both sides compared by manhattan"),
         ("two_lstms", "an encoder for each side compared by cosine"),
         ("tf_hub_bert", "pooling: pooled"),

@@ -17,7 +17,11 @@ type given struct {
 	Pairs                                          [][]string
 	Query, Model, Address, Stop                    string
 	Key                                            *string
-	Truncation, Encoding, Metric                   string
+	Truncation, Encoding, Metric, Side             string
+	Prompt                                         *string
+	RightPrompt                                    *string `json:"right_prompt"`
+	DocumentPrompt                                 *string `json:"document_prompt"`
+	Tokens                                         bool
 	Normalize                                      *bool
 	Dimensions                                     *int
 	TopK                                           *int `json:"top_k"`
@@ -63,6 +67,10 @@ type expected struct {
 	Rows                    [][]float64
 	Models                  []map[string]any
 	Serving                 bool
+	Limits                  map[string]int64
+	DefaultModels           map[string]string `json:"default_models"`
+	DefaultTopK             int32             `json:"default_top_k"`
+	AllowModelControl       bool              `json:"allow_model_control"`
 	Answers                 map[string]expected
 }
 

@@ -1,6 +1,8 @@
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import com.google.protobuf.Descriptors.FieldDescriptor;
+import com.google.protobuf.Descriptors.FieldDescriptor.JavaType;
 import io.grpc.Context;
 import io.grpc.netty.shaded.io.grpc.netty.GrpcSslContexts;
 import io.semserve.client.Answer;
@@ -15,11 +17,19 @@ import io.semserve.client.Embedding;
 import io.semserve.client.Embeddings;
 import io.semserve.client.Hit;
 import io.semserve.client.Request;
+import io.semserve.client.ScoreOptions;
+import io.semserve.client.Scores;
 import io.semserve.client.SimilarityOptions;
+import io.semserve.client.SparseEmbedding;
+import io.semserve.client.SparseEmbeddings;
+import io.semserve.client.SparseOptions;
 import io.semserve.client.SemserveClient;
 import io.semserve.client.SemserveException;
+import io.semserve.v1.GetServerInfoResponse;
 import io.semserve.v1.Metric;
 import io.semserve.v1.ModelInfo;
+import io.semserve.v1.ServerLimits;
+import io.semserve.v1.Side;
 import io.semserve.v1.TokenizeResult;
 import io.semserve.v1.Truncation;
 import io.semserve.v1.VectorEncoding;
@@ -159,6 +169,18 @@ final class CaseRunner {
         }
       }
       case "matrix" -> matrix(client);
+      case "embed_sparse" ->
+          sameSparse(client.embedSparse(texts(given.get("texts")), sparseOptions()));
+      case "score" ->
+          sameScores(
+              given.has("pairs")
+                  ? client.score(comparePairs(), scoreOptions())
+                  : client.scoreTexts(texts(given.get("texts")), scoreOptions()));
+      case "rerank" ->
+          sameHits(
+              expect.get("hits"),
+              client.rerank(text("query"), texts(given.get("documents")), scoreOptions()));
+      case "server_info" -> sameServer(client.serverInfo());
       case "models" -> sameModels(client.models());
       case "model" -> sameModels(List.of(client.model(text("model"))));
       case "load_model" -> client.loadModel(text("model"));
@@ -411,6 +433,69 @@ final class CaseRunner {
     sameErrors(expected, errors);
   }
 
+  private void sameSparse(SparseEmbeddings found) {
+    if (expect.has("model")) {
+      equal("model", expect.get("model").getAsString(), found.model());
+    }
+    JsonArray results = expect.getAsJsonArray("results");
+    equal("results", results.size(), found.results().size());
+    List<SemserveException> errors = new ArrayList<>();
+    for (int place = 0; place < results.size(); place++) {
+      SparseEmbedding one = found.results().get(place);
+      errors.add(one.error());
+      if (!results.get(place).isJsonNull()) {
+        JsonObject expected = results.get(place).getAsJsonObject();
+        List<Integer> indices = java.util.Arrays.stream(one.indices()).boxed().toList();
+        equal("indices", integers(expected.get("indices")), indices);
+        same(floats(expected.get("values")), one.values());
+        equal(
+            "tokens",
+            expected.has("tokens") ? texts(expected.get("tokens")) : List.of(),
+            one.tokens());
+      }
+    }
+    sameErrors(expect, errors);
+  }
+
+  private void sameScores(Scores found) {
+    if (expect.has("model")) {
+      equal("model", expect.get("model").getAsString(), found.model());
+    }
+    JsonArray scores = expect.getAsJsonArray("scores");
+    equal("scores", scores.size(), found.scores().length);
+    List<SemserveException> errors = new ArrayList<>();
+    for (int place = 0; place < scores.size(); place++) {
+      float score = found.scores()[place];
+      errors.add(found.errors().get(place));
+      equal("absent", scores.get(place).isJsonNull(), Float.isNaN(score));
+      if (!Float.isNaN(score)) {
+        same(new double[] {scores.get(place).getAsDouble()}, new float[] {score});
+      }
+    }
+    sameErrors(expect, errors);
+  }
+
+  private void sameServer(GetServerInfoResponse found) {
+    for (var limit : expect.getAsJsonObject("limits").entrySet()) {
+      var field = ServerLimits.getDescriptor().findFieldByName(limit.getKey());
+      equal(
+          limit.getKey(),
+          limit.getValue().getAsString(),
+          String.valueOf(found.getLimits().getField(field)));
+    }
+    JsonObject defaults = new JsonObject();
+    for (var one : found.getDefaultModelsList()) {
+      String task = one.getTask().name().substring("TASK_".length()).toLowerCase(Locale.ROOT);
+      defaults.addProperty(task, one.getModel());
+    }
+    equal("default models", expect.getAsJsonObject("default_models"), defaults);
+    equal("default_top_k", expect.get("default_top_k").getAsInt(), found.getDefaultTopK());
+    equal(
+        "allow_model_control",
+        expect.get("allow_model_control").getAsBoolean(),
+        found.getAllowModelControl());
+  }
+
   private void sameHits(JsonElement expected, List<Hit> found) {
     JsonArray hits = expected.getAsJsonArray();
     equal("hits", hits.size(), found.size());
@@ -428,17 +513,26 @@ final class CaseRunner {
       ModelInfo model = found.get(place);
       for (Map.Entry<String, JsonElement> field : models.get(place).getAsJsonObject().entrySet()) {
         var descriptor = ModelInfo.getDescriptor().findFieldByName(field.getKey());
-        String value = String.valueOf(model.getField(descriptor));
         JsonElement wanted = field.getValue();
-        if (wanted.isJsonArray()) {
-          equal(field.getKey(), String.valueOf(texts(wanted)), value);
-        } else if (field.getKey().equals("task")) {
-          equal("task", "TASK_" + wanted.getAsString().toUpperCase(Locale.ROOT), value);
+        if (field.getKey().equals("prompts")) {
+          JsonObject prompts = new JsonObject();
+          model.getPromptsMap().forEach(prompts::addProperty);
+          equal("prompts", wanted, prompts);
+        } else if (wanted.isJsonArray()) {
+          equal(field.getKey(), String.valueOf(texts(wanted)), String.valueOf(model.getField(descriptor)));
         } else {
-          equal(field.getKey(), wanted.getAsString(), value);
+          String value = String.valueOf(model.getField(descriptor));
+          // An enum's name ends in the word, such as TASK_EMBEDDING.
+          String word = descriptor.getJavaType() == JavaType.ENUM ? prefix(descriptor) + wanted.getAsString().toUpperCase(Locale.ROOT) : wanted.getAsString();
+          equal(field.getKey(), word, value);
         }
       }
     }
+  }
+
+  private static String prefix(FieldDescriptor descriptor) {
+    String name = descriptor.getEnumType().getValues().get(0).getName();
+    return name.substring(0, name.length() - "UNSPECIFIED".length());
   }
 
   private void sameRows(JsonArray expected, List<float[]> found) {
@@ -511,7 +605,35 @@ final class CaseRunner {
     if (given.has("partial")) {
       options = options.partial();
     }
+    if (given.has("prompt")) {
+      options = options.prompt(text("prompt"));
+    }
+    if (given.has("side")) {
+      options = options.side(Side.valueOf("SIDE_" + upper("side")));
+    }
     return given.has("timeout_s") ? options.timeout(timeout()) : options;
+  }
+
+  private SparseOptions sparseOptions() {
+    SparseOptions options = SparseOptions.DEFAULT;
+    if (given.has("top_k")) {
+      options = options.topK(given.get("top_k").getAsInt());
+    }
+    if (given.has("tokens")) {
+      options = options.tokens();
+    }
+    return given.has("partial") ? options.partial() : options;
+  }
+
+  private ScoreOptions scoreOptions() {
+    ScoreOptions options = ScoreOptions.DEFAULT;
+    if (given.has("model")) {
+      options = options.model(text("model"));
+    }
+    if (given.has("top_k")) {
+      options = options.topK(given.get("top_k").getAsInt());
+    }
+    return given.has("partial") ? options.partial() : options;
   }
 
   private ClassifyOptions classifyOptions() {
@@ -535,6 +657,14 @@ final class CaseRunner {
     }
     if (given.has("top_k")) {
       options = options.topK(given.get("top_k").getAsInt());
+    }
+    if (given.has("prompt")) {
+      options = options.prompt(text("prompt"));
+    }
+    for (String other : List.of("right_prompt", "document_prompt")) {
+      if (given.has(other)) {
+        options = options.otherPrompt(text(other));
+      }
     }
     return options;
   }

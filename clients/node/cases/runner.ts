@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { Client, SemserveError } from "../src/index.js";
 import type {
-  Answer, CallOptions, Classifications, ClassifyPair, ClientOptions, Embeddings, Hit, ModelInfo, Request,
+  Answer, CallOptions, Classifications, ClassifyPair, ClientOptions, Embeddings, Hit, ModelInfo, Request, Scores, ServerInfo,
+  SparseEmbeddings,
 } from "../src/index.js";
 
 /** A case of the table, as CASES.md describes it. */
@@ -85,8 +86,10 @@ class Runner {
 
   #options(): CallOptions & Record<string, any> {
     const { model, truncation, normalize, dimensions, encoding, partial, metric, top_k: topK, timeout_s } = this.#given;
+    const { prompt, right_prompt: rightPrompt, document_prompt: documentPrompt, side, tokens } = this.#given;
     const all = {
       model, truncation, normalize, dimensions, encoding, partial, metric, topK,
+      prompt, rightPrompt, documentPrompt, side, tokens,
       timeoutMs: timeout_s && timeout_s * 1000, signal: this.#signal.signal,
     };
     return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
@@ -116,6 +119,18 @@ class Runner {
         const rows = await client.matrix(texts(given.left), given.right, options);
         return this.#sameRows(expect.rows ?? square(expect), rows);
       }
+      case "embed_sparse":
+        return this.#sameSparse(await client.embedSparse(texts(given.texts), options));
+      case "score":
+        return this.#sameScores(
+          given.pairs
+            ? await client.score(given.pairs.map(([left, right]: string[]) => ({ left, right })), options)
+            : await client.scoreTexts(given.texts, options),
+        );
+      case "rerank":
+        return this.#sameHits(expect.hits, await client.rerank(given.query, given.documents, options));
+      case "server_info":
+        return sameServer(expect, await client.serverInfo(options));
       case "models":
         return sameModels(expect.models, await client.models(options));
       case "model":
@@ -280,6 +295,27 @@ class Runner {
     this.#sameErrors(expected, results);
   }
 
+  #sameSparse({ model, results }: SparseEmbeddings): void {
+    sameFields(this.#expect, { model });
+    this.#sameErrors(this.#expect, results);
+    deepStrictEqual(results.length, this.#expect.results.length);
+    this.#expect.results.forEach((expected: any, place: number) => {
+      if (expected) {
+        const { indices, values, tokens } = results[place] as SparseEmbeddings["results"][number];
+        deepStrictEqual([...indices], expected.indices);
+        this.#same(expected.values, values);
+        deepStrictEqual(tokens, expected.tokens ?? []);
+      }
+    });
+  }
+
+  #sameScores({ model, scores, errors }: Scores): void {
+    sameFields(this.#expect, { model });
+    const each = (value: number) => (Number.isNaN(value) ? undefined : [value]);
+    this.#sameRows(this.#expect.scores.map((score: number | null) => score && [score]), [...scores].map(each));
+    this.#sameErrors(this.#expect, [...scores].map((_, place) => (errors.has(place) ? { error: errors.get(place)! } : {})));
+  }
+
   #sameHits(expected: [number, number][], found: readonly Hit[]): void {
     deepStrictEqual(found.map(({ index }) => index), expected.map(([index]) => index));
     this.#same(expected.map(([, score]) => score), found.map(({ score }) => score));
@@ -387,12 +423,22 @@ function sameFields(expected: any, found: Record<string, unknown>): void {
   }
 }
 
+function sameServer(expected: any, found: ServerInfo): void {
+  const limits = Object.fromEntries(Object.keys(expected.limits).map((name) => [name, found.limits[camel(name) as "maxHits"]]));
+  deepStrictEqual(limits, expected.limits);
+  deepStrictEqual(found.defaultModels, expected.default_models);
+  deepStrictEqual([found.defaultTopK, found.allowModelControl], [expected.default_top_k, expected.allow_model_control]);
+}
+
+function camel(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 function sameModels(expected: any[], found: readonly ModelInfo[]): void {
   deepStrictEqual(found.length, expected.length);
   expected.forEach((fields, place) => {
     for (const [name, value] of Object.entries(fields)) {
-      const camel = name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-      deepStrictEqual(found[place]?.[camel as keyof ModelInfo], value, name);
+      deepStrictEqual(found[place]?.[camel(name) as keyof ModelInfo], value, name);
     }
   });
 }

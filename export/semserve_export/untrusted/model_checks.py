@@ -32,7 +32,7 @@ def check_before_keras(path: str, *, trust: bool = False) -> None:
     """Refuse in milliseconds what the configs and the list of an archive's entries already tell.
 
     Args:
-        path: a model, as `keras` takes it.
+        path: a model, as `export` takes it.
         trust: whether a file may hold code.
 
     Raises:
