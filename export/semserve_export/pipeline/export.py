@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semserve_export.bundle.golden import golden_answers, golden_texts
+from semserve_export.bundle.golden import golden_answers, golden_encodings, golden_texts
 from semserve_export.bundle.layout import (
     GOLDEN,
     GRAPH,
@@ -33,7 +33,7 @@ from semserve_export.graphs.portable import portable_graph
 from semserve_export.model_spec import OUTPUTS, ModelSpec, Variant
 from semserve_export.models.loaded_model import LoadedModel, require_finite
 from semserve_export.report import Measure
-from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, save_tokenizer
+from semserve_export.tokenizers.bert_wordpiece import Inputs, save_tokenizer
 from semserve_export.tokenizers.parity import FILE as PARITY
 from semserve_export.variants.variants import add_variants
 
@@ -121,17 +121,14 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
     1e-7 of any text.
     """
     spec = model.spec
-    size = None if model.texts else model.tokenizer.get_vocab_size()
+    texts = golden_encodings(spec, model.tokenizer, golden_texts(spec, model.texts))
     return padded_batches(
-        encode(
-            model.tokenizer,
-            golden_texts(spec, model.texts),
-            spec.max_sequence_length,
-            hypothesis_first=spec.hypothesis_first,
-        ),
-        size,
+        [encoding for _, encoding in texts],
+        None if model.texts else model.tokenizer.get_vocab_size(),
         spec.max_sequence_length,
         pair=spec.pair,
+        sides=spec.sides is not None,
+        separate=spec.separate,
     )
 
 
