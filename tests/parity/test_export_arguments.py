@@ -12,13 +12,13 @@ WORDS = {"a": 1, "cat": 2, "dog": 3}
 LENGTH = 4
 
 
-def averaging(outputs=2, activation=None, dtype="float32"):
+def averaging(outputs=2, dtype="float32"):
     return keras.Sequential(
         [
             keras.Input((LENGTH,)),
             layers.Embedding(len(WORDS) + 1, 3, dtype=dtype),
             layers.GlobalAveragePooling1D(dtype=dtype),
-            layers.Dense(outputs, activation=activation),
+            layers.Dense(outputs),
         ]
     )
 
@@ -45,8 +45,8 @@ REFUSED = {
     ),
     "two outputs": (with_two_outputs, {"padding": "post"}, "the model has the outputs tone, topic"),
     "the softmax of one output": (
-        lambda: averaging(1, "softmax"),
-        {"padding": "post"},
+        lambda: averaging(1),
+        {"padding": "post", "scores": "softmax"},
         "scores: the softmax of one output is always 1",
     ),
 }

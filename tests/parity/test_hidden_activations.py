@@ -14,6 +14,7 @@ WORDS = {
     word: place for place, word in enumerate(("the", "a", "cat", "dog", "film", "bad", "good"), 1)
 }
 LENGTH = 5
+PADDED = {"padding": "post", "padded_length": LENGTH}
 TEXTS = ("the good film", "a bad bad dog", "cat")
 
 
@@ -83,7 +84,7 @@ def served(tmp_path_factory):
     expected = {}
     for name, make in GIVEN.items():
         model = make()
-        semserve_export.export(model, directory / name, tokenizer=WORDS, padding="post")
+        semserve_export.export(model, directory / name, tokenizer=WORDS, **PADDED)
         expected[name] = model.predict(ids_of(TEXTS), verbose=0)
     with serving(directory) as address:
         yield address, expected
@@ -110,7 +111,7 @@ def test_outputs_between_0_and_1_that_nothing_explains_are_asked_about(tmp_path)
             of_its_own(3),
             tmp_path / "mine",
             tokenizer=WORDS,
-            padding="post",
+            **PADDED,
             labels=["x", "y", "z"],
         )
 
