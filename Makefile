@@ -39,7 +39,7 @@ serve: .venv/.serve models-if-none ## set everything up and serve models/ on 127
 .PHONY: models
 models: .venv/.serve .venv-export/.ready ## export the default bundles into models/ (MODELS=all: every one)
 	@mkdir -p models && touch models/.unfinished
-	$(BIN)/semserve-export run $(MODELS) --output models
+	$(BIN)/semserve-export export $(MODELS:%=--recipe %) --output models
 	@rm models/.unfinished
 
 # An export that was cut off between two bundles is finished, not served by half.
@@ -48,14 +48,29 @@ models-if-none:
 	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
 SIDE_BY_SIDE := --numprocesses $(JOBS) --durations 25
+# A tenth of a second of each process, and six of each that imports Keras, where Python may keep no bytecode.
+KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/.build/bytecode'
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
 	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
-	$(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
-	$(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+# The clients whose first build takes minutes are built and run here alone.
+.PHONY: test-clients
+test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
+	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_languages.py -m 'not venvs' $(PYTEST_ARGS)
+
+.PHONY: bench-clients
+bench-clients: .venv/.dev ## stream 100,000 texts with every client whose toolchain is there: a table
+	SEMSERVE_ALL_CLIENTS=1 PYTHONPATH=tests $(BIN)/python -m clients.bench_clients
+
+.PHONY: samples
+samples: ## run the sample of every client whose toolchain is there against a server (ADDRESS=HOST:PORT)
+	@clients/samples.sh $(ADDRESS)
 
 .PHONY: test-exports
 test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face directories and hold the server against numpy
@@ -96,7 +111,7 @@ types: .venv/.dev .venv-export/.ready ## mypy, strict, in each environment
 
 .PHONY: parity
 parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100,000 texts (PARITY=preset and files)
-	$(EXPORT_BIN)/semserve-export parity $(PARITY)
+	$(EXPORT_BIN)/semserve-export compare-tokenizers $(PARITY)
 
 .PHONY: proto
 proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from proto/
@@ -115,6 +130,10 @@ docs: .venv/.serve ## rewrite the list of the server's flags in server/FLAGS.md
 .PHONY: tiny-bundles
 tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 	$(EXPORT_BIN)/python tests/bundles/make.py tests/bundles
+
+.PHONY: cases
+cases: .venv/.dev ## rewrite the table of cases that every client passes
+	PYTHONPATH=tests $(BIN)/python -m clients.shared_cases
 
 .PHONY: proto-check
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
@@ -166,7 +185,21 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotat
 
 .PHONY: clean
 clean: ## remove the environments and caches, not models/
-	rm -rf .venv .venv-export .tools .build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-export .tools .build .cache clients/node/node_modules clients/node/dist clients/java/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# ---- clients --------------------------------------------------------------------------------
+
+SCHEMA := $(wildcard proto/semserve/v1/*.proto)
+
+clients/node/node_modules/.ready: clients/node/package.json clients/node/package-lock.json
+	@cd clients/node && npm ci --silent && touch node_modules/.ready
+
+clients/node/dist/.ready: clients/node/node_modules/.ready clients/node/generate.mjs clients/node/tsconfig.json \
+		$(wildcard clients/node/src/*.ts clients/node/test/*.ts clients/node/sample/*.ts clients/node/cases/*.ts) $(SCHEMA)
+	@cd clients/node && npm run --silent build && touch dist/.ready
+
+clients/java/target/.ready: clients/java/pom.xml $(shell find clients/java/src clients/java/sample clients/java/cases -name '*.java') $(SCHEMA)
+	@cd clients/java && mvn --quiet --batch-mode test-compile && touch target/.ready
 
 # ---- environments ---------------------------------------------------------------------------
 

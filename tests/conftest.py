@@ -38,8 +38,10 @@ settings.load_profile("suite")
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
 COMMAND = ("-m", "semserve_server")
-CALIBRATIONS = tempfile.mkdtemp(prefix="semserve-tests-")
-atexit.register(shutil.rmtree, CALIBRATIONS, ignore_errors=True)
+if "TEST_CALIBRATIONS" not in os.environ:  # else the first of the test processes has made it
+    os.environ["TEST_CALIBRATIONS"] = tempfile.mkdtemp(prefix="semserve-tests-")
+    atexit.register(shutil.rmtree, os.environ["TEST_CALIBRATIONS"], ignore_errors=True)
+CALIBRATIONS = os.environ["TEST_CALIBRATIONS"]
 """What the servers of the tests keep of their measurements, so that later starts are quick."""
 SERVING = "serving on "
 SMALL_LIMITS = ConnectionLimits(

@@ -1,7 +1,7 @@
 """A cross-encoder that orders documents by how well they answer a query, served by Rerank.
 
 Its backbone is tiny and random here. A directory of sentence-transformers needs no script:
-`semserve-export keras ./ms-marco-MiniLM-L6-v2`.
+`semserve-export export ./ms-marco-MiniLM-L6-v2`.
 
     python cross_encoder.py
 """

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from conftest import InProcess
+from fakes import Deadly
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest
@@ -92,8 +93,7 @@ async def test_a_run_that_never_returns_ends_the_watch_with_its_reason(
 
 
 async def test_a_lane_that_died_ends_the_watch(service: InProcess) -> None:
-    batcher = service.engines[0]._batcher
-    batcher._queue.take = lambda _now: 1 / 0
+    service.embedder.runner = Deadly()
     with pytest.raises(Exception, match="inference failed"):
         await EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
     with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
@@ -102,7 +102,7 @@ async def test_a_lane_that_died_ends_the_watch(service: InProcess) -> None:
 
 async def test_a_lane_whose_thread_is_gone_is_missed(service: InProcess) -> None:
     """Not even its last words have come."""
-    lane = service.engines[0]._batcher._lanes[0]
+    lane, _ = service.engines[0].workers
     lane.thread = threading.Thread()
     with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
         Watchdog(service.models, stall_timeout=2, run_timeout=60).look()

@@ -9,6 +9,7 @@ import pytest
 from batching import door
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.runner import Runner
+from semserve_server.scheduling.admission import Admission
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.cost_model import CostModel
@@ -20,11 +21,17 @@ async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
     made: list[Batcher] = []
 
     def one(
-        runner: Runner, *, lanes: int = 1, cost: CostModel | None = None, **extra: Any
+        runner: Runner,
+        *,
+        lanes: int = 1,
+        cost: CostModel | None = None,
+        admission: Admission | None = None,
+        **extra: Any,
     ) -> Batcher:
         queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
         runs = Dispatch(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
-        made.append(Batcher(runner, queue, door(lanes), runs, tally=ModelCounters("test"), **extra))
+        admission = admission or door(lanes)
+        made.append(Batcher(runner, queue, admission, runs, tally=ModelCounters("test"), **extra))
         return made[-1]
 
     yield one

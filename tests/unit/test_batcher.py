@@ -130,11 +130,11 @@ async def test_whatever_a_run_gives_its_callers_are_answered_and_so_are_the_next
     held.release(1)
     await first
     await asyncio.to_thread(held.wait_for_run)  # the batch of both has begun
-    held.put(Giving(rows))
+    held.runner = Giving(rows)
     held.release()
     outcomes = await asyncio.gather(*others, return_exceptions=True)
     assert [InferenceFailed] * 2 == [type(one) for one in outcomes]
-    held.put(Lengths())
+    held.runner = Lengths()
     answer = await batcher.submit([encoding(5)], deadline=NEVER)
     assert [[5.0, 3.0]] == answer.rows.tolist()
     assert not batcher.failed
@@ -203,13 +203,13 @@ async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
 
 async def test_what_would_come_too_late_is_refused_at_the_door(make) -> None:
     held = Held(Lengths())
-    batcher = make(held)
-    batcher._admission.cost.per_token = 0.1  # 0.3 s for each of the encodings here
+    slow = door(cost=CostModel(per_token=0.1))  # 0.3 s for each of the encodings here
+    batcher = make(held, admission=slow, clock=lambda: 100.0)
     first = await held_behind_a_run(batcher, held)
     with pytest.raises(Overloaded) as refusal:
-        await batcher.submit([encoding(1)], deadline=batcher._clock() + 0.5)
+        await batcher.submit([encoding(1)], deadline=100.5)
     assert 0 < refusal.value.retry_after <= 0.5
-    in_time = asyncio.create_task(batcher.submit([encoding(2)], deadline=batcher._clock() + 60))
+    in_time = asyncio.create_task(batcher.submit([encoding(2)], deadline=160.0))
     held.release()
     await asyncio.gather(first, in_time)
     assert [1, 1] == [len(batch) for batch in held.batches]

@@ -62,7 +62,7 @@ def test_the_model_with_fewer_runs_is_next() -> None:
 def until_waiting(shares: ConcurrencyLimit, lanes: int) -> None:
     """Wait until so many lanes wait for their turn."""
     asked = threading.Event()
-    while len(shares._waiting) < lanes:
+    while f" {lanes} wait>" not in repr(shares):
         asked.wait(0.001)
 
 
