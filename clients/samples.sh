@@ -32,4 +32,7 @@ sample Python "$python" "'$python' python/sample/first.py '$address'"
 sample Go go "cd go && go run ./sample -address '$address'"
 sample Node npm "$build clients/node/dist/.ready >&2 && node node/dist/sample/sample.js '$address'"
 sample Java mvn "$build clients/java/target/.ready >&2 && java/run Sample '$address'"
+sample Rust cargo "cd rust && cargo run --quiet --example sample '$address'"
+sample C++ grpc_cpp_plugin "cd cpp && cmake --preset default >&2 && cmake --build --preset default --target sample >&2 &&
+	../../.cache/clients/cpp/sample '$address'"
 exit $failed

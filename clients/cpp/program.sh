@@ -7,5 +7,5 @@ set -eu
 library=$(cd "$(dirname "$0")" && pwd)
 built=$library/../../.cache/clients/cpp
 c++ -std=c++17 "$1" -o "$1.out" -I "$library/include" -isystem "$built/stubs" \
-	"$built/libsemserve.a" "$built/libsemserve_stubs.a" -lgrpc++ -lgrpc -lgpr -lprotobuf -lpthread
+	"$built/libsemserve.a" "$built/libsemserve_stubs.a" $(pkg-config --libs grpc++ protobuf) -pthread
 exec "$1.out"

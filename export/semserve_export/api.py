@@ -1,6 +1,6 @@
 """The documented Python call: `semserve_export.export(model, directory)`.
 
-The command `semserve-export keras` asks for the same work by `export_asked`.
+The command `semserve-export export` asks for the same work by `export_asked`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

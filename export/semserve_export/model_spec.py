@@ -20,6 +20,7 @@ PREMISE_FIRST: TextOrder = ("premise", "hypothesis")
 HYPOTHESIS_FIRST: TextOrder = ("hypothesis", "premise")
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 INPUTS_WITHOUT_SEGMENTS = ("token_ids", "padding_mask")
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class ModelSpec:
     prompts: Mapping[str, str] | None = None  # texts that may be put before a text, by name
     default_prompt: str | None = None  # the name of the prompt of requests that name none
     inputs: tuple[str, ...] = INPUTS  # of the graph
+    sides: tuple[str, str] | None = None  # ("left", "right") where each side has its own encoder
+    separate: bool = False  # whether the two texts of a pair are inputs of their own
     truncation: Literal["end", "start"] = "end"  # where a long text is cut
 
     @property

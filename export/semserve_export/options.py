@@ -25,7 +25,7 @@ from semserve_export.model_spec import (
 class OwnModel:
     """One model to export."""
 
-    path: str
+    path: str = ""
     """A .keras file, the directory of a preset or of a Hugging Face model, or a KerasHub handle,
     such as bert_tiny_en_uncased."""
     _: KW_ONLY

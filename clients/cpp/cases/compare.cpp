@@ -16,10 +16,11 @@ void errors_are_as_expected(const Json& expect, const Results& results) {
   }
 }
 
-std::string task_name(semserve::v1::Task task) {
-  auto name = semserve::v1::Task_Name(task).substr(std::string("TASK_").size());
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name;
+/// The name of a value of an enum of the schema, in lower case and without what all its values begin with.
+std::string end_of(const std::string& name, const std::string& start) {
+  auto end = name.substr(start.size());
+  std::transform(end.begin(), end.end(), end.begin(), [](unsigned char c) { return std::tolower(c); });
+  return end;
 }
 
 }  // namespace
@@ -50,16 +51,43 @@ void models_are_as_expected(const Json& expected, const std::vector<semserve::v1
   equal("models", expected.size(), found.size());
   for (std::size_t place = 0; place < found.size(); ++place) {
     const auto& model = found[place];
+    auto sides = Json::array();
+    for (const auto side : model.sides()) {
+      sides.push_back(end_of(semserve::v1::Side_Name(static_cast<semserve::v1::Side>(side)), "SIDE_"));
+    }
     const Json all = {
         {"name", model.name()},
-        {"task", task_name(model.task())},
+        {"task", end_of(semserve::v1::Task_Name(model.task()), "TASK_")},
         {"dimensions", model.dimensions()},
         {"labels", std::vector<std::string>(model.labels().begin(), model.labels().end())},
         {"max_sequence_length", model.max_sequence_length()},
         {"takes_pairs", model.takes_pairs()},
+        {"state", end_of(ModelState_Name(model.state()), "MODEL_STATE_")},
+        {"scores", end_of(ScoreFunction_Name(model.scores()), "SCORE_FUNCTION_")},
+        {"prompts", std::map<std::string, std::string>(model.prompts().begin(), model.prompts().end())},
+        {"default_prompt", model.default_prompt()},
+        {"sides", sides},
     };
     for (const auto& [field, value] : expected[place].items()) equal(field, value, all.at(field));
   }
+}
+
+void server_is_as_expected(const Json& expect, const semserve::v1::GetServerInfoResponse& found) {
+  const auto& limits = found.limits();
+  const Json all = {
+      {"max_request_texts", limits.max_request_texts()},
+      {"max_text_bytes", limits.max_text_bytes()},
+      {"max_request_scores", limits.max_request_scores()},
+      {"max_message_bytes", limits.max_message_bytes()},
+  };
+  for (const auto& [name, value] : expect["limits"].items()) equal(name, value, all.at(name));
+  auto models = Json::object();
+  for (const auto& one : found.default_models()) {
+    models[end_of(semserve::v1::Task_Name(one.task()), "TASK_")] = one.model();
+  }
+  equal("default_models", expect["default_models"], models);
+  equal("default_top_k", expect["default_top_k"], found.default_top_k());
+  equal("allow_model_control", expect["allow_model_control"], found.allow_model_control());
 }
 
 void tokens_are_as_expected(const Json& expected, const std::vector<semserve::v1::TokenizeResult>& found) {
@@ -97,6 +125,30 @@ void Same::matrix(const Json& expect, const std::vector<std::vector<float>>& fou
   }
   equal("rows", expect["rows"].size(), found.size());
   for (std::size_t place = 0; place < found.size(); ++place) numbers("row", expect["rows"][place], found[place]);
+}
+
+void Same::sparse(const Json& expect, const semserve::SparseEmbeddings& found) const {
+  if (expect.contains("model")) equal("model", expect["model"], found.model);
+  equal("results", expect["results"].size(), found.results.size());
+  for (std::size_t place = 0; place < found.results.size(); ++place) {
+    const auto& expected = expect["results"][place];
+    const auto& result = found.results[place];
+    if (expected.is_null()) continue;
+    equal("indices", expected["indices"], result.indices);
+    equal("tokens", expected.value("tokens", Json::array()), result.tokens);
+    numbers("values", expected["values"], result.values);
+  }
+  errors_are_as_expected(expect, found.results);
+}
+
+void Same::scores(const Json& expect, const semserve::Scored<std::vector<semserve::Score>>& found) const {
+  if (expect.contains("model")) equal("model", expect["model"], found.model);
+  equal("scores", expect["scores"].size(), found.scores.size());
+  for (std::size_t place = 0; place < found.scores.size(); ++place) {
+    const auto& expected = expect["scores"][place];
+    if (!expected.is_null()) numbers("score", Json::array({expected}), {found.scores[place].value});
+  }
+  errors_are_as_expected(expect, found.scores);
 }
 
 void Same::embeddings(const Json& expect, const semserve::Embeddings& found) const {

@@ -15,6 +15,7 @@ struct Failed : std::runtime_error {
 void equal(const std::string& name, const Json& expected, const Json& found);
 void error_is_as_expected(const Json& expected, const semserve::Error& error);
 void models_are_as_expected(const Json& expected, const std::vector<semserve::v1::ModelInfo>& found);
+void server_is_as_expected(const Json& expect, const semserve::v1::GetServerInfoResponse& found);
 void tokens_are_as_expected(const Json& expected, const std::vector<semserve::v1::TokenizeResult>& found);
 
 /// Numbers are the same if they differ by at most a tolerance.
@@ -24,6 +25,8 @@ struct Same {
   void numbers(const std::string& name, const Json& expected, const std::vector<float>& found) const;
   void hits(const Json& expected, const std::vector<semserve::Hit>& found) const;
   void matrix(const Json& expect, const std::vector<std::vector<float>>& found) const;
+  void sparse(const Json& expect, const semserve::SparseEmbeddings& found) const;
+  void scores(const Json& expect, const semserve::Scored<std::vector<semserve::Score>>& found) const;
   void embeddings(const Json& expect, const semserve::Embeddings& found) const;
   void classifications(const Json& expect, const semserve::Classifications& found) const;
 

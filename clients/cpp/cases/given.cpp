@@ -38,6 +38,28 @@ Options common(const Json& given) {
   return options;
 }
 
+semserve::v1::Truncation truncation(const Json& given) {
+  return named<semserve::v1::Truncation>(
+      "TRUNCATION", given, "truncation", [](auto& name, auto* value) { return Truncation_Parse(name, value); });
+}
+
+semserve::v1::VectorEncoding encoding(const Json& given) {
+  if (!given.contains("encoding")) return semserve::EmbedOptions().encoding;
+  return named<semserve::v1::VectorEncoding>("VECTOR_ENCODING", given, "encoding", [](auto& name, auto* value) {
+    return VectorEncoding_Parse(name, value);
+  });
+}
+
+semserve::v1::Side side(const Json& given) {
+  return named<semserve::v1::Side>(
+      "SIDE", given, "side", [](auto& name, auto* value) { return Side_Parse(name, value); });
+}
+
+semserve::v1::Metric metric(const Json& given) {
+  return named<semserve::v1::Metric>(
+      "METRIC", given, "metric", [](auto& name, auto* value) { return Metric_Parse(name, value); });
+}
+
 }  // namespace
 
 std::vector<std::string> texts(const Json& given) {
@@ -75,23 +97,6 @@ std::string read_file(const std::string& name) {
   return content;
 }
 
-semserve::v1::Truncation truncation(const Json& given) {
-  return named<semserve::v1::Truncation>(
-      "TRUNCATION", given, "truncation", [](auto& name, auto* value) { return Truncation_Parse(name, value); });
-}
-
-semserve::v1::VectorEncoding encoding(const Json& given) {
-  if (!given.contains("encoding")) return semserve::EmbedOptions().encoding;
-  return named<semserve::v1::VectorEncoding>("VECTOR_ENCODING", given, "encoding", [](auto& name, auto* value) {
-    return VectorEncoding_Parse(name, value);
-  });
-}
-
-semserve::v1::Metric metric(const Json& given) {
-  return named<semserve::v1::Metric>(
-      "METRIC", given, "metric", [](auto& name, auto* value) { return Metric_Parse(name, value); });
-}
-
 semserve::EmbedOptions embed_options(const Json& given) {
   auto options = common<semserve::EmbedOptions>(given);
   options.model = given.value("model", "");
@@ -99,6 +104,8 @@ semserve::EmbedOptions embed_options(const Json& given) {
   options.dimensions = optional<int>(given, "dimensions");
   options.truncation = truncation(given);
   options.encoding = encoding(given);
+  options.side = side(given);
+  options.prompt = optional<std::string>(given, "prompt");
   options.partial = given.value("partial", false);
   return options;
 }
@@ -115,6 +122,8 @@ semserve::CompareOptions compare_options(const Json& given) {
   auto options = common<semserve::CompareOptions>(given);
   options.model = given.value("model", "");
   options.metric = metric(given);
+  options.prompt = optional<std::string>(given, "prompt");
+  options.right_prompt = optional<std::string>(given, "right_prompt");
   return options;
 }
 
@@ -123,6 +132,27 @@ semserve::RankOptions rank_options(const Json& given) {
   options.model = given.value("model", "");
   options.metric = metric(given);
   options.top_k = optional<int>(given, "top_k");
+  options.prompt = optional<std::string>(given, "prompt");
+  options.document_prompt = optional<std::string>(given, "document_prompt");
+  return options;
+}
+
+semserve::SparseOptions sparse_options(const Json& given) {
+  auto options = common<semserve::SparseOptions>(given);
+  options.model = given.value("model", "");
+  options.prompt = optional<std::string>(given, "prompt");
+  options.top_k = optional<int>(given, "top_k");
+  options.truncation = truncation(given);
+  options.tokens = given.value("tokens", false);
+  options.partial = given.value("partial", false);
+  return options;
+}
+
+semserve::RerankOptions rerank_options(const Json& given) {
+  auto options = common<semserve::RerankOptions>(given);
+  options.model = given.value("model", "");
+  options.top_k = optional<int>(given, "top_k");
+  options.truncation = truncation(given);
   return options;
 }
 

@@ -18,14 +18,12 @@ std::vector<semserve::ClassifyPair> pairs(const Json& given);
 std::vector<semserve::TextPair> text_pairs(const Json& given);
 std::string read_file(const std::string& name);
 
-semserve::v1::Truncation truncation(const Json& given);
-semserve::v1::VectorEncoding encoding(const Json& given);
-semserve::v1::Metric metric(const Json& given);
-
 /// The options that a kind of call has, as a case gives them.
 semserve::EmbedOptions embed_options(const Json& given);
 semserve::PairOptions pair_options(const Json& given);
 semserve::CompareOptions compare_options(const Json& given);
+semserve::SparseOptions sparse_options(const Json& given);
+semserve::RerankOptions rerank_options(const Json& given);
 semserve::RankOptions rank_options(const Json& given);
 semserve::CallOptions call_options(const Json& given);
 

@@ -120,6 +120,24 @@ void Run::ask_similarity(const semserve::Client& client) const {
     const auto right = texts(given_.value("right", Json::array()));
     same_.matrix(expect_, client.matrix(texts(given_["left"]), right, compare_options(given_)).scores);
   } else {
+    ask_kinds(client);
+  }
+}
+
+// The calls that few kinds of models answer, and the server's description.
+void Run::ask_kinds(const semserve::Client& client) const {
+  if (call_ == "embed_sparse") {
+    same_.sparse(expect_, client.embed_sparse(texts(given_["texts"]), sparse_options(given_)));
+  } else if (call_ == "score" && given_.contains("texts")) {
+    same_.scores(expect_, client.score_texts(texts(given_["texts"]), pair_options(given_)));
+  } else if (call_ == "score") {
+    same_.scores(expect_, client.score(text_pairs(given_["pairs"]), pair_options(given_)));
+  } else if (call_ == "rerank") {
+    const auto found = client.rerank(given_["query"], texts(given_["documents"]), rerank_options(given_));
+    same_.hits(expect_["hits"], found.scores);
+  } else if (call_ == "server_info") {
+    server_is_as_expected(expect_, client.server_info(call_options(given_)));
+  } else {
     throw Failed("the runner does not know the call " + call_);
   }
 }

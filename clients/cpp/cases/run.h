@@ -27,6 +27,7 @@ class Run {
   /// Makes the call and compares the answer.
   void ask(const semserve::Client& client, const std::optional<semserve::Cancellation>& cancellation) const;
   void ask_similarity(const semserve::Client& client) const;
+  void ask_kinds(const semserve::Client& client) const;
   void ask_stream(const semserve::Client& client, const std::optional<semserve::Cancellation>& cancellation) const;
   void ask_generated(const semserve::Client& client) const;
 

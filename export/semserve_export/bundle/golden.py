@@ -1,6 +1,7 @@
 """Golden answers: what Keras itself says about a few texts, for the server to check itself by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,14 @@ from tokenizers import Tokenizer
 from semserve_export.bundle.layout import GOLDEN
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, scaled_difference
 from semserve_export.errors import BundleError
-from semserve_export.model_spec import ModelSpec
-from semserve_export.tokenizers.bert_wordpiece import Encoding, Text, encode, pad
+from semserve_export.model_spec import HYPOTHESIS_FIRST, ModelSpec
+from semserve_export.tokenizers.bert_wordpiece import (
+    Encoding,
+    Text,
+    encode,
+    encode_separately,
+    pad,
+)
 from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
 
 SCHEMA_VERSION = 1
@@ -45,20 +52,71 @@ def golden_answers(
         texts: what it is asked about, in place of those of every model.
     """
     cases = []
-    for text in golden_texts(spec, texts):
-        (encoding,) = encode(
-            tokenizer, [text], spec.max_sequence_length, hypothesis_first=spec.hypothesis_first
-        )
+    for text, encoding in golden_encodings(spec, tokenizer, golden_texts(spec, texts)):
         (row,) = run(pad([encoding]))
         cases.append(
             {
                 **_named(text),
+                **({"side": spec.sides[encoding.side or 0]} if spec.sides else {}),
                 "token_ids": list(encoding.token_ids),
                 "segment_ids": list(encoding.segment_ids),
+                **({"token_ids_right": list(encoding.right or ())} if spec.separate else {}),
                 spec.output: _sparse(row) if spec.output == "weights" else _numbers(row),
             }
         )
     return {"schema_version": SCHEMA_VERSION, "tolerance": TOLERANCE, "cases": cases}
+
+
+def golden_encodings(
+    spec: ModelSpec, tokenizer: Tokenizer, texts: Sequence[Text]
+) -> list[tuple[Text, Encoding]]:
+    """Tokenise texts as the model takes them; each twice where each side has its own encoder."""
+    sides: Sequence[int | None] = range(len(spec.sides)) if spec.sides else (None,)
+    encodings = encode_texts(
+        tokenizer,
+        texts,
+        spec.max_sequence_length,
+        separate=spec.separate,
+        hypothesis_first=spec.hypothesis_first,
+    )
+    return [
+        (text, replace(encoding, side=side))
+        for side in sides
+        for text, encoding in zip(texts, encodings, strict=True)
+    ]
+
+
+def encode_texts(
+    tokenizer: Tokenizer,
+    texts: Iterable[Text],
+    max_length: int,
+    *,
+    separate: bool,
+    hypothesis_first: bool,
+) -> list[Encoding]:
+    """Tokenise texts or pairs; a pair as one sequence, or as two."""
+    if separate:
+        pairs = [text for text in texts if not isinstance(text, str)]
+        return encode_separately(tokenizer, pairs, max_length, hypothesis_first=hypothesis_first)
+    return encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
+
+
+def encode_cases(
+    tokenizer: Tokenizer, cases: Sequence[dict[str, Any]], manifest: Mapping[str, Any]
+) -> list[Encoding]:
+    """Tokenise the golden cases of a bundle as its server does."""
+    encodings = encode_texts(
+        tokenizer,
+        map(case_text, cases),
+        manifest["max_sequence_length"],
+        separate=manifest.get("pair_inputs") == "separate",
+        hypothesis_first=manifest.get("text_order") == list(HYPOTHESIS_FIRST),
+    )
+    sides = manifest.get("sides")
+    return [
+        replace(encoding, side=sides.index(case.get("side")) if sides else None)
+        for encoding, case in zip(encodings, cases, strict=True)
+    ]
 
 
 def golden_differences(

@@ -114,6 +114,8 @@ def manifest_of(
         "inputs": list(spec.inputs),
         "output": spec.output,
         "pair": spec.pair,
+        **({"sides": list(spec.sides)} if spec.sides else {}),
+        **({"pair_inputs": "separate"} if spec.separate else {}),
         "text_order": list(spec.text_order or PREMISE_FIRST) if spec.pair else None,
         "prompts": dict(spec.prompts) if spec.prompts else None,
         "default_prompt": spec.default_prompt,

@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras_hub
 from tokenizers import Tokenizer
 
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.files.digest import sha256_of
+from semserve_export.files.preset_digest import digest_of, weight_files
 from semserve_export.hugging_face.directory import find_directory
 from semserve_export.hugging_face.directory_model import load_directory
 from semserve_export.model_spec import PREMISE_FIRST
 from semserve_export.models.delta_adapter import TENSORS
 from semserve_export.models.families import inputs_of
+from semserve_export.models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.models.loaded_model import LICENCES, LoadedModel, require_finite
 from semserve_export.models.preset import Preset
-from semserve_export.models.preset_digest import digest_of, weight_files
 from semserve_export.models.preset_rules import (
     notes_of,
     require_explained,
@@ -35,12 +35,8 @@ from semserve_export.options import OwnModel
 from semserve_export.pipeline.export import require_spec
 from semserve_export.pipeline.preset_models import load_model
 from semserve_export.recipes import PresetRecipe
-from semserve_export.tokenizers.byte_pair import build_byte_pair
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 from semserve_export.tokenizers.parity import compare_tokenizers
-from semserve_export.tokenizers.sentence_piece import build_sentence_piece
-from semserve_export.tokenizers.special_tokens import add_special_tokens
-from semserve_export.tokenizers.word_piece import build_word_piece
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.model_checks import ready_for_keras
 
@@ -179,20 +175,7 @@ def build_own_tokenizer(
         preset: it knows the family.
         strip_accents: in place of what the preset says.
     """
-    if not getattr(theirs, "split", True):
-        raise WeightsError(
-            "the tokenizer was saved with split=False, so it reads words that are apart already;"
-            " save the model with a tokenizer that splits texts"
-        )
-    kinds = keras_hub.tokenizers
-    if isinstance(theirs, kinds.BytePairTokenizer):
-        tokenizer = build_byte_pair(theirs)
-    elif isinstance(theirs, kinds.SentencePieceTokenizer):
-        tokenizer = build_sentence_piece(theirs)
-    else:
-        tokenizer = build_word_piece(theirs, strip_accents=strip_accents)
-    add_special_tokens(tokenizer, preset.family.classifier.preprocessor_cls(theirs))
-    return tokenizer
+    return build_keras_hub_tokenizer(theirs, preset.family, strip_accents=strip_accents)
 
 
 def _weight_files(preset: Preset, path: Path, *, head: bool) -> list[Path]:

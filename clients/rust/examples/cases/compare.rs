@@ -1,8 +1,11 @@
 //! Answers compared with what a case expects.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
-use semserve::{Classifications, Embeddings, Hit, ModelInfo, TokenizeResult};
+use semserve::{
+    Classifications, Embeddings, Error, Hit, ModelInfo, Scored, ServerInfo, SparseEmbeddings, TokenizeResult,
+};
 use serde_json::{Value, json};
 
 use crate::given::{list, text};
@@ -20,7 +23,7 @@ pub fn equal<T: Debug + serde::Serialize>(name: &str, expected: &Value, found: &
 }
 
 /// An error has the code, and the fields and the delay where they are expected.
-pub fn error_is_as_expected(expected: &Value, error: &semserve::Error) -> Outcome {
+pub fn error_is_as_expected(expected: &Value, error: &Error) -> Outcome {
     // The library writes PermissionDenied, the table PERMISSION_DENIED.
     let code = text(&expected["code"]).replace('_', "");
     if !format!("{:?}", error.code()).eq_ignore_ascii_case(&code) {
@@ -44,16 +47,43 @@ pub fn error_is_as_expected(expected: &Value, error: &semserve::Error) -> Outcom
 pub fn models(expected: &Value, found: &[ModelInfo]) -> Outcome {
     equal("models", &json!(list(expected).len()), &found.len())?;
     for (expected, model) in list(expected).iter().zip(found) {
-        let task = model.task().as_str_name().trim_start_matches("TASK_").to_lowercase();
+        let sides: Vec<String> = model.sides().map(|side| end(side.as_str_name(), "SIDE_")).collect();
         let all = json!({
-            "name": model.name, "task": task, "dimensions": model.dimensions, "labels": model.labels,
+            "name": model.name, "task": end(model.task().as_str_name(), "TASK_"),
+            "dimensions": model.dimensions, "labels": model.labels,
             "max_sequence_length": model.max_sequence_length, "takes_pairs": model.takes_pairs,
+            "state": end(model.state().as_str_name(), "MODEL_STATE_"), "sides": sides,
+            "scores": end(model.scores().as_str_name(), "SCORE_FUNCTION_"),
+            "prompts": model.prompts, "default_prompt": model.default_prompt,
         });
         for (field, value) in expected.as_object().into_iter().flatten() {
             equal(field, value, &all[field])?;
         }
     }
     Ok(())
+}
+
+/// The name of a value of an enum of the schema, in lower case and without what all its values begin with.
+fn end(name: &str, start: &str) -> String {
+    name.trim_start_matches(start).to_lowercase()
+}
+
+/// The server has the limits that are expected, and the default models.
+pub fn server(expect: &Value, found: &ServerInfo) -> Outcome {
+    let limits = found.limits.unwrap_or_default();
+    let all = json!({
+        "max_request_texts": limits.max_request_texts, "max_text_bytes": limits.max_text_bytes,
+        "max_request_scores": limits.max_request_scores, "max_message_bytes": limits.max_message_bytes,
+    });
+    for (name, value) in expect["limits"].as_object().into_iter().flatten() {
+        equal(name, value, &all[name])?;
+    }
+    let models = found.default_models.iter();
+    let models: HashMap<String, &str> =
+        models.map(|one| (end(one.task().as_str_name(), "TASK_"), one.model.as_str())).collect();
+    equal("default_models", &expect["default_models"], &models)?;
+    equal("default_top_k", &expect["default_top_k"], &found.default_top_k)?;
+    equal("allow_model_control", &expect["allow_model_control"], &found.allow_model_control)
 }
 
 pub fn tokens(expected: &Value, found: &[TokenizeResult]) -> Outcome {
@@ -106,6 +136,29 @@ impl Same {
         });
         let expected = all.as_ref().unwrap_or(&expect["rows"]);
         self.each("rows", expected, found, |expected, row| self.numbers("row", expected, row))
+    }
+
+    pub fn sparse(&self, expect: &Value, found: &SparseEmbeddings) -> Outcome {
+        expect.get("model").map_or(Ok(()), |expected| equal("model", expected, &found.model))?;
+        self.each("results", &expect["results"], &found.results, |expected, result| match &result.vector {
+            Ok(vector) => {
+                equal("indices", &expected["indices"], &vector.indices)?;
+                let tokens = expected.get("tokens").cloned().unwrap_or(json!([]));
+                equal("tokens", &tokens, &vector.tokens)?;
+                self.numbers("values", &expected["values"], &vector.values)
+            }
+            Err(_) => equal("vector", expected, &Value::Null),
+        })?;
+        errors(expect, found.results.iter().map(|result| result.vector.as_ref().err()))
+    }
+
+    pub fn scores(&self, expect: &Value, found: &Scored<Vec<Result<f32, Error>>>) -> Outcome {
+        expect.get("model").map_or(Ok(()), |expected| equal("model", expected, &found.model))?;
+        self.each("scores", &expect["scores"], &found.scores, |expected, score| match score {
+            Ok(score) => self.numbers("score", &json!([expected]), &[*score]),
+            Err(_) => equal("score", expected, &Value::Null),
+        })?;
+        errors(expect, found.scores.iter().map(|score| score.as_ref().err()))
     }
 
     pub fn embeddings(&self, expect: &Value, found: &Embeddings) -> Outcome {
@@ -167,7 +220,7 @@ impl Same {
 }
 
 /// The texts or pairs that are expected to have errors have them, and no others.
-fn errors<'a>(expect: &Value, found: impl Iterator<Item = Option<&'a semserve::Error>>) -> Outcome {
+fn errors<'a>(expect: &Value, found: impl Iterator<Item = Option<&'a Error>>) -> Outcome {
     for (place, error) in found.enumerate() {
         match (expect["errors"].get(place.to_string()), error) {
             (Some(expected), Some(error)) => error_is_as_expected(expected, error)?,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::task::{Context, Poll};
 
 use semserve::v1::ClassifyPair;
-use semserve::{Metric, Request, Truncation, VectorEncoding};
+use semserve::{Metric, Request, Side, Truncation, VectorEncoding};
 use serde_json::Value;
 use tokio_stream::Stream;
 
@@ -57,6 +57,10 @@ pub fn truncation(value: &Value) -> Truncation {
 
 pub fn encoding(value: &Value) -> VectorEncoding {
     named("VECTOR_ENCODING", value, VectorEncoding::from_str_name)
+}
+
+pub fn side(value: &Value) -> Side {
+    named("SIDE", value, Side::from_str_name)
 }
 
 pub fn metric(value: &Value) -> Metric {

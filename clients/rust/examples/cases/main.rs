@@ -89,7 +89,8 @@ macro_rules! with {
 macro_rules! embedding {
     ($run:expr, $call:expr) => {
         with!($run, $call; model: text, partial: |_| true, truncation: given::truncation,
-            normalize: given::flag, dimensions: given::number, encoding: given::encoding)
+            normalize: given::flag, dimensions: given::number, encoding: given::encoding, prompt: text,
+            side: given::side)
     };
 }
 
@@ -147,24 +148,28 @@ impl Run<'_> {
             }
             "compare" => {
                 let pairs = list(&given["pairs"]).iter().map(|pair| (text(&pair[0]), text(&pair[1])));
-                let call = with!(self, client.compare(pairs); model: text, metric: given::metric);
+                let call = with!(self, client.compare(pairs); model: text, metric: given::metric, prompt: text,
+                    right_prompt: text);
                 self.same.numbers("scores", &self.expect["scores"], &call.await?.scores)
             }
             "rank" => {
                 let call = client.rank(text(&given["query"]), strings(&given["documents"]));
-                let call = with!(self, call; model: text, metric: given::metric, top_k: given::number);
+                let call = with!(self, call; model: text, metric: given::metric, top_k: given::number, prompt: text,
+                    document_prompt: text);
                 self.same.hits(&self.expect["hits"], &call.await?.scores)
             }
             "search" => {
                 let call = client.search(strings(&given["queries"]), strings(&given["corpus"]));
-                let call = with!(self, call; model: text, metric: given::metric, top_k: given::number);
+                let call = with!(self, call; model: text, metric: given::metric, top_k: given::number, prompt: text,
+                    document_prompt: text);
                 self.same.each("results", &self.expect["results"], &call.await?.scores, |expected, hits| {
                     self.same.hits(expected, hits)
                 })
             }
             "matrix" => {
                 let call = client.matrix(texts(&given["left"]), texts(&given["right"]));
-                let call = with!(self, call; model: text, metric: given::metric);
+                let call = with!(self, call; model: text, metric: given::metric, prompt: text,
+                    right_prompt: text);
                 self.same.matrix(self.expect, &call.await?.scores)
             }
             "models" => compare::models(&self.expect["models"], &client.models().await?),
@@ -192,6 +197,36 @@ impl Run<'_> {
             }
             "failover_calls" => self.failover_calls(client).await,
             "failover_streams" => self.failover_streams(client).await,
+            other => self.ask_kinds(other, client).await,
+        }
+    }
+
+    /// The calls that few kinds of models answer, and the server's description.
+    async fn ask_kinds(&self, call: &str, client: &Client) -> Outcome {
+        let given = self.given;
+        match call {
+            "embed_sparse" => {
+                let call = client.embed_sparse(texts(&given["texts"]));
+                let call = with!(self, call; model: text, partial: |_| true, truncation: given::truncation,
+                    top_k: given::number, tokens: given::flag, prompt: text);
+                self.same.sparse(self.expect, &call.await?)
+            }
+            "score" => {
+                let pairs = list(&given["pairs"]).iter().map(|pair| (text(&pair[0]), text(&pair[1])));
+                let call = match given.get("texts") {
+                    Some(given) => client.score_texts(texts(given)),
+                    None => client.score(pairs),
+                };
+                let call = with!(self, call; model: text, partial: |_| true, truncation: given::truncation);
+                self.same.scores(self.expect, &call.await?)
+            }
+            "rerank" => {
+                let call = client.rerank(text(&given["query"]), strings(&given["documents"]));
+                let call =
+                    with!(self, call; model: text, truncation: given::truncation, top_k: given::number);
+                self.same.hits(&self.expect["hits"], &call.await?.scores)
+            }
+            "server_info" => compare::server(self.expect, &client.server_info().await?),
             other => Err(format!("the runner does not know the call {other:?}").into()),
         }
     }

@@ -675,8 +675,8 @@ pub struct EmbedRequest {
     pub allow_partial: bool,
     /// Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
     /// before each text. Left out: the model's default prompt, where it has one.
-    /// Empty: no prompt. Unknown: INVALID_ARGUMENT. A text and its prompt together
-    /// keep to the byte limit of a text.
+    /// Empty: no prompt. Unknown: INVALID_ARGUMENT. Token counts include the
+    /// prompt; the byte limit of a text does not.
     #[prost(string, optional, tag = "8")]
     pub prompt_name: ::core::option::Option<::prost::alloc::string::String>,
     /// Which encoder reads the texts. Must be given for a model with sides
@@ -3386,7 +3386,8 @@ pub struct RerankRequest {
     #[prost(string, tag = "2")]
     pub query: ::prost::alloc::string::String,
     /// The texts to sort; at least one, by the rules of EmbedRequest.texts. No
-    /// more than the server's limit (`--max-request-texts`).
+    /// more than the server's limit (`--max-request-texts`), and no more than 4 Mi
+    /// characters with the query counted once for each of them.
     #[prost(string, repeated, tag = "3")]
     pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Answer with only the best so many; at least 1. Left out: all.
