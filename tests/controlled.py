@@ -77,7 +77,7 @@ async def serving(
     directory: Path, *, allowed: bool = True, load_timeout: float = 0
 ) -> AsyncIterator[Controlled]:
     config = Config(
-        models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512,
+        models=directory, device="cpu", batch_workers=1, intra_op_threads=1, max_batch_tokens=512,
         load_timeout=load_timeout, calibration_cache=CALIBRATIONS,
     )  # fmt: skip
     models = Models()

@@ -60,7 +60,7 @@ async def echoing(
     *, dimensions: int = 1024, key: str = "", **settings: Any
 ) -> AsyncIterator[Echoing]:
     """Serve `echo` with some settings of the test's own."""
-    config = Config(echo=dimensions, lanes=1, **settings)
+    config = Config(echo=dimensions, batch_workers=1, **settings)
     models, observer = Models(), Recorder()
     control = ModelManager(config, models)
     port = _port(config, models, observer)

@@ -197,7 +197,7 @@ def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
             max_connection_calls=config.max_connection_calls,
             max_connection_idle=config.max_connection_idle,
             max_connection_age=config.max_connection_age,
-            max_connection_grace=config.max_connection_grace,
+            max_connection_age_grace=config.max_connection_age_grace,
             keepalive_time=config.keepalive_time,
             keepalive_timeout=config.keepalive_timeout,
             handshake_timeout=config.handshake_timeout,
@@ -230,17 +230,19 @@ def _security(config: Config) -> Security:
         certificates = Certificates(config.tls_certificate, config.tls_key, config.tls_client_ca)
     elif config.tls_certificate or config.tls_key or config.tls_client_ca:
         raise ConfigError("TLS needs both --tls-certificate and --tls-key")
-    keyring = KeyStore(config.keys, processes=config.processes) if config.keys else None
+    keyring = (
+        KeyStore(config.api_key_file, processes=config.processes) if config.api_key_file else None
+    )
     if keyring and not certificates and not is_local(config.address):
         log.warning(
-            "--keys without --tls-certificate: whoever listens on the network to %s reads the keys",
+            "--api-key-file without --tls-certificate: whoever listens on the network to %s reads the keys",
             config.address,
         )
     return Security(
         certificates=certificates,
         keyring=keyring,
-        open_health=config.open_health,
-        open_reflection=config.open_reflection,
+        auth_exempt_health=config.auth_exempt_health,
+        auth_exempt_reflection=config.auth_exempt_reflection,
     )
 
 

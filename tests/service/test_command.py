@@ -39,7 +39,9 @@ def copy(tiny_models: Path, tmp_path: Path) -> Path:
 
 
 def test_one_line_tells_address_models_provider_and_threads(tiny_models: Path) -> None:
-    with running_server("--models", str(tiny_models), "--lanes", "2", "--threads", "3") as server:
+    with running_server(
+        "--models", str(tiny_models), "--batch-workers", "2", "--intra-op-threads", "3"
+    ) as server:
         for word in ("127.0.0.1:", "tiny-embed", "tiny-nli", "CPUExecutionProvider"):
             assert word in server.line
         assert "2 lanes x " in server.line

@@ -117,7 +117,7 @@ async def test_a_connection_ends_by_idleness_or_age_and_another_serves(
 async def test_a_stream_outlives_its_connections_age_by_the_grace_and_no_longer(
     tiny_models: Path,
 ) -> None:
-    async with limited(tiny_models, max_connection_age=0.2, max_connection_grace=0.3) as server:
+    async with limited(tiny_models, max_connection_age=0.2, max_connection_age_grace=0.3) as server:
         call = EmbeddingServiceStub(server.channel).StreamEmbed()
         await call.write(StreamEmbedRequest(id="1", request=EMBED))
         assert "1" == (await call.read()).id

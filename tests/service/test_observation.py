@@ -82,7 +82,7 @@ def observed(tiny_models: Path) -> Iterator[Observed]:
     collecting.start()
     process = start_server(
         "--models", str(tiny_models), "--metrics-address", "127.0.0.1:0",
-        "--otlp-endpoint", f"http://127.0.0.1:{port}", "--trace-fraction", "0",
+        "--otlp-endpoint", f"http://127.0.0.1:{port}", "--trace-sample-ratio", "0",
         "--log-format", "json", "--log-level", "debug", "--access-log", "--drain-delay", "0",
     )  # fmt: skip
     try:

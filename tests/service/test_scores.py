@@ -137,7 +137,7 @@ async def test_a_key_pays_for_texts_that_recur_and_for_scores(tmp_path: Path) ->
     """256 equal texts are 256 tokens, and their 65,536 scores as many as 256 tokens more."""
     presented, key = new_key("a", tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    async with echoing(dimensions=8, keys=tmp_path / "keys", key=presented) as server:
+    async with echoing(dimensions=8, api_key_file=tmp_path / "keys", key=presented) as server:
         stub = SimilarityServiceStub(server.channel)
         answer = await stub.Matrix(pb.MatrixRequest(left=["a"] * 256), metadata=server.metadata)
         assert 1 == answer.usage.token_count
@@ -152,7 +152,7 @@ async def test_requests_that_arrive_together_do_not_pass_a_keys_rate_together(
     """Ten long requests at once, on a key of 100 tokens a second: one is ahead of its rate."""
     presented, key = new_key("a", tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    async with echoing(dimensions=8, keys=tmp_path / "keys", key=presented) as server:
+    async with echoing(dimensions=8, api_key_file=tmp_path / "keys", key=presented) as server:
         stub = SimilarityServiceStub(server.channel)
         long = pb.RankRequest(query="a", documents=["a b c d " * 100] * 20)
         calls = (stub.Rank(long, metadata=server.metadata) for _ in range(10))

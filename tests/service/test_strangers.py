@@ -237,7 +237,7 @@ async def test_health_is_open_and_reflection_closed_unless_asked_otherwise(
     assert await HealthStub(guarded.server.channel).Check(HealthCheckRequest())
     assert grpc.StatusCode.UNAUTHENTICATED == await reflect(guarded.server.channel)
     keyring = KeyStore(guarded.path)
-    security = Security(keyring=keyring, open_health=False, open_reflection=True)
+    security = Security(keyring=keyring, auth_exempt_health=False, auth_exempt_reflection=True)
     async with in_process(tiny_models, security=security) as server:
         refused = await refusal(HealthStub(server.channel).Check(HealthCheckRequest()))
         assert grpc.StatusCode.UNAUTHENTICATED == refused.code

@@ -44,7 +44,7 @@ async def test_texts_that_are_told_in_parts_keep_their_order() -> None:
 async def test_a_key_pays_for_what_it_has_tokenised(tmp_path: Path) -> None:
     presented, key = new_key("a", tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    async with echoing(keys=tmp_path / "keys", key=presented) as server:
+    async with echoing(api_key_file=tmp_path / "keys", key=presented) as server:
         stub = ModelServiceStub(server.channel)
         await stub.Tokenize(TokenizeRequest(texts=["a " * 1000]), metadata=server.metadata)
         for refused in (

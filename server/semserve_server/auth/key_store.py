@@ -215,7 +215,7 @@ class KeyStore:
         try:
             self._take(read_keys(path))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"--keys {path}: {_why(error)}") from error
+            raise ConfigError(f"--api-key-file {path}: {_why(error)}") from error
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -272,10 +272,12 @@ class KeyStore:
             self._changes.forget()
             if self._complaint != _why(error):
                 self._complaint = _why(error)
-                log.warning("--keys %s: %s; the former keys stay", self._path, self._complaint)
+                log.warning(
+                    "--api-key-file %s: %s; the former keys stay", self._path, self._complaint
+                )
         else:
             self._complaint = ""
-            log.info("--keys %s: read again, %d keys", self._path, len(self))
+            log.info("--api-key-file %s: read again, %d keys", self._path, len(self))
 
     def _take(self, found: dict[str, Key]) -> None:
         now = self.clock()

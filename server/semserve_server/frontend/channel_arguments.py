@@ -39,7 +39,7 @@ class ConnectionLimits:
     """A connection without calls for so long is closed; 0 for never."""
     max_connection_age: float
     """A connection is asked to end after so long, give or take a tenth; 0 for never."""
-    max_connection_grace: float
+    max_connection_age_grace: float
     """What is left to the calls of a connection that was asked to end."""
     keepalive_time: float
     """A connection that is silent for so long is pinged; 0 for never."""
@@ -76,7 +76,7 @@ class ConnectionLimits:
             ("grpc.http.overload_protection", 0),
             ("grpc.max_connection_idle_ms", _milliseconds(self.max_connection_idle)),
             ("grpc.max_connection_age_ms", _milliseconds(self.max_connection_age)),
-            ("grpc.max_connection_age_grace_ms", _milliseconds(self.max_connection_grace)),
+            ("grpc.max_connection_age_grace_ms", _milliseconds(self.max_connection_age_grace)),
             ("grpc.keepalive_time_ms", _milliseconds(self.keepalive_time)),
             ("grpc.keepalive_timeout_ms", _milliseconds(self.keepalive_timeout)),
             # The one that closes: gRPC pings for other ends too, and leaves this at a minute.

@@ -19,17 +19,17 @@ class Security:
     """For TLS; without them the port speaks plain text."""
     keyring: KeyStore | None = None
     """Who may call; without it, whoever connects."""
-    open_health: bool = True
+    auth_exempt_health: bool = True
     """Whether health is told without a key."""
-    open_reflection: bool = False
+    auth_exempt_reflection: bool = False
     """Whether the schema is shown without a key."""
 
     @property
     def open_services(self) -> frozenset[str]:
         """Full names of the services that nobody needs a key for."""
         openness = {
-            health.SERVICE_NAME: self.open_health,
-            **dict.fromkeys(REFLECTION, self.open_reflection),
+            health.SERVICE_NAME: self.auth_exempt_health,
+            **dict.fromkeys(REFLECTION, self.auth_exempt_reflection),
         }
         return frozenset(name for name, is_open in openness.items() if is_open)
 

@@ -48,7 +48,7 @@ async def _tracing(config: Config) -> AsyncIterator[Callable[[RequestContext], N
         raise ConfigError(
             f"--otlp-endpoint needs OpenTelemetry: install semserve-server[otel] ({error})"
         ) from error
-    tracing = Tracing(config.otlp_endpoint, fraction=config.trace_fraction)
+    tracing = Tracing(config.otlp_endpoint, fraction=config.trace_sample_ratio)
     try:
         yield tracing.trace
     finally:

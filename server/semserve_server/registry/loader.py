@@ -84,9 +84,9 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
         outputs=manifest.outputs,
     )
     cpus = usable_cpus(config.processes)
-    lanes = config.lanes or cpus
+    lanes = config.batch_workers or cpus
     threads = max(cpus // lanes, 1)
-    wide_threads = config.threads or cpus
+    wide_threads = config.intra_op_threads or cpus
     session = Session(graph, device=config.device, threads=threads, wide_threads=wide_threads)
     on_cuda = session.provider == CUDA
     tolerance = max(
@@ -123,14 +123,18 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
         ),
     )
     short = calibration.lone_seconds < SHORT_RUN_SECONDS
-    if wide_threads > threads and not config.threads and (short or not calibration.wide_pays):
+    if (
+        wide_threads > threads
+        and not config.intra_op_threads
+        and (short or not calibration.wide_pays)
+    ):
         session.drop_wide()
         wide_threads = threads
     capacity = _capacity(
         config,
         calibration,
         # One CUDA session is one stream: runs side by side would only wait for each other.
-        lanes=(config.lanes or 1) if on_cuda else lanes,
+        lanes=(config.batch_workers or 1) if on_cuda else lanes,
         threads=threads,
         wide_threads=wide_threads,
     )

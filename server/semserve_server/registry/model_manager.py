@@ -48,7 +48,9 @@ class ModelManager:
     def __init__(self, config: Config, models: Models) -> None:
         self._config = config
         self._models = models
-        self._shares = shares = ConcurrencyLimit(config.lanes or usable_cpus(config.processes))
+        self._shares = shares = ConcurrencyLimit(
+            config.batch_workers or usable_cpus(config.processes)
+        )
         cache = opened(config.calibration_cache)
         self._loading = asyncio.Lock()
         calibrations = Calibrations(cache, lambda: shares.begun)
