@@ -55,14 +55,14 @@ class Config:
     other limits hold for each process."""
 
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=COMPUTE)] = "auto"
-    """Device that models run on. cuda: the start fails if CUDA is not available. auto: CUDA if it is
-    available, else the CPU; the log says which."""
+    """Device that models run on. cuda: the start fails without CUDA. auto: CUDA if available, else
+    the CPU; the log says which."""
 
     variant: Annotated[
         Literal["auto", "portable", "fused", "fp16", "int8"], Parameter(group=COMPUTE)
     ] = "auto"
-    """Graph of each bundle to run; `semserve models` lists it. auto: the fastest graph in fp32, whose
-    results agree with Keras. fp16 and int8 are faster and less exact; the manifest has the
+    """Graph of each bundle to run; `semserve models` lists it. auto: the fastest graph in fp32,
+    whose results agree with Keras. fp16 and int8 are faster and less exact; the manifest has the
     differences."""
 
     batch_workers: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
@@ -217,8 +217,8 @@ class Config:
     there is no delay."""
 
     drain_timeout: Annotated[_SomeSeconds, Parameter(group=OPERATION)] = 20.0
-    """Most seconds to finish admitted work after SIGTERM and --drain-delay. The sum of both, and 5 s
-    for the exit, must be less than the time before your supervisor sends SIGKILL: 30 s in
+    """Most seconds to finish admitted work after SIGTERM and --drain-delay. The sum of both, and
+    5 s for the exit, must be less than the time before your supervisor sends SIGKILL: 30 s in
     Kubernetes (terminationGracePeriodSeconds). 0 is refused."""
 
     log_level: Annotated[

@@ -235,7 +235,7 @@ def _security(config: Config) -> Security:
     )
     if keyring and not certificates and not is_local(config.address):
         log.warning(
-            "--api-key-file without --tls-certificate: whoever listens on the network to %s reads the keys",
+            "--api-key-file without --tls-certificate: keys travel to %s without encryption",
             config.address,
         )
     return Security(

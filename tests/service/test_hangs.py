@@ -67,7 +67,7 @@ def hanging(models: Models) -> dict[str, float | None]:
     registry = CollectorRegistry()
     registry.register(Metrics(Recorder(), models))
     return {
-        kind: registry.get_sample_value("semserve_workers_stalled", {"worker": kind})
+        kind: registry.get_sample_value("semserve_workers_stalled", {"kind": kind})
         for kind in ("run", "tokenize", "load")
     }
 

@@ -135,7 +135,7 @@ def test_a_callers_request_id_comes_back_and_stands_in_the_logs(observed: Observ
     assert "semserve_server.access" == line["logger"]
     assert f"{EMBED} OK" == line["message"]
     assert ("tiny-embed", 1) == (line["model"], line["texts"])
-    assert line["milliseconds"] > 0
+    assert line["duration_ms"] > 0
     (line,) = observed.of_request("order-18")
     assert f"{EMBED} INVALID_ARGUMENT" == line["message"]
 

@@ -33,8 +33,8 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
         self._open = frozenset(open_services)
         # A stream's handler, since one of a unary call would be run only once a request is read.
         refusing: Handler = grpc.stream_stream_rpc_method_handler(_refuse)
-        handlers = watched("semserve", {"refused": refusing}, observer, OpenCalls())
-        self._refusing = handlers["refused"]
+        handlers = watched("semserve", {"unauthenticated": refusing}, observer, OpenCalls())
+        self._refusing = handlers["unauthenticated"]
 
     async def intercept_service(
         self,

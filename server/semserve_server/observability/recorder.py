@@ -90,7 +90,7 @@ def _count(model: ModelCounters, exchange: RequestContext) -> None:
 def _log_access(exchange: RequestContext) -> None:
     """Log one line. A key is told by the name that the operator gave it."""
     fields: dict[str, object] = {
-        "milliseconds": round(exchange.seconds * 1e3, 3),
+        "duration_ms": round(exchange.seconds * 1e3, 3),
     }
     holder = PRINCIPAL.get(None)
     if holder is not None and holder.key is not None:

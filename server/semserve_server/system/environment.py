@@ -1,7 +1,7 @@
 """Environment variables and flags that were renamed, and variables that this server does not know.
 
-The variable of a flag is `SEMSERVE_` and the flag's name. The exception is `--address`, whose
-variable is `SEMSERVE_LISTEN`, because `SEMSERVE_ADDRESS` is the address that the client connects to.
+The variable of a flag is `SEMSERVE_` and the flag's name. The exception is `--address`: its
+variable is `SEMSERVE_LISTEN`, because `SEMSERVE_ADDRESS` is where the client connects.
 """
 
 from __future__ import annotations
