@@ -171,7 +171,7 @@ def load_session(bundle: Bundle) -> Session:
         output=manifest.output,
         outputs=manifest.outputs,
     )
-    return Session(graph, device="cpu", threads=1, wide_threads=2)
+    return Session(graph, device="cpu", threads=1, exclusive_threads=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class InProcess:
     port: GrpcServer
     engines: list[Engine]
     models: Models
-    observer: Recorder
+    recorder: Recorder
 
 
 @pytest.fixture
@@ -199,15 +199,15 @@ async def service(tiny_models: Path) -> AsyncIterator[InProcess]:
 async def in_process(
     models_directory: Path,
     *,
-    lanes: int = 1,
+    workers: int = 1,
     limits: ConnectionLimits = SMALL_LIMITS,
     security: Security = OPEN,
-    observer: Recorder | None = None,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
     models = Models()
-    observer = observer or Recorder()
+    recorder = recorder or Recorder()
     engines = []
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
@@ -215,9 +215,9 @@ async def in_process(
         session = load_session(bundle)
         held[manifest.task] = Held(session)
         capacity = Capacity(
-            lanes=lanes,
+            workers=workers,
             threads=1,
-            wide_threads=2,
+            exclusive_threads=2,
             max_batch_tokens=512,
             max_queue_entries=256,
             max_queue_tokens=10_000,
@@ -233,7 +233,7 @@ async def in_process(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
         limits,
-        observer,
+        recorder,
         security,
     )
     number = await port.open("127.0.0.1:0")
@@ -243,7 +243,7 @@ async def in_process(
         async with grpc.aio.insecure_channel(address) as channel:
             yield InProcess(
                 address, channel, held["embedding"], held["classification"], port, engines, models,
-                observer,
+                recorder,
             )  # fmt: skip
     finally:
         for one in held.values():

@@ -21,7 +21,7 @@ class Held:
         self._passes = float("inf")
         self._entered = threading.Semaphore(0)
         self.batches: list[list[Encoding]] = []
-        self.wide: list[bool] = []
+        self.exclusive: list[bool] = []
 
     def put(self, runner: Runner) -> None:
         """Run what comes next on another runner."""
@@ -42,33 +42,33 @@ class Held:
         if not self._entered.acquire(timeout=30):
             raise TimeoutError("no run began within 30 s")
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Note the batch, wait to be let through, run."""
         self.batches.append(list(encodings))
-        self.wide.append(wide)
+        self.exclusive.append(exclusive)
         self._entered.release()
         with self._changed:
             if not self._changed.wait_for(lambda: self._passes > 0, timeout=60):
                 raise TimeoutError("held for over 60 s")
             self._passes -= 1
-        return self._runner.run(encodings, wide=wide)
+        return self._runner.run(encodings, exclusive=exclusive)
 
 
 class Lengths:
     """Answers each encoding with its first token id and its length, so that a mix-up shows."""
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Return float32 [encodings, 2]."""
-        del wide
+        del exclusive
         return np.array([[one.token_ids[0], len(one)] for one in encodings], np.float32)
 
 
 class Failing:
     """Fails every run."""
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Raise."""
-        raise RuntimeError(f"secret cause, {len(encodings)} encodings, {wide=}")
+        raise RuntimeError(f"secret cause, {len(encodings)} encodings, {exclusive=}")
 
 
 class Giving:
@@ -77,9 +77,9 @@ class Giving:
     def __init__(self, given: Any) -> None:
         self._given = given
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Any:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> Any:
         """Return what it was made with."""
-        del encodings, wide
+        del encodings, exclusive
         return self._given
 
 
@@ -108,12 +108,12 @@ class Poisoned:
         self._breaks = breaks
         self.runs = 0
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Raise, or run and spoil the rows of those that break."""
         self.runs += 1
         if any(one.token_ids[self._token] in self._raises for one in encodings):
             raise RuntimeError("secret cause")
-        rows = self._runner.run(encodings, wide=wide)
+        rows = self._runner.run(encodings, exclusive=exclusive)
         bad = [one.token_ids[self._token] in self._breaks for one in encodings]
         rows[bad, -1] = np.nan
         return rows

@@ -16,7 +16,7 @@ from semserve_server.runtime.runner import Runner
 from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncation
 from semserve_server.runtime.tokenizer_thread import TokenizerThread, characters_of
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.scheduling.admission import Admission, Demand
+from semserve_server.scheduling.admission import Admission, QueueLoad
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
@@ -39,11 +39,11 @@ _Read = TypeVar("_Read")
 class Capacity:
     """How much of the machine one model may use."""
 
-    lanes: int
+    workers: int
     """Runs side by side."""
     threads: int
     """Threads of a run on the CPU that has others beside it."""
-    wide_threads: int
+    exclusive_threads: int
     """Threads of a lone run on the CPU."""
     max_batch_tokens: int
     """Most tokens of a batch, padding counted as what it costs."""
@@ -55,12 +55,12 @@ class Capacity:
     """Most characters that wait to be tokenised."""
     cost: CostModel
     """What a run costs, as measured."""
-    shares: ConcurrencyLimit | None = None
+    concurrency_limit: ConcurrencyLimit | None = None
     """The runs that other models want too."""
 
     def __str__(self) -> str:
         return (
-            f"{self.lanes} lanes x {self.threads} threads, alone {self.wide_threads} threads, "
+            f"{self.workers} workers x {self.threads} threads, alone {self.exclusive_threads} threads, "
             f"{self.max_batch_tokens} tokens a batch"
         )
 
@@ -77,7 +77,7 @@ class Engine:
         *,
         variant: str,
         provider: str,
-        tally: ModelCounters | None = None,
+        counters: ModelCounters | None = None,
     ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.digest = bundle.digest
@@ -85,7 +85,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.provider = provider
-        self.tally = tally or ModelCounters(self.name)
+        self.counters = counters or ModelCounters(self.name)
         # As measured at the start: what runs take beside others says how short CPUs are, not how
         # batches should be cut.
         cost = copy.copy(capacity.cost)
@@ -94,7 +94,7 @@ class Engine:
             BatchQueue(max_batch_tokens=capacity.max_batch_tokens, cost=cost),
             Admission(
                 cost=capacity.cost,
-                lanes=capacity.lanes,
+                workers=capacity.workers,
                 max_batch_tokens=capacity.max_batch_tokens,
                 max_entries=capacity.max_queue_entries,
                 max_tokens=capacity.max_queue_tokens,
@@ -102,17 +102,17 @@ class Engine:
             Dispatch(
                 cost=cost,
                 max_batch_tokens=capacity.max_batch_tokens,
-                wide=capacity.wide_threads > capacity.threads,
+                exclusive=capacity.exclusive_threads > capacity.threads,
             ),
-            tally=self.tally,
-            shares=capacity.shares,
+            counters=self.counters,
+            concurrency_limit=capacity.concurrency_limit,
         )
         self._reader = TokenizerThread(
             tokenizer, self.name, max_characters=capacity.max_queue_characters
         )
         self.workers: tuple[Worker, ...] = (*self._batcher.workers, self._reader.worker)
         """The threads that work for it, as the watchdog sees them."""
-        self._density = TokenEstimator()
+        self._token_estimator = TokenEstimator()
 
     def __repr__(self) -> str:
         return f"<Engine {self.name} on {self.provider}, {self._batcher!r}>"
@@ -143,12 +143,12 @@ class Engine:
         """
         size = characters_of(items)
         seconds = float("inf") if remaining is None else remaining
-        self._expect(len(items), size, seconds, caller)
+        self._check_admission(len(items), size, seconds, caller)
         if size < INLINE_CHARACTERS:
             encodings = self.tokenizer.encode(items, truncation)
         else:
             encodings = await self._reader.encode(items, truncation)
-        self._density.observe(size, sum(map(len, encodings)))
+        self._token_estimator.observe(size, sum(map(len, encodings)))
         return encodings
 
     async def tokens(
@@ -177,7 +177,7 @@ class Engine:
     def estimate(self, items: Sequence[Item]) -> int:
         """Tell how many tokens items will be after truncation, by their characters."""
         characters = characters_of(items)
-        tokens = self._density.tokens(characters) or characters // CHARACTERS_PER_TOKEN
+        tokens = self._token_estimator.tokens(characters) or characters // CHARACTERS_PER_TOKEN
         return min(max(tokens, len(items)), len(items) * self.tokenizer.max_length)
 
     async def infer(
@@ -205,7 +205,7 @@ class Engine:
         )
 
     @property
-    def waiting(self) -> Demand:
+    def waiting(self) -> QueueLoad:
         """What is queued to run."""
         return self._batcher.waiting
 
@@ -216,11 +216,11 @@ class Engine:
 
     @property
     def failed(self) -> bool:
-        """Whether a lane has died."""
+        """Whether a worker has died."""
         return self._batcher.failed
 
     def runs(self) -> dict[str, float]:
-        """Tell when each of the present runs began, on the monotonic clock, by its lane."""
+        """Tell when each of the present runs began, on the monotonic clock, by its worker."""
         return self._batcher.runs()
 
     def retire(self) -> None:
@@ -231,7 +231,7 @@ class Engine:
         """Refuse new work and let the threads end."""
         _close(self._batcher, self._reader)
 
-    def _expect(self, items: int, characters: int, seconds: float, caller: str) -> None:
+    def _check_admission(self, items: int, characters: int, seconds: float, caller: str) -> None:
         """Refuse what the queue has no room for, before any work is done for it.
 
         How many tokens the items are is not known yet. It is taken to be what their characters
@@ -239,8 +239,8 @@ class Engine:
         not cost its reading first.
         """
         most = items * self.tokenizer.max_length
-        tokens = min(max(self._density.tokens(characters), items), most)
-        self._batcher.expect(Demand(items, tokens), seconds=seconds, caller=caller)
+        tokens = min(max(self._token_estimator.tokens(characters), items), most)
+        self._batcher.check_admission(QueueLoad(items, tokens), seconds=seconds, caller=caller)
 
 
 def _close(batcher: Batcher, reader: TokenizerThread) -> None:

@@ -159,7 +159,7 @@ class ConfigError(StartupError):
 
 
 class EngineFailed(Exception):
-    """A lane died or a run does not return: the process must be started anew."""
+    """A worker died or a run does not return: the process must be started anew."""
 
 
 class ProcessFailed(Exception):

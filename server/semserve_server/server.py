@@ -46,13 +46,13 @@ async def serve(config: Config, parent: Parent | None = None) -> None:
 
     Raises:
         StartupError: a bundle or a setting cannot be served.
-        EngineFailed: a lane died or a run did not return.
+        EngineFailed: a worker died or a run did not return.
     """
     _check_limits(config)
     map_large_blocks()
     models = _models(config)
-    async with observing(config, models) as observer:
-        await _serve(config, models, observer, parent)
+    async with observing(config, models) as recorder:
+        await _serve(config, models, recorder, parent)
     log.info("stopped")
 
 
@@ -77,7 +77,7 @@ def _check_limits(config: Config) -> None:
             raise ConfigError(f"{name} {most}: a queue of {queue} {room} could never admit so many")
 
 
-async def _serve(config: Config, models: Models, observer: Recorder, parent: Parent | None) -> None:
+async def _serve(config: Config, models: Models, recorder: Recorder, parent: Parent | None) -> None:
     stop, hurry, refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -93,7 +93,7 @@ async def _serve(config: Config, models: Models, observer: Recorder, parent: Par
         parent.obey({"stop": stop.set, "hurry": hurry.set, "refresh": refresh.set})
     control = ModelManager(config, models)
     models.control = control if config.allow_model_control else None
-    port = _port(config, models, observer)
+    port = _port(config, models, recorder)
     number = await port.open(config.address)
     try:
         await control.start(stop)
@@ -176,7 +176,7 @@ def _models(config: Config) -> Models:
     )
 
 
-def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
+def _port(config: Config, models: Models, recorder: Recorder) -> GrpcServer:
     return GrpcServer(
         models,
         Limits(
@@ -203,7 +203,7 @@ def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
             handshake_timeout=config.handshake_timeout,
             shares_port=config.processes > 1,
         ),
-        observer=observer,
+        recorder=recorder,
         security=_security(config),
     )
 
@@ -230,17 +230,17 @@ def _security(config: Config) -> Security:
         certificates = Certificates(config.tls_certificate, config.tls_key, config.tls_client_ca)
     elif config.tls_certificate or config.tls_key or config.tls_client_ca:
         raise ConfigError("TLS needs both --tls-certificate and --tls-key")
-    keyring = (
+    key_store = (
         KeyStore(config.api_key_file, processes=config.processes) if config.api_key_file else None
     )
-    if keyring and not certificates and not is_local(config.address):
+    if key_store and not certificates and not is_local(config.address):
         log.warning(
             "--api-key-file without --tls-certificate: keys travel to %s without encryption",
             config.address,
         )
     return Security(
         certificates=certificates,
-        keyring=keyring,
+        key_store=key_store,
         auth_exempt_health=config.auth_exempt_health,
         auth_exempt_reflection=config.auth_exempt_reflection,
     )

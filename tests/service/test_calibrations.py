@@ -57,4 +57,4 @@ async def test_a_new_version_takes_over_what_the_old_one_was_measured_to_cost(
     after = served.models.named(NAME).capacity
     assert f"{NAME}: as of the version before it: batches of" in caplog.text
     assert before.max_batch_tokens == after.max_batch_tokens
-    assert before.wide_threads == after.wide_threads
+    assert before.exclusive_threads == after.exclusive_threads

@@ -166,7 +166,7 @@ async def test_a_fault_of_ours_is_internal_and_tells_nothing(
 
 
 async def test_many_callers_at_once_each_get_their_own_answer(tiny_models: Path) -> None:
-    async with in_process(tiny_models, lanes=2) as service:
+    async with in_process(tiny_models, workers=2) as service:
         stub = EmbeddingServiceStub(service.channel)
         texts = [f"{number} cats and {number % 7} dogs" for number in range(100)]
         together = await asyncio.gather(*(one(stub, text) for text in texts))

@@ -35,7 +35,7 @@ def stub(service: InProcess) -> EmbeddingServiceStub:
 @pytest.fixture
 def registry(service: InProcess) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(Metrics(service.observer, service.models))
+    registry.register(Metrics(service.recorder, service.models))
     return registry
 
 

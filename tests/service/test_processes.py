@@ -129,7 +129,7 @@ async def embed(channel: grpc.aio.Channel, request: EmbedRequest) -> EmbedRespon
 def test_one_line_tells_that_all_of_them_serve(both: Pair) -> None:
     assert 1 == both.said.count(SERVING)
     assert " in 2 processes serving on 127.0.0.1:" in both.line
-    assert f"{usable_cpus(2)} lanes x 1 threads" in both.line
+    assert f"{usable_cpus(2)} workers x 1 threads" in both.line
 
 
 async def test_connections_reach_every_process_and_sighup_reloads_in_all(
@@ -264,9 +264,9 @@ def test_each_process_has_its_part_of_the_cpus_and_at_least_one() -> None:
 def test_each_process_has_its_part_of_a_keys_rate(tmp_path: Path) -> None:
     presented, key = new_key("alice", models=None, tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    holder = KeyStore(tmp_path / "keys", clock=lambda: 0.0, processes=2).holder(presented)
-    with holder.reserve(60):  # of fifty
+    principal = KeyStore(tmp_path / "keys", clock=lambda: 0.0, processes=2).principal(presented)
+    with principal.reserve(60):  # of fifty
         pass
     with pytest.raises(Overloaded) as refused:
-        holder.reserve(1)
+        principal.reserve(1)
     assert pytest.approx(10 / 50) == refused.value.retry_after

@@ -64,7 +64,7 @@ async def guarded(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Guarded]:
         "slow": new_key("slow", tokens_per_second=10),
     }
     path.write_text("".join(f"{key}\n" for _, key in made.values()))
-    security = Security(keyring=KeyStore(path, clock=clock))
+    security = Security(key_store=KeyStore(path, clock=clock))
     async with in_process(tiny_models, security=security) as server:
         yield Guarded(server, path, clock, {name: one for name, (one, _) in made.items()})
 
@@ -236,8 +236,8 @@ async def test_health_is_open_and_reflection_closed_unless_asked_otherwise(
 ) -> None:
     assert await HealthStub(guarded.server.channel).Check(HealthCheckRequest())
     assert grpc.StatusCode.UNAUTHENTICATED == await reflect(guarded.server.channel)
-    keyring = KeyStore(guarded.path)
-    security = Security(keyring=keyring, auth_exempt_health=False, auth_exempt_reflection=True)
+    key_store = KeyStore(guarded.path)
+    security = Security(key_store=key_store, auth_exempt_health=False, auth_exempt_reflection=True)
     async with in_process(tiny_models, security=security) as server:
         refused = await refusal(HealthStub(server.channel).Check(HealthCheckRequest()))
         assert grpc.StatusCode.UNAUTHENTICATED == refused.code

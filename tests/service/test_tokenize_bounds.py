@@ -37,8 +37,8 @@ async def test_texts_that_are_told_in_parts_keep_their_order() -> None:
         assert [len(text.split()) for text in texts] == [len(one.ids) for one in answer.results]
         assert "echo" == answer.model
         assert [0, 2] == list(answer.results[1].starts[:2])
-        assert sum(len(text.split()) for text in texts) == server.tally.tokenized
-        assert 1 == sum(server.tally.tokenize_seconds.counts)
+        assert sum(len(text.split()) for text in texts) == server.counters.tokenized
+        assert 1 == sum(server.counters.tokenize_seconds.counts)
 
 
 async def test_a_key_pays_for_what_it_has_tokenised(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ async def test_a_flood_of_it_is_shed_and_holds_up_no_text_that_runs(service: InP
     shed = [one for one in done if isinstance(one, grpc.aio.AioRpcError)]
     assert 0 < len(shed) < 50
     assert {grpc.StatusCode.RESOURCE_EXHAUSTED} == {one.code() for one in shed}
-    counted = service.observer.shed
+    counted = service.recorder.rejected
     while len(shed) != counted["tiny-embed", "queue_characters"]:
         await asyncio.to_thread(lambda: None)
 

@@ -71,7 +71,7 @@ async def test_a_run_that_hangs_turns_health_until_it_returns(
     service.embedder.release()
     await call
     while service.engines[0].runs():
-        await health(service)  # the lane is on its way back
+        await health(service)  # the worker is on its way back
     dog.look()
     assert SERVING == (await watch.read()).status
     assert SERVING == (await health(service))[""]
@@ -96,15 +96,15 @@ async def test_a_lane_that_died_ends_the_watch(service: InProcess) -> None:
     batcher._queue.take = lambda _now: 1 / 0
     with pytest.raises(Exception, match="inference failed"):
         await EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
-    with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
+    with pytest.raises(EngineFailed, match="tiny-embed: a worker died"):
         await Watchdog(service.models, stall_timeout=2, run_timeout=60).watch(asyncio.Event())
 
 
 async def test_a_lane_whose_thread_is_gone_is_missed(service: InProcess) -> None:
     """Not even its last words have come."""
-    lane = service.engines[0]._batcher._lanes[0]
-    lane.thread = threading.Thread()
-    with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
+    worker = service.engines[0]._batcher._workers[0]
+    worker.thread = threading.Thread()
+    with pytest.raises(EngineFailed, match="tiny-embed: a worker died"):
         Watchdog(service.models, stall_timeout=2, run_timeout=60).look()
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from batching import door
+from batching import admission
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.runner import Runner
 from semserve_server.scheduling.batch_queue import BatchQueue
@@ -20,11 +20,15 @@ async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
     made: list[Batcher] = []
 
     def one(
-        runner: Runner, *, lanes: int = 1, cost: CostModel | None = None, **extra: Any
+        runner: Runner, *, workers: int = 1, cost: CostModel | None = None, **extra: Any
     ) -> Batcher:
         queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-        runs = Dispatch(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
-        made.append(Batcher(runner, queue, door(lanes), runs, tally=ModelCounters("test"), **extra))
+        runs = Dispatch(cost=cost or CostModel(), max_batch_tokens=64, exclusive=cost is not None)
+        made.append(
+            Batcher(
+                runner, queue, admission(workers), runs, counters=ModelCounters("test"), **extra
+            )
+        )
         return made[-1]
 
     yield one

@@ -16,7 +16,7 @@ from semserve_server.registry.measurements import Measurements
 
 KEY = Key(
     digest="d" * 64, variant="fused", provider="CPU", cpu="x86_64 A CPU", threads=1,
-    wide_threads=2, onnxruntime="1.30.0", server="1.0.0",
+    exclusive_threads=2, onnxruntime="1.30.0", server="1.0.0",
 )  # fmt: skip
 
 
@@ -25,8 +25,8 @@ def measured(scale: float = 1.0, *, settled: bool = True) -> Measurements:
     return Measurements(
         runs=[(tokens, seconds * scale) for tokens, seconds in runs],
         ragged=(120, 512, 0.02 * scale),
-        wide_seconds=0.003 * scale,
-        narrow_seconds=0.004 * scale,
+        exclusive_seconds=0.003 * scale,
+        shared_seconds=0.004 * scale,
         settled=settled,
     )
 
@@ -47,7 +47,7 @@ def test_what_is_kept_is_found_again_under_the_same_key_alone(cache: Calibration
     assert measured() == cache.read(KEY)
     for field in ("digest", "variant", "provider", "cpu", "onnxruntime", "server"):
         assert cache.read(msgspec.structs.replace(KEY, **{field: "another"})) is None
-    for field in ("threads", "wide_threads"):
+    for field in ("threads", "exclusive_threads"):
         assert cache.read(msgspec.structs.replace(KEY, **{field: 7})) is None
 
 

@@ -138,7 +138,7 @@ def graph(node: onnx.NodeProto, *initializers: TensorProto) -> Graph:
 
 
 def load(hostile: Graph) -> Session:
-    return Session(hostile, device="cpu", threads=1, wide_threads=1)
+    return Session(hostile, device="cpu", threads=1, exclusive_threads=1)
 
 
 def outside(location: str, offset: int = 0) -> TensorProto:

@@ -34,16 +34,16 @@ LOOK_SECONDS = 1.0
 INLINE_BYTES = 65_536
 """Key files of fewer bytes, some 600 keys, are read on the event loop, in 2 ms. One of the largest
 size would block it for half a second."""
-PRINCIPAL: ContextVar[Principal] = ContextVar("holder")
+PRINCIPAL: ContextVar[Principal] = ContextVar("principal")
 """Who calls, in the context of what answers the call; unset where no keys are wanted."""
 
 
 class Principal:
     """Who calls with a key: lives as long as the key, over every reading of the file."""
 
-    def __init__(self, keyring: KeyStore, key: Key, now: float) -> None:
-        self._keyring = keyring
-        self.usage = keyring.usage.setdefault(key.name, KeyCounters())
+    def __init__(self, key_store: KeyStore, key: Key, now: float) -> None:
+        self._key_store = key_store
+        self.usage = key_store.usage.setdefault(key.name, KeyCounters())
         """What was asked with the keys of this name, this one's predecessors included."""
         self.key: Key | None = key
         """None once the key is no longer in the file."""
@@ -67,7 +67,7 @@ class Principal:
     def _new_bucket(self, key: Key, now: float) -> RateLimiter | None:
         if key.tokens_per_second is None:
             return None
-        return RateLimiter(key.tokens_per_second / self._keyring.processes, now=now)
+        return RateLimiter(key.tokens_per_second / self._key_store.processes, now=now)
 
     def present(self) -> Key:
         """Return the key, which a stream may have outlived.
@@ -75,7 +75,7 @@ class Principal:
         Raises:
             Unauthenticated: it is no longer in the file.
         """
-        self._keyring.look()
+        self._key_store.look()
         if self.key is None:
             raise Unauthenticated("the key is no longer known")
         return self.key
@@ -120,7 +120,7 @@ class Principal:
         Raises:
             Overloaded: with the seconds until the earlier requests are paid for.
         """
-        clock = self._keyring.clock
+        clock = self._key_store.clock
         if self._bucket is not None:
             wait = self._bucket.wait(clock())
             if wait:
@@ -207,7 +207,7 @@ class KeyStore:
         self.usage: dict[str, KeyCounters] = {}
         """What was asked with each key, by its name; those in the file alone."""
         self._keys: dict[str, Key] = {}
-        self._holders: dict[str, Principal] = {}
+        self._principals: dict[str, Principal] = {}
         self._looked = clock()
         self._complaint = ""
         self._changes.seen()
@@ -220,7 +220,7 @@ class KeyStore:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def holder(self, presented: str) -> Principal:
+    def principal(self, presented: str) -> Principal:
         """Return who holds a key.
 
         Raises:
@@ -231,9 +231,9 @@ class KeyStore:
         if key is None:
             raise Unauthenticated("the key is not known")
         # Made for keys that are used, of which there are fewer than there may be in the file.
-        if key.name not in self._holders:
-            self._holders[key.name] = Principal(self, key, self.clock())
-        return self._holders[key.name]
+        if key.name not in self._principals:
+            self._principals[key.name] = Principal(self, key, self.clock())
+        return self._principals[key.name]
 
     def look(self) -> None:
         """Read the file again if it has changed; one that is wrong changes nothing but the log.
@@ -281,13 +281,13 @@ class KeyStore:
 
     def _take(self, found: dict[str, Key]) -> None:
         now = self.clock()
-        for name, holder in list(self._holders.items()):
+        for name, principal in list(self._principals.items()):
             key = found.get(name)
-            if key is None or holder.key is None or key.sha256 != holder.key.sha256:
-                holder.key = None
-                del self._holders[name]
+            if key is None or principal.key is None or key.sha256 != principal.key.sha256:
+                principal.key = None
+                del self._principals[name]
             else:
-                holder.renew(key, now)
+                principal.renew(key, now)
         for name in self.usage.keys() - found.keys():
             del self.usage[name]
         self._keys = found

@@ -21,19 +21,21 @@ REFUSAL = "this server wants a key that it knows, as metadata: authorization: Be
 class AuthInterceptor(grpc.aio.ServerInterceptor):
     """An interceptor, and so in the way of every RPC of the port; there is none without keys."""
 
-    def __init__(self, keyring: KeyStore, open_services: Iterable[str], observer: Recorder) -> None:
+    def __init__(
+        self, key_store: KeyStore, open_services: Iterable[str], recorder: Recorder
+    ) -> None:
         """Make one.
 
         Args:
-            keyring: who may call.
+            key_store: who may call.
             open_services: full names of services that nobody needs a key for.
-            observer: counts who was refused.
+            recorder: counts who was refused.
         """
-        self._keyring = keyring
+        self._key_store = key_store
         self._open = frozenset(open_services)
         # A stream's handler, since one of a unary call would be run only once a request is read.
         refusing: Handler = grpc.stream_stream_rpc_method_handler(_refuse)
-        handlers = watched("semserve", {"unauthenticated": refusing}, observer, OpenCalls())
+        handlers = watched("semserve", {"unauthenticated": refusing}, recorder, OpenCalls())
         self._refusing = handlers["unauthenticated"]
 
     async def intercept_service(
@@ -44,13 +46,15 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
         """Return what answers a call; None where there is no such RPC."""
         service = handler_call_details.method.rpartition("/")[0].removeprefix("/")
         try:
-            holder = self._keyring.holder(_key(handler_call_details.invocation_metadata or ()))
+            principal = self._key_store.principal(
+                _key(handler_call_details.invocation_metadata or ())
+            )
         except Unauthenticated:
             if service not in self._open:
                 return self._refusing
         else:
             # gRPC answers a call in the same task that asks for its handler.
-            PRINCIPAL.set(holder)
+            PRINCIPAL.set(principal)
         return await continuation(handler_call_details)
 
 

@@ -60,36 +60,36 @@ class GrpcServer:
         models: Models,
         limits: Limits,
         port_limits: ConnectionLimits,
-        observer: Recorder | None = None,
+        recorder: Recorder | None = None,
         security: Security = OPEN,
     ) -> None:
-        observer = observer or Recorder()
-        keyring = security.keyring
-        if keyring is not None:
-            observer.usage = keyring.usage
+        recorder = recorder or Recorder()
+        key_store = security.key_store
+        if key_store is not None:
+            recorder.usage = key_store.usage
         self._certificates = security.certificates
         self._server = grpc.aio.server(
             options=port_limits.options(),
             maximum_concurrent_rpcs=port_limits.max_calls,
-            interceptors=[AuthInterceptor(keyring, security.open_services, observer)]
-            if keyring
+            interceptors=[AuthInterceptor(key_store, security.open_services, recorder)]
+            if key_store
             else [],
         )
         self._unread = UnreadBytes(port_limits.max_unread_bytes)
         self._scorer = ScoringThread(max_waiting=port_limits.max_queue_scores)
         models.workers.add(self._scorer, (self._scorer.worker,))
         self._streams = Streams(self._unread, port_limits.new_window, max_fields=limits.max_texts)
-        observer.gauges.update(_gauges(self._unread, self._scorer))
+        recorder.gauges.update(_gauges(self._unread, self._scorer))
         self._calls = OpenCalls()
-        self._endless = DrainableStreams()
-        self._health = Health(self._endless, OURS, keyed=keyring is not None)
+        self._drainable = DrainableStreams()
+        self._health = Health(self._drainable, OURS, keyed=key_store is not None)
         self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._tell_health
-        self._register(ScopedRegistry(models) if keyring else models, limits, observer)
+        self._register(ScopedRegistry(models) if key_store else models, limits, recorder)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
 
-    def _register(self, models: Models, limits: Limits, observer: Recorder) -> None:
+    def _register(self, models: Models, limits: Limits, recorder: Recorder) -> None:
         embedding = EmbeddingService(models, limits)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits, self._scorer)
@@ -101,14 +101,14 @@ class GrpcServer:
             model.name: model.handlers(),
         }
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
-        reflection = ReflectionServicer(self._endless, names)
+        reflection = ReflectionServicer(self._drainable, names)
         # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
         theirs = {
             health.SERVICE_NAME: self._health.handlers(),
             **{name: reflection.handlers() for name in REFLECTION},
         }
         ours = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
-        self._server.add_generic_rpc_handlers([Methods(ours, theirs, observer, self._calls)])
+        self._server.add_generic_rpc_handlers([Methods(ours, theirs, recorder, self._calls)])
 
     async def open(self, address: str) -> int:
         """Listen, with every health NOT_SERVING; returns the port.
@@ -162,7 +162,7 @@ class GrpcServer:
     async def drain(self, seconds: float) -> None:
         """Refuse new RPCs, let streams finish what they have read, and wait at most so long."""
         self._streams.drain()
-        self._endless.end()
+        self._drainable.end()
         # After the messages that have been read, which all have their turn before.
         asyncio.get_running_loop().call_soon(self._models.drain)
         refusing = await self._refuse(min(seconds, REFUSING_SECONDS))

@@ -29,16 +29,16 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     """
 
     def __init__(
-        self, endless: DrainableStreams, services: Collection[str] = (), *, keyed: bool = False
+        self, drainable: DrainableStreams, services: Collection[str] = (), *, keyed: bool = False
     ) -> None:
         """Begin with the server and its services known and not serving.
 
         Args:
-            endless: ends watches when the server drains.
+            drainable: ends watches when the server drains.
             services: full names of the gRPC services, as clients with health checking ask for them.
             keyed: whether names of models are listed only to keys that may use them.
         """
-        self._endless = endless
+        self._drainable = drainable
         self._services = frozenset((SERVER, *services))
         self._keyed = keyed
         self._serving = dict.fromkeys(self._services, False)
@@ -96,8 +96,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     def _may_list(self, name: str) -> bool:
         if name in self._services or not self._keyed:
             return True
-        holder = PRINCIPAL.get(None)
-        return holder is not None and holder.may_use(name)
+        principal = PRINCIPAL.get(None)
+        return principal is not None and principal.may_use(name)
 
     async def Watch(  # noqa: N802  (gRPC's name)
         self, request: HealthCheckRequest, context: Context
@@ -111,11 +111,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
             Draining: the server is stopping.
             Overloaded: too many streams are open.
         """
-        if self._endless.ended:
+        if self._drainable.ended:
             await context.write(HealthCheckResponse(status=self._status(request.service)))
             raise Draining(STOPPING)
-        self._endless.check_room()
-        await self._endless.unless_ended(self._watch(request.service, context))
+        self._drainable.check_room()
+        await self._drainable.unless_ended(self._watch(request.service, context))
 
     async def _watch(self, service: str, context: Context) -> None:
         told = None

@@ -26,9 +26,9 @@ answer of some 20 kB that is not read."""
 class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # no types
     """grpcio's reflection, which ghz can use and whose stream can be ended."""
 
-    def __init__(self, endless: DrainableStreams, names: list[str]) -> None:
+    def __init__(self, drainable: DrainableStreams, names: list[str]) -> None:
         super().__init__(names, pool=MethodPool())
-        self._endless = endless
+        self._drainable = drainable
         self._open = 0
 
     def handlers(self) -> Handlers:
@@ -47,14 +47,14 @@ class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[mis
             Draining: the server is stopping.
             Overloaded: too many streams are open.
         """
-        if self._endless.ended:
+        if self._drainable.ended:
             raise Draining(STOPPING)
-        self._endless.check_room()
+        self._drainable.check_room()
         require_room("reflection", self._open, MAX_REFLECTIONS)
         answers = super().ServerReflectionInfo(request_iterator, unused_context)
         self._open += 1
         try:
-            while (answer := await self._endless.unless_ended(anext(answers, None))) is not None:
+            while (answer := await self._drainable.unless_ended(anext(answers, None))) is not None:
                 yield answer
         finally:
             self._open -= 1

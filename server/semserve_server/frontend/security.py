@@ -17,7 +17,7 @@ class Security:
 
     certificates: Certificates | None = None
     """For TLS; without them the port speaks plain text."""
-    keyring: KeyStore | None = None
+    key_store: KeyStore | None = None
     """Who may call; without it, whoever connects."""
     auth_exempt_health: bool = True
     """Whether health is told without a key."""

@@ -45,12 +45,12 @@ _BUILD = {
 
 
 @contextlib.contextmanager
-def serving_metrics(address: str, observer: Recorder, models: Models) -> Iterator[str]:
+def serving_metrics(address: str, recorder: Recorder, models: Models) -> Iterator[str]:
     """Serve the metrics over HTTP, on threads of their own. Yields the URL.
 
     Args:
         address: HOST:PORT; port 0 takes a free port.
-        observer: the counters of all RPCs.
+        recorder: the counters of all RPCs.
         models: the loaded models.
 
     Raises:
@@ -58,7 +58,7 @@ def serving_metrics(address: str, observer: Recorder, models: Models) -> Iterato
     """
     host, port = host_port("--metrics-address", address)
     registry = CollectorRegistry()
-    registry.register(Metrics(observer, models))
+    registry.register(Metrics(recorder, models))
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     try:
@@ -76,8 +76,8 @@ def serving_metrics(address: str, observer: Recorder, models: Models) -> Iterato
 class Metrics(Collector):
     """A collector that reads the counters at each scrape."""
 
-    def __init__(self, observer: Recorder, models: Models) -> None:
-        self._observer = observer
+    def __init__(self, recorder: Recorder, models: Models) -> None:
+        self._recorder = recorder
         self._models = models
 
     def collect(self) -> Iterator[Metric]:
@@ -88,19 +88,19 @@ class Metrics(Collector):
             tuple(_BUILD),
             {tuple(_BUILD.values()): 1},
         )
-        yield from _methods(self._observer.methods)
+        yield from _methods(self._recorder.methods)
         engines = self._engines()
-        shed: dict[Labels, float] = {
+        rejected: dict[Labels, float] = {
             (engine.name, cause): 0 for engine in engines for cause in get_args(Cause)
         }
-        shed.update(self._observer.shed.copy().items())
+        rejected.update(self._recorder.rejected.copy().items())
         yield _counter(
             "requests_rejected",
             "Requests rejected with RESOURCE_EXHAUSTED, by the limit that they exceeded.",
             ("model", "cause"),
-            shed,
+            rejected,
         )
-        usage = dict(self._observer.usage)
+        usage = dict(self._recorder.usage)
         yield _counter(
             "key_requests",
             "Requests with an API key that have ended, by the key's name in the key file.",
@@ -117,7 +117,7 @@ class Metrics(Collector):
             "event_loop_lag_seconds",
             "Delay of a timer of the event loop; a new call waits as long for its handler.",
             (),
-            {(): self._observer.loop_lag},
+            {(): self._recorder.loop_lag},
         )
         yield _gauge("models_loaded", "Loaded models.", (), {(): len(engines)})
         yield _gauge(
@@ -138,10 +138,10 @@ class Metrics(Collector):
             (),
             {(): dropped_lines()},
         )
-        for name, (help_text, value) in self._observer.gauges.items():
+        for name, (help_text, value) in self._recorder.gauges.items():
             yield _gauge(name, help_text, (), {(): value()})
         yield from _states(engines)
-        yield from _model_counters([engine.tally for engine in engines])
+        yield from _model_counters([engine.counters for engine in engines])
 
     def _engines(self) -> list[Engine]:
         try:
@@ -207,7 +207,7 @@ def _states(engines: Sequence[Engine]) -> Iterator[Metric]:
     )
     gauges: dict[str, tuple[str, Callable[[Engine], float]]] = {
         "model_stalled": ("1 if a worker thread of the model hangs.", lambda one: one.stalled),
-        "batch_workers": ("Batches that can run at the same time.", lambda one: one.capacity.lanes),
+        "batch_workers": ("Batches that can run at the same time.", lambda one: one.capacity.workers),
         "batch_workers_busy": ("Batches that are running.", lambda one: len(one.runs())),
         "queue_entries": ("Texts in the batch queue.", lambda one: one.waiting.entries),
         "queue_entries_limit": (

@@ -23,7 +23,7 @@ EXPORT_SECONDS = 2.0
 
 @contextlib.asynccontextmanager
 async def observing(config: Config, models: Models) -> AsyncIterator[Recorder]:
-    """Make the observer of all requests; spans that are left at the end are still exported.
+    """Make the recorder of all requests; spans that are left at the end are still exported.
 
     Raises:
         ConfigError: the metrics' address cannot be bound, or OpenTelemetry is not installed.
@@ -32,12 +32,12 @@ async def observing(config: Config, models: Models) -> AsyncIterator[Recorder]:
         trace = None
         if config.otlp_endpoint:
             trace = await stack.enter_async_context(_tracing(config))
-        observer = Recorder(trace=trace, access_log=config.access_log)
+        recorder = Recorder(trace=trace, access_log=config.access_log)
         if config.metrics_address:
-            metrics = serving_metrics(config.metrics_address, observer, models)
+            metrics = serving_metrics(config.metrics_address, recorder, models)
             log.info("metrics are at %s", stack.enter_context(metrics))
-            stack.enter_context(measuring_loop_lag(observer.loop_lag))
-        yield observer
+            stack.enter_context(measuring_loop_lag(recorder.loop_lag))
+        yield recorder
 
 
 @contextlib.asynccontextmanager

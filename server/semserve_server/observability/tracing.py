@@ -51,41 +51,41 @@ class Tracing:
         )
         self._tracer = self._provider.get_tracer("semserve_server", __version__)
 
-    def trace(self, exchange: RequestContext) -> None:
+    def trace(self, request: RequestContext) -> None:
         """Make the spans of a request that has ended: its own, and its stages'."""
         clock = _Clock()
         span = self._tracer.start_span(
-            str(exchange.method),
-            context=self._propagator.extract({"traceparent": exchange.caller.traceparent}),
+            str(request.method),
+            context=self._propagator.extract({"traceparent": request.metadata.traceparent}),
             kind=SpanKind.SERVER,
-            start_time=clock.epoch(exchange.started),
+            start_time=clock.epoch(request.started),
         )
         if not span.is_recording():
             return
-        span.set_attributes(_attributes(exchange))
-        if exchange.code in FAULTS:
+        span.set_attributes(_attributes(request))
+        if request.code in FAULTS:
             span.set_status(StatusCode.ERROR)
-        self._stages(span, exchange, clock)
-        span.end(clock.epoch(exchange.started + exchange.seconds))
+        self._stages(span, request, clock)
+        span.end(clock.epoch(request.started + request.seconds))
 
     def close(self) -> None:
         """Export what has not been exported yet; waits for the collector, within a bound."""
         self._provider.shutdown()
 
-    def _stages(self, span: Span, exchange: RequestContext, clock: _Clock) -> None:
+    def _stages(self, span: Span, request: RequestContext, clock: _Clock) -> None:
         """Draw what the request waited for.
 
         Of a request that ran in several batches, the queue's span ends when the last was taken,
         and the longest run is drawn from there.
         """
-        if exchange.tokenized is None:
+        if request.tokenized is None:
             return
         context = set_span_in_context(span)
-        began, admitted = exchange.tokenized
+        began, admitted = request.tokenized
         self._stage("tokenize", context, clock.epoch(began), clock.epoch(admitted))
-        if exchange.inference is not None:
-            taken = admitted + exchange.inference.queue_seconds
-            computed = taken + exchange.inference.compute_seconds
+        if request.inference is not None:
+            taken = admitted + request.inference.queue_seconds
+            computed = taken + request.inference.compute_seconds
             self._stage("queue", context, clock.epoch(admitted), clock.epoch(taken))
             self._stage("compute", context, clock.epoch(taken), clock.epoch(computed))
 
@@ -103,17 +103,17 @@ class _Clock:
         return self._offset + round(instant * 1e9)
 
 
-def _attributes(exchange: RequestContext) -> dict[str, str | int]:
+def _attributes(request: RequestContext) -> dict[str, str | int]:
     attributes: dict[str, str | int] = {
         "rpc.system": "grpc",
-        "rpc.service": exchange.method.service,
-        "rpc.method": exchange.method.name,
-        "rpc.response.status_code": exchange.code,
-        "semserve.request_id": exchange.name,
+        "rpc.service": request.method.service,
+        "rpc.method": request.method.name,
+        "rpc.response.status_code": request.code,
+        "semserve.request_id": request.name,
     }
-    if exchange.model is not None:
-        attributes["semserve.model"] = exchange.model.name
-    if exchange.inference is not None:
-        attributes["semserve.texts"] = exchange.inference.texts
-        attributes["semserve.tokens"] = exchange.inference.tokens
+    if request.model is not None:
+        attributes["semserve.model"] = request.model.name
+    if request.inference is not None:
+        attributes["semserve.texts"] = request.inference.texts
+        attributes["semserve.tokens"] = request.inference.tokens
     return attributes

@@ -19,8 +19,8 @@ GAIN = 1.05
 gains nothing from larger batches than some hundred tokens, CUDA up to many thousands."""
 DOUBT = 1.12
 """How many times more or less than `GAIN` two measured sizes must say to be believed alone."""
-WIDE_GAIN = 1.1
-"""How many times quicker a lone run must be with all threads than with a lane's, to be given them:
+EXCLUSIVE_GAIN = 1.1
+"""How many times quicker a lone run must be with all threads than with a worker's, to be given them:
 a second session costs memory, and threads that are woken disturb what else runs."""
 
 
@@ -34,31 +34,33 @@ class Calibration:
     """The budget beyond which larger batches give next to nothing."""
     lone_seconds: float
     """What a run of one entry takes, as one among others."""
-    wide_pays: bool
+    exclusive_pays: bool
     """Whether a lone run is enough quicker with all threads; so it is taken to be where that could
     not be measured."""
 
     @classmethod
     def of(cls, measured: Measurements) -> Calibration:
         """Choose; the same for the same measurements."""
-        cost = CostModel.learnt(measured.runs)
-        cost.learn_padding(*measured.ragged)
-        narrow, wide = measured.narrow_seconds, measured.wide_seconds
+        cost = CostModel.fit(measured.runs)
+        cost.observe_padding(*measured.ragged)
+        shared, exclusive = measured.shared_seconds, measured.exclusive_seconds
         return cls(
             measured,
             cost,
             choose_budget(measured.runs),
             measured.runs[0][1],
-            wide_pays=narrow is None or wide is None or wide * WIDE_GAIN <= narrow,
+            exclusive_pays=shared is None
+            or exclusive is None
+            or exclusive * EXCLUSIVE_GAIN <= shared,
         )
 
     def __str__(self) -> str:
-        wide = self.measurements.wide_seconds
+        exclusive = self.measurements.exclusive_seconds
         return (
             f"batches of {self.max_batch_tokens} tokens, a run costs "
             f"{self.cost.fixed * 1e3:.2f} ms and {self.cost.per_token * 1e6:.1f} us a token, "
             f"padding {self.cost.padding:.2f} of that, a lone run {self.lone_seconds * 1e3:.2f} ms"
-            + (f", {wide * 1e3:.2f} ms with all threads" if wide is not None else "")
+            + (f", {exclusive * 1e3:.2f} ms with all threads" if exclusive is not None else "")
             + ("" if self.measurements.settled else "; the machine was busy, tries did not agree")
         )
 
@@ -119,13 +121,18 @@ def calibrate(
     session: Runner,
     *,
     max_length: int,
-    wide: bool = False,
+    exclusive: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
 ) -> Calibration:
     """Measure, and choose by that; see `measure`."""
     return Calibration.of(
         measure(
-            session, max_length=max_length, wide=wide, budget=choose_budget, clock=clock, wall=wall
+            session,
+            max_length=max_length,
+            exclusive=exclusive,
+            budget=choose_budget,
+            clock=clock,
+            wall=wall,
         )
     )

@@ -37,7 +37,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What the CPU is called."""
     threads: int
     """Of a run beside others."""
-    wide_threads: int
+    exclusive_threads: int
     """Of a lone run."""
     onnxruntime: str
     server: str

@@ -31,7 +31,7 @@ class _Known:
 class Calibrations:
     """Finds calibrations. Used by one thread at a time.
 
-    A model that replaces one of its name beside traffic would be measured beside busy lanes, and
+    A model that replaces one of its name beside traffic would be measured beside busy workers, and
     what it then seems to cost would rule until the process ends. So it takes over the measurements
     of a like model that was served before.
     """

@@ -84,10 +84,12 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
         outputs=manifest.outputs,
     )
     cpus = usable_cpus(config.processes)
-    lanes = config.batch_workers or cpus
-    threads = max(cpus // lanes, 1)
-    wide_threads = config.intra_op_threads or cpus
-    session = Session(graph, device=config.device, threads=threads, wide_threads=wide_threads)
+    workers = config.batch_workers or cpus
+    threads = max(cpus // workers, 1)
+    exclusive_threads = config.intra_op_threads or cpus
+    session = Session(
+        graph, device=config.device, threads=threads, exclusive_threads=exclusive_threads
+    )
     on_cuda = session.provider == CUDA
     tolerance = max(
         bundle.golden.tolerance,
@@ -97,7 +99,7 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
     difference = verify_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
     if on_cuda:  # has no second session for lone runs
-        wide_threads = threads
+        exclusive_threads = threads
     calibration = calibrations.find(
         manifest.model,
         Key(
@@ -106,7 +108,7 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
             provider=session.provider,
             cpu=cpu_model(),
             threads=threads,
-            wide_threads=wide_threads,
+            exclusive_threads=exclusive_threads,
             onnxruntime=VERSION,
             server=__version__,
         ),
@@ -115,7 +117,7 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
             calibrate(
                 session,
                 max_length=manifest.max_sequence_length,
-                wide=wide_threads > threads,
+                exclusive=exclusive_threads > threads,
                 # A run of one thread is this very thread's; on CUDA it is not the CPU that works.
                 clock=time.thread_time if threads == 1 and not on_cuda else time.perf_counter,
                 wall=time.perf_counter,
@@ -124,19 +126,19 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
     )
     short = calibration.lone_seconds < SHORT_RUN_SECONDS
     if (
-        wide_threads > threads
+        exclusive_threads > threads
         and not config.intra_op_threads
-        and (short or not calibration.wide_pays)
+        and (short or not calibration.exclusive_pays)
     ):
-        session.drop_wide()
-        wide_threads = threads
+        session.drop_exclusive()
+        exclusive_threads = threads
     capacity = _capacity(
         config,
         calibration,
         # One CUDA session is one stream: runs side by side would only wait for each other.
-        lanes=(config.batch_workers or 1) if on_cuda else lanes,
+        workers=(config.batch_workers or 1) if on_cuda else workers,
         threads=threads,
-        wide_threads=wide_threads,
+        exclusive_threads=exclusive_threads,
     )
     return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
 
@@ -146,17 +148,17 @@ def _echo(config: Config) -> Loaded:
     tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
     runner = echo.Echo(config.echo)
     calibration = calibrate(runner, max_length=bundle.manifest.max_sequence_length)
-    capacity = _capacity(config, calibration, lanes=1, threads=1, wide_threads=1)
+    capacity = _capacity(config, calibration, workers=1, threads=1, exclusive_threads=1)
     return Loaded(bundle, echo.VARIANT, tokenizer, runner, echo.PROVIDER, capacity)
 
 
 def _capacity(
-    config: Config, calibration: Calibration, *, lanes: int, threads: int, wide_threads: int
+    config: Config, calibration: Calibration, *, workers: int, threads: int, exclusive_threads: int
 ) -> Capacity:
     return Capacity(
-        lanes=lanes,
+        workers=workers,
         threads=threads,
-        wide_threads=wide_threads,
+        exclusive_threads=exclusive_threads,
         max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
         max_queue_entries=config.max_queue_entries,
         max_queue_tokens=config.max_queue_tokens,

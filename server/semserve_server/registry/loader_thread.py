@@ -116,7 +116,7 @@ class Loader:
 
     def _new_thread(self) -> WorkerThread:
         # Loading while others answer takes no more of the CPUs than a run does. The threads that a
-        # session makes are as nice as the one that loads it: were they less so than the lanes, they
+        # session makes are as nice as the one that loads it: were they less so than the workers, they
         # would keep the CPU from the very run that they wait for.
         thread = WorkerThread("loader", Worker("", "load"), start=lower_priority)
         self._workers.add(thread, [thread.worker])

@@ -49,10 +49,10 @@ class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """(tokens, seconds) of batches without padding, by size: the first is a lone entry."""
     ragged: tuple[Count, Count, Seconds]
     """(tokens, padded tokens, seconds) of the batch with much padding."""
-    wide_seconds: Seconds | None
+    exclusive_seconds: Seconds | None
     """Of the lone entry with all threads; None where a lone run has no more than others, or
     where the machine was too busy to tell."""
-    narrow_seconds: Seconds | None
+    shared_seconds: Seconds | None
     """Of the lone entry without them, by the same clock on the wall; None as above."""
     settled: bool
     """Whether enough tries of each batch agreed, or enough starts have measured."""
@@ -65,23 +65,23 @@ class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         both = [(seconds, least[tokens]) for tokens, seconds in self.runs if tokens in least]
         for tokens, seconds in self.runs:
             least[tokens] = min(seconds, least.get(tokens, inf))
-        ragged, wide, narrow = self.ragged, self.wide_seconds, self.narrow_seconds
+        ragged, exclusive, shared = self.ragged, self.exclusive_seconds, self.shared_seconds
         if ragged[:2] == former.ragged[:2]:
             both.append((ragged[2], former.ragged[2]))
             ragged = min(ragged, former.ragged)
-        if wide is not None and former.wide_seconds is not None:
-            both.append((wide, former.wide_seconds))
-            wide = min(both[-1])
-        if narrow is not None and former.narrow_seconds is not None:
-            both.append((narrow, former.narrow_seconds))
-            narrow = min(both[-1])
+        if exclusive is not None and former.exclusive_seconds is not None:
+            both.append((exclusive, former.exclusive_seconds))
+            exclusive = min(both[-1])
+        if shared is not None and former.shared_seconds is not None:
+            both.append((shared, former.shared_seconds))
+            shared = min(both[-1])
         agree = all(_agree(max(pair), min(pair)) for pair in both)
         starts = self.starts + former.starts
         return Measurements(
             runs=sorted(least.items())[:MOST_SIZES],
             ragged=ragged,
-            wide_seconds=wide,
-            narrow_seconds=narrow,
+            exclusive_seconds=exclusive,
+            shared_seconds=shared,
             settled=self.settled or former.settled or agree or starts >= MOST_STARTS,
             starts=min(starts, MOST_STARTS),
         )
@@ -91,7 +91,7 @@ def measure(
     session: Runner,
     *,
     max_length: int,
-    wide: bool,
+    exclusive: bool,
     budget: Callable[[Sequence[tuple[int, float]]], int],
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
@@ -104,7 +104,7 @@ def measure(
     Args:
         session: warm already, so that nothing is measured but runs.
         max_length: most tokens of an entry.
-        wide: whether a lone run may have more threads, which is measured then.
+        exclusive: whether a lone run may have more threads, which is measured then.
         budget: the best one by the (tokens, seconds) measured so far; where it is the largest of
             them, a larger one is measured.
         clock: tells what a run takes, in seconds. Where a run is of one thread, that thread's CPU
@@ -119,9 +119,13 @@ def measure(
 
     batches = [batch_of(n) for n in (1, SMALLEST_BUDGET // 2, SMALLEST_BUDGET, 2 * SMALLEST_BUDGET)]
     ragged = _Batch([_blank(min(one, max_length)) for one in RAGGED], clock)
-    lone = [_Batch(batches[0].encodings, wall, wide=one) for one in (False, True)] if wide else []
+    lone = (
+        [_Batch(batches[0].encodings, wall, exclusive=one) for one in (False, True)]
+        if exclusive
+        else []
+    )
     settled = _settle(session, [*batches, ragged, *lone], wall)
-    believed = wide and all(one.settled for one in lone)
+    believed = exclusive and all(one.settled for one in lone)
     runs = [one.run for one in batches]
     size = 2 * SMALLEST_BUDGET
     while size < LARGEST_BUDGET and budget(runs) == size:
@@ -134,8 +138,8 @@ def measure(
     return Measurements(
         runs=runs,
         ragged=(sum(lengths), len(lengths) * max(lengths), ragged.least),
-        narrow_seconds=lone[0].least if believed else None,
-        wide_seconds=lone[1].least if believed else None,
+        shared_seconds=lone[0].least if believed else None,
+        exclusive_seconds=lone[1].least if believed else None,
         settled=settled,
     )
 
@@ -147,7 +151,7 @@ class _Batch:
     encodings: list[Encoding]
     clock: Callable[[], float]
     """Tells how long a try takes, in seconds."""
-    wide: bool = False
+    exclusive: bool = False
     tries: list[float] = field(default_factory=list)
 
     @property
@@ -178,7 +182,7 @@ def _settle(session: Runner, batches: Sequence[_Batch], wall: Callable[[], float
             break
         for one in batches:
             started = one.clock()
-            session.run(one.encodings, wide=one.wide)
+            session.run(one.encodings, exclusive=one.exclusive)
             one.tries.append(max(one.clock() - started, 0.0))
     return all(one.settled for one in batches)
 

@@ -48,7 +48,7 @@ class ModelManager:
     def __init__(self, config: Config, models: Models) -> None:
         self._config = config
         self._models = models
-        self._shares = shares = ConcurrencyLimit(
+        self._limit = shares = ConcurrencyLimit(
             config.batch_workers or usable_cpus(config.processes)
         )
         cache = opened(config.calibration_cache)
@@ -270,10 +270,10 @@ class ModelManager:
             loaded.bundle,
             loaded.tokenizer,
             loaded.runner,
-            replace(loaded.capacity, shares=self._shares),
+            replace(loaded.capacity, concurrency_limit=self._limit),
             variant=loaded.variant,
             provider=loaded.provider,
-            tally=former.tally if former else None,
+            counters=former.counters if former else None,
         )
 
 

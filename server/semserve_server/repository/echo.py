@@ -25,9 +25,9 @@ class Echo:
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Return float32 [encodings, dimensions]."""
-        del wide
+        del exclusive
         lengths = np.array([[len(encoding)] for encoding in encodings], np.float32)
         return np.repeat(lengths, self._dimensions, axis=1)
 

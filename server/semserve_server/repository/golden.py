@@ -44,11 +44,13 @@ def verify_golden(
             raise BundleError(f"{path}: cases[{number}] has {case.row.size} outputs")
     expected = np.stack([case.row for case in cases])
     worst = 0.0
-    for wide in (True, False):
-        alone = np.concatenate([session.run([encoding], wide=wide) for encoding in encodings])
+    for exclusive in (True, False):
+        alone = np.concatenate(
+            [session.run([encoding], exclusive=exclusive) for encoding in encodings]
+        )
         padded = np.concatenate(
             [
-                session.run(encodings[start : start + PADDED_ENTRIES], wide=wide)
+                session.run(encodings[start : start + PADDED_ENTRIES], exclusive=exclusive)
                 for start in range(0, len(encodings), PADDED_ENTRIES)
             ]
         )

@@ -222,7 +222,7 @@ class _Stream:
 
     def _error(self, name: str, error: Exception) -> Message:
         failed = failure(error)
-        current().failed(failed.code.name, error)
+        current().set_error(failed.code.name, error)
         return self._shape.response(id=name, error=failed.status)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from semserve_server.instrumentation.counters import MethodCounters
-from semserve_server.instrumentation.request_context import Caller, RequestContext
+from semserve_server.instrumentation.request_context import CallMetadata, RequestContext
 from semserve_server.observability.recorder import Recorder
 from semserve_server.rpc.handlers import Context, Handler, Handlers
 from semserve_server.rpc.open_calls import OpenCalls
@@ -21,28 +21,28 @@ _MESSAGE: ContextVar[_Message] = ContextVar("message")
 
 
 def watched(
-    service: str, handlers: Handlers, observer: Recorder, calls: OpenCalls | None = None
+    service: str, handlers: Handlers, recorder: Recorder, calls: OpenCalls | None = None
 ) -> Handlers:
-    """Return the handlers of a service so that `observer` sees every request of theirs.
+    """Return the handlers of a service so that `recorder` sees every request of theirs.
 
     Args:
         service: full name of the service.
         handlers: its RPCs.
-        observer: what each request is told to.
+        recorder: what each request is told to.
         calls: counts the calls that are being answered; none are counted where not given.
     """
     return {
         name: _watched(
             handler,
-            observer.method(service, name, streaming=bool(handler.response_streaming)),
-            observer,
+            recorder.method(service, name, streaming=bool(handler.response_streaming)),
+            recorder,
             calls,
         )
         for name, handler in handlers.items()
     }
 
 
-def unknown(observer: Recorder) -> Handler:
+def unknown(recorder: Recorder) -> Handler:
     """Make the handler of all methods that there are not, which are counted as one."""
 
     async def answer(_messages: object, context: Context) -> None:
@@ -50,7 +50,7 @@ def unknown(observer: Recorder) -> Handler:
 
     # A stream's handler, since one of a unary call would be run only once a request is read.
     handler: Handler = grpc.stream_stream_rpc_method_handler(answer)
-    return _watched(handler, observer.method("semserve", "unknown", streaming=False), observer)
+    return _watched(handler, recorder.method("semserve", "unknown", streaming=False), recorder)
 
 
 class Methods(grpc.GenericRpcHandler):
@@ -60,7 +60,7 @@ class Methods(grpc.GenericRpcHandler):
         self,
         ours: Mapping[str, Handlers],
         theirs: Mapping[str, Handlers],
-        observer: Recorder,
+        recorder: Recorder,
         calls: OpenCalls,
     ) -> None:
         """Register every service.
@@ -68,18 +68,18 @@ class Methods(grpc.GenericRpcHandler):
         Args:
             ours: full name to handlers, not watched yet, of services that a drain waits for.
             theirs: the same of health and reflection, whose streams a drain ends.
-            observer: sees every request.
+            recorder: sees every request.
             calls: counts the calls of `ours` that are being answered.
         """
-        self._unknown = unknown(observer)
-        watching = [watched(name, each, observer, calls) for name, each in ours.items()]
-        watching += [watched(name, each, observer) for name, each in theirs.items()]
+        self._unknown = unknown(recorder)
+        watching = [watched(name, each, recorder, calls) for name, each in ours.items()]
+        watching += [watched(name, each, recorder) for name, each in theirs.items()]
         self._handlers = {
             f"/{service}/{name}": handler
             for service, handlers in zip((*ours, *theirs), watching, strict=True)
             for name, handler in handlers.items()
         }
-        self._tallies = {f"/{one.service}/{one.name}": one for one in observer.methods}
+        self._method_counters = {f"/{one.service}/{one.name}": one for one in recorder.methods}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return what answers a call."""
@@ -90,7 +90,7 @@ class Methods(grpc.GenericRpcHandler):
         task = asyncio.current_task()
         if not handler.request_streaming and task is not None:
             # gRPC answers a call in the same task that asks for its handler.
-            message = _Message(self._tallies[path])
+            message = _Message(self._method_counters[path])
             _MESSAGE.set(message)
             task.add_done_callback(message.ended)
         return handler
@@ -102,20 +102,20 @@ class _Message:
     gRPC itself ends a call whose message is larger than it may be, and tells no handler.
     """
 
-    __slots__ = ("_tally", "read")
+    __slots__ = ("_counters", "read")
 
-    def __init__(self, tally: MethodCounters) -> None:
-        self._tally = tally
+    def __init__(self, counters: MethodCounters) -> None:
+        self._counters = counters
         self.read = False
 
     def ended(self, _task: object) -> None:
         """Take note that the call has ended."""
         if not self.read:
-            self._tally.unread += 1
+            self._counters.unread += 1
 
 
 def _watched(
-    handler: Handler, method: MethodCounters, observer: Recorder, calls: OpenCalls | None = None
+    handler: Handler, method: MethodCounters, recorder: Recorder, calls: OpenCalls | None = None
 ) -> Handler:
     answer: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
 
@@ -125,10 +125,10 @@ def _watched(
             calls.add(context)
         if message := _MESSAGE.get(None):
             message.read = True
-        caller = Caller(context.invocation_metadata() or ())
+        caller = CallMetadata(context.invocation_metadata() or ())
         context.set_trailing_metadata((caller.trailer,))
         with RequestContext(
-            method, caller, context.time_remaining, observer.ended, whole_stream=method.streaming
+            method, caller, context.time_remaining, recorder.ended, is_stream=method.streaming
         ):
             return await answer(request, context)
 

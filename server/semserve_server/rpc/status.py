@@ -94,7 +94,7 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Except
     if isinstance(error, grpc.aio.AbortError):
         raise error
     failed = failure(error)
-    current().failed(failed.code.name, error)
+    current().set_error(failed.code.name, error)
     await _end(context, failed)
 
 

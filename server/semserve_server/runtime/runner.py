@@ -17,10 +17,10 @@ Rows: TypeAlias = NDArray[np.float32]
 class Runner(Protocol):
     """It runs batches, several at once."""
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Rows:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> Rows:
         """Return one row an encoding. Called from several threads at once.
 
         Args:
             encodings: at least one.
-            wide: whether nothing else runs or waits, so that this run may have all threads.
+            exclusive: whether nothing else runs or waits, so that this run may have all threads.
         """

@@ -55,14 +55,16 @@ class Session:
     compute most in a second; and for a lone run, which many threads bring to its end sooner.
     """
 
-    def __init__(self, graph: Graph, *, device: Device, threads: int, wide_threads: int) -> None:
+    def __init__(
+        self, graph: Graph, *, device: Device, threads: int, exclusive_threads: int
+    ) -> None:
         """Load the graph.
 
         Args:
             graph: what to run.
             device: where; `cuda` is never silently replaced.
             threads: intra-op threads of a run on the CPU that has others beside it.
-            wide_threads: intra-op threads of a lone run on the CPU.
+            exclusive_threads: intra-op threads of a lone run on the CPU.
 
         Raises:
             ConfigError: CUDA was asked for and is not to be had.
@@ -71,16 +73,16 @@ class Session:
         with _alone(graph.content) as path:
             # Mapped tables stay where the CPU can read them, so a device has its own.
             self._tables = {} if _providers(device) != [CPU] else _map_tables(graph.content, path)
-            self._narrow = self._load(graph.name, path, device, _options(threads))
+            self._shared = self._load(graph.name, path, device, _options(threads))
             # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only
             # the session itself tells the truth.
-            self.provider: str = self._narrow.get_providers()[0]
+            self.provider: str = self._shared.get_providers()[0]
             if device == "cuda" and self.provider != CUDA:
                 raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
-            self._wide = self._narrow
-            if self.provider == CPU and wide_threads > threads:
-                options = _options(wide_threads, spin=True)
-                self._wide = self._load(graph.name, path, device, options)
+            self._exclusive = self._shared
+            if self.provider == CPU and exclusive_threads > threads:
+                options = _options(exclusive_threads, spin=True)
+                self._exclusive = self._load(graph.name, path, device, options)
         # Not the graph itself: its bytes are as large as the weights.
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
         self._check_names(graph)
@@ -88,20 +90,20 @@ class Session:
     def __del__(self) -> None:
         """Free the weights at once and for good, while other models go on."""
         # Sessions first: they read the mapped tables.
-        for name in ("_wide", "_narrow", "_tables"):
+        for name in ("_exclusive", "_shared", "_tables"):
             vars(self).pop(name, None)
         return_memory()
 
-    def drop_wide(self) -> None:
+    def drop_exclusive(self) -> None:
         """Give a lone run no more threads than others: for models too small to divide."""
-        self._wide = self._narrow
+        self._exclusive = self._shared
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Run one batch.
 
         Args:
             encodings: at least one; they are padded to the longest.
-            wide: whether it is the only run and may have all threads.
+            exclusive: whether it is the only run and may have all threads.
 
         Returns:
             Float32 [encodings, outputs], which need not be finite.
@@ -110,7 +112,7 @@ class Session:
             ValueError: the graph gave other than one row of its outputs an encoding.
         """
         feeds = _pad(encodings)
-        session = self._wide if wide else self._narrow
+        session = self._exclusive if exclusive else self._shared
         rows: NDArray[np.float32] = session.run(
             [self._output], {name: feeds[name] for name in self._inputs}
         )[0]
@@ -129,8 +131,8 @@ class Session:
             raise BundleError(f"{name}: ONNX Runtime cannot load it: {error}") from error
 
     def _check_names(self, graph: Graph) -> None:
-        inputs = {one.name for one in self._narrow.get_inputs()}
-        outputs = {one.name for one in self._narrow.get_outputs()}
+        inputs = {one.name for one in self._shared.get_inputs()}
+        outputs = {one.name for one in self._shared.get_outputs()}
         if inputs != set(graph.inputs) or graph.output not in outputs:
             raise BundleError(
                 f"{graph.name}: takes {sorted(inputs)} and gives {sorted(outputs)}, but the "

@@ -84,18 +84,18 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         InvalidRequest: an item is bad and the request is strict, or it can never be admitted.
         Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
     """
-    exchange = current()
-    exchange.model = engine.tally
+    request = current()
+    request.model = engine.counters
     if work.violations:
         _refuse(work.violations, work)
-    holder = PRINCIPAL.get(None)
-    caller = _caller(holder, context)
+    principal = PRINCIPAL.get(None)
+    caller = _caller(principal, context)
     good = [place for place in range(len(work.items)) if place not in work.violations]
     items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
     violations = dict(work.violations)
     inference = None
     encodings: list[Encoding] = []
-    with _reserve(holder, engine, items, work) as charge:
+    with _reserve(principal, engine, items, work) as charge:
         await reply_room().enter(work.reply_bytes)
         started = perf_counter()
         if items:
@@ -105,7 +105,7 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
             )
         good, encodings = _without_too_long(engine, work, good, encodings, violations)
         tokenized = perf_counter()
-        exchange.tokenized = started, tokenized
+        request.tokenized = started, tokenized
         charge.settle(work.charge(_tokens(encodings, good, work)))
         if encodings:
             reply_room().hold(work.reply_bytes)
@@ -115,7 +115,7 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
                 partial=work.allow_partial,
                 caller=caller,
             )
-            exchange.inference = inference.cost
+            request.inference = inference.cost
             _tell_time(context, tokenized - started, inference)
     outcomes = [_NOTHING] * len(work.items)
     inference, rows = _without_failed(inference, len(good))
@@ -130,15 +130,17 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
     return Done(inference, outcomes)
 
 
-def _reserve(holder: Principal | None, engine: Engine, items: Sequence[Item], work: Work) -> Charge:
+def _reserve(
+    principal: Principal | None, engine: Engine, items: Sequence[Item], work: Work
+) -> Charge:
     """Charge the caller's key by an estimate.
 
     Raises:
         Overloaded: earlier requests of the key are not paid for.
     """
-    if holder is None:
+    if principal is None:
         return FREE
-    return holder.reserve(work.charge(work.repeated(engine.estimate(items))))
+    return principal.reserve(work.charge(work.repeated(engine.estimate(items))))
 
 
 def _tokens(encodings: Sequence[Encoding], good: Sequence[int], work: Work) -> int:
@@ -176,9 +178,9 @@ def _without_too_long(
     )
 
 
-def _caller(holder: Principal | None, context: Context) -> str:
+def _caller(principal: Principal | None, context: Context) -> str:
     """Name the caller that runs are shared by: a key, or without keys a connection."""
-    return context.peer() if holder is None else holder.name
+    return context.peer() if principal is None else principal.name
 
 
 def _without_failed(
@@ -212,4 +214,4 @@ def _tell_time(context: Context, tokenize_seconds: float, inference: Inference) 
     queue, compute = inference.queue_seconds * 1e3, inference.compute_seconds * 1e3
     timing = f"queue;dur={queue:.3f}, tokenize;dur={tokenize_seconds * 1e3:.3f}, "
     timing += f"compute;dur={compute:.3f}"
-    context.set_trailing_metadata((("server-timing", timing), current().caller.trailer))
+    context.set_trailing_metadata((("server-timing", timing), current().metadata.trailer))

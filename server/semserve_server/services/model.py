@@ -85,15 +85,15 @@ class ModelService:
         """Answer with the tokens of each text: a serialized TokenizeResponse."""
         self._models.refuse_while_draining()
         engine = self._models.any_task(request.model)
-        current().model = engine.tally
+        current().model = engine.counters
         checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
         checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
         content = checks.total_bytes("texts", texts, self._limits)
         size = content * TOKEN_BYTES + len(texts) * ITEM_BYTES
-        holder = PRINCIPAL.get(None)
+        principal = PRINCIPAL.get(None)
         estimate = engine.estimate(texts)
-        with FREE if holder is None else holder.reserve(estimate) as charge:
+        with FREE if principal is None else principal.reserve(estimate) as charge:
             await reply_room().enter(size)
             reply_room().hold(size)
             started = perf_counter()
@@ -103,7 +103,7 @@ class ModelService:
             current().tokenized = started, perf_counter()
             tokens = sum(one.tokens for one in told)
             charge.settle(tokens)
-            engine.tally.tokenized += tokens
+            engine.counters.tokenized += tokens
         head = wire.delimited(1, engine.name.encode())
         return b"".join((head, *(one.content for one in told)))
 

@@ -1,4 +1,4 @@
-"""The models as a key's holder sees them: its own, and no other's name."""
+"""The models as a key's principal sees them: its own, and no other's name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from semserve_server.registry.registry import Models
 
 
 class ScopedRegistry(Models):
-    """A view of the registry for the services. Without a holder it fails, and so shows nothing."""
+    """A view of the registry for the services. Without a principal it fails, and so shows nothing."""
 
     def __init__(self, models: Models) -> None:
         super().__init__(defaults=models.defaults)
@@ -33,12 +33,14 @@ class ScopedRegistry(Models):
         """Return the model of that name.
 
         Raises:
-            PermissionDenied: it is not the holder's, whether it is loaded or not.
+            PermissionDenied: it is not the principal's, whether it is loaded or not.
             NotReady, ModelNotFound: as ever.
         """
         PRINCIPAL.get().check_model(name)
         return super().named(name)
 
     def _warm(self) -> dict[str, Engine]:
-        holder = PRINCIPAL.get()
-        return {engine.name: engine for engine in self._models.all() if holder.may_use(engine.name)}
+        principal = PRINCIPAL.get()
+        return {
+            engine.name: engine for engine in self._models.all() if principal.may_use(engine.name)
+        }

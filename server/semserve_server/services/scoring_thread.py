@@ -2,7 +2,7 @@
 
 Scores are computed in pieces. After some milliseconds of them a request goes to the end of the
 thread's queue, so requests take turns, and a request whose caller has left or whose deadline has
-passed stops there. The thread has the niceness of a lane: it must not take
+passed stops there. The thread has the niceness of a worker: it must not take
 a CPU from the event loop or go before inference.
 """
 
@@ -25,7 +25,7 @@ TURN_SECONDS = 0.01
 turn costs the event loop about 0.1 ms."""
 SECONDS_PER_OPERATION = 2e-9
 """What an operation is taken to cost before any has been measured."""
-MEMORY = 0.9
+FORGETTING_FACTOR = 0.9
 """What the cost that was measured so far still weighs after one more piece."""
 
 
@@ -124,7 +124,9 @@ class ScoringThread:
         finally:
             self._operations -= operations
         measured = job.seconds / operations
-        self._seconds_per_operation += (1 - MEMORY) * (measured - self._seconds_per_operation)
+        self._seconds_per_operation += (1 - FORGETTING_FACTOR) * (
+            measured - self._seconds_per_operation
+        )
         return job.answer
 
     async def _on_the_thread(self, job: _Job) -> None:

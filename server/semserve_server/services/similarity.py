@@ -195,7 +195,7 @@ class SimilarityService:
         """
         engine, scores = asked.engine, asked.work.scores
         operations = scores * engine.manifest.outputs
-        current().model = engine.tally
+        current().model = engine.counters
         with self._scorer.room(scores, operations, seconds=context.time_remaining()):
             done = await run(engine, asked.work, context)
             if done.inference is None:
@@ -208,7 +208,7 @@ class SimilarityService:
                 operations=operations,
                 seconds=context.time_remaining(),
             )
-        engine.tally.scored(scores, perf_counter() - started)
+        engine.counters.observe_scores(scores, perf_counter() - started)
         return reply
 
 

@@ -1,4 +1,4 @@
-"""Notices what hangs: a run or a text that takes for ever, a lane that died, a blocked event loop.
+"""Notices what hangs: a run or a text that takes for ever, a worker that died, a blocked event loop.
 
 The event loop looks at the threads that work for models, a thread looks at the event loop, and a
 timer of the C library's looks at Python itself. What hangs turns health to NOT_SERVING, and the
@@ -75,11 +75,11 @@ class Watchdog:
         Loads have a limit of their own, which `ModelManager` keeps.
 
         Raises:
-            EngineFailed: a lane has died, or what a thread does does not return.
+            EngineFailed: a worker has died, or what a thread does does not return.
         """
         for engine in self._models.alive():
             if engine.failed:
-                raise EngineFailed(f"{engine.name}: a lane died; the log above says of what")
+                raise EngineFailed(f"{engine.name}: a worker died; the log above says of what")
         workers = [one for one in self._models.workers.all() if one.kind != "load"]
         busy = {one: since for one in workers if (since := one.busy_since) is not None}
         looks = self._stalls.look(busy)
