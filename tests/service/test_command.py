@@ -91,7 +91,7 @@ def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str],
 def test_a_port_in_use_is_refused(tiny_models: Path, server_address: str) -> None:
     code, line = fails("--models", str(tiny_models), "--address", server_address)
     assert 2 == code
-    assert "cannot listen there: the port is taken" in line
+    assert "cannot listen there: the port is in use" in line
 
 
 def test_a_flag_out_of_bounds_is_named() -> None:

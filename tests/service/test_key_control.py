@@ -42,7 +42,7 @@ async def test_models_are_loaded_and_unloaded_by_those_keys_alone_that_may(
 
             for name, model, why in (
                 ("user", "tiny-nli", "may not load and unload models"),
-                ("operator", "tiny-embed", "is not for this model"),
+                ("operator", "tiny-embed", "may not use this model"),
             ):
                 refused = await refusal(ask(name, model))
                 assert grpc.StatusCode.PERMISSION_DENIED == refused.code

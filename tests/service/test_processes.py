@@ -151,10 +151,10 @@ async def description(channel: grpc.aio.Channel) -> str:
 def test_a_port_in_use_is_refused_whoever_has_it(both: Pair) -> None:
     """SO_REUSEPORT alone would let a second server take half of the first one's connections."""
     code, line = fails("--echo", "8", "--address", both.address)
-    assert (2, True) == (code, "cannot listen there: the port is taken" in line)
+    assert (2, True) == (code, "cannot listen there: the port is in use" in line)
     with running_server(*ECHO) as alone:
         for address in (both.address, alone.address):
-            with pytest.raises(ConfigError, match="the port is taken"), reserved(address):
+            with pytest.raises(ConfigError, match="the port is in use"), reserved(address):
                 pass
 
 

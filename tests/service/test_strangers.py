@@ -130,7 +130,7 @@ async def test_a_key_for_another_model_is_refused_before_the_model_is_looked_for
         request = EmbedRequest(model=name, texts=["a cat"])
         refused = await refusal(embedding.Embed(request, metadata=metadata))
         assert grpc.StatusCode.PERMISSION_DENIED == refused.code
-        assert "the key 'nli' is not for this model" == refused.message
+        assert "the key 'nli' may not use this model" == refused.message
     model = ModelServiceStub(guarded.server.channel)
     refused = await refusal(model.GetModel(GetModelRequest(model="tiny-embed"), metadata=metadata))
     assert grpc.StatusCode.PERMISSION_DENIED == refused.code

@@ -63,7 +63,7 @@ def test_a_key_that_the_disk_has_no_room_for_leaves_the_file_as_it_was(tmp_path:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (2, "") == (ended.returncode, ended.stdout)
-    assert "there is no room for another key" in ended.stderr
+    assert "no space is left for another key" in ended.stderr
     assert before == path.read_bytes()
 
 
@@ -126,6 +126,6 @@ async def test_a_large_file_that_is_wrong_changes_nothing_but_the_log(
     may_read.set()
     clock.now += 2
     ring.look()
-    while "holds no key; the former keys stay" not in caplog.text:
+    while "has no key; the present keys stay in use" not in caplog.text:
         await asyncio.to_thread(int)
     assert "alice" == ring.principal(alice).key.name

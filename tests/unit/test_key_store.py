@@ -91,10 +91,10 @@ def test_every_key_is_compared_whole_and_in_constant_time(monkeypatch: pytest.Mo
         ("alice ABC * *", "the sha256"),
         ("alice {sha} ../x *", "the models"),
         ("alice {sha} , *", "the models"),
-        ("alice {sha} * 0", "the tokens a second"),
-        ("alice {sha} * -1", "the tokens a second"),
-        ("alice {sha} * 9999999999", "the tokens a second"),
-        ("alice {sha} * ٣", "the tokens a second"),
+        ("alice {sha} * 0", "the tokens per second"),
+        ("alice {sha} * -1", "the tokens per second"),
+        ("alice {sha} * 9999999999", "the tokens per second"),
+        ("alice {sha} * ٣", "the tokens per second"),
         ("alice {sha} * * all", "the fifth column"),
         ("alice {sha} * * control x", "the fifth column"),
         ("bob {sha} * *", "an earlier line"),
@@ -123,7 +123,7 @@ def test_keys_are_added_to_a_file_that_only_its_owner_reads(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "No such file"), (b"", "holds no key"), (b"\xff", "not UTF-8"), (b"x\n", "line 1")],
+    [(None, "No such file"), (b"", "has no key"), (b"\xff", "not UTF-8"), (b"x\n", "line 1")],
 )
 def test_a_file_that_cannot_be_used_ends_the_start(
     tmp_path: Path, content: bytes | None, says: str
@@ -151,7 +151,7 @@ def test_a_file_that_changes_is_read_again_and_a_wrong_one_keeps_the_former_keys
     assert principal is key_store.principal(first)
     clock.now += 2
     assert principal is key_store.principal(first)
-    assert 1 == sum("the former keys stay" in message for message in caplog.messages)
+    assert 1 == sum("the present keys stay in use" in message for message in caplog.messages)
 
     (tmp_path / "new").write_text(f"{bob}\n")
     os.replace(tmp_path / "new", path)  # noqa: PTH105  (the system's own name for it)

@@ -15,7 +15,7 @@ from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.rpc.status import abort
 
 SCHEME = "bearer "
-REFUSAL = "this server wants a key that it knows, as metadata: authorization: Bearer KEY"
+REFUSAL = "this server needs a valid API key in the metadata: authorization: Bearer KEY"
 
 
 class AuthInterceptor(grpc.aio.ServerInterceptor):

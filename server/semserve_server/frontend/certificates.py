@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from semserve_server.errors import ConfigError
-from semserve_server.system.file_watch import Changes
+from semserve_server.system.file_watch import FileWatch
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ class Certificates:
         """
         self._chain, self._key, self._client_ca = chain, key, client_ca
         self._paths = (chain, key, *([client_ca] if client_ca else []))
-        self._changes = Changes(*self._paths)
-        self._complaint = ""
-        self._changes.seen()
+        self._file_watch = FileWatch(*self._paths)
+        self._last_error = ""
+        self._file_watch.changed()
         try:
             self._first = self._read()
         except ValueError as error:
@@ -52,17 +52,17 @@ class Certificates:
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the certificates if they are others; called by gRPC on a thread of its own."""
-        if not self._changes.seen():
+        if not self._file_watch.changed():
             return None
         try:
             renewed = self._read()
         except ValueError as error:
-            self._changes.forget()
-            if self._complaint != str(error):
-                self._complaint = str(error)
+            self._file_watch.reset()
+            if self._last_error != str(error):
+                self._last_error = str(error)
                 log.warning("--tls-certificate: %s; the former certificate stays", error)
             return None
-        self._complaint = ""
+        self._last_error = ""
         log.info("--tls-certificate: %s read again", self._chain)
         return renewed
 

@@ -70,8 +70,7 @@ class CallMetadata:
 
 
 class RequestContext:
-    """A unary call, a stream, or one message of a stream. A context manager around its
-    processing."""
+    """A unary call, a stream, or one message of a stream. A context manager."""
 
     __slots__ = (
         "_end",

@@ -88,8 +88,7 @@ class BatchQueue(Generic[Owner]):
 
     @property
     def stored(self) -> int:
-        """Number of objects in memory: entries, dropped ones included, and heap items of
-        callers."""
+        """Number of objects in memory: entries, dropped ones included, and heap items."""
         return self._entries.stored
 
     def backlog(self, caller: str) -> Backlog:
