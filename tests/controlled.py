@@ -29,7 +29,7 @@ from semserve_server.config import Config
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import Models
-from semserve_server.server import _port
+from semserve_server.server import new_grpc_server
 
 NAME = "tiny-embed"
 
@@ -83,7 +83,7 @@ async def serving(
     models = Models()
     control = ModelManager(config, models)
     models.control = control if allowed else None
-    port = _port(config, models, Recorder())
+    port = new_grpc_server(config, models, Recorder())
     number = await port.open("127.0.0.1:0")
     try:
         await control.start(asyncio.Event())

@@ -17,7 +17,7 @@ from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import Models
-from semserve_server.server import _port
+from semserve_server.server import new_grpc_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def echoing(
     config = Config(echo=dimensions, batch_workers=1, **settings)
     models, recorder = Models(), Recorder()
     control = ModelManager(config, models)
-    port = _port(config, models, recorder)
+    port = new_grpc_server(config, models, recorder)
     metadata = (("authorization", f"Bearer {key}"),)
     number = await port.open("127.0.0.1:0")
     try:

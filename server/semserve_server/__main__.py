@@ -1,4 +1,4 @@
-"""The command `semserve-server`: the only place that reads argv and the environment."""
+"""The command `semserve-server`: the only module that reads argv and the environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semserve_server import __version__
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
 from semserve_server.observability import logs
-from semserve_server.observability.stderr import say
+from semserve_server.observability.stderr import write_line
 from semserve_server.registry import cache_directory
 from semserve_server.supervision.event_loop import MainLoop
 from semserve_server.system import environment
@@ -46,7 +46,7 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
         *environment.warnings(os.environ, config),
     ):
         log.warning("%s", line)
-    cache = cache_directory.chosen(config.calibration_cache, os.environ)
+    cache = cache_directory.resolve(config.calibration_cache, os.environ)
     config = replace(config, calibration_cache=cache)
     # One thread for each tokenizer: more would take CPUs from the runs.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -56,10 +56,10 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     try:
         loop.run(_serve(config))
     except StartupError as error:
-        say(f"semserve-server: {' '.join(str(error).split())}")
+        write_line(f"semserve-server: {' '.join(str(error).split())}")
         return loop.end(2)
     except (EngineFailed, ProcessFailed) as error:
-        say(f"semserve-server: {error}")
+        write_line(f"semserve-server: {error}")
         return loop.end(1, at_once=True)
     except KeyboardInterrupt:
         return loop.end(INTERRUPTED)

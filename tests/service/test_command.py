@@ -44,8 +44,8 @@ def test_one_line_tells_address_models_provider_and_threads(tiny_models: Path) -
     ) as server:
         for word in ("127.0.0.1:", "tiny-embed", "tiny-nli", "CPUExecutionProvider"):
             assert word in server.line
-        assert "2 lanes x " in server.line
-        assert "alone 3 threads" in server.line
+        assert "2 batch workers x 1 thread, " in server.line
+        assert "3 threads for a single run" in server.line
 
 
 def test_a_changed_file_stops_the_start_with_a_line_and_exit_code_2(copy: Path) -> None:
@@ -74,8 +74,8 @@ def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--models", "nowhere"], "nowhere: no such directory: run `make models`, or name another"),
     (["--device", "cuda", "--models", str(ROOT / "tests" / "bundles")], "--device cuda: "),
-    (["--max-queue-entries", "5"], "--max-queue-entries 5 could never admit so many"),
-    (["--max-queue-scores", "5"], "--max-queue-scores 5 could never admit so many"),
+    (["--max-queue-entries", "5"], "must be at most --max-queue-entries 5"),
+    (["--max-queue-scores", "5"], "must be at most --max-queue-scores 5"),
     (["--address", "256.0.0.1:1", "--models", str(ROOT / "tests" / "bundles")],
      "--address 256.0.0.1:1: cannot listen there"),
     (["--address", "127.0.0.1:99999"], "--address 127.0.0.1:99999: give HOST:PORT"),
@@ -164,7 +164,7 @@ def test_a_tokenizer_that_is_none_stops_the_start(copy: Path) -> None:
     reseal(copy, "tokenizer.json")
     code, line = fails("--models", str(copy))
     assert 2 == code
-    assert line.startswith(f"semserve-server: {copy}: cannot be served: ")
+    assert line.startswith(f"semserve-server: {copy}: cannot be loaded: ")
 
 
 def test_weights_outside_the_graph_are_not_read(copy: Path) -> None:

@@ -24,7 +24,7 @@ from semserve_server.observability.metrics import Metrics
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry import loader_thread as loader
 from semserve_server.registry import model_manager as control
-from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.registry.registry import Models
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer
@@ -137,7 +137,7 @@ async def test_a_load_that_hangs_is_refused_and_others_are_loaded(
     may_end = threading.Event()
     load = control.load
 
-    def hang(config: Config, bundle: Path, calibrations: Calibrations) -> object:
+    def hang(config: Config, bundle: Path, calibrations: CalibrationSource) -> object:
         if bundle.name == NAME:
             may_end.wait(60)
         return load(config, bundle, calibrations)
@@ -147,7 +147,7 @@ async def test_a_load_that_hangs_is_refused_and_others_are_loaded(
         monkeypatch.setattr(control, "load", hang)
         describe(served.bundle, "hangs")
         told = await refusal(served.load())
-        says = "tiny-embed: has not loaded within 5 s, --load-timeout: left alone"
+        says = "tiny-embed: has not loaded within 5 s, --load-timeout: abandoned"
         assert (grpc.StatusCode.FAILED_PRECONDITION, says) == (told.code, told.message)
         assert {"run": 0, "tokenize": 0, "load": 1} == hanging(served.models)
         assert (SERVING, says) == (await served.health(""), (await served.info()).reload_error)
@@ -172,7 +172,7 @@ def test_a_grpc_server_that_stops_by_itself_ends_the_process() -> None:
     process = start_server("--echo", "8", command=("-c", CRASHES))
     said = process.communicate(timeout=60)[1]
     assert 1 == process.returncode
-    says = "semserve-server: gRPC's server has stopped by itself; the log above says why"
+    says = "semserve-server: gRPC's server has stopped; see the log lines above"
     assert says == said.splitlines()[-1]
 
 

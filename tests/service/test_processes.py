@@ -28,7 +28,7 @@ from semserve_server.auth.key_file import add_key
 from semserve_server.auth.key_store import KeyStore
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError, Overloaded
-from semserve_server.processes.supervisor import check_processes, share
+from semserve_server.processes.supervisor import check_processes, worker_config
 from semserve_server.system.cpus import usable_cpus
 from semserve_server.system.listen_address import reserved
 
@@ -129,7 +129,7 @@ async def embed(channel: grpc.aio.Channel, request: EmbedRequest) -> EmbedRespon
 def test_one_line_tells_that_all_of_them_serve(both: Pair) -> None:
     assert 1 == both.said.count(SERVING)
     assert " in 2 processes serving on 127.0.0.1:" in both.line
-    assert f"{usable_cpus(2)} workers x 1 threads" in both.line
+    assert f"{usable_cpus(2)} batch worker" in both.line
 
 
 async def test_connections_reach_every_process_and_sighup_reloads_in_all(
@@ -233,7 +233,7 @@ def test_sigterm_before_the_models_are_warm_ends_the_start(tiny_models: Path) ->
 @pytest.mark.parametrize(("setting", "value", "says"), [
     ("address", "unix:here", "processes cannot share --address unix:here"),
     ("address", "127.0.0.1", "give HOST:PORT"),
-    ("allow_model_control", True, "LoadModel and UnloadModel would reach one of them"),
+    ("allow_model_control", True, "LoadModel and UnloadModel would reach one process only"),
     ("metrics_address", "127.0.0.1:65535", "has no port for each"),
 ])  # fmt: skip
 def test_what_cannot_be_shared_is_refused(setting: str, value: object, says: str) -> None:
@@ -252,9 +252,9 @@ def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str],
 
 def test_each_process_has_a_port_of_its_own_for_metrics() -> None:
     config = Config(metrics_address="[::1]:9464")
-    assert "[::1]:9465" == share(config, "127.0.0.1:1", 1).metrics_address
+    assert "[::1]:9465" == worker_config(config, "127.0.0.1:1", 1).metrics_address
     anywhere = Config(metrics_address="127.0.0.1:0")
-    assert "127.0.0.1:0" == share(anywhere, "127.0.0.1:1", 1).metrics_address
+    assert "127.0.0.1:0" == worker_config(anywhere, "127.0.0.1:1", 1).metrics_address
 
 
 def test_each_process_has_its_part_of_the_cpus_and_at_least_one() -> None:

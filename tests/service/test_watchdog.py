@@ -67,7 +67,7 @@ async def test_a_run_that_hangs_turns_health_until_it_returns(
     assert {"": NOT_SERVING, "tiny-embed": NOT_SERVING, "tiny-nli": SERVING} == await health(
         service
     )
-    assert "tiny-embed: a run has not returned for 2 s: NOT_SERVING until it does" in caplog.text
+    assert "tiny-embed: a run has not returned for 2 s: NOT_SERVING until it does;" in caplog.text
     service.embedder.release()
     await call
     while service.engines[0].runs():
@@ -91,20 +91,20 @@ async def test_a_run_that_never_returns_ends_the_watch_with_its_reason(
     await call
 
 
-async def test_a_lane_that_died_ends_the_watch(service: InProcess) -> None:
+async def test_a_dead_batch_worker_ends_the_watch(service: InProcess) -> None:
     batcher = service.engines[0]._batcher
     batcher._queue.take = lambda _now: 1 / 0
     with pytest.raises(Exception, match="inference failed"):
         await EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
-    with pytest.raises(EngineFailed, match="tiny-embed: a worker died"):
+    with pytest.raises(EngineFailed, match="tiny-embed: a batch worker died"):
         await Watchdog(service.models, stall_timeout=2, run_timeout=60).watch(asyncio.Event())
 
 
-async def test_a_lane_whose_thread_is_gone_is_missed(service: InProcess) -> None:
+async def test_a_batch_worker_without_a_thread_ends_the_watch(service: InProcess) -> None:
     """Not even its last words have come."""
     worker = service.engines[0]._batcher._workers[0]
     worker.thread = threading.Thread()
-    with pytest.raises(EngineFailed, match="tiny-embed: a worker died"):
+    with pytest.raises(EngineFailed, match="tiny-embed: a batch worker died"):
         Watchdog(service.models, stall_timeout=2, run_timeout=60).look()
 
 
@@ -136,7 +136,7 @@ async def test_a_blocked_event_loop_is_told_of_with_what_it_does(
             hold_up(told.event)
     finally:
         watchdog.log.removeHandler(told)
-    assert "the event loop is blocked" in told.text
+    assert "the event loop has been blocked" in told.text
     assert "in hold_up" in told.text
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from semserve_server.registry.calibration import Calibration, calibrate, choose_budget
-from semserve_server.registry.measurements import MOST_SECONDS, Measurements
+from semserve_server.registry.measurements import MAX_SECONDS, Measurements
 from semserve_server.runtime.encoding import Encoding
 
 Noise = Callable[[random.Random], Iterator[float]]
@@ -64,7 +64,7 @@ def test_the_budget_grows_while_it_pays(fixed: float, per_token: float, budget: 
     assert budget == found.max_batch_tokens
     assert fixed + 100 * per_token == pytest.approx(found.cost.seconds(100), rel=0.01)
     assert fixed + 32 * per_token == pytest.approx(found.lone_seconds)
-    assert found.measurements.settled
+    assert found.measurements.converged
 
 
 def swings(rng: random.Random) -> Iterator[float]:
@@ -118,8 +118,8 @@ def test_measuring_ends_on_a_machine_that_is_never_at_rest(longest: int) -> None
     """Every run takes longer than the one before it, so that no two agree."""
     machine = Machine(0.01, 0.000_1, noise=(1.1**n for n in count()), longest=longest)
     found = machine.calibrate(max_length=longest)
-    assert not found.measurements.settled
-    assert machine.runs < 60 * 12 or machine.now > MOST_SECONDS
+    assert not found.measurements.converged
+    assert machine.runs < 60 * 12 or machine.now > MAX_SECONDS
 
 
 def test_on_a_quiet_machine_three_tries_are_enough() -> None:
@@ -166,28 +166,28 @@ def test_a_clock_that_stands_still_gives_the_smallest_budget() -> None:
     assert 0.0 == found.cost.seconds(100)
 
 
-def measured(*seconds: float, settled: bool, exclusive: float | None = None) -> Measurements:
+def measured(*seconds: float, converged: bool, exclusive: float | None = None) -> Measurements:
     runs = list(zip([32, 128, 256, 512, 1024], seconds, strict=False))
     return Measurements(
         runs=runs,
         ragged=(120, 512, seconds[2]),
         exclusive_seconds=exclusive,
         shared_seconds=exclusive,
-        settled=settled,
+        converged=converged,
     )
 
 
 def test_two_starts_that_did_not_settle_settle_where_they_agree() -> None:
-    one = measured(0.1, 0.4, 0.8, 1.6, settled=False, exclusive=0.05)
-    other = measured(0.101, 0.399, 0.81, 1.61, settled=False, exclusive=0.05)
+    one = measured(0.1, 0.4, 0.8, 1.6, converged=False, exclusive=0.05)
+    other = measured(0.101, 0.399, 0.81, 1.61, converged=False, exclusive=0.05)
     both = one.merged(other)
-    assert both.settled
+    assert both.converged
     assert [(32, 0.1), (128, 0.399), (256, 0.8), (512, 1.6)] == both.runs
-    far = one.merged(measured(0.1, 0.4, 0.8, 3.2, 6.4, settled=False))
-    assert not far.settled
+    far = one.merged(measured(0.1, 0.4, 0.8, 3.2, 6.4, converged=False))
+    assert not far.converged
     assert [(32, 0.1), (128, 0.4), (256, 0.8), (512, 1.6), (1024, 6.4)] == far.runs
     assert 0.05 == far.exclusive_seconds
-    assert far.merged(one).settled, "the least of three starts has to do"
+    assert far.merged(one).converged, "the least of three starts has to do"
 
 
 def test_a_run_of_one_thread_costs_its_cpu_time_however_busy_the_machine_is() -> None:

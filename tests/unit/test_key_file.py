@@ -39,7 +39,7 @@ def test_of_several_who_add_one_name_at_once_one_does(tmp_path: Path) -> None:
         for name in names:
             assert 1 == sum(pool.map(add, [name] * WRITERS))
     assert names == list(read_keys(path))
-    assert all("already: take another name" in told for told in refusals)
+    assert all("already: use another name" in told for told in refusals)
 
 
 def test_several_who_add_other_names_at_once_all_do(tmp_path: Path) -> None:
@@ -126,6 +126,6 @@ async def test_a_large_file_that_is_wrong_changes_nothing_but_the_log(
     may_read.set()
     clock.now += 2
     ring.look()
-    while "has no key; the present keys stay in use" not in caplog.text:
+    while "has no key; the present keys stay" not in caplog.text:
         await asyncio.to_thread(int)
     assert "alice" == ring.principal(alice).key.name

@@ -151,7 +151,7 @@ def test_a_file_that_changes_is_read_again_and_a_wrong_one_keeps_the_former_keys
     assert principal is key_store.principal(first)
     clock.now += 2
     assert principal is key_store.principal(first)
-    assert 1 == sum("the present keys stay in use" in message for message in caplog.messages)
+    assert 1 == sum("the present keys stay" in message for message in caplog.messages)
 
     (tmp_path / "new").write_text(f"{bob}\n")
     os.replace(tmp_path / "new", path)  # noqa: PTH105  (the system's own name for it)

@@ -130,7 +130,7 @@ def parse_line(line: str) -> Key:
     try:
         name, digest, models, rate, *rights = line.split()
     except ValueError:
-        raise ValueError("must have four columns: name, sha256, models, tokens per second") from None
+        raise ValueError("must have four columns: name, sha256, models, rate") from None
     if rights not in ([], [CONTROL]):
         raise ValueError(f"the fifth column must be {CONTROL}, and the last one")
     if not _DIGEST.fullmatch(digest):

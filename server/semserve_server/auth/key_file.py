@@ -49,7 +49,7 @@ def add_key(path: Path, key: Key) -> None:
     with _locked(path) as file:
         present = os.pread(file, MAX_FILE_BYTES + 1, 0)
         if present and key.name in read_keys(path):
-            raise ValueError(f"has a key {key.name!r} already: use another name, or remove that key")
+            raise ValueError(f"has a key {key.name!r} already: use another name, or remove it")
         start = "" if not present or present.endswith(b"\n") else "\n"
         line = f"{start}{key}\n".encode()
         # A single write, so that a server that reads the file meanwhile sees all of it or nothing.

@@ -274,7 +274,7 @@ class KeyStore:
             if self._last_error != _why(error):
                 self._last_error = _why(error)
                 log.warning(
-                    "--api-key-file %s: %s; the present keys stay in use", self._path, self._last_error
+                    "--api-key-file %s: %s; the present keys stay", self._path, self._last_error
                 )
         else:
             self._last_error = ""

@@ -29,7 +29,7 @@ from semserve_server.services.scoped_registry import ScopedRegistry
 from semserve_server.services.scoring_thread import ScoringThread
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.validation import Limits
-from semserve_server.supervision.watchdog import either
+from semserve_server.supervision.watchdog import wait_or_timeout
 from semserve_server.system.listen_address import cannot_listen, check_address
 from semserve_server.system.unix_socket import UNIX, UnixSocket
 
@@ -196,7 +196,7 @@ class GrpcServer:
         begun = clock()
         while (left := begun + seconds - clock()) > 0:
             refusing.clear()
-            if not await either(refusing, min(QUIET_SECONDS, left)):
+            if not await wait_or_timeout(refusing, min(QUIET_SECONDS, left)):
                 break
         return clock() - begun
 

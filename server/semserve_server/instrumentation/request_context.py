@@ -166,7 +166,7 @@ class RequestContext:
             # A failing tracer or log handler must not fail the request. The log itself may be what
             # fails.
             with contextlib.suppress(Exception):
-                log.exception("a request could not be counted, traced or logged")
+                log.exception("counting, tracing or logging a request failed")
 
 
 class InferenceCost(Protocol):

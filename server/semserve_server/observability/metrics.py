@@ -207,7 +207,9 @@ def _states(engines: Sequence[Engine]) -> Iterator[Metric]:
     )
     gauges: dict[str, tuple[str, Callable[[Engine], float]]] = {
         "model_stalled": ("1 if a worker thread of the model hangs.", lambda one: one.stalled),
-        "batch_workers": ("Batches that can run at the same time.", lambda one: one.capacity.workers),
+        "batch_workers": (
+            "Batches that can run at the same time.", lambda one: one.capacity.workers,
+        ),
         "batch_workers_busy": ("Batches that are running.", lambda one: len(one.runs())),
         "queue_entries": ("Texts in the batch queue.", lambda one: one.waiting.entries),
         "queue_entries_limit": (

@@ -1,4 +1,4 @@
-"""Sees every request end: counts it, traces it, and logs it where that is asked for."""
+"""Processes the end of every request: counts it, traces it, and writes the access log."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ access = logging.getLogger("semserve_server.access")
 
 
 class Recorder:
-    """The counts of every RPC, and what is done when a request ends."""
+    """The counters of every RPC, and what happens when a request ends."""
 
     def __init__(
         self, *, trace: Callable[[RequestContext], None] | None = None, access_log: bool = False
     ) -> None:
-        """Make one.
+        """Create a recorder.
 
         Args:
-            trace: given each request that has ended, to export its spans.
+            trace: called with each request that has ended, to export its spans.
             access_log: whether each request is logged.
         """
         self.methods: list[MethodCounters] = []
-        """All RPCs; filled by `method` before anything is served."""
+        """Counters of all RPCs. `method` adds them before the server starts."""
         self.rejected: Counter[tuple[str, str]] = Counter()
-        """Requests refused as too much: by the model, where that is known, and the cause."""
+        """Requests rejected for overload, by model (if known) and cause."""
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
-        """What the server holds now, by the name of the metric: its help text, and how to read it.
-        Filled before anything is served; read on another thread."""
+        """Gauges: the help text and a function that returns the value, by the metric's name.
+        Filled before the server starts; read on another thread."""
         self.usage: Mapping[str, KeyCounters] = MappingProxyType({})
-        """What was asked with each key of the key file; empty where no keys are wanted."""
+        """Usage of each key of the key file; empty without a key file."""
         self.loop_lag = Histogram(SECONDS)
-        """How late the event loop was for what it should do at an instant, in seconds."""
+        """Lag of the event loop's timers, in seconds."""
         self._trace = trace
         self._access_log = access_log
 
     def method(self, service: str, name: str, *, streaming: bool) -> MethodCounters:
-        """Make the counts of an RPC."""
+        """Create the counters of an RPC."""
         self.methods.append(MethodCounters(service, name, streaming=streaming))
         return self.methods[-1]
 
     def ended(self, request: RequestContext) -> None:
-        """Take note of a request that has been answered, or that nobody waits for any more."""
+        """Count, trace and log a request that has ended."""
         method = request.method
         if request.is_stream:
             method.streams.codes[request.code] += 1
@@ -70,7 +70,8 @@ class Recorder:
         if request.rejected:
             self.rejected[request.model.name if request.model else "", request.rejected] += 1
         if request.code == "INTERNAL":
-            # The cause was logged where it arose, perhaps for a whole batch; this tells for whom.
+            # The cause was logged where it arose, perhaps for a whole batch. This line has the
+            # request's name.
             log.error("%s failed", method)
         if self._trace is not None:
             self._trace(request)
@@ -79,7 +80,7 @@ class Recorder:
 
 
 def _count(model: ModelCounters, request: RequestContext) -> None:
-    """Count what a request asked of its model."""
+    """Count the times of a request for its model."""
     if request.tokenized is not None:
         began, ended = request.tokenized
         model.tokenize_seconds.observe(ended - began)
@@ -88,7 +89,7 @@ def _count(model: ModelCounters, request: RequestContext) -> None:
 
 
 def _log_access(request: RequestContext) -> None:
-    """Log one line. A key is told by the name that the operator gave it."""
+    """Write one line to the access log. A key appears by its name."""
     fields: dict[str, object] = {
         "duration_ms": round(request.seconds * 1e3, 3),
     }

@@ -1,4 +1,4 @@
-"""What is seen of the server from outside, as the settings ask, from its start to its end."""
+"""Starts and stops metrics and tracing, as the settings say."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from semserve_server.registry.registry import Models
 log = logging.getLogger(__name__)
 
 EXPORT_SECONDS = 2.0
-"""For how long the end of the server waits for spans to be exported."""
+"""Most seconds that the shutdown waits for the export of spans."""
 
 
 @contextlib.asynccontextmanager
-async def observing(config: Config, models: Models) -> AsyncIterator[Recorder]:
-    """Make the recorder of all requests; spans that are left at the end are still exported.
+async def observability(config: Config, models: Models) -> AsyncIterator[Recorder]:
+    """Create the recorder of all requests. At the end, remaining spans are exported.
 
     Raises:
-        ConfigError: the metrics' address cannot be bound, or OpenTelemetry is not installed.
+        ConfigError: the metrics address cannot be bound, or OpenTelemetry is not installed.
     """
     async with contextlib.AsyncExitStack() as stack:
         trace = None

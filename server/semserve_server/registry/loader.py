@@ -1,4 +1,4 @@
-"""From a directory on disk to a session that has given the golden answers."""
+"""Loads a bundle: from a directory to a session that reproduces the golden answers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from semserve_server.config import Config
 from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.registry.calibration import Calibration, calibrate
-from semserve_server.registry.calibration_cache import Key
-from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.calibration_cache import CacheKey
+from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.repository import echo
 from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import Bundle, Manifest, read_bundle, read_graph
@@ -26,16 +26,16 @@ from semserve_server.system.memory import return_memory
 log = logging.getLogger(__name__)
 
 CUDA_TOLERANCE = 1e-4
-"""Most of `scaled_difference` from Keras on CUDA, whose kernels add up in another order."""
+"""Largest `scaled_difference` from Keras on CUDA, whose kernels sum in another order."""
 SHORT_RUN_SECONDS = 0.001
-"""A lone run that one thread ends within it is not worth waking others for."""
+"""If one thread finishes a single run within this time, more threads are not worth waking."""
 AUTO = ("fused", "portable")
-"""What `--variant auto` looks for: the quickest that computes in fp32 and so answers as Keras."""
+"""The variants for `--variant auto`: the fastest one in fp32, whose results agree with Keras."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A bundle that answers as it should, with what was measured of it."""
+    """A verified bundle with its tokenizer, its session and its measurements."""
 
     bundle: Bundle
     variant: str
@@ -45,34 +45,34 @@ class Loaded:
     capacity: Capacity
 
 
-def load(config: Config, directory: Path, calibrations: Calibrations | None = None) -> Loaded:
-    """Load and prove one bundle; with `--echo` its model, which has none.
+def load(config: Config, directory: Path, calibrations: CalibrationSource | None = None) -> Loaded:
+    """Load and verify one bundle; with `--echo`, the echo model.
 
     Args:
-        config: how to serve it.
-        directory: of the bundle.
-        calibrations: finds what its runs cost; where not given, it is measured.
+        config: the settings.
+        directory: directory of the bundle.
+        calibrations: finds the cost of its runs; without it, the cost is measured.
 
     Raises:
-        StartupError: it cannot be served; the text names it, and says of what it is the fault.
+        StartupError: the bundle cannot be loaded; the text names the bundle and the fault.
     """
     try:
         if config.echo:
             return _echo(config)
-        return _prove(config, read_bundle(directory), calibrations or Calibrations())
+        return _load(config, read_bundle(directory), calibrations or CalibrationSource())
     except StartupError:
         raise
     except (OSError, MemoryError) as error:
-        raise BundleUnreadable(f"{directory}: cannot be loaded now: {error}") from error
+        raise BundleUnreadable(f"{directory}: cannot be loaded at present: {error}") from error
     except Exception as error:
-        # A bundle is hostile input, and what ONNX Runtime, the tokenizer or the disk raise over it
-        # has no common ancestor.
-        raise BundleError(f"{directory}: cannot be served: {error}") from error
+        # A bundle is hostile input, and the errors of ONNX Runtime, the tokenizer and the disk have
+        # no common base class.
+        raise BundleError(f"{directory}: cannot be loaded: {error}") from error
     finally:
         return_memory()
 
 
-def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded:
+def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Loaded:
     manifest = bundle.manifest
     variant = choose_variant(manifest, config.variant)
     tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
@@ -102,7 +102,7 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
         exclusive_threads = threads
     calibration = calibrations.find(
         manifest.model,
-        Key(
+        CacheKey(
             digest=bundle.digest,
             variant=variant,
             provider=session.provider,
@@ -118,7 +118,8 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
                 session,
                 max_length=manifest.max_sequence_length,
                 exclusive=exclusive_threads > threads,
-                # A run of one thread is this very thread's; on CUDA it is not the CPU that works.
+                # With one thread, a run uses the calling thread. On CUDA the time of the CPU does
+                # not count.
                 clock=time.thread_time if threads == 1 and not on_cuda else time.perf_counter,
                 wall=time.perf_counter,
             ).measurements
@@ -135,7 +136,7 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
     capacity = _capacity(
         config,
         calibration,
-        # One CUDA session is one stream: runs side by side would only wait for each other.
+        # A CUDA session has one stream, so simultaneous runs would only wait for each other.
         workers=(config.batch_workers or 1) if on_cuda else workers,
         threads=threads,
         exclusive_threads=exclusive_threads,

@@ -51,5 +51,7 @@ def _list(directory: Path) -> BundleEntry:
 
 
 def _not_alone(one: BundleEntry) -> BundleEntry:
-    problem = BundleError(f"{one.directory}: another bundle is named {one.name!r} too: remove one")
+    problem = BundleError(
+        f"{one.directory}: another bundle has the name {one.name!r} too: remove one"
+    )
     return BundleEntry(one.directory, one.name, one.digest, one.state, problem)

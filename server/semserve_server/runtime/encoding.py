@@ -1,4 +1,4 @@
-"""An encoding: what a tokenizer makes of one text or pair, and what a session runs."""
+"""An encoding: the token ids of one text or pair, made by a tokenizer and run by a session."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Encoding:
     """Token ids of one text or pair, special tokens included, without padding."""
 
     token_ids: list[int]
-    """Ids in the vocabulary, one a token."""
+    """Ids in the vocabulary, one for each token."""
     segment_ids: list[int]
     """0 for the first text and its separator, 1 for the second; as long as `token_ids`."""
     truncated_tokens: int = 0
-    """How many tokens were dropped to fit the model."""
+    """Number of tokens that truncation dropped."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
