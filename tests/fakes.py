@@ -1,4 +1,4 @@
-"""What tests put in the place of a session: real runs that can be held, watched or made to fail."""
+"""Stand-ins for a session: real runs that can be held, watched or made to fail."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ async def _serve(
             )
             await _until_stopped(watchdog, grpc_server, stop)
         log.info("draining, for at most %g s", config.drain_timeout)
-        grpc_server.tell_not_serving()
+        grpc_server.set_not_serving()
         model_manager.stop()
         await wait_or_timeout(force_stop, config.drain_delay)
         draining = asyncio.create_task(grpc_server.drain(config.drain_timeout))
@@ -125,7 +125,7 @@ async def _serve(
         )
         forced.cancel()
     finally:
-        grpc_server.tell_not_serving()
+        grpc_server.set_not_serving()
         await grpc_server.drain(0)
         model_manager.close()
 

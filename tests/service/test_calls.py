@@ -19,7 +19,7 @@ EMBED = "/semserve.v1.EmbeddingService/Embed"
 
 @pytest.mark.parametrize(("content", "fields"), [
     (b"\x12\x02ok\x12\x02\xff\xfe", {"texts[1]": "is not valid UTF-8"}),
-    (b"\xff\xff\xff", {"": "the bytes are no semserve.v1.EmbedRequest message of valid UTF-8"}),
+    (b"\xff\xff\xff", {"": "the bytes are not a semserve.v1.EmbedRequest message with valid UTF-8"}),
 ])  # fmt: skip
 async def test_bytes_that_are_no_request_are_an_invalid_argument_and_the_next_call_works(
     service: InProcess, content: bytes, fields: dict[str, str]
@@ -140,7 +140,7 @@ async def test_a_million_empty_texts_are_refused_at_once(service: InProcess) -> 
             service.channel.unary_unary(path)(bytes([field << 3 | 2, 0]) * 400_000)
         )
         assert (
-            "texts: over 200 texts, at most 200 a request: send several, or stream"
+            "texts: over 200 texts, at most 200 a request: send several requests, or stream"
             == refused.message
         )
 

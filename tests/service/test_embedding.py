@@ -126,7 +126,7 @@ async def test_packed_vectors_hold_the_same_values(
 @pytest.mark.parametrize(("request_", "fields"), [
     (EmbedRequest(), {"texts": "is empty: give at least one"}),
     (EmbedRequest(texts=["a"] * 201), {
-        "texts": "201 texts, at most 200 a request: send several, or stream"
+        "texts": "201 texts, at most 200 a request: send several requests, or stream"
     }),
     (EmbedRequest(texts=["a", "", "b", ""]), {"texts[1]": "is empty", "texts[3]": "is empty"}),
     (EmbedRequest(texts=["é" * 2049]), {"texts[0]": "4098 bytes, at most 4096"}),

@@ -40,7 +40,7 @@ async def test_health_is_told_for_the_server_and_each_model(service: InProcess) 
 async def test_watch_tells_the_change_when_the_server_drains(service: InProcess) -> None:
     watch = HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(service="tiny-nli"))
     assert SERVING == (await watch.read()).status
-    service.port.tell_not_serving()
+    service.port.set_not_serving()
     assert NOT_SERVING == (await watch.read()).status
 
 
@@ -163,7 +163,7 @@ async def test_health_is_told_for_each_service_by_its_models(service: InProcess)
     service.models.remove("tiny-nli")
     lost = {"tiny-nli", "semserve.v1.ClassificationService"}
     assert lost == {name for name, status in (await told()).items() if status == NOT_SERVING}
-    service.port.tell_not_serving()
+    service.port.set_not_serving()
     assert {NOT_SERVING} == set((await told()).values())
 
 

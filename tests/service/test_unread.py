@@ -106,7 +106,7 @@ async def test_unary_answers_that_are_not_read_are_bounded_and_others_refused_in
             before = server.embedded
             refused = await refusal(EmbeddingServiceStub(server.channel).Embed(LARGE))
             assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
-            assert "answers have not been read" in refused.message
+            assert "replies are unread" in refused.message
             assert refused.retry_seconds == 0.5
             assert "500" == refused.trailers["grpc-retry-pushback-ms"]
             assert server.gauge("unread_bytes") <= most

@@ -35,14 +35,14 @@ from semserve_server.system.unix_socket import UNIX, UnixSocket
 
 log = logging.getLogger(__name__)
 
-OURS = {
+SERVICES = {
     EmbeddingService.name: "embedding",
     ClassificationService.name: "classification",
     SimilarityService.name: "embedding",
     ModelService.name: "",
 }
 """Our services, and the task of the models that each needs."""
-REFUSING_SECONDS = 2.0
+REFUSE_SECONDS = 2.0
 """For how long at most calls are told that the server is stopping before gRPC stops taking them."""
 QUIET_SECONDS = 0.3
 """Without a call for so long, those who were told have gone elsewhere."""
@@ -59,7 +59,7 @@ class GrpcServer:
         self,
         models: Models,
         limits: Limits,
-        port_limits: ConnectionLimits,
+        connection_limits: ConnectionLimits,
         recorder: Recorder | None = None,
         security: Security = OPEN,
     ) -> None:
@@ -69,25 +69,27 @@ class GrpcServer:
             recorder.usage = key_store.usage
         self._certificates = security.certificates
         self._server = grpc.aio.server(
-            options=port_limits.options(),
-            maximum_concurrent_rpcs=port_limits.max_calls,
+            options=connection_limits.options(),
+            maximum_concurrent_rpcs=connection_limits.max_calls,
             interceptors=[AuthInterceptor(key_store, security.open_services, recorder)]
             if key_store
             else [],
         )
-        self._unread = UnreadBytes(port_limits.max_unread_bytes)
-        self._scorer = ScoringThread(max_waiting=port_limits.max_queue_scores)
+        self._unread = UnreadBytes(connection_limits.max_unread_bytes)
+        self._scorer = ScoringThread(max_waiting=connection_limits.max_queue_scores)
         models.workers.add(self._scorer, (self._scorer.worker,))
-        self._streams = Streams(self._unread, port_limits.new_window, max_fields=limits.max_texts)
+        self._streams = Streams(
+            self._unread, connection_limits.new_window, max_fields=limits.max_texts
+        )
         recorder.gauges.update(_gauges(self._unread, self._scorer))
         self._calls = OpenCalls()
         self._drainable = DrainableStreams()
-        self._health = Health(self._drainable, OURS, keyed=key_store is not None)
+        self._health = Health(self._drainable, SERVICES, keyed=key_store is not None)
         self._socket: UnixSocket | None = None
         self._models = models
-        models.on_change = self._tell_health
+        models.on_change = self._update_health
         self._register(ScopedRegistry(models) if key_store else models, limits, recorder)
-        logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
     def _register(self, models: Models, limits: Limits, recorder: Recorder) -> None:
         embedding = EmbeddingService(models, limits)
@@ -102,13 +104,15 @@ class GrpcServer:
         }
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._drainable, names)
-        # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
-        theirs = {
+        # Registered as services are, for gRPC's own way answers what it cannot parse with UNKNOWN.
+        drainable_services = {
             health.SERVICE_NAME: self._health.handlers(),
             **{name: reflection.handlers() for name in REFLECTION},
         }
-        ours = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
-        self._server.add_generic_rpc_handlers([Methods(ours, theirs, recorder, self._calls)])
+        services = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
+        self._server.add_generic_rpc_handlers(
+            [Methods(services, drainable_services, recorder, self._calls)]
+        )
 
     async def open(self, address: str) -> int:
         """Listen, with every health NOT_SERVING; returns the port.
@@ -137,7 +141,7 @@ class GrpcServer:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, self._certificates.credentials())
 
-    def _tell_health(self) -> None:
+    def _update_health(self) -> None:
         """Tell of each model, of the services, and of the server.
 
         A model is SERVING while it does not hang, a service while a model of its kind is, and the
@@ -146,16 +150,16 @@ class GrpcServer:
         engines = self._models.all()
         models = {engine.name: not engine.stalled for engine in engines}
         ready = {engine.manifest.task for engine in engines if not engine.stalled}
-        services = {name: task in ready if task else True for name, task in OURS.items()}
+        services = {name: task in ready if task else True for name, task in SERVICES.items()}
         hangs = any(one.kind != "load" for one in self._models.workers.hanging())
-        self._health.tell({**models, **services, SERVER: bool(models) and not hangs})
+        self._health.update({**models, **services, SERVER: bool(models) and not hangs})
 
     async def ended(self) -> None:
         """Wait until gRPC's server has stopped, for whatever reason."""
         # Not itself: gRPC's own wait for its end does not survive that it is cancelled.
         await asyncio.wait([self._ending])
 
-    def tell_not_serving(self) -> None:
+    def set_not_serving(self) -> None:
         """Tell balancers to go elsewhere, for good."""
         self._health.drain()
 
@@ -165,7 +169,7 @@ class GrpcServer:
         self._drainable.end()
         # After the messages that have been read, which all have their turn before.
         asyncio.get_running_loop().call_soon(self._models.drain)
-        refusing = await self._refuse(min(seconds, REFUSING_SECONDS))
+        refusing = await self._refuse(min(seconds, REFUSE_SECONDS))
         await self._stop(max(seconds - refusing, 0))
         self._scorer.close()
         if self._socket is not None:
@@ -217,10 +221,10 @@ def _gauges(
     }
 
 
-def _somebody_listens(record: logging.LogRecord) -> bool:
+def _caller_is_there(record: logging.LogRecord) -> bool:
     """Drop grpcio's errors for answers that nobody takes: their caller left, or the drain ended."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, (grpc.aio.InternalError, asyncio.CancelledError)):
-        log.debug("a caller left before its answer: %s", error)
+        log.debug("a caller cancelled before its reply: %s", error)
         return False
     return True

@@ -1,4 +1,4 @@
-"""What strangers meet at the port: encryption, and who needs a key."""
+"""TLS and authentication settings."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from semserve_server.frontend.reflection import REFLECTION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """Nothing, unless something is given."""
+    """The settings. By default there is neither TLS nor authentication."""
 
     certificates: Certificates | None = None
-    """For TLS; without them the port speaks plain text."""
+    """Certificates for TLS; without them, connections are not encrypted."""
     key_store: KeyStore | None = None
-    """Who may call; without it, whoever connects."""
+    """The valid keys; without it, calls need no key."""
     auth_exempt_health: bool = True
-    """Whether health is told without a key."""
+    """Whether health checks need no key."""
     auth_exempt_reflection: bool = False
-    """Whether the schema is shown without a key."""
+    """Whether reflection needs no key."""
 
     @property
     def open_services(self) -> frozenset[str]:
-        """Full names of the services that nobody needs a key for."""
+        """Full names of the services that need no key."""
         openness = {
             health.SERVICE_NAME: self.auth_exempt_health,
             **dict.fromkeys(REFLECTION, self.auth_exempt_reflection),
@@ -35,4 +35,4 @@ class Security:
 
 
 OPEN = Security()
-"""Plain text, and whoever connects."""
+"""No TLS, no authentication."""

@@ -1,4 +1,4 @@
-"""Puts a watch around every RPC: its request is named, timed, counted and traced."""
+"""Instruments every RPC: each request is named, timed, counted and traced."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.rpc.status import abort_unknown
 
 _MESSAGE: ContextVar[_Message] = ContextVar("message")
-"""Of the call that is answered, where it has one message alone."""
+"""The message of the present call, if the call has exactly one."""
 
 
-def watched(
+def instrumented(
     service: str, handlers: Handlers, recorder: Recorder, calls: OpenCalls | None = None
 ) -> Handlers:
-    """Return the handlers of a service so that `recorder` sees every request of theirs.
+    """Return the handlers of a service, instrumented.
 
     Args:
         service: full name of the service.
         handlers: its RPCs.
-        recorder: what each request is told to.
-        calls: counts the calls that are being answered; none are counted where not given.
+        recorder: gets each request when it ends.
+        calls: counts the calls in progress; without it, they are not counted.
     """
     return {
-        name: _watched(
+        name: _instrumented(
             handler,
             recorder.method(service, name, streaming=bool(handler.response_streaming)),
             recorder,
@@ -43,53 +43,56 @@ def watched(
 
 
 def unknown(recorder: Recorder) -> Handler:
-    """Make the handler of all methods that there are not, which are counted as one."""
+    """Create the handler of all unknown methods, which are counted as one method."""
 
     async def answer(_messages: object, context: Context) -> None:
         await abort_unknown(context)
 
-    # A stream's handler, since one of a unary call would be run only once a request is read.
+    # A stream's handler, because the handler of a unary call runs only after the request was read.
     handler: Handler = grpc.stream_stream_rpc_method_handler(answer)
-    return _watched(handler, recorder.method("semserve", "unknown", streaming=False), recorder)
+    return _instrumented(handler, recorder.method("semserve", "unknown", streaming=False), recorder)
 
 
 class Methods(grpc.GenericRpcHandler):
-    """All methods of the port, by their path."""
+    """All methods of the server, by path."""
 
     def __init__(
         self,
-        ours: Mapping[str, Handlers],
-        theirs: Mapping[str, Handlers],
+        services: Mapping[str, Handlers],
+        drainable_services: Mapping[str, Handlers],
         recorder: Recorder,
         calls: OpenCalls,
     ) -> None:
         """Register every service.
 
         Args:
-            ours: full name to handlers, not watched yet, of services that a drain waits for.
-            theirs: the same of health and reflection, whose streams a drain ends.
-            recorder: sees every request.
-            calls: counts the calls of `ours` that are being answered.
+            services: uninstrumented handlers by full name, of services whose calls a drain waits
+                for.
+            drainable_services: the same for health and reflection, whose streams a drain ends.
+            recorder: gets every request.
+            calls: counts the calls of `services` that are in progress.
         """
         self._unknown = unknown(recorder)
-        watching = [watched(name, each, recorder, calls) for name, each in ours.items()]
-        watching += [watched(name, each, recorder) for name, each in theirs.items()]
+        watching = [instrumented(name, each, recorder, calls) for name, each in services.items()]
+        watching += [
+            instrumented(name, each, recorder) for name, each in drainable_services.items()
+        ]
         self._handlers = {
             f"/{service}/{name}": handler
-            for service, handlers in zip((*ours, *theirs), watching, strict=True)
+            for service, handlers in zip((*services, *drainable_services), watching, strict=True)
             for name, handler in handlers.items()
         }
         self._method_counters = {f"/{one.service}/{one.name}": one for one in recorder.methods}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """Return what answers a call."""
+        """Return the handler of a call."""
         path = handler_call_details.method
         handler = self._handlers.get(path)
         if handler is None:
             return self._unknown
         task = asyncio.current_task()
         if not handler.request_streaming and task is not None:
-            # gRPC answers a call in the same task that asks for its handler.
+            # gRPC runs the handler in the task that asks for it.
             message = _Message(self._method_counters[path])
             _MESSAGE.set(message)
             task.add_done_callback(message.ended)
@@ -97,9 +100,9 @@ class Methods(grpc.GenericRpcHandler):
 
 
 class _Message:
-    """The one message of a call. Where the call ends before the handler has it, that is counted.
+    """The message of a call with one message. Counts a call that ends before the message arrived.
 
-    gRPC itself ends a call whose message is larger than it may be, and tells no handler.
+    gRPC itself ends a call with a message that is too large, and calls no handler.
     """
 
     __slots__ = ("_counters", "read")
@@ -109,17 +112,18 @@ class _Message:
         self.read = False
 
     def ended(self, _task: object) -> None:
-        """Take note that the call has ended."""
+        """Note that the call has ended."""
         if not self.read:
             self._counters.unread += 1
 
 
-def _watched(
+def _instrumented(
     handler: Handler, method: MethodCounters, recorder: Recorder, calls: OpenCalls | None = None
 ) -> Handler:
     answer: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
 
-    # One for all shapes: a stream of ours reads and writes by its context, and returns nothing.
+    # One handler for all kinds of RPC: the handler of a stream uses the context and returns
+    # nothing.
     async def handle(request: Any, context: Context) -> Any:
         if calls is not None:
             calls.add(context)

@@ -50,7 +50,8 @@ def count(field: str, size: int, limits: Limits) -> None:
         raise InvalidRequest.of(field, "is empty: give at least one")
     if size > limits.max_texts:
         raise InvalidRequest.of(
-            field, f"{size} texts, at most {limits.max_texts} a request: send several, or stream"
+            field,
+            f"{size} texts, at most {limits.max_texts} a request: send several requests, or stream",
         )
 
 
