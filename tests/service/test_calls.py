@@ -19,7 +19,10 @@ EMBED = "/semserve.v1.EmbeddingService/Embed"
 
 @pytest.mark.parametrize(("content", "fields"), [
     (b"\x12\x02ok\x12\x02\xff\xfe", {"texts[1]": "is not valid UTF-8"}),
-    (b"\xff\xff\xff", {"": "the bytes are not a semserve.v1.EmbedRequest message with valid UTF-8"}),
+    (
+        b"\xff\xff\xff",
+        {"": "the bytes are not a semserve.v1.EmbedRequest message with valid UTF-8"},
+    ),
 ])  # fmt: skip
 async def test_bytes_that_are_no_request_are_an_invalid_argument_and_the_next_call_works(
     service: InProcess, content: bytes, fields: dict[str, str]
@@ -62,7 +65,7 @@ async def test_a_cancelled_call_does_not_harm_those_that_shared_its_batch(
 async def all_read(stub: EmbeddingServiceStub) -> None:
     """Wait until the server has admitted the calls that were made before this one.
 
-    A call that is refused at the door is answered after those before it have been queued.
+    A call that is refused on admission is answered after those before it have been queued.
     """
     await refusal(stub.Embed(EmbedRequest()))
 
@@ -200,7 +203,7 @@ async def test_a_poisoned_text_fails_alone_where_parts_are_taken(service: InProc
     assert [1, 1] == [len((await call).results) for call in calls]
 
 
-async def test_a_burst_of_calls_is_answered_by_the_door_and_not_cancelled(
+async def test_a_burst_of_calls_is_answered_by_admission_control_and_not_cancelled(
     service: InProcess,
 ) -> None:
     """By its own default gRPC would cancel what is beyond a thousand calls."""

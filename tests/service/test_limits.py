@@ -225,7 +225,7 @@ async def test_tokens_that_wait_are_bounded(service: InProcess) -> None:
     await asyncio.gather(first, filling)
 
 
-async def test_calls_and_streams_are_shed_alike_and_told_when_to_return(
+async def test_calls_and_streams_are_rejected_alike_with_a_time_to_retry(
     service: InProcess,
 ) -> None:
     stub = EmbeddingServiceStub(service.channel)

@@ -203,7 +203,7 @@ async def test_what_the_queue_refuses_is_not_charged(guarded: Guarded) -> None:
     await asyncio.to_thread(guarded.server.embedder.wait_for_run)
     request = EmbedRequest(texts=["a cat"] * 200)
     waiting.append(asyncio.ensure_future(stub.Embed(request, metadata=anybody)))
-    # A call that is refused at the door is answered after those before it have been queued.
+    # A call that is refused on admission is answered after those before it have been queued.
     await refusal(stub.Embed(EmbedRequest(), metadata=anybody))
     request = EmbedRequest(texts=["a cat"] * 100)
     for _ in range(3):

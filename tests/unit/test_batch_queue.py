@@ -92,7 +92,9 @@ fates = st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["alive", "gone",
 
 
 @given(fates)
-def test_the_dead_never_run_and_only_the_expired_are_told(fates: list[tuple[int, str]]) -> None:
+def test_dropped_and_expired_entries_never_run_and_the_expired_are_reported(
+    fates: list[tuple[int, str]],
+) -> None:
     entries = [entry(size, 5.0 if fate == "late" else NEVER) for size, fate in fates]
     queue = queue_of(*entries)
     queue.drop(one for one, (_, fate) in zip(entries, fates, strict=True) if fate == "gone")

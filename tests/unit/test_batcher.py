@@ -201,7 +201,7 @@ async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
     assert 7 == sum(len(batch) for batch in held.batches)
 
 
-async def test_what_would_come_too_late_is_refused_at_the_door(make) -> None:
+async def test_a_request_that_would_miss_its_deadline_is_refused_on_admission(make) -> None:
     held = Held(Lengths())
     batcher = make(held)
     batcher._admission.cost.per_token = 0.1  # 0.3 s for each of the encodings here
@@ -229,7 +229,7 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> 
     assert [[1.0, 3.0]] == (await waiting).rows.tolist()
 
 
-async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
+async def test_a_batch_worker_that_dies_fails_its_requests() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
     runs = Dispatch(cost=CostModel(), max_batch_tokens=64, exclusive=False)

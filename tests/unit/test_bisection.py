@@ -35,7 +35,7 @@ def test_only_the_poisoned_fail(size: int, raises: set[int], breaks: set[int]) -
     assert runner.runs <= 1 + 2 * MAX_ISOLATED * math.ceil(math.log2(size))
 
 
-def test_one_poisoned_entry_costs_two_runs_a_halving() -> None:
+def test_one_failing_entry_costs_two_runs_a_level() -> None:
     runner = Poisoned(Lengths(), raises={5})
     assert [5] == list(run_batch(runner.run, batch(64)).failures)
     assert 1 + 2 * 6 == runner.runs
