@@ -1,7 +1,8 @@
-"""The queue, its admission and its costs in any order of events: nobody lost, nobody twice, none late.
+"""The queue, admission control and the cost model in any order of events.
 
-The machine does what the batcher does, without its threads and its clock: requests ask at the admission,
-workers take batches and end them, callers leave, time passes.
+Every entry leaves the queue exactly once, and none runs after its deadline. The state machine does
+what the batcher does, without threads and clock: requests ask for admission, workers take batches
+and finish them, callers cancel, time passes.
 """
 
 from __future__ import annotations
