@@ -71,7 +71,7 @@ chaos: .venv/.dev ## let callers, strangers and signals do their worst, a millio
 # ---- what contributors run ------------------------------------------------------------------
 
 .PHONY: check
-check: lint types proto-check audit test ## all that CI runs: lint, types, schema, scan, tests
+check: lint types proto-check audit helm test ## all that CI runs: lint, types, schema, scan, tests
 
 .PHONY: install
 install: .venv/.dev .venv-export/.ready ## both environments, with the tools
@@ -122,6 +122,13 @@ proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, an
 .PHONY: client-needs
 client-needs: .venv/.dev ## install the client with the oldest and the newest packages it allows, and call a server
 	$(BIN)/pytest tests/clients/test_python_needs.py -m venvs $(PYTEST_ARGS)
+
+# Helm comes through the Go module proxy; building it takes a few minutes, once.
+.PHONY: helm
+helm: ## build helm into .tools, for the tests of the chart
+	@command -v helm >/dev/null || test -x .tools/go/bin/helm || { command -v go >/dev/null \
+		|| { echo 'Go is not installed: the tests of the Helm chart are skipped'; exit 0; }; \
+		echo 'building helm into .tools/go'; GOBIN='$(CURDIR)/.tools/go/bin' go install helm.sh/helm/v3/cmd/helm@v3.19.2; }
 
 .PHONY: audit
 audit: .venv/.dev ## look the locked versions up among known vulnerabilities; skips, loudly, offline

@@ -267,6 +267,7 @@ RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
             MINILM_L6_V2_POOLED,
             MPNET_BASE_V2,
             NLI_MINILM,
+            NLI_MPNET,
             NLI_BERT_TINY,
             NLI_ROBERTA,
             GLOVE_AVERAGE,
@@ -277,17 +278,12 @@ RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
 )
 
 
-UNTRAINED: Mapping[str, Recipe] = MappingProxyType({NLI_MPNET.spec.name: NLI_MPNET})
-"""Recipes without an adapter that we keep: to be trained, and exported with what came of it."""
-
-
 def find_recipe(name: str) -> AnyRecipe:
     """Return the recipe of that name.
 
     Raises:
         ExportError: there is none; the message lists those there are.
     """
-    known = {**RECIPES, **UNTRAINED}
-    if name not in known:
-        raise ExportError(f"no recipe named {name!r}; there are {', '.join(known)}")
-    return known[name]
+    if name not in RECIPES:
+        raise ExportError(f"no recipe named {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from parity.conftest import load_tiny
+from semserve_export.bundle import tolerance as fidelity
 from semserve_export.bundle.golden import case_text, golden_texts
 from semserve_export.bundle.layout import read_manifest, write_bundle
-from semserve_export.bundle import tolerance as fidelity
 from semserve_export.bundle.tolerance import TOLERANCE, largest_difference, require_close
 from semserve_export.errors import BundleError, ExportError, FidelityError
 from semserve_export.pipeline import export

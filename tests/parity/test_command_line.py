@@ -50,7 +50,6 @@ def test_list_names_every_recipe(command):
     [
         (("run",), "name a recipe, or all: minilm-l6-v2"),
         (("run", "gpt"), "no recipe named 'gpt'; there are minilm-l6-v2"),
-        (("run", "nli-mpnet"), "nli-mpnet: we keep no adapter of it; train it and give --adapter"),
         (("run", "minilm-l6-v2", "--adapter", "here"), "--adapter goes with the name of one"),
         (("run", "minilm-l6-v2", "--variants", "int4"), "no variant 'int4'; there are fused, int8"),
         (("verify", "nowhere"), "nowhere/bundle.json: cannot be read"),

@@ -20,7 +20,7 @@ from semserve_export.failures import tell
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Variant
 from semserve_export.options import OwnModel, asked_before
-from semserve_export.recipes import RECIPES, UNTRAINED, Recipe, find_recipe
+from semserve_export.recipes import RECIPES, Recipe, find_recipe
 from semserve_export.training.files import TrainingFiles
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.untrusted.confinement import NeedsConfinement
@@ -73,8 +73,6 @@ def run(
         if len(recipes) != 1 or recipes[0].adapter is None:
             raise ExportError("--adapter goes with the name of one fine-tuned recipe")
         recipes = [replace(recipes[0], adapter=adapter)]
-    if not adapter and (untrained := [name for name in names if name in UNTRAINED]):
-        raise ExportError(f"{untrained[0]}: we keep no adapter of it; train it and give --adapter")
     chosen = _variants(variants)
     for recipe in recipes:
         require_writable(output / recipe.spec.name)
