@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 
@@ -25,7 +27,17 @@ async def refusal(call: Awaitable[object]) -> Refusal:
     """Await a call that must fail, and tell how it did."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
-    error = caught.value
+    return _told(caught.value)
+
+
+def refused(call: Callable[[Any], Any], request: Message) -> Refusal:
+    """Make a blocking call that must fail, and tell how it did."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    return _told(caught.value)
+
+
+def _told(error: Any) -> Refusal:
     trailers = dict(error.trailing_metadata() or ())
     details = trailers.get("grpc-status-details-bin", b"")
     status = status_pb2.Status.FromString(details)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import tiny_kinds
 from fakes import Held
 from hypothesis import settings
 from semserve_server.engine import Capacity, Engine
@@ -90,6 +91,29 @@ def real_address(real_models: Path) -> Iterator[str]:
     """The address of a real `semserve-server` process over the exported models."""
     with running_server("--models", str(real_models)) as server:
         yield server.address
+
+
+@pytest.fixture(scope="session")
+def kinds_address(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real `semserve-server` process over a model of each kind.
+
+    Tests that use it are in the xdist group "kinds" where they can be, so that few processes of
+    pytest start it.
+    """
+    models = tiny_kinds.write_all(tmp_path_factory.mktemp("kinds"))
+    tiny_kinds.prompted("e5-small-v2").write(models)  # which the README of the client names
+    for name in ("tiny-embed", "tiny-nli"):
+        shutil.copytree(tiny_models / name, models / name)
+    defaults = ("--default-embedder", "tiny-embed", "--default-classifier", "tiny-nli")
+    scorer = ("--default-scorer", "tiny-score")
+    with running_server("--models", str(models), "--device", "cpu", *defaults, *scorer) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="session")
+def kinds_channel(kinds_address: str) -> grpc.Channel:
+    """A channel to the server of `kinds_address`."""
+    return grpc.insecure_channel(kinds_address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import (
+    MODEL_STATE_READY,
     GetModelRequest,
     ListModelsRequest,
     LoadModelRequest,
@@ -65,7 +66,7 @@ class Controlled:
 
     async def names(self) -> list[str]:
         listed = await ModelServiceStub(self.channel).ListModels(ListModelsRequest())
-        return [one.name for one in listed.models]
+        return [one.name for one in listed.models if one.state == MODEL_STATE_READY]
 
     async def health(self, service: str) -> int:
         answer = await HealthStub(self.channel).Check(HealthCheckRequest(service=service))

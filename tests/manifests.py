@@ -41,6 +41,17 @@ def _file(name: str, **fields: Any) -> Change:
     )
 
 
+def _score(**fields: Any) -> Change:
+    return _set(**{"task": "score", "scores": "sigmoid", "labels": None} | fields)
+
+
+def _sparse(**fields: Any) -> Change:
+    sparse = {"task": "sparse_embedding", "output": "weights", "normalized": None, "metric": None}
+    return _set(**sparse | fields)
+
+
+SIDED = ("token_ids", "segment_ids", "padding_mask", "side")
+SEPARATE = ["token_ids", "padding_mask", "token_ids_right", "padding_mask_right"]
 GOOD: dict[str, tuple[str, Change]] = {
     "an embedder": (EMBEDDER, _set()),
     "a classifier": (CLASSIFIER, _set()),
@@ -64,6 +75,28 @@ GOOD: dict[str, tuple[str, Change]] = {
     "dot": (EMBEDDER, _set(metric="dot")),
     "labels null": (EMBEDDER, _set(labels=None)),
     "tolerance 1": (EMBEDDER, _portable(tolerance=1)),
+    "scores none": (CLASSIFIER, _set(scores="none")),
+    "hypothesis first": (CLASSIFIER, _set(text_order=["hypothesis", "premise"])),
+    "premise first": (CLASSIFIER, _set(text_order=["premise", "hypothesis"])),
+    "joined pairs": (CLASSIFIER, _set(pair_inputs="joined")),
+    "separate pairs": (CLASSIFIER, _set(pair_inputs="separate", inputs=SEPARATE)),
+    "separate pairs without masks": (
+        CLASSIFIER,
+        _set(pair_inputs="separate", inputs=["token_ids", "token_ids_right"], padded_length=64),
+    ),
+    "a score": (CLASSIFIER, _score()),
+    "a regression": (CLASSIFIER, _score(scores="none")),
+    "a score of single texts": (CLASSIFIER, _score(pair=False)),
+    "a sparse embedder": (EMBEDDER, _sparse()),
+    "a sparse embedder with prompts": (EMBEDDER, _sparse(prompts={"query": "q: "})),
+    "prompts": (EMBEDDER, _set(prompts={"query": "query: ", "s2p query": "", "é": "x"})),
+    "a default prompt": (EMBEDDER, _set(prompts={"query": "query: "}, default_prompt="query")),
+    "no prompts": (EMBEDDER, _set(prompts={}, default_prompt=None)),
+    "two sides": (EMBEDDER, _set(sides=["left", "right"], inputs=[*SIDED])),
+    "a padded length": (EMBEDDER, _set(padded_length=64)),
+    "a padded length without a mask": (EMBEDDER, _set(padded_length=64, inputs=["token_ids"])),
+    "padding at the start": (EMBEDDER, _set(padded_length=64, padding="start")),
+    "truncation at the start": (EMBEDDER, _set(truncation="start")),
 }  # fmt: skip
 
 BAD: dict[str, tuple[str, Change]] = {
@@ -91,7 +124,7 @@ BAD: dict[str, tuple[str, Change]] = {
     "no normalized": (EMBEDDER, _set(normalized=None)),
     "no metric": (EMBEDDER, _set(metric=None)),
     "another metric": (EMBEDDER, _set(metric="hamming")),
-    "other scores": (CLASSIFIER, _set(scores="none")),
+    "other scores": (CLASSIFIER, _set(scores="hinge")),
     "no labels": (CLASSIFIER, _without("labels")),
     "labels null": (CLASSIFIER, _set(labels=None)),
     "one label": (CLASSIFIER, _set(labels=["0"])),
@@ -107,7 +140,7 @@ BAD: dict[str, tuple[str, Change]] = {
     "no mask": (EMBEDDER, _set(inputs=["token_ids", "segment_ids"])),
     "no tokens": (EMBEDDER, _set(inputs=["padding_mask", "segment_ids"])),
     "an input twice": (EMBEDDER, _set(inputs=["token_ids", "padding_mask", "token_ids"])),
-    "another truncation": (EMBEDDER, _set(truncation="start")),
+    "another truncation": (EMBEDDER, _set(truncation="middle")),
     "no portable": (EMBEDDER, lambda m: m["variants"].update(fused=m["variants"].pop("portable"))),
     "no variants": (EMBEDDER, _set(variants={})),
     "tolerance 0": (EMBEDDER, _portable(tolerance=0)),
@@ -123,5 +156,59 @@ BAD: dict[str, tuple[str, Change]] = {
     "another tokenizer's digest": (EMBEDDER, _set(tokenizer_sha256=DIGEST)),
     "a digest in capitals": (EMBEDDER, _file("NOTICE", sha256="A" * 64)),
     "65 files": (EMBEDDER, lambda m: [_file(f"f{number}")(m) for number in range(65)]),
+    "a classifier hypothesis first of single texts": (
+        CLASSIFIER, _set(pair=False, text_order=["hypothesis", "premise"]),
+    ),
+    "an embedder with a text order": (EMBEDDER, _set(text_order=["premise", "hypothesis"])),
+    "an order of one text": (CLASSIFIER, _set(text_order=["premise"])),
+    "an order of one text twice": (CLASSIFIER, _set(text_order=["premise", "premise"])),
+    "an order of other texts": (CLASSIFIER, _set(text_order=["left", "right"])),
+    "a score without scores": (CLASSIFIER, _score(scores=None)),
+    "a score by softmax": (CLASSIFIER, _score(scores="softmax")),
+    "a score with labels": (CLASSIFIER, _score(labels=["a", "b"])),
+    "a score with dimensions": (CLASSIFIER, _score(dimensions=1)),
+    "a score of embeddings": (CLASSIFIER, _score(output="embedding")),
+    "a score with prompts": (CLASSIFIER, _score(prompts={"query": "q"})),
+    "a classifier with prompts": (CLASSIFIER, _set(prompts={"query": "q"})),
+    "a sparse embedder of pairs": (EMBEDDER, _sparse(pair=True)),
+    "a sparse embedder of embeddings": (EMBEDDER, _sparse(output="embedding")),
+    "a sparse embedder without dimensions": (EMBEDDER, _sparse(dimensions=None)),
+    "a sparse embedder with a metric": (EMBEDDER, _sparse(metric="dot")),
+    "a sparse embedder that is normalized": (EMBEDDER, _sparse(normalized=True)),
+    "a sparse embedder with labels": (EMBEDDER, _sparse(labels=["a", "b"])),
+    "a sparse embedder with sides": (
+        EMBEDDER, _sparse(sides=["left", "right"], inputs=[*SIDED]),
+    ),
+    "an embedder of weights": (EMBEDDER, _set(output="weights")),
+    "a default prompt that is not there": (
+        EMBEDDER, _set(prompts={"query": "q"}, default_prompt="passage"),
+    ),
+    "a default prompt without prompts": (EMBEDDER, _set(default_prompt="query")),
+    "a prompt without a name": (EMBEDDER, _set(prompts={"": "q"})),
+    "a prompt of 4,097": (EMBEDDER, _set(prompts={"query": "q" * 4097})),
+    "65 prompts": (EMBEDDER, _set(prompts={str(number): "" for number in range(65)})),
+    "sides without the input": (EMBEDDER, _set(sides=["left", "right"])),
+    "the input side without sides": (EMBEDDER, _set(inputs=[*SIDED])),
+    "sides in another order": (EMBEDDER, _set(sides=["right", "left"], inputs=[*SIDED])),
+    "one side": (EMBEDDER, _set(sides=["left"], inputs=[*SIDED])),
+    "a classifier with sides": (CLASSIFIER, _set(sides=["left", "right"], inputs=[*SIDED])),
+    "separate pairs of one input": (CLASSIFIER, _set(pair_inputs="separate")),
+    "joined pairs of two inputs": (CLASSIFIER, _set(pair_inputs="joined", inputs=SEPARATE)),
+    "two inputs and no pair_inputs": (CLASSIFIER, _set(inputs=SEPARATE)),
+    "separate pairs with one mask": (
+        CLASSIFIER, _set(pair_inputs="separate", inputs=SEPARATE[:3]),
+    ),
+    "separate pairs with segments": (
+        CLASSIFIER, _set(pair_inputs="separate", inputs=["segment_ids", *SEPARATE]),
+    ),
+    "separate inputs of single texts": (
+        CLASSIFIER, _set(pair=False, pair_inputs="separate", inputs=SEPARATE),
+    ),
+    "a padded length that is not the longest": (EMBEDDER, _set(padded_length=32)),
+    "a padded length of 2": (EMBEDDER, _set(padded_length=2, max_sequence_length=3)),
+    "padding without a length": (EMBEDDER, _set(padding="start")),
+    "padding in the middle": (EMBEDDER, _set(padded_length=64, padding="middle")),
+    "no inputs": (EMBEDDER, _set(inputs=[])),
+    "another input": (EMBEDDER, _set(inputs=["token_ids", "padding_mask", "position_ids"])),
     "a long source": (EMBEDDER, _set(weights={"source": "s" * 513})),
 }  # fmt: skip

@@ -25,6 +25,7 @@ type answering struct {
 	semservev1.UnimplementedEmbeddingServiceServer
 	semservev1.UnimplementedClassificationServiceServer
 	semservev1.UnimplementedSimilarityServiceServer
+	semservev1.UnimplementedScoreServiceServer
 	semservev1.UnimplementedModelServiceServer
 
 	// embed and stream take the place of the usual answer where they are set.
@@ -36,6 +37,10 @@ type answering struct {
 	ranked     *semservev1.RankRequest
 	searched   *semservev1.SearchRequest
 	crossed    *semservev1.MatrixRequest
+	embedded   *semservev1.EmbedRequest
+	sparse     *semservev1.EmbedSparseRequest
+	scored     *semservev1.ScoreRequest
+	reranked   *semservev1.RerankRequest
 }
 
 // start serves on a free port until the test ends and returns the address.
@@ -49,6 +54,7 @@ func (a *answering) start(t *testing.T) string {
 	semservev1.RegisterEmbeddingServiceServer(server, a)
 	semservev1.RegisterClassificationServiceServer(server, a)
 	semservev1.RegisterSimilarityServiceServer(server, a)
+	semservev1.RegisterScoreServiceServer(server, a)
 	semservev1.RegisterModelServiceServer(server, a)
 	checks := health.NewServer()
 	checks.SetServingStatus("warming", healthv1.HealthCheckResponse_NOT_SERVING)

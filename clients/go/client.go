@@ -52,6 +52,7 @@ type Client struct {
 	embedding      semservev1.EmbeddingServiceClient
 	classification semservev1.ClassificationServiceClient
 	similarity     semservev1.SimilarityServiceClient
+	score          semservev1.ScoreServiceClient
 	model          semservev1.ModelServiceClient
 	health         healthv1.HealthClient
 	inFlight       int
@@ -98,6 +99,7 @@ func New(address string, options ...Option) (*Client, error) {
 		embedding:      semservev1.NewEmbeddingServiceClient(connection),
 		classification: semservev1.NewClassificationServiceClient(connection),
 		similarity:     semservev1.NewSimilarityServiceClient(connection),
+		score:          semservev1.NewScoreServiceClient(connection),
 		model:          semservev1.NewModelServiceClient(connection),
 		health:         healthv1.NewHealthClient(connection),
 		inFlight:       chosen.inFlight,

@@ -95,6 +95,8 @@ func embedRequest(texts []string, chosen settings) *semservev1.EmbedRequest {
 		Truncation:   chosen.truncation,
 		Encoding:     chosen.encoding,
 		AllowPartial: chosen.allowPartial,
+		PromptName:   chosen.prompt,
+		Side:         chosen.side,
 	}
 }
 

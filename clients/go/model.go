@@ -8,13 +8,16 @@ import (
 	"github.com/semserve/semserve/clients/go/semservev1"
 )
 
-// ModelInfo describes a loaded model.
+// ModelInfo describes a model; its state says whether it is loaded.
 type ModelInfo = semservev1.ModelInfo
 
 // Tokens is how a model's tokenizer reads one text, special tokens included.
 type Tokens = semservev1.TokenizeResult
 
-// Models lists the loaded models, sorted by name.
+// ServerInfo is the server's version, its limits and its default models.
+type ServerInfo = semservev1.GetServerInfoResponse
+
+// Models lists the models, sorted by name: those that are loaded, loading, refused and unloaded.
 func (c *Client) Models(ctx context.Context) ([]*ModelInfo, error) {
 	answer, err := c.model.ListModels(ctx, &semservev1.ListModelsRequest{})
 	return answer.GetModels(), err
@@ -39,6 +42,11 @@ func (c *Client) LoadModel(ctx context.Context, name string) (*ModelInfo, error)
 func (c *Client) UnloadModel(ctx context.Context, name string) error {
 	_, err := c.model.UnloadModel(ctx, &semservev1.UnloadModelRequest{Model: name})
 	return err
+}
+
+// ServerInfo asks for the server's version, its limits and its default models.
+func (c *Client) ServerInfo(ctx context.Context) (*ServerInfo, error) {
+	return c.model.GetServerInfo(ctx, &semservev1.GetServerInfoRequest{})
 }
 
 // Tokenize shows how a model's tokenizer reads texts, without running the model.

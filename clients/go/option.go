@@ -30,18 +30,57 @@ type RankOption interface {
 	ranks()
 }
 
+// SparseOption changes what EmbedSparse asks for.
+type SparseOption interface {
+	set(*settings)
+	embedsSparsely()
+}
+
+// ScoringOption changes what ScorePairs and ScoreTexts ask for.
+type ScoringOption interface {
+	set(*settings)
+	scores()
+}
+
+// RerankOption changes what Rerank asks for.
+type RerankOption interface {
+	set(*settings)
+	reranks()
+}
+
 // ModelOption is an option of every call.
 type ModelOption interface {
-	EmbedOption
-	ClassifyOption
-	CompareOption
-	RankOption
+	TextOption
+	ScoreOption
+	RerankOption
 }
 
 // TextOption is an option of the calls that answer each text or pair by itself.
 type TextOption interface {
 	EmbedOption
 	ClassifyOption
+	SparseOption
+	ScoringOption
+}
+
+// TruncationOption is an option of the calls that take a rule of truncation.
+type TruncationOption interface {
+	TextOption
+	RerankOption
+}
+
+// PromptOption is an option of the calls that put a prompt before each text.
+type PromptOption interface {
+	EmbedOption
+	SparseOption
+	ScoreOption
+}
+
+// TopOption is an option of the calls that may answer with only the best of what they found.
+type TopOption interface {
+	RankOption
+	RerankOption
+	SparseOption
 }
 
 // ScoreOption is an option of the calls that score texts against each other.
@@ -81,13 +120,22 @@ const (
 	EncodingInt8    = semservev1.VectorEncoding_VECTOR_ENCODING_INT8
 )
 
+// Side says which encoder reads a text, of a model with one encoder for each side.
+type Side = semservev1.Side
+
+// The sides: of the query or the left text, and of the document or the right text.
+const (
+	SideLeft  = semservev1.Side_SIDE_LEFT
+	SideRight = semservev1.Side_SIDE_RIGHT
+)
+
 // WithModel names the model to ask. Without it the server's default for the task answers.
 func WithModel(name string) ModelOption {
 	return option(func(s *settings) { s.model = name })
 }
 
 // WithTruncation says what to do with texts of too many tokens.
-func WithTruncation(rule Truncation) TextOption {
+func WithTruncation(rule Truncation) TruncationOption {
 	return option(func(s *settings) { s.truncation = rule })
 }
 
@@ -118,9 +166,36 @@ func WithMetric(metric Metric) ScoreOption {
 	return option(func(s *settings) { s.metric = metric })
 }
 
-// WithTopK answers with only the best so many hits.
-func WithTopK(hits int) RankOption {
-	return option(func(s *settings) { s.topK = wire(hits) })
+// WithTopK answers with only the best so many hits, or the largest so many weights of each text.
+func WithTopK(most int) TopOption {
+	return option(func(s *settings) { s.topK = wire(most) })
+}
+
+// WithPrompt names the prompt of the model that is put before each text; an empty name is no prompt.
+// Without it the model's default prompt is put there, if it has one.
+func WithPrompt(name string) PromptOption {
+	return option(func(s *settings) { s.prompt = &name })
+}
+
+// WithRightPrompt names the prompt of the right texts, where it is another than that of [WithPrompt].
+func WithRightPrompt(name string) CompareOption {
+	return option(func(s *settings) { s.secondPrompt = &name })
+}
+
+// WithDocumentPrompt names the prompt of the documents or the corpus, where it is another than that
+// of [WithPrompt].
+func WithDocumentPrompt(name string) RankOption {
+	return option(func(s *settings) { s.secondPrompt = &name })
+}
+
+// WithSide says which encoder reads the texts, of a model with one encoder for each side.
+func WithSide(side Side) EmbedOption {
+	return option(func(s *settings) { s.side = side })
+}
+
+// WithTokens answers also with the tokens of a sparse vector's indices.
+func WithTokens() SparseOption {
+	return option(func(s *settings) { s.tokens = true })
 }
 
 // settings is what the options of one call say; each request takes the fields that it has.
@@ -133,6 +208,10 @@ type settings struct {
 	encoding     Encoding
 	metric       Metric
 	topK         *int32
+	prompt       *string
+	secondPrompt *string
+	side         Side
+	tokens       bool
 }
 
 func settle[O interface{ set(*settings) }](options []O) settings {
@@ -151,6 +230,9 @@ func (o option) embeds()         {}
 func (o option) classifies()     {}
 func (o option) compares()       {}
 func (o option) ranks()          {}
+func (o option) embedsSparsely() {}
+func (o option) scores()         {}
+func (o option) reranks()        {}
 
 // wire keeps a number that does not fit the wire out of range rather than wrapped into it.
 func wire(number int) *int32 {

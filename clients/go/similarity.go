@@ -24,6 +24,7 @@ func (c *Client) Compare(
 	chosen := settle(options)
 	request := &semservev1.CompareRequest{
 		Model: chosen.model, Metric: chosen.metric, Pairs: make([]*semservev1.ComparePair, len(pairs)),
+		PromptName: chosen.prompt, RightPromptName: chosen.secondPrompt,
 	}
 	for i, pair := range pairs {
 		request.Pairs[i] = &semservev1.ComparePair{Left: pair.Left, Right: pair.Right}
@@ -39,6 +40,7 @@ func (c *Client) Rank(
 	chosen := settle(options)
 	answer, err := c.similarity.Rank(ctx, &semservev1.RankRequest{
 		Model: chosen.model, Metric: chosen.metric, TopK: chosen.topK, Query: query, Documents: documents,
+		PromptName: chosen.prompt, DocumentPromptName: chosen.secondPrompt,
 	})
 	return hits(answer.GetHits()), err
 }
@@ -51,6 +53,7 @@ func (c *Client) Search(
 	chosen := settle(options)
 	answer, err := c.similarity.Search(ctx, &semservev1.SearchRequest{
 		Model: chosen.model, Metric: chosen.metric, TopK: chosen.topK, Queries: queries, Corpus: corpus,
+		PromptName: chosen.prompt, DocumentPromptName: chosen.secondPrompt,
 	})
 	if err != nil {
 		return nil, err
@@ -70,6 +73,7 @@ func (c *Client) Matrix(
 	chosen := settle(options)
 	answer, err := c.similarity.Matrix(ctx, &semservev1.MatrixRequest{
 		Model: chosen.model, Metric: chosen.metric, Left: left, Right: right,
+		PromptName: chosen.prompt, RightPromptName: chosen.secondPrompt,
 	})
 	if err != nil {
 		return nil, err

@@ -39,6 +39,14 @@ class Config:
     default_classifier: Annotated[str, Parameter(group=MODELS)] = "nli-minilm"
     """Model for classification requests that name no model, if several classifiers are loaded."""
 
+    default_scorer: Annotated[str, Parameter(group=MODELS)] = ""
+    """Model for Score and Rerank requests that name no model, if several score models are
+    loaded. Empty: none."""
+
+    default_sparse_embedder: Annotated[str, Parameter(group=MODELS)] = ""
+    """Model for EmbedSparse requests that name no model, if several sparse embedders are loaded.
+    Empty: none."""
+
     echo: Annotated[int, Parameter(group=MODELS, validator=Number(gte=0, lte=65_536))] = 0
     """Serve no bundle, only a model `echo` with this many dimensions that computes nothing. It
     measures the throughput of everything but the model. 0: never, serve the bundles."""

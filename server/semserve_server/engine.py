@@ -13,6 +13,7 @@ from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.repository.manifest import Bundle, Manifest
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
+from semserve_server.runtime.sparse import sparse_rows
 from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncation
 from semserve_server.runtime.tokenizer_thread import TokenizerThread, characters_of
 from semserve_server.runtime.worker_threads import Worker
@@ -108,6 +109,8 @@ class Engine:
             counters=self.counters,
             concurrency_limit=capacity.concurrency_limit,
         )
+        if self.manifest.task == "sparse_embedding":
+            self._batcher.condense = sparse_rows
         self._tokenizer_thread = TokenizerThread(
             tokenizer, self.name, max_characters=capacity.max_queue_characters
         )
@@ -152,7 +155,7 @@ class Engine:
             encodings = self.tokenizer.encode(items, truncation)
         else:
             encodings = await self._tokenizer_thread.encode(items, truncation)
-        self._token_estimator.observe(size, sum(map(len, encodings)))
+        self._token_estimator.observe(size, sum(encoding.tokens for encoding in encodings))
         return encodings
 
     async def tokens(
@@ -182,7 +185,7 @@ class Engine:
         """Estimate the tokens of items after truncation, from their characters."""
         characters = characters_of(items)
         tokens = self._token_estimator.tokens(characters) or characters // CHARACTERS_PER_TOKEN
-        return min(max(tokens, len(items)), len(items) * self.tokenizer.max_length)
+        return min(max(tokens, len(items)), len(items) * self.tokenizer.most_tokens)
 
     async def infer(
         self,
@@ -242,8 +245,9 @@ class Engine:
         ratio of tokens to characters. Under load the queue is nearly always full, and a request
         that it will refuse must not cost tokenisation first.
         """
-        most = items * self.tokenizer.max_length
-        tokens = min(max(self._token_estimator.tokens(characters), items), most)
+        least = items * len(self.tokenizer.blank(0))  # padding that the model computes always
+        most = items * self.tokenizer.most_tokens
+        tokens = min(max(self._token_estimator.tokens(characters), least), most)
         self._batcher.check_admission(QueueLoad(items, tokens), seconds=seconds, caller=caller)
 
 

@@ -177,6 +177,8 @@ def _models(config: Config) -> Models:
         defaults={
             "embedding": config.default_embedder,
             "classification": config.default_classifier,
+            "score": config.default_scorer,
+            "sparse_embedding": config.default_sparse_embedder,
         }
     )
 

@@ -23,6 +23,12 @@ CALLS = {
     "ModelService/ListModels": {},
     "ModelService/GetModel": {"model": "tiny-nli"},
     "ModelService/Tokenize": {"texts": ["hello world"]},
+    "ModelService/GetServerInfo": {},
+}
+OF_OTHER_TASKS = {
+    "ScoreService/Score": {"pairs": [{"left": "a cat", "right": "a dog"}]},
+    "ScoreService/Rerank": {"query": "a cat", "documents": ["a dog", "two cats"]},
+    "EmbeddingService/EmbedSparse": {"texts": ["hello world"]},
 }
 
 pytestmark = pytest.mark.xdist_group("go")  # one process builds each tool, once
@@ -62,6 +68,14 @@ def grpcurl() -> str:
 @pytest.mark.parametrize("method", CALLS)
 def test_ghz_calls_every_unary_method(ghz: str, server_address: str, method: str) -> None:
     report = run_ghz(ghz, server_address, method, "-d", json.dumps(CALLS[method]), "-n", "20")
+    assert {"OK": 20} == report["statusCodeDistribution"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("method", OF_OTHER_TASKS)
+def test_ghz_calls_methods_of_other_tasks(ghz: str, kinds_address: str, method: str) -> None:
+    data = json.dumps(OF_OTHER_TASKS[method])
+    report = run_ghz(ghz, kinds_address, method, "-d", data, "-n", "20")
     assert {"OK": 20} == report["statusCodeDistribution"]
 
 

@@ -10,26 +10,28 @@ import pytest
 from conftest import ROOT
 from semserve.cli import main
 
+pytestmark = pytest.mark.xdist_group("kinds")
 README = ROOT / "clients" / "python" / "README.md"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
 def blocks(language: str) -> list[str]:
     """The fenced blocks of a language, in their order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    return [code for named, code in fenced if named == language]
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_the_python_examples_run(code, server_address, monkeypatch, capsys):
-    monkeypatch.setenv("SEMSERVE_ADDRESS", server_address)
-    exec(compile(code.replace(DEFAULT_ADDRESS, server_address), README, "exec"), {})  # noqa: S102
+def test_the_python_examples_run(code, kinds_address, monkeypatch, capsys):
+    monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
+    exec(compile(code.replace(DEFAULT_ADDRESS, kinds_address), README, "exec"), {})  # noqa: S102
     printed = capsys.readouterr()
     assert printed.out
     assert "" == printed.err
 
 
-def test_what_an_example_says_it_prints_it_prints(server_address, monkeypatch, capsys):
-    monkeypatch.setenv("SEMSERVE_ADDRESS", server_address)
+def test_what_an_example_says_it_prints_it_prints(kinds_address, monkeypatch, capsys):
+    monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
     (code,) = (one for one in blocks("python") if "InvalidRequest" in one)
     said = re.findall(r"print\(.*\)  # ([\[{].*[\]}])", code)
     exec(compile(code, README, "exec"), {})  # noqa: S102
@@ -37,9 +39,9 @@ def test_what_an_example_says_it_prints_it_prints(server_address, monkeypatch, c
     assert said
 
 
-def test_the_commands_run(server_address, tmp_path, monkeypatch, capsys):
+def test_the_commands_run(kinds_address, tmp_path, monkeypatch, capsys):
     """All but those that need a pipe, or never end."""
-    monkeypatch.setenv("SEMSERVE_ADDRESS", server_address)
+    monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
     monkeypatch.chdir(tmp_path)
     Path("sentences.txt").write_text("a bed\nthe sea\na warm room\n")
     commands = [

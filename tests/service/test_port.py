@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
-from semserve.v1 import classification_pb2, embedding_pb2, model_pb2, similarity_pb2
+from semserve.v1 import classification_pb2, embedding_pb2, model_pb2, score_pb2, similarity_pb2
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import ListModelsRequest
@@ -25,7 +25,7 @@ from semserve_server.services.validation import Limits
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-FILES = (embedding_pb2, classification_pb2, similarity_pb2, model_pb2)
+FILES = (embedding_pb2, classification_pb2, similarity_pb2, score_pb2, model_pb2)
 
 
 async def test_health_is_told_for_the_server_and_each_model(service: InProcess) -> None:
@@ -148,20 +148,23 @@ async def test_health_is_told_for_each_service_by_its_models(service: InProcess)
         return {name: answer.status for name, answer in answers.items()}
 
     ours = [d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()]
-    assert dict.fromkeys(["", "tiny-embed", "tiny-nli", *ours], SERVING) == await told()
-    for name in ours:
+    unserved = "semserve.v1.ScoreService"  # no model of that task is loaded
+    serving = {"", "tiny-embed", "tiny-nli", *ours} - {unserved}
+    assert {**dict.fromkeys(serving, SERVING), unserved: NOT_SERVING} == await told()
+    for name in serving:
         answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
         assert SERVING == answer.status
     embedder, _ = service.engines
     (worker, *_) = embedder.workers
     worker.busy_since, worker.stalled = 0.0, True
     service.models.on_change()
-    lost = {"", "tiny-embed", "semserve.v1.EmbeddingService", "semserve.v1.SimilarityService"}
+    embedding = {"semserve.v1.EmbeddingService", "semserve.v1.SimilarityService"}
+    lost = {"", "tiny-embed", unserved, *embedding}
     assert lost == {name for name, status in (await told()).items() if status == NOT_SERVING}
     worker.busy_since, worker.stalled = None, False
     service.models.on_change()
     service.models.remove("tiny-nli")
-    lost = {"tiny-nli", "semserve.v1.ClassificationService"}
+    lost = {"tiny-nli", unserved, "semserve.v1.ClassificationService"}
     assert lost == {name for name, status in (await told()).items() if status == NOT_SERVING}
     service.port.set_not_serving()
     assert {NOT_SERVING} == set((await told()).values())

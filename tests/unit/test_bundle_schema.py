@@ -12,7 +12,12 @@ from manifests import BAD, GOOD, Change, manifest
 from semserve_server.errors import BundleError
 from semserve_server.repository.manifest import read_manifest
 
-BEYOND_A_SCHEMA = {"a variant's file that is not listed", "another tokenizer's digest"}
+BEYOND_A_SCHEMA = {
+    "a variant's file that is not listed",
+    "another tokenizer's digest",
+    "a default prompt that is not there",
+    "a padded length that is not the longest",
+}
 
 
 def test_the_kept_schemas_are_the_ones_of_the_servers_types(

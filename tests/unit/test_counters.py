@@ -19,7 +19,7 @@ from semserve_server.instrumentation.counters import (
     cancelled_at_deadline,
 )
 from semserve_server.instrumentation.request_context import CallMetadata, RequestContext
-from semserve_server.observability.metrics import _histogram
+from semserve_server.observability.metric_families import histogram
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.scheduling.admission import Admission
 from semserve_server.scheduling.batch_queue import BatchQueue
@@ -40,7 +40,7 @@ def test_a_histogram_tells_what_the_librarys_own_would(values: list[float]) -> N
         ours.observe(value)
     (metric,) = registry.collect()
     expected = [one for one in metric.samples if not one.name.endswith("_created")]
-    assert expected == _histogram("values", "Values.", ("model",), {("one",): ours}).samples
+    assert expected == histogram("values", "Values.", ("model",), {("one",): ours}).samples
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ const (
 type ClassifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of a classification model. May be left out where one classifier is
-	// loaded or the server has a default. Unknown: NOT_FOUND. An embedding
-	// model: INVALID_ARGUMENT.
+	// loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+	// task: INVALID_ARGUMENT.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Pairs to classify. Refused with INVALID_ARGUMENT: none, or more than the
 	// server's limit (`--max-request-texts`).
@@ -332,9 +332,10 @@ type Classification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The label of the highest score.
 	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
-	// Every label with its score, in the order of `ModelInfo.labels`. The model's
-	// bundle says how: the softmax of the logits, where exactly one label is
-	// right, or the sigmoid of each, where any number of labels may be right.
+	// Every label with its score, in the order of `ModelInfo.labels`.
+	// `ModelInfo.scores` says how: the softmax of the logits, where exactly one
+	// label is right; the sigmoid of each, where any number of labels may be
+	// right; or the logits themselves.
 	Scores []*LabelScore `protobuf:"bytes,2,rep,name=scores,proto3" json:"scores,omitempty"`
 	// The model's raw outputs in the same order, of which `scores` are made.
 	Logits        []float32 `protobuf:"fixed32,3,rep,packed,name=logits,proto3" json:"logits,omitempty"`
@@ -393,13 +394,13 @@ func (x *Classification) GetLogits() []float32 {
 	return nil
 }
 
-// LabelScore is a label with its probability.
+// LabelScore is a label with its score.
 type LabelScore struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of `ModelInfo.labels`.
 	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
-	// Probability from 0 to 1. The scores of one pair sum to 1 where they are a
-	// softmax; as sigmoids they do not.
+	// Probability from 0 to 1 where the scores are a softmax or sigmoids; those of
+	// a softmax sum to 1.
 	Score         float32 `protobuf:"fixed32,2,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

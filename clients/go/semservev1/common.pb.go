@@ -28,7 +28,7 @@ const (
 type Truncation int32
 
 const (
-	// The model's own rule, which for every model today is TRUNCATION_END.
+	// The model's own rule (`ModelInfo.truncation`).
 	Truncation_TRUNCATION_UNSPECIFIED Truncation = 0
 	// Keep the first tokens, drop the end.
 	Truncation_TRUNCATION_END Truncation = 1
@@ -79,6 +79,60 @@ func (x Truncation) Number() protoreflect.EnumNumber {
 // Deprecated: Use Truncation.Descriptor instead.
 func (Truncation) EnumDescriptor() ([]byte, []int) {
 	return file_semserve_v1_common_proto_rawDescGZIP(), []int{0}
+}
+
+// Side says which encoder of a model reads a text, where the model has one
+// encoder for each side of a pair (`ModelInfo.sides`).
+type Side int32
+
+const (
+	// No side is given. A model with sides refuses that with INVALID_ARGUMENT.
+	Side_SIDE_UNSPECIFIED Side = 0
+	// The encoder of the left text, or of the query.
+	Side_SIDE_LEFT Side = 1
+	// The encoder of the right text, or of the document.
+	Side_SIDE_RIGHT Side = 2
+)
+
+// Enum value maps for Side.
+var (
+	Side_name = map[int32]string{
+		0: "SIDE_UNSPECIFIED",
+		1: "SIDE_LEFT",
+		2: "SIDE_RIGHT",
+	}
+	Side_value = map[string]int32{
+		"SIDE_UNSPECIFIED": 0,
+		"SIDE_LEFT":        1,
+		"SIDE_RIGHT":       2,
+	}
+)
+
+func (x Side) Enum() *Side {
+	p := new(Side)
+	*p = x
+	return p
+}
+
+func (x Side) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Side) Descriptor() protoreflect.EnumDescriptor {
+	return file_semserve_v1_common_proto_enumTypes[1].Descriptor()
+}
+
+func (Side) Type() protoreflect.EnumType {
+	return &file_semserve_v1_common_proto_enumTypes[1]
+}
+
+func (x Side) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Side.Descriptor instead.
+func (Side) EnumDescriptor() ([]byte, []int) {
+	return file_semserve_v1_common_proto_rawDescGZIP(), []int{1}
 }
 
 // Usage is what a request cost, in tokens.
@@ -152,7 +206,12 @@ const file_semserve_v1_common_proto_rawDesc = "" +
 	"\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTRUNCATION_END\x10\x01\x12\x14\n" +
 	"\x10TRUNCATION_START\x10\x02\x12\x13\n" +
-	"\x0fTRUNCATION_NONE\x10\x03B\x92\x01\n" +
+	"\x0fTRUNCATION_NONE\x10\x03*;\n" +
+	"\x04Side\x12\x14\n" +
+	"\x10SIDE_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tSIDE_LEFT\x10\x01\x12\x0e\n" +
+	"\n" +
+	"SIDE_RIGHT\x10\x02B\x92\x01\n" +
 	"\x0eio.semserve.v1B\vCommonProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\vSemserve.V1\xca\x02\vSemserve\\V1\xea\x02\fSemserve::V1b\x06proto3"
 
 var (
@@ -167,11 +226,12 @@ func file_semserve_v1_common_proto_rawDescGZIP() []byte {
 	return file_semserve_v1_common_proto_rawDescData
 }
 
-var file_semserve_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_semserve_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_semserve_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_semserve_v1_common_proto_goTypes = []any{
 	(Truncation)(0), // 0: semserve.v1.Truncation
-	(*Usage)(nil),   // 1: semserve.v1.Usage
+	(Side)(0),       // 1: semserve.v1.Side
+	(*Usage)(nil),   // 2: semserve.v1.Usage
 }
 var file_semserve_v1_common_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -191,7 +251,7 @@ func file_semserve_v1_common_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_semserve_v1_common_proto_rawDesc), len(file_semserve_v1_common_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

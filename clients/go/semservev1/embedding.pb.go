@@ -88,8 +88,8 @@ func (VectorEncoding) EnumDescriptor() ([]byte, []int) {
 type EmbedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of an embedding model. May be left out where one embedding model is
-	// loaded or the server has a default. Unknown: NOT_FOUND. A classifier:
-	// INVALID_ARGUMENT.
+	// loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+	// task: INVALID_ARGUMENT.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Texts to embed, UTF-8. Refused with INVALID_ARGUMENT: none, more than the
 	// server's limit (`--max-request-texts`), an empty text, one with a NUL
@@ -108,7 +108,15 @@ type EmbedRequest struct {
 	// The form in which the vectors travel.
 	Encoding VectorEncoding `protobuf:"varint,6,opt,name=encoding,proto3,enum=semserve.v1.VectorEncoding" json:"encoding,omitempty"`
 	// Answer the good texts even where others are bad.
-	AllowPartial  bool `protobuf:"varint,7,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
+	AllowPartial bool `protobuf:"varint,7,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
+	// Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
+	// before each text. Left out: the model's default prompt, where it has one.
+	// Empty: no prompt. Unknown: INVALID_ARGUMENT. Token counts include the
+	// prompt; the byte limit of a text does not.
+	PromptName *string `protobuf:"bytes,8,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
+	// Which encoder reads the texts. Must be given for a model with sides
+	// (`ModelInfo.sides`), and left out for others.
+	Side          Side `protobuf:"varint,9,opt,name=side,proto3,enum=semserve.v1.Side" json:"side,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,6 +198,20 @@ func (x *EmbedRequest) GetAllowPartial() bool {
 		return x.AllowPartial
 	}
 	return false
+}
+
+func (x *EmbedRequest) GetPromptName() string {
+	if x != nil && x.PromptName != nil {
+		return *x.PromptName
+	}
+	return ""
+}
+
+func (x *EmbedRequest) GetSide() Side {
+	if x != nil {
+		return x.Side
+	}
+	return Side_SIDE_UNSPECIFIED
 }
 
 // EmbedResponse carries the vectors in the order of the texts.
@@ -444,6 +466,268 @@ func (x *Embedding) GetEncoding() VectorEncoding {
 	return VectorEncoding_VECTOR_ENCODING_UNSPECIFIED
 }
 
+// EmbedSparseRequest asks for the sparse vectors of texts. `{"texts":["a"]}` is
+// whole.
+type EmbedSparseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of a model of TASK_SPARSE_EMBEDDING. May be left out where one such
+	// model is loaded or the server has a default (`--default-sparse-embedder`).
+	// Unknown: NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Texts to embed, by the rules of EmbedRequest.texts.
+	Texts []string `protobuf:"bytes,2,rep,name=texts,proto3" json:"texts,omitempty"`
+	// Keep only the largest so many weights of each text, of equal ones those of
+	// the lowest index; at least 1. Left out: all that are above 0. A request of
+	// many texts needs it where the largest answer would be over the server's
+	// bound of unread bytes (`--max-unread-bytes`).
+	TopK *int32 `protobuf:"varint,3,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
+	// What to do with texts of too many tokens.
+	Truncation Truncation `protobuf:"varint,4,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
+	// Answer the good texts even where others are bad.
+	AllowPartial bool `protobuf:"varint,5,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
+	// Name of a prompt of the model, by the rules of EmbedRequest.prompt_name.
+	PromptName *string `protobuf:"bytes,6,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
+	// Whether to answer also with `EmbedSparseResult.tokens`.
+	IncludeTokens bool `protobuf:"varint,7,opt,name=include_tokens,json=includeTokens,proto3" json:"include_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedSparseRequest) Reset() {
+	*x = EmbedSparseRequest{}
+	mi := &file_semserve_v1_embedding_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedSparseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedSparseRequest) ProtoMessage() {}
+
+func (x *EmbedSparseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_embedding_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedSparseRequest.ProtoReflect.Descriptor instead.
+func (*EmbedSparseRequest) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EmbedSparseRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EmbedSparseRequest) GetTexts() []string {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+func (x *EmbedSparseRequest) GetTopK() int32 {
+	if x != nil && x.TopK != nil {
+		return *x.TopK
+	}
+	return 0
+}
+
+func (x *EmbedSparseRequest) GetTruncation() Truncation {
+	if x != nil {
+		return x.Truncation
+	}
+	return Truncation_TRUNCATION_UNSPECIFIED
+}
+
+func (x *EmbedSparseRequest) GetAllowPartial() bool {
+	if x != nil {
+		return x.AllowPartial
+	}
+	return false
+}
+
+func (x *EmbedSparseRequest) GetPromptName() string {
+	if x != nil && x.PromptName != nil {
+		return *x.PromptName
+	}
+	return ""
+}
+
+func (x *EmbedSparseRequest) GetIncludeTokens() bool {
+	if x != nil {
+		return x.IncludeTokens
+	}
+	return false
+}
+
+// EmbedSparseResponse carries the sparse vectors in the order of the texts.
+type EmbedSparseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model that answered.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// One result a text, in the order of the texts.
+	Results []*EmbedSparseResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	// What the request cost.
+	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedSparseResponse) Reset() {
+	*x = EmbedSparseResponse{}
+	mi := &file_semserve_v1_embedding_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedSparseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedSparseResponse) ProtoMessage() {}
+
+func (x *EmbedSparseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_embedding_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedSparseResponse.ProtoReflect.Descriptor instead.
+func (*EmbedSparseResponse) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *EmbedSparseResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EmbedSparseResponse) GetResults() []*EmbedSparseResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *EmbedSparseResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// EmbedSparseResult is the outcome of one text.
+type EmbedSparseResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ids of tokens of the vocabulary, below `ModelInfo.dimensions`, ascending.
+	Indices []uint32 `protobuf:"varint,1,rep,packed,name=indices,proto3" json:"indices,omitempty"`
+	// The weight of each of them, above 0.
+	Values []float32 `protobuf:"fixed32,2,rep,packed,name=values,proto3" json:"values,omitempty"`
+	// Tokens of the text, special tokens included, after truncation.
+	TokenCount int32 `protobuf:"varint,3,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
+	// Tokens that truncation dropped; 0 where the whole text was read.
+	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
+	// Why this text has no vector; never set without `allow_partial`.
+	Error *status.Status `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// With `include_tokens`, each of `indices` as it is written in the vocabulary;
+	// empty for an id that the tokenizer does not have.
+	Tokens        []string `protobuf:"bytes,6,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedSparseResult) Reset() {
+	*x = EmbedSparseResult{}
+	mi := &file_semserve_v1_embedding_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedSparseResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedSparseResult) ProtoMessage() {}
+
+func (x *EmbedSparseResult) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_embedding_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedSparseResult.ProtoReflect.Descriptor instead.
+func (*EmbedSparseResult) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *EmbedSparseResult) GetIndices() []uint32 {
+	if x != nil {
+		return x.Indices
+	}
+	return nil
+}
+
+func (x *EmbedSparseResult) GetValues() []float32 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *EmbedSparseResult) GetTokenCount() int32 {
+	if x != nil {
+		return x.TokenCount
+	}
+	return 0
+}
+
+func (x *EmbedSparseResult) GetTruncatedTokens() int32 {
+	if x != nil {
+		return x.TruncatedTokens
+	}
+	return 0
+}
+
+func (x *EmbedSparseResult) GetError() *status.Status {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *EmbedSparseResult) GetTokens() []string {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
 // StreamEmbedRequest is one request of a stream.
 type StreamEmbedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -459,7 +743,7 @@ type StreamEmbedRequest struct {
 
 func (x *StreamEmbedRequest) Reset() {
 	*x = StreamEmbedRequest{}
-	mi := &file_semserve_v1_embedding_proto_msgTypes[4]
+	mi := &file_semserve_v1_embedding_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +755,7 @@ func (x *StreamEmbedRequest) String() string {
 func (*StreamEmbedRequest) ProtoMessage() {}
 
 func (x *StreamEmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_embedding_proto_msgTypes[4]
+	mi := &file_semserve_v1_embedding_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +768,7 @@ func (x *StreamEmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEmbedRequest.ProtoReflect.Descriptor instead.
 func (*StreamEmbedRequest) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{4}
+	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StreamEmbedRequest) GetId() string {
@@ -519,7 +803,7 @@ type StreamEmbedResponse struct {
 
 func (x *StreamEmbedResponse) Reset() {
 	*x = StreamEmbedResponse{}
-	mi := &file_semserve_v1_embedding_proto_msgTypes[5]
+	mi := &file_semserve_v1_embedding_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +815,7 @@ func (x *StreamEmbedResponse) String() string {
 func (*StreamEmbedResponse) ProtoMessage() {}
 
 func (x *StreamEmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_embedding_proto_msgTypes[5]
+	mi := &file_semserve_v1_embedding_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +828,7 @@ func (x *StreamEmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEmbedResponse.ProtoReflect.Descriptor instead.
 func (*StreamEmbedResponse) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{5}
+	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StreamEmbedResponse) GetId() string {
@@ -601,7 +885,7 @@ var File_semserve_v1_embedding_proto protoreflect.FileDescriptor
 
 const file_semserve_v1_embedding_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsemserve/v1/embedding.proto\x12\vsemserve.v1\x1a\x17google/rpc/status.proto\x1a\x18semserve/v1/common.proto\"\xb6\x02\n" +
+	"\x1bsemserve/v1/embedding.proto\x12\vsemserve.v1\x1a\x17google/rpc/status.proto\x1a\x18semserve/v1/common.proto\"\x93\x03\n" +
 	"\fEmbedRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05texts\x18\x02 \x03(\tR\x05texts\x12!\n" +
@@ -613,10 +897,14 @@ const file_semserve_v1_embedding_proto_rawDesc = "" +
 	"truncation\x18\x05 \x01(\x0e2\x17.semserve.v1.TruncationR\n" +
 	"truncation\x127\n" +
 	"\bencoding\x18\x06 \x01(\x0e2\x1b.semserve.v1.VectorEncodingR\bencoding\x12#\n" +
-	"\rallow_partial\x18\a \x01(\bR\fallowPartialB\f\n" +
+	"\rallow_partial\x18\a \x01(\bR\fallowPartial\x12$\n" +
+	"\vprompt_name\x18\b \x01(\tH\x02R\n" +
+	"promptName\x88\x01\x01\x12%\n" +
+	"\x04side\x18\t \x01(\x0e2\x11.semserve.v1.SideR\x04sideB\f\n" +
 	"\n" +
 	"_normalizeB\r\n" +
-	"\v_dimensions\"\x83\x01\n" +
+	"\v_dimensionsB\x0e\n" +
+	"\f_prompt_name\"\x83\x01\n" +
 	"\rEmbedResponse\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x122\n" +
 	"\aresults\x18\x02 \x03(\v2\x18.semserve.v1.EmbedResultR\aresults\x12(\n" +
@@ -636,7 +924,32 @@ const file_semserve_v1_embedding_proto_rawDesc = "" +
 	"dimensions\x12\x19\n" +
 	"\x05scale\x18\x04 \x01(\x02H\x00R\x05scale\x88\x01\x01\x127\n" +
 	"\bencoding\x18\x05 \x01(\x0e2\x1b.semserve.v1.VectorEncodingR\bencodingB\b\n" +
-	"\x06_scale\"Y\n" +
+	"\x06_scale\"\x9f\x02\n" +
+	"\x12EmbedSparseRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
+	"\x05texts\x18\x02 \x03(\tR\x05texts\x12\x18\n" +
+	"\x05top_k\x18\x03 \x01(\x05H\x00R\x04topK\x88\x01\x01\x127\n" +
+	"\n" +
+	"truncation\x18\x04 \x01(\x0e2\x17.semserve.v1.TruncationR\n" +
+	"truncation\x12#\n" +
+	"\rallow_partial\x18\x05 \x01(\bR\fallowPartial\x12$\n" +
+	"\vprompt_name\x18\x06 \x01(\tH\x01R\n" +
+	"promptName\x88\x01\x01\x12%\n" +
+	"\x0einclude_tokens\x18\a \x01(\bR\rincludeTokensB\b\n" +
+	"\x06_top_kB\x0e\n" +
+	"\f_prompt_name\"\x8f\x01\n" +
+	"\x13EmbedSparseResponse\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x128\n" +
+	"\aresults\x18\x02 \x03(\v2\x1e.semserve.v1.EmbedSparseResultR\aresults\x12(\n" +
+	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\"\xd3\x01\n" +
+	"\x11EmbedSparseResult\x12\x18\n" +
+	"\aindices\x18\x01 \x03(\rR\aindices\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\x02R\x06values\x12\x1f\n" +
+	"\vtoken_count\x18\x03 \x01(\x05R\n" +
+	"tokenCount\x12)\n" +
+	"\x10truncated_tokens\x18\x04 \x01(\x05R\x0ftruncatedTokens\x12(\n" +
+	"\x05error\x18\x05 \x01(\v2\x12.google.rpc.StatusR\x05error\x12\x16\n" +
+	"\x06tokens\x18\x06 \x03(\tR\x06tokens\"Y\n" +
 	"\x12StreamEmbedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\arequest\x18\x02 \x01(\v2\x19.semserve.v1.EmbedRequestR\arequest\"\x96\x01\n" +
@@ -650,10 +963,11 @@ const file_semserve_v1_embedding_proto_rawDesc = "" +
 	"\x16VECTOR_ENCODING_VALUES\x10\x01\x12\x1b\n" +
 	"\x17VECTOR_ENCODING_FLOAT32\x10\x02\x12\x1b\n" +
 	"\x17VECTOR_ENCODING_FLOAT16\x10\x03\x12\x18\n" +
-	"\x14VECTOR_ENCODING_INT8\x10\x042\xa8\x01\n" +
+	"\x14VECTOR_ENCODING_INT8\x10\x042\xfa\x01\n" +
 	"\x10EmbeddingService\x12>\n" +
 	"\x05Embed\x12\x19.semserve.v1.EmbedRequest\x1a\x1a.semserve.v1.EmbedResponse\x12T\n" +
-	"\vStreamEmbed\x12\x1f.semserve.v1.StreamEmbedRequest\x1a .semserve.v1.StreamEmbedResponse(\x010\x01B\x95\x01\n" +
+	"\vStreamEmbed\x12\x1f.semserve.v1.StreamEmbedRequest\x1a .semserve.v1.StreamEmbedResponse(\x010\x01\x12P\n" +
+	"\vEmbedSparse\x12\x1f.semserve.v1.EmbedSparseRequest\x1a .semserve.v1.EmbedSparseResponseB\x95\x01\n" +
 	"\x0eio.semserve.v1B\x0eEmbeddingProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\vSemserve.V1\xca\x02\vSemserve\\V1\xea\x02\fSemserve::V1b\x06proto3"
 
 var (
@@ -669,39 +983,50 @@ func file_semserve_v1_embedding_proto_rawDescGZIP() []byte {
 }
 
 var file_semserve_v1_embedding_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_semserve_v1_embedding_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_semserve_v1_embedding_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_semserve_v1_embedding_proto_goTypes = []any{
 	(VectorEncoding)(0),         // 0: semserve.v1.VectorEncoding
 	(*EmbedRequest)(nil),        // 1: semserve.v1.EmbedRequest
 	(*EmbedResponse)(nil),       // 2: semserve.v1.EmbedResponse
 	(*EmbedResult)(nil),         // 3: semserve.v1.EmbedResult
 	(*Embedding)(nil),           // 4: semserve.v1.Embedding
-	(*StreamEmbedRequest)(nil),  // 5: semserve.v1.StreamEmbedRequest
-	(*StreamEmbedResponse)(nil), // 6: semserve.v1.StreamEmbedResponse
-	(Truncation)(0),             // 7: semserve.v1.Truncation
-	(*Usage)(nil),               // 8: semserve.v1.Usage
-	(*status.Status)(nil),       // 9: google.rpc.Status
+	(*EmbedSparseRequest)(nil),  // 5: semserve.v1.EmbedSparseRequest
+	(*EmbedSparseResponse)(nil), // 6: semserve.v1.EmbedSparseResponse
+	(*EmbedSparseResult)(nil),   // 7: semserve.v1.EmbedSparseResult
+	(*StreamEmbedRequest)(nil),  // 8: semserve.v1.StreamEmbedRequest
+	(*StreamEmbedResponse)(nil), // 9: semserve.v1.StreamEmbedResponse
+	(Truncation)(0),             // 10: semserve.v1.Truncation
+	(Side)(0),                   // 11: semserve.v1.Side
+	(*Usage)(nil),               // 12: semserve.v1.Usage
+	(*status.Status)(nil),       // 13: google.rpc.Status
 }
 var file_semserve_v1_embedding_proto_depIdxs = []int32{
-	7,  // 0: semserve.v1.EmbedRequest.truncation:type_name -> semserve.v1.Truncation
+	10, // 0: semserve.v1.EmbedRequest.truncation:type_name -> semserve.v1.Truncation
 	0,  // 1: semserve.v1.EmbedRequest.encoding:type_name -> semserve.v1.VectorEncoding
-	3,  // 2: semserve.v1.EmbedResponse.results:type_name -> semserve.v1.EmbedResult
-	8,  // 3: semserve.v1.EmbedResponse.usage:type_name -> semserve.v1.Usage
-	4,  // 4: semserve.v1.EmbedResult.embedding:type_name -> semserve.v1.Embedding
-	9,  // 5: semserve.v1.EmbedResult.error:type_name -> google.rpc.Status
-	0,  // 6: semserve.v1.Embedding.encoding:type_name -> semserve.v1.VectorEncoding
-	1,  // 7: semserve.v1.StreamEmbedRequest.request:type_name -> semserve.v1.EmbedRequest
-	2,  // 8: semserve.v1.StreamEmbedResponse.response:type_name -> semserve.v1.EmbedResponse
-	9,  // 9: semserve.v1.StreamEmbedResponse.error:type_name -> google.rpc.Status
-	1,  // 10: semserve.v1.EmbeddingService.Embed:input_type -> semserve.v1.EmbedRequest
-	5,  // 11: semserve.v1.EmbeddingService.StreamEmbed:input_type -> semserve.v1.StreamEmbedRequest
-	2,  // 12: semserve.v1.EmbeddingService.Embed:output_type -> semserve.v1.EmbedResponse
-	6,  // 13: semserve.v1.EmbeddingService.StreamEmbed:output_type -> semserve.v1.StreamEmbedResponse
-	12, // [12:14] is the sub-list for method output_type
-	10, // [10:12] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 2: semserve.v1.EmbedRequest.side:type_name -> semserve.v1.Side
+	3,  // 3: semserve.v1.EmbedResponse.results:type_name -> semserve.v1.EmbedResult
+	12, // 4: semserve.v1.EmbedResponse.usage:type_name -> semserve.v1.Usage
+	4,  // 5: semserve.v1.EmbedResult.embedding:type_name -> semserve.v1.Embedding
+	13, // 6: semserve.v1.EmbedResult.error:type_name -> google.rpc.Status
+	0,  // 7: semserve.v1.Embedding.encoding:type_name -> semserve.v1.VectorEncoding
+	10, // 8: semserve.v1.EmbedSparseRequest.truncation:type_name -> semserve.v1.Truncation
+	7,  // 9: semserve.v1.EmbedSparseResponse.results:type_name -> semserve.v1.EmbedSparseResult
+	12, // 10: semserve.v1.EmbedSparseResponse.usage:type_name -> semserve.v1.Usage
+	13, // 11: semserve.v1.EmbedSparseResult.error:type_name -> google.rpc.Status
+	1,  // 12: semserve.v1.StreamEmbedRequest.request:type_name -> semserve.v1.EmbedRequest
+	2,  // 13: semserve.v1.StreamEmbedResponse.response:type_name -> semserve.v1.EmbedResponse
+	13, // 14: semserve.v1.StreamEmbedResponse.error:type_name -> google.rpc.Status
+	1,  // 15: semserve.v1.EmbeddingService.Embed:input_type -> semserve.v1.EmbedRequest
+	8,  // 16: semserve.v1.EmbeddingService.StreamEmbed:input_type -> semserve.v1.StreamEmbedRequest
+	5,  // 17: semserve.v1.EmbeddingService.EmbedSparse:input_type -> semserve.v1.EmbedSparseRequest
+	2,  // 18: semserve.v1.EmbeddingService.Embed:output_type -> semserve.v1.EmbedResponse
+	9,  // 19: semserve.v1.EmbeddingService.StreamEmbed:output_type -> semserve.v1.StreamEmbedResponse
+	6,  // 20: semserve.v1.EmbeddingService.EmbedSparse:output_type -> semserve.v1.EmbedSparseResponse
+	18, // [18:21] is the sub-list for method output_type
+	15, // [15:18] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_semserve_v1_embedding_proto_init() }
@@ -716,7 +1041,8 @@ func file_semserve_v1_embedding_proto_init() {
 		(*EmbedResult_Error)(nil),
 	}
 	file_semserve_v1_embedding_proto_msgTypes[3].OneofWrappers = []any{}
-	file_semserve_v1_embedding_proto_msgTypes[5].OneofWrappers = []any{
+	file_semserve_v1_embedding_proto_msgTypes[4].OneofWrappers = []any{}
+	file_semserve_v1_embedding_proto_msgTypes[8].OneofWrappers = []any{
 		(*StreamEmbedResponse_Response)(nil),
 		(*StreamEmbedResponse_Error)(nil),
 	}
@@ -726,7 +1052,7 @@ func file_semserve_v1_embedding_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_semserve_v1_embedding_proto_rawDesc), len(file_semserve_v1_embedding_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

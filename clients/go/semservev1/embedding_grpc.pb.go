@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	EmbeddingService_Embed_FullMethodName       = "/semserve.v1.EmbeddingService/Embed"
 	EmbeddingService_StreamEmbed_FullMethodName = "/semserve.v1.EmbeddingService/StreamEmbed"
+	EmbeddingService_EmbedSparse_FullMethodName = "/semserve.v1.EmbeddingService/EmbedSparse"
 )
 
 // EmbeddingServiceClient is the client API for EmbeddingService service.
@@ -53,6 +54,10 @@ type EmbeddingServiceClient interface {
 	// read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
 	// what it has read and ends the stream with OK.
 	StreamEmbed(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamEmbedRequest, StreamEmbedResponse], error)
+	// EmbedSparse answers with one sparse vector a text, in the order of the
+	// texts: a weight for each token of the vocabulary that the model finds in or
+	// adds to the text, as SPLADE models do. It is strict, as Embed is.
+	EmbedSparse(ctx context.Context, in *EmbedSparseRequest, opts ...grpc.CallOption) (*EmbedSparseResponse, error)
 }
 
 type embeddingServiceClient struct {
@@ -86,6 +91,16 @@ func (c *embeddingServiceClient) StreamEmbed(ctx context.Context, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EmbeddingService_StreamEmbedClient = grpc.BidiStreamingClient[StreamEmbedRequest, StreamEmbedResponse]
 
+func (c *embeddingServiceClient) EmbedSparse(ctx context.Context, in *EmbedSparseRequest, opts ...grpc.CallOption) (*EmbedSparseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmbedSparseResponse)
+	err := c.cc.Invoke(ctx, EmbeddingService_EmbedSparse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EmbeddingServiceServer is the server API for EmbeddingService service.
 // All implementations must embed UnimplementedEmbeddingServiceServer
 // for forward compatibility.
@@ -116,6 +131,10 @@ type EmbeddingServiceServer interface {
 	// read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
 	// what it has read and ends the stream with OK.
 	StreamEmbed(grpc.BidiStreamingServer[StreamEmbedRequest, StreamEmbedResponse]) error
+	// EmbedSparse answers with one sparse vector a text, in the order of the
+	// texts: a weight for each token of the vocabulary that the model finds in or
+	// adds to the text, as SPLADE models do. It is strict, as Embed is.
+	EmbedSparse(context.Context, *EmbedSparseRequest) (*EmbedSparseResponse, error)
 	mustEmbedUnimplementedEmbeddingServiceServer()
 }
 
@@ -131,6 +150,9 @@ func (UnimplementedEmbeddingServiceServer) Embed(context.Context, *EmbedRequest)
 }
 func (UnimplementedEmbeddingServiceServer) StreamEmbed(grpc.BidiStreamingServer[StreamEmbedRequest, StreamEmbedResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamEmbed not implemented")
+}
+func (UnimplementedEmbeddingServiceServer) EmbedSparse(context.Context, *EmbedSparseRequest) (*EmbedSparseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EmbedSparse not implemented")
 }
 func (UnimplementedEmbeddingServiceServer) mustEmbedUnimplementedEmbeddingServiceServer() {}
 func (UnimplementedEmbeddingServiceServer) testEmbeddedByValue()                          {}
@@ -178,6 +200,24 @@ func _EmbeddingService_StreamEmbed_Handler(srv interface{}, stream grpc.ServerSt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EmbeddingService_StreamEmbedServer = grpc.BidiStreamingServer[StreamEmbedRequest, StreamEmbedResponse]
 
+func _EmbeddingService_EmbedSparse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EmbedSparseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EmbeddingServiceServer).EmbedSparse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EmbeddingService_EmbedSparse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EmbeddingServiceServer).EmbedSparse(ctx, req.(*EmbedSparseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EmbeddingService_ServiceDesc is the grpc.ServiceDesc for EmbeddingService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -188,6 +228,10 @@ var EmbeddingService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Embed",
 			Handler:    _EmbeddingService_Embed_Handler,
+		},
+		{
+			MethodName: "EmbedSparse",
+			Handler:    _EmbeddingService_EmbedSparse_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -31,6 +31,10 @@ const (
 	Task_TASK_EMBEDDING Task = 1
 	// Texts or pairs to labels: ClassificationService.
 	Task_TASK_CLASSIFICATION Task = 2
+	// Texts or pairs to one number each: ScoreService.
+	Task_TASK_SCORE Task = 3
+	// Texts to sparse vectors: EmbeddingService.EmbedSparse.
+	Task_TASK_SPARSE_EMBEDDING Task = 4
 )
 
 // Enum value maps for Task.
@@ -39,11 +43,15 @@ var (
 		0: "TASK_UNSPECIFIED",
 		1: "TASK_EMBEDDING",
 		2: "TASK_CLASSIFICATION",
+		3: "TASK_SCORE",
+		4: "TASK_SPARSE_EMBEDDING",
 	}
 	Task_value = map[string]int32{
-		"TASK_UNSPECIFIED":    0,
-		"TASK_EMBEDDING":      1,
-		"TASK_CLASSIFICATION": 2,
+		"TASK_UNSPECIFIED":      0,
+		"TASK_EMBEDDING":        1,
+		"TASK_CLASSIFICATION":   2,
+		"TASK_SCORE":            3,
+		"TASK_SPARSE_EMBEDDING": 4,
 	}
 )
 
@@ -74,7 +82,127 @@ func (Task) EnumDescriptor() ([]byte, []int) {
 	return file_semserve_v1_model_proto_rawDescGZIP(), []int{0}
 }
 
-// ModelInfo describes a loaded model.
+// ScoreFunction is how a model's logits become scores.
+type ScoreFunction int32
+
+const (
+	// The model has no logits.
+	ScoreFunction_SCORE_FUNCTION_UNSPECIFIED ScoreFunction = 0
+	// Probabilities that sum to 1: one label is right.
+	ScoreFunction_SCORE_FUNCTION_SOFTMAX ScoreFunction = 1
+	// A probability for each logit by itself.
+	ScoreFunction_SCORE_FUNCTION_SIGMOID ScoreFunction = 2
+	// The logits themselves, such as of a regression.
+	ScoreFunction_SCORE_FUNCTION_NONE ScoreFunction = 3
+)
+
+// Enum value maps for ScoreFunction.
+var (
+	ScoreFunction_name = map[int32]string{
+		0: "SCORE_FUNCTION_UNSPECIFIED",
+		1: "SCORE_FUNCTION_SOFTMAX",
+		2: "SCORE_FUNCTION_SIGMOID",
+		3: "SCORE_FUNCTION_NONE",
+	}
+	ScoreFunction_value = map[string]int32{
+		"SCORE_FUNCTION_UNSPECIFIED": 0,
+		"SCORE_FUNCTION_SOFTMAX":     1,
+		"SCORE_FUNCTION_SIGMOID":     2,
+		"SCORE_FUNCTION_NONE":        3,
+	}
+)
+
+func (x ScoreFunction) Enum() *ScoreFunction {
+	p := new(ScoreFunction)
+	*p = x
+	return p
+}
+
+func (x ScoreFunction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ScoreFunction) Descriptor() protoreflect.EnumDescriptor {
+	return file_semserve_v1_model_proto_enumTypes[1].Descriptor()
+}
+
+func (ScoreFunction) Type() protoreflect.EnumType {
+	return &file_semserve_v1_model_proto_enumTypes[1]
+}
+
+func (x ScoreFunction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ScoreFunction.Descriptor instead.
+func (ScoreFunction) EnumDescriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{1}
+}
+
+// ModelState is what the server does with a bundle.
+type ModelState int32
+
+const (
+	// Never sent.
+	ModelState_MODEL_STATE_UNSPECIFIED ModelState = 0
+	// It is being loaded and does not answer yet.
+	ModelState_MODEL_STATE_LOADING ModelState = 1
+	// It is loaded and answers. A newer bundle of its name may be loading, or may
+	// have been refused (`ModelInfo.reload_error`).
+	ModelState_MODEL_STATE_READY ModelState = 2
+	// It cannot be served, for the reason in `ModelInfo.reason`.
+	ModelState_MODEL_STATE_REFUSED ModelState = 3
+	// UnloadModel has unloaded it.
+	ModelState_MODEL_STATE_UNLOADED ModelState = 4
+)
+
+// Enum value maps for ModelState.
+var (
+	ModelState_name = map[int32]string{
+		0: "MODEL_STATE_UNSPECIFIED",
+		1: "MODEL_STATE_LOADING",
+		2: "MODEL_STATE_READY",
+		3: "MODEL_STATE_REFUSED",
+		4: "MODEL_STATE_UNLOADED",
+	}
+	ModelState_value = map[string]int32{
+		"MODEL_STATE_UNSPECIFIED": 0,
+		"MODEL_STATE_LOADING":     1,
+		"MODEL_STATE_READY":       2,
+		"MODEL_STATE_REFUSED":     3,
+		"MODEL_STATE_UNLOADED":    4,
+	}
+)
+
+func (x ModelState) Enum() *ModelState {
+	p := new(ModelState)
+	*p = x
+	return p
+}
+
+func (x ModelState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ModelState) Descriptor() protoreflect.EnumDescriptor {
+	return file_semserve_v1_model_proto_enumTypes[2].Descriptor()
+}
+
+func (ModelState) Type() protoreflect.EnumType {
+	return &file_semserve_v1_model_proto_enumTypes[2]
+}
+
+func (x ModelState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ModelState.Descriptor instead.
+func (ModelState) EnumDescriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{2}
+}
+
+// ModelInfo describes a model. One that is not MODEL_STATE_READY has only `name`,
+// `state` and `reason`.
 type ModelInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name that requests use.
@@ -89,9 +217,10 @@ type ModelInfo struct {
 	MaxSequenceLength int32 `protobuf:"varint,5,opt,name=max_sequence_length,json=maxSequenceLength,proto3" json:"max_sequence_length,omitempty"`
 	// What it does with longer ones unless a request says otherwise.
 	Truncation Truncation `protobuf:"varint,6,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
-	// Dimensions of a vector; 0 for a classifier.
+	// Dimensions of a vector, of a sparse one the size of the vocabulary; 0 for
+	// models that give no vectors.
 	Dimensions int32 `protobuf:"varint,7,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
-	// How token vectors become one, such as `mean`; empty for a classifier.
+	// How token vectors become one, such as `mean`; empty where it is not known.
 	Pooling string `protobuf:"bytes,8,opt,name=pooling,proto3" json:"pooling,omitempty"`
 	// Whether its vectors are of unit length.
 	Normalized bool `protobuf:"varint,9,opt,name=normalized,proto3" json:"normalized,omitempty"`
@@ -99,7 +228,7 @@ type ModelInfo struct {
 	Metric Metric `protobuf:"varint,10,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
 	// A classifier's labels in the order of its outputs; empty for others.
 	Labels []string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty"`
-	// Whether a classifier takes pairs rather than single texts.
+	// Whether it takes pairs rather than single texts.
 	TakesPairs bool `protobuf:"varint,12,opt,name=takes_pairs,json=takesPairs,proto3" json:"takes_pairs,omitempty"`
 	// The graph in use, such as `portable`.
 	Variant string `protobuf:"bytes,13,opt,name=variant,proto3" json:"variant,omitempty"`
@@ -111,7 +240,24 @@ type ModelInfo struct {
 	Digest string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Why the bundle that is on the disk now was refused, so that an older one is
 	// served still; empty where none was.
-	ReloadError   string `protobuf:"bytes,16,opt,name=reload_error,json=reloadError,proto3" json:"reload_error,omitempty"`
+	ReloadError string `protobuf:"bytes,16,opt,name=reload_error,json=reloadError,proto3" json:"reload_error,omitempty"`
+	// How its logits become scores, for TASK_CLASSIFICATION and TASK_SCORE.
+	Scores ScoreFunction `protobuf:"varint,17,opt,name=scores,proto3,enum=semserve.v1.ScoreFunction" json:"scores,omitempty"`
+	// Which text of a pair the model reads first: `premise`, `hypothesis` or the
+	// other way round; empty where it takes single texts. The premise is
+	// `ClassifyPair.premise` or `ScorePair.left`. Requests name their fields, so
+	// callers need not know the order.
+	TextOrder []string `protobuf:"bytes,18,rep,name=text_order,json=textOrder,proto3" json:"text_order,omitempty"`
+	// Texts that may be put before each text, by their names.
+	Prompts map[string]string `protobuf:"bytes,19,rep,name=prompts,proto3" json:"prompts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Name of the prompt of requests that name none; empty where there is none.
+	DefaultPrompt string `protobuf:"bytes,20,opt,name=default_prompt,json=defaultPrompt,proto3" json:"default_prompt,omitempty"`
+	// The sides for which it has an encoder each; empty for most models.
+	Sides []Side `protobuf:"varint,21,rep,packed,name=sides,proto3,enum=semserve.v1.Side" json:"sides,omitempty"`
+	// What the server does with it.
+	State ModelState `protobuf:"varint,22,opt,name=state,proto3,enum=semserve.v1.ModelState" json:"state,omitempty"`
+	// Why it is in the state MODEL_STATE_REFUSED; else empty.
+	Reason        string `protobuf:"bytes,23,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,7 +404,56 @@ func (x *ModelInfo) GetReloadError() string {
 	return ""
 }
 
-// ListModelsRequest asks for every loaded model.
+func (x *ModelInfo) GetScores() ScoreFunction {
+	if x != nil {
+		return x.Scores
+	}
+	return ScoreFunction_SCORE_FUNCTION_UNSPECIFIED
+}
+
+func (x *ModelInfo) GetTextOrder() []string {
+	if x != nil {
+		return x.TextOrder
+	}
+	return nil
+}
+
+func (x *ModelInfo) GetPrompts() map[string]string {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+func (x *ModelInfo) GetDefaultPrompt() string {
+	if x != nil {
+		return x.DefaultPrompt
+	}
+	return ""
+}
+
+func (x *ModelInfo) GetSides() []Side {
+	if x != nil {
+		return x.Sides
+	}
+	return nil
+}
+
+func (x *ModelInfo) GetState() ModelState {
+	if x != nil {
+		return x.State
+	}
+	return ModelState_MODEL_STATE_UNSPECIFIED
+}
+
+func (x *ModelInfo) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ListModelsRequest asks for every model.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -295,7 +490,7 @@ func (*ListModelsRequest) Descriptor() ([]byte, []int) {
 	return file_semserve_v1_model_proto_rawDescGZIP(), []int{1}
 }
 
-// ListModelsResponse describes every loaded model.
+// ListModelsResponse describes every model.
 type ListModelsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The models, sorted by name.
@@ -433,6 +628,294 @@ func (x *GetModelResponse) GetModel() *ModelInfo {
 	return nil
 }
 
+// GetServerInfoRequest asks what the server is.
+type GetServerInfoRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetServerInfoRequest) Reset() {
+	*x = GetServerInfoRequest{}
+	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetServerInfoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetServerInfoRequest) ProtoMessage() {}
+
+func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
+func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{5}
+}
+
+// GetServerInfoResponse describes the server.
+type GetServerInfoResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version of the server, such as `0.1.0`.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Its bounds.
+	Limits *ServerLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The models that answer requests which name none, one for each task that has
+	// one. Empty while the server starts.
+	DefaultModels []*DefaultModel `protobuf:"bytes,3,rep,name=default_models,json=defaultModels,proto3" json:"default_models,omitempty"`
+	// Hits of a query of Search that sets no `top_k`.
+	DefaultTopK int32 `protobuf:"varint,4,opt,name=default_top_k,json=defaultTopK,proto3" json:"default_top_k,omitempty"`
+	// Whether LoadModel and UnloadModel are allowed (`--allow-model-control`).
+	AllowModelControl bool `protobuf:"varint,5,opt,name=allow_model_control,json=allowModelControl,proto3" json:"allow_model_control,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *GetServerInfoResponse) Reset() {
+	*x = GetServerInfoResponse{}
+	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetServerInfoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetServerInfoResponse) ProtoMessage() {}
+
+func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
+func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetServerInfoResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *GetServerInfoResponse) GetLimits() *ServerLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *GetServerInfoResponse) GetDefaultModels() []*DefaultModel {
+	if x != nil {
+		return x.DefaultModels
+	}
+	return nil
+}
+
+func (x *GetServerInfoResponse) GetDefaultTopK() int32 {
+	if x != nil {
+		return x.DefaultTopK
+	}
+	return 0
+}
+
+func (x *GetServerInfoResponse) GetAllowModelControl() bool {
+	if x != nil {
+		return x.AllowModelControl
+	}
+	return false
+}
+
+// ServerLimits are bounds of requests, each set by the flag of its name.
+type ServerLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most texts, or pairs to classify or to score, of one request
+	// (`--max-request-texts`).
+	MaxRequestTexts int32 `protobuf:"varint,1,opt,name=max_request_texts,json=maxRequestTexts,proto3" json:"max_request_texts,omitempty"`
+	// Most UTF-8 bytes of one text (`--max-text-bytes`).
+	MaxTextBytes int32 `protobuf:"varint,2,opt,name=max_text_bytes,json=maxTextBytes,proto3" json:"max_text_bytes,omitempty"`
+	// Most scores that a similarity request computes (`--max-request-scores`).
+	MaxRequestScores int32 `protobuf:"varint,3,opt,name=max_request_scores,json=maxRequestScores,proto3" json:"max_request_scores,omitempty"`
+	// Most UTF-8 bytes of all texts of a Tokenize request
+	// (`--max-tokenize-bytes`).
+	MaxTokenizeBytes int32 `protobuf:"varint,4,opt,name=max_tokenize_bytes,json=maxTokenizeBytes,proto3" json:"max_tokenize_bytes,omitempty"`
+	// Most bytes of a request (`--max-message-bytes`).
+	MaxMessageBytes int64 `protobuf:"varint,5,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
+	// Most requests of one stream that are not answered yet
+	// (`--max-stream-requests`).
+	MaxStreamRequests int32 `protobuf:"varint,6,opt,name=max_stream_requests,json=maxStreamRequests,proto3" json:"max_stream_requests,omitempty"`
+	// Most bytes of answers that clients have not read, of all connections
+	// (`--max-unread-bytes`).
+	MaxUnreadBytes int64 `protobuf:"varint,7,opt,name=max_unread_bytes,json=maxUnreadBytes,proto3" json:"max_unread_bytes,omitempty"`
+	// Most hits of one answer of Search.
+	MaxHits       int32 `protobuf:"varint,8,opt,name=max_hits,json=maxHits,proto3" json:"max_hits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerLimits) Reset() {
+	*x = ServerLimits{}
+	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerLimits) ProtoMessage() {}
+
+func (x *ServerLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerLimits.ProtoReflect.Descriptor instead.
+func (*ServerLimits) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ServerLimits) GetMaxRequestTexts() int32 {
+	if x != nil {
+		return x.MaxRequestTexts
+	}
+	return 0
+}
+
+func (x *ServerLimits) GetMaxTextBytes() int32 {
+	if x != nil {
+		return x.MaxTextBytes
+	}
+	return 0
+}
+
+func (x *ServerLimits) GetMaxRequestScores() int32 {
+	if x != nil {
+		return x.MaxRequestScores
+	}
+	return 0
+}
+
+func (x *ServerLimits) GetMaxTokenizeBytes() int32 {
+	if x != nil {
+		return x.MaxTokenizeBytes
+	}
+	return 0
+}
+
+func (x *ServerLimits) GetMaxMessageBytes() int64 {
+	if x != nil {
+		return x.MaxMessageBytes
+	}
+	return 0
+}
+
+func (x *ServerLimits) GetMaxStreamRequests() int32 {
+	if x != nil {
+		return x.MaxStreamRequests
+	}
+	return 0
+}
+
+func (x *ServerLimits) GetMaxUnreadBytes() int64 {
+	if x != nil {
+		return x.MaxUnreadBytes
+	}
+	return 0
+}
+
+func (x *ServerLimits) GetMaxHits() int32 {
+	if x != nil {
+		return x.MaxHits
+	}
+	return 0
+}
+
+// DefaultModel is what answers requests of a task that name no model.
+type DefaultModel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The task.
+	Task Task `protobuf:"varint,1,opt,name=task,proto3,enum=semserve.v1.Task" json:"task,omitempty"`
+	// Name of the model.
+	Model         string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefaultModel) Reset() {
+	*x = DefaultModel{}
+	mi := &file_semserve_v1_model_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefaultModel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefaultModel) ProtoMessage() {}
+
+func (x *DefaultModel) ProtoReflect() protoreflect.Message {
+	mi := &file_semserve_v1_model_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefaultModel.ProtoReflect.Descriptor instead.
+func (*DefaultModel) Descriptor() ([]byte, []int) {
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DefaultModel) GetTask() Task {
+	if x != nil {
+		return x.Task
+	}
+	return Task_TASK_UNSPECIFIED
+}
+
+func (x *DefaultModel) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
 // LoadModelRequest asks for a bundle to be served.
 type LoadModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -444,7 +927,7 @@ type LoadModelRequest struct {
 
 func (x *LoadModelRequest) Reset() {
 	*x = LoadModelRequest{}
-	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	mi := &file_semserve_v1_model_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +939,7 @@ func (x *LoadModelRequest) String() string {
 func (*LoadModelRequest) ProtoMessage() {}
 
 func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[5]
+	mi := &file_semserve_v1_model_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +952,7 @@ func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
 func (*LoadModelRequest) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{5}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LoadModelRequest) GetModel() string {
@@ -490,7 +973,7 @@ type LoadModelResponse struct {
 
 func (x *LoadModelResponse) Reset() {
 	*x = LoadModelResponse{}
-	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	mi := &file_semserve_v1_model_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +985,7 @@ func (x *LoadModelResponse) String() string {
 func (*LoadModelResponse) ProtoMessage() {}
 
 func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[6]
+	mi := &file_semserve_v1_model_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +998,7 @@ func (x *LoadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelResponse.ProtoReflect.Descriptor instead.
 func (*LoadModelResponse) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{6}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LoadModelResponse) GetModel() *ModelInfo {
@@ -536,7 +1019,7 @@ type UnloadModelRequest struct {
 
 func (x *UnloadModelRequest) Reset() {
 	*x = UnloadModelRequest{}
-	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	mi := &file_semserve_v1_model_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +1031,7 @@ func (x *UnloadModelRequest) String() string {
 func (*UnloadModelRequest) ProtoMessage() {}
 
 func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[7]
+	mi := &file_semserve_v1_model_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +1044,7 @@ func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{7}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UnloadModelRequest) GetModel() string {
@@ -580,7 +1063,7 @@ type UnloadModelResponse struct {
 
 func (x *UnloadModelResponse) Reset() {
 	*x = UnloadModelResponse{}
-	mi := &file_semserve_v1_model_proto_msgTypes[8]
+	mi := &file_semserve_v1_model_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +1075,7 @@ func (x *UnloadModelResponse) String() string {
 func (*UnloadModelResponse) ProtoMessage() {}
 
 func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[8]
+	mi := &file_semserve_v1_model_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +1088,7 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{8}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{12}
 }
 
 // TokenizeRequest asks how texts are read.
@@ -623,7 +1106,7 @@ type TokenizeRequest struct {
 
 func (x *TokenizeRequest) Reset() {
 	*x = TokenizeRequest{}
-	mi := &file_semserve_v1_model_proto_msgTypes[9]
+	mi := &file_semserve_v1_model_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +1118,7 @@ func (x *TokenizeRequest) String() string {
 func (*TokenizeRequest) ProtoMessage() {}
 
 func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[9]
+	mi := &file_semserve_v1_model_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +1131,7 @@ func (x *TokenizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeRequest.ProtoReflect.Descriptor instead.
 func (*TokenizeRequest) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{9}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TokenizeRequest) GetModel() string {
@@ -678,7 +1161,7 @@ type TokenizeResponse struct {
 
 func (x *TokenizeResponse) Reset() {
 	*x = TokenizeResponse{}
-	mi := &file_semserve_v1_model_proto_msgTypes[10]
+	mi := &file_semserve_v1_model_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +1173,7 @@ func (x *TokenizeResponse) String() string {
 func (*TokenizeResponse) ProtoMessage() {}
 
 func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[10]
+	mi := &file_semserve_v1_model_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +1186,7 @@ func (x *TokenizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeResponse.ProtoReflect.Descriptor instead.
 func (*TokenizeResponse) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{10}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TokenizeResponse) GetModel() string {
@@ -740,7 +1223,7 @@ type TokenizeResult struct {
 
 func (x *TokenizeResult) Reset() {
 	*x = TokenizeResult{}
-	mi := &file_semserve_v1_model_proto_msgTypes[11]
+	mi := &file_semserve_v1_model_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +1235,7 @@ func (x *TokenizeResult) String() string {
 func (*TokenizeResult) ProtoMessage() {}
 
 func (x *TokenizeResult) ProtoReflect() protoreflect.Message {
-	mi := &file_semserve_v1_model_proto_msgTypes[11]
+	mi := &file_semserve_v1_model_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +1248,7 @@ func (x *TokenizeResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenizeResult.ProtoReflect.Descriptor instead.
 func (*TokenizeResult) Descriptor() ([]byte, []int) {
-	return file_semserve_v1_model_proto_rawDescGZIP(), []int{11}
+	return file_semserve_v1_model_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TokenizeResult) GetTokens() []string {
@@ -807,7 +1290,7 @@ var File_semserve_v1_model_proto protoreflect.FileDescriptor
 
 const file_semserve_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x17semserve/v1/model.proto\x12\vsemserve.v1\x1a\x18semserve/v1/common.proto\x1a\x1csemserve/v1/similarity.proto\"\xa1\x04\n" +
+	"\x17semserve/v1/model.proto\x12\vsemserve.v1\x1a\x18semserve/v1/common.proto\x1a\x1csemserve/v1/similarity.proto\"\x86\a\n" +
 	"\tModelInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12%\n" +
@@ -833,14 +1316,44 @@ const file_semserve_v1_model_proto_rawDesc = "" +
 	"\avariant\x18\r \x01(\tR\avariant\x12\x1a\n" +
 	"\bprovider\x18\x0e \x01(\tR\bprovider\x12\x16\n" +
 	"\x06digest\x18\x0f \x01(\tR\x06digest\x12!\n" +
-	"\freload_error\x18\x10 \x01(\tR\vreloadError\"\x13\n" +
+	"\freload_error\x18\x10 \x01(\tR\vreloadError\x122\n" +
+	"\x06scores\x18\x11 \x01(\x0e2\x1a.semserve.v1.ScoreFunctionR\x06scores\x12\x1d\n" +
+	"\n" +
+	"text_order\x18\x12 \x03(\tR\ttextOrder\x12=\n" +
+	"\aprompts\x18\x13 \x03(\v2#.semserve.v1.ModelInfo.PromptsEntryR\aprompts\x12%\n" +
+	"\x0edefault_prompt\x18\x14 \x01(\tR\rdefaultPrompt\x12'\n" +
+	"\x05sides\x18\x15 \x03(\x0e2\x11.semserve.v1.SideR\x05sides\x12-\n" +
+	"\x05state\x18\x16 \x01(\x0e2\x17.semserve.v1.ModelStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x17 \x01(\tR\x06reason\x1a:\n" +
+	"\fPromptsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x13\n" +
 	"\x11ListModelsRequest\"D\n" +
 	"\x12ListModelsResponse\x12.\n" +
 	"\x06models\x18\x01 \x03(\v2\x16.semserve.v1.ModelInfoR\x06models\"'\n" +
 	"\x0fGetModelRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\"@\n" +
 	"\x10GetModelResponse\x12,\n" +
-	"\x05model\x18\x01 \x01(\v2\x16.semserve.v1.ModelInfoR\x05model\"(\n" +
+	"\x05model\x18\x01 \x01(\v2\x16.semserve.v1.ModelInfoR\x05model\"\x16\n" +
+	"\x14GetServerInfoRequest\"\xfa\x01\n" +
+	"\x15GetServerInfoResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x121\n" +
+	"\x06limits\x18\x02 \x01(\v2\x19.semserve.v1.ServerLimitsR\x06limits\x12@\n" +
+	"\x0edefault_models\x18\x03 \x03(\v2\x19.semserve.v1.DefaultModelR\rdefaultModels\x12\"\n" +
+	"\rdefault_top_k\x18\x04 \x01(\x05R\vdefaultTopK\x12.\n" +
+	"\x13allow_model_control\x18\x05 \x01(\bR\x11allowModelControl\"\xdd\x02\n" +
+	"\fServerLimits\x12*\n" +
+	"\x11max_request_texts\x18\x01 \x01(\x05R\x0fmaxRequestTexts\x12$\n" +
+	"\x0emax_text_bytes\x18\x02 \x01(\x05R\fmaxTextBytes\x12,\n" +
+	"\x12max_request_scores\x18\x03 \x01(\x05R\x10maxRequestScores\x12,\n" +
+	"\x12max_tokenize_bytes\x18\x04 \x01(\x05R\x10maxTokenizeBytes\x12*\n" +
+	"\x11max_message_bytes\x18\x05 \x01(\x03R\x0fmaxMessageBytes\x12.\n" +
+	"\x13max_stream_requests\x18\x06 \x01(\x05R\x11maxStreamRequests\x12(\n" +
+	"\x10max_unread_bytes\x18\a \x01(\x03R\x0emaxUnreadBytes\x12\x19\n" +
+	"\bmax_hits\x18\b \x01(\x05R\amaxHits\"K\n" +
+	"\fDefaultModel\x12%\n" +
+	"\x04task\x18\x01 \x01(\x0e2\x11.semserve.v1.TaskR\x04task\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\"(\n" +
 	"\x10LoadModelRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\"A\n" +
 	"\x11LoadModelResponse\x12,\n" +
@@ -859,18 +1372,34 @@ const file_semserve_v1_model_proto_rawDesc = "" +
 	"\x03ids\x18\x02 \x03(\x05R\x03ids\x12\x16\n" +
 	"\x06starts\x18\x03 \x03(\x05R\x06starts\x12\x12\n" +
 	"\x04ends\x18\x04 \x03(\x05R\x04ends\x12)\n" +
-	"\x10truncated_tokens\x18\x05 \x01(\x05R\x0ftruncatedTokens*I\n" +
+	"\x10truncated_tokens\x18\x05 \x01(\x05R\x0ftruncatedTokens*t\n" +
 	"\x04Task\x12\x14\n" +
 	"\x10TASK_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTASK_EMBEDDING\x10\x01\x12\x17\n" +
-	"\x13TASK_CLASSIFICATION\x10\x022\x8d\x03\n" +
+	"\x13TASK_CLASSIFICATION\x10\x02\x12\x0e\n" +
+	"\n" +
+	"TASK_SCORE\x10\x03\x12\x19\n" +
+	"\x15TASK_SPARSE_EMBEDDING\x10\x04*\x80\x01\n" +
+	"\rScoreFunction\x12\x1e\n" +
+	"\x1aSCORE_FUNCTION_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16SCORE_FUNCTION_SOFTMAX\x10\x01\x12\x1a\n" +
+	"\x16SCORE_FUNCTION_SIGMOID\x10\x02\x12\x17\n" +
+	"\x13SCORE_FUNCTION_NONE\x10\x03*\x8c\x01\n" +
+	"\n" +
+	"ModelState\x12\x1b\n" +
+	"\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n" +
+	"\x11MODEL_STATE_READY\x10\x02\x12\x17\n" +
+	"\x13MODEL_STATE_REFUSED\x10\x03\x12\x18\n" +
+	"\x14MODEL_STATE_UNLOADED\x10\x042\xe5\x03\n" +
 	"\fModelService\x12M\n" +
 	"\n" +
 	"ListModels\x12\x1e.semserve.v1.ListModelsRequest\x1a\x1f.semserve.v1.ListModelsResponse\x12G\n" +
 	"\bGetModel\x12\x1c.semserve.v1.GetModelRequest\x1a\x1d.semserve.v1.GetModelResponse\x12J\n" +
 	"\tLoadModel\x12\x1d.semserve.v1.LoadModelRequest\x1a\x1e.semserve.v1.LoadModelResponse\x12P\n" +
 	"\vUnloadModel\x12\x1f.semserve.v1.UnloadModelRequest\x1a .semserve.v1.UnloadModelResponse\x12G\n" +
-	"\bTokenize\x12\x1c.semserve.v1.TokenizeRequest\x1a\x1d.semserve.v1.TokenizeResponseB\x91\x01\n" +
+	"\bTokenize\x12\x1c.semserve.v1.TokenizeRequest\x1a\x1d.semserve.v1.TokenizeResponse\x12V\n" +
+	"\rGetServerInfo\x12!.semserve.v1.GetServerInfoRequest\x1a\".semserve.v1.GetServerInfoResponseB\x91\x01\n" +
 	"\x0eio.semserve.v1B\n" +
 	"ModelProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\vSemserve.V1\xca\x02\vSemserve\\V1\xea\x02\fSemserve::V1b\x06proto3"
 
@@ -886,48 +1415,65 @@ func file_semserve_v1_model_proto_rawDescGZIP() []byte {
 	return file_semserve_v1_model_proto_rawDescData
 }
 
-var file_semserve_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_semserve_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_semserve_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_semserve_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_semserve_v1_model_proto_goTypes = []any{
-	(Task)(0),                   // 0: semserve.v1.Task
-	(*ModelInfo)(nil),           // 1: semserve.v1.ModelInfo
-	(*ListModelsRequest)(nil),   // 2: semserve.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),  // 3: semserve.v1.ListModelsResponse
-	(*GetModelRequest)(nil),     // 4: semserve.v1.GetModelRequest
-	(*GetModelResponse)(nil),    // 5: semserve.v1.GetModelResponse
-	(*LoadModelRequest)(nil),    // 6: semserve.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),   // 7: semserve.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),  // 8: semserve.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil), // 9: semserve.v1.UnloadModelResponse
-	(*TokenizeRequest)(nil),     // 10: semserve.v1.TokenizeRequest
-	(*TokenizeResponse)(nil),    // 11: semserve.v1.TokenizeResponse
-	(*TokenizeResult)(nil),      // 12: semserve.v1.TokenizeResult
-	(Truncation)(0),             // 13: semserve.v1.Truncation
-	(Metric)(0),                 // 14: semserve.v1.Metric
+	(Task)(0),                     // 0: semserve.v1.Task
+	(ScoreFunction)(0),            // 1: semserve.v1.ScoreFunction
+	(ModelState)(0),               // 2: semserve.v1.ModelState
+	(*ModelInfo)(nil),             // 3: semserve.v1.ModelInfo
+	(*ListModelsRequest)(nil),     // 4: semserve.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 5: semserve.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 6: semserve.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 7: semserve.v1.GetModelResponse
+	(*GetServerInfoRequest)(nil),  // 8: semserve.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil), // 9: semserve.v1.GetServerInfoResponse
+	(*ServerLimits)(nil),          // 10: semserve.v1.ServerLimits
+	(*DefaultModel)(nil),          // 11: semserve.v1.DefaultModel
+	(*LoadModelRequest)(nil),      // 12: semserve.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),     // 13: semserve.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),    // 14: semserve.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),   // 15: semserve.v1.UnloadModelResponse
+	(*TokenizeRequest)(nil),       // 16: semserve.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),      // 17: semserve.v1.TokenizeResponse
+	(*TokenizeResult)(nil),        // 18: semserve.v1.TokenizeResult
+	nil,                           // 19: semserve.v1.ModelInfo.PromptsEntry
+	(Truncation)(0),               // 20: semserve.v1.Truncation
+	(Metric)(0),                   // 21: semserve.v1.Metric
+	(Side)(0),                     // 22: semserve.v1.Side
 }
 var file_semserve_v1_model_proto_depIdxs = []int32{
 	0,  // 0: semserve.v1.ModelInfo.task:type_name -> semserve.v1.Task
-	13, // 1: semserve.v1.ModelInfo.truncation:type_name -> semserve.v1.Truncation
-	14, // 2: semserve.v1.ModelInfo.metric:type_name -> semserve.v1.Metric
-	1,  // 3: semserve.v1.ListModelsResponse.models:type_name -> semserve.v1.ModelInfo
-	1,  // 4: semserve.v1.GetModelResponse.model:type_name -> semserve.v1.ModelInfo
-	1,  // 5: semserve.v1.LoadModelResponse.model:type_name -> semserve.v1.ModelInfo
-	12, // 6: semserve.v1.TokenizeResponse.results:type_name -> semserve.v1.TokenizeResult
-	2,  // 7: semserve.v1.ModelService.ListModels:input_type -> semserve.v1.ListModelsRequest
-	4,  // 8: semserve.v1.ModelService.GetModel:input_type -> semserve.v1.GetModelRequest
-	6,  // 9: semserve.v1.ModelService.LoadModel:input_type -> semserve.v1.LoadModelRequest
-	8,  // 10: semserve.v1.ModelService.UnloadModel:input_type -> semserve.v1.UnloadModelRequest
-	10, // 11: semserve.v1.ModelService.Tokenize:input_type -> semserve.v1.TokenizeRequest
-	3,  // 12: semserve.v1.ModelService.ListModels:output_type -> semserve.v1.ListModelsResponse
-	5,  // 13: semserve.v1.ModelService.GetModel:output_type -> semserve.v1.GetModelResponse
-	7,  // 14: semserve.v1.ModelService.LoadModel:output_type -> semserve.v1.LoadModelResponse
-	9,  // 15: semserve.v1.ModelService.UnloadModel:output_type -> semserve.v1.UnloadModelResponse
-	11, // 16: semserve.v1.ModelService.Tokenize:output_type -> semserve.v1.TokenizeResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	20, // 1: semserve.v1.ModelInfo.truncation:type_name -> semserve.v1.Truncation
+	21, // 2: semserve.v1.ModelInfo.metric:type_name -> semserve.v1.Metric
+	1,  // 3: semserve.v1.ModelInfo.scores:type_name -> semserve.v1.ScoreFunction
+	19, // 4: semserve.v1.ModelInfo.prompts:type_name -> semserve.v1.ModelInfo.PromptsEntry
+	22, // 5: semserve.v1.ModelInfo.sides:type_name -> semserve.v1.Side
+	2,  // 6: semserve.v1.ModelInfo.state:type_name -> semserve.v1.ModelState
+	3,  // 7: semserve.v1.ListModelsResponse.models:type_name -> semserve.v1.ModelInfo
+	3,  // 8: semserve.v1.GetModelResponse.model:type_name -> semserve.v1.ModelInfo
+	10, // 9: semserve.v1.GetServerInfoResponse.limits:type_name -> semserve.v1.ServerLimits
+	11, // 10: semserve.v1.GetServerInfoResponse.default_models:type_name -> semserve.v1.DefaultModel
+	0,  // 11: semserve.v1.DefaultModel.task:type_name -> semserve.v1.Task
+	3,  // 12: semserve.v1.LoadModelResponse.model:type_name -> semserve.v1.ModelInfo
+	18, // 13: semserve.v1.TokenizeResponse.results:type_name -> semserve.v1.TokenizeResult
+	4,  // 14: semserve.v1.ModelService.ListModels:input_type -> semserve.v1.ListModelsRequest
+	6,  // 15: semserve.v1.ModelService.GetModel:input_type -> semserve.v1.GetModelRequest
+	12, // 16: semserve.v1.ModelService.LoadModel:input_type -> semserve.v1.LoadModelRequest
+	14, // 17: semserve.v1.ModelService.UnloadModel:input_type -> semserve.v1.UnloadModelRequest
+	16, // 18: semserve.v1.ModelService.Tokenize:input_type -> semserve.v1.TokenizeRequest
+	8,  // 19: semserve.v1.ModelService.GetServerInfo:input_type -> semserve.v1.GetServerInfoRequest
+	5,  // 20: semserve.v1.ModelService.ListModels:output_type -> semserve.v1.ListModelsResponse
+	7,  // 21: semserve.v1.ModelService.GetModel:output_type -> semserve.v1.GetModelResponse
+	13, // 22: semserve.v1.ModelService.LoadModel:output_type -> semserve.v1.LoadModelResponse
+	15, // 23: semserve.v1.ModelService.UnloadModel:output_type -> semserve.v1.UnloadModelResponse
+	17, // 24: semserve.v1.ModelService.Tokenize:output_type -> semserve.v1.TokenizeResponse
+	9,  // 25: semserve.v1.ModelService.GetServerInfo:output_type -> semserve.v1.GetServerInfoResponse
+	20, // [20:26] is the sub-list for method output_type
+	14, // [14:20] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_semserve_v1_model_proto_init() }
@@ -942,8 +1488,8 @@ func file_semserve_v1_model_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_semserve_v1_model_proto_rawDesc), len(file_semserve_v1_model_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   12,
+			NumEnums:      3,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,11 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ModelService_ListModels_FullMethodName  = "/semserve.v1.ModelService/ListModels"
-	ModelService_GetModel_FullMethodName    = "/semserve.v1.ModelService/GetModel"
-	ModelService_LoadModel_FullMethodName   = "/semserve.v1.ModelService/LoadModel"
-	ModelService_UnloadModel_FullMethodName = "/semserve.v1.ModelService/UnloadModel"
-	ModelService_Tokenize_FullMethodName    = "/semserve.v1.ModelService/Tokenize"
+	ModelService_ListModels_FullMethodName    = "/semserve.v1.ModelService/ListModels"
+	ModelService_GetModel_FullMethodName      = "/semserve.v1.ModelService/GetModel"
+	ModelService_LoadModel_FullMethodName     = "/semserve.v1.ModelService/LoadModel"
+	ModelService_UnloadModel_FullMethodName   = "/semserve.v1.ModelService/UnloadModel"
+	ModelService_Tokenize_FullMethodName      = "/semserve.v1.ModelService/Tokenize"
+	ModelService_GetServerInfo_FullMethodName = "/semserve.v1.ModelService/GetServerInfo"
 )
 
 // ModelServiceClient is the client API for ModelService service.
@@ -33,8 +34,10 @@ const (
 // ModelService tells what the server serves and how it reads texts, and changes
 // what it serves where that is allowed.
 type ModelServiceClient interface {
-	// ListModels lists the loaded models, sorted by name. While the server is
-	// starting every RPC here fails with UNAVAILABLE.
+	// ListModels lists the loaded models, and the bundles of the models directory
+	// that are being loaded, were refused or were unloaded, each with its state,
+	// sorted by name. While the server is starting, every RPC here but
+	// GetServerInfo fails with UNAVAILABLE.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// GetModel describes one model. Unknown: NOT_FOUND.
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
@@ -60,6 +63,9 @@ type ModelServiceClient interface {
 	// by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
 	// the tokens.
 	Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error)
+	// GetServerInfo tells the server's version, its limits on requests, and which
+	// models answer requests that name none. It answers while the server starts.
+	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
 
 type modelServiceClient struct {
@@ -120,6 +126,16 @@ func (c *modelServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest, 
 	return out, nil
 }
 
+func (c *modelServiceClient) GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetServerInfoResponse)
+	err := c.cc.Invoke(ctx, ModelService_GetServerInfo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ModelServiceServer is the server API for ModelService service.
 // All implementations must embed UnimplementedModelServiceServer
 // for forward compatibility.
@@ -127,8 +143,10 @@ func (c *modelServiceClient) Tokenize(ctx context.Context, in *TokenizeRequest, 
 // ModelService tells what the server serves and how it reads texts, and changes
 // what it serves where that is allowed.
 type ModelServiceServer interface {
-	// ListModels lists the loaded models, sorted by name. While the server is
-	// starting every RPC here fails with UNAVAILABLE.
+	// ListModels lists the loaded models, and the bundles of the models directory
+	// that are being loaded, were refused or were unloaded, each with its state,
+	// sorted by name. While the server is starting, every RPC here but
+	// GetServerInfo fails with UNAVAILABLE.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// GetModel describes one model. Unknown: NOT_FOUND.
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)
@@ -154,6 +172,9 @@ type ModelServiceServer interface {
 	// by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
 	// the tokens.
 	Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error)
+	// GetServerInfo tells the server's version, its limits on requests, and which
+	// models answer requests that name none. It answers while the server starts.
+	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedModelServiceServer()
 }
 
@@ -178,6 +199,9 @@ func (UnimplementedModelServiceServer) UnloadModel(context.Context, *UnloadModel
 }
 func (UnimplementedModelServiceServer) Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Tokenize not implemented")
+}
+func (UnimplementedModelServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
 }
 func (UnimplementedModelServiceServer) mustEmbedUnimplementedModelServiceServer() {}
 func (UnimplementedModelServiceServer) testEmbeddedByValue()                      {}
@@ -290,6 +314,24 @@ func _ModelService_Tokenize_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ModelService_GetServerInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetServerInfoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelServiceServer).GetServerInfo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelService_GetServerInfo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelServiceServer).GetServerInfo(ctx, req.(*GetServerInfoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ModelService_ServiceDesc is the grpc.ServiceDesc for ModelService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -316,6 +358,10 @@ var ModelService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Tokenize",
 			Handler:    _ModelService_Tokenize_Handler,
+		},
+		{
+			MethodName: "GetServerInfo",
+			Handler:    _ModelService_GetServerInfo_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

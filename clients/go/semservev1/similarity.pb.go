@@ -90,9 +90,15 @@ type CompareRequest struct {
 	// Pairs to compare; at least one.
 	Pairs []*ComparePair `protobuf:"bytes,2,rep,name=pairs,proto3" json:"pairs,omitempty"`
 	// How vectors make a score.
-	Metric        Metric `protobuf:"varint,3,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Metric Metric `protobuf:"varint,3,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
+	// Name of a prompt of the model, put before each text, by the
+	// rules of EmbedRequest.prompt_name.
+	PromptName *string `protobuf:"bytes,4,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
+	// Name of the prompt that is put before each right text
+	// instead. Left out: the same as `prompt_name`.
+	RightPromptName *string `protobuf:"bytes,5,opt,name=right_prompt_name,json=rightPromptName,proto3,oneof" json:"right_prompt_name,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *CompareRequest) Reset() {
@@ -144,6 +150,20 @@ func (x *CompareRequest) GetMetric() Metric {
 		return x.Metric
 	}
 	return Metric_METRIC_UNSPECIFIED
+}
+
+func (x *CompareRequest) GetPromptName() string {
+	if x != nil && x.PromptName != nil {
+		return *x.PromptName
+	}
+	return ""
+}
+
+func (x *CompareRequest) GetRightPromptName() string {
+	if x != nil && x.RightPromptName != nil {
+		return *x.RightPromptName
+	}
+	return ""
 }
 
 // ComparePair is two texts to compare, each by the rules of EmbedRequest.texts.
@@ -209,9 +229,12 @@ type CompareResponse struct {
 	// One score a pair.
 	Scores []float32 `protobuf:"fixed32,2,rep,packed,name=scores,proto3" json:"scores,omitempty"`
 	// What the request cost.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Tokens that truncation dropped, of each different text once; 0 where every
+	// text was read whole.
+	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *CompareResponse) Reset() {
@@ -265,6 +288,13 @@ func (x *CompareResponse) GetUsage() *Usage {
 	return nil
 }
 
+func (x *CompareResponse) GetTruncatedTokens() int32 {
+	if x != nil {
+		return x.TruncatedTokens
+	}
+	return 0
+}
+
 // RankRequest asks for documents in the order of their similarity to a query.
 type RankRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -277,9 +307,15 @@ type RankRequest struct {
 	// Answer with only the best so many; at least 1. Left out: all.
 	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
 	// How vectors make a score.
-	Metric        Metric `protobuf:"varint,5,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Metric Metric `protobuf:"varint,5,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
+	// Name of a prompt of the model, put before each text, by the
+	// rules of EmbedRequest.prompt_name.
+	PromptName *string `protobuf:"bytes,6,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
+	// Name of the prompt that is put before each document
+	// instead. Left out: the same as `prompt_name`.
+	DocumentPromptName *string `protobuf:"bytes,7,opt,name=document_prompt_name,json=documentPromptName,proto3,oneof" json:"document_prompt_name,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *RankRequest) Reset() {
@@ -347,6 +383,20 @@ func (x *RankRequest) GetMetric() Metric {
 	return Metric_METRIC_UNSPECIFIED
 }
 
+func (x *RankRequest) GetPromptName() string {
+	if x != nil && x.PromptName != nil {
+		return *x.PromptName
+	}
+	return ""
+}
+
+func (x *RankRequest) GetDocumentPromptName() string {
+	if x != nil && x.DocumentPromptName != nil {
+		return *x.DocumentPromptName
+	}
+	return ""
+}
+
 // RankResponse carries the documents' places, best first.
 type RankResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -355,9 +405,12 @@ type RankResponse struct {
 	// The best documents, best first; equal scores in the order of the request.
 	Hits []*Hit `protobuf:"bytes,2,rep,name=hits,proto3" json:"hits,omitempty"`
 	// What the request cost.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Tokens that truncation dropped, of each different text once; 0 where every
+	// text was read whole.
+	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RankResponse) Reset() {
@@ -409,6 +462,13 @@ func (x *RankResponse) GetUsage() *Usage {
 		return x.Usage
 	}
 	return nil
+}
+
+func (x *RankResponse) GetTruncatedTokens() int32 {
+	if x != nil {
+		return x.TruncatedTokens
+	}
+	return 0
 }
 
 // Hit is one text that was found.
@@ -479,9 +539,15 @@ type SearchRequest struct {
 	// corpus holds, and at most 131072 hits in one answer.
 	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
 	// How vectors make a score.
-	Metric        Metric `protobuf:"varint,5,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Metric Metric `protobuf:"varint,5,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
+	// Name of a prompt of the model, put before each text, by the
+	// rules of EmbedRequest.prompt_name.
+	PromptName *string `protobuf:"bytes,6,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
+	// Name of the prompt that is put before each text of the corpus
+	// instead. Left out: the same as `prompt_name`.
+	DocumentPromptName *string `protobuf:"bytes,7,opt,name=document_prompt_name,json=documentPromptName,proto3,oneof" json:"document_prompt_name,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *SearchRequest) Reset() {
@@ -549,6 +615,20 @@ func (x *SearchRequest) GetMetric() Metric {
 	return Metric_METRIC_UNSPECIFIED
 }
 
+func (x *SearchRequest) GetPromptName() string {
+	if x != nil && x.PromptName != nil {
+		return *x.PromptName
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetDocumentPromptName() string {
+	if x != nil && x.DocumentPromptName != nil {
+		return *x.DocumentPromptName
+	}
+	return ""
+}
+
 // SearchResponse carries the hits in the order of the queries.
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -557,9 +637,12 @@ type SearchResponse struct {
 	// One result a query.
 	Results []*SearchResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
 	// What the request cost.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Tokens that truncation dropped, of each different text once; 0 where every
+	// text was read whole.
+	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *SearchResponse) Reset() {
@@ -611,6 +694,13 @@ func (x *SearchResponse) GetUsage() *Usage {
 		return x.Usage
 	}
 	return nil
+}
+
+func (x *SearchResponse) GetTruncatedTokens() int32 {
+	if x != nil {
+		return x.TruncatedTokens
+	}
+	return 0
 }
 
 // SearchResult is what one query found.
@@ -666,12 +756,19 @@ type MatrixRequest struct {
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The texts of the rows; at least one, by the rules of EmbedRequest.texts.
 	Left []string `protobuf:"bytes,2,rep,name=left,proto3" json:"left,omitempty"`
-	// The texts of the columns, by the same rules. Left out: those of `left`.
+	// The texts of the columns, by the same rules. Left out: those of `left`,
+	// which a model with sides then reads with its right encoder.
 	Right []string `protobuf:"bytes,3,rep,name=right,proto3" json:"right,omitempty"`
 	// How vectors make a score.
-	Metric        Metric `protobuf:"varint,4,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Metric Metric `protobuf:"varint,4,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
+	// Name of a prompt of the model, put before each text, by the
+	// rules of EmbedRequest.prompt_name.
+	PromptName *string `protobuf:"bytes,5,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
+	// Name of the prompt that is put before each right text
+	// instead. Left out: the same as `prompt_name`.
+	RightPromptName *string `protobuf:"bytes,6,opt,name=right_prompt_name,json=rightPromptName,proto3,oneof" json:"right_prompt_name,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *MatrixRequest) Reset() {
@@ -732,6 +829,20 @@ func (x *MatrixRequest) GetMetric() Metric {
 	return Metric_METRIC_UNSPECIFIED
 }
 
+func (x *MatrixRequest) GetPromptName() string {
+	if x != nil && x.PromptName != nil {
+		return *x.PromptName
+	}
+	return ""
+}
+
+func (x *MatrixRequest) GetRightPromptName() string {
+	if x != nil && x.RightPromptName != nil {
+		return *x.RightPromptName
+	}
+	return ""
+}
+
 // MatrixResponse carries the scores, a row for each left text.
 type MatrixResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -740,9 +851,12 @@ type MatrixResponse struct {
 	// One row a left text.
 	Rows []*MatrixRow `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
 	// What the request cost.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Tokens that truncation dropped, of each different text once; 0 where every
+	// text was read whole.
+	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *MatrixResponse) Reset() {
@@ -796,6 +910,13 @@ func (x *MatrixResponse) GetUsage() *Usage {
 	return nil
 }
 
+func (x *MatrixResponse) GetTruncatedTokens() int32 {
+	if x != nil {
+		return x.TruncatedTokens
+	}
+	return 0
+}
+
 // MatrixRow is the scores of one left text.
 type MatrixRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -846,54 +967,78 @@ var File_semserve_v1_similarity_proto protoreflect.FileDescriptor
 
 const file_semserve_v1_similarity_proto_rawDesc = "" +
 	"\n" +
-	"\x1csemserve/v1/similarity.proto\x12\vsemserve.v1\x1a\x18semserve/v1/common.proto\"\x83\x01\n" +
+	"\x1csemserve/v1/similarity.proto\x12\vsemserve.v1\x1a\x18semserve/v1/common.proto\"\x80\x02\n" +
 	"\x0eCompareRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12.\n" +
 	"\x05pairs\x18\x02 \x03(\v2\x18.semserve.v1.ComparePairR\x05pairs\x12+\n" +
-	"\x06metric\x18\x03 \x01(\x0e2\x13.semserve.v1.MetricR\x06metric\"7\n" +
+	"\x06metric\x18\x03 \x01(\x0e2\x13.semserve.v1.MetricR\x06metric\x12$\n" +
+	"\vprompt_name\x18\x04 \x01(\tH\x00R\n" +
+	"promptName\x88\x01\x01\x12/\n" +
+	"\x11right_prompt_name\x18\x05 \x01(\tH\x01R\x0frightPromptName\x88\x01\x01B\x0e\n" +
+	"\f_prompt_nameB\x14\n" +
+	"\x12_right_prompt_name\"7\n" +
 	"\vComparePair\x12\x12\n" +
 	"\x04left\x18\x01 \x01(\tR\x04left\x12\x14\n" +
-	"\x05right\x18\x02 \x01(\tR\x05right\"i\n" +
+	"\x05right\x18\x02 \x01(\tR\x05right\"\x94\x01\n" +
 	"\x0fCompareResponse\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
 	"\x06scores\x18\x02 \x03(\x02R\x06scores\x12(\n" +
-	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\"\xa8\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\x12)\n" +
+	"\x10truncated_tokens\x18\x04 \x01(\x05R\x0ftruncatedTokens\"\xae\x02\n" +
 	"\vRankRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\tR\x05query\x12\x1c\n" +
 	"\tdocuments\x18\x03 \x03(\tR\tdocuments\x12\x18\n" +
 	"\x05top_k\x18\x04 \x01(\x05H\x00R\x04topK\x88\x01\x01\x12+\n" +
-	"\x06metric\x18\x05 \x01(\x0e2\x13.semserve.v1.MetricR\x06metricB\b\n" +
-	"\x06_top_k\"t\n" +
+	"\x06metric\x18\x05 \x01(\x0e2\x13.semserve.v1.MetricR\x06metric\x12$\n" +
+	"\vprompt_name\x18\x06 \x01(\tH\x01R\n" +
+	"promptName\x88\x01\x01\x125\n" +
+	"\x14document_prompt_name\x18\a \x01(\tH\x02R\x12documentPromptName\x88\x01\x01B\b\n" +
+	"\x06_top_kB\x0e\n" +
+	"\f_prompt_nameB\x17\n" +
+	"\x15_document_prompt_name\"\x9f\x01\n" +
 	"\fRankResponse\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12$\n" +
 	"\x04hits\x18\x02 \x03(\v2\x10.semserve.v1.HitR\x04hits\x12(\n" +
-	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\"1\n" +
+	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\x12)\n" +
+	"\x10truncated_tokens\x18\x04 \x01(\x05R\x0ftruncatedTokens\"1\n" +
 	"\x03Hit\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x14\n" +
-	"\x05score\x18\x02 \x01(\x02R\x05score\"\xa8\x01\n" +
+	"\x05score\x18\x02 \x01(\x02R\x05score\"\xae\x02\n" +
 	"\rSearchRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aqueries\x18\x02 \x03(\tR\aqueries\x12\x16\n" +
 	"\x06corpus\x18\x03 \x03(\tR\x06corpus\x12\x18\n" +
 	"\x05top_k\x18\x04 \x01(\x05H\x00R\x04topK\x88\x01\x01\x12+\n" +
-	"\x06metric\x18\x05 \x01(\x0e2\x13.semserve.v1.MetricR\x06metricB\b\n" +
-	"\x06_top_k\"\x85\x01\n" +
+	"\x06metric\x18\x05 \x01(\x0e2\x13.semserve.v1.MetricR\x06metric\x12$\n" +
+	"\vprompt_name\x18\x06 \x01(\tH\x01R\n" +
+	"promptName\x88\x01\x01\x125\n" +
+	"\x14document_prompt_name\x18\a \x01(\tH\x02R\x12documentPromptName\x88\x01\x01B\b\n" +
+	"\x06_top_kB\x0e\n" +
+	"\f_prompt_nameB\x17\n" +
+	"\x15_document_prompt_name\"\xb0\x01\n" +
 	"\x0eSearchResponse\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x123\n" +
 	"\aresults\x18\x02 \x03(\v2\x19.semserve.v1.SearchResultR\aresults\x12(\n" +
-	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\"4\n" +
+	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\x12)\n" +
+	"\x10truncated_tokens\x18\x04 \x01(\x05R\x0ftruncatedTokens\"4\n" +
 	"\fSearchResult\x12$\n" +
-	"\x04hits\x18\x01 \x03(\v2\x10.semserve.v1.HitR\x04hits\"|\n" +
+	"\x04hits\x18\x01 \x03(\v2\x10.semserve.v1.HitR\x04hits\"\xf9\x01\n" +
 	"\rMatrixRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04left\x18\x02 \x03(\tR\x04left\x12\x14\n" +
 	"\x05right\x18\x03 \x03(\tR\x05right\x12+\n" +
-	"\x06metric\x18\x04 \x01(\x0e2\x13.semserve.v1.MetricR\x06metric\"|\n" +
+	"\x06metric\x18\x04 \x01(\x0e2\x13.semserve.v1.MetricR\x06metric\x12$\n" +
+	"\vprompt_name\x18\x05 \x01(\tH\x00R\n" +
+	"promptName\x88\x01\x01\x12/\n" +
+	"\x11right_prompt_name\x18\x06 \x01(\tH\x01R\x0frightPromptName\x88\x01\x01B\x0e\n" +
+	"\f_prompt_nameB\x14\n" +
+	"\x12_right_prompt_name\"\xa7\x01\n" +
 	"\x0eMatrixResponse\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12*\n" +
 	"\x04rows\x18\x02 \x03(\v2\x16.semserve.v1.MatrixRowR\x04rows\x12(\n" +
-	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\"#\n" +
+	"\x05usage\x18\x03 \x01(\v2\x12.semserve.v1.UsageR\x05usage\x12)\n" +
+	"\x10truncated_tokens\x18\x04 \x01(\x05R\x0ftruncatedTokens\"#\n" +
 	"\tMatrixRow\x12\x16\n" +
 	"\x06scores\x18\x01 \x03(\x02R\x06scores*o\n" +
 	"\x06Metric\x12\x16\n" +
@@ -975,8 +1120,10 @@ func file_semserve_v1_similarity_proto_init() {
 		return
 	}
 	file_semserve_v1_common_proto_init()
+	file_semserve_v1_similarity_proto_msgTypes[0].OneofWrappers = []any{}
 	file_semserve_v1_similarity_proto_msgTypes[3].OneofWrappers = []any{}
 	file_semserve_v1_similarity_proto_msgTypes[6].OneofWrappers = []any{}
+	file_semserve_v1_similarity_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -33,8 +33,10 @@ const (
 //
 // It is arithmetic over what EmbeddingService answers; a text that occurs more
 // than once in a request is embedded once. Texts of too many tokens are
-// truncated by the model's own rule. The statuses that EmbeddingService lists
-// hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+// truncated by the model's own rule, and `truncated_tokens` counts what was
+// dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
+// texts and queries with the left one, right texts and documents with the right
+// one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
 // together, those that recur included, are more than the server's limit
 // (`--max-request-texts`), or if it asks for more scores than the server
 // computes for one request (`--max-request-scores`, by default 1048576).
@@ -112,8 +114,10 @@ func (c *similarityServiceClient) Matrix(ctx context.Context, in *MatrixRequest,
 //
 // It is arithmetic over what EmbeddingService answers; a text that occurs more
 // than once in a request is embedded once. Texts of too many tokens are
-// truncated by the model's own rule. The statuses that EmbeddingService lists
-// hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+// truncated by the model's own rule, and `truncated_tokens` counts what was
+// dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
+// texts and queries with the left one, right texts and documents with the right
+// one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
 // together, those that recur included, are more than the server's limit
 // (`--max-request-texts`), or if it asks for more scores than the server
 // computes for one request (`--max-request-scores`, by default 1048576).

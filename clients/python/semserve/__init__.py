@@ -27,12 +27,14 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
-    from semserve.models import ModelInfo, Tokens
+    from semserve.models import ModelInfo, ServerInfo, Tokens
     from semserve.options import CLIENT_TIMEOUT
     from semserve.reply import Timing
     from semserve.retrieval import Hit, Ranking, SearchResults
     from semserve.retry import Retry
+    from semserve.scoring import PairScores
     from semserve.similarity import Scores
+    from semserve.sparse import SparseEmbeddings, SparseVector
     from semserve.values import Usage
     from semserve.work import Answer
 
@@ -53,12 +55,16 @@ _HOMES = {
     "ModelInfo": "models",
     "ModelNotFound": "errors",
     "Overloaded": "errors",
+    "PairScores": "scoring",
     "PermissionDenied": "errors",
     "Ranking": "retrieval",
     "Retry": "retry",
     "Scores": "similarity",
     "SearchResults": "retrieval",
     "SemserveError": "errors",
+    "ServerInfo": "models",
+    "SparseEmbeddings": "sparse",
+    "SparseVector": "sparse",
     "Timing": "reply",
     "Tokens": "models",
     "Unauthenticated": "errors",
@@ -82,12 +88,16 @@ __all__ = [
     "ModelInfo",
     "ModelNotFound",
     "Overloaded",
+    "PairScores",
     "PermissionDenied",
     "Ranking",
     "Retry",
     "Scores",
     "SearchResults",
     "SemserveError",
+    "ServerInfo",
+    "SparseEmbeddings",
+    "SparseVector",
     "Timing",
     "Tokens",
     "Unauthenticated",

@@ -4,16 +4,27 @@
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Unpack
 
-from semserve import classification, embedding, health, models, retrieval, similarity
+from semserve import (
+    classification,
+    embedding,
+    health,
+    models,
+    retrieval,
+    scoring,
+    similarity,
+    sparse,
+)
 from semserve.aio_wire import AsyncWire
 from semserve.classification import Classifications, ClassifyOptions, Pair
 from semserve.embedding import Embeddings, EmbedOptions
 from semserve.health import Health
-from semserve.models import ModelInfo, Tokens
+from semserve.models import ModelInfo, ServerInfo, Tokens
 from semserve.options import CLIENT_TIMEOUT, Timeout
-from semserve.retrieval import Ranking, SearchResults
-from semserve.similarity import ComparePair, Scores
-from semserve.values import Metric
+from semserve.retrieval import QueryPrompts, Ranking, SearchResults
+from semserve.scoring import PairScores, ScoreItem, ScoreOptions
+from semserve.similarity import ComparePair, PairPrompts, Scores
+from semserve.sparse import EmbedSparseOptions, SparseEmbeddings
+from semserve.values import Metric, Truncation
 from semserve.work import Answer
 
 Metadata = Mapping[str, str | bytes]
@@ -49,6 +60,18 @@ class AsyncClient(AsyncWire):
         """Embed batch after batch, and yield each answer as it comes."""
         return self._stream(embedding.stream(batches, **options), timeout, metadata)
 
+    async def embed_sparse(
+        self,
+        texts: Iterable[str],
+        *,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
+        **options: Unpack[EmbedSparseOptions],
+    ) -> SparseEmbeddings:
+        """Turn texts into the weights of tokens of the vocabulary, in the order of the texts."""
+        work = sparse.embed_sparse(texts, self._chunk, **options)
+        return await self._do(work, timeout, metadata)
+
     async def classify(
         self,
         pairs: Iterable[Pair],
@@ -73,6 +96,32 @@ class AsyncClient(AsyncWire):
         """Label batch after batch of pairs, and yield each answer as `stream_embed` does."""
         return self._stream(classification.stream(batches, **options), timeout, metadata)
 
+    async def score(
+        self,
+        items: Iterable[ScoreItem],
+        *,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
+        **options: Unpack[ScoreOptions],
+    ) -> PairScores:
+        """Give each pair, or each text, the number of a score model, in their order."""
+        return await self._do(scoring.score(items, self._chunk, **options), timeout, metadata)
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        top_k: int | None = None,
+        model: str = "",
+        truncation: Truncation | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
+    ) -> Ranking:
+        """Sort documents by the number that a score model gives the query and each, best first."""
+        work = scoring.rerank(query, documents, model, truncation, top_k, self._chunk)
+        return await self._do(work, timeout, metadata)
+
     async def compare(
         self,
         pairs: Iterable[ComparePair],
@@ -81,10 +130,11 @@ class AsyncClient(AsyncWire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[PairPrompts],
     ) -> Scores:
         """Score pairs of texts by their likeness, in the order of the pairs."""
         return await self._do(
-            similarity.compare(pairs, model, metric, self._chunk), timeout, metadata
+            similarity.compare(pairs, model, metric, self._chunk, **prompts), timeout, metadata
         )
 
     async def rank(
@@ -97,9 +147,10 @@ class AsyncClient(AsyncWire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[QueryPrompts],
     ) -> Ranking:
         """Sort documents by their likeness to a query, best first."""
-        work = retrieval.rank(query, documents, model, metric, top_k, self._chunk)
+        work = retrieval.rank(query, documents, model, metric, top_k, self._chunk, **prompts)
         return await self._do(work, timeout, metadata)
 
     async def search(
@@ -112,9 +163,10 @@ class AsyncClient(AsyncWire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[QueryPrompts],
     ) -> SearchResults:
         """Find the texts of a corpus that are most like each query."""
-        work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk)
+        work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk, **prompts)
         return await self._do(work, timeout, metadata)
 
     async def matrix(
@@ -126,14 +178,17 @@ class AsyncClient(AsyncWire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[PairPrompts],
     ) -> Scores:
         """Score every left text against every right one; the left ones themselves if none."""
-        return await self._do(similarity.matrix(left, right, model, metric), timeout, metadata)
+        return await self._do(
+            similarity.matrix(left, right, model, metric, **prompts), timeout, metadata
+        )
 
     async def models(
         self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> list[ModelInfo]:
-        """List the loaded models, sorted by name."""
+        """List the models, sorted by name: those that are loaded, loading, refused and unloaded."""
         return await self._do(models.models(), timeout, metadata)
 
     async def model(
@@ -141,6 +196,12 @@ class AsyncClient(AsyncWire):
     ) -> ModelInfo:
         """Describe one model; the name may be left out where only one is loaded."""
         return await self._do(models.model(name), timeout, metadata)
+
+    async def server_info(
+        self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
+    ) -> ServerInfo:
+        """Ask for the server's version, its limits and its default models."""
+        return await self._do(models.server_info(), timeout, metadata)
 
     async def load_model(
         self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None

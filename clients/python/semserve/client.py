@@ -1,24 +1,24 @@
 """The blocking client."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Unpack
 
-from semserve import classification, embedding, health, models, retrieval, similarity
+from semserve import classification, embedding, retrieval, scoring, similarity, sparse
 from semserve.classification import Classifications, ClassifyOptions, Pair
 from semserve.embedding import Embeddings, EmbedOptions
-from semserve.health import Health
-from semserve.models import ModelInfo, Tokens
+from semserve.model_client import ModelClient
 from semserve.options import CLIENT_TIMEOUT, Timeout
-from semserve.retrieval import Ranking, SearchResults
-from semserve.similarity import ComparePair, Scores
-from semserve.values import Metric
-from semserve.wire import Wire
+from semserve.retrieval import QueryPrompts, Ranking, SearchResults
+from semserve.scoring import PairScores, ScoreItem, ScoreOptions
+from semserve.similarity import ComparePair, PairPrompts, Scores
+from semserve.sparse import EmbedSparseOptions, SparseEmbeddings
+from semserve.values import Metric, Truncation
 from semserve.work import Answer
 
 Metadata = Mapping[str, str | bytes]
 
 
-class Client(Wire):
+class Client(ModelClient):
     """A semserve server, called and waited for. Threads may share one.
 
     Of every method: `model` may be left out where one loaded model, or the server's default, does
@@ -48,7 +48,9 @@ class Client(Wire):
                 the model's own way); `dimensions`, to keep only the first so many; `truncation`,
                 `"end"`, `"start"` or `"none"`; `encoding`, how vectors travel, `"values"`,
                 `"float32"`, `"float16"` or `"int8"`, the last two shorter and less exact;
-                `allow_partial`, to answer the good texts even where others are bad.
+                `allow_partial`, to answer the good texts even where others are bad; `prompt_name`,
+                the prompt of the model to put before each text, by default its own default one,
+                `""` for none; `side`, `"left"` or `"right"`, for a model with an encoder for each.
         """
         return self._do(embedding.embed(texts, self._chunk, **options), timeout, metadata)
 
@@ -73,6 +75,26 @@ class Client(Wire):
             options: as for `embed`.
         """
         return self._stream(embedding.stream(batches, **options), timeout, metadata)
+
+    def embed_sparse(
+        self,
+        texts: Iterable[str],
+        *,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
+        **options: Unpack[EmbedSparseOptions],
+    ) -> SparseEmbeddings:
+        """Turn texts into the weights of tokens of the vocabulary, in the order of the texts.
+
+        Args:
+            texts: the texts, none empty.
+            timeout: seconds to wait.
+            metadata: sent along; of a name that the client has too, this value is sent.
+            options: `model`, `truncation`, `allow_partial` and `prompt_name`, as for `embed`;
+                `top_k`, to keep only the largest so many weights of each text; `include_tokens`,
+                to answer with the tokens too.
+        """
+        return self._do(sparse.embed_sparse(texts, self._chunk, **options), timeout, metadata)
 
     def classify(
         self,
@@ -103,6 +125,49 @@ class Client(Wire):
         """Label batch after batch of pairs, and yield each answer as `stream_embed` does."""
         return self._stream(classification.stream(batches, **options), timeout, metadata)
 
+    def score(
+        self,
+        items: Iterable[ScoreItem],
+        *,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
+        **options: Unpack[ScoreOptions],
+    ) -> PairScores:
+        """Give each pair, or each text, the number of a score model, in their order.
+
+        Args:
+            items: (left, right), or strings for a model of single texts.
+            timeout: seconds to wait.
+            metadata: sent along; of a name that the client has too, this value is sent.
+            options: `model`, `truncation` and `allow_partial`, as for `embed`.
+        """
+        return self._do(scoring.score(items, self._chunk, **options), timeout, metadata)
+
+    def rerank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        top_k: int | None = None,
+        model: str = "",
+        truncation: Truncation | None = None,
+        timeout: Timeout = CLIENT_TIMEOUT,
+        metadata: Metadata | None = None,
+    ) -> Ranking:
+        """Sort documents by the number that a score model gives the query and each, best first.
+
+        Args:
+            query: the left text of every pair.
+            documents: the right texts.
+            top_k: answer with only the best so many; by default with all.
+            model: name of a score model of pairs.
+            truncation: what to do with pairs of too many tokens, as for `embed`.
+            timeout: seconds to wait.
+            metadata: sent along; of a name that the client has too, this value is sent.
+        """
+        work = scoring.rerank(query, documents, model, truncation, top_k, self._chunk)
+        return self._do(work, timeout, metadata)
+
     def compare(
         self,
         pairs: Iterable[ComparePair],
@@ -111,6 +176,7 @@ class Client(Wire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[PairPrompts],
     ) -> Scores:
         """Score pairs of texts by their likeness, in the order of the pairs.
 
@@ -120,8 +186,11 @@ class Client(Wire):
             metric: `"cosine"`, `"dot"`, `"euclidean"` or `"manhattan"`; by default the model's.
             timeout: seconds to wait.
             metadata: sent along; of a name that the client has too, this value is sent.
+            prompts: `prompt_name`, as for `embed`; `right_prompt_name`, where that of the right
+                texts is another.
         """
-        return self._do(similarity.compare(pairs, model, metric, self._chunk), timeout, metadata)
+        work = similarity.compare(pairs, model, metric, self._chunk, **prompts)
+        return self._do(work, timeout, metadata)
 
     def rank(
         self,
@@ -133,6 +202,7 @@ class Client(Wire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[QueryPrompts],
     ) -> Ranking:
         """Sort documents by their likeness to a query, best first.
 
@@ -144,8 +214,10 @@ class Client(Wire):
             metric: as for `compare`.
             timeout: seconds to wait.
             metadata: sent along; of a name that the client has too, this value is sent.
+            prompts: `prompt_name`, as for `embed`; `document_prompt_name`, where that of the
+                documents is another.
         """
-        work = retrieval.rank(query, documents, model, metric, top_k, self._chunk)
+        work = retrieval.rank(query, documents, model, metric, top_k, self._chunk, **prompts)
         return self._do(work, timeout, metadata)
 
     def search(
@@ -158,6 +230,7 @@ class Client(Wire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[QueryPrompts],
     ) -> SearchResults:
         """Find the texts of a corpus that are most like each query.
 
@@ -169,8 +242,10 @@ class Client(Wire):
             metric: as for `compare`.
             timeout: seconds to wait.
             metadata: sent along; of a name that the client has too, this value is sent.
+            prompts: `prompt_name`, as for `embed`; `document_prompt_name`, where that of the
+                documents is another.
         """
-        work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk)
+        work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk, **prompts)
         return self._do(work, timeout, metadata)
 
     def matrix(
@@ -182,6 +257,7 @@ class Client(Wire):
         metric: Metric | None = None,
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
+        **prompts: Unpack[PairPrompts],
     ) -> Scores:
         """Score every left text against every right one; the left ones themselves if none.
 
@@ -192,66 +268,6 @@ class Client(Wire):
             metric: as for `compare`.
             timeout: seconds to wait.
             metadata: sent along; of a name that the client has too, this value is sent.
+            prompts: as for `compare`.
         """
-        return self._do(similarity.matrix(left, right, model, metric), timeout, metadata)
-
-    def models(
-        self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
-    ) -> list[ModelInfo]:
-        """List the loaded models, sorted by name."""
-        return self._do(models.models(), timeout, metadata)
-
-    def model(
-        self, name: str = "", *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
-    ) -> ModelInfo:
-        """Describe one model; the name may be left out where only one is loaded."""
-        return self._do(models.model(name), timeout, metadata)
-
-    def load_model(
-        self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
-    ) -> ModelInfo:
-        """Have a bundle served as it is on the server's disk now; returns when it is warm.
-
-        What was served under that name serves until then. The server must allow it, with
-        `--allow-model-control`.
-
-        Args:
-            name: of a bundle in the server's models directory.
-            timeout: seconds to wait. The server goes on loading after that.
-            metadata: sent along; of a name that the client has too, this value is sent.
-
-        Raises:
-            SemserveError: with the code FAILED_PRECONDITION, the bundle cannot be served.
-        """
-        return self._do(models.load_model(name), timeout, metadata)
-
-    def unload_model(
-        self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
-    ) -> None:
-        """Have a model served no longer, where the server allows it."""
-        self._do(models.unload_model(name), timeout, metadata)
-
-    def tokenize(
-        self,
-        texts: Iterable[str],
-        *,
-        model: str = "",
-        timeout: Timeout = CLIENT_TIMEOUT,
-        metadata: Metadata | None = None,
-    ) -> list[Tokens]:
-        """Show how a model's tokenizer reads texts, without running the model."""
-        return self._do(models.tokenize(texts, model), timeout, metadata)
-
-    def health(
-        self,
-        service: str = "",
-        *,
-        timeout: Timeout = CLIENT_TIMEOUT,
-        metadata: Metadata | None = None,
-    ) -> Health:
-        """Ask whether the server, or one model by its name, is ready."""
-        return self._do(health.check(service), timeout, metadata)
-
-    def watch(self, service: str = "", *, metadata: Metadata | None = None) -> Iterator[Health]:
-        """Yield whether the server or a model is ready, now and at every change; never ends."""
-        return self._watch(service, metadata)
+        return self._do(similarity.matrix(left, right, model, metric, **prompts), timeout, metadata)

@@ -11,7 +11,16 @@ from semserve.errors import InvalidRequest
 from semserve.inputs import Failures, batch_source, partial_texts
 from semserve.outcomes import Outcomes, filled, gap, joined, outcomes, stacked
 from semserve.v1 import embedding_pb2
-from semserve.values import ENCODING, TRUNCATION, Encoding, Truncation, chunks, text_bytes
+from semserve.values import (
+    ENCODING,
+    SIDE,
+    TRUNCATION,
+    Encoding,
+    Side,
+    Truncation,
+    chunks,
+    text_bytes,
+)
 from semserve.work import Batches, Method, Part, Work
 
 EMBED = Method(
@@ -62,6 +71,8 @@ class EmbedOptions(TypedDict, total=False):
     truncation: Truncation | None
     encoding: Encoding | None
     allow_partial: bool
+    prompt_name: str | None
+    side: Side | None
 
 
 def embed(texts: Iterable[str], chunk: int, **options: Unpack[EmbedOptions]) -> Work[Embeddings]:
@@ -112,6 +123,8 @@ def _part(  # noqa: PLR0913 - the fields of the request
     truncation: Truncation | None = None,
     encoding: Encoding | None = None,
     allow_partial: bool = False,
+    prompt_name: str | None = None,
+    side: Side | None = None,
 ) -> Part:
     """Make the request for checked texts that start at `start` of the caller's list."""
     request = embedding_pb2.EmbedRequest(
@@ -122,6 +135,8 @@ def _part(  # noqa: PLR0913 - the fields of the request
         truncation=TRUNCATION.number(truncation),
         encoding=ENCODING.number(encoding),
         allow_partial=allow_partial,
+        prompt_name=prompt_name,
+        side=SIDE.number(side),
     )
     return Part(
         request, len(texts), {"texts": start}, failures or {}, _gap if allow_partial else None

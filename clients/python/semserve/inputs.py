@@ -16,6 +16,12 @@ from semserve.errors import InvalidRequest
 # The names that the two texts of a pair may have, the schema's own first.
 CLASSIFY_NAMES = (("premise", "hypothesis"), ("text", "text_pair"), ("sentence1", "sentence2"))
 COMPARE_NAMES = (("left", "right"), ("sentence1", "sentence2"))
+SCORE_NAMES = (
+    *COMPARE_NAMES,
+    ("query", "document"),
+    ("premise", "hypothesis"),
+    ("text", "text_pair"),
+)
 # Stands for a text that cannot be sent; the server refuses it, and the places stay the same.
 PLACEHOLDER = ""
 _PAIR = 2

@@ -1,11 +1,24 @@
-"""What a server serves: the requests of ModelService, and `ModelInfo` and `Tokens`, its answers."""
+"""What a server serves: the calls of ModelService, and what they answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from semserve.inputs import as_texts
 from semserve.v1 import model_pb2
-from semserve.values import METRIC, TASK, TRUNCATION, Metric, Task, Truncation
+from semserve.values import (
+    METRIC,
+    MODEL_STATE,
+    SCORE_FUNCTION,
+    SIDE,
+    TASK,
+    TRUNCATION,
+    Metric,
+    ModelState,
+    ScoreFunction,
+    Side,
+    Task,
+    Truncation,
+)
 from semserve.work import Method, Work, single
 
 LIST = Method(
@@ -28,6 +41,11 @@ UNLOAD = Method(
     model_pb2.UnloadModelRequest,
     model_pb2.UnloadModelResponse,
 )
+SERVER_INFO = Method(
+    "/semserve.v1.ModelService/GetServerInfo",
+    model_pb2.GetServerInfoRequest,
+    model_pb2.GetServerInfoResponse,
+)
 TOKENIZE = Method(
     "/semserve.v1.ModelService/Tokenize",
     model_pb2.TokenizeRequest,
@@ -37,30 +55,37 @@ TOKENIZE = Method(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A loaded model.
+    """A model. One that is not ready has only its name, its state and the reason.
 
     Attributes:
         name: the name that requests use.
         description: one line for people.
-        task: what it does.
+        task: what it does; none where the model is not ready.
         is_default: whether it answers requests of its task that name no model.
         max_sequence_length: most tokens of a text or pair, special tokens included.
         truncation: what it does with longer ones unless a request says otherwise.
-        dimensions: dimensions of a vector; 0 for a classifier.
-        pooling: how token vectors become one; empty for a classifier.
+        dimensions: dimensions of a vector; 0 for a model that gives no vectors.
+        pooling: how token vectors become one; empty where it is not known.
         normalized: whether its vectors are of unit length.
-        metric: how its vectors are compared unless a request says otherwise; none for a classifier.
+        metric: how its vectors are compared unless a request says otherwise, if they are.
         labels: a classifier's labels in the order of its outputs.
-        takes_pairs: whether a classifier takes pairs rather than single texts.
+        takes_pairs: whether it takes pairs rather than single texts.
         variant: the graph in use, such as `portable`.
         provider: the ONNX Runtime execution provider in use.
         digest: SHA-256 of the bundle's manifest in hexadecimal.
         reload_error: why the bundle that is on the disk now was refused, if it was.
+        scores: how its logits become scores; none for a model without logits.
+        text_order: which text of a pair it reads first; empty for single texts.
+        prompts: texts that may be put before each text, by their names.
+        default_prompt: the prompt of calls that name none; empty where there is none.
+        sides: the sides for which it has an encoder each.
+        state: what the server does with it.
+        reason: why it is refused, if it is.
     """
 
     name: str
     description: str
-    task: Task
+    task: Task | None
     is_default: bool
     max_sequence_length: int
     truncation: Truncation | None
@@ -74,6 +99,32 @@ class ModelInfo:
     provider: str
     digest: str
     reload_error: str
+    scores: ScoreFunction | None
+    text_order: tuple[str, ...]
+    prompts: Mapping[str, str]
+    default_prompt: str
+    sides: tuple[Side, ...]
+    state: ModelState | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What the server is.
+
+    Attributes:
+        version: of the server.
+        limits: the bounds of requests, by the names that `ServerLimits` of the schema gives them.
+        default_models: the model that answers calls which name none, by task.
+        default_top_k: hits of a query of `search` that sets no `top_k`.
+        allow_model_control: whether `load_model` and `unload_model` are allowed.
+    """
+
+    version: str
+    limits: Mapping[str, int]
+    default_models: Mapping[Task, str]
+    default_top_k: int
+    allow_model_control: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +145,7 @@ class Tokens:
 
 
 def models() -> Work[list[ModelInfo]]:
-    """Make the work of listing the loaded models, sorted by name."""
+    """Make the work of listing the models, sorted by name."""
 
     def read(_: object, response: model_pb2.ListModelsResponse) -> list[ModelInfo]:
         return [_info(model) for model in response.models]
@@ -123,6 +174,22 @@ def load_model(name: str) -> Work[ModelInfo]:
 def unload_model(name: str) -> Work[None]:
     """Make the work of having a model served no longer."""
     return single(UNLOAD, model_pb2.UnloadModelRequest(model=name), lambda _, __: None)
+
+
+def server_info() -> Work[ServerInfo]:
+    """Make the work of asking what the server is."""
+
+    def read(_: object, response: model_pb2.GetServerInfoResponse) -> ServerInfo:
+        limits = response.limits
+        return ServerInfo(
+            version=response.version,
+            limits={one.name: getattr(limits, one.name) for one in limits.DESCRIPTOR.fields},
+            default_models={TASK.word(one.task): one.model for one in response.default_models},
+            default_top_k=response.default_top_k,
+            allow_model_control=response.allow_model_control,
+        )
+
+    return single(SERVER_INFO, model_pb2.GetServerInfoRequest(), read)
 
 
 def tokenize(texts: Iterable[str], name: str) -> Work[list[Tokens]]:
@@ -161,4 +228,11 @@ def _info(message: model_pb2.ModelInfo) -> ModelInfo:
         provider=message.provider,
         digest=message.digest,
         reload_error=message.reload_error,
+        scores=SCORE_FUNCTION.word(message.scores),
+        text_order=tuple(message.text_order),
+        prompts=dict(message.prompts),
+        default_prompt=message.default_prompt,
+        sides=tuple(SIDE.word(side) for side in message.sides),
+        state=MODEL_STATE.word(message.state),
+        reason=message.reason,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
+from typing import TypedDict, Unpack
 
 from semserve.inputs import as_texts, as_top_k, check_text
 from semserve.reply import Reply
@@ -61,11 +62,13 @@ class Ranking(Reply):
         model: name of the model that answered.
         hits: the documents, best first; equal scores in the order of the documents.
         usage: what the call cost.
+        truncated_tokens: tokens that truncation dropped, of each different text of a request once.
     """
 
     model: str
     hits: tuple[Hit, ...]
     usage: Usage
+    truncated_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -85,11 +88,13 @@ class SearchResults(Reply):
         model: name of the model that answered.
         results: one tuple of hits a query, best first, in the order of the queries.
         usage: what the call cost.
+        truncated_tokens: tokens that truncation dropped, of each different text of a request once.
     """
 
     model: str
     results: tuple[tuple[Hit, ...], ...]
     usage: Usage
+    truncated_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.results)
@@ -101,6 +106,18 @@ class SearchResults(Reply):
         return iter(self.results)
 
 
+class QueryPrompts(TypedDict, total=False):
+    """Which prompts of the model are put before texts; left out, its default one.
+
+    Attributes:
+        prompt_name: of all texts; empty for none.
+        document_prompt_name: of the documents or the corpus, where theirs is another.
+    """
+
+    prompt_name: str | None
+    document_prompt_name: str | None
+
+
 def rank(
     query: str,
     documents: Iterable[str],
@@ -108,6 +125,7 @@ def rank(
     metric: Metric | None,
     top_k: int | None,
     chunk: int,
+    **prompts: Unpack[QueryPrompts],
 ) -> Work[Ranking]:
     """Make the work of ranking documents, in requests of at most `chunk` texts."""
     check_text(query, "query")
@@ -121,6 +139,7 @@ def rank(
                 documents=part,
                 top_k=top_k,
                 metric=METRIC.number(metric),
+                **prompts,
             ),
             len(part),
             {"documents": start},
@@ -134,15 +153,25 @@ def rank(
     ) -> Ranking:
         return Ranking(
             response.model,
-            _hits(response.hits, request.documents),
+            found_hits(response.hits, request.documents),
             usage(response.usage),
+            response.truncated_tokens,
         )
 
-    def join(rankings: Sequence[Ranking]) -> Ranking:
-        hits = _best(zip(cut, (ranking.hits for ranking in rankings), strict=True), top_k)
-        return Ranking(rankings[0].model, hits, reduce(add, (one.usage for one in rankings)))
+    return Work(parts, RANK, read, lambda rankings: joined_rankings(cut, rankings, top_k))
 
-    return Work(parts, RANK, read, join)
+
+def joined_rankings(
+    parts: Sequence[Chunk[str]], rankings: Sequence[Ranking], top_k: int | None
+) -> Ranking:
+    """Make one ranking of those of the parts of a list of documents."""
+    hits = _best(zip(parts, (ranking.hits for ranking in rankings), strict=True), top_k)
+    return Ranking(
+        rankings[0].model,
+        hits,
+        reduce(add, (one.usage for one in rankings)),
+        sum(one.truncated_tokens for one in rankings),
+    )
 
 
 def search(
@@ -152,6 +181,7 @@ def search(
     metric: Metric | None,
     top_k: int | None,
     chunk: int,
+    **prompts: Unpack[QueryPrompts],
 ) -> Work[SearchResults]:
     """Make the work of searching a corpus, in requests of at most `chunk` texts.
 
@@ -172,6 +202,7 @@ def search(
                 corpus=some_corpus.items,
                 top_k=top_k,
                 metric=METRIC.number(metric),
+                **prompts,
             ),
             len(some_corpus.items),
             {"queries": some_queries.start, "corpus": some_corpus.start},
@@ -184,8 +215,9 @@ def search(
         request: similarity_pb2.SearchRequest,
         response: similarity_pb2.SearchResponse,
     ) -> SearchResults:
-        results = tuple(_hits(result.hits, request.corpus) for result in response.results)
-        return SearchResults(response.model, results, usage(response.usage))
+        results = tuple(found_hits(result.hits, request.corpus) for result in response.results)
+        cost = usage(response.usage)
+        return SearchResults(response.model, results, cost, response.truncated_tokens)
 
     def join(found: Sequence[SearchResults]) -> SearchResults:
         # Queries by queries, each with its hits from every part of the corpus.
@@ -195,12 +227,18 @@ def search(
             for start in per_queries
             for hits in zip(*found[start : start + len(searched)], strict=True)
         )
-        return SearchResults(found[0].model, results, reduce(add, (one.usage for one in found)))
+        return SearchResults(
+            found[0].model,
+            results,
+            reduce(add, (one.usage for one in found)),
+            sum(one.truncated_tokens for one in found),
+        )
 
     return Work(parts, SEARCH, read, join)
 
 
-def _hits(hits: Iterable[similarity_pb2.Hit], texts: Sequence[str]) -> tuple[Hit, ...]:
+def found_hits(hits: Iterable[similarity_pb2.Hit], texts: Sequence[str]) -> tuple[Hit, ...]:
+    """Read the hits of a response, with the texts that were found."""
     return tuple(Hit(hit.index, hit.score, texts[hit.index]) for hit in hits)
 
 

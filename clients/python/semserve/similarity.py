@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -37,11 +37,13 @@ class Scores(Reply):
         model: name of the model that answered.
         scores: float32, (pairs,) from `compare` and (left, right) from `matrix`.
         usage: what the call cost.
+        truncated_tokens: tokens that truncation dropped, of each different text of a request once.
     """
 
     model: str
     scores: NDArray[np.float32]
     usage: Usage
+    truncated_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -55,11 +57,24 @@ class Scores(Reply):
         return np.array(self.scores, dtype=dtype, copy=copy)
 
 
+class PairPrompts(TypedDict, total=False):
+    """Which prompts of the model are put before texts; left out, its default one.
+
+    Attributes:
+        prompt_name: of all texts; empty for none.
+        right_prompt_name: of the right texts, where theirs is another.
+    """
+
+    prompt_name: str | None
+    right_prompt_name: str | None
+
+
 def compare(
     pairs: Iterable[ComparePair],
     model: str,
     metric: Metric | None,
     chunk: int,
+    **prompts: Unpack[PairPrompts],
 ) -> Work[Scores]:
     """Make the work of scoring pairs; a pair is two texts of the `chunk` of one request."""
     names = COMPARE_NAMES[0]
@@ -70,7 +85,9 @@ def compare(
     size = max(chunk // 2, 1)
     parts = [
         Part(
-            similarity_pb2.CompareRequest(model=model, pairs=part, metric=METRIC.number(metric)),
+            similarity_pb2.CompareRequest(
+                model=model, pairs=part, metric=METRIC.number(metric), **prompts
+            ),
             len(part),
             {"pairs": start},
         )
@@ -79,7 +96,7 @@ def compare(
 
     def read(_: Any, response: similarity_pb2.CompareResponse) -> Scores:
         scores = np.array(response.scores, np.float32)
-        return Scores(response.model, scores, usage(response.usage))
+        return Scores(response.model, scores, usage(response.usage), response.truncated_tokens)
 
     return Work(parts, COMPARE, read, _join)
 
@@ -89,6 +106,7 @@ def matrix(
     right: Iterable[str] | None,
     model: str,
     metric: Metric | None,
+    **prompts: Unpack[PairPrompts],
 ) -> Work[Scores]:
     """Make the work of scoring every left text against every right one, in one request."""
     request = similarity_pb2.MatrixRequest(
@@ -96,11 +114,12 @@ def matrix(
         left=as_texts(left, "left"),
         right=None if right is None else as_texts(right, "right"),
         metric=METRIC.number(metric),
+        **prompts,
     )
 
     def read(_: Any, response: similarity_pb2.MatrixResponse) -> Scores:
         scores = np.array([np.array(row.scores, np.float32) for row in response.rows], np.float32)
-        return Scores(response.model, scores, usage(response.usage))
+        return Scores(response.model, scores, usage(response.usage), response.truncated_tokens)
 
     return single(MATRIX, request, read)
 
@@ -110,4 +129,5 @@ def _join(parts: Sequence[Scores]) -> Scores:
         parts[0].model,
         np.concatenate([part.scores for part in parts]),
         reduce(add, (part.usage for part in parts)),
+        sum(part.truncated_tokens for part in parts),
     )

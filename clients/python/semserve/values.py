@@ -9,7 +9,10 @@ from semserve.v1 import common_pb2, embedding_pb2, model_pb2, similarity_pb2
 Truncation = Literal["end", "start", "none"]
 Encoding = Literal["values", "float32", "float16", "int8"]
 Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
-Task = Literal["embedding", "classification"]
+Task = Literal["embedding", "classification", "score", "sparse_embedding"]
+Side = Literal["left", "right"]
+ScoreFunction = Literal["softmax", "sigmoid", "none"]
+ModelState = Literal["loading", "ready", "refused", "unloaded"]
 
 T = TypeVar("T")
 
@@ -53,6 +56,9 @@ TRUNCATION = Words(common_pb2.Truncation, "TRUNCATION_")
 ENCODING = Words(embedding_pb2.VectorEncoding, "VECTOR_ENCODING_")
 METRIC = Words(similarity_pb2.Metric, "METRIC_")
 TASK = Words(model_pb2.Task, "TASK_")
+SIDE = Words(common_pb2.Side, "SIDE_")
+SCORE_FUNCTION = Words(model_pb2.ScoreFunction, "SCORE_FUNCTION_")
+MODEL_STATE = Words(model_pb2.ModelState, "MODEL_STATE_")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,11 @@ def require_manifest(manifest: Mapping[str, Any], where: str) -> None:
         raise BundleError(f"{where}: files: does not list {name}, which a variant names")
     if files["tokenizer.json"]["sha256"] != manifest["tokenizer_sha256"]:
         raise BundleError(f"{where}: tokenizer_sha256: is not the digest that files lists")
+    default = manifest.get("default_prompt")
+    if default is not None and default not in manifest["prompts"]:
+        raise BundleError(f"{where}: default_prompt: {default!r} is not a name in prompts")
+    if manifest.get("padded_length") not in (None, manifest["max_sequence_length"]):
+        raise BundleError(f"{where}: padded_length: must equal max_sequence_length")
 
 
 def require_golden(golden: Mapping[str, Any], where: str) -> None:
@@ -94,7 +99,7 @@ def _field(name: str) -> Draft202012Validator:
 
 def _rules_of_classifiers(manifest: Mapping[str, Any], name: str) -> Iterator[Any]:
     if name == "labels":
-        yield manifest["allOf"][0]["else"]["properties"]["labels"]
+        yield manifest["allOf"][0]["then"]["properties"]["labels"]
 
 
 @functools.cache

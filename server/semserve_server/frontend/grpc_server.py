@@ -1,4 +1,4 @@
-"""The port: every service on one gRPC server, and the health that it tells."""
+"""The gRPC server with all services, and the health that it reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from semserve_server.services.classification import ClassificationService
 from semserve_server.services.embedding import EmbeddingService
 from semserve_server.services.model import ModelService
 from semserve_server.services.scoped_registry import ScopedRegistry
+from semserve_server.services.score import ScoreService
 from semserve_server.services.scoring_thread import ScoringThread
+from semserve_server.services.server_info import TransportLimits
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.validation import Limits
 from semserve_server.supervision.watchdog import wait_or_timeout
@@ -35,25 +37,26 @@ from semserve_server.system.unix_socket import UNIX, UnixSocket
 
 log = logging.getLogger(__name__)
 
-SERVICES = {
-    EmbeddingService.name: "embedding",
-    ClassificationService.name: "classification",
-    SimilarityService.name: "embedding",
-    ModelService.name: "",
+SERVICES: dict[str, frozenset[str]] = {
+    EmbeddingService.name: frozenset(("embedding", "sparse_embedding")),
+    ClassificationService.name: frozenset(("classification",)),
+    SimilarityService.name: frozenset(("embedding",)),
+    ScoreService.name: frozenset(("score",)),
+    ModelService.name: frozenset(),
 }
-"""Our services, and the task of the models that each needs."""
+"""The services of semserve, and the tasks of which each needs a loaded model."""
 REFUSE_SECONDS = 2.0
-"""For how long at most calls are told that the server is stopping before gRPC stops taking them."""
+"""Most seconds in which calls are answered with "the server is stopping" before gRPC stops."""
 QUIET_SECONDS = 0.3
-"""Without a call for so long, those who were told have gone elsewhere."""
+"""Stop draining early if no call arrived for this long."""
 NEVER = 864_000.0
-"""Seconds after which gRPC's own server would cancel calls by itself."""
+"""Seconds after which gRPC's server would cancel calls by itself."""
 LAST_SECONDS = 0.3
-"""What health and reflection have to end their streams once no other call is being answered."""
+"""Seconds for health and reflection streams to end after the last other call."""
 
 
 class GrpcServer:
-    """A gRPC server with all services. Made on the event loop; not yet open."""
+    """A gRPC server with all services. Created on the event loop; not open yet."""
 
     def __init__(
         self,
@@ -88,23 +91,34 @@ class GrpcServer:
         self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._update_health
-        self._register(ScopedRegistry(models) if key_store else models, limits, recorder)
+        transport = TransportLimits(
+            max_message_bytes=connection_limits.max_message_bytes,
+            max_stream_requests=connection_limits.max_stream_requests,
+            max_unread_bytes=connection_limits.max_unread_bytes,
+        )
+        visible = ScopedRegistry(models) if key_store else models
+        self._register(visible, limits, transport, recorder)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
-    def _register(self, models: Models, limits: Limits, recorder: Recorder) -> None:
-        embedding = EmbeddingService(models, limits)
+    def _register(
+        self, models: Models, limits: Limits, transport: TransportLimits, recorder: Recorder
+    ) -> None:
+        embedding = EmbeddingService(models, limits, self._scorer)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits, self._scorer)
-        model = ModelService(models, limits)
+        score = ScoreService(models, limits)
+        model = ModelService(models, limits, transport)
         handlers = {
             embedding.name: embedding.handlers(self._streams),
             classification.name: classification.handlers(self._streams),
             similarity.name: similarity.handlers(),
+            score.name: score.handlers(),
             model.name: model.handlers(),
         }
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._drainable, names)
-        # Registered as services are, for gRPC's own way answers what it cannot parse with UNKNOWN.
+        # Registered by this code, because gRPC's own registration answers bytes that it cannot
+        # parse with UNKNOWN.
         drainable_services = {
             health.SERVICE_NAME: self._health.handlers(),
             **{name: reflection.handlers() for name in REFLECTION},
@@ -115,7 +129,7 @@ class GrpcServer:
         )
 
     async def open(self, address: str) -> int:
-        """Listen, with every health NOT_SERVING; returns the port.
+        """Listen, with every health NOT_SERVING. Returns the port.
 
         Raises:
             ConfigError: the address cannot be bound.
@@ -142,32 +156,36 @@ class GrpcServer:
         return self._server.add_secure_port(address, self._certificates.credentials())
 
     def _update_health(self) -> None:
-        """Tell of each model, of the services, and of the server.
+        """Update the health of each model, of the services, and of the server.
 
-        A model is SERVING while it does not hang, a service while a model of its kind is, and the
-        server while it has models and none hangs.
+        A model is SERVING while none of its threads hangs, a service while a model of its tasks is,
+        and the server while it has models and no thread hangs.
         """
         engines = self._models.all()
         models = {engine.name: not engine.stalled for engine in engines}
         ready = {engine.manifest.task for engine in engines if not engine.stalled}
-        services = {name: task in ready if task else True for name, task in SERVICES.items()}
+        services = {name: not tasks or bool(tasks & ready) for name, tasks in SERVICES.items()}
         hangs = any(one.kind != "load" for one in self._models.workers.hanging())
         self._health.update({**models, **services, SERVER: bool(models) and not hangs})
 
     async def ended(self) -> None:
-        """Wait until gRPC's server has stopped, for whatever reason."""
-        # Not itself: gRPC's own wait for its end does not survive that it is cancelled.
+        """Wait until gRPC's server has stopped, for any reason."""
+        # A task of its own, because gRPC's wait cannot be cancelled and repeated.
         await asyncio.wait([self._ending])
 
     def set_not_serving(self) -> None:
-        """Tell balancers to go elsewhere, for good."""
+        """Report NOT_SERVING to load balancers, permanently."""
         self._health.drain()
 
     async def drain(self, seconds: float) -> None:
-        """Refuse new RPCs, let streams finish what they have read, and wait at most so long."""
+        """Refuse new RPCs, let streams finish the messages they have read, and wait.
+
+        Args:
+            seconds: most seconds to wait.
+        """
         self._streams.drain()
         self._drainable.end()
-        # After the messages that have been read, which all have their turn before.
+        # On the next loop iteration, so that the messages that were read find their models.
         asyncio.get_running_loop().call_soon(self._models.drain)
         refusing = await self._refuse(min(seconds, REFUSE_SECONDS))
         await self._stop(max(seconds - refusing, 0))
@@ -176,10 +194,10 @@ class GrpcServer:
             self._socket.remove()
 
     async def _stop(self, seconds: float) -> None:
-        """Let gRPC stop, at the latest after so long; sooner where no call is being answered.
+        """Let gRPC stop after `seconds`, or sooner if no call is in progress.
 
-        gRPC itself would wait for calls whose request never comes. And two stops of its server
-        whose times are over at once make it crash (grpcio 1.85), so the time is kept here.
+        gRPC itself would wait for calls whose request never arrives. Two stops of gRPC's server
+        with overlapping time limits crash it (grpcio 1.85), so this function keeps the time.
         """
         stopping = asyncio.create_task(self._server.stop(NEVER))
         answered = asyncio.create_task(self._calls.none())
@@ -191,10 +209,10 @@ class GrpcServer:
         await stopping
 
     async def _refuse(self, seconds: float) -> float:
-        """Answer calls until none come any more: those that find gRPC closing, it cancels.
+        """Answer calls until no more arrive. gRPC cancels calls that find it closing.
 
         Returns:
-            The seconds that it took, at most about so many.
+            The seconds that this took, at most about `seconds`.
         """
         clock, refusing = asyncio.get_running_loop().time, self._models.refusing
         begun = clock()
@@ -208,7 +226,7 @@ class GrpcServer:
 def _gauges(
     unread: UnreadBytes, scorer: ScoringThread
 ) -> dict[str, tuple[str, Callable[[], float]]]:
-    """Return what the metrics tell of the bounds that all requests share."""
+    """Return the gauges of the limits that all requests share."""
     return {
         "unread_bytes": (
             "Bytes of memory for answers that clients have not read, and for their requests.",
@@ -222,7 +240,7 @@ def _gauges(
 
 
 def _caller_is_there(record: logging.LogRecord) -> bool:
-    """Drop grpcio's errors for answers that nobody takes: their caller left, or the drain ended."""
+    """Drop grpcio's errors for replies without a caller (cancelled, or after the drain)."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, (grpc.aio.InternalError, asyncio.CancelledError)):
         log.debug("a caller cancelled before its reply: %s", error)

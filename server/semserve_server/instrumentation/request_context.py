@@ -70,7 +70,10 @@ class CallMetadata:
 
 
 class RequestContext:
-    """A unary call, a stream, or one message of a stream. A context manager."""
+    """A unary call, a stream, or one message of a stream.
+
+    A context manager around its processing.
+    """
 
     __slots__ = (
         "_end",

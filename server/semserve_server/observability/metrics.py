@@ -9,32 +9,30 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
-from itertools import accumulate
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from semserve_server import __version__
 from semserve_server.engine import Engine
 from semserve_server.errors import Cause, ConfigError, NotReady
 from semserve_server.instrumentation.counters import Histogram, MethodCounters, ModelCounters
+from semserve_server.observability.metric_families import (
+    Labels,
+    by_label,
+    counter,
+    gauge,
+    histogram,
+)
 from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.stderr import dropped_lines
 from semserve_server.registry.registry import Models
 from semserve_server.runtime.worker_threads import Kind, Workers
 from semserve_server.system.listen_address import host_port
-
-Labels = tuple[str, ...]
 
 MODEL = ("model",)
 _BUILD = {
@@ -82,7 +80,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric with its present value."""
-        yield _gauge(
+        yield gauge(
             "build_info",
             "Versions of the server, Python and grpcio.",
             tuple(_BUILD),
@@ -94,52 +92,52 @@ class Metrics(Collector):
             (engine.name, cause): 0 for engine in engines for cause in get_args(Cause)
         }
         rejected.update(self._recorder.rejected.copy().items())
-        yield _counter(
+        yield counter(
             "requests_rejected",
             "Requests rejected with RESOURCE_EXHAUSTED, by the limit that they exceeded.",
             ("model", "cause"),
             rejected,
         )
         usage = dict(self._recorder.usage)
-        yield _counter(
+        yield counter(
             "key_requests",
             "Requests with an API key that have ended, by the key's name in the key file.",
             ("key", "code"),
-            _by_key({(name,): one.codes for name, one in usage.items()}),
+            by_label({(name,): one.codes for name, one in usage.items()}),
         )
-        yield _counter(
+        yield counter(
             "key_tokens",
             "Tokens of the texts that ran for an API key.",
             ("key",),
             {(name,): one.tokens for name, one in usage.items()},
         )
-        yield _histogram(
+        yield histogram(
             "event_loop_lag_seconds",
             "Delay of a timer of the event loop; a new call waits as long for its handler.",
             (),
             {(): self._recorder.loop_lag},
         )
-        yield _gauge("models_loaded", "Loaded models.", (), {(): len(engines)})
-        yield _gauge(
+        yield gauge("models_loaded", "Loaded models.", (), {(): len(engines)})
+        yield gauge(
             "bundles_refused",
             "Bundles on the disk that failed to load; the log has the reason.",
             (),
             {(): len(self._models.refusals)},
         )
-        yield _gauge(
+        yield gauge(
             "workers_stalled",
             "Worker threads that hang, including those of models that were unloaded.",
             ("kind",),
             _hanging(self._models.workers),
         )
-        yield _counter(
+        yield counter(
             "log_lines_dropped",
             "Log lines that were dropped because standard error was not read fast enough.",
             (),
             {(): dropped_lines()},
         )
         for name, (help_text, value) in self._recorder.gauges.items():
-            yield _gauge(name, help_text, (), {(): value()})
+            yield gauge(name, help_text, (), {(): value()})
         yield from _states(engines)
         yield from _model_counters([engine.counters for engine in engines])
 
@@ -155,38 +153,38 @@ def _methods(methods: Sequence[MethodCounters]) -> Iterator[Metric]:
     labels = ("service", "method")
     named = {(one.service, one.name): one for one in methods}
     streams = {name: one.streams for name, one in named.items() if one.streaming}
-    yield _counter(
+    yield counter(
         "requests",
         "Requests that have ended: unary calls and messages of streams.",
         (*labels, "code"),
-        _by_key({name: one.requests.codes for name, one in named.items()}),
+        by_label({name: one.requests.codes for name, one in named.items()}),
     )
-    yield _histogram(
+    yield histogram(
         "request_duration_seconds",
         "Time from the start of a request's handler until its reply is ready.",
         labels,
         {name: one.seconds for name, one in named.items()},
     )
-    yield _gauge(
+    yield gauge(
         "requests_in_flight",
         "Requests that are being processed.",
         labels,
         {name: one.requests.open for name, one in named.items()},
     )
-    yield _counter(
+    yield counter(
         "requests_not_received",
         "Unary calls that ended before their message was received: it was too large, could not be "
         "decompressed, or the caller cancelled.",
         labels,
         {name: one.unread for name, one in named.items() if not one.streaming},
     )
-    yield _counter(
+    yield counter(
         "streams",
         "Streams that have ended.",
         (*labels, "code"),
-        _by_key({name: one.codes for name, one in streams.items()}),
+        by_label({name: one.codes for name, one in streams.items()}),
     )
-    yield _gauge(
+    yield gauge(
         "streams_open",
         "Open streams.",
         labels,
@@ -196,7 +194,7 @@ def _methods(methods: Sequence[MethodCounters]) -> Iterator[Metric]:
 
 def _states(engines: Sequence[Engine]) -> Iterator[Metric]:
     """Yield the description and the present state of each model."""
-    yield _gauge(
+    yield gauge(
         "model_info",
         "A loaded model: its bundle, its graph and its execution provider.",
         ("model", "task", "variant", "provider", "digest"),
@@ -221,7 +219,7 @@ def _states(engines: Sequence[Engine]) -> Iterator[Metric]:
         ),
     }  # fmt: skip
     for name, (help_text, value) in gauges.items():
-        yield _gauge(name, help_text, MODEL, {(one.name,): value(one) for one in engines})
+        yield gauge(name, help_text, MODEL, {(one.name,): value(one) for one in engines})
 
 
 def _model_counters(models: Sequence[ModelCounters]) -> Iterator[Metric]:
@@ -241,8 +239,8 @@ def _model_counters(models: Sequence[ModelCounters]) -> Iterator[Metric]:
         "run_duration_seconds": ("Time to run a batch.", lambda one: one.run_seconds),
         "batch_entries": ("Texts in a batch.", lambda one: one.batch_entries),
     }  # fmt: skip
-    for name, (help_text, histogram) in histograms.items():
-        yield _histogram(name, help_text, MODEL, {(one.name,): histogram(one) for one in models})
+    for name, (help_text, read) in histograms.items():
+        yield histogram(name, help_text, MODEL, {(one.name,): read(one) for one in models})
     counters: dict[str, tuple[str, Callable[[ModelCounters], float]]] = {
         "tokens": ("Tokens of the texts that ran.", lambda one: one.tokens),
         "padded_tokens": (
@@ -256,12 +254,12 @@ def _model_counters(models: Sequence[ModelCounters]) -> Iterator[Metric]:
         "entries_failed": ("Texts whose run failed.", lambda one: one.failed_entries),
     }  # fmt: skip
     for name, (help_text, value) in counters.items():
-        yield _counter(name, help_text, MODEL, {(one.name,): value(one) for one in models})
-    yield _counter(
+        yield counter(name, help_text, MODEL, {(one.name,): value(one) for one in models})
+    yield counter(
         "entries_dropped",
         "Texts that were admitted and did not run, by cause.",
         ("model", "cause"),
-        _by_key({(one.name,): one.dropped for one in models}),
+        by_label({(one.name,): one.dropped for one in models}),
     )
 
 
@@ -269,40 +267,3 @@ def _hanging(workers: Workers) -> dict[Labels, float]:
     """Count the worker threads that hang, by the kind of their work."""
     hanging = Counter(one.kind for one in workers.hanging())
     return {(kind,): hanging[kind] for kind in get_args(Kind)}
-
-
-def _by_key(counts: Mapping[Labels, Counter[str]]) -> dict[Labels, float]:
-    """Flatten counters to one value for each label set.
-
-    The counters are copied, because the event loop may add keys meanwhile.
-    """
-    return {(*labels, key): n for labels, one in counts.items() for key, n in one.copy().items()}
-
-
-def _counter(
-    name: str, help_text: str, labels: Labels, values: Mapping[Labels, float]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"semserve_{name}", help_text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
-
-
-def _gauge(
-    name: str, help_text: str, labels: Labels, values: Mapping[Labels, float]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"semserve_{name}", help_text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
-
-
-def _histogram(
-    name: str, help_text: str, labels: Labels, values: Mapping[Labels, Histogram]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(f"semserve_{name}", help_text, labels=labels)
-    for key, histogram in values.items():
-        bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
-        buckets = list(zip(bounds, accumulate(histogram.counts[:]), strict=True))
-        family.add_metric(key, buckets, histogram.sum)
-    return family

@@ -10,7 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from semserve_server.registry.measurements import SMALLEST_BUDGET, Measurements, measure
+from semserve_server.registry.measurements import (
+    LARGEST_BUDGET,
+    SMALLEST_BUDGET,
+    Measurements,
+    blank_encoding,
+    measure,
+)
+from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
 from semserve_server.scheduling.cost_model import CostModel
 
@@ -74,11 +81,13 @@ def choose_budget(runs: Sequence[tuple[int, float]]) -> int:
     """Return the largest batch size that pays: each size up to it beats the one before.
 
     Args:
-        runs: (tokens, seconds) by size; sizes from `SMALLEST_BUDGET` on are compared.
+        runs: (tokens, seconds) by size. The first is a single entry. The third is the smallest size
+            to choose: `SMALLEST_BUDGET`, or the size of eight entries of a padded length.
     """
-    budget = SMALLEST_BUDGET
+    smallest = runs[2][0] if len(runs) > 2 else 0  # noqa: PLR2004  (lone, half of it, itself)
+    budget = smallest = max(SMALLEST_BUDGET, smallest)
     for place, (smaller, larger) in enumerate(pairwise(runs), start=2):
-        if smaller[0] > SMALLEST_BUDGET // 2:
+        if smaller[0] > smallest // 2:
             if not _pays(smaller, larger, runs[:place]):
                 break
             budget *= 2
@@ -127,17 +136,23 @@ def calibrate(
     session: Runner,
     *,
     max_length: int,
+    blank: Callable[[int], Encoding] = blank_encoding,
+    most_tokens: int = LARGEST_BUDGET,
     exclusive: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
 ) -> Calibration:
-    """Measure a session and choose; see `measure`."""
+    """Measure a session and choose; see `measure`.
+
+    Batches of more than `most_tokens` are measured only if the smallest batches are as large.
+    """
     return Calibration.of(
         measure(
             session,
             max_length=max_length,
+            blank=blank,
             exclusive=exclusive,
-            budget=choose_budget,
+            budget=lambda runs: min(choose_budget(runs), most_tokens),
             clock=clock,
             wall=wall,
         )

@@ -15,6 +15,8 @@ _USUAL = Config()
 _FLAGS = {
     "embedding": ("--default-embedder", _USUAL.default_embedder),
     "classification": ("--default-classifier", _USUAL.default_classifier),
+    "score": ("--default-scorer", _USUAL.default_scorer),
+    "sparse_embedding": ("--default-sparse-embedder", _USUAL.default_sparse_embedder),
 }
 """The flag of each task, and its default value."""
 
@@ -35,7 +37,7 @@ def check_defaults(defaults: Mapping[str, str], loaded: Mapping[str, str]) -> No
     for task, (flag, usual) in _FLAGS.items():
         default = defaults.get(task, usual)
         candidates = [name for name, of in loaded.items() if of == task]
-        if default in candidates:
+        if default in candidates or not default:
             continue
         if default in loaded and default != usual:
             raise ConfigError(f"{flag} {default}: that model is not {TASKS[task]}")

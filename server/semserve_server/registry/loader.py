@@ -14,6 +14,7 @@ from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.registry.calibration import Calibration, calibrate
 from semserve_server.registry.calibration_cache import CacheKey
 from semserve_server.registry.calibration_source import CalibrationSource
+from semserve_server.registry.measurements import LARGEST_BUDGET
 from semserve_server.repository import echo
 from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import Bundle, Manifest, read_bundle, read_graph
@@ -29,6 +30,8 @@ CUDA_TOLERANCE = 1e-4
 """Largest `scaled_difference` from Keras on CUDA, whose kernels sum in another order."""
 SHORT_RUN_SECONDS = 0.001
 """If one thread finishes a single run within this time, more threads are not worth waking."""
+MOST_MEASURED_NUMBERS = 2**26
+"""Most logits of a measured batch of a sparse model: 256 MiB in float32."""
 AUTO = ("fused", "portable")
 """The variants for `--variant auto`: the fastest one in fp32, whose results agree with Keras."""
 
@@ -75,13 +78,16 @@ def load(config: Config, directory: Path, calibrations: CalibrationSource | None
 def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Loaded:
     manifest = bundle.manifest
     variant = choose_variant(manifest, config.variant)
-    tokenizer = Tokenizer(bundle.tokenizer, max_length=manifest.max_sequence_length)
+    tokenizer = make_tokenizer(bundle)
+    if manifest.task == "sparse_embedding":
+        _ = tokenizer.longest_token  # found here, and not on the event loop
     graph = Graph(
         name=f"{bundle.directory / manifest.variants[variant].file}",
         content=read_graph(bundle, variant),
         inputs=tuple(manifest.inputs),
         output=manifest.output,
         outputs=manifest.outputs,
+        pads_start=manifest.padding == "start",
     )
     cpus = usable_cpus(config.processes)
     workers = config.batch_workers or cpus
@@ -117,6 +123,8 @@ def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Lo
             calibrate(
                 session,
                 max_length=manifest.max_sequence_length,
+                blank=tokenizer.blank,
+                most_tokens=_most_tokens(manifest),
                 exclusive=exclusive_threads > threads,
                 # With one thread, a run uses the calling thread. On CUDA the time of the CPU does
                 # not count.
@@ -142,6 +150,33 @@ def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Lo
         exclusive_threads=exclusive_threads,
     )
     return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
+
+
+def make_tokenizer(bundle: Bundle) -> Tokenizer:
+    """Create the tokenizer of a bundle, with the options of its manifest.
+
+    Raises:
+        ValueError: tokenizer.json cannot be read.
+    """
+    manifest = bundle.manifest
+    return Tokenizer(
+        bundle.tokenizer,
+        max_length=manifest.max_sequence_length,
+        hypothesis_first=manifest.hypothesis_first,
+        separate=manifest.separate,
+        padded_length=manifest.padded_length or 0,
+    )
+
+
+def _most_tokens(manifest: Manifest) -> int:
+    """Return the most tokens of a measured batch.
+
+    A sparse model computes a number for each pair of a token in the batch and a token of the
+    vocabulary. A measured batch has at most `MOST_MEASURED_NUMBERS` of them.
+    """
+    if manifest.task == "sparse_embedding":
+        return min(MOST_MEASURED_NUMBERS // manifest.outputs, LARGEST_BUDGET)
+    return LARGEST_BUDGET
 
 
 def _echo(config: Config) -> Loaded:

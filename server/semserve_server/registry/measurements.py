@@ -20,6 +20,8 @@ RAGGED = (64, 8, 8, 8, 8, 8, 8, 8)
 padding."""
 SMALLEST_BUDGET = 256
 """Smaller batches leave too few entries of similar length to choose from."""
+SMALLEST_ENTRIES = 8
+"""Entries of the smallest batch, if every entry is padded to more than `ENTRY_TOKENS`."""
 LARGEST_BUDGET = 32_768
 MIN_AGREEING = 3
 """Number of tries of a batch that must agree with the least time. A disturbance can only
@@ -99,6 +101,7 @@ def measure(
     max_length: int,
     exclusive: bool,
     budget: Callable[[Sequence[tuple[int, float]]], int],
+    blank: Callable[[int], Encoding] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
 ) -> Measurements:
@@ -113,18 +116,23 @@ def measure(
         exclusive: whether a single run may use more threads; then that is measured too.
         budget: returns the best size for the (tokens, seconds) measured so far. If that is the
             largest measured size, a larger one is measured.
+        blank: makes an encoding with a number of tokens, in the model's format; `blank_encoding` if
+            not given.
         clock: measures a run, in seconds. For runs of one thread, that thread's CPU time is right
             however busy the machine is.
         wall: a wall clock, in seconds; `clock` if not given.
     """
     wall = wall or clock
-    length = min(ENTRY_TOKENS, max_length)
+    blank = blank or blank_encoding
+    entry = blank(min(ENTRY_TOKENS, max_length))
+    # If every entry is padded to many tokens, the smallest batch must be larger to contain several.
+    smallest = max(SMALLEST_BUDGET, min(SMALLEST_ENTRIES * len(entry), LARGEST_BUDGET))
 
     def batch_of(tokens: int) -> _Batch:
-        return _Batch([_blank(length)] * max(tokens // length, 1), clock)
+        return _Batch([entry] * max(tokens // len(entry), 1), clock)
 
-    batches = [batch_of(n) for n in (1, SMALLEST_BUDGET // 2, SMALLEST_BUDGET, 2 * SMALLEST_BUDGET)]
-    ragged = _Batch([_blank(min(one, max_length)) for one in RAGGED], clock)
+    batches = [batch_of(n) for n in (1, smallest // 2, smallest, 2 * smallest)]
+    ragged = _Batch([blank(min(one, max_length)) for one in RAGGED], clock)
     lone = (
         [_Batch(batches[0].encodings, wall, exclusive=one) for one in (False, True)]
         if exclusive
@@ -133,7 +141,7 @@ def measure(
     converged = _try_until_converged(session, [*batches, ragged, *lone], wall)
     believed = exclusive and all(one.converged for one in lone)
     runs = [one.run for one in batches]
-    size = 2 * SMALLEST_BUDGET
+    size = 2 * smallest
     while size < LARGEST_BUDGET and budget(runs) == size:
         former, batch = batch_of(size), batch_of(2 * size)
         converged &= _try_until_converged(session, [former, batch], wall)
@@ -204,5 +212,6 @@ def _ratio(one: float, other: float) -> float:
     return one / other if other > 0 else 1.0
 
 
-def _blank(length: int) -> Encoding:
+def blank_encoding(length: int) -> Encoding:
+    """Create an encoding with `length` tokens, for a model with one input sequence."""
     return Encoding([0] * length, [0] * length)

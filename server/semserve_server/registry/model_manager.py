@@ -59,8 +59,7 @@ class ModelManager:
         self._refusals = Refusals(models.refusals)
         self._names: dict[Path, str] = {}
         """Model that was last loaded from a directory whose manifest may be broken now."""
-        self._unloaded: set[str] = set()
-        """Models that UnloadModel removed. Only LoadModel loads them again."""
+        self._unloaded = models.unloaded
 
     async def start(self, stop: asyncio.Event) -> None:
         """Load every bundle and open the registry. Load nothing more once `stop` is set.
@@ -216,7 +215,11 @@ class ModelManager:
         """
         if entry.problem is not None:
             raise entry.problem
-        loaded = await self._load_bundle(entry.directory)
+        self._models.loading.add(entry.name)
+        try:
+            loaded = await self._load_bundle(entry.directory)
+        finally:
+            self._models.loading.discard(entry.name)
         name = loaded.bundle.manifest.model
         former = next((one for one in self._models.all() if one.name == name), None)
         engine = self._engine(loaded, former)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 from weakref import WeakSet
 
 from semserve_server.engine import Engine
@@ -16,7 +16,16 @@ LONGEST_SHOWN = 64
 """Most characters of an unknown name that an error repeats."""
 STOPPING = "the server is stopping"
 """Error text of a call that arrives while the server drains."""
-TASKS = {"embedding": "an embedding model", "classification": "a classifier"}
+TASKS = {
+    "embedding": "an embedding model",
+    "classification": "a classifier",
+    "score": "a score model",
+    "sparse_embedding": "a sparse embedding model",
+}
+
+
+BundleState: TypeAlias = Literal["loading", "refused", "unloaded"]
+"""The state of a bundle whose model is not loaded."""
 
 
 class Control(Protocol):
@@ -47,6 +56,10 @@ class Models:
         changed."""
         self.refusals: dict[str, str] = {}
         """Why the present bundle on the disk failed to load, by the model's name."""
+        self.loading: set[str] = set()
+        """Names of models that are being loaded."""
+        self.unloaded: set[str] = set()
+        """Names of models that UnloadModel removed. Only LoadModel loads them again."""
         self._engines: dict[str, Engine] = {}
         self._opened = False
         self.refusing = asyncio.Event()
@@ -136,6 +149,17 @@ class Models:
             raise ModelNotFound(
                 f"there is no model {shown(name)!r}; loaded are: {loaded}"
             ) from None
+
+    def unserved(self) -> dict[str, BundleState]:
+        """Return the state of every bundle that is known and whose model is not loaded, by name.
+
+        Raises:
+            NotReady: no model is warm yet.
+        """
+        states: dict[str, BundleState] = dict.fromkeys(self.unloaded, "unloaded")
+        states |= dict.fromkeys(self.refusals, "refused")
+        states |= dict.fromkeys(self.loading, "loading")
+        return {name: state for name, state in states.items() if name not in self._warm()}
 
     def for_task(self, task: str, name: str) -> Engine:
         """Return the model of that name, or where it is empty the default of the task.

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from semserve_server.repository.manifest import Bundle, Golden, Manifest, Variant, Weights
+from semserve_server.repository.golden_answers import Golden
+from semserve_server.repository.manifest import Bundle, Manifest, Variant, Weights
 from semserve_server.runtime.encoding import Encoding
 
 NAME = "echo"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from semserve_server.errors import BundleError
+from semserve_server.repository.field_types import SIDES
+from semserve_server.repository.golden_answers import GoldenCase
 from semserve_server.repository.manifest import Bundle
+from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
 from semserve_server.runtime.tokenizer import Tokenizer, Truncation
 
@@ -34,15 +41,25 @@ def verify_golden(
     """
     path = bundle.directory / "golden.json"
     cases = bundle.golden.cases
-    encodings = tokenizer.encode([case.item for case in cases], Truncation.END)
+    manifest = bundle.manifest
+    rule = Truncation.START if manifest.truncation == "start" else Truncation.END
+    encodings = tokenizer.encode([case.item for case in cases], rule)
+    if manifest.sides is not None:
+        encodings = [_sided(path, *each) for each in zip(count(), cases, encodings, strict=False)]
     for number, (case, encoding) in enumerate(zip(cases, encodings, strict=True)):
-        if isinstance(case.item, tuple) != bundle.manifest.pair:
+        if isinstance(case.item, tuple) != manifest.pair:
             raise BundleError(f"{path}: cases[{number}] contradicts `pair` of the manifest")
-        if (encoding.token_ids, encoding.segment_ids) != (case.token_ids, case.segment_ids):
+        if (encoding.token_ids, encoding.segment_ids, encoding.right_ids) != (
+            case.token_ids,
+            case.segment_ids,
+            case.token_ids_right,
+        ):
             raise BundleError(f"{path}: cases[{number}] is tokenised otherwise here: export again")
-        if case.row.size != bundle.manifest.outputs:
-            raise BundleError(f"{path}: cases[{number}] has {case.row.size} outputs")
-    expected = np.stack([case.row for case in cases])
+    expected_rows = [case.row(manifest.outputs) for case in cases]
+    for number, row in enumerate(expected_rows):
+        if row.size != manifest.outputs:
+            raise BundleError(f"{path}: cases[{number}] has {row.size} outputs")
+    expected = np.stack(expected_rows)
     worst = 0.0
     for exclusive in (True, False):
         alone = np.concatenate(
@@ -54,6 +71,8 @@ def verify_golden(
                 for start in range(0, len(encodings), PADDED_ENTRIES)
             ]
         )
+        if manifest.task == "sparse_embedding" and min(alone.min(), padded.min()) < 0:
+            raise BundleError(f"{path}: the model gives weights below 0: export again")
         differences = [scaled_difference(rows, expected) for rows in (alone, padded)]
         worst = float(np.max([worst, *differences]))  # which, unlike max, tells of a NaN
     if not worst <= tolerance:
@@ -62,6 +81,17 @@ def verify_golden(
             f"{tolerance:.1e}: export again"
         )
     return worst
+
+
+def _sided(path: Path, number: int, case: GoldenCase, encoding: Encoding) -> Encoding:
+    """Let an encoding be read by the side that its case names.
+
+    Raises:
+        BundleError: it names none, although the model has sides.
+    """
+    if case.side is None:
+        raise BundleError(f"{path}: cases[{number}] has no side, but the manifest has sides")
+    return replace(encoding, side=SIDES.index(case.side))
 
 
 def scaled_difference(rows: NDArray[np.float32], expected: NDArray[np.float32]) -> float:

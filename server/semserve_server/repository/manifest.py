@@ -13,12 +13,26 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from semserve_server.errors import BundleError
 from semserve_server.repository import bundle_files
+from semserve_server.repository.consistency import contradictions
+from semserve_server.repository.field_types import (
+    Count,
+    Digest,
+    Input,
+    Label,
+    Name,
+    Prompt,
+    PromptName,
+    Side,
+    Strict,
+    TextName,
+    Tolerance,
+    Words,
+)
+from semserve_server.repository.golden_answers import Golden
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 16 * 1024 * 1024
@@ -26,31 +40,15 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 2**31 - 1
 """Most bytes of a file: protobuf, and so a graph, holds no more."""
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
-"""A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Tolerance = Annotated[float, Meta(gt=0, le=1)]
-"""Most that a row may differ from golden answers: `golden.scaled_difference`."""
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Words = Annotated[str, Meta(max_length=512)]
-Label = Annotated[str, Meta(min_length=1, max_length=256)]
-Input = Literal["token_ids", "segment_ids", "padding_mask"]
-Ids = Annotated[list[int], Meta(min_length=1, max_length=65_536)]
-Numbers = Annotated[list[float], Meta(min_length=1, max_length=65_536)]
 
-
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A JSON object in which only the declared fields may stand."""
-
-
-class File(_Strict, frozen=True, kw_only=True):
+class File(Strict, frozen=True, kw_only=True):
     """A file of the bundle, as it was written."""
 
     sha256: Digest
     bytes: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
 
 
-class Variant(_Strict, frozen=True, kw_only=True):
+class Variant(Strict, frozen=True, kw_only=True):
     """A graph of the model, with its measured distance from `reference`.
 
     The portable graph's is Keras; another's is the portable graph, and its further figures are
@@ -70,7 +68,7 @@ class Variant(_Strict, frozen=True, kw_only=True):
     """How numbers are rounded, in words, where they are."""
 
 
-class Weights(_Strict, frozen=True, kw_only=True):
+class Weights(Strict, frozen=True, kw_only=True):
     """Where the weights came from."""
 
     source: Words
@@ -80,26 +78,45 @@ class Weights(_Strict, frozen=True, kw_only=True):
     """Of the adapter that was applied to them."""
 
 
-class Manifest(_Strict, frozen=True, kw_only=True):
+class Manifest(Strict, frozen=True, kw_only=True):
     """`bundle.json`: what the model is. The fields are those of the export's documentation."""
 
     schema_version: Literal[1]
     model: Name
     description: Words = ""
-    task: Literal["embedding", "classification"]
-    inputs: Annotated[list[Input], Meta(min_length=2, max_length=3)]
-    output: Literal["embedding", "logits"]
+    task: Literal["embedding", "classification", "score", "sparse_embedding"]
+    inputs: Annotated[list[Input], Meta(min_length=1, max_length=4)]
+    output: Literal["embedding", "logits", "weights"]
+    """Float32 [batch, outputs]; `weights` are not negative, and 0 where the text has no weight."""
     pair: bool
+    """Whether an input is a pair of texts."""
+    pair_inputs: Literal["joined", "separate"] | None = None
+    """How the graph takes a pair: as one sequence (where left out), or as two: the second text's
+    ids are then the input `token_ids_right`."""
+    text_order: Annotated[list[TextName], Meta(min_length=2, max_length=2)] | None = None
+    """Which text of a pair comes first in the encoding: premise, hypothesis where left out."""
+    sides: Annotated[list[Side], Meta(min_length=2, max_length=2)] | None = None
+    """Of a model with one encoder for each side; the input `side` is 0 for left, 1 for right."""
+    prompts: Annotated[dict[PromptName, Prompt], Meta(max_length=64)] | None = None
+    """Texts that may be put before each text, by their names."""
+    default_prompt: PromptName | None = None
+    """The prompt of requests that name none."""
     pooling: Words | None = None
     normalized: bool | None = None
     dimensions: Count | None = None
     labels: Annotated[list[Label], Meta(min_length=2, max_length=4096)] | None = None
-    scores: Literal["softmax", "sigmoid"] | None = None
-    """How a classifier's logits become scores: softmax where it is left out or null."""
+    scores: Literal["softmax", "sigmoid", "none"] | None = None
+    """How logits become scores: of a classifier softmax where left out; `none` leaves them."""
     metric: Literal["cosine", "dot", "euclidean", "manhattan"] | None = None
     activation: Words | None = None
     max_sequence_length: Annotated[int, Meta(ge=3, le=65_536)]
-    truncation: Literal["end"]
+    truncation: Literal["end", "start"]
+    """Where a text of too many tokens is cut unless a request says otherwise."""
+    padded_length: Annotated[int, Meta(ge=3, le=65_536)] | None = None
+    """The length that every sequence is padded to, with zeros: for models without a mask. Left out:
+    sequences are padded to the longest of a batch."""
+    padding: Literal["end", "start"] | None = None
+    """Where the zeros of `padded_length` stand: at the end where left out."""
     tokenizer_sha256: Digest
     files: Annotated[dict[Name, File], Meta(max_length=64)]
     versions: Annotated[dict[Words, Words], Meta(max_length=64)]
@@ -109,39 +126,19 @@ class Manifest(_Strict, frozen=True, kw_only=True):
     @property
     def outputs(self) -> int:
         """How many numbers the model gives for a text or pair."""
+        if self.task == "score":
+            return 1
         return len(self.labels or ()) if self.dimensions is None else self.dimensions
 
-
-class GoldenCase(_Strict, frozen=True, kw_only=True):
-    """One text or pair with what Keras itself gave for it, alone and unpadded."""
-
-    text: str | None = None
-    premise: str | None = None
-    hypothesis: str | None = None
-    token_ids: Ids
-    segment_ids: Ids
-    embedding: Numbers | None = None
-    logits: Numbers | None = None
+    @property
+    def separate(self) -> bool:
+        """Whether the two texts of a pair are separate inputs of the graph."""
+        return self.pair_inputs == "separate"
 
     @property
-    def item(self) -> str | tuple[str, str]:
-        """The text, or the pair."""
-        if self.premise is not None and self.hypothesis is not None:
-            return self.premise, self.hypothesis
-        return self.text or self.premise or ""
-
-    @property
-    def row(self) -> NDArray[np.float32]:
-        """What the model should give: float32 [outputs]."""
-        return np.array(self.embedding or self.logits or (), np.float32)
-
-
-class Golden(_Strict, frozen=True, kw_only=True):
-    """`golden.json`: the answers that the server must reproduce before it serves."""
-
-    schema_version: Literal[1]
-    tolerance: Tolerance
-    cases: Annotated[list[GoldenCase], Meta(min_length=1, max_length=1024)]
+    def hypothesis_first(self) -> bool:
+        """Whether the hypothesis stands before the premise in the encoding of a pair."""
+        return self.text_order is not None and self.text_order[0] == "hypothesis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +166,8 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
     path = directory / "bundle.json"
     content = bundle_files.read(path, most=MAX_JSON_BYTES)
     manifest = _decode(path, content, Manifest)
-    _check_consistency(directory, manifest)
+    for problem in contradictions(manifest, max_json_bytes=MAX_JSON_BYTES):
+        raise BundleError(f"{path}: {problem}")
     return manifest, hashlib.sha256(content).hexdigest()
 
 
@@ -222,46 +220,6 @@ def find_bundles(models: Path) -> list[Path]:
     if not found:
         raise BundleError(f"{models}: holds no bundle: run `make models`, or name another")
     return found
-
-
-def _check_consistency(directory: Path, manifest: Manifest) -> None:
-    """Check what a schema cannot say: that the fields agree with each other."""
-    embeds = manifest.task == "embedding"
-    problems = {
-        "an embedding model needs output, dimensions, pooling, normalized and metric": embeds
-        and (
-            manifest.output != "embedding"
-            or None in (manifest.dimensions, manifest.normalized, manifest.metric)
-            or not manifest.pooling
-        ),
-        "a classifier needs output logits and labels, each once, and no dimensions": not embeds
-        and (
-            manifest.output != "logits"
-            or manifest.dimensions is not None
-            or not manifest.labels
-            or len(set(manifest.labels)) != len(manifest.labels)
-        ),
-        "an embedding model takes single texts": embeds and manifest.pair,
-        "an embedding model has no labels and no scores": embeds
-        and (manifest.labels is not None or manifest.scores is not None),
-        "inputs need token_ids and padding_mask, each once": sorted(set(manifest.inputs))
-        != sorted(manifest.inputs)
-        or not {"token_ids", "padding_mask"} <= set(manifest.inputs),
-        "there is no variant `portable`": "portable" not in manifest.variants,
-        "files must list tokenizer.json, golden.json and every variant": not (
-            {"tokenizer.json", "golden.json"} | {v.file for v in manifest.variants.values()}
-        )
-        <= set(manifest.files),
-        f"tokenizer.json and golden.json have at most {MAX_JSON_BYTES} bytes": any(
-            manifest.files[name].bytes > MAX_JSON_BYTES
-            for name in {"tokenizer.json", "golden.json"} & set(manifest.files)
-        ),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise BundleError(f"{directory / 'bundle.json'}: {problem}")
-    if manifest.files["tokenizer.json"].sha256 != manifest.tokenizer_sha256:
-        raise BundleError(f"{directory / 'bundle.json'}: tokenizer_sha256 contradicts files")
 
 
 def _content(directory: Path, manifest: Manifest, name: str) -> bytes:

@@ -15,6 +15,8 @@ from google.rpc import status_pb2
 from numpy.typing import NDArray
 from semserve.v1 import embedding_pb2
 
+from semserve_server.runtime.sparse import SparseRow
+
 Rows = NDArray[np.float32]
 
 FLOAT32 = embedding_pb2.VECTOR_ENCODING_FLOAT32
@@ -156,6 +158,54 @@ def hits(field: int, places: NDArray[np.intp], scores: Rows) -> bytes:
     there[:, score:] = (bits != 0)[:, None]
     content[:, 1] = there[:, 2:].sum(axis=1)
     return content[there].tobytes()
+
+
+FIELD_BYTES = 6
+"""What a string of an answer has beside its own bytes, or more."""
+FLOAT_BYTES = 4
+
+
+def weight_bytes(vocabulary: int) -> int:
+    """Return the most bytes of one weight and its index.
+
+    Args:
+        vocabulary: indices are below it.
+    """
+    return FLOAT_BYTES + max(-(-(vocabulary - 1).bit_length() // 7), 1)
+
+
+def packed_varints(values: NDArray[np.uint32]) -> bytes:
+    """Encode integers as protobuf packs them, without Python code for each.
+
+    Args:
+        values: uint32 [n].
+    """
+    rest = values.astype(np.int64)[:, None] >> np.arange(0, 35, 7)
+    content = (rest & 0x7F | np.where(rest > 0x7F, 0x80, 0)).astype(np.uint8)  # noqa: PLR2004
+    there = rest > 0
+    there[:, 0] = True
+    return content[there].tobytes()
+
+
+def sparse_result(
+    row: SparseRow | None, outcome: Outcome, token: Callable[[int], str] | None
+) -> bytes:
+    """Write an EmbedSparseResult.
+
+    Args:
+        row: the text's weights; None where it has none because it failed.
+        outcome: what became of the text.
+        token: names the token of an index; None where tokens are not wanted.
+    """
+    parts = []
+    if row is not None and len(row.indices):
+        parts = [delimited(1, packed_varints(row.indices)), packed_floats(2, row.values)]
+    parts += [number(3, outcome.token_count), number(4, outcome.truncated_tokens)]
+    if outcome.error is not None:
+        parts.append(delimited(5, outcome.error.SerializeToString()))
+    if row is not None and token is not None:
+        parts += [delimited(6, token(index).encode()) for index in row.indices.tolist()]
+    return b"".join(parts)
 
 
 def usage(token_count: int, padded_token_count: int) -> bytes:

@@ -15,6 +15,26 @@ class Encoding:
     """0 for the first text and its separator, 1 for the second; as long as `token_ids`."""
     truncated_tokens: int = 0
     """Number of tokens that truncation dropped."""
+    right_ids: list[int] | None = None
+    """Ids of the second text, if the model takes the two texts of a pair as separate inputs."""
+    padded_length: int = 0
+    """Length to which the model pads every sequence; 0 if it pads to the longest of the batch."""
+    side: int = 0
+    """Encoder for this text, if the model has one for each side: 0 left, 1 right."""
+    most_weights: int = 0
+    """Number of the largest weights to keep of a sparse row; 0 for all."""
 
     def __len__(self) -> int:
-        return len(self.token_ids)
+        """Return the tokens that a run computes for this encoding, alone in its batch."""
+        sequence = self.padded_length or max(self.longest, 1)
+        return sequence if self.right_ids is None else 2 * sequence
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of its texts."""
+        return len(self.token_ids) + len(self.right_ids or ())
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of its longest sequence, to which the model's maximum applies."""
+        return max(len(self.token_ids), len(self.right_ids or ()))

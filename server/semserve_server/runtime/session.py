@@ -8,6 +8,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,8 @@ class Graph:
     output: str
     outputs: int
     """Numbers in a row of the output."""
+    pads_start: bool = False
+    """Whether padding stands before the tokens of a sequence rather than after them."""
 
 
 class Session:
@@ -85,6 +88,7 @@ class Session:
                 self._exclusive = self._load(graph.name, path, device, options)
         # Not the graph itself: its bytes are as large as the weights.
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
+        self._pads_start = graph.pads_start
         self._check_names(graph)
 
     def __del__(self) -> None:
@@ -102,7 +106,7 @@ class Session:
         """Run one batch.
 
         Args:
-            encodings: at least one; they are padded to the longest.
+            encodings: at least one; they are padded to the longest, or to their `padded_length`.
             exclusive: whether it is the only run and may have all threads.
 
         Returns:
@@ -111,7 +115,7 @@ class Session:
         Raises:
             ValueError: the graph gave other than one row of its outputs an encoding.
         """
-        feeds = _pad(encodings)
+        feeds = _pad(encodings, start=self._pads_start)
         session = self._exclusive if exclusive else self._shared
         rows: NDArray[np.float32] = session.run(
             [self._output], {name: feeds[name] for name in self._inputs}
@@ -140,16 +144,39 @@ class Session:
             )
 
 
-def _pad(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int32]]:
-    """Make int32 [encodings, longest] of each input, zero where an encoding has ended."""
-    shape = len(encodings), max(map(len, encodings))
-    token_ids, segment_ids, padding_mask = (np.zeros(shape, np.int32) for _ in range(3))
-    for row, encoding in enumerate(encodings):
-        length = len(encoding)
-        token_ids[row, :length] = encoding.token_ids
-        segment_ids[row, :length] = encoding.segment_ids
-        padding_mask[row, :length] = 1
-    return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
+def _pad(encodings: Sequence[Encoding], *, start: bool) -> dict[str, NDArray[np.int32]]:
+    """Make every input that a graph may have: int32 [encodings, sequence], 0 where padding stands.
+
+    Args:
+        encodings: at least one.
+        start: whether padding stands before the tokens.
+    """
+    longest = max(encoding.padded_length or encoding.longest for encoding in encodings)
+    shape = len(encodings), max(longest, 1)
+    token_ids, mask = _padded([one.token_ids for one in encodings], shape, start=start)
+    feeds = {
+        "token_ids": token_ids,
+        "padding_mask": mask,
+        "segment_ids": _padded([one.segment_ids for one in encodings], shape, start=start)[0],
+        "side": np.array([one.side for one in encodings], np.int32),
+    }
+    right = [one.right_ids for one in encodings if one.right_ids is not None]
+    if right:
+        right_ids, right_mask = _padded(right, shape, start=start)
+        feeds |= {"token_ids_right": right_ids, "padding_mask_right": right_mask}
+    return feeds
+
+
+def _padded(
+    sequences: Sequence[list[int]], shape: tuple[int, int], *, start: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return sequences padded with 0, and their masks, which are 1 where a token stands."""
+    lengths = np.array([len(sequence) for sequence in sequences])[:, None]
+    places = np.arange(shape[1])
+    mask = places >= shape[1] - lengths if start else places < lengths
+    padded = np.zeros(shape, np.int32)
+    padded[mask] = list(chain.from_iterable(sequences))
+    return padded, mask.astype(np.int32)
 
 
 @contextlib.contextmanager

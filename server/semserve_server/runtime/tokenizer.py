@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import tokenizers
 
@@ -42,14 +43,34 @@ class Tokenizer:
     such as switching truncation on and off, is what raises "Already borrowed".
     """
 
-    def __init__(self, definition: str, *, max_length: int) -> None:
+    def __init__(
+        self,
+        definition: str,
+        *,
+        max_length: int,
+        hypothesis_first: bool = False,
+        separate: bool = False,
+        padded_length: int = 0,
+    ) -> None:
         """Read the definition.
 
+        Args:
+            definition: the text of `tokenizer.json`.
+            max_length: most tokens that the model takes in one sequence, special tokens included.
+            hypothesis_first: whether the second text of a pair stands first in its encoding.
+            separate: whether the texts of a pair are two sequences rather than one.
+            padded_length: what every sequence is padded to; 0 for the longest of a batch.
+
         Raises:
-            ValueError: it is none.
+            ValueError: the definition cannot be read.
         """
         self.max_length = max_length
-        """Most tokens that the model takes, special tokens included."""
+        """Most tokens that the model takes in one sequence, special tokens included."""
+        self.most_tokens = 2 * max_length if separate else max_length
+        """Most tokens of a text or pair."""
+        self._hypothesis_first = hypothesis_first
+        self._separate = separate
+        self._padded_length = padded_length
         try:
             with _contained():
                 self._whole = tokenizers.Tokenizer.from_str(definition)
@@ -67,15 +88,56 @@ class Tokenizer:
         Raises:
             InferenceFailed: the tokenizer itself failed, which no text should make it do.
         """
+        if self._hypothesis_first:
+            items = [item if isinstance(item, str) else item[::-1] for item in items]
+        if self._separate:
+            return self._encode_separately(items, truncation)
+        return self._encode_jointly(items, truncation)
+
+    def blank(self, length: int) -> Encoding:
+        """Make an encoding of so many tokens a sequence, in the model's own form; to be measured.
+
+        Args:
+            length: tokens, at most `max_length`.
+        """
+        ids = [0] * length
+        right = ids if self._separate else None
+        return Encoding(ids, ids, right_ids=right, padded_length=self._padded_length)
+
+    def token(self, index: int) -> str:
+        """Return a token as it is written in the vocabulary; empty where there is none."""
+        return self._whole.id_to_token(index) or ""
+
+    @cached_property
+    def longest_token(self) -> int:
+        """The UTF-8 bytes of the longest token of the vocabulary; it takes some 30 ms to find."""
+        return max((len(token.encode()) for token in self._whole.get_vocab()), default=0)
+
+    def _encode_jointly(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         with _contained():
             encoded = self._whole.encode_batch_fast(list(items))
-        encodings = [Encoding(one.ids, one.type_ids) for one in encoded]
+        padded = self._padded_length
+        encodings = [Encoding(one.ids, one.type_ids, padded_length=padded) for one in encoded]
         if truncation is Truncation.NONE:
             return encodings
         for index, whole in enumerate(encodings):
-            if len(whole) > self.max_length:
-                encodings[index] = self._truncate(items[index], len(whole), truncation)
+            if len(whole.token_ids) > self.max_length:
+                encodings[index] = self._truncate(items[index], len(whole.token_ids), truncation)
         return encodings
+
+    def _encode_separately(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
+        """Encode the texts of each pair as two sequences, each truncated by itself."""
+        sides = [
+            self._encode_jointly([item[place] for item in items], truncation) for place in (0, 1)
+        ]
+        return [
+            replace(
+                left,
+                right_ids=right.token_ids,
+                truncated_tokens=left.truncated_tokens + right.truncated_tokens,
+            )
+            for left, right in zip(*sides, strict=True)
+        ]
 
     def tokens(self, texts: Sequence[str]) -> list[Tokens]:
         """Tell how each text is read, without truncation."""
@@ -94,7 +156,8 @@ class Tokenizer:
             for part, size in zip(parts, _kept([len(part) for part in parts], room), strict=True):
                 part.truncate(size, direction=truncation.value)
             cut = self._whole.post_process(parts[0], parts[1] if len(parts) > 1 else None)
-        return Encoding(cut.ids, cut.type_ids, truncated_tokens=whole - len(cut.ids))
+        dropped = whole - len(cut.ids)
+        return Encoding(cut.ids, cut.type_ids, dropped, padded_length=self._padded_length)
 
 
 def _kept(sizes: Sequence[int], room: int) -> list[int]:

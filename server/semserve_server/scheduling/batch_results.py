@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from semserve_server.errors import DeadlineExceeded, free_frames
+from semserve_server.errors import DeadlineExceeded, InferenceFailed, free_frames
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.scheduling.batch_queue import DequeuedBatch
 from semserve_server.scheduling.bisection import RunResult
@@ -26,6 +26,21 @@ class BatchResult:
     started: float
     """Instant, in seconds of the batcher's clock."""
     seconds: float
+
+
+def deliver_or_fail(
+    taken: DequeuedBatch[PendingRequest],
+    result: BatchResult,
+    counters: ModelCounters,
+    cost: CostModel,
+) -> None:
+    """Call `deliver`; if that raises, fail every request of the batch that has no result yet."""
+    try:
+        deliver(taken, result, counters, cost)
+    except Exception:
+        for entry in (*taken.expired, *taken.batch):
+            entry.owner.fail(InferenceFailed())
+        log.exception("delivering the results of a batch failed. This is a bug.")
 
 
 def deliver(
@@ -58,7 +73,7 @@ def deliver(
     if run.failures or run.rows is None:
         _deliver_failures(taken, run, timing)
         return
-    for row, entry in zip(run.rows, taken.batch, strict=True):
+    for row, entry in zip(run.sparse or run.rows, taken.batch, strict=True):
         entry.owner.add_row(entry, row, timing)
 
 
@@ -71,7 +86,7 @@ def _deliver_failures(
         if place in failures or run.rows is None:
             entry.owner.add_failure(entry, timing)
         else:
-            entry.owner.add_row(entry, run.rows[place], timing)
+            entry.owner.add_row(entry, (run.sparse or run.rows)[place], timing)
     log.error(
         "%d of %d entries failed in a run, of %s tokens",
         len(failures),

@@ -24,8 +24,8 @@ from semserve_server.runtime.worker_threads import Worker
 from semserve_server.scheduling.admission import Admission, QueueLoad
 from semserve_server.scheduling.batch_delay import BatchDelay
 from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch, Entry
-from semserve_server.scheduling.batch_results import BatchResult, deliver
-from semserve_server.scheduling.bisection import run_batch
+from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fail
+from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
 from semserve_server.scheduling.request import Inference, PendingRequest
@@ -63,6 +63,9 @@ class Batcher:
             clock: in seconds.
         """
         self._session = session
+        self.condense: Condense | None = None
+        """Converts the rows of a batch to sparse rows, on the thread of the run. Set before the
+        first request; None for a model with dense rows."""
         self._queue = queue
         self._admission = admission
         self._dispatch = dispatch
@@ -263,8 +266,10 @@ class Batcher:
             return self._session.run(encodings, exclusive=exclusive)
 
         encodings = [entry.encoding for entry in taken.batch]
-        outcome = run_batch(run, encodings) if encodings else None
-        return taken, BatchResult(outcome, exclusive, started, self._clock() - started)
+        rows = run_batch(run, encodings) if encodings else None
+        if rows is not None and self.condense is not None:
+            rows.make_sparse(self.condense, encodings)
+        return taken, BatchResult(rows, exclusive, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call a function on the event loop.
@@ -275,20 +280,10 @@ class Batcher:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _answer(self, taken: _Dequeued, result: BatchResult) -> None:
-        """Deliver the results of a batch, on the event loop.
-
-        If this raises, every request of the batch fails.
-
-        A request that has its result already keeps it.
-        """
+        """Deliver the results of a batch, on the event loop."""
         with self._changed:
             self._running_tokens -= taken.effective_tokens
-        try:
-            deliver(taken, result, self._counters, self._admission.cost)
-        except Exception:
-            for entry in (*taken.expired, *taken.batch):
-                entry.owner.fail(InferenceFailed())
-            log.exception("answering a batch failed. This is a bug.")
+        deliver_or_fail(taken, result, self._counters, self._admission.cost)
 
     def _fail_all(self) -> None:
         """Fail every request after a worker died. Runs on the event loop."""

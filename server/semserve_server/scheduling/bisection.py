@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve_server.runtime.encoding import Encoding
+from semserve_server.runtime.sparse import SparseRow
 
 MAX_ISOLATED = 4
 """Number of failing entries of one batch that are always isolated from the others. Each costs at
@@ -22,6 +23,7 @@ same number of runs."""
 
 Rows = NDArray[np.float32]
 Run = Callable[[Sequence[Encoding]], Rows]
+Condense = Callable[[Rows, Sequence[Encoding]], list[SparseRow]]
 
 
 @dataclass(slots=True)
@@ -33,6 +35,14 @@ class RunResult:
     failures: dict[int, Exception] = field(default_factory=dict)
     """The error of each entry that failed, by its index. The row of such an entry has no
     meaning."""
+    sparse: list[SparseRow] | None = None
+    """For a sparse model, the sparse rows; `rows` then has no columns."""
+
+    def make_sparse(self, condense: Condense, encodings: Sequence[Encoding]) -> None:
+        """Replace the rows, which are large, by sparse rows."""
+        if self.rows is not None:
+            self.sparse = condense(self.rows, encodings)
+            self.rows = np.zeros((len(encodings), 0), np.float32)
 
 
 def run_batch(run: Run, encodings: Sequence[Encoding]) -> RunResult:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from semserve_server.errors import InferenceFailed
 from semserve_server.runtime.runner import Rows
+from semserve_server.runtime.sparse import SparseRow
 from semserve_server.scheduling.batch_queue import Entry
+
+_NO_NUMBERS = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Inference:
     """Time of the longest run with an encoding of this request."""
     failed: frozenset[int] = frozenset()
     """Indices of the encodings that failed. Empty unless the request accepts partial results."""
+    sparse: Mapping[int, SparseRow] = field(default_factory=dict)
+    """For a sparse model, the row of each encoding by its index; `rows` then has no columns."""
 
     @property
     def cost(self) -> Cost:
@@ -62,7 +68,7 @@ class PendingRequest:
 
     __slots__ = (
         "_admitted", "_compute", "_failed", "_missing", "_padded", "_partial", "_queued", "_rows",
-        "_tokens", "answer",
+        "_sparse", "_tokens", "answer",
     )  # fmt: skip
 
     def __init__(
@@ -86,14 +92,20 @@ class PendingRequest:
         self._missing = size
         self._partial = partial
         self._rows: Rows | None = None
+        self._sparse: dict[int, SparseRow] = {}
         self._failed: frozenset[int] = frozenset()
         self._tokens = 0
         self._padded = 0
         self._queued = 0.0
         self._compute = 0.0
 
-    def add_row(self, entry: Entry[PendingRequest], row: Rows, timing: BatchTiming) -> None:
+    def add_row(
+        self, entry: Entry[PendingRequest], row: Rows | SparseRow, timing: BatchTiming
+    ) -> None:
         """Add the row of one entry. The last one completes the result."""
+        if isinstance(row, SparseRow):
+            self._sparse[entry.index] = row
+            row = _NO_NUMBERS
         if self._rows is None:
             # A request of one text, the common case, uses the row without a copy.
             shape = self._missing + len(self._failed), row.size
@@ -119,7 +131,7 @@ class PendingRequest:
 
     def _count(self, entry: Entry[PendingRequest], timing: BatchTiming) -> None:
         self._missing -= 1
-        self._tokens += entry.length
+        self._tokens += entry.encoding.tokens
         self._padded += timing.padded
         self._queued = max(self._queued, timing.started - self._admitted)
         self._compute = max(self._compute, timing.seconds)
@@ -130,6 +142,12 @@ class PendingRequest:
             return
         self.answer.set_result(
             Inference(
-                self._rows, self._tokens, self._padded, self._queued, self._compute, self._failed
+                self._rows,
+                self._tokens,
+                self._padded,
+                self._queued,
+                self._compute,
+                self._failed,
+                self._sparse,
             )
         )

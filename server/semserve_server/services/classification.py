@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from semserve.v1 import classification_pb2
 
 from semserve_server.errors import Violation
 from semserve_server.registry.registry import Models
+from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, Streams, StreamShape, unary
 from semserve_server.runtime.tokenizer import Item
@@ -46,7 +45,7 @@ class ClassificationService:
         """Answer with a serialized ClassifyResponse: the labels and scores of each pair."""
         engine = self._models.for_task("classification", request.model)
         labels = engine.manifest.labels or []
-        done = await run(engine, self._work(request, labels, pair=engine.manifest.pair), context)
+        done = await run(engine, self._work(request, engine.manifest), context)
         answers: list[bytes] = []
         if done.inference:
             logits = done.inference.rows
@@ -54,9 +53,8 @@ class ClassificationService:
             answers = wire.classifications(labels, logits, scores)
         return wire.response(engine.name, answers, done.outcomes, done.usage)
 
-    def _work(
-        self, request: classification_pb2.ClassifyRequest, labels: Sequence[str], *, pair: bool
-    ) -> Work:
+    def _work(self, request: classification_pb2.ClassifyRequest, manifest: Manifest) -> Work:
+        pair, labels = manifest.pair, manifest.labels or []
         checks.count("pairs", len(request.pairs), self._limits)
         items: list[Item] = []
         violations: dict[int, Violation] = {}
@@ -69,7 +67,7 @@ class ClassificationService:
             items=items,
             field="pairs",
             violations=violations,
-            truncation=checks.truncation(request.truncation),
+            truncation=checks.truncation(request.truncation, manifest.truncation),
             allow_partial=request.allow_partial,
             reply_bytes=len(items) * (sum(map(_label_bytes, labels)) + ITEM_BYTES),
         )

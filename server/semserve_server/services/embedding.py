@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from semserve.v1 import embedding_pb2
 
-from semserve_server.errors import InvalidRequest, Violation
+from semserve_server.errors import InvalidRequest
 from semserve_server.registry.registry import Models
+from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, Streams, StreamShape, unary
 from semserve_server.services import validation as checks
 from semserve_server.services.execution import ITEM_BYTES, Work, run
+from semserve_server.services.prompts import prompt_text
 from semserve_server.services.scores import Rows, normalized
+from semserve_server.services.scoring_thread import ScoringThread
+from semserve_server.services.sparse_embedding import SparseEmbedding
 from semserve_server.services.validation import Limits
 
 
 class EmbeddingService:
-    """Embed and StreamEmbed."""
+    """Embed, StreamEmbed and EmbedSparse."""
 
     name = "semserve.v1.EmbeddingService"
 
-    def __init__(self, models: Models, limits: Limits) -> None:
+    def __init__(self, models: Models, limits: Limits, scorer: ScoringThread) -> None:
         self._models = models
         self._limits = limits
+        self._sparse = SparseEmbedding(models, limits, scorer)
 
     def handlers(self, streams: Streams) -> Handlers:
         """Return a handler for each RPC of the service."""
@@ -31,6 +36,11 @@ class EmbeddingService:
                 embedding_pb2.EmbedRequest, self.embed, max_fields=self._limits.max_texts
             ),
             "StreamEmbed": streams.handler(shape, self.embed),
+            "EmbedSparse": unary(
+                embedding_pb2.EmbedSparseRequest,
+                self._sparse.embed_sparse,
+                max_fields=self._limits.max_texts,
+            ),
         }
 
     async def embed(self, request: embedding_pb2.EmbedRequest, context: Context) -> bytes:
@@ -38,23 +48,21 @@ class EmbeddingService:
         engine = self._models.for_task("embedding", request.model)
         unit = bool(engine.manifest.normalized)
         form = _Form(request, engine.manifest.outputs, unit=unit)
-        done = await run(engine, self._work(request, form), context)
+        done = await run(engine, self._work(request, form, engine.manifest), context)
         vectors = form.write(done.inference.rows) if done.inference else []
         return wire.response(engine.name, vectors, done.outcomes, done.usage)
 
-    def _work(self, request: embedding_pb2.EmbedRequest, form: _Form) -> Work:
+    def _work(self, request: embedding_pb2.EmbedRequest, form: _Form, manifest: Manifest) -> Work:
         checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
-        violations = {
-            place: Violation(f"texts[{place}]", wrong)
-            for place, text in enumerate(texts)
-            if (wrong := checks.text(text, self._limits))
-        }
+        side = checks.side(request.side, manifest.sides)
+        prompt = prompt_text(manifest, request)
         return Work(
-            items=texts,
+            items=[prompt + text for text in texts] if prompt else texts,
+            sides=None if side is None else [side] * len(texts),
             field="texts",
-            violations=violations,
-            truncation=checks.truncation(request.truncation),
+            violations=checks.text_violations("texts", texts, self._limits),
+            truncation=checks.truncation(request.truncation, manifest.truncation),
             allow_partial=request.allow_partial,
             reply_bytes=len(texts) * (form.row_bytes + ITEM_BYTES),
         )

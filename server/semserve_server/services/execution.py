@@ -48,6 +48,10 @@ class Work:
     for every one."""
     scores: int = 0
     """Scores that are computed from the rows."""
+    sides: Sequence[int] | None = None
+    """Which encoder reads each item, 0 left or 1 right; None for a model with one encoder."""
+    most_weights: int = 0
+    """How many weights of each sparse row are wanted; 0 for all."""
 
     def charge(self, tokens: int) -> int:
         """Return what a key is charged for so many tokens and the scores."""
@@ -76,6 +80,11 @@ class Done:
             return b""
         return wire.usage(self.inference.tokens, self.inference.padded_tokens)
 
+    @property
+    def truncated_tokens(self) -> int:
+        """Tokens that truncation dropped from all items."""
+        return sum(outcome.truncated_tokens for outcome in self.outcomes)
+
 
 async def run(engine: Engine, work: Work, context: Context) -> Done:
     """Tokenise and infer, and tell the time in the trailers.
@@ -103,6 +112,7 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
             encodings = await engine.encode(
                 items, work.truncation, remaining=remaining, caller=caller
             )
+            encodings = _marked(encodings, good, work)
         good, encodings = _without_too_long(engine, work, good, encodings, violations)
         tokenized = perf_counter()
         request.tokenized = started, tokenized
@@ -123,11 +133,22 @@ async def run(engine: Engine, work: Work, context: Context) -> Done:
         outcomes[place] = (
             _FAILED
             if row is None
-            else wire.Outcome(row, None, len(encoding), encoding.truncated_tokens)
+            else wire.Outcome(row, None, encoding.tokens, encoding.truncated_tokens)
         )
     for place, violation in violations.items():
         outcomes[place] = wire.Outcome(None, _status(violation), 0, 0)
     return Done(inference, outcomes)
+
+
+def _marked(encodings: list[Encoding], good: Sequence[int], work: Work) -> list[Encoding]:
+    """Let encodings know their side, and how many weights are wanted of them."""
+    if work.sides is None and not work.most_weights:
+        return encodings
+    sides = work.sides or [0] * len(work.items)
+    return [
+        replace(encoding, side=sides[place], most_weights=work.most_weights)
+        for place, encoding in zip(good, encodings, strict=True)
+    ]
 
 
 def _reserve(
@@ -146,9 +167,9 @@ def _reserve(
 def _tokens(encodings: Sequence[Encoding], good: Sequence[int], work: Work) -> int:
     """Count the tokens of a request, of items that recur as often as they do."""
     if work.times is None:
-        return sum(map(len, encodings))
+        return sum(encoding.tokens for encoding in encodings)
     return sum(
-        len(encoding) * work.times[place] for place, encoding in zip(good, encodings, strict=True)
+        encoding.tokens * work.times[place] for place, encoding in zip(good, encodings, strict=True)
     )
 
 
@@ -165,16 +186,16 @@ def _without_too_long(
         InvalidRequest: there is such an item and the request is strict.
     """
     limit = engine.tokenizer.max_length
-    if not any(len(encoding) > limit for encoding in encodings):
+    if not any(encoding.longest > limit for encoding in encodings):
         return good, encodings
     for place, encoding in zip(good, encodings, strict=True):
-        if len(encoding) > limit:
+        if encoding.longest > limit:
             path = f"{work.field}[{place}]"
-            violations[place] = Violation(path, f"{len(encoding)} tokens, at most {limit}")
+            violations[place] = Violation(path, f"{encoding.longest} tokens, at most {limit}")
     _refuse(violations, work)
     return (
         [place for place in good if place not in violations],
-        [encoding for encoding in encodings if len(encoding) <= limit],
+        [encoding for encoding in encodings if encoding.longest <= limit],
     )
 
 
@@ -193,7 +214,8 @@ def _without_failed(
     rows: list[int | None] = [None] * size
     for row, number in enumerate(kept):
         rows[number] = row
-    return replace(inference, rows=inference.rows[kept]), rows
+    sparse = {row: inference.sparse[place] for row, place in enumerate(kept) if inference.sparse}
+    return replace(inference, rows=inference.rows[kept], sparse=sparse), rows
 
 
 def _refuse(violations: Mapping[int, Violation], work: Work) -> None:

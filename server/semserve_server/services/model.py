@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -13,33 +14,45 @@ from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, PermissionDenied
 from semserve_server.instrumentation.request_context import current
 from semserve_server.registry.registry import Control, Models
+from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, unary
 from semserve_server.rpc.reply_room import reply_room
 from semserve_server.runtime.tokenizer import Tokens
 from semserve_server.services import validation as checks
 from semserve_server.services.execution import ITEM_BYTES
+from semserve_server.services.server_info import TASKS, TransportLimits, server_info
 from semserve_server.services.validation import METRICS, Limits
 
 TOKEN_BYTES = 20
 """Bytes of a token in the answer of Tokenize, or more. A text has at most a token for each of its
 bytes, and some special ones."""
 
-_TASKS = {
-    "embedding": model_pb2.TASK_EMBEDDING,
-    "classification": model_pb2.TASK_CLASSIFICATION,
+_SCORES = {
+    None: model_pb2.SCORE_FUNCTION_UNSPECIFIED,
+    "softmax": model_pb2.SCORE_FUNCTION_SOFTMAX,
+    "sigmoid": model_pb2.SCORE_FUNCTION_SIGMOID,
+    "none": model_pb2.SCORE_FUNCTION_NONE,
+}
+_TRUNCATIONS = {"end": common_pb2.TRUNCATION_END, "start": common_pb2.TRUNCATION_START}
+_SIDES = {"left": common_pb2.SIDE_LEFT, "right": common_pb2.SIDE_RIGHT}
+_STATES = {
+    "loading": model_pb2.MODEL_STATE_LOADING,
+    "refused": model_pb2.MODEL_STATE_REFUSED,
+    "unloaded": model_pb2.MODEL_STATE_UNLOADED,
 }
 _METRICS = {name: value for value, name in METRICS.items()}
 
 
 class ModelService:
-    """ListModels, GetModel, LoadModel, UnloadModel and Tokenize."""
+    """ListModels, GetModel, LoadModel, UnloadModel, Tokenize and GetServerInfo."""
 
     name = "semserve.v1.ModelService"
 
-    def __init__(self, models: Models, limits: Limits) -> None:
+    def __init__(self, models: Models, limits: Limits, transport: TransportLimits) -> None:
         self._models = models
         self._limits = limits
+        self._transport = transport
 
     def handlers(self) -> Handlers:
         """Return a handler for each RPC of the service."""
@@ -51,14 +64,24 @@ class ModelService:
             "Tokenize": unary(
                 model_pb2.TokenizeRequest, self.tokenize, max_fields=self._limits.max_texts
             ),
+            "GetServerInfo": unary(model_pb2.GetServerInfoRequest, self.get_server_info),
         }
 
     async def list_models(
         self, _request: model_pb2.ListModelsRequest, _context: Context
     ) -> model_pb2.ListModelsResponse:
-        """Answer with every loaded model."""
-        engines = self._models.all()
-        return model_pb2.ListModelsResponse(models=[self._info(engine) for engine in engines])
+        """Answer with every model, also of bundles that are not served, sorted by name."""
+        infos = [self._info(engine) for engine in self._models.all()]
+        for name, state in self._models.unserved().items():
+            reason = self._models.refusals.get(name, "") if state == "refused" else ""
+            infos.append(model_pb2.ModelInfo(name=name, state=_STATES[state], reason=reason))
+        return model_pb2.ListModelsResponse(models=sorted(infos, key=lambda info: info.name))
+
+    async def get_server_info(
+        self, _request: model_pb2.GetServerInfoRequest, _context: Context
+    ) -> model_pb2.GetServerInfoResponse:
+        """Answer with the version, the bounds of requests and the default models."""
+        return server_info(self._models, self._limits, self._transport)
 
     async def get_model(
         self, request: model_pb2.GetModelRequest, _context: Context
@@ -128,10 +151,10 @@ class ModelService:
         return model_pb2.ModelInfo(
             name=engine.name,
             description=manifest.description,
-            task=_TASKS[manifest.task],
+            task=TASKS[manifest.task],
             is_default=self._models.is_default(engine),
             max_sequence_length=manifest.max_sequence_length,
-            truncation=common_pb2.TRUNCATION_END,
+            truncation=_TRUNCATIONS[manifest.truncation],
             dimensions=manifest.dimensions or 0,
             pooling=manifest.pooling or "",
             normalized=bool(manifest.normalized),
@@ -142,7 +165,27 @@ class ModelService:
             provider=engine.provider,
             digest=engine.digest,
             reload_error=self._models.refusals.get(engine.name, ""),
+            scores=_SCORES[_scores(manifest)],
+            text_order=_text_order(manifest),
+            prompts=manifest.prompts or {},
+            default_prompt=manifest.default_prompt or "",
+            sides=[_SIDES[side] for side in manifest.sides or ()],
+            state=model_pb2.MODEL_STATE_READY,
         )
+
+
+def _scores(manifest: Manifest) -> str | None:
+    """Return how logits become scores; None where the model has no logits."""
+    if manifest.output != "logits":
+        return None
+    return manifest.scores or "softmax"
+
+
+def _text_order(manifest: Manifest) -> Sequence[str]:
+    """Return which text of a pair the model reads first; empty for a model of single texts."""
+    if not manifest.pair:
+        return ()
+    return manifest.text_order or ("premise", "hypothesis")
 
 
 @dataclass(frozen=True, slots=True)

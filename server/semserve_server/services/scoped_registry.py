@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from semserve_server.auth.key_store import PRINCIPAL
 from semserve_server.engine import Engine
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import BundleState, Models
 
 
 class ScopedRegistry(Models):
-    """A view of the registry for the services. Without a principal it fails, and so shows nothing."""
+    """A view of the registry for the services.
+
+    Without a principal it fails, and so shows nothing.
+    """
 
     def __init__(self, models: Models) -> None:
         super().__init__(defaults=models.defaults)
         self._models = models
         self.control = models.control
         self.refusals = models.refusals
+        self.loading = models.loading
+        self.unloaded = models.unloaded
 
     def check_control(self, name: str) -> None:
         """Refuse to load and unload.
@@ -38,6 +43,12 @@ class ScopedRegistry(Models):
         """
         PRINCIPAL.get().check_model(name)
         return super().named(name)
+
+    def unserved(self) -> dict[str, BundleState]:
+        """Return the state of the holder's bundles whose models are not loaded, by name."""
+        holder = PRINCIPAL.get()
+        states = self._models.unserved()
+        return {name: state for name, state in states.items() if holder.may_use(name)}
 
     def _warm(self) -> dict[str, Engine]:
         principal = PRINCIPAL.get()

@@ -109,9 +109,9 @@ def _manhattan(left: _Matrix, right: _Matrix) -> _Matrix:
 
 
 SCORES: Mapping[str, Callable[[Rows], NDArray[np.float32]]] = MappingProxyType(
-    {"softmax": softmax, "sigmoid": sigmoid}
+    {"softmax": softmax, "sigmoid": sigmoid, "none": lambda logits: logits}
 )
-"""How a classifier's logits become scores, by the manifest's field `scores`."""
+"""How logits become scores, by the manifest's field `scores`."""
 METRICS: Mapping[str, Callable[[_Matrix, _Matrix], _Matrix]] = MappingProxyType(
     {
         "cosine": _cosine,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from time import perf_counter
 
@@ -16,13 +14,23 @@ from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest
 from semserve_server.instrumentation.request_context import current
 from semserve_server.registry.registry import Models
+from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, unary
-from semserve_server.runtime.tokenizer import Truncation
 from semserve_server.services import validation as checks
-from semserve_server.services.execution import ITEM_BYTES, Work, run
-from semserve_server.services.scores import Rows, pair_scores, scores_in_pieces, top
+from semserve_server.services.execution import ITEM_BYTES, run
+from semserve_server.services.prompts import prompt_text, second_prompt_text
+from semserve_server.services.scores import pair_scores, scores_in_pieces, top
 from semserve_server.services.scoring_thread import ScoringThread
+from semserve_server.services.similarity_texts import (
+    LEFT,
+    RIGHT,
+    Asked,
+    Text,
+    Vectors,
+    different_texts,
+    paths,
+)
 from semserve_server.services.validation import Limits
 
 DEFAULT_TOP_K = 10
@@ -61,14 +69,15 @@ class SimilarityService:
         checks.count("pairs", size, self._limits)
         checks.total({"pairs": 2 * size}, self._limits)
         checks.scores(self._limits, ("pairs", size))
-        fields = [
-            (f"pairs[{place}].{side}", text)
+        texts = [
+            Text(f"pairs[{place}].{name}", text, side)
             for place, pair in enumerate(request.pairs)
-            for side, text in (("left", pair.left), ("right", pair.right))
+            for name, text, side in (("left", pair.left, LEFT), ("right", pair.right, RIGHT))
         ]
-        asked = self._asked(request, fields, scores=size, reply_bytes=4 * size)
+        engine = self._engine(request)
+        asked = self._asked(request, engine, texts, scores=size, reply_bytes=4 * size)
 
-        def pieces(vectors: _Vectors) -> Iterator[bytes]:
+        def pieces(vectors: Vectors) -> Iterator[bytes]:
             for at in range(0, size, PAIRS_AT_A_TIME):
                 end = min(at + PAIRS_AT_A_TIME, size)
                 left, right = vectors.rows(2 * at, 2 * end, 2), vectors.rows(2 * at + 1, 2 * end, 2)
@@ -85,10 +94,11 @@ class SimilarityService:
         checks.scores(self._limits, ("documents", size))
         top_k = checks.within("top_k", request.top_k) if request.HasField("top_k") else size
         top_k = min(top_k, size)
-        fields = [("query", request.query), *_paths("documents", request.documents)]
-        asked = self._asked(request, fields, scores=size, reply_bytes=HIT_BYTES * top_k)
+        texts = [Text("query", request.query, LEFT), *paths("documents", request.documents, RIGHT)]
+        engine = self._engine(request)
+        asked = self._asked(request, engine, texts, scores=size, reply_bytes=HIT_BYTES * top_k)
 
-        def pieces(vectors: _Vectors) -> Iterator[bytes]:
+        def pieces(vectors: Vectors) -> Iterator[bytes]:
             query, documents = vectors.rows(0, 1), vectors.rows(1)
             for some in scores_in_pieces(query, documents, asked.metric):
                 yield _hits(2, some[0], top_k)
@@ -104,11 +114,15 @@ class SimilarityService:
         checks.total(counts, self._limits)
         scores = checks.scores(self._limits, *counts.items())
         top_k = self._top_k(request, queries, corpus)
-        fields = [*_paths("queries", request.queries), *_paths("corpus", request.corpus)]
+        texts = [
+            *paths("queries", request.queries, LEFT),
+            *paths("corpus", request.corpus, RIGHT),
+        ]
         reply_bytes = queries * (HIT_BYTES * top_k + ITEM_BYTES)
-        asked = self._asked(request, fields, scores=scores, reply_bytes=reply_bytes)
+        engine = self._engine(request)
+        asked = self._asked(request, engine, texts, scores=scores, reply_bytes=reply_bytes)
 
-        def pieces(vectors: _Vectors) -> Iterator[bytes]:
+        def pieces(vectors: Vectors) -> Iterator[bytes]:
             left, right = vectors.rows(0, queries), vectors.rows(queries)
             for some in scores_in_pieces(left, right, asked.metric):
                 yield b"".join(wire.delimited(2, _hits(1, row, top_k)) for row in some)
@@ -125,12 +139,19 @@ class SimilarityService:
         scores = checks.scores(
             self._limits, ("left", left), ("right", right) if right else ("left", left)
         )
-        fields = [*_paths("left", request.left), *_paths("right", request.right)]
+        engine = self._engine(request)
+        texts = paths("left", request.left, LEFT) + paths("right", request.right, RIGHT)
+        if not right and _sides_differ(request, engine.manifest):
+            if 2 * left > self._limits.max_texts:
+                wrong = f"{left} texts, each read as left and as right, are {2 * left} texts, "
+                wrong += f"at most {self._limits.max_texts} a request: send several"
+                raise InvalidRequest.of("left", wrong)
+            texts += paths("left", request.left, RIGHT)
         reply_bytes = 4 * scores + ITEM_BYTES * left
-        asked = self._asked(request, fields, scores=scores, reply_bytes=reply_bytes)
+        asked = self._asked(request, engine, texts, scores=scores, reply_bytes=reply_bytes)
 
-        def pieces(vectors: _Vectors) -> Iterator[bytes]:
-            columns = vectors.rows(left if right else 0)
+        def pieces(vectors: Vectors) -> Iterator[bytes]:
+            columns = vectors.rows(left if len(texts) > left else 0)
             for some in scores_in_pieces(vectors.rows(0, left), columns, asked.metric):
                 yield wire.matrix_rows(some)
 
@@ -149,39 +170,39 @@ class SimilarityService:
     def _asked(
         self,
         request: _Request,
-        fields: Sequence[tuple[str, str]],
+        engine: Engine,
+        texts: Sequence[Text],
         *,
         scores: int,
         reply_bytes: int,
-    ) -> _Asked:
-        """Check the texts of a request, and find its model and metric.
+    ) -> Asked:
+        """Check the texts of a request, and find its metric and prompts.
 
         Args:
-            request: for its model and metric.
-            fields: path and text, in the order of the rows that the scores are made from.
+            request: for its metric and prompts.
+            engine: its model.
+            texts: in the order of the rows that the scores are made from.
             scores: how many there will be.
             reply_bytes: what the answer will have, or more.
         """
-        engine = self._models.for_task("embedding", request.model)
-        metric = checks.metric(request.metric, engine.manifest.metric or "cosine")
-        checks.texts(fields, self._limits)
-        texts = [text for _, text in fields]
-        times = Counter(texts)
-        places = {text: place for place, text in enumerate(times)}
-        work = Work(
-            items=list(times),
-            field="texts",
-            violations={},
-            truncation=Truncation.END,
-            allow_partial=False,
-            reply_bytes=reply_bytes + ITEM_BYTES,
-            times=list(times.values()),
+        manifest = engine.manifest
+        metric = checks.metric(request.metric, manifest.metric or "cosine")
+        checks.texts(dict.fromkeys((one.path, one.text) for one in texts), self._limits)
+        work, places = different_texts(
+            texts,
+            _prompts(request, manifest),
+            sides=manifest.sides is not None,
             scores=scores,
+            reply_bytes=reply_bytes,
+            truncation=checks.OWN_TRUNCATIONS[manifest.truncation],
         )
-        return _Asked(engine, metric, work, [places[text] for text in texts])
+        return Asked(engine, metric, work, places)
+
+    def _engine(self, request: _Request) -> Engine:
+        return self._models.for_task("embedding", request.model)
 
     async def _answer(
-        self, asked: _Asked, pieces: Callable[[_Vectors], Iterator[bytes]], context: Context
+        self, asked: Asked, pieces: Callable[[Vectors], Iterator[bytes]], context: Context
     ) -> bytes:
         """Embed the texts of a request, each different one once, and compute its scores.
 
@@ -201,8 +222,9 @@ class SimilarityService:
             if done.inference is None:
                 raise ValueError("a request without texts passed its checks. This is a bug.")
             started = perf_counter()
-            head, tail = wire.delimited(1, engine.name.encode()), wire.delimited(3, done.usage)
-            vectors = _Vectors(done.inference.rows, asked.places)
+            head = wire.delimited(1, engine.name.encode())
+            tail = wire.delimited(3, done.usage) + wire.number(4, done.truncated_tokens)
+            vectors = Vectors(done.inference.rows, asked.places)
             reply = await self._scorer.compute(
                 chain((head,), pieces(vectors), (tail,)),
                 operations=operations,
@@ -220,33 +242,21 @@ _Request = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request that has passed its checks."""
+def _prompts(request: _Request, manifest: Manifest) -> tuple[str, str]:
+    """Return what is put before left and before right texts, or before queries and documents.
 
-    engine: Engine
-    metric: str
-    work: Work
-    """Its different texts."""
-    places: list[int]
-    """The place of each of its texts among the different ones."""
-
-
-class _Vectors:
-    """The vectors of a request's texts, in their order. Copied only as they are needed."""
-
-    def __init__(self, different: Rows, places: Sequence[int]) -> None:
-        """Keep the vectors of the different texts, and where each text's is."""
-        self._different = different
-        self._places = places
-
-    def rows(self, begin: int, end: int | None = None, step: int = 1) -> Rows:
-        """Return the vectors of some of the texts, as slicing them does."""
-        return self._different[self._places[begin:end:step]]
+    Raises:
+        InvalidRequest: the model has no such prompt.
+    """
+    paired = isinstance(request, (similarity_pb2.CompareRequest, similarity_pb2.MatrixRequest))
+    field = "right_prompt_name" if paired else "document_prompt_name"
+    return prompt_text(manifest, request), second_prompt_text(manifest, request, field)
 
 
-def _paths(name: str, texts: Iterable[str]) -> Iterable[tuple[str, str]]:
-    return ((f"{name}[{place}]", text) for place, text in enumerate(texts))
+def _sides_differ(request: similarity_pb2.MatrixRequest, manifest: Manifest) -> bool:
+    """Tell whether a text has another vector as a right text than as a left one."""
+    left, right = _prompts(request, manifest)
+    return manifest.sides is not None or left != right
 
 
 def _hits(field: int, scores: NDArray[np.float32], k: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from semserve.v1 import common_pb2, similarity_pb2
@@ -12,12 +12,13 @@ from semserve_server.errors import InvalidRequest, Violation
 from semserve_server.runtime.tokenizer import Truncation
 
 _TRUNCATIONS: dict[int, Truncation] = {
-    # The model's own rule is `end` in every bundle: the manifest allows no other.
-    common_pb2.TRUNCATION_UNSPECIFIED: Truncation.END,
     common_pb2.TRUNCATION_END: Truncation.END,
     common_pb2.TRUNCATION_START: Truncation.START,
     common_pb2.TRUNCATION_NONE: Truncation.NONE,
 }
+OWN_TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START}
+"""The rules that a manifest may name."""
+_SIDES: dict[int, int] = {common_pb2.SIDE_LEFT: 0, common_pb2.SIDE_RIGHT: 1}
 METRICS: dict[int, str] = {
     similarity_pb2.METRIC_COSINE: "cosine",
     similarity_pb2.METRIC_DOT: "dot",
@@ -135,15 +136,55 @@ def text(value: str, limits: Limits) -> str | None:
     return None
 
 
-def truncation(value: int) -> Truncation:
+def text_violations(field: str, texts: Iterable[str], limits: Limits) -> dict[int, Violation]:
+    """Return what is wrong with the bad texts of a repeated field, by their places."""
+    return {
+        place: Violation(f"{field}[{place}]", wrong)
+        for place, value in enumerate(texts)
+        if (wrong := text(value, limits))
+    }
+
+
+def truncation(value: int, own: str) -> Truncation:
     """Return the rule that a Truncation means.
+
+    Args:
+        value: the number of a Truncation.
+        own: the rule of the model's manifest.
 
     Raises:
         InvalidRequest: there is no such value.
     """
+    if value == common_pb2.TRUNCATION_UNSPECIFIED:
+        return OWN_TRUNCATIONS[own]
     if value not in _TRUNCATIONS:
         raise InvalidRequest.of("truncation", f"{value} is no Truncation")
     return _TRUNCATIONS[value]
+
+
+def side(value: int, sides: Sequence[str] | None) -> int | None:
+    """Return which encoder a Side means, as the graph's input `side` counts them.
+
+    Args:
+        value: the number of a Side.
+        sides: those of the model's manifest; None for a model with one encoder for all texts.
+
+    Returns:
+        0 for left, 1 for right; None for a model without sides.
+
+    Raises:
+        InvalidRequest: there is no such value; or it is given and the model has no sides, or the
+            other way round.
+    """
+    if value not in (common_pb2.SIDE_UNSPECIFIED, *_SIDES):
+        raise InvalidRequest.of("side", f"{value} is no Side")
+    if sides is None:
+        if value:
+            raise InvalidRequest.of("side", "is given, but this model has one encoder for all")
+        return None
+    if not value:
+        raise InvalidRequest.of("side", "is missing: this model has an encoder for each side")
+    return _SIDES[value]
 
 
 def metric(value: int, default: str) -> str:

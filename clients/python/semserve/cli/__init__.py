@@ -53,7 +53,7 @@ def _run(arguments: Sequence[str]) -> None:
         from cyclopts import CycloptsError, UnknownOptionError  # noqa: PLC0415 - likewise
     except ImportError:
         _stop(_NEEDS, Failure.code)
-    from semserve.cli import server, similarity, texts  # noqa: F401, PLC0415 - they join the app
+    from semserve.cli import scoring, server, similarity, texts  # noqa: F401, PLC0415 - they join the app
     from semserve.cli.app import app  # noqa: PLC0415 - so that an import costs nothing
 
     tokens = [STANDARD_INPUT if one == "-" else as_utf8(one) for one in arguments]

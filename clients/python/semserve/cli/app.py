@@ -94,4 +94,24 @@ Metric = Annotated[
     Literal["cosine", "dot", "euclidean", "manhattan"] | None,
     Parameter(help="How vectors make a score; by default the model's own way."),
 ]
+PromptName = Annotated[
+    str | None,
+    Parameter(
+        help="Prompt of the model to put before each text; by default its own, and '' for none.",
+        show_default=False,
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryPrompts:
+    """The prompts of queries and of what is searched."""
+
+    prompt_name: PromptName = None
+    document_prompt_name: str | None = None
+    "Prompt of the documents or the corpus, where it is another."
+
+
+QUERY_PROMPTS = QueryPrompts()
 TopK = Annotated[int | None, Parameter(validator=Number(gte=1))]

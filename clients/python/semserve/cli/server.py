@@ -7,7 +7,7 @@ from cyclopts import App
 
 from semserve.cli.app import ASKING, SERVER, Asking, app
 from semserve.cli.failure import Failure
-from semserve.cli.output import print_json, print_table
+from semserve.cli.output import Figures, print_json, print_table
 
 models_app = App(name="models", group=SERVER)
 app.command(models_app)
@@ -15,7 +15,7 @@ app.command(models_app)
 
 @models_app.default
 def models(name: str = "", *, asking: Asking = ASKING) -> None:
-    """List the loaded models, or describe one.
+    """List the models with their states, or describe one.
 
     Args:
         name: Model to describe; one that is called load or unload goes with --name.
@@ -35,10 +35,11 @@ def models(name: str = "", *, asking: Asking = ASKING) -> None:
                 model.dimensions or _words(model.labels),
                 model.max_sequence_length,
                 model.variant,
+                f"{model.state}: {model.reason}" if model.reason else model.state,
             )
             for model in found
         ]
-        columns = ["name", "task", "default", "dimensions or labels", "tokens", "variant"]
+        columns = ["name", "task", "default", "dimensions or labels", "tokens", "variant", "state"]
         print_table(columns, rows)
 
 
@@ -73,6 +74,24 @@ def unload(name: str, *, asking: Asking = ASKING) -> None:
 
 
 @app.command(group=SERVER)
+def info(*, asking: Asking = ASKING) -> None:
+    """Tell the server's version, its limits and its default models."""
+    with asking.client() as client:
+        found = client.server_info()
+    if asking.output == "json":
+        print_json(asdict(found))
+        return
+    rows = [
+        ("version", found.version),
+        *((name, Figures(value)) for name, value in found.limits.items()),
+        *((f"default for {task}", model) for task, model in found.default_models.items()),
+        ("default_top_k", Figures(found.default_top_k)),
+        ("allow_model_control", found.allow_model_control),
+    ]
+    print_table(["field", "value"], rows)
+
+
+@app.command(group=SERVER)
 def health(service: str = "", *, watch: bool = False, asking: Asking = ASKING) -> None:
     """Ask whether the server, or one of its models, is ready; the exit code is 1 if not.
 
@@ -102,4 +121,6 @@ def _tell(service: str, status: str, asking: Asking) -> None:
 
 
 def _words(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {text!r}" for name, text in value.items())
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value

@@ -2,17 +2,21 @@
 """The commands that ask how alike texts are."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semserve.cli.app import (
     ASKING,
+    QUERY_PROMPTS,
     SIMILARITY,
     Asking,
     Files,
     Metric,
     Model,
     PairFiles,
+    PromptName,
+    QueryPrompts,
     TopK,
     app,
 )
@@ -32,6 +36,7 @@ def compare(
     file: PairFiles = (),
     model: Model = "",
     metric: Metric = None,
+    prompt_name: PromptName = None,
     asking: Asking = ASKING,
 ) -> None:
     """Score how alike two texts are.
@@ -41,7 +46,7 @@ def compare(
     """
     pairs = [_two(one) for one in read_pairs(pair, file)]
     with asking.client() as client:
-        found = client.compare(pairs, model=model, metric=metric)
+        found = client.compare(pairs, model=model, metric=metric, prompt_name=prompt_name)
     if asking.output == "json":
         results = [
             {"left": left, "right": right, "score": score}
@@ -62,6 +67,7 @@ def rank(
     top_k: TopK = None,
     model: Model = "",
     metric: Metric = None,
+    prompts: QueryPrompts = QUERY_PROMPTS,
     asking: Asking = ASKING,
 ) -> None:
     """Sort documents by their likeness to a query, best first.
@@ -73,9 +79,16 @@ def rank(
     """
     listed = read_texts(documents, file)
     with asking.client() as client:
-        found = client.rank(query, listed, top_k=top_k, model=model, metric=metric)
+        found = client.rank(
+            query,
+            listed,
+            top_k=top_k,
+            model=model,
+            metric=metric,
+            **asdict(prompts),
+        )
     if asking.output == "json":
-        document = {"model": found.model, "query": query, "hits": _hits(found)}
+        document = {"model": found.model, "query": query, "hits": hit_list(found)}
         print_json(document | {"usage": cost(found.usage)})
     else:
         print_table(["score", "index", "document"], [(h.score, h.index, h.text) for h in found])
@@ -89,6 +102,7 @@ def search(
     top_k: TopK = 10,
     model: Model = "",
     metric: Metric = None,
+    prompts: QueryPrompts = QUERY_PROMPTS,
     asking: Asking = ASKING,
 ) -> None:
     """Find the texts of a corpus that are most like each query.
@@ -103,10 +117,18 @@ def search(
     if not searched:
         raise UsageError(f"--corpus {corpus}: no text in it".replace(STANDARD_INPUT, "-"))
     with asking.client() as client:
-        found = client.search(asked, searched, top_k=top_k, model=model, metric=metric)
+        found = client.search(
+            asked,
+            searched,
+            top_k=top_k,
+            model=model,
+            metric=metric,
+            **asdict(prompts),
+        )
     if asking.output == "json":
         results = [
-            {"query": query, "hits": _hits(hits)} for query, hits in zip(asked, found, strict=True)
+            {"query": query, "hits": hit_list(hits)}
+            for query, hits in zip(asked, found, strict=True)
         ]
         print_json({"model": found.model, "results": results, "usage": cost(found.usage)})
     else:
@@ -125,6 +147,7 @@ def heatmap(
     file: Files = (),
     model: Model = "",
     metric: Metric = None,
+    prompt_name: PromptName = None,
     asking: Asking = ASKING,
 ) -> None:
     """Draw how alike sentences are, each with each.
@@ -141,7 +164,7 @@ def heatmap(
     except ImportError as error:
         raise Failure(f"{error}; pip install 'semserve[heatmap]' brings it") from error
     with asking.client() as client:
-        found = client.matrix(listed, model=model, metric=metric)
+        found = client.matrix(listed, model=model, metric=metric, prompt_name=prompt_name)
     try:
         draw(found.scores, listed, to, title=f"{metric or 'similarity'} by {found.model}")
     except OSError as error:
@@ -160,5 +183,6 @@ def _two(pair: Sequence[str]) -> tuple[str, str]:
     return pair[0], pair[1]
 
 
-def _hits(hits: "Iterable[Hit]") -> list[dict[str, object]]:
+def hit_list(hits: "Iterable[Hit]") -> list[dict[str, object]]:
+    """Give hits as JSON has them."""
     return [{"index": h.index, "score": shortest([h.score])[0], "text": h.text} for h in hits]

@@ -2,12 +2,12 @@
 """The commands that ask for vectors and labels."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from semserve.cli.app import ASKING, TEXTS, Asking, Files, Model, PairFiles, app
+from semserve.cli.app import ASKING, TEXTS, Asking, Files, Model, PairFiles, PromptName, app
 from semserve.cli.output import Figures, cost, print_json, print_table, shortest
 from semserve.cli.reading import read_pairs, read_texts
 
@@ -25,6 +25,8 @@ def embed(
     model: Model = "",
     normalize: bool | None = None,
     dimensions: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    prompt_name: PromptName = None,
+    side: Literal["left", "right"] | None = None,
     asking: Asking = ASKING,
 ) -> None:
     """Turn texts into vectors.
@@ -33,10 +35,18 @@ def embed(
         texts: Texts to embed.
         normalize: Scale vectors to unit length, or not; by default the model's own way.
         dimensions: Keep only the first so many dimensions.
+        side: Encoder that reads the texts, of a model with one for each side.
     """
     listed = read_texts(texts, file)
     with asking.client() as client:
-        found = client.embed(listed, model=model, normalize=normalize, dimensions=dimensions)
+        found = client.embed(
+            listed,
+            model=model,
+            normalize=normalize,
+            dimensions=dimensions,
+            prompt_name=prompt_name,
+            side=side,
+        )
     if asking.output == "json":
         print_json(_vectors(listed, found))
     else:

@@ -34,8 +34,8 @@ class ClassifyRequest(_message.Message):
     ALLOW_PARTIAL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of a classification model. May be left out where one classifier is
-    loaded or the server has a default. Unknown: NOT_FOUND. An embedding
-    model: INVALID_ARGUMENT.
+    loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+    task: INVALID_ARGUMENT.
     """
     truncation: _common_pb2.Truncation.ValueType
     """What to do with pairs of too many tokens."""
@@ -185,9 +185,10 @@ class Classification(_message.Message):
     """The label of the highest score."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
-        """Every label with its score, in the order of `ModelInfo.labels`. The model's
-        bundle says how: the softmax of the logits, where exactly one label is
-        right, or the sigmoid of each, where any number of labels may be right.
+        """Every label with its score, in the order of `ModelInfo.labels`.
+        `ModelInfo.scores` says how: the softmax of the logits, where exactly one
+        label is right; the sigmoid of each, where any number of labels may be
+        right; or the logits themselves.
         """
 
     @_builtins.property
@@ -211,7 +212,7 @@ Global___Classification: _TypeAlias = Classification  # noqa: Y015
 
 @_typing.final
 class LabelScore(_message.Message):
-    """LabelScore is a label with its probability."""
+    """LabelScore is a label with its score."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -220,8 +221,8 @@ class LabelScore(_message.Message):
     label: _builtins.str
     """One of `ModelInfo.labels`."""
     score: _builtins.float
-    """Probability from 0 to 1. The scores of one pair sum to 1 where they are a
-    softmax; as sigmoids they do not.
+    """Probability from 0 to 1 where the scores are a softmax or sigmoids; those of
+    a softmax sum to 1.
     """
     def __init__(
         self,

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18semserve/v1/common.proto\x12\x0bsemserve.v1\"8\n\x05Usage\x12\x13\n\x0btoken_count\x18\x01 \x01(\x03\x12\x1a\n\x12padded_token_count\x18\x02 \x01(\x03*g\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRUNCATION_END\x10\x01\x12\x14\n\x10TRUNCATION_START\x10\x02\x12\x13\n\x0fTRUNCATION_NONE\x10\x03\x42\x92\x01\n\x0eio.semserve.v1B\x0b\x43ommonProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18semserve/v1/common.proto\x12\x0bsemserve.v1\"8\n\x05Usage\x12\x13\n\x0btoken_count\x18\x01 \x01(\x03\x12\x1a\n\x12padded_token_count\x18\x02 \x01(\x03*g\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eTRUNCATION_END\x10\x01\x12\x14\n\x10TRUNCATION_START\x10\x02\x12\x13\n\x0fTRUNCATION_NONE\x10\x03*;\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\r\n\tSIDE_LEFT\x10\x01\x12\x0e\n\nSIDE_RIGHT\x10\x02\x42\x92\x01\n\x0eio.semserve.v1B\x0b\x43ommonProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,6 +24,8 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['DESCRIPTOR']._serialized_options = b'\n\016io.semserve.v1B\013CommonProtoP\001Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\370\001\001\242\002\003SSV\252\002\013Semserve.V1\312\002\013Semserve\\V1\352\002\014Semserve::V1'
   _globals['_TRUNCATION']._serialized_start=99
   _globals['_TRUNCATION']._serialized_end=202
+  _globals['_SIDE']._serialized_start=204
+  _globals['_SIDE']._serialized_end=263
   _globals['_USAGE']._serialized_start=41
   _globals['_USAGE']._serialized_end=97
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ class _Truncation:
 class _TruncationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Truncation.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TRUNCATION_UNSPECIFIED: _Truncation.ValueType  # 0
-    """The model's own rule, which for every model today is TRUNCATION_END."""
+    """The model's own rule (`ModelInfo.truncation`)."""
     TRUNCATION_END: _Truncation.ValueType  # 1
     """Keep the first tokens, drop the end."""
     TRUNCATION_START: _Truncation.ValueType  # 2
@@ -40,7 +40,7 @@ class Truncation(_Truncation, metaclass=_TruncationEnumTypeWrapper):
     """
 
 TRUNCATION_UNSPECIFIED: Truncation.ValueType  # 0
-"""The model's own rule, which for every model today is TRUNCATION_END."""
+"""The model's own rule (`ModelInfo.truncation`)."""
 TRUNCATION_END: Truncation.ValueType  # 1
 """Keep the first tokens, drop the end."""
 TRUNCATION_START: Truncation.ValueType  # 2
@@ -48,6 +48,32 @@ TRUNCATION_START: Truncation.ValueType  # 2
 TRUNCATION_NONE: Truncation.ValueType  # 3
 """Drop nothing: a text that is too long is refused with INVALID_ARGUMENT."""
 Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
+
+class _Side:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Side.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SIDE_UNSPECIFIED: _Side.ValueType  # 0
+    """No side is given. A model with sides refuses that with INVALID_ARGUMENT."""
+    SIDE_LEFT: _Side.ValueType  # 1
+    """The encoder of the left text, or of the query."""
+    SIDE_RIGHT: _Side.ValueType  # 2
+    """The encoder of the right text, or of the document."""
+
+class Side(_Side, metaclass=_SideEnumTypeWrapper):
+    """Side says which encoder of a model reads a text, where the model has one
+    encoder for each side of a pair (`ModelInfo.sides`).
+    """
+
+SIDE_UNSPECIFIED: Side.ValueType  # 0
+"""No side is given. A model with sides refuses that with INVALID_ARGUMENT."""
+SIDE_LEFT: Side.ValueType  # 1
+"""The encoder of the left text, or of the query."""
+SIDE_RIGHT: Side.ValueType  # 2
+"""The encoder of the right text, or of the document."""
+Global___Side: _TypeAlias = Side  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):

@@ -16,7 +16,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from semserve.v1 import common_pb2 as semserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsemserve/v1/embedding.proto\x12\x0bsemserve.v1\x1a\x17google/rpc/status.proto\x1a\x18semserve/v1/common.proto\"\xed\x01\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x16\n\tnormalize\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x17\n\ndimensions\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12+\n\ntruncation\x18\x05 \x01(\x0e\x32\x17.semserve.v1.Truncation\x12-\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x1b.semserve.v1.VectorEncoding\x12\x15\n\rallow_partial\x18\x07 \x01(\x08\x42\x0c\n\n_normalizeB\r\n\x0b_dimensions\"l\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.semserve.v1.EmbedResult\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\"\x99\x01\n\x0b\x45mbedResult\x12+\n\tembedding\x18\x01 \x01(\x0b\x32\x16.semserve.v1.EmbeddingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x13\n\x0btoken_count\x18\x03 \x01(\x05\x12\x18\n\x10truncated_tokens\x18\x04 \x01(\x05\x42\t\n\x07outcome\"\x8c\x01\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12\x12\n\x05scale\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12-\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1b.semserve.v1.VectorEncodingB\x08\n\x06_scale\"L\n\x12StreamEmbedRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.semserve.v1.EmbedRequest\"\x81\x01\n\x13StreamEmbedResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.semserve.v1.EmbedResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome*\xa1\x01\n\x0eVectorEncoding\x12\x1f\n\x1bVECTOR_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16VECTOR_ENCODING_VALUES\x10\x01\x12\x1b\n\x17VECTOR_ENCODING_FLOAT32\x10\x02\x12\x1b\n\x17VECTOR_ENCODING_FLOAT16\x10\x03\x12\x18\n\x14VECTOR_ENCODING_INT8\x10\x04\x32\xa8\x01\n\x10\x45mbeddingService\x12>\n\x05\x45mbed\x12\x19.semserve.v1.EmbedRequest\x1a\x1a.semserve.v1.EmbedResponse\x12T\n\x0bStreamEmbed\x12\x1f.semserve.v1.StreamEmbedRequest\x1a .semserve.v1.StreamEmbedResponse(\x01\x30\x01\x42\x95\x01\n\x0eio.semserve.v1B\x0e\x45mbeddingProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsemserve/v1/embedding.proto\x12\x0bsemserve.v1\x1a\x17google/rpc/status.proto\x1a\x18semserve/v1/common.proto\"\xb8\x02\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x16\n\tnormalize\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x17\n\ndimensions\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12+\n\ntruncation\x18\x05 \x01(\x0e\x32\x17.semserve.v1.Truncation\x12-\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x1b.semserve.v1.VectorEncoding\x12\x15\n\rallow_partial\x18\x07 \x01(\x08\x12\x18\n\x0bprompt_name\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x1f\n\x04side\x18\t \x01(\x0e\x32\x11.semserve.v1.SideB\x0c\n\n_normalizeB\r\n\x0b_dimensionsB\x0e\n\x0c_prompt_name\"l\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.semserve.v1.EmbedResult\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\"\x99\x01\n\x0b\x45mbedResult\x12+\n\tembedding\x18\x01 \x01(\x0b\x32\x16.semserve.v1.EmbeddingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x13\n\x0btoken_count\x18\x03 \x01(\x05\x12\x18\n\x10truncated_tokens\x18\x04 \x01(\x05\x42\t\n\x07outcome\"\x8c\x01\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12\x12\n\x05scale\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12-\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1b.semserve.v1.VectorEncodingB\x08\n\x06_scale\"\xd6\x01\n\x12\x45mbedSparseRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12+\n\ntruncation\x18\x04 \x01(\x0e\x32\x17.semserve.v1.Truncation\x12\x15\n\rallow_partial\x18\x05 \x01(\x08\x12\x18\n\x0bprompt_name\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x16\n\x0einclude_tokens\x18\x07 \x01(\x08\x42\x08\n\x06_top_kB\x0e\n\x0c_prompt_name\"x\n\x13\x45mbedSparseResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12/\n\x07results\x18\x02 \x03(\x0b\x32\x1e.semserve.v1.EmbedSparseResult\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\"\x96\x01\n\x11\x45mbedSparseResult\x12\x0f\n\x07indices\x18\x01 \x03(\r\x12\x0e\n\x06values\x18\x02 \x03(\x02\x12\x13\n\x0btoken_count\x18\x03 \x01(\x05\x12\x18\n\x10truncated_tokens\x18\x04 \x01(\x05\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0e\n\x06tokens\x18\x06 \x03(\t\"L\n\x12StreamEmbedRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07request\x18\x02 \x01(\x0b\x32\x19.semserve.v1.EmbedRequest\"\x81\x01\n\x13StreamEmbedResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x08response\x18\x02 \x01(\x0b\x32\x1a.semserve.v1.EmbedResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome*\xa1\x01\n\x0eVectorEncoding\x12\x1f\n\x1bVECTOR_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16VECTOR_ENCODING_VALUES\x10\x01\x12\x1b\n\x17VECTOR_ENCODING_FLOAT32\x10\x02\x12\x1b\n\x17VECTOR_ENCODING_FLOAT16\x10\x03\x12\x18\n\x14VECTOR_ENCODING_INT8\x10\x04\x32\xfa\x01\n\x10\x45mbeddingService\x12>\n\x05\x45mbed\x12\x19.semserve.v1.EmbedRequest\x1a\x1a.semserve.v1.EmbedResponse\x12T\n\x0bStreamEmbed\x12\x1f.semserve.v1.StreamEmbedRequest\x1a .semserve.v1.StreamEmbedResponse(\x01\x30\x01\x12P\n\x0b\x45mbedSparse\x12\x1f.semserve.v1.EmbedSparseRequest\x1a .semserve.v1.EmbedSparseResponseB\x95\x01\n\x0eio.semserve.v1B\x0e\x45mbeddingProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,20 +24,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'semserve.v1.embedding_pb2',
 if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['DESCRIPTOR']._options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016io.semserve.v1B\016EmbeddingProtoP\001Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\370\001\001\242\002\003SSV\252\002\013Semserve.V1\312\002\013Semserve\\V1\352\002\014Semserve::V1'
-  _globals['_VECTORENCODING']._serialized_start=955
-  _globals['_VECTORENCODING']._serialized_end=1116
+  _globals['_VECTORENCODING']._serialized_start=1522
+  _globals['_VECTORENCODING']._serialized_end=1683
   _globals['_EMBEDREQUEST']._serialized_start=96
-  _globals['_EMBEDREQUEST']._serialized_end=333
-  _globals['_EMBEDRESPONSE']._serialized_start=335
-  _globals['_EMBEDRESPONSE']._serialized_end=443
-  _globals['_EMBEDRESULT']._serialized_start=446
-  _globals['_EMBEDRESULT']._serialized_end=599
-  _globals['_EMBEDDING']._serialized_start=602
-  _globals['_EMBEDDING']._serialized_end=742
-  _globals['_STREAMEMBEDREQUEST']._serialized_start=744
-  _globals['_STREAMEMBEDREQUEST']._serialized_end=820
-  _globals['_STREAMEMBEDRESPONSE']._serialized_start=823
-  _globals['_STREAMEMBEDRESPONSE']._serialized_end=952
-  _globals['_EMBEDDINGSERVICE']._serialized_start=1119
-  _globals['_EMBEDDINGSERVICE']._serialized_end=1287
+  _globals['_EMBEDREQUEST']._serialized_end=408
+  _globals['_EMBEDRESPONSE']._serialized_start=410
+  _globals['_EMBEDRESPONSE']._serialized_end=518
+  _globals['_EMBEDRESULT']._serialized_start=521
+  _globals['_EMBEDRESULT']._serialized_end=674
+  _globals['_EMBEDDING']._serialized_start=677
+  _globals['_EMBEDDING']._serialized_end=817
+  _globals['_EMBEDSPARSEREQUEST']._serialized_start=820
+  _globals['_EMBEDSPARSEREQUEST']._serialized_end=1034
+  _globals['_EMBEDSPARSERESPONSE']._serialized_start=1036
+  _globals['_EMBEDSPARSERESPONSE']._serialized_end=1156
+  _globals['_EMBEDSPARSERESULT']._serialized_start=1159
+  _globals['_EMBEDSPARSERESULT']._serialized_end=1309
+  _globals['_STREAMEMBEDREQUEST']._serialized_start=1311
+  _globals['_STREAMEMBEDREQUEST']._serialized_end=1387
+  _globals['_STREAMEMBEDRESPONSE']._serialized_start=1390
+  _globals['_STREAMEMBEDRESPONSE']._serialized_end=1519
+  _globals['_EMBEDDINGSERVICE']._serialized_start=1686
+  _globals['_EMBEDDINGSERVICE']._serialized_end=1936
 # @@protoc_insertion_point(module_scope)

@@ -70,10 +70,12 @@ class EmbedRequest(_message.Message):
     TRUNCATION_FIELD_NUMBER: _builtins.int
     ENCODING_FIELD_NUMBER: _builtins.int
     ALLOW_PARTIAL_FIELD_NUMBER: _builtins.int
+    PROMPT_NAME_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of an embedding model. May be left out where one embedding model is
-    loaded or the server has a default. Unknown: NOT_FOUND. A classifier:
-    INVALID_ARGUMENT.
+    loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+    task: INVALID_ARGUMENT.
     """
     normalize: _builtins.bool
     """Whether to scale each vector to unit length. Left out: the model's own
@@ -91,6 +93,16 @@ class EmbedRequest(_message.Message):
     """The form in which the vectors travel."""
     allow_partial: _builtins.bool
     """Answer the good texts even where others are bad."""
+    prompt_name: _builtins.str
+    """Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
+    before each text. Left out: the model's default prompt, where it has one.
+    Empty: no prompt. Unknown: INVALID_ARGUMENT. Token counts include the
+    prompt; the byte limit of a text does not.
+    """
+    side: _common_pb2.Side.ValueType
+    """Which encoder reads the texts. Must be given for a model with sides
+    (`ModelInfo.sides`), and left out for others.
+    """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Texts to embed, UTF-8. Refused with INVALID_ARGUMENT: none, more than the
@@ -108,19 +120,25 @@ class EmbedRequest(_message.Message):
         truncation: _common_pb2.Truncation.ValueType = ...,
         encoding: Global___VectorEncoding.ValueType = ...,
         allow_partial: _builtins.bool = ...,
+        prompt_name: _builtins.str | None = ...,
+        side: _common_pb2.Side.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "normalize", b"normalize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "_prompt_name", b"_prompt_name", "dimensions", b"dimensions", "normalize", b"normalize", "prompt_name", b"prompt_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "allow_partial", b"allow_partial", "dimensions", b"dimensions", "encoding", b"encoding", "model", b"model", "normalize", b"normalize", "texts", b"texts", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "_prompt_name", b"_prompt_name", "allow_partial", b"allow_partial", "dimensions", b"dimensions", "encoding", b"encoding", "model", b"model", "normalize", b"normalize", "prompt_name", b"prompt_name", "side", b"side", "texts", b"texts", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dimensions: _TypeAlias = _typing.Literal["dimensions"]  # noqa: Y015
     _WhichOneofArgType__dimensions: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions"]  # noqa: Y015
     _WhichOneofReturnType__normalize: _TypeAlias = _typing.Literal["normalize"]  # noqa: Y015
     _WhichOneofArgType__normalize: _TypeAlias = _typing.Literal["_normalize", b"_normalize"]  # noqa: Y015
+    _WhichOneofReturnType__prompt_name: _TypeAlias = _typing.Literal["prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__prompt_name: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dimensions) -> _WhichOneofReturnType__dimensions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__normalize) -> _WhichOneofReturnType__normalize | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_name) -> _WhichOneofReturnType__prompt_name | None: ...
 
 Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
@@ -241,6 +259,156 @@ class Embedding(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scale) -> _WhichOneofReturnType__scale | None: ...
 
 Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class EmbedSparseRequest(_message.Message):
+    """EmbedSparseRequest asks for the sparse vectors of texts. `{"texts":["a"]}` is
+    whole.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    ALLOW_PARTIAL_FIELD_NUMBER: _builtins.int
+    PROMPT_NAME_FIELD_NUMBER: _builtins.int
+    INCLUDE_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of a model of TASK_SPARSE_EMBEDDING. May be left out where one such
+    model is loaded or the server has a default (`--default-sparse-embedder`).
+    Unknown: NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+    """
+    top_k: _builtins.int
+    """Keep only the largest so many weights of each text, of equal ones those of
+    the lowest index; at least 1. Left out: all that are above 0. A request of
+    many texts needs it where the largest answer would be over the server's
+    bound of unread bytes (`--max-unread-bytes`).
+    """
+    truncation: _common_pb2.Truncation.ValueType
+    """What to do with texts of too many tokens."""
+    allow_partial: _builtins.bool
+    """Answer the good texts even where others are bad."""
+    prompt_name: _builtins.str
+    """Name of a prompt of the model, by the rules of EmbedRequest.prompt_name."""
+    include_tokens: _builtins.bool
+    """Whether to answer also with `EmbedSparseResult.tokens`."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts to embed, by the rules of EmbedRequest.texts."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        top_k: _builtins.int | None = ...,
+        truncation: _common_pb2.Truncation.ValueType = ...,
+        allow_partial: _builtins.bool = ...,
+        prompt_name: _builtins.str | None = ...,
+        include_tokens: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name", "_top_k", b"_top_k", "prompt_name", b"prompt_name", "top_k", b"top_k"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name", "_top_k", b"_top_k", "allow_partial", b"allow_partial", "include_tokens", b"include_tokens", "model", b"model", "prompt_name", b"prompt_name", "texts", b"texts", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__prompt_name: _TypeAlias = _typing.Literal["prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__prompt_name: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name"]  # noqa: Y015
+    _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
+    _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_name) -> _WhichOneofReturnType__prompt_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
+
+Global___EmbedSparseRequest: _TypeAlias = EmbedSparseRequest  # noqa: Y015
+
+@_typing.final
+class EmbedSparseResponse(_message.Message):
+    """EmbedSparseResponse carries the sparse vectors in the order of the texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model that answered."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbedSparseResult]:
+        """One result a text, in the order of the texts."""
+
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """What the request cost."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        results: _abc.Iterable[Global___EmbedSparseResult] | None = ...,
+        usage: _common_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "results", b"results", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedSparseResponse: _TypeAlias = EmbedSparseResponse  # noqa: Y015
+
+@_typing.final
+class EmbedSparseResult(_message.Message):
+    """EmbedSparseResult is the outcome of one text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDICES_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    token_count: _builtins.int
+    """Tokens of the text, special tokens included, after truncation."""
+    truncated_tokens: _builtins.int
+    """Tokens that truncation dropped; 0 where the whole text was read."""
+    @_builtins.property
+    def indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ids of tokens of the vocabulary, below `ModelInfo.dimensions`, ascending."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The weight of each of them, above 0."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why this text has no vector; never set without `allow_partial`."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With `include_tokens`, each of `indices` as it is written in the vocabulary;
+        empty for an id that the tokenizer does not have.
+        """
+
+    def __init__(
+        self,
+        *,
+        indices: _abc.Iterable[_builtins.int] | None = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        token_count: _builtins.int = ...,
+        truncated_tokens: _builtins.int = ...,
+        error: _status_pb2.Status | None = ...,
+        tokens: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "indices", b"indices", "token_count", b"token_count", "tokens", b"tokens", "truncated_tokens", b"truncated_tokens", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedSparseResult: _TypeAlias = EmbedSparseResult  # noqa: Y015
 
 @_typing.final
 class StreamEmbedRequest(_message.Message):

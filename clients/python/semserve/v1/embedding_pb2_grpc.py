@@ -34,6 +34,11 @@ class EmbeddingServiceStub(object):
                 request_serializer=semserve_dot_v1_dot_embedding__pb2.StreamEmbedRequest.SerializeToString,
                 response_deserializer=semserve_dot_v1_dot_embedding__pb2.StreamEmbedResponse.FromString,
                 )
+        self.EmbedSparse = channel.unary_unary(
+                '/semserve.v1.EmbeddingService/EmbedSparse',
+                request_serializer=semserve_dot_v1_dot_embedding__pb2.EmbedSparseRequest.SerializeToString,
+                response_deserializer=semserve_dot_v1_dot_embedding__pb2.EmbedSparseResponse.FromString,
+                )
 
 
 class EmbeddingServiceServicer(object):
@@ -74,6 +79,15 @@ class EmbeddingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EmbedSparse(self, request, context):
+        """EmbedSparse answers with one sparse vector a text, in the order of the
+        texts: a weight for each token of the vocabulary that the model finds in or
+        adds to the text, as SPLADE models do. It is strict, as Embed is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbeddingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -86,6 +100,11 @@ def add_EmbeddingServiceServicer_to_server(servicer, server):
                     servicer.StreamEmbed,
                     request_deserializer=semserve_dot_v1_dot_embedding__pb2.StreamEmbedRequest.FromString,
                     response_serializer=semserve_dot_v1_dot_embedding__pb2.StreamEmbedResponse.SerializeToString,
+            ),
+            'EmbedSparse': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmbedSparse,
+                    request_deserializer=semserve_dot_v1_dot_embedding__pb2.EmbedSparseRequest.FromString,
+                    response_serializer=semserve_dot_v1_dot_embedding__pb2.EmbedSparseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,5 +157,22 @@ class EmbeddingService(object):
         return grpc.experimental.stream_stream(request_iterator, target, '/semserve.v1.EmbeddingService/StreamEmbed',
             semserve_dot_v1_dot_embedding__pb2.StreamEmbedRequest.SerializeToString,
             semserve_dot_v1_dot_embedding__pb2.StreamEmbedResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def EmbedSparse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/semserve.v1.EmbeddingService/EmbedSparse',
+            semserve_dot_v1_dot_embedding__pb2.EmbedSparseRequest.SerializeToString,
+            semserve_dot_v1_dot_embedding__pb2.EmbedSparseResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -60,6 +60,11 @@ class EmbeddingServiceStub:
     read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
     what it has read and ends the stream with OK.
     """
+    EmbedSparse: _grpc.UnaryUnaryMultiCallable[_embedding_pb2.EmbedSparseRequest, _embedding_pb2.EmbedSparseResponse]
+    """EmbedSparse answers with one sparse vector a text, in the order of the
+    texts: a weight for each token of the vocabulary that the model finds in or
+    adds to the text, as SPLADE models do. It is strict, as Embed is.
+    """
 
 @_typing.type_check_only
 class EmbeddingServiceAsyncStub(EmbeddingServiceStub):
@@ -92,6 +97,11 @@ class EmbeddingServiceAsyncStub(EmbeddingServiceStub):
     stream are bounded, and so are the bytes of answers that the client has not
     read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
     what it has read and ends the stream with OK.
+    """
+    EmbedSparse: _aio.UnaryUnaryMultiCallable[_embedding_pb2.EmbedSparseRequest, _embedding_pb2.EmbedSparseResponse]  # type: ignore[assignment]
+    """EmbedSparse answers with one sparse vector a text, in the order of the
+    texts: a weight for each token of the vocabulary that the model finds in or
+    adds to the text, as SPLADE models do. It is strict, as Embed is.
     """
 
 class EmbeddingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -134,6 +144,17 @@ class EmbeddingServiceServicer(metaclass=_abc_1.ABCMeta):
         stream are bounded, and so are the bytes of answers that the client has not
         read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
         what it has read and ends the stream with OK.
+        """
+
+    @_abc_1.abstractmethod
+    def EmbedSparse(
+        self,
+        request: _embedding_pb2.EmbedSparseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedding_pb2.EmbedSparseResponse, _abc.Awaitable[_embedding_pb2.EmbedSparseResponse]]:
+        """EmbedSparse answers with one sparse vector a text, in the order of the
+        texts: a weight for each token of the vocabulary that the model finds in or
+        adds to the text, as SPLADE models do. It is strict, as Embed is.
         """
 
 def add_EmbeddingServiceServicer_to_server(servicer: EmbeddingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

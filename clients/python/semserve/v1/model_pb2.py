@@ -16,7 +16,7 @@ from semserve.v1 import common_pb2 as semserve_dot_v1_dot_common__pb2
 from semserve.v1 import similarity_pb2 as semserve_dot_v1_dot_similarity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17semserve/v1/model.proto\x12\x0bsemserve.v1\x1a\x18semserve/v1/common.proto\x1a\x1csemserve/v1/similarity.proto\"\xf9\x02\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1f\n\x04task\x18\x03 \x01(\x0e\x32\x11.semserve.v1.Task\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12\x1b\n\x13max_sequence_length\x18\x05 \x01(\x05\x12+\n\ntruncation\x18\x06 \x01(\x0e\x32\x17.semserve.v1.Truncation\x12\x12\n\ndimensions\x18\x07 \x01(\x05\x12\x0f\n\x07pooling\x18\x08 \x01(\t\x12\x12\n\nnormalized\x18\t \x01(\x08\x12#\n\x06metric\x18\n \x01(\x0e\x32\x13.semserve.v1.Metric\x12\x0e\n\x06labels\x18\x0b \x03(\t\x12\x13\n\x0btakes_pairs\x18\x0c \x01(\x08\x12\x0f\n\x07variant\x18\r \x01(\t\x12\x10\n\x08provider\x18\x0e \x01(\t\x12\x0e\n\x06\x64igest\x18\x0f \x01(\t\x12\x14\n\x0creload_error\x18\x10 \x01(\t\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.semserve.v1.ModelInfo\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.semserve.v1.ModelInfo\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\":\n\x11LoadModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.semserve.v1.ModelInfo\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"/\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\"O\n\x10TokenizeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.semserve.v1.TokenizeResult\"e\n\x0eTokenizeResult\x12\x0e\n\x06tokens\x18\x01 \x03(\t\x12\x0b\n\x03ids\x18\x02 \x03(\x05\x12\x0e\n\x06starts\x18\x03 \x03(\x05\x12\x0c\n\x04\x65nds\x18\x04 \x03(\x05\x12\x18\n\x10truncated_tokens\x18\x05 \x01(\x05*I\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x12\n\x0eTASK_EMBEDDING\x10\x01\x12\x17\n\x13TASK_CLASSIFICATION\x10\x02\x32\x8d\x03\n\x0cModelService\x12M\n\nListModels\x12\x1e.semserve.v1.ListModelsRequest\x1a\x1f.semserve.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.semserve.v1.GetModelRequest\x1a\x1d.semserve.v1.GetModelResponse\x12J\n\tLoadModel\x12\x1d.semserve.v1.LoadModelRequest\x1a\x1e.semserve.v1.LoadModelResponse\x12P\n\x0bUnloadModel\x12\x1f.semserve.v1.UnloadModelRequest\x1a .semserve.v1.UnloadModelResponse\x12G\n\x08Tokenize\x12\x1c.semserve.v1.TokenizeRequest\x1a\x1d.semserve.v1.TokenizeResponseB\x91\x01\n\x0eio.semserve.v1B\nModelProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17semserve/v1/model.proto\x12\x0bsemserve.v1\x1a\x18semserve/v1/common.proto\x1a\x1csemserve/v1/similarity.proto\"\x91\x05\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1f\n\x04task\x18\x03 \x01(\x0e\x32\x11.semserve.v1.Task\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12\x1b\n\x13max_sequence_length\x18\x05 \x01(\x05\x12+\n\ntruncation\x18\x06 \x01(\x0e\x32\x17.semserve.v1.Truncation\x12\x12\n\ndimensions\x18\x07 \x01(\x05\x12\x0f\n\x07pooling\x18\x08 \x01(\t\x12\x12\n\nnormalized\x18\t \x01(\x08\x12#\n\x06metric\x18\n \x01(\x0e\x32\x13.semserve.v1.Metric\x12\x0e\n\x06labels\x18\x0b \x03(\t\x12\x13\n\x0btakes_pairs\x18\x0c \x01(\x08\x12\x0f\n\x07variant\x18\r \x01(\t\x12\x10\n\x08provider\x18\x0e \x01(\t\x12\x0e\n\x06\x64igest\x18\x0f \x01(\t\x12\x14\n\x0creload_error\x18\x10 \x01(\t\x12*\n\x06scores\x18\x11 \x01(\x0e\x32\x1a.semserve.v1.ScoreFunction\x12\x12\n\ntext_order\x18\x12 \x03(\t\x12\x34\n\x07prompts\x18\x13 \x03(\x0b\x32#.semserve.v1.ModelInfo.PromptsEntry\x12\x16\n\x0e\x64\x65\x66\x61ult_prompt\x18\x14 \x01(\t\x12 \n\x05sides\x18\x15 \x03(\x0e\x32\x11.semserve.v1.Side\x12&\n\x05state\x18\x16 \x01(\x0e\x32\x17.semserve.v1.ModelState\x12\x0e\n\x06reason\x18\x17 \x01(\t\x1a.\n\x0cPromptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.semserve.v1.ModelInfo\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.semserve.v1.ModelInfo\"\x16\n\x14GetServerInfoRequest\"\xba\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12)\n\x06limits\x18\x02 \x01(\x0b\x32\x19.semserve.v1.ServerLimits\x12\x31\n\x0e\x64\x65\x66\x61ult_models\x18\x03 \x03(\x0b\x32\x19.semserve.v1.DefaultModel\x12\x15\n\rdefault_top_k\x18\x04 \x01(\x05\x12\x1b\n\x13\x61llow_model_control\x18\x05 \x01(\x08\"\xdd\x01\n\x0cServerLimits\x12\x19\n\x11max_request_texts\x18\x01 \x01(\x05\x12\x16\n\x0emax_text_bytes\x18\x02 \x01(\x05\x12\x1a\n\x12max_request_scores\x18\x03 \x01(\x05\x12\x1a\n\x12max_tokenize_bytes\x18\x04 \x01(\x05\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\x03\x12\x1b\n\x13max_stream_requests\x18\x06 \x01(\x05\x12\x18\n\x10max_unread_bytes\x18\x07 \x01(\x03\x12\x10\n\x08max_hits\x18\x08 \x01(\x05\">\n\x0c\x44\x65\x66\x61ultModel\x12\x1f\n\x04task\x18\x01 \x01(\x0e\x32\x11.semserve.v1.Task\x12\r\n\x05model\x18\x02 \x01(\t\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\":\n\x11LoadModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.semserve.v1.ModelInfo\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x15\n\x13UnloadModelResponse\"/\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\"O\n\x10TokenizeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.semserve.v1.TokenizeResult\"e\n\x0eTokenizeResult\x12\x0e\n\x06tokens\x18\x01 \x03(\t\x12\x0b\n\x03ids\x18\x02 \x03(\x05\x12\x0e\n\x06starts\x18\x03 \x03(\x05\x12\x0c\n\x04\x65nds\x18\x04 \x03(\x05\x12\x18\n\x10truncated_tokens\x18\x05 \x01(\x05*t\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x12\n\x0eTASK_EMBEDDING\x10\x01\x12\x17\n\x13TASK_CLASSIFICATION\x10\x02\x12\x0e\n\nTASK_SCORE\x10\x03\x12\x19\n\x15TASK_SPARSE_EMBEDDING\x10\x04*\x80\x01\n\rScoreFunction\x12\x1e\n\x1aSCORE_FUNCTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16SCORE_FUNCTION_SOFTMAX\x10\x01\x12\x1a\n\x16SCORE_FUNCTION_SIGMOID\x10\x02\x12\x17\n\x13SCORE_FUNCTION_NONE\x10\x03*\x8c\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x17\n\x13MODEL_STATE_REFUSED\x10\x03\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x04\x32\xe5\x03\n\x0cModelService\x12M\n\nListModels\x12\x1e.semserve.v1.ListModelsRequest\x1a\x1f.semserve.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.semserve.v1.GetModelRequest\x1a\x1d.semserve.v1.GetModelResponse\x12J\n\tLoadModel\x12\x1d.semserve.v1.LoadModelRequest\x1a\x1e.semserve.v1.LoadModelResponse\x12P\n\x0bUnloadModel\x12\x1f.semserve.v1.UnloadModelRequest\x1a .semserve.v1.UnloadModelResponse\x12G\n\x08Tokenize\x12\x1c.semserve.v1.TokenizeRequest\x1a\x1d.semserve.v1.TokenizeResponse\x12V\n\rGetServerInfo\x12!.semserve.v1.GetServerInfoRequest\x1a\".semserve.v1.GetServerInfoResponseB\x91\x01\n\x0eio.semserve.v1B\nModelProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,32 +24,48 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'semserve.v1.model_pb2', _gl
 if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['DESCRIPTOR']._options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016io.semserve.v1B\nModelProtoP\001Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\370\001\001\242\002\003SSV\252\002\013Semserve.V1\312\002\013Semserve\\V1\352\002\014Semserve::V1'
-  _globals['_TASK']._serialized_start=1040
-  _globals['_TASK']._serialized_end=1113
+  _globals['_MODELINFO_PROMPTSENTRY']._options = None
+  _globals['_MODELINFO_PROMPTSENTRY']._serialized_options = b'8\001'
+  _globals['_TASK']._serialized_start=1821
+  _globals['_TASK']._serialized_end=1937
+  _globals['_SCOREFUNCTION']._serialized_start=1940
+  _globals['_SCOREFUNCTION']._serialized_end=2068
+  _globals['_MODELSTATE']._serialized_start=2071
+  _globals['_MODELSTATE']._serialized_end=2211
   _globals['_MODELINFO']._serialized_start=97
-  _globals['_MODELINFO']._serialized_end=474
-  _globals['_LISTMODELSREQUEST']._serialized_start=476
-  _globals['_LISTMODELSREQUEST']._serialized_end=495
-  _globals['_LISTMODELSRESPONSE']._serialized_start=497
-  _globals['_LISTMODELSRESPONSE']._serialized_end=557
-  _globals['_GETMODELREQUEST']._serialized_start=559
-  _globals['_GETMODELREQUEST']._serialized_end=591
-  _globals['_GETMODELRESPONSE']._serialized_start=593
-  _globals['_GETMODELRESPONSE']._serialized_end=650
-  _globals['_LOADMODELREQUEST']._serialized_start=652
-  _globals['_LOADMODELREQUEST']._serialized_end=685
-  _globals['_LOADMODELRESPONSE']._serialized_start=687
-  _globals['_LOADMODELRESPONSE']._serialized_end=745
-  _globals['_UNLOADMODELREQUEST']._serialized_start=747
-  _globals['_UNLOADMODELREQUEST']._serialized_end=782
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=784
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=805
-  _globals['_TOKENIZEREQUEST']._serialized_start=807
-  _globals['_TOKENIZEREQUEST']._serialized_end=854
-  _globals['_TOKENIZERESPONSE']._serialized_start=856
-  _globals['_TOKENIZERESPONSE']._serialized_end=935
-  _globals['_TOKENIZERESULT']._serialized_start=937
-  _globals['_TOKENIZERESULT']._serialized_end=1038
-  _globals['_MODELSERVICE']._serialized_start=1116
-  _globals['_MODELSERVICE']._serialized_end=1513
+  _globals['_MODELINFO']._serialized_end=754
+  _globals['_MODELINFO_PROMPTSENTRY']._serialized_start=708
+  _globals['_MODELINFO_PROMPTSENTRY']._serialized_end=754
+  _globals['_LISTMODELSREQUEST']._serialized_start=756
+  _globals['_LISTMODELSREQUEST']._serialized_end=775
+  _globals['_LISTMODELSRESPONSE']._serialized_start=777
+  _globals['_LISTMODELSRESPONSE']._serialized_end=837
+  _globals['_GETMODELREQUEST']._serialized_start=839
+  _globals['_GETMODELREQUEST']._serialized_end=871
+  _globals['_GETMODELRESPONSE']._serialized_start=873
+  _globals['_GETMODELRESPONSE']._serialized_end=930
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=932
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=954
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=957
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=1143
+  _globals['_SERVERLIMITS']._serialized_start=1146
+  _globals['_SERVERLIMITS']._serialized_end=1367
+  _globals['_DEFAULTMODEL']._serialized_start=1369
+  _globals['_DEFAULTMODEL']._serialized_end=1431
+  _globals['_LOADMODELREQUEST']._serialized_start=1433
+  _globals['_LOADMODELREQUEST']._serialized_end=1466
+  _globals['_LOADMODELRESPONSE']._serialized_start=1468
+  _globals['_LOADMODELRESPONSE']._serialized_end=1526
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1528
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1563
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1565
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1586
+  _globals['_TOKENIZEREQUEST']._serialized_start=1588
+  _globals['_TOKENIZEREQUEST']._serialized_end=1635
+  _globals['_TOKENIZERESPONSE']._serialized_start=1637
+  _globals['_TOKENIZERESPONSE']._serialized_end=1716
+  _globals['_TOKENIZERESULT']._serialized_start=1718
+  _globals['_TOKENIZERESULT']._serialized_end=1819
+  _globals['_MODELSERVICE']._serialized_start=2214
+  _globals['_MODELSERVICE']._serialized_end=2699
 # @@protoc_insertion_point(module_scope)

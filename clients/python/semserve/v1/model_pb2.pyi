@@ -33,6 +33,10 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Texts to vectors: EmbeddingService and SimilarityService."""
     TASK_CLASSIFICATION: _Task.ValueType  # 2
     """Texts or pairs to labels: ClassificationService."""
+    TASK_SCORE: _Task.ValueType  # 3
+    """Texts or pairs to one number each: ScoreService."""
+    TASK_SPARSE_EMBEDDING: _Task.ValueType  # 4
+    """Texts to sparse vectors: EmbeddingService.EmbedSparse."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """Task is what a model does."""
@@ -43,13 +47,103 @@ TASK_EMBEDDING: Task.ValueType  # 1
 """Texts to vectors: EmbeddingService and SimilarityService."""
 TASK_CLASSIFICATION: Task.ValueType  # 2
 """Texts or pairs to labels: ClassificationService."""
+TASK_SCORE: Task.ValueType  # 3
+"""Texts or pairs to one number each: ScoreService."""
+TASK_SPARSE_EMBEDDING: Task.ValueType  # 4
+"""Texts to sparse vectors: EmbeddingService.EmbedSparse."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+class _ScoreFunction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScoreFunctionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScoreFunction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCORE_FUNCTION_UNSPECIFIED: _ScoreFunction.ValueType  # 0
+    """The model has no logits."""
+    SCORE_FUNCTION_SOFTMAX: _ScoreFunction.ValueType  # 1
+    """Probabilities that sum to 1: one label is right."""
+    SCORE_FUNCTION_SIGMOID: _ScoreFunction.ValueType  # 2
+    """A probability for each logit by itself."""
+    SCORE_FUNCTION_NONE: _ScoreFunction.ValueType  # 3
+    """The logits themselves, such as of a regression."""
+
+class ScoreFunction(_ScoreFunction, metaclass=_ScoreFunctionEnumTypeWrapper):
+    """ScoreFunction is how a model's logits become scores."""
+
+SCORE_FUNCTION_UNSPECIFIED: ScoreFunction.ValueType  # 0
+"""The model has no logits."""
+SCORE_FUNCTION_SOFTMAX: ScoreFunction.ValueType  # 1
+"""Probabilities that sum to 1: one label is right."""
+SCORE_FUNCTION_SIGMOID: ScoreFunction.ValueType  # 2
+"""A probability for each logit by itself."""
+SCORE_FUNCTION_NONE: ScoreFunction.ValueType  # 3
+"""The logits themselves, such as of a regression."""
+Global___ScoreFunction: _TypeAlias = ScoreFunction  # noqa: Y015
+
+class _ModelState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
+    """Never sent."""
+    MODEL_STATE_LOADING: _ModelState.ValueType  # 1
+    """It is being loaded and does not answer yet."""
+    MODEL_STATE_READY: _ModelState.ValueType  # 2
+    """It is loaded and answers. A newer bundle of its name may be loading, or may
+    have been refused (`ModelInfo.reload_error`).
+    """
+    MODEL_STATE_REFUSED: _ModelState.ValueType  # 3
+    """It cannot be served, for the reason in `ModelInfo.reason`."""
+    MODEL_STATE_UNLOADED: _ModelState.ValueType  # 4
+    """UnloadModel has unloaded it."""
+
+class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
+    """ModelState is what the server does with a bundle."""
+
+MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
+"""Never sent."""
+MODEL_STATE_LOADING: ModelState.ValueType  # 1
+"""It is being loaded and does not answer yet."""
+MODEL_STATE_READY: ModelState.ValueType  # 2
+"""It is loaded and answers. A newer bundle of its name may be loading, or may
+have been refused (`ModelInfo.reload_error`).
+"""
+MODEL_STATE_REFUSED: ModelState.ValueType  # 3
+"""It cannot be served, for the reason in `ModelInfo.reason`."""
+MODEL_STATE_UNLOADED: ModelState.ValueType  # 4
+"""UnloadModel has unloaded it."""
+Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 @_typing.final
 class ModelInfo(_message.Message):
-    """ModelInfo describes a loaded model."""
+    """ModelInfo describes a model. One that is not MODEL_STATE_READY has only `name`,
+    `state` and `reason`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PromptsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
@@ -67,6 +161,13 @@ class ModelInfo(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     RELOAD_ERROR_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    TEXT_ORDER_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    DEFAULT_PROMPT_FIELD_NUMBER: _builtins.int
+    SIDES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name that requests use."""
     description: _builtins.str
@@ -80,15 +181,17 @@ class ModelInfo(_message.Message):
     truncation: _common_pb2.Truncation.ValueType
     """What it does with longer ones unless a request says otherwise."""
     dimensions: _builtins.int
-    """Dimensions of a vector; 0 for a classifier."""
+    """Dimensions of a vector, of a sparse one the size of the vocabulary; 0 for
+    models that give no vectors.
+    """
     pooling: _builtins.str
-    """How token vectors become one, such as `mean`; empty for a classifier."""
+    """How token vectors become one, such as `mean`; empty where it is not known."""
     normalized: _builtins.bool
     """Whether its vectors are of unit length."""
     metric: _similarity_pb2.Metric.ValueType
     """How its vectors are compared unless a request says otherwise."""
     takes_pairs: _builtins.bool
-    """Whether a classifier takes pairs rather than single texts."""
+    """Whether it takes pairs rather than single texts."""
     variant: _builtins.str
     """The graph in use, such as `portable`."""
     provider: _builtins.str
@@ -103,9 +206,33 @@ class ModelInfo(_message.Message):
     """Why the bundle that is on the disk now was refused, so that an older one is
     served still; empty where none was.
     """
+    scores: Global___ScoreFunction.ValueType
+    """How its logits become scores, for TASK_CLASSIFICATION and TASK_SCORE."""
+    default_prompt: _builtins.str
+    """Name of the prompt of requests that name none; empty where there is none."""
+    state: Global___ModelState.ValueType
+    """What the server does with it."""
+    reason: _builtins.str
+    """Why it is in the state MODEL_STATE_REFUSED; else empty."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """A classifier's labels in the order of its outputs; empty for others."""
+
+    @_builtins.property
+    def text_order(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which text of a pair the model reads first: `premise`, `hypothesis` or the
+        other way round; empty where it takes single texts. The premise is
+        `ClassifyPair.premise` or `ScorePair.left`. Requests name their fields, so
+        callers need not know the order.
+        """
+
+    @_builtins.property
+    def prompts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Texts that may be put before each text, by their names."""
+
+    @_builtins.property
+    def sides(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.Side.ValueType]:
+        """The sides for which it has an encoder each; empty for most models."""
 
     def __init__(
         self,
@@ -126,10 +253,17 @@ class ModelInfo(_message.Message):
         provider: _builtins.str = ...,
         digest: _builtins.str = ...,
         reload_error: _builtins.str = ...,
+        scores: Global___ScoreFunction.ValueType = ...,
+        text_order: _abc.Iterable[_builtins.str] | None = ...,
+        prompts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        default_prompt: _builtins.str = ...,
+        sides: _abc.Iterable[_common_pb2.Side.ValueType] | None = ...,
+        state: Global___ModelState.ValueType = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "digest", b"digest", "dimensions", b"dimensions", "is_default", b"is_default", "labels", b"labels", "max_sequence_length", b"max_sequence_length", "metric", b"metric", "name", b"name", "normalized", b"normalized", "pooling", b"pooling", "provider", b"provider", "reload_error", b"reload_error", "takes_pairs", b"takes_pairs", "task", b"task", "truncation", b"truncation", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_prompt", b"default_prompt", "description", b"description", "digest", b"digest", "dimensions", b"dimensions", "is_default", b"is_default", "labels", b"labels", "max_sequence_length", b"max_sequence_length", "metric", b"metric", "name", b"name", "normalized", b"normalized", "pooling", b"pooling", "prompts", b"prompts", "provider", b"provider", "reason", b"reason", "reload_error", b"reload_error", "scores", b"scores", "sides", b"sides", "state", b"state", "takes_pairs", b"takes_pairs", "task", b"task", "text_order", b"text_order", "truncation", b"truncation", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -137,7 +271,7 @@ Global___ModelInfo: _TypeAlias = ModelInfo  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
-    """ListModelsRequest asks for every loaded model."""
+    """ListModelsRequest asks for every model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -154,7 +288,7 @@ Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """ListModelsResponse describes every loaded model."""
+    """ListModelsResponse describes every model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -221,6 +355,151 @@ class GetModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
+
+@_typing.final
+class GetServerInfoRequest(_message.Message):
+    """GetServerInfoRequest asks what the server is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
+
+@_typing.final
+class GetServerInfoResponse(_message.Message):
+    """GetServerInfoResponse describes the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    DEFAULT_MODELS_FIELD_NUMBER: _builtins.int
+    DEFAULT_TOP_K_FIELD_NUMBER: _builtins.int
+    ALLOW_MODEL_CONTROL_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Version of the server, such as `0.1.0`."""
+    default_top_k: _builtins.int
+    """Hits of a query of Search that sets no `top_k`."""
+    allow_model_control: _builtins.bool
+    """Whether LoadModel and UnloadModel are allowed (`--allow-model-control`)."""
+    @_builtins.property
+    def limits(self) -> Global___ServerLimits:
+        """Its bounds."""
+
+    @_builtins.property
+    def default_models(self) -> _containers.RepeatedCompositeFieldContainer[Global___DefaultModel]:
+        """The models that answer requests which name none, one for each task that has
+        one. Empty while the server starts.
+        """
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        limits: Global___ServerLimits | None = ...,
+        default_models: _abc.Iterable[Global___DefaultModel] | None = ...,
+        default_top_k: _builtins.int = ...,
+        allow_model_control: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_model_control", b"allow_model_control", "default_models", b"default_models", "default_top_k", b"default_top_k", "limits", b"limits", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class ServerLimits(_message.Message):
+    """ServerLimits are bounds of requests, each set by the flag of its name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_REQUEST_TEXTS_FIELD_NUMBER: _builtins.int
+    MAX_TEXT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_REQUEST_SCORES_FIELD_NUMBER: _builtins.int
+    MAX_TOKENIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_STREAM_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_UNREAD_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_HITS_FIELD_NUMBER: _builtins.int
+    max_request_texts: _builtins.int
+    """Most texts, or pairs to classify or to score, of one request
+    (`--max-request-texts`).
+    """
+    max_text_bytes: _builtins.int
+    """Most UTF-8 bytes of one text (`--max-text-bytes`)."""
+    max_request_scores: _builtins.int
+    """Most scores that a similarity request computes (`--max-request-scores`)."""
+    max_tokenize_bytes: _builtins.int
+    """Most UTF-8 bytes of all texts of a Tokenize request
+    (`--max-tokenize-bytes`).
+    """
+    max_message_bytes: _builtins.int
+    """Most bytes of a request (`--max-message-bytes`)."""
+    max_stream_requests: _builtins.int
+    """Most requests of one stream that are not answered yet
+    (`--max-stream-requests`).
+    """
+    max_unread_bytes: _builtins.int
+    """Most bytes of answers that clients have not read, of all connections
+    (`--max-unread-bytes`).
+    """
+    max_hits: _builtins.int
+    """Most hits of one answer of Search."""
+    def __init__(
+        self,
+        *,
+        max_request_texts: _builtins.int = ...,
+        max_text_bytes: _builtins.int = ...,
+        max_request_scores: _builtins.int = ...,
+        max_tokenize_bytes: _builtins.int = ...,
+        max_message_bytes: _builtins.int = ...,
+        max_stream_requests: _builtins.int = ...,
+        max_unread_bytes: _builtins.int = ...,
+        max_hits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_hits", b"max_hits", "max_message_bytes", b"max_message_bytes", "max_request_scores", b"max_request_scores", "max_request_texts", b"max_request_texts", "max_stream_requests", b"max_stream_requests", "max_text_bytes", b"max_text_bytes", "max_tokenize_bytes", b"max_tokenize_bytes", "max_unread_bytes", b"max_unread_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerLimits: _TypeAlias = ServerLimits  # noqa: Y015
+
+@_typing.final
+class DefaultModel(_message.Message):
+    """DefaultModel is what answers requests of a task that name no model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    task: Global___Task.ValueType
+    """The task."""
+    model: _builtins.str
+    """Name of the model."""
+    def __init__(
+        self,
+        *,
+        task: Global___Task.ValueType = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DefaultModel: _TypeAlias = DefaultModel  # noqa: Y015
 
 @_typing.final
 class LoadModelRequest(_message.Message):

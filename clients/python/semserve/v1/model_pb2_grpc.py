@@ -41,6 +41,11 @@ class ModelServiceStub(object):
                 request_serializer=semserve_dot_v1_dot_model__pb2.TokenizeRequest.SerializeToString,
                 response_deserializer=semserve_dot_v1_dot_model__pb2.TokenizeResponse.FromString,
                 )
+        self.GetServerInfo = channel.unary_unary(
+                '/semserve.v1.ModelService/GetServerInfo',
+                request_serializer=semserve_dot_v1_dot_model__pb2.GetServerInfoRequest.SerializeToString,
+                response_deserializer=semserve_dot_v1_dot_model__pb2.GetServerInfoResponse.FromString,
+                )
 
 
 class ModelServiceServicer(object):
@@ -49,8 +54,10 @@ class ModelServiceServicer(object):
     """
 
     def ListModels(self, request, context):
-        """ListModels lists the loaded models, sorted by name. While the server is
-        starting every RPC here fails with UNAVAILABLE.
+        """ListModels lists the loaded models, and the bundles of the models directory
+        that are being loaded, were refused or were unloaded, each with its state,
+        sorted by name. While the server is starting, every RPC here but
+        GetServerInfo fails with UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +107,14 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerInfo(self, request, context):
+        """GetServerInfo tells the server's version, its limits on requests, and which
+        models answer requests that name none. It answers while the server starts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +142,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.Tokenize,
                     request_deserializer=semserve_dot_v1_dot_model__pb2.TokenizeRequest.FromString,
                     response_serializer=semserve_dot_v1_dot_model__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'GetServerInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerInfo,
+                    request_deserializer=semserve_dot_v1_dot_model__pb2.GetServerInfoRequest.FromString,
+                    response_serializer=semserve_dot_v1_dot_model__pb2.GetServerInfoResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,5 +242,22 @@ class ModelService(object):
         return grpc.experimental.unary_unary(request, target, '/semserve.v1.ModelService/Tokenize',
             semserve_dot_v1_dot_model__pb2.TokenizeRequest.SerializeToString,
             semserve_dot_v1_dot_model__pb2.TokenizeResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetServerInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/semserve.v1.ModelService/GetServerInfo',
+            semserve_dot_v1_dot_model__pb2.GetServerInfoRequest.SerializeToString,
+            semserve_dot_v1_dot_model__pb2.GetServerInfoResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -36,8 +36,10 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
-    """ListModels lists the loaded models, sorted by name. While the server is
-    starting every RPC here fails with UNAVAILABLE.
+    """ListModels lists the loaded models, and the bundles of the models directory
+    that are being loaded, were refused or were unloaded, each with its state,
+    sorted by name. While the server is starting, every RPC here but
+    GetServerInfo fails with UNAVAILABLE.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
     """GetModel describes one model. Unknown: NOT_FOUND."""
@@ -66,6 +68,10 @@ class ModelServiceStub:
     by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
     the tokens.
     """
+    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetServerInfoRequest, _model_pb2.GetServerInfoResponse]
+    """GetServerInfo tells the server's version, its limits on requests, and which
+    models answer requests that name none. It answers while the server starts.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -75,8 +81,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """ListModels lists the loaded models, sorted by name. While the server is
-    starting every RPC here fails with UNAVAILABLE.
+    """ListModels lists the loaded models, and the bundles of the models directory
+    that are being loaded, were refused or were unloaded, each with its state,
+    sorted by name. While the server is starting, every RPC here but
+    GetServerInfo fails with UNAVAILABLE.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
     """GetModel describes one model. Unknown: NOT_FOUND."""
@@ -105,6 +113,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
     by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
     the tokens.
     """
+    GetServerInfo: _aio.UnaryUnaryMultiCallable[_model_pb2.GetServerInfoRequest, _model_pb2.GetServerInfoResponse]  # type: ignore[assignment]
+    """GetServerInfo tells the server's version, its limits on requests, and which
+    models answer requests that name none. It answers while the server starts.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """ModelService tells what the server serves and how it reads texts, and changes
@@ -117,8 +129,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ListModelsResponse, _abc.Awaitable[_model_pb2.ListModelsResponse]]:
-        """ListModels lists the loaded models, sorted by name. While the server is
-        starting every RPC here fails with UNAVAILABLE.
+        """ListModels lists the loaded models, and the bundles of the models directory
+        that are being loaded, were refused or were unloaded, each with its state,
+        sorted by name. While the server is starting, every RPC here but
+        GetServerInfo fails with UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -170,6 +184,16 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         model. Texts are never truncated here: what the model would drop is told
         by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
         the tokens.
+        """
+
+    @_abc_1.abstractmethod
+    def GetServerInfo(
+        self,
+        request: _model_pb2.GetServerInfoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.GetServerInfoResponse, _abc.Awaitable[_model_pb2.GetServerInfoResponse]]:
+        """GetServerInfo tells the server's version, its limits on requests, and which
+        models answer requests that name none. It answers while the server starts.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from semserve.v1 import common_pb2 as semserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csemserve/v1/similarity.proto\x12\x0bsemserve.v1\x1a\x18semserve/v1/common.proto\"m\n\x0e\x43ompareRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x05pairs\x18\x02 \x03(\x0b\x32\x18.semserve.v1.ComparePair\x12#\n\x06metric\x18\x03 \x01(\x0e\x32\x13.semserve.v1.Metric\"*\n\x0b\x43omparePair\x12\x0c\n\x04left\x18\x01 \x01(\t\x12\r\n\x05right\x18\x02 \x01(\t\"S\n\x0f\x43ompareResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\"\x81\x01\n\x0bRankRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tdocuments\x18\x03 \x03(\t\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12#\n\x06metric\x18\x05 \x01(\x0e\x32\x13.semserve.v1.MetricB\x08\n\x06_top_k\"`\n\x0cRankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1e\n\x04hits\x18\x02 \x03(\x0b\x32\x10.semserve.v1.Hit\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\"#\n\x03Hit\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05score\x18\x02 \x01(\x02\"\x82\x01\n\rSearchRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07queries\x18\x02 \x03(\t\x12\x0e\n\x06\x63orpus\x18\x03 \x03(\t\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12#\n\x06metric\x18\x05 \x01(\x0e\x32\x13.semserve.v1.MetricB\x08\n\x06_top_k\"n\n\x0eSearchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12*\n\x07results\x18\x02 \x03(\x0b\x32\x19.semserve.v1.SearchResult\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\".\n\x0cSearchResult\x12\x1e\n\x04hits\x18\x01 \x03(\x0b\x32\x10.semserve.v1.Hit\"`\n\rMatrixRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04left\x18\x02 \x03(\t\x12\r\n\x05right\x18\x03 \x03(\t\x12#\n\x06metric\x18\x04 \x01(\x0e\x32\x13.semserve.v1.Metric\"h\n\x0eMatrixResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x04rows\x18\x02 \x03(\x0b\x32\x16.semserve.v1.MatrixRow\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\"\x1b\n\tMatrixRow\x12\x0e\n\x06scores\x18\x01 \x03(\x02*o\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x0e\n\nMETRIC_DOT\x10\x02\x12\x14\n\x10METRIC_EUCLIDEAN\x10\x03\x12\x14\n\x10METRIC_MANHATTAN\x10\x04\x32\x9c\x02\n\x11SimilarityService\x12\x44\n\x07\x43ompare\x12\x1b.semserve.v1.CompareRequest\x1a\x1c.semserve.v1.CompareResponse\x12;\n\x04Rank\x12\x18.semserve.v1.RankRequest\x1a\x19.semserve.v1.RankResponse\x12\x41\n\x06Search\x12\x1a.semserve.v1.SearchRequest\x1a\x1b.semserve.v1.SearchResponse\x12\x41\n\x06Matrix\x12\x1a.semserve.v1.MatrixRequest\x1a\x1b.semserve.v1.MatrixResponseB\x96\x01\n\x0eio.semserve.v1B\x0fSimilarityProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csemserve/v1/similarity.proto\x12\x0bsemserve.v1\x1a\x18semserve/v1/common.proto\"\xcd\x01\n\x0e\x43ompareRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x05pairs\x18\x02 \x03(\x0b\x32\x18.semserve.v1.ComparePair\x12#\n\x06metric\x18\x03 \x01(\x0e\x32\x13.semserve.v1.Metric\x12\x18\n\x0bprompt_name\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1e\n\x11right_prompt_name\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x0e\n\x0c_prompt_nameB\x14\n\x12_right_prompt_name\"*\n\x0b\x43omparePair\x12\x0c\n\x04left\x18\x01 \x01(\t\x12\r\n\x05right\x18\x02 \x01(\t\"m\n\x0f\x43ompareResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\x12\x18\n\x10truncated_tokens\x18\x04 \x01(\x05\"\xe7\x01\n\x0bRankRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x11\n\tdocuments\x18\x03 \x03(\t\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12#\n\x06metric\x18\x05 \x01(\x0e\x32\x13.semserve.v1.Metric\x12\x18\n\x0bprompt_name\x18\x06 \x01(\tH\x01\x88\x01\x01\x12!\n\x14\x64ocument_prompt_name\x18\x07 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_top_kB\x0e\n\x0c_prompt_nameB\x17\n\x15_document_prompt_name\"z\n\x0cRankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1e\n\x04hits\x18\x02 \x03(\x0b\x32\x10.semserve.v1.Hit\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\x12\x18\n\x10truncated_tokens\x18\x04 \x01(\x05\"#\n\x03Hit\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05score\x18\x02 \x01(\x02\"\xe8\x01\n\rSearchRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07queries\x18\x02 \x03(\t\x12\x0e\n\x06\x63orpus\x18\x03 \x03(\t\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12#\n\x06metric\x18\x05 \x01(\x0e\x32\x13.semserve.v1.Metric\x12\x18\n\x0bprompt_name\x18\x06 \x01(\tH\x01\x88\x01\x01\x12!\n\x14\x64ocument_prompt_name\x18\x07 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_top_kB\x0e\n\x0c_prompt_nameB\x17\n\x15_document_prompt_name\"\x88\x01\n\x0eSearchResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12*\n\x07results\x18\x02 \x03(\x0b\x32\x19.semserve.v1.SearchResult\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\x12\x18\n\x10truncated_tokens\x18\x04 \x01(\x05\".\n\x0cSearchResult\x12\x1e\n\x04hits\x18\x01 \x03(\x0b\x32\x10.semserve.v1.Hit\"\xc0\x01\n\rMatrixRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04left\x18\x02 \x03(\t\x12\r\n\x05right\x18\x03 \x03(\t\x12#\n\x06metric\x18\x04 \x01(\x0e\x32\x13.semserve.v1.Metric\x12\x18\n\x0bprompt_name\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x1e\n\x11right_prompt_name\x18\x06 \x01(\tH\x01\x88\x01\x01\x42\x0e\n\x0c_prompt_nameB\x14\n\x12_right_prompt_name\"\x82\x01\n\x0eMatrixResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x04rows\x18\x02 \x03(\x0b\x32\x16.semserve.v1.MatrixRow\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.semserve.v1.Usage\x12\x18\n\x10truncated_tokens\x18\x04 \x01(\x05\"\x1b\n\tMatrixRow\x12\x0e\n\x06scores\x18\x01 \x03(\x02*o\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x0e\n\nMETRIC_DOT\x10\x02\x12\x14\n\x10METRIC_EUCLIDEAN\x10\x03\x12\x14\n\x10METRIC_MANHATTAN\x10\x04\x32\x9c\x02\n\x11SimilarityService\x12\x44\n\x07\x43ompare\x12\x1b.semserve.v1.CompareRequest\x1a\x1c.semserve.v1.CompareResponse\x12;\n\x04Rank\x12\x18.semserve.v1.RankRequest\x1a\x19.semserve.v1.RankResponse\x12\x41\n\x06Search\x12\x1a.semserve.v1.SearchRequest\x1a\x1b.semserve.v1.SearchResponse\x12\x41\n\x06Matrix\x12\x1a.semserve.v1.MatrixRequest\x1a\x1b.semserve.v1.MatrixResponseB\x96\x01\n\x0eio.semserve.v1B\x0fSimilarityProtoP\x01Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\xf8\x01\x01\xa2\x02\x03SSV\xaa\x02\x0bSemserve.V1\xca\x02\x0bSemserve\\V1\xea\x02\x0cSemserve::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,32 +23,32 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'semserve.v1.similarity_pb2'
 if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['DESCRIPTOR']._options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016io.semserve.v1B\017SimilarityProtoP\001Z=github.com/semserve/semserve/clients/go/semservev1;semservev1\370\001\001\242\002\003SSV\252\002\013Semserve.V1\312\002\013Semserve\\V1\352\002\014Semserve::V1'
-  _globals['_METRIC']._serialized_start=1104
-  _globals['_METRIC']._serialized_end=1215
-  _globals['_COMPAREREQUEST']._serialized_start=71
-  _globals['_COMPAREREQUEST']._serialized_end=180
-  _globals['_COMPAREPAIR']._serialized_start=182
-  _globals['_COMPAREPAIR']._serialized_end=224
-  _globals['_COMPARERESPONSE']._serialized_start=226
-  _globals['_COMPARERESPONSE']._serialized_end=309
-  _globals['_RANKREQUEST']._serialized_start=312
-  _globals['_RANKREQUEST']._serialized_end=441
-  _globals['_RANKRESPONSE']._serialized_start=443
-  _globals['_RANKRESPONSE']._serialized_end=539
-  _globals['_HIT']._serialized_start=541
-  _globals['_HIT']._serialized_end=576
-  _globals['_SEARCHREQUEST']._serialized_start=579
-  _globals['_SEARCHREQUEST']._serialized_end=709
-  _globals['_SEARCHRESPONSE']._serialized_start=711
-  _globals['_SEARCHRESPONSE']._serialized_end=821
-  _globals['_SEARCHRESULT']._serialized_start=823
-  _globals['_SEARCHRESULT']._serialized_end=869
-  _globals['_MATRIXREQUEST']._serialized_start=871
-  _globals['_MATRIXREQUEST']._serialized_end=967
-  _globals['_MATRIXRESPONSE']._serialized_start=969
-  _globals['_MATRIXRESPONSE']._serialized_end=1073
-  _globals['_MATRIXROW']._serialized_start=1075
-  _globals['_MATRIXROW']._serialized_end=1102
-  _globals['_SIMILARITYSERVICE']._serialized_start=1218
-  _globals['_SIMILARITYSERVICE']._serialized_end=1502
+  _globals['_METRIC']._serialized_start=1608
+  _globals['_METRIC']._serialized_end=1719
+  _globals['_COMPAREREQUEST']._serialized_start=72
+  _globals['_COMPAREREQUEST']._serialized_end=277
+  _globals['_COMPAREPAIR']._serialized_start=279
+  _globals['_COMPAREPAIR']._serialized_end=321
+  _globals['_COMPARERESPONSE']._serialized_start=323
+  _globals['_COMPARERESPONSE']._serialized_end=432
+  _globals['_RANKREQUEST']._serialized_start=435
+  _globals['_RANKREQUEST']._serialized_end=666
+  _globals['_RANKRESPONSE']._serialized_start=668
+  _globals['_RANKRESPONSE']._serialized_end=790
+  _globals['_HIT']._serialized_start=792
+  _globals['_HIT']._serialized_end=827
+  _globals['_SEARCHREQUEST']._serialized_start=830
+  _globals['_SEARCHREQUEST']._serialized_end=1062
+  _globals['_SEARCHRESPONSE']._serialized_start=1065
+  _globals['_SEARCHRESPONSE']._serialized_end=1201
+  _globals['_SEARCHRESULT']._serialized_start=1203
+  _globals['_SEARCHRESULT']._serialized_end=1249
+  _globals['_MATRIXREQUEST']._serialized_start=1252
+  _globals['_MATRIXREQUEST']._serialized_end=1444
+  _globals['_MATRIXRESPONSE']._serialized_start=1447
+  _globals['_MATRIXRESPONSE']._serialized_end=1577
+  _globals['_MATRIXROW']._serialized_start=1579
+  _globals['_MATRIXROW']._serialized_end=1606
+  _globals['_SIMILARITYSERVICE']._serialized_start=1722
+  _globals['_SIMILARITYSERVICE']._serialized_end=2006
 # @@protoc_insertion_point(module_scope)

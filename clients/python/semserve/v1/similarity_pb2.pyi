@@ -61,10 +61,20 @@ class CompareRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PAIRS_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
+    PROMPT_NAME_FIELD_NUMBER: _builtins.int
+    RIGHT_PROMPT_NAME_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     metric: Global___Metric.ValueType
     """How vectors make a score."""
+    prompt_name: _builtins.str
+    """Name of a prompt of the model, put before each text, by the
+    rules of EmbedRequest.prompt_name.
+    """
+    right_prompt_name: _builtins.str
+    """Name of the prompt that is put before each right text
+    instead. Left out: the same as `prompt_name`.
+    """
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparePair]:
         """Pairs to compare; at least one."""
@@ -75,12 +85,21 @@ class CompareRequest(_message.Message):
         model: _builtins.str = ...,
         pairs: _abc.Iterable[Global___ComparePair] | None = ...,
         metric: Global___Metric.ValueType = ...,
+        prompt_name: _builtins.str | None = ...,
+        right_prompt_name: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name", "_right_prompt_name", b"_right_prompt_name", "prompt_name", b"prompt_name", "right_prompt_name", b"right_prompt_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "model", b"model", "pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name", "_right_prompt_name", b"_right_prompt_name", "metric", b"metric", "model", b"model", "pairs", b"pairs", "prompt_name", b"prompt_name", "right_prompt_name", b"right_prompt_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__prompt_name: _TypeAlias = _typing.Literal["prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__prompt_name: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name"]  # noqa: Y015
+    _WhichOneofReturnType__right_prompt_name: _TypeAlias = _typing.Literal["right_prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__right_prompt_name: _TypeAlias = _typing.Literal["_right_prompt_name", b"_right_prompt_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_name) -> _WhichOneofReturnType__prompt_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__right_prompt_name) -> _WhichOneofReturnType__right_prompt_name | None: ...
 
 Global___CompareRequest: _TypeAlias = CompareRequest  # noqa: Y015
 
@@ -119,8 +138,13 @@ class CompareResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that answered."""
+    truncated_tokens: _builtins.int
+    """Tokens that truncation dropped, of each different text once; 0 where every
+    text was read whole.
+    """
     @_builtins.property
     def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """One score a pair."""
@@ -135,10 +159,11 @@ class CompareResponse(_message.Message):
         model: _builtins.str = ...,
         scores: _abc.Iterable[_builtins.float] | None = ...,
         usage: _common_pb2.Usage | None = ...,
+        truncated_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "scores", b"scores", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "scores", b"scores", "truncated_tokens", b"truncated_tokens", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -155,6 +180,8 @@ class RankRequest(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
+    PROMPT_NAME_FIELD_NUMBER: _builtins.int
+    DOCUMENT_PROMPT_NAME_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     query: _builtins.str
@@ -163,6 +190,14 @@ class RankRequest(_message.Message):
     """Answer with only the best so many; at least 1. Left out: all."""
     metric: Global___Metric.ValueType
     """How vectors make a score."""
+    prompt_name: _builtins.str
+    """Name of a prompt of the model, put before each text, by the
+    rules of EmbedRequest.prompt_name.
+    """
+    document_prompt_name: _builtins.str
+    """Name of the prompt that is put before each document
+    instead. Left out: the same as `prompt_name`.
+    """
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts to rank; at least one, by the rules of EmbedRequest.texts."""
@@ -175,13 +210,24 @@ class RankRequest(_message.Message):
         documents: _abc.Iterable[_builtins.str] | None = ...,
         top_k: _builtins.int | None = ...,
         metric: Global___Metric.ValueType = ...,
+        prompt_name: _builtins.str | None = ...,
+        document_prompt_name: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "top_k", b"top_k"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_prompt_name", b"_document_prompt_name", "_prompt_name", b"_prompt_name", "_top_k", b"_top_k", "document_prompt_name", b"document_prompt_name", "prompt_name", b"prompt_name", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "documents", b"documents", "metric", b"metric", "model", b"model", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_prompt_name", b"_document_prompt_name", "_prompt_name", b"_prompt_name", "_top_k", b"_top_k", "document_prompt_name", b"document_prompt_name", "documents", b"documents", "metric", b"metric", "model", b"model", "prompt_name", b"prompt_name", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__document_prompt_name: _TypeAlias = _typing.Literal["document_prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__document_prompt_name: _TypeAlias = _typing.Literal["_document_prompt_name", b"_document_prompt_name"]  # noqa: Y015
+    _WhichOneofReturnType__prompt_name: _TypeAlias = _typing.Literal["prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__prompt_name: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name"]  # noqa: Y015
     _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_prompt_name) -> _WhichOneofReturnType__document_prompt_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_name) -> _WhichOneofReturnType__prompt_name | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
 
 Global___RankRequest: _TypeAlias = RankRequest  # noqa: Y015
@@ -195,8 +241,13 @@ class RankResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     HITS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that answered."""
+    truncated_tokens: _builtins.int
+    """Tokens that truncation dropped, of each different text once; 0 where every
+    text was read whole.
+    """
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """The best documents, best first; equal scores in the order of the request."""
@@ -211,10 +262,11 @@ class RankResponse(_message.Message):
         model: _builtins.str = ...,
         hits: _abc.Iterable[Global___Hit] | None = ...,
         usage: _common_pb2.Usage | None = ...,
+        truncated_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "model", b"model", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "model", b"model", "truncated_tokens", b"truncated_tokens", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,6 +309,8 @@ class SearchRequest(_message.Message):
     CORPUS_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
+    PROMPT_NAME_FIELD_NUMBER: _builtins.int
+    DOCUMENT_PROMPT_NAME_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     top_k: _builtins.int
@@ -265,6 +319,14 @@ class SearchRequest(_message.Message):
     """
     metric: Global___Metric.ValueType
     """How vectors make a score."""
+    prompt_name: _builtins.str
+    """Name of a prompt of the model, put before each text, by the
+    rules of EmbedRequest.prompt_name.
+    """
+    document_prompt_name: _builtins.str
+    """Name of the prompt that is put before each text of the corpus
+    instead. Left out: the same as `prompt_name`.
+    """
     @_builtins.property
     def queries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts to look for; at least one, by the rules of EmbedRequest.texts."""
@@ -281,13 +343,24 @@ class SearchRequest(_message.Message):
         corpus: _abc.Iterable[_builtins.str] | None = ...,
         top_k: _builtins.int | None = ...,
         metric: Global___Metric.ValueType = ...,
+        prompt_name: _builtins.str | None = ...,
+        document_prompt_name: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "top_k", b"top_k"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_prompt_name", b"_document_prompt_name", "_prompt_name", b"_prompt_name", "_top_k", b"_top_k", "document_prompt_name", b"document_prompt_name", "prompt_name", b"prompt_name", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "corpus", b"corpus", "metric", b"metric", "model", b"model", "queries", b"queries", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_prompt_name", b"_document_prompt_name", "_prompt_name", b"_prompt_name", "_top_k", b"_top_k", "corpus", b"corpus", "document_prompt_name", b"document_prompt_name", "metric", b"metric", "model", b"model", "prompt_name", b"prompt_name", "queries", b"queries", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__document_prompt_name: _TypeAlias = _typing.Literal["document_prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__document_prompt_name: _TypeAlias = _typing.Literal["_document_prompt_name", b"_document_prompt_name"]  # noqa: Y015
+    _WhichOneofReturnType__prompt_name: _TypeAlias = _typing.Literal["prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__prompt_name: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name"]  # noqa: Y015
     _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_prompt_name) -> _WhichOneofReturnType__document_prompt_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_name) -> _WhichOneofReturnType__prompt_name | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
 
 Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
@@ -301,8 +374,13 @@ class SearchResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that answered."""
+    truncated_tokens: _builtins.int
+    """Tokens that truncation dropped, of each different text once; 0 where every
+    text was read whole.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResult]:
         """One result a query."""
@@ -317,10 +395,11 @@ class SearchResponse(_message.Message):
         model: _builtins.str = ...,
         results: _abc.Iterable[Global___SearchResult] | None = ...,
         usage: _common_pb2.Usage | None = ...,
+        truncated_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "results", b"results", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "results", b"results", "truncated_tokens", b"truncated_tokens", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,17 +439,29 @@ class MatrixRequest(_message.Message):
     LEFT_FIELD_NUMBER: _builtins.int
     RIGHT_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
+    PROMPT_NAME_FIELD_NUMBER: _builtins.int
+    RIGHT_PROMPT_NAME_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     metric: Global___Metric.ValueType
     """How vectors make a score."""
+    prompt_name: _builtins.str
+    """Name of a prompt of the model, put before each text, by the
+    rules of EmbedRequest.prompt_name.
+    """
+    right_prompt_name: _builtins.str
+    """Name of the prompt that is put before each right text
+    instead. Left out: the same as `prompt_name`.
+    """
     @_builtins.property
     def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts of the rows; at least one, by the rules of EmbedRequest.texts."""
 
     @_builtins.property
     def right(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The texts of the columns, by the same rules. Left out: those of `left`."""
+        """The texts of the columns, by the same rules. Left out: those of `left`,
+        which a model with sides then reads with its right encoder.
+        """
 
     def __init__(
         self,
@@ -379,12 +470,21 @@ class MatrixRequest(_message.Message):
         left: _abc.Iterable[_builtins.str] | None = ...,
         right: _abc.Iterable[_builtins.str] | None = ...,
         metric: Global___Metric.ValueType = ...,
+        prompt_name: _builtins.str | None = ...,
+        right_prompt_name: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name", "_right_prompt_name", b"_right_prompt_name", "prompt_name", b"prompt_name", "right_prompt_name", b"right_prompt_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left", b"left", "metric", b"metric", "model", b"model", "right", b"right"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name", "_right_prompt_name", b"_right_prompt_name", "left", b"left", "metric", b"metric", "model", b"model", "prompt_name", b"prompt_name", "right", b"right", "right_prompt_name", b"right_prompt_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__prompt_name: _TypeAlias = _typing.Literal["prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__prompt_name: _TypeAlias = _typing.Literal["_prompt_name", b"_prompt_name"]  # noqa: Y015
+    _WhichOneofReturnType__right_prompt_name: _TypeAlias = _typing.Literal["right_prompt_name"]  # noqa: Y015
+    _WhichOneofArgType__right_prompt_name: _TypeAlias = _typing.Literal["_right_prompt_name", b"_right_prompt_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_name) -> _WhichOneofReturnType__prompt_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__right_prompt_name) -> _WhichOneofReturnType__right_prompt_name | None: ...
 
 Global___MatrixRequest: _TypeAlias = MatrixRequest  # noqa: Y015
 
@@ -397,8 +497,13 @@ class MatrixResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model that answered."""
+    truncated_tokens: _builtins.int
+    """Tokens that truncation dropped, of each different text once; 0 where every
+    text was read whole.
+    """
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixRow]:
         """One row a left text."""
@@ -413,10 +518,11 @@ class MatrixResponse(_message.Message):
         model: _builtins.str = ...,
         rows: _abc.Iterable[Global___MatrixRow] | None = ...,
         usage: _common_pb2.Usage | None = ...,
+        truncated_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rows", b"rows", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rows", b"rows", "truncated_tokens", b"truncated_tokens", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,8 +31,10 @@ class SimilarityServiceStub:
 
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
-    truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    truncated by the model's own rule, and `truncated_tokens` counts what was
+    dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
+    texts and queries with the left one, right texts and documents with the right
+    one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
     together, those that recur included, are more than the server's limit
     (`--max-request-texts`), or if it asks for more scores than the server
     computes for one request (`--max-request-scores`, by default 1048576).
@@ -65,8 +67,10 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
 
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
-    truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    truncated by the model's own rule, and `truncated_tokens` counts what was
+    dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
+    texts and queries with the left one, right texts and documents with the right
+    one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
     together, those that recur included, are more than the server's limit
     (`--max-request-texts`), or if it asks for more scores than the server
     computes for one request (`--max-request-scores`, by default 1048576).
@@ -95,8 +99,10 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
 
     It is arithmetic over what EmbeddingService answers; a text that occurs more
     than once in a request is embedded once. Texts of too many tokens are
-    truncated by the model's own rule. The statuses that EmbeddingService lists
-    hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
+    truncated by the model's own rule, and `truncated_tokens` counts what was
+    dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
+    texts and queries with the left one, right texts and documents with the right
+    one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
     together, those that recur included, are more than the server's limit
     (`--max-request-texts`), or if it asks for more scores than the server
     computes for one request (`--max-request-scores`, by default 1048576).

@@ -1,0 +1,78 @@
+# ruff: noqa: D417 - shared flags tell about themselves
+"""The commands that ask for the scores of score models."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from semserve.cli.app import ASKING, TEXTS, Asking, Files, Model, PairFiles, TopK, app
+from semserve.cli.output import cost, print_json, print_table, shortest
+from semserve.cli.reading import read_pairs, read_texts
+from semserve.cli.similarity import hit_list
+
+if TYPE_CHECKING:
+    from semserve import PairScores
+
+
+@app.command(group=TEXTS)
+def score(
+    *pair: str,
+    file: PairFiles = (),
+    model: Model = "",
+    asking: Asking = ASKING,
+) -> None:
+    """Give two texts, or a text alone where the model takes one, the number of a score model.
+
+    Args:
+        pair: The two texts.
+    """
+    pairs = read_pairs(pair, file)
+    given = [one[0] if len(one) == 1 else (one[0], one[1]) for one in pairs]
+    with asking.client() as client:
+        found = client.score(given, model=model)
+    if asking.output == "json":
+        print_json(_scores(pairs, found))
+    else:
+        rows = [
+            (*one, *[""] * (2 - len(one)), float(number))
+            for one, number in zip(pairs, found.scores, strict=True)
+        ]
+        print_table(["left", "right", "score"], rows)
+
+
+@app.command(group=TEXTS)
+def rerank(
+    query: str,
+    /,
+    *documents: str,
+    file: Files = (),
+    top_k: TopK = None,
+    model: Model = "",
+    asking: Asking = ASKING,
+) -> None:
+    """Sort documents by the number that a score model gives the query and each, best first.
+
+    Args:
+        query: Left text of every pair.
+        documents: Texts to sort.
+        top_k: Show only the best so many.
+    """
+    listed = read_texts(documents, file)
+    with asking.client() as client:
+        found = client.rerank(query, listed, top_k=top_k, model=model)
+    if asking.output == "json":
+        document = {"model": found.model, "query": query, "hits": hit_list(found)}
+        print_json(document | {"usage": cost(found.usage)})
+    else:
+        print_table(["score", "index", "document"], [(h.score, h.index, h.text) for h in found])
+
+
+def _scores(pairs: Sequence[tuple[str, ...]], found: "PairScores") -> dict[str, object]:
+    results = [
+        {**dict(zip(_names(pair), pair, strict=True)), "score": number}
+        for pair, number in zip(pairs, shortest(found.scores), strict=True)
+    ]
+    return {"model": found.model, "results": results, "usage": cost(found.usage)}
+
+
+def _names(pair: tuple[str, ...]) -> tuple[str, ...]:
+    return ("text",) if len(pair) == 1 else ("left", "right")

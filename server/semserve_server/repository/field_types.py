@@ -1,0 +1,34 @@
+"""The types of the fields of a bundle's JSON files, with their bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
+"""A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Tolerance = Annotated[float, Meta(gt=0, le=1)]
+"""Most that a row may differ from golden answers: `golden.scaled_difference`."""
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Words = Annotated[str, Meta(max_length=512)]
+Label = Annotated[str, Meta(min_length=1, max_length=256)]
+PromptName = Annotated[str, Meta(min_length=1, max_length=128)]
+Prompt = Annotated[str, Meta(max_length=4096)]
+"""A text that is put before each text; empty for a name that puts nothing there."""
+Input = Literal[
+    "token_ids", "segment_ids", "padding_mask", "side", "token_ids_right", "padding_mask_right"
+]
+"""An int32 input of the graph: `side` has the shape [batch], the others [batch, sequence]."""
+TextName = Literal["premise", "hypothesis"]
+Side = Literal["left", "right"]
+SIDES: tuple[Side, ...] = ("left", "right")
+"""The sides in the order of the numbers that the graph's input `side` has."""
+Ids = Annotated[list[int], Meta(max_length=65_536)]
+Numbers = Annotated[list[float], Meta(min_length=1, max_length=65_536)]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A JSON object in which only the declared fields may stand."""
