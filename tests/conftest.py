@@ -24,7 +24,7 @@ from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import Bundle, find_bundles, read_bundle, read_graph
 from semserve_server.runtime.session import Graph, Session
 from semserve_server.runtime.tokenizer import Tokenizer
@@ -208,7 +208,7 @@ class InProcess:
     classifier: Held
     port: GrpcServer
     engines: list[Engine]
-    models: Models
+    models: ModelRegistry
     recorder: Recorder
 
 
@@ -230,7 +230,7 @@ async def in_process(
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
-    models = Models()
+    models = ModelRegistry()
     recorder = recorder or Recorder()
     engines = []
     for path in find_bundles(models_directory):

@@ -16,7 +16,7 @@ from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.model_manager import ModelManager
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.server import new_grpc_server
 
 
@@ -61,7 +61,7 @@ async def echoing(
 ) -> AsyncIterator[Echoing]:
     """Serve `echo` with some settings of the test's own."""
     config = Config(echo=dimensions, batch_workers=1, **settings)
-    models, recorder = Models(), Recorder()
+    models, recorder = ModelRegistry(), Recorder()
     control = ModelManager(config, models)
     port = new_grpc_server(config, models, recorder)
     metadata = (("authorization", f"Bearer {key}"),)

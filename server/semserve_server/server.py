@@ -20,7 +20,7 @@ from semserve_server.frontend.security import Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.setup import observability
 from semserve_server.registry.model_manager import ModelManager
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.services.validation import Limits
 from semserve_server.supervision.supervisor_channel import SupervisorChannel
 from semserve_server.supervision.watchdog import Watchdog, wait_or_timeout
@@ -79,7 +79,7 @@ def _check_limits(config: Config) -> None:
 
 
 async def _serve(
-    config: Config, models: Models, recorder: Recorder, supervisor: SupervisorChannel | None
+    config: Config, models: ModelRegistry, recorder: Recorder, supervisor: SupervisorChannel | None
 ) -> None:
     stop, force_stop, refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -172,8 +172,8 @@ async def _refreshing(
         refreshing.cancel()
 
 
-def _models(config: Config) -> Models:
-    return Models(
+def _models(config: Config) -> ModelRegistry:
+    return ModelRegistry(
         defaults={
             "embedding": config.default_embedder,
             "classification": config.default_classifier,
@@ -183,7 +183,7 @@ def _models(config: Config) -> Models:
     )
 
 
-def new_grpc_server(config: Config, models: Models, recorder: Recorder) -> GrpcServer:
+def new_grpc_server(config: Config, models: ModelRegistry, recorder: Recorder) -> GrpcServer:
     """Assemble the gRPC server of a configuration. It is not open yet."""
     return GrpcServer(
         models,

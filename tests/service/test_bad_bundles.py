@@ -48,7 +48,7 @@ def lost_file(bundle: Path) -> None:
 
 @pytest.mark.parametrize(("spoil", "says"), [
     (cut, "ONNX Runtime cannot load it"),
-    (flip, "model.onnx: its SHA-256 is not the manifest's"),
+    (flip, "model.onnx: its SHA-256 differs from the manifest"),
     (other_answers, "the model differs from Keras by"),
     (no_tokenizer, "cannot be loaded"),
     (garbage, "bundle.json: JSON is malformed"),

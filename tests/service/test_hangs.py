@@ -25,7 +25,7 @@ from semserve_server.observability.recorder import Recorder
 from semserve_server.registry import loader_thread as loader
 from semserve_server.registry import model_manager as control
 from semserve_server.registry.calibration_source import CalibrationSource
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.supervision.watchdog import Watchdog
@@ -62,7 +62,7 @@ __main__.main()
 """
 
 
-def hanging(models: Models) -> dict[str, float | None]:
+def hanging(models: ModelRegistry) -> dict[str, float | None]:
     """What Prometheus is told of threads that hang, by what they do."""
     registry = CollectorRegistry()
     registry.register(Metrics(Recorder(), models))

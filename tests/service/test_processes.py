@@ -243,7 +243,7 @@ def test_what_cannot_be_shared_is_refused(setting: str, value: object, says: str
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--address", "192.0.2.1:1"], "--address 192.0.2.1:1: cannot listen there"),
-    (["--models", "nowhere"], "semserve-server: nowhere: no such directory"),
+    (["--models", "nowhere"], "semserve-server: nowhere: the directory does not exist"),
 ])  # fmt: skip
 def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str], says: str) -> None:
     code, line = fails("--processes", "2", *arguments)

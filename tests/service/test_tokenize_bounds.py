@@ -25,7 +25,9 @@ async def test_the_bytes_of_all_texts_are_bounded() -> None:
         stub = ModelServiceStub(server.channel)
         refused = await refusal(stub.Tokenize(TokenizeRequest(texts=["é" * 2501] * 2)))
         assert grpc.StatusCode.INVALID_ARGUMENT == refused.code
-        assert {"texts": "10004 bytes, at most 10000 a request: send several"} == refused.fields
+        assert {
+            "texts": "10004 bytes, at most 10000 a request: send several requests"
+        } == refused.fields
         assert 2 == len((await stub.Tokenize(TokenizeRequest(texts=["é" * 2500] * 2))).results)
 
 

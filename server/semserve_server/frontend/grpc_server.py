@@ -15,7 +15,7 @@ from semserve_server.frontend.health import SERVER, Health
 from semserve_server.frontend.reflection import REFLECTION, ReflectionServicer
 from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Streams
 from semserve_server.rpc.instrumented_handlers import Methods
@@ -60,7 +60,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        models: Models,
+        models: ModelRegistry,
         limits: Limits,
         connection_limits: ConnectionLimits,
         recorder: Recorder | None = None,
@@ -101,7 +101,7 @@ class GrpcServer:
         logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
     def _register(
-        self, models: Models, limits: Limits, transport: TransportLimits, recorder: Recorder
+        self, models: ModelRegistry, limits: Limits, transport: TransportLimits, recorder: Recorder
     ) -> None:
         embedding = EmbeddingService(models, limits, self._scorer)
         classification = ClassificationService(models, limits)

@@ -30,7 +30,7 @@ from semserve_server.observability.metric_families import (
 )
 from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.stderr import dropped_lines
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.runtime.worker_threads import Kind, Workers
 from semserve_server.system.listen_address import host_port
 
@@ -43,7 +43,7 @@ _BUILD = {
 
 
 @contextlib.contextmanager
-def serving_metrics(address: str, recorder: Recorder, models: Models) -> Iterator[str]:
+def serving_metrics(address: str, recorder: Recorder, models: ModelRegistry) -> Iterator[str]:
     """Serve the metrics over HTTP, on threads of their own. Yields the URL.
 
     Args:
@@ -74,7 +74,7 @@ def serving_metrics(address: str, recorder: Recorder, models: Models) -> Iterato
 class Metrics(Collector):
     """A collector that reads the counters at each scrape."""
 
-    def __init__(self, recorder: Recorder, models: Models) -> None:
+    def __init__(self, recorder: Recorder, models: ModelRegistry) -> None:
         self._recorder = recorder
         self._models = models
 

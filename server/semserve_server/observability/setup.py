@@ -13,7 +13,7 @@ from semserve_server.instrumentation.request_context import RequestContext
 from semserve_server.observability.loop_lag import measuring_loop_lag
 from semserve_server.observability.metrics import serving_metrics
 from semserve_server.observability.recorder import Recorder
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ EXPORT_SECONDS = 2.0
 
 
 @contextlib.asynccontextmanager
-async def observability(config: Config, models: Models) -> AsyncIterator[Recorder]:
+async def observability(config: Config, models: ModelRegistry) -> AsyncIterator[Recorder]:
     """Create the recorder of all requests. At the end, remaining spans are exported.
 
     Raises:

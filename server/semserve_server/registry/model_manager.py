@@ -27,7 +27,7 @@ from semserve_server.registry.defaults import check_defaults
 from semserve_server.registry.loader import Loaded, load
 from semserve_server.registry.loader_thread import Loader
 from semserve_server.registry.refusals import Refusals
-from semserve_server.registry.registry import STOPPING, Models, shown
+from semserve_server.registry.registry import STOPPING, ModelRegistry, shown
 from semserve_server.repository.scan import BundleEntry, list_bundles
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.system.cpus import usable_cpus
@@ -45,7 +45,7 @@ class ModelManager:
     changes nothing except the log and the reply of GetModel.
     """
 
-    def __init__(self, config: Config, models: Models) -> None:
+    def __init__(self, config: Config, models: ModelRegistry) -> None:
         self._config = config
         self._models = models
         self._limit = shares = ConcurrencyLimit(
@@ -147,7 +147,7 @@ class ModelManager:
             except StartupError as error:
                 raise LoadFailed(self._told(error)) from None
             if not found:
-                raise ModelNotFound(f"--models holds no bundle {shown(name)!r}")
+                raise ModelNotFound(f"--models contains no bundle {shown(name)!r}")
             if self._is_served(found[0]):
                 return self._models.named(name)
             try:

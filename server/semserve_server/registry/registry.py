@@ -38,7 +38,7 @@ class Control(Protocol):
         """Unload the model of that name."""
 
 
-class Models:
+class ModelRegistry:
     """The loaded engines by name. Used only on the event loop; not ready until `open`."""
 
     def __init__(self, *, defaults: Mapping[str, str] = MappingProxyType({})) -> None:

@@ -120,7 +120,7 @@ def _fields(content: memoryview, at: int, stop: int) -> Iterator[tuple[int, int,
         else:
             raise ValueError(f"wire type {kind}")
         if at > stop:
-            raise ValueError("a field runs over the end of its message")
+            raise ValueError("a field extends beyond its message")
         yield number, start, at
 
 

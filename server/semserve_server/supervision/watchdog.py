@@ -21,7 +21,7 @@ from typing import Self
 
 from semserve_server.errors import EngineFailed
 from semserve_server.observability.stderr import STDERR, flush
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.supervision.progress import Progress
 
@@ -45,7 +45,7 @@ _DOES = {
 class Watchdog:
     """Checks every thread that works for a model, and the event loop that it was created on."""
 
-    def __init__(self, models: Models, *, stall_timeout: float, run_timeout: float) -> None:
+    def __init__(self, models: ModelRegistry, *, stall_timeout: float, run_timeout: float) -> None:
         """Create a watchdog.
 
         Args:
