@@ -48,13 +48,29 @@ models-if-none:
 	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
 SIDE_BY_SIDE := --numprocesses $(JOBS) --durations 25
+# A tenth of a second of each process, and six of each that imports Keras, where Python may keep no bytecode.
+KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/.build/bytecode'
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
-	$(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
-	$(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
+	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+# The clients whose first build takes minutes are built and run here alone.
+.PHONY: test-clients
+test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
+	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_languages.py -m 'not venvs' $(PYTEST_ARGS)
+
+.PHONY: bench-clients
+bench-clients: .venv/.dev ## stream 100,000 texts with every client whose toolchain is there: a table
+	SEMSERVE_ALL_CLIENTS=1 PYTHONPATH=tests $(BIN)/python -m clients.bench_clients
+
+.PHONY: samples
+samples: ## run the sample of every client whose toolchain is there against a server (ADDRESS=HOST:PORT)
+	@clients/samples.sh $(ADDRESS)
 
 .PHONY: test-exports
 test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face directories and hold the server against numpy
@@ -99,7 +115,7 @@ parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100
 
 .PHONY: proto
 proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from proto/
-	$(BIN)/python proto/build.py clients/python proto/semserve.protoset
+	$(BIN)/python proto/build.py clients/python proto/semserve.protoset server/semserve_server/facades/stubs
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
 
@@ -118,6 +134,18 @@ tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 .PHONY: proto-check
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match
 	$(BIN)/python proto/check.py --buf $(BIN)/buf --against '$(BREAKING_AGAINST)'
+
+DIST ?= dist
+
+.PHONY: dist
+dist: .venv/.dev ## build the three wheels and their source archives into dist/
+	@for project in clients/python server export; do \
+		$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$project; done
+	@ls $(DIST)/*.whl $(DIST)/*.tar.gz
+
+.PHONY: test-dist
+test-dist: .venv/.dev ## install the wheels in clean environments of each Python that is here, serve and call
+	$(BIN)/pytest tests/test_dist.py -m 'venvs or not venvs' $(PYTEST_ARGS)
 
 .PHONY: client-needs
 client-needs: .venv/.dev ## install the client with the oldest and the newest packages it allows, and call a server
@@ -147,12 +175,27 @@ lock: $(UV) ## resolve the locked versions anew, with hashes
 		--group pyproject.toml:lint export/pyproject.toml clients/python/pyproject.toml \
 		-o requirements/export.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:generator -o requirements/proto.txt
+	$(UV) pip compile $(LOCK) --group pyproject.toml:triton -o requirements/triton.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --no-emit-package semserve
 
 .PHONY: clean
 clean: ## remove the environments and caches, not models/
-	rm -rf .venv .venv-export .tools .build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-export .tools .build .cache clients/node/node_modules clients/node/dist clients/java/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# ---- clients --------------------------------------------------------------------------------
+
+SCHEMA := $(wildcard proto/semserve/v1/*.proto)
+
+clients/node/node_modules/.ready: clients/node/package.json clients/node/package-lock.json
+	@cd clients/node && npm ci --silent && touch node_modules/.ready
+
+clients/node/dist/.ready: clients/node/node_modules/.ready clients/node/generate.mjs clients/node/tsconfig.json \
+		$(wildcard clients/node/src/*.ts clients/node/test/*.ts clients/node/sample/*.ts clients/node/cases/*.ts) $(SCHEMA)
+	@cd clients/node && npm run --silent build && touch dist/.ready
+
+clients/java/target/.ready: clients/java/pom.xml $(shell find clients/java/src clients/java/sample clients/java/cases -name '*.java') $(SCHEMA)
+	@cd clients/java && mvn --quiet --batch-mode test-compile && touch target/.ready
 
 # ---- environments ---------------------------------------------------------------------------
 
@@ -187,6 +230,12 @@ $(UV):
 	@echo 'installing the compiler of the stubs into .tools/proto'
 	@$(UV) venv --quiet --allow-existing --python '>=3.11,<3.13' .tools/proto
 	@$(UV) pip $(PIP_SYNC) --python .tools/proto -r $<
+	@touch $@
+
+.tools/triton/.ready: requirements/triton.txt | $(UV)
+	@echo "installing Triton's client into .tools/triton"
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/triton
+	@$(UV) pip $(PIP_SYNC) --python .tools/triton -r $<
 	@touch $@
 
 .venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import google.rpc
@@ -18,10 +19,19 @@ import google.rpc
 SCHEMA = Path(__file__).parent
 COMPILER = SCHEMA.parent / ".tools" / "proto" / "bin" / "python"
 SOURCES = sorted(str(path.relative_to(SCHEMA)) for path in SCHEMA.rglob("semserve/**/*.proto"))
+FACADES = ["inference/grpc_service.proto"]
+"""Schemas of other platforms, which the server alone speaks."""
 
 
-def build(stubs: Path, protoset: Path) -> None:
-    """Write the stubs below `stubs` and one descriptor set with all imports to `protoset`."""
+def build(stubs: Path, protoset: Path, facades: Path) -> None:
+    """Write the stubs, and one descriptor set of ours with all imports.
+
+    Args:
+        stubs: directory of the stubs of ours.
+        protoset: file of the descriptor set.
+        facades: directory of the stubs of other platforms' schemas.
+    """
+    compile_schema(f"--python_out={facades}", f"--mypy_out=quiet:{facades}", sources=FACADES)
     compile_schema(
         f"--python_out={stubs}",
         f"--grpc_python_out={stubs}",
@@ -32,8 +42,8 @@ def build(stubs: Path, protoset: Path) -> None:
     )
 
 
-def compile_schema(*outputs: str) -> None:
-    """Run protoc over every file of ours.
+def compile_schema(*outputs: str, sources: Sequence[str] = SOURCES) -> None:
+    """Run protoc over files of the schema.
 
     Raises:
         SystemExit: protoc refused the schema; it has said why on standard error.
@@ -48,10 +58,10 @@ def compile_schema(*outputs: str) -> None:
         raise SystemExit(f"{COMPILER} is missing: run `make proto`, which installs it")
     # It finds google/protobuf/*.proto by itself.
     command = [str(COMPILER), "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes)]
-    failed = subprocess.run([*command, *plugins, *outputs, *SOURCES], check=False).returncode
+    failed = subprocess.run([*command, *plugins, *outputs, *sources], check=False).returncode
     if failed:
         raise SystemExit(failed)
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]), Path(sys.argv[2]))
+    build(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))

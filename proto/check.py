@@ -21,6 +21,7 @@ from build import SCHEMA, build
 
 ROOT = SCHEMA.parent
 STUBS = ROOT / "clients" / "python"
+FACADES = ROOT / "server" / "semserve_server" / "facades" / "stubs"
 
 
 def check(buf: str, against: str) -> list[str]:
@@ -70,9 +71,15 @@ def stale_stubs(scratch: Path) -> list[str]:
     """Build the stubs again and name each committed file that differs."""
     scratch.mkdir()
     protoset = scratch / "semserve.protoset"
-    build(scratch, protoset)
-    fresh = {path.relative_to(scratch): path for path in scratch.rglob("*_pb2*")}
-    pairs = {STUBS / name: path for name, path in fresh.items()}
+    ours, facades = scratch / "ours", scratch / "facades"
+    ours.mkdir()
+    facades.mkdir()
+    build(ours, protoset, facades)
+    pairs = {
+        committed / path.relative_to(made): path
+        for made, committed in ((ours, STUBS), (facades, FACADES))
+        for path in made.rglob("*_pb2*")
+    }
     pairs[SCHEMA / "semserve.protoset"] = protoset
     stale = [
         path
@@ -81,7 +88,8 @@ def stale_stubs(scratch: Path) -> list[str]:
     ]
     stale += [
         path
-        for path in STUBS.rglob("*_pb2*.py*")
+        for place in (STUBS, FACADES)
+        for path in place.rglob("*_pb2*.py*")
         if "__pycache__" not in path.parts and path not in pairs
     ]
     return [

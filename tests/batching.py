@@ -17,9 +17,13 @@ def encoding(first: int, length: int = 3) -> Encoding:
     return Encoding([first] * length, [0] * length)
 
 
-def admission(workers: int = 1) -> Admission:
+def new_admission(workers: int = 1, *, cost: CostModel | None = None) -> Admission:
     return Admission(
-        cost=CostModel(), workers=workers, max_batch_tokens=64, max_entries=8, max_tokens=10_000
+        cost=cost or CostModel(),
+        workers=workers,
+        max_batch_tokens=64,
+        max_entries=8,
+        max_tokens=10_000,
     )
 
 

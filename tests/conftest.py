@@ -38,8 +38,10 @@ settings.load_profile("suite")
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "bundles"
 COMMAND = ("-m", "semserve_server")
-CALIBRATIONS = tempfile.mkdtemp(prefix="semserve-tests-")
-atexit.register(shutil.rmtree, CALIBRATIONS, ignore_errors=True)
+if "TEST_CALIBRATIONS" not in os.environ:  # else the first of the test processes has made it
+    os.environ["TEST_CALIBRATIONS"] = tempfile.mkdtemp(prefix="semserve-tests-")
+    atexit.register(shutil.rmtree, os.environ["TEST_CALIBRATIONS"], ignore_errors=True)
+CALIBRATIONS = os.environ["TEST_CALIBRATIONS"]
 """What the servers of the tests keep of their measurements, so that later starts are quick."""
 SERVING = "serving on "
 SMALL_LIMITS = ConnectionLimits(
@@ -227,6 +229,7 @@ async def in_process(
     limits: ConnectionLimits = SMALL_LIMITS,
     security: Security = OPEN,
     recorder: Recorder | None = None,
+    open_inference: bool = False,
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
@@ -259,6 +262,7 @@ async def in_process(
         limits,
         recorder,
         security,
+        open_inference=open_inference,
     )
     number = await port.open("127.0.0.1:0")
     models.open(engines)

@@ -16,16 +16,13 @@ class Held:
     """A runner whose runs wait until they are let through."""
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+        self.runner = runner
+        """What runs what is let through."""
         self._changed = threading.Condition()
         self._passes = float("inf")
         self._entered = threading.Semaphore(0)
         self.batches: list[list[Encoding]] = []
         self.exclusive: list[bool] = []
-
-    def put(self, runner: Runner) -> None:
-        """Run what comes next on another runner."""
-        self._runner = runner
 
     def hold(self) -> None:
         """Let no run through."""
@@ -51,7 +48,7 @@ class Held:
             if not self._changed.wait_for(lambda: self._passes > 0, timeout=60):
                 raise TimeoutError("held for over 60 s")
             self._passes -= 1
-        return self._runner.run(encodings, exclusive=exclusive)
+        return self.runner.run(encodings, exclusive=exclusive)
 
 
 class Lengths:
@@ -71,8 +68,16 @@ class Failing:
         raise RuntimeError(f"secret cause, {len(encodings)} encodings, {exclusive=}")
 
 
+class Deadly:
+    """Ends the thread of the batch worker that runs it: what it raises is no `Exception`."""
+
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
+        """Raise."""
+        raise SystemExit(f"{len(encodings)} encodings, {exclusive=}")
+
+
 class Giving:
-    """Gives the same thing for every run, whatever was asked."""
+    """Gives the same thing for every run, whatever was call."""
 
     def __init__(self, given: Any) -> None:
         self._given = given

@@ -10,14 +10,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, running_server
+from load.__main__ import app as bench
 
 README = (ROOT / "README.md").read_text()
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, document: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+
+
+def commands(document: Path, language: str, beginning: str) -> list[list[str]]:
+    """Split the lines of a document's blocks that begin so into words; comments are left out."""
+    lines = "\n".join(blocks(language, document.read_text())).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(beginning)]
 
 
 def test_the_readmes_python_prints_what_it_says(real_address: str) -> None:
@@ -54,6 +61,46 @@ def test_the_scores_of_the_readmes_table_are_the_models(real_address: str) -> No
         assert float(score) == pytest.approx(float(re.findall(r"0\.\d+", shown)[-1]), abs=0.00501)
 
 
+SERVERS = commands(ROOT / "server" / "README.md", "sh", "semserve-server --models")
+
+
+@pytest.mark.parametrize("command", SERVERS, ids=" ".join)
+def test_the_servers_readme_starts_servers(command: list[str], tiny_models: Path) -> None:
+    """On free ports, over the tiny bundles; `test_secured` runs the lines of keys and TLS."""
+    free = [re.sub(r"^127\.0\.0\.1:\d+$", "127.0.0.1:0", word) for word in command[1:]]
+    words = [str(tiny_models) if word == "models" else word for word in free]
+    with running_server(*words) as server:
+        assert "tiny-embed" in server.line
+
+
+BENCHES = commands(ROOT / "tests" / "load" / "README.md", "console", "$ make bench BENCH_ARGS=")
+
+
+@pytest.mark.parametrize("command", BENCHES, ids=" ".join)
+def test_the_flags_of_the_benchs_readme_are_flags_of_the_bench(command: list[str]) -> None:
+    flags = shlex.split(command[3].removeprefix("BENCH_ARGS="))
+    assert bench.parse_args(flags, exit_on_error=False, print_error=False)
+
+
+def test_every_readme_with_commands_is_tried() -> None:
+    """READMEs whose commands a test runs or reads; `make` targets and installs are CI's."""
+    documents = {str(path.relative_to(ROOT)) for path in readmes() if "```" in path.read_text()}
+    assert {
+        "README.md", "server/README.md", "tests/load/README.md",  # here
+        "clients/go/README.md",  # test_go
+        "clients/python/README.md",  # test_python_readme
+        "export/README.md",  # parity/test_documents
+    } == documents - {"server/deploy/README.md"}  # fmt: skip
+
+
+def readmes() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "*README.md"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return [ROOT / line for line in listed.splitlines()]
+
+
 def output(command: str, address: str) -> str:
     """Run a line of the README; what it prints, without the blanks that end lines."""
     ran = subprocess.run(
@@ -80,8 +127,7 @@ def test_the_list_of_flags_is_fresh() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    documents = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("clients/*/README.md")]
-    for document in documents:
+    for document in {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *readmes()}:
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if "://" not in link:
                 assert (document.parent / link).exists(), f"{document.name}: {link}"

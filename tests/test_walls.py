@@ -17,14 +17,15 @@ MODULES = sorted(SERVER.rglob("*.py"))
 SERVER_LAYERS = (
     "errors", "config", "system", "instrumentation", "auth", "runtime", "repository",
     "scheduling", "engine", "registry", "observability", "supervision", "rpc", "services",
-    "frontend", "server", "processes", "__main__",
+    "facades", "frontend", "server", "processes", "__main__",
 )  # fmt: skip
 """The folders and modules of the server, each above those that it may import."""
 EXPORT = ROOT / "export" / "semserve_export"
 EXPORT_LAYERS = (
-    "errors", "failures", "model_spec", "encoder_weights", "options", "files", "untrusted",
-    "tokenizers", "bundle", "recipes", "data", "models", "graphs", "hugging_face", "variants",
-    "pipeline", "distillation", "training", "word_vectors", "cli", "__main__",
+    "errors", "failures", "model_spec", "report", "encoder_weights", "options", "files",
+    "untrusted", "tokenizers", "bundle", "recipes", "data", "models", "graphs", "hugging_face",
+    "variants", "keras_models", "pipeline", "distillation", "training", "word_vectors", "api",
+    "__init__", "cli", "__main__",
 )  # fmt: skip
 """The same of the export stage."""
 
@@ -89,7 +90,7 @@ def test_a_folder_has_a_charter_of_one_line_and_few_modules(package: Path) -> No
 
 def test_only_the_front_end_and_the_services_know_grpc_and_protobuf() -> None:
     found = importers("grpc", "google", "semserve.v1", "grpc_health", "grpc_reflection")
-    assert {"frontend", "rpc", "services"} == {name.split("/")[0] for name in found}
+    assert {"facades", "frontend", "rpc", "services"} == {name.split("/")[0] for name in found}
 
 
 def test_only_the_session_knows_onnxruntime() -> None:

@@ -121,7 +121,7 @@ def padded_vector(text: str, *, start: bool) -> Floats:
 def padded(*, start: bool) -> Tiny:
     """Make a model of sequences that are padded to `LONGEST`, and of no mask."""
     side = "start" if start else "end"
-    texts = ("cat sat", "", "dog " * (LONGEST + 3))
+    texts = ("cat sat", "", f"sea {'dog ' * LONGEST}sun")
     return Tiny(
         f"tiny-padded-{side}",
         [

@@ -18,16 +18,18 @@ const maxFlightBytes = 16 << 20
 
 // entry is a request of a stream that has no answer yet.
 type entry[Sent any] struct {
+	number   int    // its place among the stream's requests
 	name     string // the caller's own
 	message  *Sent
 	bytes    int
 	attempts int
-	due      time.Time // when it is sent again; zero while the server has it
+	due      time.Time // when it is sent, for the first time or again; zero while the server has it
 }
 
 // flight holds the requests of one stream that have no answer yet, by their ID on the wire: those that
-// the server has, and those that it shed and that are sent again when they are due. It bounds them, so
-// that a server that sheds load slows its clients down instead of growing their memory.
+// the server has, and those that are sent when they are due: new ones, those that it shed, and those
+// that it had when it went away. It bounds them, so that a server that sheds load slows its clients
+// down instead of growing their memory.
 type flight[Sent any] struct {
 	mutex     sync.Mutex
 	entries   map[string]*entry[Sent]
@@ -35,7 +37,7 @@ type flight[Sent any] struct {
 	bound     int
 	exhausted bool          // whether the caller has no more requests
 	room      chan struct{} // a request was answered; capacity 1
-	changed   chan struct{} // a request was answered or shed, or there are no more; capacity 1
+	changed   chan struct{} // a request was added, answered or shed, or there are no more; capacity 1
 }
 
 func newFlight[Sent any](bound int) *flight[Sent] {
@@ -52,11 +54,27 @@ func (f *flight[Sent]) fits(bytes int) bool {
 	return len(f.entries) == 0 || len(f.entries) < f.bound && f.bytes+bytes <= maxFlightBytes
 }
 
+// add takes a new request in, to be sent at once.
 func (f *flight[Sent]) add(id string, added *entry[Sent]) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
+	added.due = time.Now()
 	f.entries[id] = added
 	f.bytes += added.bytes
+	notify(f.changed)
+}
+
+// lose makes the requests that the server had due again, because it went away.
+func (f *flight[Sent]) lose(now time.Time) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	for _, lost := range f.entries {
+		if lost.due.IsZero() {
+			lost.due = now
+			lost.attempts--
+		}
+	}
+	notify(f.changed)
 }
 
 // exhaust notes that the caller has no more requests.
@@ -88,27 +106,31 @@ func (f *flight[Sent]) settle(id string, failed error, now time.Time) (string, b
 	return settled.name, true, nil
 }
 
-// again gives a message that is due to be sent again, or nil and the time until one will be; a negative
-// time where none waits.
-func (f *flight[Sent]) again(now time.Time) (*Sent, time.Duration) {
+// next gives the message that is due to be sent, of several the oldest, or nil and the time until one
+// will be; a negative time where none waits.
+func (f *flight[Sent]) next(now time.Time) (*Sent, time.Duration) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	next := time.Duration(-1)
+	var oldest *entry[Sent]
+	soonest := time.Duration(-1)
 	for _, waiting := range f.entries {
 		if waiting.due.IsZero() {
 			continue
 		}
 		left := waiting.due.Sub(now)
-		if left <= 0 {
-			waiting.due = time.Time{}
-			waiting.attempts++
-			return waiting.message, 0
+		if left <= 0 && (oldest == nil || waiting.number < oldest.number) {
+			oldest = waiting
 		}
-		if next < 0 || left < next {
-			next = left
+		if soonest < 0 || left < soonest {
+			soonest = left
 		}
 	}
-	return nil, next
+	if oldest == nil {
+		return nil, soonest
+	}
+	oldest.due = time.Time{}
+	oldest.attempts++
+	return oldest.message, 0
 }
 
 // complete tells whether everything has been asked and answered.

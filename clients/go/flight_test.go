@@ -64,6 +64,53 @@ func TestAStreamSendsAgainWhatTheServerShed(t *testing.T) {
 	}
 }
 
+func TestAStreamGoesOnWhereTheServerGoesAway(t *testing.T) {
+	var streams atomic.Int32
+	server := new(answering)
+	server.stream = func(stream embedStream) error {
+		number := streams.Add(1)
+		for {
+			message, err := stream.Recv()
+			if err != nil {
+				return nil // the half-close
+			}
+			if err := stream.Send(server.answer(stream.Context(), message)); err != nil {
+				return err
+			}
+			if number <= 2 {
+				_, _ = stream.Recv() // a request that it takes and never answers
+				return status.Error(codes.Unavailable, "stopping")
+			}
+		}
+	}
+	texts := make([]string, 20)
+	for i := range texts {
+		texts[i] = strings.Repeat("x", i+1)
+	}
+	answers, err := collect(server.dial(t).StreamEmbed(t.Context(), requests(texts...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, answer := range answers {
+		same(t, [][]float32{{float32(len(answer.ID)), 1}}, answer.Result.Vectors())
+		ids = append(ids, answer.ID)
+	}
+	same(t, texts, slices.SortedFunc(slices.Values(ids), func(a, b string) int { return len(a) - len(b) }))
+	same(t, int32(3), streams.Load())
+}
+
+func TestAStreamThatBreaksTooOftenEndsWithItsError(t *testing.T) {
+	server := &answering{stream: func(stream embedStream) error {
+		if err := stream.SendHeader(nil); err != nil {
+			return err // with headers gRPC itself tries no more
+		}
+		return status.Error(codes.Unavailable, "stopping")
+	}}
+	_, err := collect(server.dial(t).StreamEmbed(t.Context(), requests("a")))
+	same(t, codes.Unavailable, status.Code(err))
+}
+
 func TestARequestThatIsShedTooOftenIsAnsweredWithTheError(t *testing.T) {
 	var sent atomic.Int32
 	server := &answering{stream: func(stream embedStream) error {

@@ -49,22 +49,38 @@ func again(ctx context.Context, call func(...grpc.CallOption) error) error {
 		var trailer metadata.MD
 		failed := typed(call(grpc.Trailer(&trailer)))
 		wait, retry := retryAfter(failed, attempt, false)
-		if pushback := trailer.Get(pushbackKey); retry && len(pushback) > 0 {
-			milliseconds, err := strconv.ParseUint(pushback[0], 10, 31)
-			if err != nil {
-				return failed // such as -1: do not come back
-			}
-			wait = time.Duration(milliseconds) * time.Millisecond
-		}
-		if deadline, set := ctx.Deadline(); !retry || set && time.Until(deadline) <= wait {
+		if wait, retry = pushback(trailer, wait, retry); !retry {
 			return failed
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return typed(status.FromContextError(ctx.Err()).Err())
+		if err := pause(ctx, wait, failed); err != nil {
+			return err
 		}
+	}
+}
+
+// pushback gives the wait that a trailer asks for in place of another one; false where it asks not to
+// come back.
+func pushback(trailer metadata.MD, wait time.Duration, retry bool) (time.Duration, bool) {
+	asked := trailer.Get(pushbackKey)
+	if !retry || len(asked) == 0 {
+		return wait, retry
+	}
+	milliseconds, err := strconv.ParseUint(asked[0], 10, 31)
+	return time.Duration(milliseconds) * time.Millisecond, err == nil // such as -1: do not come back
+}
+
+// pause waits. Where the context ends first, the error is the context's, and where its deadline comes
+// too soon to wait at all, what failed.
+func pause(ctx context.Context, wait time.Duration, failed error) error {
+	if deadline, set := ctx.Deadline(); set && time.Until(deadline) <= wait {
+		return failed
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return typed(status.FromContextError(ctx.Err()).Err())
 	}
 }

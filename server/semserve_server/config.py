@@ -115,7 +115,8 @@ class Config:
 
     max_queue_scores: Annotated[_Count, Parameter(group=LIMITS)] = 8_388_608
     """Most scores of all requests that wait to be computed. Requests beyond it get
-    RESOURCE_EXHAUSTED. One thread computes the scores."""
+    RESOURCE_EXHAUSTED. One thread computes the scores and writes the replies of EmbedSparse, in
+    which each text counts as one score."""
 
     max_tokenize_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 1_048_576
     """Most UTF-8 bytes of all texts of one Tokenize request. The reply has about 15 bytes for each
@@ -199,6 +200,10 @@ class Config:
 
     auth_exempt_reflection: Annotated[bool, Parameter(group=SECURITY)] = False
     """Answer server reflection, which shows the schema, without an API key."""
+
+    open_inference: Annotated[bool, Parameter(group=OPERATION)] = False
+    """Also serve the Open Inference Protocol (inference.GRPCInferenceService), for clients of
+    KServe and Triton."""
 
     allow_model_control: Annotated[bool, Parameter(group=OPERATION)] = False
     """Let clients load and unload the bundles of --models with LoadModel and UnloadModel."""

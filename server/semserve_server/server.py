@@ -213,6 +213,7 @@ def new_grpc_server(config: Config, models: ModelRegistry, recorder: Recorder) -
         ),
         recorder=recorder,
         security=_security(config),
+        open_inference=config.open_inference,
     )
 
 

@@ -116,11 +116,15 @@ class Said(NamedTuple):
 
 
 @pytest.fixture
-def run(
-    server_address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run the command as a shell would, with nothing or something piped in."""
+def run(command: Run, server_address: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command against the server over the tiny bundles."""
     monkeypatch.setenv("SEMSERVE_ADDRESS", server_address)
+    return command
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command as a shell would, with nothing or something piped in."""
     monkeypatch.setenv("COLUMNS", "120")
 
     def run(*arguments: str, stdin: bytes = b"") -> Said:

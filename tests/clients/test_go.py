@@ -99,7 +99,9 @@ def test_go_gets_in_where_tls_and_a_key_are_wanted(
 def test_sample_prints_the_same_table_twice(go: str, server_address: str) -> None:
     first, second = (run([go, "run", "./sample", "-address", server_address]) for _ in range(2))
     assert first.stdout == second.stdout
-    rows = [re.split(r" {2,}", line) for line in first.stdout.splitlines()]
+    *table, summary = first.stdout.splitlines()
+    assert summary.startswith("Go ok 16 ")
+    rows = [re.split(r" {2,}", line) for line in table]
     streamed = {row[0]: row[1] for row in rows if row[0].startswith("stream ")}
     assert list(streamed) == [f"stream {place}" for place in range(10)]
     assert streamed.pop("stream 6") == "InvalidArgument texts[1]"

@@ -134,10 +134,10 @@ def test_models_and_the_server_describe_themselves(ask, kinds_address):
 
 class TestCommand:
     @pytest.fixture
-    def run(self, run, kinds_address, monkeypatch):
+    def run(self, command, kinds_address, monkeypatch):
         """Run the command against the server of every kind."""
         monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
-        return run
+        return command
 
     def test_score_shows_a_number_for_each_pair(self, run):
         head, line = run("score", *PAIRS[0]).out.splitlines()

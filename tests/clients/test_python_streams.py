@@ -19,6 +19,7 @@ from semserve import (
     DeadlineExceeded,
     InternalError,
     Overloaded,
+    PermissionDenied,
     Retry,
     Unauthenticated,
     Unavailable,
@@ -122,11 +123,37 @@ class TestAStream:
     def test_that_ends_in_an_error_raises_it(self, ask, scripted):
         def stream(requests, context):
             yield answered(next(requests))
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "another key")
+
+        scripted.stream = stream
+        with pytest.raises(PermissionDenied, match="another key"):
+            ask(scripted.address, {}, "stream_embed", batches(5))
+
+    def test_goes_on_where_the_server_goes_away(self, ask, scripted):
+        """What the server had and did not answer is sent again on another stream."""
+
+        def stream(requests, context):
+            yield answered(next(requests))
+            if len(scripted.contexts) < 4:
+                next(requests)
+                context.abort(grpc.StatusCode.UNAVAILABLE, "stopping")
+            yield from map(answered, requests)
+
+        scripted.stream = stream
+        answers = ask(scripted.address, {"retry": QUICK}, "stream_embed", batches(12))
+        assert list(range(12)) == sorted(answer.index for answer in answers)
+        assert [None] * 12 == [answer.error for answer in answers]
+        assert 4 == len(scripted.contexts)
+
+    def test_that_breaks_too_often_raises_the_error(self, ask, scripted):
+        def stream(_, context):
             context.abort(grpc.StatusCode.UNAVAILABLE, "stopping")
 
         scripted.stream = stream
         with pytest.raises(Unavailable, match="stopping"):
-            ask(scripted.address, {}, "stream_embed", batches(5))
+            ask(scripted.address, {"retry": QUICK}, "stream_embed", batches(5))
+        # Three streams, each of which gRPC itself tries up to three times.
+        assert 3 <= len(scripted.contexts) <= 9
 
     async def test_that_ends_while_requests_are_sent_tells_why_every_time(self, scripted):
         """grpc.aio alone tells so half of the times."""

@@ -1,6 +1,9 @@
 """A tiny BERT with seeded random weights, and its bundle: small enough to export in a test."""
 
-import json
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ choose_backend()
 with held_stderr():
     import keras_hub
 
-from semserve_export.model_spec import ModelSpec
+from semserve_export.bundle.layout import read_json, read_manifest, write_json
+from semserve_export.model_spec import ModelSpec, Variant
 from semserve_export.models import bert
 from semserve_export.models.activation import set_activation
 from semserve_export.models.loaded_model import LoadedModel
@@ -32,6 +36,14 @@ VOCABULARY = [
 LENGTH_MAX = 48
 
 
+LONGEST = ("families", "training", "variants", "bundle", "tokenizer_parity", "user_model_rules")
+"""Files of half a minute or so, which come first: one that came last would leave a CPU idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
     """A model beside the bundle that was made from it."""
@@ -41,11 +53,11 @@ class Exported:
     manifest: dict[str, Any]
 
 
-def tiny_backbone(activation: str = "erf", *, dropout: float = 0) -> Any:
-    """Build two layers of 16, with weights so large that every mistake shows."""
+def tiny_backbone(activation: str = "erf", *, dropout: float = 0, layers: int = 2) -> Any:
+    """Build layers of 16, with weights so large that every mistake shows."""
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=len(VOCABULARY),
-        num_layers=2,
+        num_layers=layers,
         num_heads=2,
         hidden_dim=16,
         intermediate_dim=32,
@@ -93,14 +105,51 @@ def load_tiny(task: str) -> LoadedModel:
     )
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a directory that the first test process to ask for it makes, for all of them."""
+    base = factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared" / name
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with directory.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.is_dir():
+            make(directory)
+    return directory
+
+
 @pytest.fixture(scope="session", params=["embedding", "classification"])
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def varied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A tiny model and its bundle with every variant."""
     model = load_tiny(request.param)
-    directory = tmp_path_factory.mktemp("models") / model.spec.name
-    steps: list[str] = []
-    manifest = export_model(model, directory, steps.append)
-    assert json.loads((directory / "bundle.json").read_text()) == manifest
-    return Exported(model, directory, manifest)
+    names: tuple[Variant, ...] = ("fused", "int8", "fp16")
+    directory = made_once(
+        tmp_path_factory,
+        f"varied-{request.param}",
+        lambda place: export_model(model, place, lambda _: None, names),
+    )
+    return Exported(model, directory, read_manifest(directory))
+
+
+@pytest.fixture(scope="session")
+def exported(varied: Exported, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A tiny model and its bundle without variants.
+
+    It is a copy of `varied` without their files, for a conversion takes seconds;
+    `test_the_same_export_twice_gives_the_same_bytes` holds it against an export of its own.
+    """
+
+    def leave_out(place: Path) -> None:
+        shutil.copytree(varied.directory, place, ignore=shutil.ignore_patterns("model.*.onnx"))
+        manifest = read_json(place / "bundle.json")
+        manifest["variants"] = {"portable": manifest["variants"]["portable"]}
+        manifest["files"] = {
+            name: facts for name, facts in manifest["files"].items() if (place / name).is_file()
+        }
+        write_json(place / "bundle.json", manifest)
+
+    name = varied.directory.name.replace("varied", "exported")
+    directory = made_once(tmp_path_factory, name, leave_out)
+    return Exported(varied.model, directory, read_manifest(directory))
 
 
 @pytest.fixture(scope="session")

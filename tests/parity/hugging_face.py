@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from parity.hugging_face_tokenizers import TOKENIZERS
-from parity.reference_encoders import ReferenceEncoder
+from parity.reference_encoders import LANGUAGE_HEADS, ReferenceEncoder
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
@@ -80,6 +80,16 @@ def head_shapes(family: str, classes: int) -> dict[str, tuple[int, ...]]:
     return {**before, **dense_shapes("classifier", HIDDEN, classes)}
 
 
+def language_shapes(family: str, words: int, *, untied: bool) -> dict[str, tuple[int, ...]]:
+    """Name the tensors of a masked language model's head; tied, it has no decoder of its own."""
+    dense, norm, decoder, bias = LANGUAGE_HEADS[family]
+    width = 8 if family == "albert" else HIDDEN
+    own = {f"{decoder}.weight": (words, width)} if untied else {}
+    return {
+        **dense_shapes(dense, HIDDEN, width), **norm_shapes(norm, width), bias: (words,), **own,
+    }  # fmt: skip
+
+
 # ---- directories ---------------------------------------------------------------------------------
 
 
@@ -132,6 +142,8 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
     family: str = "bert",
     *,
     classes: int = 0,
+    language: bool = False,
+    untied: bool = False,
     config: dict[str, Any] | None = None,
     tokenizer: Tokenizer | None = None,
     tokenizer_config: dict[str, Any] | None = None,
@@ -147,6 +159,8 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
         path: where.
         family: transformers' model_type.
         classes: of a sequence classifier; 0 for an encoder alone.
+        language: whether it is a masked language model.
+        untied: whether that has a decoder of its own.
         config: in place of what config.json would say; None takes a key out.
         tokenizer: in place of the family's; written as tokenizer.json.
         tokenizer_config: in place of the least that transformers 5 writes.
@@ -163,6 +177,9 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
     if classes:
         facts["architectures"] = [f"{CLASS_NAMES[family]}ForSequenceClassification"]
         facts["id2label"] = {str(place): f"label {place}" for place in range(classes)}
+    if language:
+        facts["architectures"] = [f"{CLASS_NAMES[family]}ForMaskedLM"]
+        facts["tie_word_embeddings"] = not untied
     facts |= config or {}
     facts = {key: value for key, value in facts.items() if value is not ...}
     groups, inner = facts.get("num_hidden_groups", 1), facts.get("inner_group_num", 1)
@@ -174,13 +191,15 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
             family, words, pooler=has_pooler, groups=groups, inner=inner
         ).items()
     }
-    head = {name: draw(shape, name) for name, shape in head_shapes(family, classes).items()}
-    head = head if classes else {}
+    shapes_of_head = head_shapes(family, classes) if classes else {}
+    if language:
+        shapes_of_head = language_shapes(family, words, untied=untied)
+    head = {name: draw(shape, name) for name, shape in shapes_of_head.items()}
     drawn, head = (
         {name: value.astype(dtype) for name, value in each.items()} for each in (drawn, head)
     )
     if prefix is None:
-        prefix = f"{family.replace('xlm-', '').replace('-v2', '')}." if classes else ""
+        prefix = f"{family.replace('xlm-', '').replace('-v2', '')}." if classes or language else ""
     stored = {f"{prefix}{name}": value for name, value in drawn.items()} | head
     if rename:
         stored = {rename(name): value for name, value in stored.items()}
@@ -207,6 +226,7 @@ NEW = {
     "Pooling": "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
     "Dense": "sentence_transformers.base.modules.dense.Dense",
     "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
+    "SpladePooling": "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
 }
 FLAGS = {
     "cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens",
@@ -235,6 +255,37 @@ def write_modules(
         path / transformer / "sentence_bert_config.json",
         {"max_seq_length": 32, "do_lower_case": False},
     )
+
+
+def write_splade(path: Path, *, new: bool, **settings: Any) -> None:
+    """Write a sparse encoder's modules.json, and all that it names but the encoder."""
+    old = "sentence_transformers.sparse_encoder.models."
+    kinds = {
+        "": NEW["Transformer"] if new else f"{old}MLMTransformer",
+        "1_SpladePooling": NEW["SpladePooling"] if new else f"{old}SpladePooling",
+    }
+    listed = [
+        {"idx": place, "name": str(place), "path": where, "type": kind}
+        for place, (where, kind) in enumerate(kinds.items())
+    ]
+    write_json(path / "modules.json", listed)
+    width = "embedding_dimension" if new else "word_embedding_dimension"
+    said = {"pooling_strategy": "max", "activation_function": "relu", width: None}
+    write_json(path / "1_SpladePooling" / "config.json", said | settings)
+    of_transformer: dict[str, Any] = {"max_seq_length": 32, "do_lower_case": False}
+    if new:
+        of_transformer |= {
+            "transformer_task": "fill-mask", "module_output_name": "token_embeddings",
+            "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+        }  # fmt: skip
+    write_json(path / "sentence_bert_config.json", of_transformer)
+    write_json(
+        path / "config_sentence_transformers.json",
+        {
+            "model_type": "SparseEncoder", "prompts": {"query": "", "document": ""},
+            "default_prompt_name": None, "similarity_fn_name": "dot",
+        },
+    )  # fmt: skip
 
 
 def write_pooling(path: Path, *modes: str, place: int = 1, new: bool = False) -> None:

@@ -8,10 +8,10 @@ import onnxruntime
 import pytest
 from parity import hugging_face as hf
 from parity import hugging_face_tokenizers as tokens
+from parity.confined_commands import run_confined_commands
 from parity.directory_cases import PAIRS, TEXTS
 from parity.directory_table import CASES
 from parity.reference_encoders import pool, unit
-from semserve_export.cli.app import run_command_line
 from semserve_export.errors import WeightsError
 from semserve_export.graphs.portable import portable_graph
 from semserve_export.options import OwnModel
@@ -121,18 +121,28 @@ def test_a_training_begins_from_the_encoder_as_its_files_mean_it(family, tmp_pat
     assert ("erf", 48) == (start.facts["activation"], start.max_sequence_length)
 
 
-def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path, capfd, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path):
     BY_NAME["default-prompt"].write(tmp_path / "mine")
-    assert 2 == run_command_line(["keras", "mine", "--variants", "none"])
-    assert "--ignore-prompts" in capfd.readouterr().err
-    assert 0 == run_command_line(["keras", "mine", "--variants", "none", "--ignore-prompts"])
-    assert "prompts (q) are not applied" in " ".join(capfd.readouterr().out.split())
-    assert 0 == run_command_line(["verify", "models/mine", "--source", "mine"])
+    stated = ["--prompt", "d=document: ", "--prompt", "none=", "--default-prompt", "d"]
+    answers = run_confined_commands(
+        tmp_path,
+        {
+            "exported": ["keras", "mine", "--variants", "none", *stated],
+            "proved": ["verify", "models/mine", "--source", "mine"],
+        },
+    )
+    assert [0, 0] == [code for code, _, _ in answers.values()], answers
+    told = " ".join(answers["exported"][1].split())
+    assert "q: 'q: ', d: 'document: ', none: ''" in told
     manifest = json.loads((tmp_path / "models" / "mine" / "bundle.json").read_text())
     assert ("mean", True, "cosine", 32) == tuple(
         manifest[key] for key in ("pooling", "normalized", "metric", "max_sequence_length")
     )
+    assert {"q": "q: ", "d": "document: ", "none": ""} == manifest["prompts"]
+    assert "d" == manifest["default_prompt"]
+    golden = json.loads((tmp_path / "models" / "mine" / "golden.json").read_text())
+    texts = [case["text"] for case in golden["cases"]]
+    assert {"q: a", "document: a"} < set(texts), "a golden answer for each prompt that is not empty"
 
 
 def test_a_directorys_tokenizer_is_not_compared_with_keras_hubs(tmp_path):

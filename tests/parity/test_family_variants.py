@@ -9,7 +9,13 @@ import numpy as np
 import onnx
 import pytest
 from parity.families import LENGTH, make_backbone, make_classifier, make_tokenizer, scramble
-from semserve_export.bundle.tolerance import keras_run, largest_difference, onnx_run, padded_batches
+from semserve_export.bundle.tolerance import (
+    keras_run,
+    largest_difference,
+    onnx_run,
+    padded_batches,
+    scaled_difference,
+)
 from semserve_export.encoder_weights import Encoder
 from semserve_export.graphs.encoder_reader import is_encoder, read_encoder
 from semserve_export.model_spec import ModelSpec
@@ -19,6 +25,7 @@ from semserve_export.models.families import inputs_of
 from semserve_export.models.pooling import PooledTokens
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.variants.activation_ranges import observe_ranges
+from semserve_export.variants.fp16 import padded_graph
 from semserve_export.variants.fused import fused_graph
 from semserve_export.variants.int8 import int8_graph
 
@@ -91,7 +98,7 @@ def encodings(count, seed=5):
 
 
 def batches():
-    return padded_batches(encodings(12), WORDS, LENGTH, pair=True)
+    return padded_batches(encodings(4), WORDS, LENGTH, pair=True)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -134,6 +141,17 @@ def test_int8_is_near_fused_and_takes_and_gives_the_same(family, head, tmp_path)
     int8, fused = (onnx.load(tmp_path / f"{name}.onnx").graph for name in ("int8", "fused"))
     assert list(case.spec.inputs) == [value.name for value in int8.input]
     assert (list(fused.input), list(fused.output)) == (list(int8.input), list(int8.output))
+
+
+@pytest.mark.parametrize("family", PLAIN)
+def test_fp16_is_near_fused_and_takes_and_gives_the_same(family, tmp_path):
+    case = make(family, "classifier")
+    some = pad(encodings(64, seed=2))
+    onnx.save(padded_graph(case.encoder, case.spec), tmp_path / "fp16.onnx")
+    rows = onnx_run(tmp_path / "fp16.onnx")(some)
+    assert scaled_difference(rows, case.fused(tmp_path)(some)) <= 2e-2
+    half, fused = (onnx.load(tmp_path / f"{name}.onnx").graph for name in ("fp16", "fused"))
+    assert (list(fused.input), list(fused.output)) == (list(half.input), list(half.output))
 
 
 @pytest.mark.parametrize("family", ["Roberta", "DistilBert", "XLMRoberta"])

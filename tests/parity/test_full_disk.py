@@ -15,7 +15,7 @@ from semserve_export.variants.variants import add_variants
 GOLDEN, GRAPH, VARIANT = 20_000, 60_000, 5_000
 """Bytes that a file may have: too few for the golden answers; enough for them and too few for what
 is larger, such as the graph of 114 kB; too few for a faster graph."""
-pytestmark = pytest.mark.parametrize("exported", ["embedding"], indirect=True)
+pytestmark = pytest.mark.parametrize("varied", ["embedding"], indirect=True)
 
 
 @contextmanager

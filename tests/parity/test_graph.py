@@ -90,7 +90,7 @@ def test_every_weight_is_in_the_file_once(exported):
     assert stored < 1.1 * exported.model.keras_model.count_params()
 
 
-@pytest.mark.parametrize("exported", ["embedding"], indirect=True)
+@pytest.mark.parametrize("varied", ["embedding"], indirect=True)
 def test_embeddings_have_length_one(exported):
     rows = onnx_run(exported.directory / "model.onnx")(pad(encodings_of(exported)))
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=0, atol=1e-6)

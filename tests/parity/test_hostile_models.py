@@ -1,16 +1,14 @@
 """A stranger's model runs no code: it is refused in one line that names what is wrong with it."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from parity.confined_commands import run_confined_commands
 from parity.families import make_classifier
 from parity.hostile import hostile_models, kinds
 from semserve_export.errors import WeightsError
@@ -27,22 +25,6 @@ pytestmark = [
 ]
 
 LAMBDA = "CVE-2024-3660, the code of a Lambda"
-COMMANDS = """
-import contextlib, io, json, sys
-from pathlib import Path
-from semserve_export.cli.app import run_command_line
-from semserve_export.untrusted.confinement import Confinement, confine
-directory, commands = sys.argv[1], json.loads(sys.argv[2])
-confine(Confinement((), (directory,)), Path(directory))
-answers = {}
-for kind, arguments in commands.items():
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-        code = run_command_line(arguments)
-    answers[kind] = (code, said.getvalue())
-print(json.dumps(answers))
-"""
-"""Many command lines in one confined process, as each start of Keras takes seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +63,12 @@ def answers(saved, models, tmp_path_factory):
         "--tokenizer": ["keras", good, "--tokenizer", bad, *output],
         "--adapter": ["keras", preset, "--adapter", str(adapter), *output],
     }
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, str(directory.parent), json.dumps(commands)],
-        env=os.environ | {"TMPDIR": str(directory)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert 0 == done.returncode, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_confined_commands(directory, commands)
 
 
 def the_line(answer):
     """Return the one line that a refused command writes to standard error."""
-    code, said = answer
+    code, _, said = answer
     assert 2 == code, said
     (line,) = said.splitlines()
     assert line.startswith("semserve-export: ")

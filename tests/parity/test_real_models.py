@@ -8,9 +8,11 @@ import pytest
 from parity.reference_bert import ReferenceBert
 from parity.reference_mpnet import ReferenceMPNet
 from semserve_export.bundle.layout import read_manifest
+from semserve_export.bundle.proof import golden_checks, read_bundle
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import read_pairs
+from semserve_export.distillation.temperature_scaling import bins_of, expected_calibration_error
 from semserve_export.models.delta_adapter import TENSORS, read_record
 from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import ALL_MINILM, MPNET_BASE_V2, NLI_BERT_TINY, NLI_MINILM
@@ -103,10 +105,26 @@ def test_the_tokenizer_is_the_one_that_the_weights_came_with(embedder, weights):
 
 
 @pytest.mark.parametrize("name", ["minilm-l6-v2", "nli-minilm", "nli-bert-tiny"])
-def test_golden_answers_and_every_variant_hold(name):
+def test_golden_answers_of_every_variant_hold(name):
+    exported = bundle(name)
+    checks = list(golden_checks(read_bundle(exported.directory)))
+    assert 1 + 2 * len(exported.manifest["variants"]) == len(checks)
+    assert all(check.holds for check in checks), checks
+
+
+# The others take half a minute of processor time; each export measures its variants so too.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nli-bert-tiny",
+        pytest.param("minilm-l6-v2", marks=pytest.mark.slow),
+        pytest.param("nli-minilm", marks=pytest.mark.slow),
+    ],
+)
+def test_every_variant_is_as_near_the_portable_graph_as_is_demanded(name):
     exported = bundle(name)
     checks = list(verify_bundle(exported.directory, None))
-    assert len(checks) >= 1 + 2 * len(exported.manifest["variants"])
+    assert {"fused", "int8"} <= {check.name.split(":")[0] for check in checks}
     assert all(check.holds for check in checks), checks
 
 
@@ -126,7 +144,7 @@ def test_pairs_get_sensible_labels(classifier):
 @pytest.mark.parametrize(
     ("recipe", "accuracy", "error"), [(NLI_MINILM, 0.83, 0.03), (NLI_BERT_TINY, 0.8, 0.03)]
 )
-def test_a_kept_adapter_is_small_and_its_scores_can_be_believed(recipe, accuracy, error):
+def test_a_kept_adapter_is_small_and_its_record_tells_good_figures(recipe, accuracy, error):
     record = read_record(recipe.adapter)
     assert record["recipe"] == recipe.spec.name
     assert (recipe.adapter / TENSORS).stat().st_size < 20e6
@@ -135,20 +153,25 @@ def test_a_kept_adapter_is_small_and_its_scores_can_be_believed(recipe, accuracy
 
 
 @pytest.mark.parametrize("recipe", [NLI_MINILM, NLI_BERT_TINY])
-def test_a_bundle_is_as_right_as_its_adapters_record_says(recipe):
-    """On every tenth of the held-out pairs: five standard errors are allowed."""
+def test_a_bundle_is_as_right_and_as_honest_as_its_adapters_record_says(recipe):
+    """On every twentieth of the held-out pairs: five standard errors are allowed.
+
+    So few pairs make the calibration error of an honest model about 0.03 larger.
+    """
     exported, record = bundle(recipe.spec.name), read_record(recipe.adapter)
     if not SNLI_DEV.is_file():
         pytest.skip("SNLI's development set is not beside this checkout")
-    pairs = read_pairs([SNLI_DEV], recipe.spec.labels).pairs[::10]
+    pairs = read_pairs([SNLI_DEV], recipe.spec.labels).pairs[::20]
     encoded = EncodedPairs.of(exported.tokenizer, pairs, 96)
-    right = sum(
-        int((exported.run(encoded.inputs(rows)).argmax(axis=1) == encoded.labels[rows]).sum())
-        for rows in encoded.by_length(16)
-    )
+    logits = np.zeros((len(pairs), len(recipe.spec.labels)), np.float32)
+    for rows in encoded.by_length(16):
+        logits[rows] = exported.run(encoded.inputs(rows))
     accuracy = record["figures"]["accuracy"]
     error = (accuracy * (1 - accuracy) / len(pairs)) ** 0.5
-    assert accuracy == pytest.approx(right / len(pairs), abs=5 * error)
+    right = np.mean(logits.argmax(axis=1) == encoded.labels)
+    assert accuracy == pytest.approx(right, abs=5 * error)
+    measured = expected_calibration_error(bins_of(logits, encoded.labels))
+    assert measured <= record["figures"]["expected_calibration_error"] + 0.05
 
 
 def test_mpnet_embeds_as_its_weights_mean_without_keras():

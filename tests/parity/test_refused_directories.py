@@ -147,6 +147,27 @@ def of(family: str, **config: Any) -> Any:
     return lambda path: hf.write_directory(path, family, config=config)
 
 
+def language(family: str, **settings: Any) -> Any:
+    return lambda path: hf.write_directory(path, family, **settings)
+
+
+def splade(**settings: Any) -> Any:
+    """Write a sparse encoder with these settings of its pooling."""
+
+    def write(path: Path) -> None:
+        hf.write_directory(path, language=True)
+        hf.write_splade(path, new=False, **settings)
+
+    return write
+
+
+def cross_encoder_prompt(path: Path) -> None:
+    hf.write_directory(path, classes=1)
+    hf.write_modules(
+        path, model_type="CrossEncoder", prompts={"q": "query: "}, default_prompt_name="q"
+    )
+
+
 MODULE = {"idx": 0, "name": "0", "path": "", "type": f"{NEVER}Transformer"}
 POOLING = {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{NEVER}Pooling"}
 MEAN = {"embedding_dimension": 16, "pooling_mode": "mean"}
@@ -194,10 +215,14 @@ CASES = (
     Refused("odd-kinds", change("tokenizer_config.json", added_tokens_decoder=[1]), "cannot be loaded: "),
     Refused("odd-length", change("config.json", layer_norm_eps="small"), "layer_norm_eps is 'small'"),
     # Heads
-    Refused("regression", head(1, problem_type="regression"), "the head has one output"),
-    Refused("cross-encoder", head(1), "the head has one output"),
-    Refused("regression-of-two", head(2, problem_type="regression"), "problem_type 'regression' cannot be served"),
-    Refused("raw-scores", head(2, function_to_apply="none"), "function_to_apply 'none'"),
+    Refused("scores-contradict", head(1, problem_type="regression", sbert_ce_default_activation_function="torch.nn.modules.activation.Sigmoid"), "contradict each other; say --scores"),
+    Refused("softmax-of-one", head(1, sbert_ce_default_activation_function="torch.nn.modules.activation.Softmax"), "the softmax of one output is always 1"),
+    Refused("tanh-scores", head(1, sentence_transformers={"activation_fn": "torch.nn.modules.activation.Tanh"}), "activation_fn 'torch.nn.modules.activation.Tanh' cannot be served"),
+    Refused("other-scores-stated", head(1, problem_type="regression"), "--scores sigmoid: config.json: problem_type regression", {"scores": "sigmoid"}),
+    Refused("labels-of-one", head(1), "--label is for a classifier, and the model is a model of one output", {"labels": ("a",)}),
+    Refused("score-of-two", head(2), "--task score: the head has 2 outputs, so the model is a classifier", {"task": "score"}),
+    Refused("classes-of-one", head(1), "--task classification: the head has 1 output, so", {"task": "classification"}),
+    Refused("cross-encoder-prompt", cross_encoder_prompt, "puts a prompt before the first text of each pair"),
     Refused("activation-of-scores", head(2, sentence_transformers={"activation_fn": "torch.nn.modules.activation.ReLU"}), "activation_fn"),
     Refused("contradicting-scores", head(2, problem_type=MULTI, function_to_apply="softmax"), "contradict each other"),
     Refused("labels", relabelled, "id2label does not name the 3 outputs"),
@@ -244,7 +269,20 @@ CASES = (
     Refused("dense-bias", modules("Pooling", "Dense", dense={"bias": False}), "the weights are linear.bias"),
     Refused("sparse", modules("Pooling", model_type="SparseEncoder"), "model_type 'SparseEncoder'"),
     Refused("metric", modules("Pooling", similarity_fn_name="maxsim"), "similarity_fn_name 'maxsim'"),
-    Refused("default-prompt", modules("Pooling", prompts={"q": "query: "}, default_prompt_name="q"), "--ignore-prompts exports the model"),
+    Refused("prompt-not-pooled", modules("Pooling", prompts={"q": "query: "}, pooling=MEAN | {"include_prompt": False}), "include_prompt false"),
+    Refused("no-such-prompt", modules("Pooling", prompts={"q": "query: "}), "--default-prompt d: no prompt has this name; there are q", {"default_prompt": "d"}),
+    Refused("prompt-of-a-classifier", head(3), "--prompt is for an embedder, and the model is a classifier", {"prompts": {"q": "q: "}}),
+    Refused("order-of-an-embedder", modules("Pooling"), "--pair-order is for a classifier, and the model is an embedder", {"text_order": ("hypothesis", "premise")}),
+    Refused("sparse-deberta", language("deberta-v2", classes=3), "deberta-v2: the head of its language model cannot be exported", {"task": "sparse_embedding"}),
+    Refused("sparse-without-head", config(), "the weights lack cls.predictions", {"task": "sparse_embedding"}),
+    Refused("sparse-tied-differs", language("bert", language=True, untied=True, config={"tie_word_embeddings": True}), "cls.predictions.decoder.weight is not the table of words", {"task": "sparse_embedding"}),
+    Refused("sparse-untied-lacks", language("bert", language=True, config={"tie_word_embeddings": False}), "the weights lack cls.predictions.decoder.weight", {"task": "sparse_embedding"}),
+    Refused("sparse-strategy", splade(pooling_strategy="mean"), "1_SpladePooling/config.json: pooling_strategy 'mean' is not known: max, sum"),
+    Refused("sparse-function", splade(activation_function="gelu"), "activation_function 'gelu' is not known"),
+    Refused("sparse-width", splade(word_embedding_dimension=7), "SpladePooling is of 7 dimensions"),
+    Refused("sparse-key", splade(top_k=7), "1_SpladePooling/config.json: top_k 7 is not known"),
+    Refused("sparse-pooling", splade(), "--pooling is for an embedder, and the model is a sparse embedder", {"pooling": "mean"}),
+    Refused("sparse-as-embedder", splade(), "is a sparse embedder's, so --task embedding is not for it", {"task": "embedding"}),
     Refused("unknown-prompt", modules("Pooling", prompts={}, default_prompt_name="q"), "default_prompt_name 'q'"),
     Refused("prompts-list", modules("Pooling", prompts=["query: "]), "prompts is no map of names to texts"),
     Refused("truncate", modules("Pooling", truncate_dim=8), "truncate_dim 8"),

@@ -1,6 +1,7 @@
 """tokenizer.json reads texts as KerasHub's graph does, and every difference has a known cause."""
 
 import io
+from functools import cache
 
 import keras_hub
 import pytest
@@ -11,7 +12,7 @@ from semserve_export.errors import WeightsError
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 from semserve_export.tokenizers.byte_pair import build_byte_pair
 from semserve_export.tokenizers.fuzz_texts import odd_texts
-from semserve_export.tokenizers.parity import compare_tokenizers
+from semserve_export.tokenizers.parity import compare_tokenizers, in_graph
 from semserve_export.tokenizers.sentence_piece import build_sentence_piece
 from semserve_export.tokenizers.special_tokens import add_special_tokens
 from semserve_export.tokenizers.word_piece import build_word_piece
@@ -21,6 +22,13 @@ TEXTS = list(odd_texts(3000))
 FEW_TEXTS = TEXTS[:300]  # where many differ: each is cut down, which takes a hundred readings
 MOST_DIFFERENCES = 60  # of 3,000 texts, most of which are odd on purpose
 PAIR = ("the cat sat", "hello boat!")
+
+
+@cache
+def read(family):
+    """KerasHub's tokenizer of a family, and what reads texts by it in a graph, traced once."""
+    theirs = make_tokenizer(family)
+    return theirs, in_graph(theirs)
 
 
 def build(theirs):
@@ -33,8 +41,8 @@ def build(theirs):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_odd_texts_are_read_as_by_keras_hub_or_for_a_known_cause(family):
-    theirs = make_tokenizer(family)
-    parity = compare_tokenizers(theirs, build(theirs), TEXTS)
+    theirs, reads = read(family)
+    parity = compare_tokenizers(theirs, build(theirs), TEXTS, read=reads)
     assert {"unexplained": 0} == {"unexplained": parity.unexplained}, parity
     assert parity.differing < MOST_DIFFERENCES, parity
 
@@ -57,10 +65,10 @@ def test_chinese_characters_are_words_only_where_keras_hub_makes_them_words():
 
 
 def test_a_mistake_is_told_as_one():
-    theirs = make_tokenizer("Roberta")
+    theirs, reads = read("Roberta")
     ours = build_byte_pair(theirs)
     ours.normalizer = normalizers.Replace("b", "")
-    parity = compare_tokenizers(theirs, ours, ["a boat", "a cat"])
+    parity = compare_tokenizers(theirs, ours, ["a boat", "a cat"], read=reads)
     assert (2, 1, 1) == (parity.texts, parity.differing, parity.unexplained)
     assert "b" == parity.examples[0].text, "cut down to what differs"
 
@@ -73,10 +81,10 @@ def test_byte_level_bpe_loses_no_byte():
 
 
 def test_gpt2s_own_words_differ_from_keras_hubs_in_blanks_alone():
-    theirs = make_tokenizer("Roberta")
+    theirs, reads = read("Roberta")
     ours = build_byte_pair(theirs)
     ours.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=theirs.add_prefix_space)
-    parity = compare_tokenizers(theirs, ours, FEW_TEXTS)
+    parity = compare_tokenizers(theirs, ours, FEW_TEXTS, read=reads)
     assert 0 == parity.unexplained
     assert parity.causes["blanks, of which KerasHub splits runs unlike GPT-2"] > 10
 
@@ -91,19 +99,19 @@ def test_berts_own_normaliser_differs_from_keras_hubs_for_known_causes():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_special_tokens_stand_where_keras_hub_puts_them(family):
-    theirs = make_tokenizer(family)
+    """`test_families` holds whole preprocessors, traced as `fit` traces them, against ours."""
+    theirs, reads = read(family)
     preprocessor = getattr(keras_hub.models, f"{family}TextClassifierPreprocessor")(theirs)
     ours = build(theirs)
     add_special_tokens(ours, preprocessor)
-    for text in ("the boat", PAIR):
-        # In a graph, as in `fit`; Python code would split otherwise.
-        packed = tf.function(preprocessor)(x=tf.nest.map_structure(tf.constant, text))
-        features = {name: one.numpy() for name, one in packed.items()}
-        used = int(features["padding_mask"].sum())
-        encoded = ours.encode(*((text,) if isinstance(text, str) else text))
-        assert features["token_ids"][:used].tolist() == encoded.ids
-        if "segment_ids" in features:
-            assert features["segment_ids"][:used].tolist() == encoded.type_ids
+    for texts in (("the boat",), PAIR):
+        parts = tuple(tf.constant([ids]) for text in texts for ids in reads([text]))
+        token_ids, segment_ids = preprocessor.packer(parts)
+        encoded = ours.encode(*texts)
+        used = len(encoded.ids)
+        assert encoded.ids == token_ids[0, :used].numpy().tolist()
+        assert {theirs.pad_token_id} == {*token_ids[0, used:].numpy().tolist()}
+        assert encoded.type_ids == segment_ids[0, :used].numpy().tolist()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,6 +1,8 @@
 """Training: every pair once an epoch, the same way each time, also where it was cut off."""
 
 import json
+import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -48,8 +50,13 @@ def data():
 
 @pytest.fixture(scope="module")
 def start(vocabulary, make_backbone):
+    """One layer: each training traces its step anew, which takes most of its time."""
+
+    def make(dropout, _):
+        return make_classifier(make_backbone(dropout=dropout, layers=1), 3, dropout=dropout)
+
     return Start(
-        make=lambda dropout, _: make_classifier(make_backbone(dropout=dropout), 3, dropout=dropout),
+        make=make,
         tokenizer=build_tokenizer(vocabulary, lowercase=True, strip_accents=True),
         labels=LABELS,
         max_sequence_length=48,
@@ -130,29 +137,50 @@ class CutOff(Exception):
 
 
 class Cutting(Progress):
-    """A display that cuts the training off after so many steps."""
+    """A display that copies the training's directory in some steps, and cuts it off in the last."""
 
-    def __init__(self, steps):
+    def __init__(self, directory, copies):
         super().__init__(console=Console(quiet=True))
-        self.left = steps
+        self.directory, self.copies, self.steps = directory, copies, 0
 
     def advance(self, task_id, advance=1):
         super().advance(task_id, advance)
-        self.left -= 1
-        if not self.left:
+        self.steps += 1
+        if self.steps in self.copies:
+            shutil.copytree(self.directory, self.copies[self.steps])
+        if self.steps == max(self.copies):
             raise CutOff
 
 
-@pytest.mark.parametrize("steps", [12, 15])
+@contextmanager
+def often():
+    """Write a checkpoint every two steps, and a report every step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_CHECKPOINTS", 2)
+        patch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_REPORTS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cut_off(run, tmp_path_factory):
+    """What lies on disk where a training is cut off in a step, by the step.
+
+    An epoch has six steps: cut off before an epoch was measured, and in the middle of one.
+    """
+    directory = tmp_path_factory.mktemp("cut-off")
+    copies = {step: directory / str(step) for step in (12, 15)}
+    with often(), pytest.raises(CutOff):
+        run(SHORT, directory / "whole", Cutting(directory / "whole", copies))
+    return copies
+
+
+@pytest.mark.parametrize("step", [12, 15])
 def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(
-    short, run, tmp_path, steps, monkeypatch
+    short, run, cut_off, tmp_path, step
 ):
-    """Six steps an epoch: cut off before an epoch was measured, and in the middle of one."""
-    monkeypatch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_CHECKPOINTS", 2)
-    monkeypatch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_REPORTS", 1)
-    with pytest.raises(CutOff):
-        run(SHORT, tmp_path, Cutting(steps))
-    record, _ = run(SHORT, tmp_path, resume=True)
+    shutil.copytree(cut_off[step], tmp_path, dirs_exist_ok=True)
+    with often():
+        record, _ = run(SHORT, tmp_path, resume=True)
     assert (short[1] / TENSORS).read_bytes() == (tmp_path / TENSORS).read_bytes()
     assert short[0]["figures"]["accuracy_by_epoch"] == record["figures"]["accuracy_by_epoch"]
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -160,18 +188,27 @@ def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-def test_a_checkpoint_of_another_training_is_refused(run, tmp_path):
-    with pytest.raises(CutOff):
-        run(SHORT, tmp_path, Cutting(8))
-    with safe_open(tmp_path / "checkpoint.safetensors", "np") as file:
+def test_a_checkpoint_has_what_is_trained_and_not_what_is_frozen(cut_off):
+    with safe_open(cut_off[15] / "checkpoint.safetensors", "np") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     assert [3] in shapes
     assert [48, 16] not in shapes, "positions are frozen, and so need not be kept"
+
+
+def test_a_checkpoint_of_another_training_is_refused_before_a_model_is_made(
+    start, data, cut_off, tmp_path
+):
+    shutil.copytree(cut_off[15], tmp_path, dirs_exist_ok=True)
+    unmade, quiet = replace(start, make=None), Progress(console=Console(quiet=True))
+
+    def resume(plan):
+        train(unmade, data, plan, tmp_path, "", quiet, resume=True)
+
     with pytest.raises(ExportError, match=r"another training: plan was .*leave out --resume"):
-        run(replace(SHORT, learning_rate=1e-3), tmp_path, resume=True)
+        resume(replace(SHORT, learning_rate=1e-3))
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(ExportError, match="cannot go on from it"):
-        run(SHORT, tmp_path, resume=True)
+        resume(SHORT)
 
 
 def test_patience_stops_and_keeps_the_best_epoch(run):
@@ -213,10 +250,9 @@ def test_no_epoch_at_all_is_the_mean_of_adapters(run, trained):
     assert not (output / "curve.png").exists()
 
 
+@pytest.mark.parametrize("varied", ["classification"], indirect=True)
 def test_a_bundle_can_teach(run, exported):
     """The labels are told to be worth nothing: what is learnt is the teacher's opinion."""
-    if exported.manifest["task"] != "classification":
-        pytest.skip("this bundle answers no pairs")
     plan = replace(PLAN, teachers=(exported.directory,), teacher_weight=1.0)
     record, output = run(plan)
     teacher = Teacher.read(exported.directory, LABELS)
@@ -228,24 +264,28 @@ def test_a_bundle_can_teach(run, exported):
         Teacher.read(exported.directory, ("yes", "no"))
 
 
-def test_unlabelled_pairs_are_learnt_as_teachers_answer_them(start, data, exported, tmp_path):
+@pytest.mark.parametrize("varied", ["classification"], indirect=True)
+def test_unlabelled_pairs_are_learnt_as_teachers_answer_them(
+    start, data, trained, exported, tmp_path
+):
     """The labelled pairs alone do not show these hypotheses, so no label tells about them."""
-    if exported.manifest["task"] != "classification":
-        pytest.skip("this bundle answers no pairs")
     new = [Pair(premise, f"{letter} mat") for premise in PREMISES for letter in "ghijklmnop"]
     teacher = Teacher.read(exported.directory, LABELS)
     quiet = Progress(console=Console(quiet=True))
     answers = teacher.answer(new, PLAN.max_tokens, AnswerCache(None), quiet).argmax(axis=1)
     judged = [replace_label(pair, label) for pair, label in zip(new, answers, strict=True)]
-    figures = {}
-    for unlabelled in (PairFiles((), {}), PairFiles(new * 3, {"new": "3"})):
-        taught = replace(data, validation=PairFiles(judged, {}), unlabelled=unlabelled)
-        plan = replace(PLAN, teachers=(exported.directory,), teacher_weight=0.0)
-        record = train(start, taught, plan, tmp_path / "adapter", "", quiet)
-        figures[len(unlabelled.pairs)] = record["figures"]["accuracy"]
+    labelled_alone = start.make(0, "float32")
+    apply_adapter(trained[1], labelled_alone)
+    encoded = EncodedPairs.of(start.tokenizer, judged, PLAN.max_tokens)
+    assert measure_accuracy(labelled_alone, encoded) < 0.8
+
+    unlabelled = PairFiles(new * 3, {"new": "3"})
+    taught = replace(data, validation=PairFiles(judged, {}), unlabelled=unlabelled)
+    plan = replace(PLAN, teachers=(exported.directory,), teacher_weight=0.0)
+    record = train(start, taught, plan, tmp_path / "adapter", "", quiet)
+    assert record["figures"]["accuracy"] > 0.8
     assert {"new": "3"} == record["unlabelled_files"]
     assert len(new) * 3 == record["figures"]["unlabelled_pairs"]
-    assert figures[0] < 0.8 < figures[len(new) * 3]
     assert "120 that teachers answered, of new" in (tmp_path / "adapter/report.md").read_text()
 
 

@@ -9,6 +9,7 @@ from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import LabelledPair, PairFiles, TrainingData
 from semserve_export.errors import WeightsError
 from semserve_export.options import OwnModel
+from semserve_export.pipeline import custom_model as own
 from semserve_export.pipeline.custom_model import load_own
 from semserve_export.training.base_model import start_from_preset
 from semserve_export.training.classifier_training import train
@@ -25,6 +26,12 @@ PAIRS = [
     for premise in ("the cat sat", "hello, cat", "a boat", "hello hello hello")
 ]
 DATA = TrainingData(PairFiles(PAIRS * 4, {"a": "1"}), PairFiles(PAIRS, {"b": "2"}))
+
+
+@pytest.fixture(autouse=True)
+def few_texts(monkeypatch):
+    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
+    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
 
 
 @pytest.mark.parametrize(("family", "lora"), [("Bert", None), ("Roberta", 2)])
@@ -57,7 +64,7 @@ def test_an_adapter_of_other_weights_is_refused(tmp_path):
         model.save_to_preset(preset)
     start = start_from_preset(presets[0], LABELS)
     output = tmp_path / "adapter"
-    plan = TrainingPlan(epochs=1, batch_size=32)
+    plan = TrainingPlan(epochs=0)
     train(start, DATA, plan, output, "", Progress(console=Console(quiet=True)))
     with pytest.raises(WeightsError, match="was trained on other weights"):
         load_own(OwnModel(str(presets[1]), adapter=output))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from parity.test_words import GLOVE, KEPT, LENGTH, load
+from parity.test_words import GLOVE, KEPT, LENGTH, exported_words
 from rich.console import Console
 from semserve_export.bundle.runner import Embedder
 from semserve_export.bundle.tolerance import keras_run
@@ -13,7 +13,6 @@ from semserve_export.cli.progress import training_progress
 from semserve_export.cli.word_commands import measure
 from semserve_export.data.scored_pairs import ScoredPairs, WordTexts
 from semserve_export.errors import AdapterError, BundleError
-from semserve_export.pipeline.export import export_model
 from semserve_export.recipes import GLOVE_AVERAGE, SIAMESE_MANHATTAN
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.word_tokenizer import build_word_tokenizer
@@ -74,11 +73,11 @@ def error_of(base, table):
     return np.abs(scores - np.array(JUDGED.scores) / 5).mean()
 
 
-def test_an_lstm_learns_from_a_teacher_with_its_words_frozen(tmp_path):
+def test_an_lstm_learns_from_a_teacher_with_its_words_frozen(tmp_path, tmp_path_factory):
     base = base_of("manhattan")
-    export_model(load("average"), tmp_path / "teacher", lambda _: None)
-    teacher = Embedder(tmp_path / "teacher")
-    texts = WordTexts(JUDGED, JUDGED, UNJUDGED, tmp_path / "teacher")
+    bundle = exported_words(tmp_path_factory, "average")
+    teacher = Embedder(bundle)
+    texts = WordTexts(JUDGED, JUDGED, UNJUDGED, bundle)
     figures = train(base, texts, teacher, tmp_path / "adapter", freeze_words=True)
     assert (6, 0) == (figures["pairs_trained_on"], figures["words_trained"])
     assert figures["spearman"] > 0.7

@@ -1,7 +1,10 @@
 """Word models: Keras, ONNX Runtime and the server say the same, whatever stands beside a text."""
 
+import shutil
+
 import numpy as np
 import pytest
+from parity.conftest import made_once
 from parity.serving import serving
 from semserve import Client
 from semserve_export.bundle.tolerance import TOLERANCE, keras_run, largest_difference, onnx_run
@@ -69,13 +72,22 @@ def load(kind):
     )
 
 
+def exported_words(factory, kind):
+    """Return the bundle of a kind, which is exported once for all test processes."""
+    return made_once(
+        factory,
+        f"words-{kind}",
+        lambda place: export_model(load(kind), place, lambda _: None, ("fused",)),
+    )
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """The three kinds by name, exported into one directory."""
     directory = tmp_path_factory.mktemp("models")
     loaded = {kind: load(kind) for kind in ("average", "lstm", "manhattan")}
-    for model in loaded.values():
-        export_model(model, directory / model.spec.name, lambda _: None, ("fused",))
+    for kind, model in loaded.items():
+        shutil.copytree(exported_words(tmp_path_factory, kind), directory / model.spec.name)
     return directory, loaded
 
 

@@ -161,7 +161,7 @@ async def test_a_fault_of_ours_is_internal_and_tells_nothing(
     tiny_models: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with in_process(tiny_models) as service:
-        service.embedder._runner = Failing()
+        service.embedder.runner = Failing()
         stub = EmbeddingServiceStub(service.channel)
         refused = await refusal(stub.Embed(EmbedRequest(texts=["a"])))
     assert (grpc.StatusCode.INTERNAL, "inference failed") == (refused.code, refused.message)
@@ -186,7 +186,7 @@ async def test_a_poisoned_text_fails_alone_where_parts_are_taken(service: InProc
     texts = ["hello", "cat", "dog", "cat cat"]
     clean = [one.embedding for one in (await stub.Embed(EmbedRequest(texts=texts))).results]
     first = service.engines[0].tokenizer.encode(["cat"], Truncation.END)[0].token_ids[1]
-    service.embedder._runner = Poisoned(service.embedder._runner, raises={first}, token=1)
+    service.embedder.runner = Poisoned(service.embedder.runner, raises={first}, token=1)
     found = (await stub.Embed(EmbedRequest(texts=texts, allow_partial=True))).results
     internal = (grpc.StatusCode.INTERNAL.value[0], "inference failed")
     for place in (1, 3):

@@ -24,13 +24,13 @@ async def test_calls_whose_rows_cannot_be_read_are_internal_and_do_not_wait(
 ) -> None:
     stub = EmbeddingServiceStub(service.channel)
     expected = await stub.Embed(EMBED)
-    service.embedder.put(Giving(np.zeros((1, 8), np.float32).view(Unreadable)))
+    service.embedder.runner = Giving(np.zeros((1, 8), np.float32).view(Unreadable))
     stream = stub.StreamEmbed()
     await stream.write(StreamEmbedRequest(id="1", request=EMBED))
     assert grpc.StatusCode.INTERNAL.value[0] == (await stream.read()).error.code
     refused = await refusal(stub.Embed(EMBED))
     assert (grpc.StatusCode.INTERNAL, "inference failed") == (refused.code, refused.message)
-    service.embedder.put(load_session(read_bundle(tiny_models / "tiny-embed")))
+    service.embedder.runner = load_session(read_bundle(tiny_models / "tiny-embed"))
     assert expected == await stub.Embed(EMBED)
     await stream.write(StreamEmbedRequest(id="2", request=EMBED))
     assert expected == (await stream.read()).response

@@ -114,13 +114,22 @@ async def test_a_connection_ends_by_idleness_or_age_and_another_serves(
         assert await stub.Embed(EMBED)
 
 
-async def test_a_stream_outlives_its_connections_age_by_the_grace_and_no_longer(
-    tiny_models: Path,
-) -> None:
-    async with limited(tiny_models, max_connection_age=0.2, max_connection_age_grace=0.3) as server:
+async def test_a_stream_outlives_its_connections_age(tiny_models: Path) -> None:
+    async with limited(tiny_models, max_connection_age=0.3, max_connection_age_grace=600) as server:
         call = EmbeddingServiceStub(server.channel).StreamEmbed()
         await call.write(StreamEmbedRequest(id="1", request=EMBED))
         assert "1" == (await call.read()).id
+        # The channel leaves the connection when the server says that its age is reached.
+        await server.channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        await call.write(StreamEmbedRequest(id="2", request=EMBED))
+        assert "2" == (await call.read()).id
+        await call.done_writing()
+        assert grpc.StatusCode.OK == await call.code()
+
+
+async def test_a_stream_ends_with_the_grace_of_its_connection(tiny_models: Path) -> None:
+    async with limited(tiny_models, max_connection_age=0.2, max_connection_grace=0.3) as server:
+        call = EmbeddingServiceStub(server.channel).StreamEmbed()
         refused = await refusal(call.read())
         assert (grpc.StatusCode.UNAVAILABLE, "max connection age") == (
             refused.code, refused.message,

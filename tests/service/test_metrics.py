@@ -155,7 +155,7 @@ async def test_what_the_queue_cannot_hold_is_counted_as_shed(
 async def test_a_run_that_fails_is_counted(
     service: InProcess, stub: EmbeddingServiceStub, value: Value
 ) -> None:
-    service.embedder._runner = Failing()
+    service.embedder.runner = Failing()
     await refusal(stub.Embed(EmbedRequest(texts=["a cat"])))
     await until(lambda: requests(value, "INTERNAL"), 1)
     assert 1 == value("entries_failed_total", model=NAME)

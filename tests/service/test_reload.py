@@ -65,8 +65,8 @@ async def test_a_call_that_has_found_the_old_one_is_answered_by_it_and_then_it_i
     held.hold()
     old = asyncio.create_task(served.embed())
     await asyncio.to_thread(held.wait_for_run)
-    workers = [worker.thread for worker in engine._batcher._workers]
-    left = weakref.ref(engine), weakref.ref(held._runner)
+    workers = [worker.thread for worker in engine.workers if worker.kind == "run"]
+    left = weakref.ref(engine), weakref.ref(held.runner)
     gc.disable()
     request.addfinalizer(gc.enable)
     describe(served.bundle, "new")

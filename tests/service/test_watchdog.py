@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from conftest import InProcess
+from fakes import Deadly
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest
@@ -91,9 +92,8 @@ async def test_a_run_that_never_returns_ends_the_watch_with_its_reason(
     await call
 
 
-async def test_a_dead_batch_worker_ends_the_watch(service: InProcess) -> None:
-    batcher = service.engines[0]._batcher
-    batcher._queue.take = lambda _now: 1 / 0
+async def test_a_lane_that_died_ends_the_watch(service: InProcess) -> None:
+    service.embedder.runner = Deadly()
     with pytest.raises(Exception, match="inference failed"):
         await EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
     with pytest.raises(EngineFailed, match="tiny-embed: a batch worker died"):
@@ -102,9 +102,9 @@ async def test_a_dead_batch_worker_ends_the_watch(service: InProcess) -> None:
 
 async def test_a_batch_worker_without_a_thread_ends_the_watch(service: InProcess) -> None:
     """Not even its last words have come."""
-    worker = service.engines[0]._batcher._workers[0]
+    worker, _ = service.engines[0].workers
     worker.thread = threading.Thread()
-    with pytest.raises(EngineFailed, match="tiny-embed: a batch worker died"):
+    with pytest.raises(EngineFailed, match="tiny-embed: a worker died"):
         Watchdog(service.models, stall_timeout=2, run_timeout=60).look()
 
 

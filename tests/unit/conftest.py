@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from batching import admission
+from batching import new_admission
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.runner import Runner
+from semserve_server.scheduling.admission import Admission
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.cost_model import CostModel
@@ -20,14 +21,18 @@ async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
     made: list[Batcher] = []
 
     def one(
-        runner: Runner, *, workers: int = 1, cost: CostModel | None = None, **extra: Any
+        runner: Runner,
+        *,
+        workers: int = 1,
+        cost: CostModel | None = None,
+        admission: Admission | None = None,
+        **extra: Any,
     ) -> Batcher:
         queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
         runs = Dispatch(cost=cost or CostModel(), max_batch_tokens=64, exclusive=cost is not None)
+        admission = admission or new_admission(workers)
         made.append(
-            Batcher(
-                runner, queue, admission(workers), runs, counters=ModelCounters("test"), **extra
-            )
+            Batcher(runner, queue, admission, runs, counters=ModelCounters("test"), **extra)
         )
         return made[-1]
 

@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from batching import NEVER, admission, encoding, held_behind_a_run
+from batching import NEVER, encoding, held_behind_a_run, new_admission
 from fakes import Failing, Giving, Held, Lengths, Poisoned, Unreadable
 from semserve_server.errors import (
     DeadlineExceeded,
@@ -130,11 +130,11 @@ async def test_whatever_a_run_gives_its_callers_are_answered_and_so_are_the_next
     held.release(1)
     await first
     await asyncio.to_thread(held.wait_for_run)  # the batch of both has begun
-    held.put(Giving(rows))
+    held.runner = Giving(rows)
     held.release()
     outcomes = await asyncio.gather(*others, return_exceptions=True)
     assert [InferenceFailed] * 2 == [type(one) for one in outcomes]
-    held.put(Lengths())
+    held.runner = Lengths()
     answer = await batcher.submit([encoding(5)], deadline=NEVER)
     assert [[5.0, 3.0]] == answer.rows.tolist()
     assert not batcher.failed
@@ -151,7 +151,7 @@ class Broken(ModelCounters):
 async def test_a_run_that_cannot_be_counted_fails_its_callers_and_leaves_none_waiting() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
     runs = Dispatch(cost=CostModel(), max_batch_tokens=64, exclusive=False)
-    batcher = Batcher(Lengths(), queue, admission(), runs, counters=Broken("test"))
+    batcher = Batcher(Lengths(), queue, new_admission(), runs, counters=Broken("test"))
     try:
         for _ in range(2):
             with pytest.raises(InferenceFailed):
@@ -203,13 +203,13 @@ async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
 
 async def test_a_request_that_would_miss_its_deadline_is_refused_on_admission(make) -> None:
     held = Held(Lengths())
-    batcher = make(held)
-    batcher._admission.cost.per_token = 0.1  # 0.3 s for each of the encodings here
+    slow = new_admission(cost=CostModel(per_token=0.1))  # 0.3 s for each of the encodings here
+    batcher = make(held, admission=slow, clock=lambda: 100.0)
     first = await held_behind_a_run(batcher, held)
     with pytest.raises(Overloaded) as refusal:
-        await batcher.submit([encoding(1)], deadline=batcher._clock() + 0.5)
+        await batcher.submit([encoding(1)], deadline=100.5)
     assert 0 < refusal.value.retry_after <= 0.5
-    in_time = asyncio.create_task(batcher.submit([encoding(2)], deadline=batcher._clock() + 60))
+    in_time = asyncio.create_task(batcher.submit([encoding(2)], deadline=160.0))
     held.release()
     await asyncio.gather(first, in_time)
     assert [1, 1] == [len(batch) for batch in held.batches]
@@ -233,7 +233,7 @@ async def test_a_batch_worker_that_dies_fails_its_requests() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
     runs = Dispatch(cost=CostModel(), max_batch_tokens=64, exclusive=False)
-    batcher = Batcher(Lengths(), queue, admission(), runs, counters=ModelCounters("test"))
+    batcher = Batcher(Lengths(), queue, new_admission(), runs, counters=ModelCounters("test"))
     for _ in range(2):
         with pytest.raises(InferenceFailed):
             await batcher.submit([encoding(1)], deadline=NEVER)

@@ -46,7 +46,7 @@ async def test_a_run_that_goes_on_shows(make) -> None:
     await first
     await batcher.submit([encoding(1)], deadline=NEVER)  # the worker has gone on to the next run
     batcher.close()
-    await asyncio.to_thread(batcher._workers[0].thread.join, 30)
+    await asyncio.to_thread(batcher.workers[0].thread.join, 30)
     assert {} == batcher.runs()
 
 

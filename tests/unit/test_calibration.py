@@ -150,6 +150,28 @@ def test_a_lone_run_has_all_threads_only_where_that_is_quicker(times: float, *, 
     assert pays is found.exclusive_pays
 
 
+@pytest.mark.parametrize(("fixed", "budget"), [(0.0, 1600), (0.05, 6400), (10.0, 51_200)])
+def test_entries_of_a_fixed_length_are_measured_several_in_a_batch(
+    fixed: float, budget: int
+) -> None:
+    """Each has 200 tokens whatever its text, so a batch of 256 tokens would be one text."""
+    machine = Machine(fixed, 0.000_1, longest=200)
+    found = calibrate(
+        machine,
+        max_length=200,
+        blank=lambda length: Encoding([0] * length, [0] * length, padded_length=200),
+        clock=machine.clock,
+    )
+    assert budget == found.max_batch_tokens
+    assert {0} == {tokens % 200 for tokens, _ in found.measurements.runs}
+
+
+def test_no_batch_is_measured_that_is_larger_than_asked_for() -> None:
+    machine = Machine(1.0, 1e-9)
+    found = calibrate(machine, max_length=512, most_tokens=2000, clock=machine.clock)
+    assert 2048 == found.measurements.runs[-1][0]
+
+
 def test_no_entry_is_longer_than_the_model_takes() -> None:
     Machine(0.001, 0.001, longest=3).calibrate(max_length=3)
 

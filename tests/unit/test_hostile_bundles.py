@@ -89,7 +89,7 @@ def test_a_file_that_grows_after_its_size_was_seen_is_read_no_further(tmp_path: 
     with pytest.raises(BundleError, match="over 99 bytes"):
         bundle_files.read(path, most=99)
     sha256 = hashlib.sha256(b"x" * 99).hexdigest()
-    with pytest.raises(BundleError, match="has 100 bytes, the manifest says 99"):
+    with pytest.raises(BundleError, match="has 100 bytes and the manifest says 99"):
         bundle_files.read_verified(path, sha256=sha256, size=99)
 
 

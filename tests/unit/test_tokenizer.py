@@ -75,3 +75,37 @@ def test_neighbours_do_not_change_how_a_text_is_read(tokenizer: Tokenizer) -> No
     texts = ["a", LONG, "the cat sat", "…", "ZZZ"]
     together = tokenizer.encode(texts, Truncation.END)
     assert [tokenizer.encode([text], Truncation.END)[0] for text in texts] == together
+
+
+@given(
+    premise=st.lists(st.sampled_from(["a", "cat", "dog"]), max_size=20).map(" ".join),
+    hypothesis=st.lists(st.sampled_from(["a", "cat", "dog"]), max_size=20).map(" ".join),
+    limit=st.integers(5, 30),
+    how=st.sampled_from([*Truncation]),
+)
+def test_hypothesis_first_is_the_pair_the_other_way_round(
+    bundle: Bundle, premise: str, hypothesis: str, limit: int, how: Truncation
+) -> None:
+    plain = Tokenizer(bundle.tokenizer, max_length=limit)
+    turned = Tokenizer(bundle.tokenizer, max_length=limit, hypothesis_first=True)
+    assert plain.encode([(hypothesis, premise)], how) == turned.encode([(premise, hypothesis)], how)
+    assert plain.encode([premise], how) == turned.encode([premise], how)
+
+
+@given(
+    pair=st.tuples(
+        *[st.lists(st.sampled_from(["a", "cat", "dog"]), max_size=12).map(" ".join)] * 2
+    ),
+    first=st.booleans(),
+    how=CUTS,
+)
+def test_separate_texts_are_each_encoded_as_a_text_alone(
+    bundle: Bundle, pair: tuple[str, str], how: Truncation, *, first: bool
+) -> None:
+    plain = Tokenizer(bundle.tokenizer, max_length=8)
+    separate = Tokenizer(bundle.tokenizer, max_length=8, separate=True, hypothesis_first=first)
+    (made,) = separate.encode([pair], how)
+    left, right = plain.encode(list(pair[::-1] if first else pair), how)
+    assert (left.token_ids, right.token_ids) == (made.token_ids, made.right_ids)
+    assert left.truncated_tokens + right.truncated_tokens == made.truncated_tokens
+    assert left.segment_ids == made.segment_ids

@@ -1,4 +1,5 @@
-// The sample embeds two sentences, classifies a pair, and streams ten requests of which one is bad.
+// The sample embeds two sentences, classifies a pair, streams ten requests of which one is bad, and
+// prints a last line `Go ok DIMENSIONS COSINE LABEL`.
 //
 //	go run ./sample [-address 127.0.0.1:50051]
 //
@@ -64,7 +65,26 @@ func run(ctx context.Context, address string, output, log io.Writer) error {
 			return err
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return summary(ctx, client, output)
+}
+
+func summary(ctx context.Context, client *semserve.Client, output io.Writer) error {
+	embedded, err := client.Embed(ctx, []string{sentences[0], question})
+	if err != nil {
+		return err
+	}
+	vectors := embedded.Vectors()
+	pair := semserve.ClassifyPair{Premise: "It is raining", Hypothesis: "It is sunny"}
+	classified, err := client.Classify(ctx, []semserve.ClassifyPair{pair})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(output, "Go ok %d %.4f %s\n",
+		len(vectors[0]), semserve.Cosine(vectors[0], vectors[1]), classified.Results[0].Label)
+	return err
 }
 
 func embed(ctx context.Context, client *semserve.Client, table io.Writer) error {

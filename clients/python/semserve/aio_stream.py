@@ -25,10 +25,11 @@ Result = TypeVar("Result")
 class AsyncStream(Generic[Result]):
     """The requests of one stream, and the answers as they come.
 
-    Two tasks send and one receives.
+    Two tasks send and one receives. Where the server goes away another call goes on, and sends
+    again what the server had.
 
     Args:
-        call: what gRPC returned for the stream.
+        open_call: has gRPC make the call.
         batches: what to send.
         window: what has been sent and not yet been answered.
         alone: sends a request by itself, and gives the answer.
@@ -36,13 +37,14 @@ class AsyncStream(Generic[Result]):
 
     def __init__(
         self,
-        call: Any,
+        open_call: Callable[[], Any],
         batches: Batches[Result],
         window: Window[Result],
         alone: Callable[[int, Part], Awaitable[Answer[Result]]],
     ) -> None:
-        self._call = call
-        self._ending = Ending(call)
+        self._open_call = open_call
+        self._call = open_call()
+        self._breaks = 0
         self._batches = batches
         self._window = window
         self._alone = alone
@@ -67,20 +69,28 @@ class AsyncStream(Generic[Result]):
             SemserveError: the stream as a whole failed.
         """
         feeding = asyncio.create_task(self._feed())
-        tasks = [feeding, *map(asyncio.create_task, (self._send_again(), self._receive()))]
+        works = (self._send_again(), self._receive(self._call))
+        tasks = [feeding, *map(asyncio.create_task, works)]
+        since = time.monotonic()
         try:
-            while (message := await self._next_message(timeout)) is not grpc.aio.EOF:
+            while (message := await self._next_message(timeout, since)) is not grpc.aio.EOF:
                 if isinstance(message, grpc.RpcError):
-                    raise explain(message) from message
+                    if self._complete:
+                        break
+                    self._reopen(explain(message), message, timeout, since)
+                    tasks.append(asyncio.create_task(self._receive(self._call)))
+                    continue
                 if isinstance(message, BaseException):
                     raise message
                 if isinstance(message, Answer):
-                    yield message
-                    continue
-                answer = self._window.settle(message, time.monotonic())
-                self._changed.set()
+                    answer: Answer[Result] | None = message
+                else:
+                    self._breaks = 0
+                    answer = self._window.settle(message, time.monotonic())
+                    self._changed.set()
                 if answer is not None:
                     yield answer
+                since = time.monotonic()
             if not self._complete:
                 raise early_error(self._window)
             await feeding  # raises what the caller's batches raised
@@ -89,6 +99,22 @@ class AsyncStream(Generic[Result]):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _reopen(
+        self, error: SemserveError, cause: grpc.RpcError, timeout: float | None, since: float
+    ) -> None:
+        """Have another call send what the server of a broken one had.
+
+        Raises:
+            SemserveError: it broke too often, or for good, or there is no time left.
+        """
+        self._breaks += 1
+        pause, now = self._window.pause(error, self._breaks), time.monotonic()
+        if pause is None or (timeout is not None and now + pause >= since + timeout):
+            raise error from cause
+        self._window.lose(now + pause)
+        self._call = self._open_call()
+        self._changed.set()
 
     @property
     def _complete(self) -> bool:
@@ -105,7 +131,7 @@ class AsyncStream(Generic[Result]):
                     answer = await self._alone(self._window.skip(), part)
                     self._received.put_nowait(answer)
                 else:
-                    await self._write(self._window.admit(part))
+                    await self._write(self._call, self._window.admit(part))
         except StopAsyncIteration:
             pass
         finally:
@@ -122,17 +148,19 @@ class AsyncStream(Generic[Result]):
         while not self._complete:
             now = time.monotonic()
             if again := self._window.again(now):
-                await self._write(again)
+                await self._write(self._call, again)
             else:
                 due = self._window.due
                 await self._change(None if due is None else due - now)
         await self._call.done_writing()
 
-    async def _write(self, message: Message) -> None:
-        # A call that has ended takes no more, and why it ended is what reading it tells.
+    async def _write(self, call: Any, message: Message) -> None:
+        # A call that has ended takes no more, and why it ended is what reading it tells. What was
+        # to be written to one that broke is sent again by the next.
         with suppress(grpc.RpcError, asyncio.InvalidStateError):
             async with self._writing:
-                await self._call.write(message)
+                if call is self._call:
+                    await call.write(message)
 
     async def _change(self, seconds: float | None) -> None:
         """Wait until an answer came or the source ended, or for so many seconds."""
@@ -141,29 +169,35 @@ class AsyncStream(Generic[Result]):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
-    async def _receive(self) -> None:
+    async def _receive(self, call: Any) -> None:
         """Queue what comes: messages, then EOF at the end or the error."""
+        ending = Ending(call)
         message: Any = None
         while message is not grpc.aio.EOF and not isinstance(message, BaseException):
             try:
-                message = await self._call.read()
+                message = await call.read()
             except grpc.aio.AioRpcError as failed:
-                end = await self._ending.wait(failed)
+                end = await ending.wait(failed)
                 message = grpc.aio.EOF if end.code() is grpc.StatusCode.OK else end
             except asyncio.CancelledError as cancelled:
                 message = cancelled  # by the end of the stream, or of the channel
             self._received.put_nowait(message)
 
-    async def _next_message(self, timeout: float | None) -> Any:
-        """Wait for what comes next: a message, an answer, an error, or EOF at the end."""
+    async def _next_message(self, timeout: float | None, since: float) -> Any:
+        """Wait for what comes next: a message, an answer, an error, or EOF at the end.
+
+        The time counts from `since`, and from now on once all that was owed has been answered.
+        """
         while True:
             asked = self._window.admitted
+            left = None if timeout is None else max(0.0, since + timeout - time.monotonic())
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(left):
                     return await self._received.get()
             except TimeoutError:
                 if self._window.owes(asked):
                     raise late_error(timeout) from None
+                since = time.monotonic()
 
 
 async def _each(source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any, None]:

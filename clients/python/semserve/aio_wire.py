@@ -150,11 +150,13 @@ class AsyncWire(Options):
                 return part.failed(index, error)
             return batches.answered(index, part, response)
 
+        def open_call() -> Any:
+            return self._method(batches.method)(**self._how(call, None))
+
         with self._closing_told():
             try:
-                made = self._method(batches.method)(**self._how(call, None))
                 window = Window(batches, self._in_flight, self.retry)
-                stream = AsyncStream(made, batches, window, alone)
+                stream = AsyncStream(open_call, batches, window, alone)
                 explain = partial(self._error, call=call)
                 async with aclosing(stream.answers(call.timeout, explain)) as answers:
                     async for answer in answers:

@@ -19,10 +19,11 @@ Result = TypeVar("Result")
 
 
 class Stream(Generic[Result]):
-    """The requests of one stream as gRPC iterates over them, and the answers as they come.
+    """The requests of one stream, and the answers as they come.
 
     Three threads work on it beside the caller's: one runs the caller's iterable, gRPC's own sends,
-    and one receives. None of them holds the lock while it waits for something outside.
+    and one receives. None of them holds the lock while it waits for something outside. Where the
+    server goes away another call goes on, and sends again what the server had.
     """
 
     def __init__(
@@ -40,17 +41,19 @@ class Stream(Generic[Result]):
         self._exhausted = False
         self._closed = False
         self._failure: BaseException | None = None
+        self._sending: _Sending = _Sending(self._next_request)
+        self._breaks = 0
 
     def answers(
         self,
-        call: Any,
+        open_call: Callable[[Iterator[Message]], Any],
         timeout: float | None,
         explain: Callable[[grpc.RpcError], SemserveError],
     ) -> Generator[Answer[Result], None, None]:
-        """Give the answers of a call that was made with this stream as its requests.
+        """Give the answers as they come.
 
         Args:
-            call: what gRPC returned.
+            open_call: has gRPC make a call with these requests.
             timeout: seconds.
             explain: makes the error of a stream that failed.
 
@@ -58,20 +61,29 @@ class Stream(Generic[Result]):
             DeadlineExceeded: no answer came for `timeout` seconds while one was owed.
             SemserveError: the stream as a whole failed.
         """
+        call = open_call(self._sending)
         for work in (self._feed, partial(self._receive, call)):
             threading.Thread(target=work, daemon=True).start()
+        since = time.monotonic()
         try:
-            while (message := self._next_message(timeout)) is not None:
+            while (message := self._next_message(timeout, since)) is not None:
                 if isinstance(message, grpc.RpcError):
-                    raise explain(message)
-                if isinstance(message, Answer):
-                    yield message
+                    if self._complete:
+                        break
+                    self._lose(explain(message), timeout, since)
+                    call = open_call(self._sending)
+                    threading.Thread(target=self._receive, args=(call,), daemon=True).start()
                     continue
-                with self._changed:
-                    answer = self._window.settle(message, time.monotonic())
-                    self._changed.notify_all()
+                if isinstance(message, Answer):
+                    answer: Answer[Result] | None = message
+                else:
+                    self._breaks = 0
+                    with self._changed:
+                        answer = self._window.settle(message, time.monotonic())
+                        self._changed.notify_all()
                 if answer is not None:
                     yield answer
+                since = time.monotonic()
             if not self._complete:
                 raise early_error(self._window)
         finally:
@@ -82,13 +94,27 @@ class Stream(Generic[Result]):
         if self._failure is not None:
             raise self._failure
 
-    def __iter__(self) -> Iterator[Message]:
-        return self
+    def _lose(self, error: SemserveError, timeout: float | None, since: float) -> None:
+        """Have another call send what the server of a broken one had.
 
-    def __next__(self) -> Message:
+        Raises:
+            SemserveError: it broke too often, or for good, or there is no time left.
+        """
+        self._breaks += 1
+        pause, now = self._window.pause(error, self._breaks), time.monotonic()
+        if pause is None or (timeout is not None and now + pause >= since + timeout):
+            raise error
+        with self._changed:
+            self._sending.over = True
+            self._sending = _Sending(self._next_request)
+            self._outbox.clear()
+            self._window.lose(now + pause)
+            self._changed.notify_all()
+
+    def _next_request(self, sending: "_Sending") -> Message:
         """Give gRPC the next request: new, or again, or none where every one is answered."""
         with self._changed:
-            while not self._closed:
+            while not (self._closed or sending.over):
                 now = time.monotonic()
                 if self._outbox:
                     return self._outbox.popleft()
@@ -141,16 +167,39 @@ class Stream(Generic[Result]):
         else:
             self._received.put(None)
 
-    def _next_message(self, timeout: float | None) -> Any:
-        """Wait for what comes next: a message, an answer, an error, or `None` at the end."""
+    def _next_message(self, timeout: float | None, since: float) -> Any:
+        """Wait for what comes next: a message, an answer, an error, or `None` at the end.
+
+        The time counts from `since`, and from now on once all that was owed has been answered.
+        """
         while True:
             asked = self._window.admitted
+            left = None if timeout is None else max(0.0, since + timeout - time.monotonic())
             try:
-                message = self._received.get(timeout=timeout)
+                message = self._received.get(timeout=left)
             except queue.Empty:
                 with self._changed:
                     late = self._window.owes(asked)
                 if late:
                     raise late_error(timeout) from None
+                since = time.monotonic()
                 continue  # all that was asked before this wait has been answered
             return message
+
+
+class _Sending:
+    """The requests of one call, as gRPC iterates over them on a thread of its own.
+
+    Attributes:
+        over: whether the call is broken, so that another one sends.
+    """
+
+    def __init__(self, next_request: Callable[["_Sending"], Message]) -> None:
+        self._next_request = next_request
+        self.over = False
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        return self._next_request(self)

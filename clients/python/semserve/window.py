@@ -6,7 +6,7 @@ those. A request passes through three states:
     admitted ──> in flight ──> answered
                    │   ▲
                    ▼   │ when due
-                  waiting        the server was overloaded or not ready
+                  waiting        the server was overloaded, not ready, or went away
 
 In flight and waiting together never exceed the bound, so a server that sheds load slows its
 clients down instead of growing their memory.
@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from semserve.errors import (
     DeadlineExceeded,
     InternalError,
+    SemserveError,
     from_status,
 )
 from semserve.retry import Retry
@@ -85,6 +86,20 @@ class Window(Generic[Result]):
         entry = _Entry(self.admitted, part)
         self.admitted += 1
         return self._send(entry)
+
+    def pause(self, error: SemserveError, breaks: int) -> float | None:
+        """Seconds until another stream goes on, after one broke for the first, second, … time.
+
+        `None` where none does.
+        """
+        return self._retry.wait(error, breaks)
+
+    def lose(self, due: float) -> None:
+        """Put off until `due` what the server had when it went away."""
+        for entry in self._in_flight.values():
+            entry.attempts -= 1
+            heapq.heappush(self._waiting, (due, entry.index, entry))
+        self._in_flight.clear()
 
     def skip(self) -> int:
         """Take a request in that is sent by itself, and give its place."""

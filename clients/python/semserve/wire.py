@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from semserve import health
 from semserve.errors import ClientClosed, SemserveError
@@ -160,10 +161,13 @@ class Wire(Options):
                 return part.failed(index, error)
             return batches.answered(index, part, response)
 
+        def open_call(requests: Iterator[Message]) -> Any:
+            return self._method(batches.method)(requests, **self._how(call, None))
+
         stream = Stream(batches, Window(batches, self._in_flight, self.retry), alone)
         try:
-            made = self._method(batches.method)(stream, **self._how(call, None))
-            for answer in stream.answers(made, call.timeout, partial(self._error, call=call)):
+            explain = partial(self._error, call=call)
+            for answer in stream.answers(open_call, call.timeout, explain):
                 yield answer.of(call.request_id)
         except SemserveError as error:
             error.request_id = error.request_id or call.request_id

@@ -10,11 +10,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from semserve_export.bundle.golden import case_text, golden_differences
+from semserve_export.bundle.golden import case_text, golden_differences, golden_rows
 from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_json, read_manifest
 from semserve_export.bundle.schema import require_golden
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.errors import BundleError, FidelityError
+from semserve_export.model_spec import HYPOTHESIS_FIRST
 from semserve_export.tokenizers.bert_wordpiece import Encoding, encode
 
 
@@ -73,17 +74,22 @@ def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
         BundleError: ONNX Runtime cannot load a graph, or it has other outputs than it should.
     """
     manifest, cases = bundle.manifest, bundle.golden["cases"]
-    length, output = manifest["max_sequence_length"], manifest["output"]
-    encodings = encode(bundle.tokenizer, map(case_text, cases), length)
+    encodings = encode(
+        bundle.tokenizer,
+        map(case_text, cases),
+        manifest["max_sequence_length"],
+        hypothesis_first=manifest.get("text_order") == list(HYPOTHESIS_FIRST),
+    )
     yield Check("golden cases tokenised otherwise", _tokenised_otherwise(cases, encodings), 0)
-    outputs = manifest["dimensions"] or len(manifest["labels"])
-    for place, case in enumerate(cases):
-        if len(case[output]) != outputs:
-            raise BundleError(f"{bundle.directory / GOLDEN}: cases[{place}] has other outputs")
+    outputs = manifest["dimensions"] or len(manifest["labels"] or ["score"])
+    try:
+        expected = golden_rows(cases, manifest["output"], outputs)
+    except BundleError as error:
+        raise BundleError(f"{bundle.directory}/{error}") from error
     for name, variant in manifest["variants"].items():
         bound = max(variant["tolerance"], bundle.golden["tolerance"])
         run = onnx_run(bundle.graph(name))
-        alone, padded = golden_differences(cases, output, encodings, run)
+        alone, padded = golden_differences(expected, encodings, run)
         yield Check(f"{name}: golden answers, one by one", alone, bound)
         yield Check(f"{name}: golden answers, in padded batches", padded, bound)
 

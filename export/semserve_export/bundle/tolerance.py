@@ -133,19 +133,21 @@ def require_close(difference: float, tolerance: float, what: str) -> None:
 
 
 def padded_batches(
-    encodings: Sequence[Encoding], vocabulary_size: int, max_length: int, *, pair: bool
+    encodings: Sequence[Encoding], vocabulary_size: int | None, max_length: int, *, pair: bool
 ) -> list[Inputs]:
     """Make batches for a comparison: real encodings, and random ones in many shapes.
 
     Args:
         encodings: of real texts; they come alone, together, and together with more padding.
-        vocabulary_size: random token ids are below it.
+        vocabulary_size: random token ids are below it; None: there are no random encodings.
         max_length: the model's longest sequence; the last shapes reach it.
         pair: whether random rows have a second segment.
     """
     longest = max(map(len, encodings))
     batches = [pad([encoding]) for encoding in encodings]
     batches += [pad(encodings), pad(encodings[:5], min(max_length, longest + 3))]
+    if vocabulary_size is None:
+        return [*batches, pad(encodings[:3], max_length)]
     random = np.random.default_rng(SEED)
     shapes = [*((rows, min(columns, max_length)) for rows, columns in SHAPES), (3, max_length)]
     for rows, columns in shapes:

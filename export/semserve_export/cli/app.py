@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.table import Table
 from semserve_export import __version__
 from semserve_export.bundle.layout import read_manifest, require_place, require_writable
 from semserve_export.bundle.option_rules import require_possible
+from semserve_export.bundle.prompts import read_prompts
 from semserve_export.cli.confined_process import run_confined
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.word_app import measure, train_words
@@ -34,6 +35,7 @@ app = App(
     result_action="return_value",
 )
 DEFAULT_VARIANTS = "fused,int8"
+PairOrder = Literal["premise-hypothesis", "hypothesis-premise"]
 MODELS = Path("models")
 
 
@@ -86,24 +88,35 @@ def run(
 def keras(
     asked: Annotated[OwnModel, Parameter(name="*")],
     *,
+    pair_order: PairOrder | None = None,
+    prompt: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     output: Path = MODELS,
     variants: str = DEFAULT_VARIANTS,
 ) -> None:
-    """Export a model of your own: a KerasHub preset, a .keras file, or a Hugging Face directory.
+    """Export a model of your own: a .keras file, a KerasHub preset, or a Hugging Face directory.
 
-    BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. Activation, pooling, length,
-    lower case and labels are what it says of itself, unless you say otherwise.
+    A .keras file may hold any model of Keras's own layers that takes token ids or texts. Presets
+    and directories are of BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. The export
+    finds out what the model is, and prints it; say what it cannot know, or what it got wrong.
 
     Args:
         asked: what to export.
+        pair_order: which text of a pair comes first in the model's input, and that it takes pairs;
+            the tutorial of KerasHub trains on hypothesis-premise.
+        prompt: NAME=TEXT: a text that requests may have put before theirs; one flag each. Those of
+            a sentence-transformers directory are read from it.
         output: the directory of bundles; the model goes into its own below it.
         variants: faster graphs beside the portable one: fused, int8 and fp16, with commas between
             them, or none.
     """
     chosen = _variants(variants)
+    if pair_order:
+        first, second = pair_order.split("-")
+        asked = replace(asked, text_order=(first, second))
+    asked = replace(asked, prompts=read_prompts(prompt))
     require_possible(asked)
     require_writable(output / asked.served_name)
-    read_models(asked.path, *([asked.tokenizer] if asked.tokenizer else []), writes=[output])
+    read_models(asked.path, *_models(asked.tokenizer), writes=[output], trust=asked.trust)
     commands().run_own(asked, output, chosen, console)
 
 
@@ -167,7 +180,7 @@ def verify(
     )
     if asked:
         require_possible(asked)
-        read_models(asked.path, *([tokenizer] if tokenizer else []), writes=[])
+        read_models(asked.path, *_models(tokenizer), writes=[])
     commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
@@ -279,6 +292,12 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         return tell(ExportError(str(error)), debug=False)
     return code or 0
+
+
+def _models(tokenizer: str | None) -> list[str]:
+    """Return the path of a tokenizer where it is that of a model, and no file of words."""
+    is_words = tokenizer is not None and Path(tokenizer).is_file()
+    return [] if tokenizer is None or is_words else [tokenizer]
 
 
 def _variants(names: str) -> tuple[Variant, ...]:

@@ -8,17 +8,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from semserve_export.api import Announce, export_asked, export_loaded
 from semserve_export.cli.progress import step_progress
 from semserve_export.errors import BundleError, FidelityError
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Variant
 from semserve_export.models.loaded_model import LoadedModel, load_recipe
 from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own, load_preset_recipe
-from semserve_export.pipeline.export import STEPS, export_model, weights_of
+from semserve_export.pipeline.custom_model import load_preset_recipe
+from semserve_export.pipeline.export import STEPS, weights_of
+from semserve_export.pipeline.loading import load_asked
 from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import RECIPES, AnyRecipe, PresetRecipe, WordRecipe
+from semserve_export.report import Report
 from semserve_export.word_vectors.words import load_word_recipe
+
+Export = Callable[[Path, Sequence[Variant], Announce], Report]
+"""Exports one model into a directory."""
 
 
 def run_recipes(
@@ -31,13 +37,15 @@ def run_recipes(
     """Export recipes, each into its own directory below `output`."""
     for recipe in recipes:
         weights = fetch_weights(recipe.weights, cache, console)
-        load = partial(_load, recipe, weights)
-        _export(recipe.spec.name, load, output, variants, console)
+        export = partial(_export_recipe, recipe, weights)
+        name = recipe.spec.name
+        _export(name, export, output / name, variants, console)
 
 
 def run_own(asked: OwnModel, output: Path, variants: Sequence[Variant], console: Console) -> None:
     """Export a user's own model."""
-    _export(asked.served_name, partial(load_own, asked), output, variants, console)
+    place = output / asked.served_name
+    _export(asked.served_name, partial(export_asked, asked), place, variants, console)
 
 
 def verify(
@@ -78,11 +86,12 @@ def verify(
 
 def _export(
     name: str,
-    load: Callable[[], LoadedModel],
-    output: Path,
+    export: Export,
+    directory: Path,
     variants: Sequence[Variant],
     console: Console,
 ) -> None:
+    """Export one model, and print the report."""
     with step_progress(console) as progress:
         total = 1 + STEPS + len(variants)
         task = progress.add_task(f"{name}: loading the weights", total=total)
@@ -90,22 +99,21 @@ def _export(
         def announce(step: str) -> None:
             progress.update(task, advance=1, description=f"{name}: {step}")
 
-        refused: list[FidelityError] = []
-        model = load()
-        manifest = export_model(model, output / name, announce, variants, refused.append)
+        report = export(directory, variants, announce)
         progress.update(task, completed=total, description=f"{name}: done")
-    for variant, facts in manifest["variants"].items():
-        megabytes = manifest["files"][facts["file"]]["bytes"] / 1e6
-        console.print(
-            f"{output / name}: {variant}, {megabytes:.1f} MB,"
-            f" at most {facts['max_abs_difference']:.1e} from {facts['reference']}"
-        )
-    for line in (*map(str, refused), *model.notes):
+    console.print(report.table())
+    for line in (*report.refused, *report.notes):
         console.print(line)
-    if model.parity:
-        console.print(f"{output / name}: {model.parity}")
-    if variants and not refused and len(manifest["variants"]) == 1:
-        console.print(f"{name}: its family has no {' or '.join(variants)}, only the portable graph")
+
+
+def _export_recipe(
+    recipe: AnyRecipe,
+    weights: Path,
+    directory: Path,
+    variants: Sequence[Variant],
+    announce: Announce,
+) -> Report:
+    return export_loaded(_load(recipe, weights), directory, variants, announce)
 
 
 def _load(recipe: AnyRecipe, weights: Path) -> LoadedModel:
@@ -127,7 +135,7 @@ def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> Loa
 
 def _source(manifest: Mapping[str, Any], asked: OwnModel) -> LoadedModel:
     """Load the user's model that a bundle was exported from, as it was asked for then."""
-    model = load_own(asked)
+    model = load_asked(asked)
     recorded, found = manifest["weights"], weights_of(model)
     if recorded.get("sha256") != found["sha256"]:
         raise BundleError(f"{asked.path}: has other weights than the bundle was exported from")

@@ -64,3 +64,9 @@ def merged_kernel(layer: Any) -> npt.NDArray[np.float32]:
 def kernel_path(layer: Any) -> str:
     """Return the path that a layer's kernel has in a model without LoRA."""
     return str(layer._kernel.path)
+
+
+def made_by(tensor: Any) -> tuple[Any, list[Any]]:
+    """Return the layer that gives a symbolic tensor, and the tensors that it took for it."""
+    history = tensor._keras_history
+    return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors

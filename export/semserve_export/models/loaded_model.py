@@ -1,5 +1,6 @@
 """A model in memory with all that its bundle needs, and how a recipe becomes one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_re
 from semserve_export.models.mpnet_weights import load_mpnet
 from semserve_export.models.pooling import PooledTokens
 from semserve_export.recipes import Recipe
-from semserve_export.tokenizers.bert_wordpiece import build_tokenizer, read_vocabulary
+from semserve_export.report import Fact, Measure
+from semserve_export.tokenizers.bert_wordpiece import Text, build_tokenizer, read_vocabulary
 from semserve_export.tokenizers.mpnet_tokenizer import build_mpnet_tokenizer
 from semserve_export.tokenizers.parity import Parity
 
 LICENCES = Path(__file__).parents[1] / "licences"
 WEIGHTS_FILE = "model.safetensors"
 VOCABULARY_FILES = ("vocab.txt", "tokenizer.json")
+
+
+Proof = Callable[[Path], Measure]
+"""Measures a bundle's directory against the model that it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,9 @@ class LoadedModel:
     notes: tuple[str, ...] = ()  # lines for the person who exports, printed at the end
     parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
     encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
+    facts: tuple[Fact, ...] = ()  # what the report says beside the spec, or with its origin
+    proofs: tuple[Proof, ...] = ()  # further measures that the written bundle must hold
+    texts: tuple[Text, ...] | None = None  # of golden answers, where those of every model do not do
 
 
 def require_finite(model: Any) -> None:

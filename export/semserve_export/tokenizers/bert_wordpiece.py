@@ -80,14 +80,19 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     path.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
 
 
-def encode(tokenizer: Tokenizer, texts: Iterable[Text], max_length: int) -> list[Encoding]:
+def encode(
+    tokenizer: Tokenizer, texts: Iterable[Text], max_length: int, *, hypothesis_first: bool = False
+) -> list[Encoding]:
     """Tokenise texts or pairs; the longer side of a pair loses its last tokens first.
 
     Args:
         tokenizer: what `build_tokenizer` made, or a copy read back from tokenizer.json.
         texts: strings, or (premise, hypothesis).
         max_length: most tokens of an encoding, `[CLS]` and `[SEP]` included.
+        hypothesis_first: whether a pair's hypothesis stands before its premise in the encoding.
     """
+    if hypothesis_first:
+        texts = [text if isinstance(text, str) else (text[1], text[0]) for text in texts]
     tokenizer.enable_truncation(max_length, strategy="longest_first", direction="right")
     try:
         encodings = tokenizer.encode_batch(list(texts))

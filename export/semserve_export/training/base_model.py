@@ -15,7 +15,8 @@ from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
 from semserve_export.models.preset import Preset
 from semserve_export.models.preset_digest import digest_of
-from semserve_export.pipeline.custom_model import base_digest, build_own_tokenizer
+from semserve_export.pipeline.custom_model import build_own_tokenizer
+from semserve_export.pipeline.preset_models import base_digest
 from semserve_export.recipes import Recipe
 from semserve_export.training.plan import Precision
 

@@ -1,7 +1,8 @@
 """Where a training stands, on disk: cut off, it goes on as if it had never been."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,16 @@ class Checkpoint:
         save_file(tensors, scratch, {"facts": json.dumps(facts)})
         scratch.replace(self._path)
 
+    def check(self) -> None:
+        """Read the file, where there is one, before a model is built and traced for it.
+
+        Raises:
+            ExportError: the file is damaged, or of another training.
+        """
+        if self._path.is_file():
+            with self._open():
+                pass
+
     def load(self, model: keras.Model) -> Standing | None:
         """Put the state back into a model that was just compiled; None where there is no file.
 
@@ -64,22 +75,27 @@ class Checkpoint:
         """
         if not self._path.is_file():
             return None
-        try:
-            with safe_open(self._path, "np") as file:
-                facts = json.loads(file.metadata()["facts"])
-                self._require_same(facts.pop("training"))
-                for name, variable in state_of(model).items():
-                    variable.assign(file.get_tensor(name))
-                names = file.keys()
-                kept = [name for name in names if name.startswith(KEPT)]
-                values = {name.removeprefix(KEPT): file.get_tensor(name) for name in kept}
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ExportError(f"{self._path}: cannot go on from it ({error})") from error
-        return Standing(**facts, values=values)
+        with self._open() as (file, facts):
+            for name, variable in state_of(model).items():
+                variable.assign(file.get_tensor(name))
+            kept = [name for name in file.keys() if name.startswith(KEPT)]  # noqa: SIM118 - no dict
+            values = {name.removeprefix(KEPT): file.get_tensor(name) for name in kept}
+            return Standing(**facts, values=values)
 
     def remove(self) -> None:
         """Remove the file: the training has ended."""
         self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Give the open file and its facts, without those that tell the training."""
+        try:
+            with safe_open(self._path, "np") as file:
+                facts = json.loads(file.metadata()["facts"])
+                self._require_same(facts.pop("training"))
+                yield file, facts
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ExportError(f"{self._path}: cannot go on from it ({error})") from error
 
     def _require_same(self, training: Mapping[str, Any]) -> None:
         for name, value in self._training.items():

@@ -83,6 +83,8 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
     ]
     facts = _facts(start, data, plan, teachers)
     log, checkpoint = ResultLog(output / RESULTS), Checkpoint(output, facts)
+    if resume:
+        checkpoint.check()
     validation = _encode(start, data.validation.pairs, plan)
     seed_everything(plan.seed)
     ask = partial(_ask, teachers, plan, AnswerCache(answers), progress)

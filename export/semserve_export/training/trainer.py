@@ -109,7 +109,8 @@ class FineTuning:
             jit_compile=False,  # measured: no faster a step on CPU, and seconds for each new shape
         )
         optimizer.build(self._model.trainable_variables)
-        self._trace()
+        if steps:
+            self._trace()
 
     def _trace(self) -> None:
         """Have TensorFlow trace the step now, once for one shape and once for any.

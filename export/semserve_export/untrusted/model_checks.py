@@ -14,8 +14,9 @@ from pathlib import Path
 from semserve_export.errors import WeightsError
 from semserve_export.untrusted.json_file import read_json
 from semserve_export.untrusted.keras_archive import read_config
+from semserve_export.untrusted.keras_layers import checked_layers, is_of_layers
 from semserve_export.untrusted.safetensors_file import check_safetensors
-from semserve_export.untrusted.saved_objects import checked_model
+from semserve_export.untrusted.saved_objects import checked_model, is_keras_hubs_object
 from semserve_export.untrusted.staged_preset import CONFIG, Find, check_objects, find_in, stage
 
 KERAS_SUFFIX = ".keras"
@@ -26,11 +27,12 @@ SCHEME = "://"  # of kaggle, hf and others
 NOTHING = "no such directory or file, and KerasHub knows no preset of this name"
 
 
-def check_before_keras(path: str) -> None:
+def check_before_keras(path: str, *, trust: bool = False) -> None:
     """Refuse in milliseconds what the configs and the list of an archive's entries already tell.
 
     Args:
         path: a model, as `keras` takes it.
+        trust: whether a file may hold code.
 
     Raises:
         WeightsError: it is no model that can be exported; the message begins with the path.
@@ -38,7 +40,11 @@ def check_before_keras(path: str) -> None:
     with named(path):
         _refuse_other_formats(path)
         if path.endswith(KERAS_SUFFIX):
-            checked_model(read_config(Path(path)))
+            saved = read_config(Path(path))
+            if is_keras_hubs_object(saved) or not (trust or is_of_layers(saved)):
+                checked_model(saved)
+            elif not trust:
+                checked_layers(saved)
         elif Path(path).is_dir():
             find = find_in(Path(path))
             if _is_keras_hubs(find):

@@ -6,13 +6,16 @@ from pathlib import Path
 from semserve_export.untrusted.confinement import CPU_SECONDS, Confinement, require
 
 
-def read_models(*paths: str, writes: Sequence[Path], training: bool = False) -> None:
+def read_models(
+    *paths: str, writes: Sequence[Path], training: bool = False, trust: bool = False
+) -> None:
     """Go on in a confined process only, and with models that are not refused at first sight.
 
     Args:
         paths: the models, as `keras` takes them.
         writes: the directories that the command writes into.
         training: whether it may take any processor time.
+        trust: whether the files may hold code, which then runs in the confined process.
 
     Raises:
         NeedsConfinement: this process is not confined.
@@ -25,7 +28,7 @@ def read_models(*paths: str, writes: Sequence[Path], training: bool = False) -> 
     from semserve_export.untrusted.model_checks import check_before_keras  # noqa: PLC0415 - --help waits
 
     for path in paths:
-        check_before_keras(path)
+        check_before_keras(path, trust=trust)
 
 
 def read_adapters(paths: Sequence[Path], writes: Sequence[Path]) -> None:

@@ -93,6 +93,11 @@ def checked_model(saved: dict[str, Any]) -> dict[str, Any]:
     return _checked_object(saved)
 
 
+def is_keras_hubs_object(saved: dict[str, Any]) -> bool:
+    """Whether a saved object is one of KerasHub's that is on the list."""
+    return _kind(saved) in KERAS_HUB
+
+
 def _refuse_by_name(saved: dict[str, Any]) -> None:
     """Refuse what is known to be harmful, wherever it stands in what Keras would read."""
     pending: list[Any] = [saved]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import grpc
 from grpc_health.v1 import health
@@ -17,7 +17,7 @@ from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.rpc.drainable_streams import DrainableStreams
-from semserve_server.rpc.handlers import Streams
+from semserve_server.rpc.handlers import Handlers, Streams
 from semserve_server.rpc.instrumented_handlers import Methods
 from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.rpc.reply_handlers import with_reply_rooms
@@ -65,6 +65,8 @@ class GrpcServer:
         connection_limits: ConnectionLimits,
         recorder: Recorder | None = None,
         security: Security = OPEN,
+        *,
+        open_inference: bool = False,
     ) -> None:
         recorder = recorder or Recorder()
         key_store = security.key_store
@@ -97,12 +99,19 @@ class GrpcServer:
             max_unread_bytes=connection_limits.max_unread_bytes,
         )
         visible = ScopedRegistry(models) if key_store else models
-        self._register(visible, limits, transport, recorder)
+        handlers = self._handlers(visible, limits, transport, open_inference=open_inference)
+        self._register(handlers, recorder)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
-    def _register(
-        self, models: ModelRegistry, limits: Limits, transport: TransportLimits, recorder: Recorder
-    ) -> None:
+    def _handlers(
+        self,
+        models: ModelRegistry,
+        limits: Limits,
+        transport: TransportLimits,
+        *,
+        open_inference: bool,
+    ) -> dict[str, Handlers]:
+        """Create the services. Returns the handlers of each by its full name."""
         embedding = EmbeddingService(models, limits, self._scorer)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits, self._scorer)
@@ -115,6 +124,22 @@ class GrpcServer:
             score.name: score.handlers(),
             model.name: model.handlers(),
         }
+        if open_inference:
+            # Imported only here, because its messages have the same names as those of other
+            # packages.
+            from semserve_server.facades.model_infer import ModelInfer  # noqa: PLC0415
+            from semserve_server.facades.open_inference import (  # noqa: PLC0415
+                OpenInferenceService,
+            )
+
+            infer = ModelInfer(
+                limits, embedding=embedding, classification=classification, score=score
+            )
+            facade = OpenInferenceService(models, limits, infer, model)
+            handlers[facade.name] = facade.handlers(self._streams)
+        return handlers
+
+    def _register(self, handlers: Mapping[str, Handlers], recorder: Recorder) -> None:
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._drainable, names)
         # Registered by this code, because gRPC's own registration answers bytes that it cannot

@@ -162,12 +162,12 @@ class ModelRegistry:
         return {name: state for name, state in states.items() if name not in self._warm()}
 
     def for_task(self, task: str, name: str) -> Engine:
-        """Return the model of that name, or where it is empty the default of the task.
+        """Return the model of that name. Without a name: the default of the task.
 
         Raises:
             Draining: the server is stopping.
             NotReady, ModelNotFound: as `named`.
-            InvalidRequest: the model is of another task, or there is no default.
+            InvalidRequest: the model has another task, or there is no default.
         """
         self.refuse_while_draining()
         if name:

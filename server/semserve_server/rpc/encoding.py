@@ -190,12 +190,12 @@ def packed_varints(values: NDArray[np.uint32]) -> bytes:
 def sparse_result(
     row: SparseRow | None, item: ItemResult, token: Callable[[int], str] | None
 ) -> bytes:
-    """Write an EmbedSparseResult.
+    """Serialize an EmbedSparseResult.
 
     Args:
-        row: the text's weights; None where it has none because it failed.
-        item: what became of the text.
-        token: names the token of an index; None where tokens are not wanted.
+        row: the text's weights; None for a text that failed.
+        item: the result of the text.
+        token: returns the token of an index; None if the reply has no tokens.
     """
     parts = []
     if row is not None and len(row.indices):

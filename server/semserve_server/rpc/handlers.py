@@ -23,7 +23,7 @@ from semserve_server.rpc.flow_control import Window
 from semserve_server.rpc.invalid_utf8 import salvage_string
 from semserve_server.rpc.parsing import MAX_FIELDS, Malformed, parser, well_formed
 from semserve_server.rpc.reply_room import StreamRooms
-from semserve_server.rpc.status import abort, failure
+from semserve_server.rpc.status import Failure, abort, failure
 from semserve_server.rpc.unread_budget import UnreadBytes
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,20 @@ class StreamShape:
 
     request: type[Message]
     response: type[Message]
+    id_field: int = 1
+    """Field number of the request's `id`."""
+
+    def request_of(self, message: Any) -> Any:
+        """Return the request in a message."""
+        return message.request
+
+    def reply(self, name: str, response: bytes) -> bytes:
+        """Serialize the reply to a message around a serialized response."""
+        return stream_reply(name, response)
+
+    def error(self, name: str, failed: Failure) -> Message:
+        """Create the reply to a message that failed."""
+        return self.response(id=name, error=failed.status)
 
 
 class Streams:
@@ -213,20 +227,22 @@ class _Stream:
         """Answer one message. Every error becomes its reply."""
         try:
             if isinstance(message, Malformed):
-                name = salvage_string(message.content, field=1, max_bytes=MAX_ID_BYTES)
+                name = salvage_string(
+                    message.content, field=self._shape.id_field, max_bytes=MAX_ID_BYTES
+                )
                 return self._error(name, message.error())
             if len(message.id.encode()) > MAX_ID_BYTES:
                 error = InvalidRequest.of("id", f"over {MAX_ID_BYTES} bytes")
                 return self._error("", error)
-            response = await self._answer(message.request, self._context)
-            return stream_reply(message.id, serialize(response))
+            response = await self._answer(self._shape.request_of(message), self._context)
+            return self._shape.reply(message.id, serialize(response))
         except Exception as error:  # noqa: BLE001  (every error becomes an answer)
             return self._error("" if isinstance(message, Malformed) else message.id, error)
 
     def _error(self, name: str, error: Exception) -> Message:
         failed = failure(error)
         current().set_error(failed.code.name, error)
-        return self._shape.response(id=name, error=failed.status)
+        return self._shape.error(name, failed)
 
 
 def serialize(reply: Reply) -> bytes:

@@ -108,6 +108,11 @@ class Tokenizer:
         """Return a token of the vocabulary; empty if the index is unknown."""
         return self._whole.id_to_token(index) or ""
 
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are; every id is below."""
+        return self._whole.get_vocab_size()
+
     @cached_property
     def longest_token(self) -> int:
         """UTF-8 bytes of the longest token of the vocabulary.

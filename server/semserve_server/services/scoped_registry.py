@@ -42,10 +42,10 @@ class ScopedRegistry(ModelRegistry):
         return super().named(name)
 
     def unserved(self) -> dict[str, BundleState]:
-        """Return the state of the holder's bundles whose models are not loaded, by name."""
-        holder = PRINCIPAL.get()
+        """Return the state of each bundle that is not loaded and that the key may use, by name."""
+        principal = PRINCIPAL.get()
         states = self._models.unserved()
-        return {name: state for name, state in states.items() if holder.may_use(name)}
+        return {name: state for name, state in states.items() if principal.may_use(name)}
 
     def _warm(self) -> dict[str, Engine]:
         principal = PRINCIPAL.get()

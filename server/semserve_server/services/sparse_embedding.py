@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from time import perf_counter
 
 from semserve.v1 import embedding_pb2
 
@@ -52,18 +51,15 @@ class SparseEmbedding:
         seconds = context.time_remaining()
         with self._scorer.room(len(inference.items), expected, seconds=seconds):
             result = await execute(engine, inference, context)
-            started = perf_counter()
             rows = result.inference.sparse.values() if result.inference else ()
             weights = sum(len(row.values) for row in rows)
-            reply = await self._scorer.compute(
+            return await self._scorer.compute(
                 _pieces(engine.name, result, token),
                 operations=_operations(
                     len(inference.items), weights, tokens=request.include_tokens
                 ),
                 seconds=context.time_remaining(),
             )
-        engine.counters.observe_scores(len(inference.items), perf_counter() - started)
-        return reply
 
     def _inference_request(
         self, request: embedding_pb2.EmbedSparseRequest, engine: Engine

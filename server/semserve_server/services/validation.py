@@ -163,18 +163,17 @@ def truncation(value: int, own: str) -> Truncation:
 
 
 def side(value: int, sides: Sequence[str] | None) -> int | None:
-    """Return which encoder a Side means, as the graph's input `side` counts them.
+    """Return the number of a Side value in the graph's input `side`.
 
     Args:
-        value: the number of a Side.
-        sides: those of the model's manifest; None for a model with one encoder for all texts.
+        value: the value in the request.
+        sides: the sides of the model; None for a model with one encoder.
 
     Returns:
-        0 for left, 1 for right; None for a model without sides.
+        None for a model with one encoder.
 
     Raises:
-        InvalidRequest: there is no such value; or it is given and the model has no sides, or the
-            other way round.
+        InvalidRequest: the value is unknown, or missing, or the model has one encoder.
     """
     if value not in (common_pb2.SIDE_UNSPECIFIED, *_SIDES):
         raise InvalidRequest.of("side", f"{value} is not a Side")

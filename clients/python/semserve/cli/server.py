@@ -33,7 +33,7 @@ def models(name: str = "", *, asking: Asking = ASKING) -> None:
                 model.task,
                 model.is_default,
                 model.dimensions or _words(model.labels),
-                model.max_sequence_length,
+                model.max_sequence_length or None,
                 model.variant,
                 f"{model.state}: {model.reason}" if model.reason else model.state,
             )

@@ -1,0 +1,176 @@
+"""A Keras model as one of token ids, whatever it takes: ids, an encoder's inputs, or texts."""
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from semserve_export.bundle.tolerance import Rows
+from semserve_export.errors import WeightsError
+from semserve_export.model_spec import INPUTS
+
+NAMES = {
+    **{name: name for name in INPUTS},
+    "input_ids": INPUTS[0],
+    "input_word_ids": INPUTS[0],
+    "token_type_ids": INPUTS[1],
+    "input_type_ids": INPUTS[1],
+    "attention_mask": INPUTS[2],
+    "input_mask": INPUTS[2],
+}
+"""What models call the inputs of an encoder, and what a bundle calls them."""
+
+
+@dataclass(frozen=True)
+class IdModel:
+    """A model of token ids, and where they come from inside the model that was given."""
+
+    model: Any  # fp32 [batch, outputs] from int32 [batch, sequence], or from a list of those
+    given: Any  # the model as it was given
+    vectorization: Any = None  # the layer that reads texts inside it
+    names: tuple[str, ...] = ()  # the bundle's names of its inputs, in its order, where several
+    length: int | None = None  # of every sequence, where its input has one
+
+    def call(self, model: Any, ids: Any, mask: Any) -> Any:
+        """Run the model, or a part of it that takes the same, on arrays or on symbols.
+
+        Args:
+            model: `self.model`, or a part of it.
+            ids: int32 [batch, sequence].
+            mask: 1 for a token, 0 for padding; as large.
+        """
+        if not self.names:
+            return model(ids, training=False)
+        values = dict(zip(INPUTS, (ids, ops.zeros_like(ids), mask), strict=True))
+        return model([values[name] for name in self.names], training=False)
+
+    @cached_property
+    def traced(self) -> Any:
+        """The model, traced once for batches of every shape, as Keras's predict traces it."""
+        shape = tf.TensorSpec([None, self.length], tf.int32)
+        return tf.function(partial(self.call, self.model), input_signature=[shape, shape])
+
+    def predict(self, ids: Any, mask: Any) -> Rows:
+        """Run the model on arrays: fp32 [batch, outputs].
+
+        Raises:
+            WeightsError: it gives no vector a text.
+        """
+        outputs = self.traced(np.asarray(ids, np.int32), np.asarray(mask, np.int32))
+        if isinstance(outputs, dict | list | tuple):
+            raise WeightsError("the model gives several outputs; export a model with one of them")
+        rows = np.asarray(outputs, np.float32)
+        if rows.ndim > 2:  # noqa: PLR2004 - batch and outputs
+            raise WeightsError(
+                f"the model's output has {rows.ndim} axes, and a text needs one vector: end the"
+                " model in a pooling layer, or take its last state"
+            )
+        return rows[:, None] if rows.ndim == 1 else rows
+
+    @property
+    def embedding_rows(self) -> int | None:
+        """The ids that its one Embedding layer has vectors for; None where it has several."""
+        layers = [each for each in _flat(self.model) if isinstance(each, keras.layers.Embedding)]
+        return int(layers[0].input_dim) if len(layers) == 1 else None
+
+
+def read_inputs(model: Any) -> IdModel:
+    """Find out what a model takes.
+
+    Raises:
+        WeightsError: it was never built, or takes what no text becomes.
+    """
+    if not model.built:
+        raise WeightsError(
+            "the model was never called, so it has no weights; call it on data, or train it, first"
+        )
+    layers = [each for each in _flat(model) if isinstance(each, keras.layers.TextVectorization)]
+    if len(layers) > 1:
+        raise WeightsError("the model has two TextVectorization layers; export a model with one")
+    if layers:
+        return _after(model, layers[0])
+    if not getattr(model, "inputs", None):
+        _require_one_argument(model)
+        return IdModel(model, model)
+    return _of_ids(model.inputs, _only_output(model), model)
+
+
+def _of_ids(inputs: Any, output: Any, given: Any, vectorization: Any = None) -> IdModel:
+    names = tuple(one.name for one in inputs)
+    only = inputs[0]
+    if len(inputs) == 1 and "string" in str(only.dtype):
+        raise WeightsError(
+            "the model takes texts, and holds no TextVectorization layer that reads them;"
+            " export the part that takes token ids, and give its tokenizer"
+        )
+    if len(only.shape) != 2:  # noqa: PLR2004 - batch and sequence
+        raise WeightsError(
+            f"the model's input {only.name} has the shape {tuple(only.shape)}; token ids have"
+            " the shape (batch, sequence)"
+        )
+    if len(inputs) == 1:
+        return IdModel(keras.Model(only, output), given, vectorization, length=only.shape[1])
+    known = tuple(NAMES.get(name, "") for name in names)
+    if "" in known or len(set(known)) < len(known):
+        raise WeightsError(
+            f"the model's inputs are {', '.join(names)}; a model of one text takes token ids, or"
+            f" {', '.join(INPUTS)}"
+        )
+    return IdModel(keras.Model(inputs, output), given, vectorization, known, only.shape[1])
+
+
+def _after(model: Any, layer: Any) -> IdModel:
+    """Cut a model behind the layer that reads its texts."""
+    inputs = getattr(model, "inputs", None)
+    if layer not in model.layers or not inputs:
+        raise WeightsError(
+            f"the TextVectorization layer {layer.name} is inside a layer of the model; export the"
+            " part that takes its ids, and give the layer as tokenizer"
+        )
+    if len(inputs) > 1:
+        names = ", ".join(one.name for one in inputs)
+        raise WeightsError(f"the model's inputs are {names}; a model of one text has one")
+    if not isinstance(model, keras.Sequential):
+        return _of_ids([layer.output], _only_output(model), model, layer)
+    ids = keras.Input((layer.get_config()["output_sequence_length"],), dtype="int64")
+    outputs = ids
+    for each in model.layers[model.layers.index(layer) + 1 :]:
+        outputs = each(outputs)
+    return _of_ids([ids], outputs, model, layer)
+
+
+def _only_output(model: Any) -> Any:
+    if len(model.outputs) != 1:
+        names = ", ".join(str(one.name) for one in model.outputs)
+        raise WeightsError(f"the model has the outputs {names}; export a model with one of them")
+    return model.outputs[0]
+
+
+def _require_one_argument(model: Any) -> None:
+    """Refuse a model of a class of its own whose call takes more than the ids."""
+    parameters = inspect.signature(model.call).parameters.values()
+    wanted = [
+        one.name
+        for one in parameters
+        if one.default is one.empty and one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}
+    ]
+    if len(wanted) > 1:
+        raise WeightsError(
+            f"the model's call takes {', '.join(wanted)}; a model of one text takes token ids alone"
+        )
+
+
+def _flat(model: Any) -> list[Any]:
+    """Return the layers of a model, and of the models and wrappers in it."""
+    found, pending = [], [model]
+    while pending:
+        layer = pending.pop()
+        inner = getattr(layer, "layers", None) or []
+        found += [] if layer is model else [layer]
+        pending += list(inner)
+    return found

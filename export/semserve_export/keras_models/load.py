@@ -1,0 +1,199 @@
+"""A Keras model of token ids or words, live or from a file, as a model to export."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from semserve_export.bundle.tolerance import Rows
+from semserve_export.errors import WeightsError
+from semserve_export.keras_models.head import apply_scores, as_logits, read_head, read_pooling
+from semserve_export.keras_models.id_model import IdModel, read_inputs
+from semserve_export.keras_models.proof import Proof, proof_texts
+from semserve_export.keras_models.sequences import (
+    FREE_LENGTH,
+    SequenceLayout,
+    Sequences,
+    find_sequences,
+)
+from semserve_export.keras_models.task import Understood, understand
+from semserve_export.keras_models.token_source import TokenSource
+from semserve_export.keras_models.tokenizer_sources import find_source
+from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact, Origin
+
+Flags = npt.NDArray[np.bool_]
+SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
+MOST_GOLDEN = 24  # texts
+
+
+def load_keras_model(
+    asked: OwnModel,
+    given: Any,
+    *,
+    source: str,
+    licence: str,
+    sha256: str | None = None,
+    loss: Any = None,
+) -> LoadedModel:
+    """Find out all that an export needs to know of a Keras model.
+
+    Args:
+        asked: what the caller says of it.
+        given: the model.
+        source: where it comes from, for people.
+        licence: the text of the bundle's LICENSE.
+        sha256: of its file.
+        loss: of its training, where it is known and the model is not compiled.
+
+    Raises:
+        WeightsError: something of it cannot be honoured, contradicts what the caller says, or
+            cannot be known; one line names it.
+    """
+    model = read_inputs(given)
+    tokens = find_source(asked.tokenizer, model, model.embedding_rows)
+    tokens.require_agreement()
+    ids = _number_of_ids(tokens, model)
+    sequences = find_sequences(asked, model, tokens, ids)
+    texts = proof_texts(tokens.words)
+    rows, blank = _answers(model, tokens, sequences, texts)
+    head = read_head(model.model, rows)
+    rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
+    understood = understand(asked, head, rows, loss or getattr(given, "loss", None))
+    served = _serve(model, sequences, understood, blank=bool(blank.any()))
+    spec = ModelSpec(
+        name=asked.served_name,
+        description=asked.description or f"{understood.task} by a Keras model, {given.name}",
+        task=understood.task,
+        max_sequence_length=max(SHORTEST_LIMIT, sequences.most),
+        pooling=read_pooling(model.model) if understood.task == "embedding" else None,
+        normalized=understood.normalized,
+        metric=understood.metric,
+        labels=understood.labels,
+        scores=understood.scores,
+        inputs=INPUTS_WITHOUT_SEGMENTS,
+        truncation="start" if sequences.truncating == "pre" else "end",
+    )
+    return LoadedModel(
+        spec=spec,
+        keras_model=served,
+        tokenizer=tokens.tokenizer,
+        source=source,
+        sha256=sha256,
+        licence=licence,
+        notice=f"{spec.name}: exported by semserve-export from {source}.\n",
+        facts=(*understood.facts, *_facts(asked, tokens, sequences, blank=bool(blank.any()))),
+        proofs=(Proof(spec, texts, understood.expected(rows), head.scores),),
+        texts=_golden(tokens, sequences, texts),
+    )
+
+
+def _number_of_ids(tokens: TokenSource, model: IdModel) -> int:
+    """Return how many ids the tokenizer gives.
+
+    Raises:
+        WeightsError: the model has no vectors for some of them.
+    """
+    ids = max(tokens.tokenizer.get_vocab().values()) + 1
+    if model.embedding_rows is not None and ids > model.embedding_rows:
+        raise WeightsError(
+            f"tokenizer: {tokens.title} gives ids up to {ids - 1}, and the model's Embedding has"
+            f" {model.embedding_rows} rows"
+        )
+    return ids
+
+
+def _answers(
+    model: IdModel, tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]
+) -> tuple[Rows, Flags]:
+    """Ask the model about texts, each alone, laid out as in its training.
+
+    Returns:
+        Its outputs, fp32 [texts, outputs], and for which texts it has none, bool [texts]: their
+        rows are zeros. A text without a token may be so.
+
+    Raises:
+        WeightsError: it gives numbers that are none.
+    """
+    rows, blank = [], []
+    read = tokens.read_cut(texts, sequences.most, sequences.truncating)
+    for text, ids in zip(texts, read, strict=True):
+        row = model.predict(*sequences.row(ids))
+        blank.append(not np.isfinite(row).all())
+        if blank[-1] and len(ids):
+            raise WeightsError(f"the model answers {text[:60]!a} with NaN or infinity")
+        rows.append(np.zeros_like(row) if blank[-1] else row)
+    return np.concatenate(rows), np.array(blank)
+
+
+def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blank: bool) -> Any:
+    """Build the model that is served: int32 [batch, sequence] twice, fp32 [batch, outputs] out.
+
+    Args:
+        model: the model.
+        sequences: how its sequences are laid out.
+        understood: what it is for.
+        blank: whether a text without a token gives zeros.
+    """
+    inputs = {
+        name: keras.Input((None,), dtype="int32", name=name) for name in (INPUTS_WITHOUT_SEGMENTS)
+    }
+    token_ids, padding_mask = inputs.values()
+    ids = SequenceLayout(sequences)(token_ids, padding_mask)
+    mask = SequenceLayout(sequences.of_mask)(padding_mask, padding_mask)
+    head = understood.head
+    there = ops.sum(padding_mask, axis=1, keepdims=True) > 0
+    if blank:
+        # Another id stands in, as tf2onnx makes products of `where`, and 0 * NaN is NaN.
+        ids = ops.where(there, ids, 1 if sequences.pad_id == 0 else 0)
+        mask = ops.where(there, mask, 1)
+    outputs = model.call(head.body or model.model, ids, mask)
+    if len(outputs.shape) == 1:
+        outputs = ops.expand_dims(outputs, 1)
+    if head.scores and head.body is None:
+        outputs = as_logits(outputs, head.scores)
+    if blank:
+        outputs = ops.where(there, outputs, 0.0)
+    if understood.normalize:
+        outputs = keras.layers.UnitNormalization()(outputs)
+    return keras.Model(inputs, ops.cast(outputs, "float32"))
+
+
+def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts of golden answers: those that have a token, and lose none."""
+    lengths = [len(encoding.ids) for encoding in tokens.tokenizer.encode_batch_fast(list(texts))]
+    fit = [
+        text
+        for text, size in zip(texts, lengths, strict=True)
+        if text and 0 < size <= sequences.most
+    ]
+    return tuple(fit[:MOST_GOLDEN])
+
+
+def _facts(
+    asked: OwnModel, tokens: TokenSource, sequences: Sequences, *, blank: bool
+) -> tuple[Fact, ...]:
+    if sequences.length is None:
+        padding = Fact("padding", "of any length; it changes no answer")
+    else:
+        said = asked.padding or asked.padded_length
+        value = f"{sequences.padding}, to {sequences.length} tokens"
+        padding = Fact("padding", value, "stated" if said else "found")
+    cut = "start" if sequences.truncating == "pre" else "end"
+    if asked.truncating or asked.max_sequence_length:
+        origin: Origin = "stated"
+    else:
+        origin = "found" if tokens.truncating and sequences.most != FREE_LENGTH else "assumed"
+    facts = [
+        Fact("tokenizer", tokens.title, tokens.origin),
+        *tokens.facts,
+        padding,
+        Fact("a long text loses", f"its {cut}, past {sequences.most} tokens", origin),
+    ]
+    if blank:
+        facts.append(Fact("a text without a token", "zeros as output; Keras gives NaN", "assumed"))
+    return tuple(facts)

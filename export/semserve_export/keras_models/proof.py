@@ -1,0 +1,81 @@
+"""The proof on the model itself: its own predict, and the bundle's graph, on the same texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from semserve_export.bundle.layout import GRAPH, TOKENIZER
+from semserve_export.bundle.tolerance import TOLERANCE, Rows, onnx_run, scaled_difference
+from semserve_export.keras_models.head import apply_scores
+from semserve_export.model_spec import ModelSpec, Scores
+from semserve_export.report import Measure
+from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
+from semserve_export.tokenizers.sample_texts import TEXTS
+
+TOGETHER = 8  # texts of a batch
+WORD_COUNTS = (1, 2, 3, 5, 8, 13, 21, 60)
+SEED = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the given model says of texts, each alone, to hold a written bundle to."""
+
+    spec: ModelSpec
+    texts: tuple[str, ...]
+    expected: Rows  # fp32 [texts, outputs], scores where the model gives scores
+    applied: Scores | None  # what the model applied to its logits
+
+    def __call__(self, directory: Path) -> Measure:
+        """Run the bundle's graph on the texts alone, in batches, and with more padding."""
+        tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
+        encodings = self._encode(tokenizer)
+        run = onnx_run(directory / GRAPH)
+        longest = max(map(len, encodings))
+        alone = np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
+        together, padded = (
+            np.concatenate(
+                [
+                    run(pad(encodings[start : start + TOGETHER], length))
+                    for start in range(0, len(encodings), TOGETHER)
+                ]
+            )
+            for length in (max(1, longest), longest + 9)
+        )
+        differences = [
+            scaled_difference(apply_scores(rows, self.applied), self.expected)
+            for rows in (alone, together, padded)
+        ]
+        difference = np.max(differences)  # which, unlike max, tells of a NaN
+        return Measure(f"predict on {len(self.texts)} texts", float(difference), TOLERANCE)
+
+    def _encode(self, tokenizer: Tokenizer) -> list[Encoding]:
+        """Encode the texts as the server does."""
+        direction = "left" if self.spec.truncation == "start" else "right"
+        tokenizer.enable_truncation(self.spec.max_sequence_length, direction=direction)
+        encodings = tokenizer.encode_batch(list(self.texts))
+        return [Encoding(one.ids, one.type_ids) for one in encodings]
+
+
+def proof_texts(words: Sequence[str]) -> tuple[str, ...]:
+    """Return texts of many lengths, of the vocabulary's words and of words that it may not have.
+
+    Args:
+        words: of the vocabulary; without any, the texts are sentences of several languages.
+    """
+    random = np.random.default_rng(SEED)
+    made = []
+    for count in WORD_COUNTS if words else ():
+        for _ in range(2):
+            drawn = random.integers(0, len(words), count)
+            made.append(" ".join(words[place] for place in drawn))
+    return (*made, *TEXTS, "")
+
+
+def finite(rows: Any) -> bool:
+    """Tell whether no number is NaN or infinity."""
+    return bool(np.isfinite(np.asarray(rows)).all())

@@ -1,0 +1,47 @@
+"""A `.keras` file of Keras's own layers, loaded; or one of any layers, where it is trusted."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from semserve_export.errors import WeightsError
+from semserve_export.failures import reason_of
+from semserve_export.untrusted.keras_archive import CONFIG, METADATA, read_config, unpack
+from semserve_export.untrusted.keras_layers import OWN, checked_layers, loss_of, unknown_class
+
+
+def load_file(file: Path, *, trust: bool) -> tuple[Any, str | None]:
+    """Load a model, and tell the loss that it was trained with.
+
+    Args:
+        file: the archive.
+        trust: whether its code may run. Without trust Keras reads an unpacked copy, whose config is
+            written anew from what the allow-list lets through.
+
+    Raises:
+        WeightsError: it is damaged, or holds what is not on the allow-list.
+    """
+    if trust:
+        saved = read_config(file)
+        return _loaded(file, saved, safe_mode=False), loss_of(saved)
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        saved, stored = unpack(file, place)
+        config = checked_layers(saved, stored)
+        (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        (place / METADATA).touch()  # Keras looks for assets where there are four entries
+        return _loaded(place, saved, safe_mode=True), loss_of(saved)
+
+
+def _loaded(place: Path, saved: dict[str, Any], *, safe_mode: bool) -> Any:
+    try:
+        return keras.saving.load_model(place, compile=False, safe_mode=safe_mode)
+    except MemoryError:
+        raise
+    except Exception as error:  # Keras raises whatever its layers do
+        if name := unknown_class(saved):
+            raise WeightsError(f"holds a {name}, which Keras does not know; {OWN}") from error
+        raise WeightsError(f"cannot be loaded: {reason_of(error)}") from error

@@ -1,0 +1,198 @@
+"""What a model's sequences looked like in training, and how the graph makes them of any batch.
+
+The server pads a batch at the end, to any length, and says with a mask what is padding. A model
+that was trained on sequences of one length, or that has no mask, gives other answers then. So the
+graph begins with a layer that lays out each text's ids as the training did.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from semserve_export.bundle.tolerance import TOLERANCE, Rows, scaled_difference
+from semserve_export.errors import WeightsError
+from semserve_export.keras_models.id_model import IdModel
+from semserve_export.keras_models.token_source import TokenSource
+from semserve_export.model_spec import Padding
+from semserve_export.options import OwnModel
+
+FREE_LENGTH = 512  # most tokens of a text where nothing limits them
+TRIALS, LONGEST_TRIAL, SEED = 8, 24, 11
+PROBED_PADDING = (1, 5, 17)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """The sequences that a model takes."""
+
+    length: int | None  # every one has it; None: any, and padding changes no answer
+    padding: Padding = "post"
+    truncating: Padding = "post"
+    pad_id: int = 0
+    most: int = FREE_LENGTH  # tokens of a text that are read
+
+    @property
+    def of_mask(self) -> "Sequences":
+        """The same for masks, where 0 stands for padding."""
+        return replace(self, pad_id=0)
+
+    def row(self, ids: Sequence[int]) -> tuple[Any, Any]:
+        """Lay out one text as the training did: its ids and its mask, int32 [1, length]."""
+        cut = list(ids)
+        if self.length is None:
+            filled = cut or [self.pad_id]
+            return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)
+        laid, mask = (
+            keras.utils.pad_sequences(
+                [values],
+                maxlen=self.length,
+                padding=self.padding,
+                truncating=self.truncating,
+                value=value,
+            )
+            for values, value in ((cut, self.pad_id), ([1] * len(cut), 0))
+        )
+        return laid, mask
+
+
+class SequenceLayout(keras.layers.Layer):
+    """Lays out the ids of a padded batch as the training did."""
+
+    def __init__(self, sequences: Sequences, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.sequences = sequences
+
+    def call(self, token_ids: Any, padding_mask: Any) -> Any:
+        """Lay out: int32 [batch, sequence] twice to int32 [batch, length].
+
+        Args:
+            token_ids: the texts' ids, padded at the end.
+            padding_mask: 1 for a token, 0 for padding.
+        """
+        wanted = self.sequences
+        ids = ops.where(padding_mask > 0, token_ids, wanted.pad_id)
+        column = ops.zeros_like(ops.sum(ids, axis=1, keepdims=True)) + wanted.pad_id
+        ids = ops.concatenate([ids, column], axis=1)  # a text without a token has a column, too
+        if wanted.length is None:
+            return ids
+        tokens = ops.sum(padding_mask, axis=1, keepdims=True)
+        kept = ops.minimum(tokens, wanted.length)
+        start = wanted.length - kept if wanted.padding == "pre" else ops.zeros_like(kept)
+        source = tokens - kept if wanted.truncating == "pre" else ops.zeros_like(kept)
+        place = ops.expand_dims(ops.arange(wanted.length, dtype="int32"), 0) - start
+        there = ops.logical_and(place >= 0, place < kept)
+        picked = ops.where(there, place + source, 0)
+        return ops.where(there, ops.take_along_axis(ids, picked, axis=1), wanted.pad_id)
+
+    def compute_output_shape(self, token_ids_shape: Any, padding_mask_shape: Any) -> Any:
+        """Return [batch, length]."""
+        del padding_mask_shape
+        return (token_ids_shape[0], self.sequences.length)
+
+
+def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: int) -> Sequences:
+    """Find out what a model's sequences looked like in training.
+
+    Args:
+        asked: what the caller says of them.
+        model: the model.
+        tokens: where its ids come from.
+        ids: how many there are.
+
+    Raises:
+        WeightsError: it cannot be known, or what the caller says contradicts the model.
+    """
+    length = _length(asked, model, tokens)
+    if length is not None and (asked.max_sequence_length or 0) > length:
+        raise WeightsError(f"max_length: the model takes sequences of {length} tokens")
+    truncating = asked.truncating or tokens.truncating or ("pre" if length else "post")
+    free = model.length is None and ignores_padding(model, ids, tokens.pad_id)
+    if length is None and not free:
+        raise WeightsError(
+            "padded_length: the model's answers depend on how many zeros follow a text; say the"
+            " length that its sequences were padded to (--padded-length), and on which side"
+            " (--padding pre or post)"
+        )
+    most = asked.max_sequence_length or length or tokens.most or FREE_LENGTH
+    if length is None and truncating == "pre":
+        raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
+    if free and truncating == "post":
+        return Sequences(None, truncating=truncating, pad_id=tokens.pad_id, most=most)
+    padding = asked.padding or tokens.padding
+    sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most)
+    if padding is None and depends_on_side(model, ids, sequences):
+        raise WeightsError(
+            "padding: the model answers otherwise for a text with padding before it than after it;"
+            " say which it had in training (--padding pre or post; pre is pad_sequences' default)"
+        )
+    return sequences
+
+
+def _length(asked: OwnModel, model: IdModel, tokens: TokenSource) -> int | None:
+    """Return the length of every sequence, where the model, its tokenizer or the caller has one."""
+    length = model.length
+    for name, found in (("the tokenizer", tokens.length), ("padded_length", asked.padded_length)):
+        if length is not None and found is not None and found != length:
+            raise WeightsError(f"{name}: sequences of {found} tokens, and the model takes {length}")
+        length = found if length is None else length
+    for name in ("padding", "truncating"):
+        said, known = getattr(asked, name), getattr(tokens, name)
+        if said and known and said != known:
+            raise WeightsError(f"{name}: {tokens.title} has {known!r}, and {said!r} is asked for")
+    return length
+
+
+def ignores_padding(model: IdModel, ids: int, pad_id: int) -> bool:
+    """Tell whether padding at the end changes no answer of a model that takes any length.
+
+    Args:
+        model: the model.
+        ids: how many there are.
+        pad_id: the padding's.
+    """
+    for row in _random_rows(ids, pad_id, LONGEST_TRIAL):
+        alone = _tried(model, row, pad_id)
+        for more in PROBED_PADDING:
+            padded = np.pad(row, ((0, 0), (0, more)), constant_values=pad_id)
+            answer = _tried(model, padded, pad_id)
+            if alone is None or answer is None:
+                return False
+            if not scaled_difference(answer, alone) <= TOLERANCE:
+                return False
+    return True
+
+
+def depends_on_side(model: IdModel, ids: int, sequences: Sequences) -> bool:
+    """Tell whether a model of one length answers otherwise where padding comes first."""
+    length, pad_id = sequences.length or LONGEST_TRIAL, sequences.pad_id
+    for row in _random_rows(ids, pad_id, max(1, min(LONGEST_TRIAL, length - 1))):
+        room = (0, length - row.shape[1])
+        post, pre = (
+            np.pad(row, ((0, 0), side), constant_values=pad_id) for side in (room, room[::-1])
+        )
+        one, other = (model.predict(rows, rows != pad_id) for rows in (post, pre))
+        if not scaled_difference(other, one) <= TOLERANCE:
+            return True
+    return False
+
+
+def _random_rows(ids: int, pad_id: int, longest: int) -> list[Any]:
+    random = np.random.default_rng(SEED)
+    rows = []
+    for _ in range(TRIALS):
+        row = random.integers(0, ids, (1, int(random.integers(1, longest + 1))), np.int32)
+        rows.append(np.where(row == pad_id, (pad_id + 1) % max(ids, 2), row).astype(np.int32))
+    return rows
+
+
+def _tried(model: IdModel, row: Any, pad_id: int) -> Rows | None:
+    """Run a model on a row that may be too short for it; None where it fails."""
+    try:
+        return model.predict(row, (row != pad_id).astype(np.int32))
+    except (ValueError, RuntimeError, tf.errors.OpError):
+        return None

@@ -1,0 +1,167 @@
+"""What a Keras model is for: its task, labels and scores, as it tells itself or its caller says."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from semserve_export.bundle.tolerance import Rows
+from semserve_export.errors import WeightsError
+from semserve_export.keras_models.head import Head
+from semserve_export.model_spec import Metric, Scores, Task
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact, Origin
+
+LOSSES: dict[str, Scores] = {
+    "categorical_crossentropy": "softmax",
+    "sparse_categorical_crossentropy": "softmax",
+    "binary_crossentropy": "sigmoid",
+}
+"""What makes scores of logits, by the loss of the training."""
+UNIT = 1e-4  # most that a vector's length may differ from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a model is for."""
+
+    task: Task
+    head: Head
+    labels: tuple[str, ...] | None = None
+    scores: Scores | None = None  # what the server makes scores of the logits by
+    metric: Metric | None = None
+    normalized: bool | None = None
+    normalize: bool = False  # whether the graph brings vectors to length 1, as the model does not
+    facts: tuple[Fact, ...] = ()
+
+    def expected(self, rows: Rows) -> Rows:
+        """Return what the served model gives where the model itself gives rows."""
+        if not self.normalize:
+            return rows
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
+
+
+def understand(asked: OwnModel, head: Head, rows: Rows, loss: Any) -> Understood:
+    """Tell what a model is for.
+
+    Args:
+        asked: what the caller says.
+        head: of the model.
+        rows: its outputs for texts: fp32 [texts, outputs].
+        loss: of its training, where it was compiled.
+
+    Raises:
+        WeightsError: what the caller says contradicts the model, or something cannot be known.
+    """
+    trained = None if head.scores else _scores_of_loss(loss)
+    task, origin = _task(asked, head, trained)
+    _require_flags(asked, task)
+    if task == "embedding":
+        return _embedder(asked, head, rows, origin)
+    scores, scores_origin = _scores(asked, head, trained, task)
+    facts = (Fact("task", task, origin), Fact("scores", scores, scores_origin))
+    if task == "score":
+        if head.outputs != 1:
+            raise WeightsError(f"task: a score is one output, and the model has {head.outputs}")
+        return Understood("score", head, scores=scores, facts=facts)
+    labels = _labels(asked, head)
+    named = Fact("labels", ", ".join(labels), "stated" if asked.labels else "assumed")
+    return Understood("classification", head, labels=labels, scores=scores, facts=(*facts, named))
+
+
+def _task(asked: OwnModel, head: Head, trained: Scores | None) -> tuple[Task, Origin]:
+    """Return the task, and who says so."""
+    if asked.task == "embedding" and head.scores:
+        raise WeightsError(
+            f"task: the model ends in {head.scores}, so it gives no embeddings; export the part"
+            " before its last layer"
+        )
+    if asked.task:
+        return asked.task, "stated"
+    if head.outputs == 1:
+        return "score", "found"
+    if head.scores or trained:
+        return "classification", "found"
+    if asked.labels or asked.scores:
+        return "classification", "stated"
+    return "embedding", "found" if not head.dense else "assumed"
+
+
+def _scores(
+    asked: OwnModel, head: Head, trained: Scores | None, task: Task
+) -> tuple[Scores, Origin]:
+    found = head.scores or trained
+    if asked.scores and found and asked.scores != found:
+        by = "ends in" if head.scores else "was trained with a loss of"
+        raise WeightsError(f"scores: {asked.scores} contradicts the model, which {by} {found}")
+    if asked.scores:
+        return asked.scores, "stated"
+    if found:
+        return found, "found"
+    return ("none", "found") if task == "score" else ("softmax", "assumed")
+
+
+def _labels(asked: OwnModel, head: Head) -> tuple[str, ...]:
+    if head.outputs == 1:
+        raise WeightsError("task: one output chooses among no labels; its task is score")
+    # A class without a name is told by its number, which is what its training called it.
+    labels = asked.labels or tuple(map(str, range(head.outputs)))
+    if len(labels) != head.outputs:
+        raise WeightsError(
+            f"labels: {head.outputs} classes need as many labels, in the order of the outputs"
+            f" (--label once for each), and there are {len(labels)}"
+        )
+    return labels
+
+
+def _embedder(asked: OwnModel, head: Head, rows: Rows, origin: Origin) -> Understood:
+    lengths = np.linalg.norm(rows, axis=1)
+    unit = bool((np.abs(lengths[lengths > 0] - 1) <= UNIT).all())
+    if asked.normalize is False and unit:
+        raise WeightsError("normalize: the model itself brings its vectors to length 1")
+    normalized = unit or bool(asked.normalize)
+    metric = asked.metric or "cosine"
+    return Understood(
+        "embedding",
+        head,
+        metric=metric,
+        normalized=normalized,
+        normalize=normalized and not unit,
+        facts=(
+            Fact("task", "embedding", origin),
+            Fact(
+                "length of a vector",
+                "1" if normalized else "as the model gives it",
+                "stated" if asked.normalize and not unit else "found",
+            ),
+            Fact("metric", metric, "stated" if asked.metric else "assumed"),
+        ),
+    )
+
+
+def _require_flags(asked: OwnModel, task: Task) -> None:
+    """Refuse what is said of another task.
+
+    Raises:
+        WeightsError: it names the argument.
+    """
+    given = {
+        "labels": (bool(asked.labels), {"classification"}),
+        "scores": (asked.scores is not None, {"classification", "score"}),
+        "metric": (asked.metric is not None, {"embedding"}),
+        "normalize": (asked.normalize is not None, {"embedding"}),
+    }
+    for name, (said, tasks) in given.items():
+        if said and task not in tasks:
+            of = " or ".join(sorted(tasks))
+            raise WeightsError(f"{name}: is for the task {of}, and the model's is {task}")
+    if asked.pooling:
+        raise WeightsError("pooling: the model gives one vector a text, so nothing is pooled")
+    if asked.pair:
+        raise WeightsError("pair: the model takes one text")
+
+
+def _scores_of_loss(loss: Any) -> Scores | None:
+    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
+    return LOSSES.get(name) if isinstance(name, str) else None

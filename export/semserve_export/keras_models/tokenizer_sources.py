@@ -1,0 +1,107 @@
+"""The tokenizer of a Keras model: what the caller gives, by its kind, or what the model holds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+from tokenizers import Tokenizer
+
+from semserve_export.errors import WeightsError
+from semserve_export.keras_models.id_model import IdModel
+from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
+from semserve_export.keras_models.token_source import TokenSource
+from semserve_export.keras_models.word_index import WordIndex, read_word_index
+from semserve_export.model_spec import Padding
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
+
+KINDS = (
+    "a TextVectorization layer, a word index (a dict or its JSON file), a tokenizers.Tokenizer, a"
+    " vocabulary file or a directory with tokenizer.json"
+)
+ASKED = (
+    "tokenizer: the model takes token ids, and holds nothing that makes them of texts; give what"
+    f" made them in its training (--tokenizer): {KINDS}"
+)
+BERT_PIECES = frozenset({"[PAD]", "[UNK]", "[CLS]", "[SEP]"})
+
+
+def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource:
+    """Find what makes a model's token ids.
+
+    Args:
+        tokenizer: what the caller gives; None where the model must hold it.
+        model: it may hold a TextVectorization layer.
+        rows: of the model's embedding, where it has one.
+
+    Raises:
+        WeightsError: there is nothing, two contradict each other, or it cannot be honoured.
+    """
+    if model.vectorization is not None:
+        if tokenizer is not None and tokenizer is not model.vectorization:
+            raise WeightsError(
+                f"tokenizer: the model holds its own, the layer {model.vectorization.name}; leave"
+                " tokenizer out"
+            )
+        return read_text_vectorization(model.vectorization, "found")
+    if tokenizer is None:
+        raise WeightsError(ASKED)
+    if isinstance(tokenizer, keras.layers.TextVectorization):
+        return read_text_vectorization(tokenizer)
+    if isinstance(tokenizer, Tokenizer):
+        return from_library(tokenizer)
+    if isinstance(tokenizer, str | Path):
+        return _from_path(Path(tokenizer), rows)
+    if isinstance(tokenizer, Mapping):
+        return WordIndex.of_mapping(tokenizer, rows).source()
+    if hasattr(tokenizer, "texts_to_sequences") and hasattr(tokenizer, "get_config"):
+        return WordIndex.of_settings(tokenizer.get_config()).source()
+    raise WeightsError(f"tokenizer: a {type(tokenizer).__name__} is none of these: {KINDS}")
+
+
+def from_library(tokenizer: Tokenizer) -> TokenSource:
+    """Take a tokenizer of the tokenizers library as it is, but for padding and cutting."""
+    own = Tokenizer.from_str(tokenizer.to_str())
+    padding, truncation = own.padding or {}, own.truncation or {}
+    own.no_padding()
+    own.no_truncation()
+    return TokenSource(
+        tokenizer=own,
+        read=lambda texts: [one.ids for one in own.encode_batch_fast(list(texts))],
+        title="the tokenizers.Tokenizer",
+        adds_separators=own.num_special_tokens_to_add(is_pair=False) > 0,
+        length=padding.get("length") or None,
+        padding=_SIDES.get(padding.get("direction", "")),
+        truncating=_SIDES.get(truncation.get("direction", "")),
+        most=truncation.get("max_length"),
+        pad_id=int(padding.get("pad_id", 0)),
+    )
+
+
+_SIDES: dict[str, Padding] = {"left": "pre", "right": "post"}
+
+
+def _from_path(path: Path, rows: int | None) -> TokenSource:
+    if path.is_dir():
+        for name in ("tokenizer.json", "vocab.txt"):
+            if (path / name).is_file():
+                return _from_path(path / name, rows)
+        raise WeightsError(f"{path}: holds neither tokenizer.json nor vocab.txt")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file or directory of a tokenizer")
+    if path.suffix == ".json":
+        index = read_word_index(path, rows)
+        if index:
+            return index.source()
+        try:
+            return from_library(Tokenizer.from_file(str(path)))
+        except Exception as error:  # the library raises nothing more special
+            raise WeightsError(f"{path}: cannot be read: {error}") from error
+    try:
+        words = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read: {error}") from error
+    if set(words) >= BERT_PIECES:
+        lower = not any(word != word.lower() for word in words if not word.startswith("["))
+        return from_library(build_tokenizer(words, lowercase=lower, strip_accents=lower))
+    return from_vocabulary(words)

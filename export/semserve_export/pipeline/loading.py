@@ -1,0 +1,153 @@
+"""From what a user asks for to a model in memory, by the kind of what was given."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+from tokenizers import Tokenizer
+
+from semserve_export.errors import ExportError
+from semserve_export.files.digest import sha256_of
+from semserve_export.keras_models.load import load_keras_model
+from semserve_export.keras_models.saved_file import load_file
+from semserve_export.models.families import FAMILIES
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.models.preset import Preset
+from semserve_export.models.preset_rules import require_explained
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.custom_model import (
+    COMPARED_TEXTS,
+    build_own_tokenizer,
+    licence_of,
+    load_own,
+    one_line,
+)
+from semserve_export.tokenizers.fuzz_texts import odd_texts
+from semserve_export.tokenizers.parity import compare_tokenizers
+from semserve_export.untrusted.keras_archive import read_config
+from semserve_export.untrusted.keras_layers import is_of_layers
+from semserve_export.untrusted.model_checks import KERAS_SUFFIX, named
+from semserve_export.untrusted.saved_objects import is_keras_hubs_object
+
+PREPROCESSOR = keras_hub.models.Preprocessor
+LIVE = "a live Keras model"
+
+
+def load_asked(asked: OwnModel) -> LoadedModel:
+    """Load a user's model, live or from a path.
+
+    Raises:
+        ExportError: it cannot be exported; one line says why.
+    """
+    if asked.live is None:
+        return _load_file(asked) if _is_file_of_layers(asked) else load_own(asked)
+    if not isinstance(asked.live, keras.Model):
+        raise ExportError(
+            f"model: a {type(asked.live).__name__} is neither a Keras model nor the path of one"
+        )
+    if is_keras_hubs(asked.live):
+        return _load_keras_hubs(asked)
+    if isinstance(asked.tokenizer, keras_hub.tokenizers.Tokenizer | PREPROCESSOR):
+        asked = replace(asked, tokenizer=_of_keras_hub(asked.tokenizer))
+    return load_keras_model(asked, asked.live, source=LIVE, licence=licence_of(asked))
+
+
+def _of_keras_hub(theirs: Any) -> Tokenizer:
+    """Build the tokenizer of a tokenizer or preprocessor of KerasHub, and hold it to that.
+
+    Raises:
+        ExportError: it is of no known family, or reads a text otherwise for no known cause.
+    """
+    length = getattr(theirs, "sequence_length", None)
+    theirs = getattr(theirs, "tokenizer", theirs)
+    for family in FAMILIES:
+        if isinstance(theirs, family.classifier.preprocessor_cls.tokenizer_cls):
+            tokenizer = build_own_tokenizer(theirs, Preset("", family, {}, {}))
+            require_explained(compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS)))
+            tokenizer.enable_padding(pad_id=theirs.pad_token_id)
+            if length:
+                tokenizer.enable_truncation(length)
+            return tokenizer
+    known = ", ".join(family.name for family in FAMILIES)
+    raise ExportError(f"tokenizer: a {type(theirs).__name__} is of none of the families {known}")
+
+
+def _is_file_of_layers(asked: OwnModel) -> bool:
+    """Whether the path is a `.keras` file of something else than a model of KerasHub."""
+    path = Path(asked.path)
+    if not asked.path.endswith(KERAS_SUFFIX) or not path.is_file():
+        return False
+    with named(asked.path):
+        saved = read_config(path)
+    return is_of_layers(saved) or (asked.trust and not is_keras_hubs_object(saved))
+
+
+def _load_file(asked: OwnModel) -> LoadedModel:
+    path = Path(asked.path)
+    with one_line(asked.path):
+        model, loss = load_file(path, trust=asked.trust)
+        return load_keras_model(
+            asked,
+            model,
+            source=path.name,
+            licence=licence_of(asked),
+            sha256=sha256_of(path),
+            loss=loss,
+        )
+
+
+def is_keras_hubs(model: Any) -> bool:
+    """Whether a live model is a backbone, or a classifier or embedder on it, of a known family."""
+    backbones = tuple(family.backbone for family in FAMILIES)
+    kinds = (keras_hub.models.TextClassifier, keras_hub.models.TextEmbedder)
+    return isinstance(model, backbones) or (
+        isinstance(model, kinds) and isinstance(model.backbone, backbones)
+    )
+
+
+def _load_keras_hubs(asked: OwnModel) -> LoadedModel:
+    """Load a live model of KerasHub as its saved preset is loaded, and so with the same checks."""
+    kind = type(asked.live).__name__
+    notice = f"{asked.served_name}: exported by semserve-export from a live {kind} of KerasHub.\n"
+    parts, by_path = [asked.live], isinstance(asked.tokenizer, str | Path)
+    if asked.tokenizer is not None and not by_path:
+        parts.append(asked.tokenizer)
+    with _saved(*parts) as preset:
+        try:
+            loaded = load_own(
+                replace(
+                    asked,
+                    path=preset,
+                    live=None,
+                    tokenizer=str(asked.tokenizer) if by_path else None,
+                    description=asked.description or f"{kind} of KerasHub",
+                )
+            )
+        except ExportError as error:
+            said = str(error).removeprefix(f"{preset}: ")
+            raise type(error)(f"{kind}: {said}") from error
+    return replace(loaded, source=LIVE, notice=notice)
+
+
+@contextmanager
+def _saved(*parts: Any) -> Iterator[str]:
+    """Save a model, and a tokenizer or preprocessor beside it, as one preset, while it is entered.
+
+    Raises:
+        ExportError: a part is not one of KerasHub.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        preset = str(Path(directory, "preset"))
+        for part in parts:
+            if not hasattr(part, "save_to_preset"):
+                raise ExportError(
+                    f"tokenizer: a {type(part).__name__} is no tokenizer or preprocessor of"
+                    " KerasHub, which a model of KerasHub needs"
+                )
+            part.save_to_preset(preset)
+        yield preset

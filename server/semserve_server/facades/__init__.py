@@ -1,0 +1,1 @@
+"""APIs of other platforms on the same port, translated to the services of `semserve.v1`."""

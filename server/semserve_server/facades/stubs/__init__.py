@@ -1,0 +1,1 @@
+"""Messages of the other platforms' APIs, generated from proto/ by `make proto`."""

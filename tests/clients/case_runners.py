@@ -1,0 +1,131 @@
+"""The runners of the table of cases, one a language: what each needs, and how it is built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CLIENTS = ROOT / "clients"
+CACHE = ROOT / ".cache" / "clients"
+# How npm, Maven, Go and Cargo say that no registry answers; any other failure is a fault of ours.
+UNREACHABLE = (
+    "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "Unknown host", "Connection refused",
+    "dial tcp", "no such host", "i/o timeout", "lookup disabled by GOPROXY=off",
+    "Could not resolve host", "failed to download",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """How one language runs the cases.
+
+    Attributes:
+        language: its name, as its sample prints it.
+        command: runs the cases.
+        folder: of the client, where the build runs.
+        tools: programs that have to be on the PATH.
+        builds: commands that build the runner; a second run of them is quick.
+        slow: whether the first build takes more than a minute, so that only `make test-clients`
+            builds it.
+        sample: runs the sample in `folder`, with the address as a further argument.
+        tests: runs the client's own tests in `folder`; empty where another test runs them.
+        program: the fence of README's programs, the suffix of such a file, the folder in which it
+            is run, and the command that runs it; empty where another test runs them.
+    """
+
+    language: str
+    command: tuple[str, ...]
+    folder: Path = CLIENTS
+    tools: tuple[str, ...] = ()
+    builds: tuple[tuple[str, ...], ...] = ()
+    slow: bool = False
+    sample: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    program: tuple[str, str, Path, tuple[str, ...]] | None = None
+
+    def ready(self) -> list[str]:
+        """Build the runner and return its command; skip where a tool or a registry is missing."""
+        for tool in self.tools:
+            if shutil.which(tool) is None:
+                pytest.skip(f"{self.language}: {tool} is not installed")
+        if self.slow and not os.environ.get("SEMSERVE_ALL_CLIENTS"):
+            pytest.skip(f"{self.language}: its build takes minutes: run `make test-clients`")
+        for build in self.builds:
+            built = subprocess.run(
+                build, cwd=self.folder, capture_output=True, text=True, check=False
+            )
+            if built.returncode:
+                said = built.stdout + built.stderr
+                if any(sign in said for sign in UNREACHABLE):
+                    pytest.skip(f"{self.language}: its packages cannot be downloaded")
+                pytest.fail(f"{' '.join(build)}:\n{said}")
+        return list(self.command)
+
+
+NODE, JAVA, GO, RUST, CPP = (CLIENTS / name for name in ("node", "java", "go", "rust", "cpp"))
+MAKE = ("make", "--no-print-directory", "--silent", "--directory", str(ROOT))
+# A virtual machine of a few seconds does not need the second compiler.
+QUICK_START = "-XX:TieredStopAtLevel=1"
+
+RUNNERS = (
+    Runner(
+        "Python",
+        (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py")),
+        folder=CLIENTS / "python",
+        sample=(sys.executable, "sample/first.py"),
+    ),
+    Runner(
+        "Go",
+        (str(CACHE / "go" / "cases"),),
+        folder=GO,
+        tools=("go",),
+        builds=(("go", "build", "-o", f"{CACHE / 'go'}/", "./cases", "./sample"),),
+        sample=(str(CACHE / "go" / "sample"), "-address"),
+    ),
+    Runner(
+        "Node",
+        ("node", str(NODE / "dist" / "cases" / "cases.js")),
+        folder=NODE,
+        tools=("node", "npm"),
+        builds=((*MAKE, "clients/node/dist/.ready"),),
+        sample=("node", "dist/sample/sample.js"),
+        tests=("npm", "test"),
+        program=("js", ".mjs", NODE / "dist", ("node",)),
+    ),
+    Runner(
+        "Java",
+        ("env", f"JAVA_OPTS={QUICK_START}", str(JAVA / "run"), "Cases"),
+        folder=JAVA,
+        tools=("java", "mvn"),
+        builds=((*MAKE, "clients/java/target/.ready"),),
+        sample=("env", f"JAVA_OPTS={QUICK_START}", "./run", "Sample"),
+        tests=("mvn", "--quiet", "--batch-mode", "surefire:test"),
+        program=("java", ".java", JAVA / "target", ("env", f"JAVA_OPTS={QUICK_START}", "../run")),
+    ),
+    Runner(
+        "Rust",
+        (str(CACHE / "rust" / "release" / "examples" / "cases"),),
+        folder=RUST,
+        tools=("cargo",),
+        builds=(("cargo", "build", "--quiet", "--release", "--locked", "--example", "cases"),),
+        slow=True,
+    ),
+    Runner(
+        "C++",
+        (str(CACHE / "cpp" / "cases"),),
+        folder=CPP,
+        tools=("cmake", "ninja", "c++", "grpc_cpp_plugin"),
+        builds=(
+            ("cmake", "--preset", "default"),
+            ("cmake", "--build", "--preset", "default", "--target", "cases"),
+        ),
+        slow=True,
+    ),
+)

@@ -1,0 +1,51 @@
+"""The inputs that a session makes of encodings, and what an encoding counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from semserve_server.runtime.encoding import Encoding
+from semserve_server.runtime.session import _pad
+
+IDS = st.lists(st.integers(1, 99), max_size=9)
+
+
+@given(st.lists(IDS, min_size=1, max_size=6), st.booleans(), st.sampled_from([0, 9, 12]))
+def test_zeros_stand_at_one_end_and_the_mask_says_where(sequences, start, fixed):
+    made = _pad([Encoding(ids, ids, padded_length=fixed) for ids in sequences], start=start)
+    width = fixed or max(1, *map(len, sequences))
+    for row, ids in enumerate(sequences):
+        zeros = [0] * (width - len(ids))
+        ones = [1] * len(ids)
+        assert (zeros + ids if start else ids + zeros) == made["token_ids"][row].tolist()
+        assert (zeros + ones if start else ones + zeros) == made["padding_mask"][row].tolist()
+    assert {np.dtype(np.int32)} == {value.dtype for value in made.values()}
+    assert "token_ids_right" not in made
+
+
+@given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))
+def test_two_sequences_are_padded_to_one_length(pairs):
+    encodings = [Encoding(left, left, right_ids=right) for left, right in pairs]
+    made = _pad(encodings, start=False)
+    width = max(1, *(len(ids) for pair in pairs for ids in pair))
+    for row, (left, right) in enumerate(pairs):
+        assert [*left, *[0] * (width - len(left))] == made["token_ids"][row].tolist()
+        assert [*right, *[0] * (width - len(right))] == made["token_ids_right"][row].tolist()
+        assert len(right) == made["padding_mask_right"][row].sum()
+
+
+def test_sides_are_one_number_a_text():
+    made = _pad([Encoding([1], [0], side=side) for side in (0, 1, 1)], start=False)
+    assert [0, 1, 1] == made["side"].tolist()
+
+
+@given(IDS, st.one_of(st.none(), IDS), st.sampled_from([0, 9]))
+def test_an_encoding_counts_its_tokens_and_what_a_run_computes(left, right, fixed):
+    one = Encoding(left, left, right_ids=right, padded_length=fixed)
+    sequences = [left] if right is None else [left, right]
+    assert sum(map(len, sequences)) == one.tokens
+    assert max(map(len, sequences)) == one.longest
+    computed = _pad([one], start=False)
+    ids = [value for name, value in computed.items() if name.startswith("token_ids")]
+    assert sum(value.size for value in ids) == len(one)
