@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.table import Table
+from rich.table import Column, Table
 
 from semserve_export import __version__
 from semserve_export.bundle.layout import read_manifest, require_place, require_writable
@@ -40,11 +40,12 @@ MODELS = Path("models")
 @app.command(name="list")
 def list_recipes() -> None:
     """List the models that `run` exports."""
-    table = Table("name", "task", "what it is", "weights")
+    name, weights = Column("name", no_wrap=True), Column("weights", overflow="fold")
+    table = Table(name, "task", "what it is", weights)
     for recipe in RECIPES.values():
         spec = recipe.spec
-        weights = f"{recipe.weights}{' and our adapter' if recipe.adapter else ''}"
-        table.add_row(spec.name, spec.task, spec.description, weights)
+        source = f"{recipe.weights}{' and our adapter' if recipe.adapter else ''}"
+        table.add_row(spec.name, spec.task, spec.description, source)
     console.print(table)
 
 
