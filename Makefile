@@ -56,8 +56,8 @@ ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
 	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
-	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
-	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 # The clients whose first build takes minutes are built and run here alone.
 .PHONY: test-clients

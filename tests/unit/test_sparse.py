@@ -70,7 +70,10 @@ def test_a_result_is_what_protobuf_writes(weights, tokens, truncated, named):
 
 def test_a_text_that_failed_has_its_status_alone():
     status = failure(InvalidRequest.of("texts[0]", "is empty")).status
-    written = EmbedSparseResult.FromString(sparse_result(None, ItemResult(None, status, 0, 0), None))
+    result = sparse_result(None, ItemResult(None, status, 0, 0), None)
+    written = EmbedSparseResult.FromString(result)
+        sparse_result(None, ItemResult(None, status, 0, 0), None)
+    )
     assert {"error"} == set(MessageToDict(written))
     assert status == written.error
 
