@@ -39,7 +39,7 @@ serve: .venv/.serve models-if-none ## set everything up and serve models/ on 127
 .PHONY: models
 models: .venv/.serve .venv-export/.ready ## export the default bundles into models/ (MODELS=all: every one)
 	@mkdir -p models && touch models/.unfinished
-	$(BIN)/semserve-export run $(MODELS) --output models
+	$(BIN)/semserve-export export $(MODELS:%=--recipe %) --output models
 	@rm models/.unfinished
 
 # An export that was cut off between two bundles is finished, not served by half.
@@ -111,7 +111,7 @@ types: .venv/.dev .venv-export/.ready ## mypy, strict, in each environment
 
 .PHONY: parity
 parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100,000 texts (PARITY=preset and files)
-	$(EXPORT_BIN)/semserve-export parity $(PARITY)
+	$(EXPORT_BIN)/semserve-export compare-tokenizers $(PARITY)
 
 .PHONY: proto
 proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from proto/
@@ -135,7 +135,7 @@ tiny-bundles: .venv-export/.ready ## export the tests' tiny bundles anew
 
 .PHONY: cases
 cases: .venv/.dev ## rewrite the table of cases that every client passes
-	PYTHONPATH=tests $(BIN)/python -m clients.make_cases
+	PYTHONPATH=tests $(BIN)/python -m clients.shared_cases
 
 .PHONY: proto-check
 proto-check: .venv/.dev .tools/proto/.ready ## schema lint, breaking changes, and stubs that match

@@ -23,9 +23,9 @@ SERVER_LAYERS = (
 EXPORT = ROOT / "export" / "semserve_export"
 EXPORT_LAYERS = (
     "errors", "failures", "model_spec", "report", "encoder_weights", "options", "files",
-    "untrusted", "tokenizers", "bundle", "recipes", "data", "models", "graphs", "hugging_face",
-    "variants", "keras_models", "pipeline", "distillation", "training", "word_vectors", "api",
-    "__init__", "cli", "__main__",
+    "confinement", "untrusted", "tokenizers", "bundle", "recipes", "data", "models", "graphs",
+    "hugging_face", "variants", "keras_models", "towers", "tf_hub", "pipeline", "distillation",
+    "training", "word_vectors", "api", "__init__", "cli", "__main__",
 )  # fmt: skip
 """The same of the export stage."""
 

@@ -1,7 +1,7 @@
 """Train a small RoBERTa from scratch with KerasHub alone, and save it as a preset.
 
 This is how `nli-roberta` was made, and how a classifier of one's own may be: nothing of semserve is
-used before `semserve-export keras PRESET`. The files have a header and tab-separated columns
+used before `semserve-export export PRESET`. The files have a header and tab-separated columns
 premise, hypothesis and label.
 
     python train_roberta.py --train a.tsv.gz b.tsv.gz --validation dev.tsv.gz --preset nli-roberta

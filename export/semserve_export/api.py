@@ -1,6 +1,6 @@
 """The documented Python call: `semserve_export.export(model, directory)`.
 
-The command `semserve-export keras` asks for the same work by `export_asked`.
+The command `semserve-export export` asks for the same work by `export_asked`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,15 @@ from typing import Any, Literal, cast, get_args
 
 from semserve_export.bundle.option_rules import require_possible
 from semserve_export.errors import ExportError, FidelityError
-from semserve_export.model_spec import Metric, Pooling, Scores, Task, Variant
+from semserve_export.model_spec import (
+    PREMISE_FIRST,
+    Metric,
+    Pooling,
+    Scores,
+    Task,
+    TextOrder,
+    Variant,
+)
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
 from semserve_export.pipeline.export import export_model
@@ -29,7 +37,7 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
     name: str | None = None,
     task: Task | None = None,
     labels: Sequence[str] = (),
-    text_order: tuple[str, str] = ("premise", "hypothesis"),
+    text_order: TextOrder = PREMISE_FIRST,
     scores: Scores | None = None,
     pooling: Pooling | None = None,
     normalize: bool | None = None,
@@ -56,14 +64,16 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
         name: the name to serve the model by, where it is not the directory's.
         task: what the model does, where it does not tell.
         labels: of a classifier, in the order of its outputs.
-        text_order: which text of a pair comes first in the model's input.
+        text_order: which text of a pair comes first in the model's input. Saying it makes a
+            classifier one of pairs; where it is left out, the report tells what was assumed.
         scores: what makes scores of the outputs.
         pooling: how an embedder makes one vector of many.
         normalize: whether an embedding is brought to length 1.
         metric: how two embeddings are compared.
         tower: the layer that encodes one text, in a model that compares two.
         max_length: most tokens of a text.
-        prompts: texts to put before a text, by their names.
+        prompts: texts that a request may have put before its texts, by their names; the setting
+            `default_prompt` names the one that is put there where a request names none.
         variants: faster graphs beside the portable one; `auto` means fused and int8 where the
             model has them.
         trust: whether a file may run code that it holds.
@@ -83,7 +93,8 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
         tokenizer=tokenizer,
         task=task,
         labels=tuple(labels),
-        text_order=text_order,
+        # The default itself, and not an equal value, is what it is where nobody says anything.
+        text_order=None if text_order is PREMISE_FIRST else text_order,
         scores=scores,
         pooling=pooling,
         normalize=normalize,

@@ -143,12 +143,30 @@ class Classifier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SparseHead:
+    """The head of a masked language model, and how SPLADE makes one vector of its logits.
+
+    The vector has a weight for each entry of the vocabulary. A token's logits become
+    log(1 + max(0, logit)), and those of a text's tokens are pooled (SPLADE v2, arXiv 2109.10086).
+    """
+
+    transform: Dense
+    activation: Activation  # behind the transform
+    norm: Norm
+    words: Array  # fp32 [vocabulary, width]: a logit is the product with a row
+    bias: Array  # fp32 [vocabulary]
+    pooling: Literal["max", "sum"] = "max"
+    logarithms: Literal[1, 2] = 1
+    """How often log(1 + x) is taken; twice in arXiv 2504.14839."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
     """A whole model."""
 
     embeddings: Embeddings
     layers: tuple[Layer, ...]  # one may stand there several times, as in ALBERT
-    head: Pool | Classifier
+    head: Pool | Classifier | SparseHead
     heads: int  # of attention
     epsilon: float  # of every layer normalisation
     activation: Activation

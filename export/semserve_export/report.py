@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from semserve_export.model_spec import ModelSpec
+from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 
 Origin = Literal["stated", "found", "assumed"]
 """Who said it: the caller, the model and its files, or nobody."""
@@ -80,14 +80,16 @@ def facts_of(spec: ModelSpec, more: tuple[Fact, ...] = ()) -> tuple[Fact, ...]:
     found = {
         "task": spec.task,
         "inputs": ", ".join(spec.inputs),
-        "order of the texts": "premise, hypothesis" if spec.pair else None,
+        "order of the texts": ", ".join(spec.text_order or PREMISE_FIRST) if spec.pair else None,
         "labels": ", ".join(spec.labels) if spec.labels else None,
-        "scores": (spec.scores or "softmax") if spec.labels else None,
+        "scores": spec.scores or ("softmax" if spec.labels else None),
         "pooling": spec.pooling,
         "length of a vector": {True: "1", False: "as the model gives it", None: None}[
             spec.normalized
         ],
         "metric": spec.metric,
+        "prompts": ", ".join(f"{name}: {text!r}" for name, text in (spec.prompts or {}).items()),
+        "default prompt": spec.default_prompt,
         "longest text": f"{spec.max_sequence_length} tokens",
     }
     facts = {name: Fact(name, value) for name, value in found.items() if value}

@@ -77,7 +77,7 @@ QUICK_START = "-XX:TieredStopAtLevel=1"
 RUNNERS = (
     Runner(
         "Python",
-        (sys.executable, str(ROOT / "tests" / "clients" / "run_cases.py")),
+        ("env", f"PYTHONPATH={ROOT / 'tests'}", sys.executable, "-m", "clients.python_cases"),
         folder=CLIENTS / "python",
         sample=(sys.executable, "sample/first.py"),
     ),

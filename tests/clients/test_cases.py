@@ -20,12 +20,11 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from clients.case_runners import RUNNERS, Runner
-from clients.make_cases import table
+from clients.shared_cases.table import CASES, table
 from conftest import ServerProcess, running_server
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
 
-CASES = Path(__file__).with_name("cases.json")
 TOKENS_PER_SECOND = 50
 """What the key of `secured` may spend; the cases wait for one to three seconds for it."""
 BENCH_TEXTS = 3_200

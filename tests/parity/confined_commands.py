@@ -9,7 +9,7 @@ COMMANDS = """
 import contextlib, io, json, sys
 from pathlib import Path
 from semserve_export.cli.app import run_command_line
-from semserve_export.untrusted.confinement import Confinement, confine
+from semserve_export.confinement.process_limits import Confinement, confine
 directory, commands = sys.argv[1], json.loads(sys.argv[2])
 confine(Confinement((), (directory,)), Path(directory))
 answers = {}

@@ -1,7 +1,7 @@
 """Directories that can be exported, each with what a numpy reference says of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ class Expected:
     row: Callable[[list[int], list[int]], Array]
     tokenizer: Tokenizer
     length: int = hf.POSITIONS
-    classifies: bool = False
+    task: str = "embedding"
     pair: bool = False
+    prompt: str = ""
     scores: Callable[[Array], Array] | None = None
     metric: str = "cosine"
     texts: tuple[Any, ...] = ()
@@ -39,10 +40,15 @@ class Expected:
     def items(self) -> list[Any]:
         return list(self.texts or (PAIRS if self.pair else TEXTS))
 
+    @property
+    def read(self) -> list[Any]:
+        """What the model reads: the items behind the default prompt."""
+        return [f"{self.prompt}{item}" for item in self.items] if self.prompt else self.items
+
     def rows(self) -> Array:
         tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         tokenizer.enable_truncation(self.length)
-        encoded = tokenizer.encode_batch(self.items)
+        encoded = tokenizer.encode_batch(self.read)
         return np.array([self.row(one.ids, one.type_ids) for one in encoded])
 
 
@@ -77,9 +83,8 @@ def embedder(reference: ReferenceEncoder, tokenizer: Tokenizer, **facts: Any) ->
 def classifier(
     reference: ReferenceEncoder, tokenizer: Tokenizer, *, scores: Any = softmax, **facts: Any
 ) -> Expected:
-    return Expected(
-        row=reference.logits, tokenizer=tokenizer, classifies=True, scores=scores, **facts
-    )
+    facts = {"task": "classification", **facts}
+    return Expected(row=reference.logits, tokenizer=tokenizer, scores=scores, **facts)
 
 
 def plain(family: str = "bert", **settings: Any) -> Write:
@@ -100,9 +105,68 @@ def heads(
 ) -> Write:
     def write(path: Path) -> Expected:
         reference = hf.write_directory(path, family, classes=classes, **settings)
-        return classifier(reference, own_tokenizer(path), pair=pair, scores=scores)
+        task = "score" if classes == 1 else "classification"
+        return classifier(reference, own_tokenizer(path), task=task, pair=pair, scores=scores)
 
     return write
+
+
+def cross_encoder(activation: str, *, scores: Any, saved_by: str, classes: int = 1) -> Write:
+    """Write a cross-encoder as a release of sentence-transformers says what makes its scores."""
+    name = f"torch.nn.modules.{activation}"
+    keys: dict[str, Any] = {
+        "3": {"sbert_ce_default_activation_function": name},
+        "4": {"sentence_transformers": {"activation_fn": name, "version": "4.1.0"}},
+        "5": {},
+    }[saved_by]
+
+    def write(path: Path) -> Expected:
+        if saved_by == "5":
+            hf.write_json(
+                path / "config_sentence_transformers.json",
+                {"model_type": "CrossEncoder", "prompts": {}, "activation_fn": name},
+            )
+        return heads(classes=classes, pair=True, scores=scores, config=keys)(path)
+
+    return write
+
+
+def sparse(
+    family: str = "bert",
+    *,
+    pooling: str = "max",
+    logarithms: int = 1,
+    new: bool | None = None,
+    untied: bool = False,
+    variants: tuple[str, ...] = (),
+) -> Write:
+    """Write a masked language model, and the modules of a sparse encoder where `new` says which."""
+
+    def write(path: Path) -> Expected:
+        reference = hf.write_directory(path, family, language=True, untied=untied)
+        if new is not None:
+            function = "log1p_relu" if logarithms == 2 else "relu"
+            hf.write_splade(path, new=new, pooling_strategy=pooling, activation_function=function)
+
+        def row(ids: list[int], segments: list[int]) -> Array:
+            return reference.sparse(ids, segments, pooling, logarithms)
+
+        return Expected(
+            row=row, tokenizer=own_tokenizer(path), task="sparse_embedding", variants=variants,
+            length=hf.POSITIONS if new is None else 32,
+        )  # fmt: skip
+
+    return write
+
+
+def prompted(prompt: str, write: Write) -> Write:
+    """Expect the vectors of texts behind a prompt."""
+    return lambda path: replace(write(path), prompt=prompt)
+
+
+def normed_with_int8(path: Path) -> Expected:
+    """Norm the pooled vector, beside a graph in int8, which watches the norms of the layers."""
+    return replace(vector_norm(path), variants=("fused", "int8"))
 
 
 def sentences(
@@ -228,5 +292,5 @@ def cased_pair(path: Path) -> Expected:
     expected = classifier(reference, own_tokenizer(path), pair=True)
     return Expected(
         row=lambda ids, _: reference.logits(ids, [0] * len(ids)),
-        tokenizer=expected.tokenizer, classifies=True, pair=True, scores=softmax,
+        tokenizer=expected.tokenizer, task="classification", pair=True, scores=softmax,
     )  # fmt: skip

@@ -10,11 +10,16 @@ from parity.directory_cases import (
     Case,
     beside,
     cased_pair,
+    cross_encoder,
     heads,
     lowered,
+    normed_with_int8,
     plain,
+    prompted,
     sentences,
     sharded,
+    softmax,
+    sparse,
     vector_norm,
 )
 from parity.reference_encoders import Array
@@ -30,6 +35,10 @@ from parity.tokenizer_cases import (
 
 def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
+
+
+def identity(x: Array) -> Array:
+    return x
 
 
 MULTI = {"problem_type": "multi_label_classification"}
@@ -60,7 +69,25 @@ CASES = (
     Case("pair-deberta", heads("deberta-v2", pair=True), {"pair": True}),
     Case("slow-deberta", slow_pieces("deberta-v2", "spm.model", "DebertaV3", do_lower_case=False)),
     Case("multi-label", heads("roberta", 4, config=MULTI, scores=sigmoid), quick=True),
-    Case("cross-encoder-sigmoid", heads(config={"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, scores=sigmoid)),
+    Case("multi-regression", heads("bert", 3, config={"problem_type": "regression"}, scores=identity)),
+    Case("raw-scores", heads("bert", 2, config={"function_to_apply": "none"}, scores=identity)),
+    # One output, and cross-encoders.
+    Case("one-output", heads("distilbert", 1, scores=sigmoid), quick=True),
+    Case("one-label", heads("bert", 1, config={"problem_type": "single_label_classification"}, scores=sigmoid)),
+    Case("regression", heads("roberta", 1, config={"problem_type": "regression"}, scores=identity), quick=True),
+    Case("stated-scores", heads("albert", 1, scores=identity), {"scores": "none"}),
+    Case("cross-encoder-3", cross_encoder("linear.Identity", scores=identity, saved_by="3"), quick=True),
+    Case("cross-encoder-4", cross_encoder("activation.Sigmoid", scores=sigmoid, saved_by="4"), quick=True),
+    Case("cross-encoder-5", cross_encoder("linear.Identity", scores=identity, saved_by="5"), quick=True),
+    Case("cross-encoder-labels", cross_encoder("linear.Identity", scores=softmax, saved_by="4", classes=3)),
+    Case("cross-encoder-independent", cross_encoder("activation.Sigmoid", scores=sigmoid, saved_by="3", classes=2)),
+    # SPLADE: the heads of masked language models.
+    *(Case(f"sparse-{family}", sparse(family), {"task": "sparse_embedding"}, quick=family != "xlm-roberta") for family in hf.FAMILIES),
+    Case("sparse-untied", sparse("bert", untied=True), {"task": "sparse_embedding"}),
+    Case("sparse-modules-old", sparse("distilbert", new=False, variants=("fused",)), quick=True),
+    Case("sparse-modules-new-sum", sparse("bert", new=True, pooling="sum", variants=("fused",)), quick=True),
+    Case("sparse-twice-log", sparse("roberta", new=False, logarithms=2)),
+    Case("sparse-sum-twice-log", sparse("bert", new=True, pooling="sum", logarithms=2)),
     Case("two-unnamed-labels", heads(classes=2, config=UNNAMED), quick=True),
     Case("wrapped-names", heads(rename=lambda name: f"module._orig_mod.{name}")),
     Case("old-norms", heads(rename=old_norms)),
@@ -92,8 +119,11 @@ CASES = (
     Case("dense-gelu", sentences("max", dense="activation.GELU", normalize=False)),
     Case("dense-sigmoid", sentences("mean", dense="activation.Sigmoid", family="albert")),
     Case("layer-norm", vector_norm),
+    Case("layer-norm-int8", normed_with_int8),
     Case("prompts", sentences("mean", prompts={"query": "query: "})),
-    Case("default-prompt", sentences("mean", prompts={"q": "q: "}, default_prompt_name="q"), {"ignore_prompts": True}),
+    Case("default-prompt", prompted("q: ", sentences("mean", prompts={"q": "q: "}, default_prompt_name="q")), quick=True),
+    Case("stated-prompt", prompted("cat ", sentences("cls")), {"prompts": {"a": "cat ", "b": ""}, "default_prompt": "a"}),
+    Case("ignored-prompt", sentences("mean", prompts={"q": "q: "}, default_prompt_name="q"), {"ignore_prompts": True}),
     Case("lower-case", lowered, quick=True),
     # The directory's own tokenizer.
     Case("added-words", with_words, quick=True),

@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from parity.hugging_face_shapes import (
+    ADDED,
+    HEADS,
+    HIDDEN,
+    INNER,
+    POSITIONS,
+    dense_shapes,
+    head_shapes,
+    language_shapes,
+    norm_shapes,
+)
 from parity.hugging_face_tokenizers import TOKENIZERS
 from parity.reference_encoders import ReferenceEncoder
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-HIDDEN, INNER, HEADS, POSITIONS, ADDED = 16, 32, 2, 48, 4
 CLASS_NAMES = {
     "bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "distilbert": "DistilBert",
     "albert": "Albert", "deberta-v2": "DebertaV2",
@@ -26,14 +36,6 @@ def draw(shape: tuple[int, ...], name: str, seed: int = 11) -> np.ndarray:
     random = np.random.default_rng([seed, *name.encode()])
     around = 1 if "orm.weight" in name else 0
     return random.normal(around, 0.4, shape).astype(np.float32)
-
-
-def dense_shapes(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
 def shapes(family: str, words: int, *, pooler: bool = True, groups: int = 1, inner: int = 1) -> Any:
@@ -67,20 +69,6 @@ def shapes(family: str, words: int, *, pooler: bool = True, groups: int = 1, inn
     if pooler and family != "distilbert" and not deberta:
         found |= dense_shapes("pooler" if family == "albert" else "pooler.dense", HIDDEN, HIDDEN)
     return found
-
-
-def head_shapes(family: str, classes: int) -> dict[str, tuple[int, ...]]:
-    if "roberta" in family:
-        return {
-            **dense_shapes("classifier.dense", HIDDEN, HIDDEN),
-            **dense_shapes("classifier.out_proj", HIDDEN, classes),
-        }
-    first = {"distilbert": "pre_classifier", "deberta-v2": "pooler.dense"}.get(family)
-    before = dense_shapes(first, HIDDEN, HIDDEN) if first else {}
-    return {**before, **dense_shapes("classifier", HIDDEN, classes)}
-
-
-# ---- directories ---------------------------------------------------------------------------------
 
 
 def config_of(family: str, words: int) -> dict[str, Any]:
@@ -132,6 +120,8 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
     family: str = "bert",
     *,
     classes: int = 0,
+    language: bool = False,
+    untied: bool = False,
     config: dict[str, Any] | None = None,
     tokenizer: Tokenizer | None = None,
     tokenizer_config: dict[str, Any] | None = None,
@@ -147,6 +137,8 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
         path: where.
         family: transformers' model_type.
         classes: of a sequence classifier; 0 for an encoder alone.
+        language: whether it is a masked language model.
+        untied: whether that has a decoder of its own.
         config: in place of what config.json would say; None takes a key out.
         tokenizer: in place of the family's; written as tokenizer.json.
         tokenizer_config: in place of the least that transformers 5 writes.
@@ -163,6 +155,9 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
     if classes:
         facts["architectures"] = [f"{CLASS_NAMES[family]}ForSequenceClassification"]
         facts["id2label"] = {str(place): f"label {place}" for place in range(classes)}
+    if language:
+        facts["architectures"] = [f"{CLASS_NAMES[family]}ForMaskedLM"]
+        facts["tie_word_embeddings"] = not untied
     facts |= config or {}
     facts = {key: value for key, value in facts.items() if value is not ...}
     groups, inner = facts.get("num_hidden_groups", 1), facts.get("inner_group_num", 1)
@@ -174,13 +169,15 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
             family, words, pooler=has_pooler, groups=groups, inner=inner
         ).items()
     }
-    head = {name: draw(shape, name) for name, shape in head_shapes(family, classes).items()}
-    head = head if classes else {}
+    shapes_of_head = head_shapes(family, classes) if classes else {}
+    if language:
+        shapes_of_head = language_shapes(family, words, untied=untied)
+    head = {name: draw(shape, name) for name, shape in shapes_of_head.items()}
     drawn, head = (
         {name: value.astype(dtype) for name, value in each.items()} for each in (drawn, head)
     )
     if prefix is None:
-        prefix = f"{family.replace('xlm-', '').replace('-v2', '')}." if classes else ""
+        prefix = f"{family.replace('xlm-', '').replace('-v2', '')}." if classes or language else ""
     stored = {f"{prefix}{name}": value for name, value in drawn.items()} | head
     if rename:
         stored = {rename(name): value for name, value in stored.items()}
@@ -207,6 +204,7 @@ NEW = {
     "Pooling": "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
     "Dense": "sentence_transformers.base.modules.dense.Dense",
     "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
+    "SpladePooling": "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
 }
 FLAGS = {
     "cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens",
@@ -235,6 +233,37 @@ def write_modules(
         path / transformer / "sentence_bert_config.json",
         {"max_seq_length": 32, "do_lower_case": False},
     )
+
+
+def write_splade(path: Path, *, new: bool, **settings: Any) -> None:
+    """Write a sparse encoder's modules.json, and all that it names but the encoder."""
+    old = "sentence_transformers.sparse_encoder.models."
+    kinds = {
+        "": NEW["Transformer"] if new else f"{old}MLMTransformer",
+        "1_SpladePooling": NEW["SpladePooling"] if new else f"{old}SpladePooling",
+    }
+    listed = [
+        {"idx": place, "name": str(place), "path": where, "type": kind}
+        for place, (where, kind) in enumerate(kinds.items())
+    ]
+    write_json(path / "modules.json", listed)
+    width = "embedding_dimension" if new else "word_embedding_dimension"
+    said = {"pooling_strategy": "max", "activation_function": "relu", width: None}
+    write_json(path / "1_SpladePooling" / "config.json", said | settings)
+    of_transformer: dict[str, Any] = {"max_seq_length": 32, "do_lower_case": False}
+    if new:
+        of_transformer |= {
+            "transformer_task": "fill-mask", "module_output_name": "token_embeddings",
+            "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+        }  # fmt: skip
+    write_json(path / "sentence_bert_config.json", of_transformer)
+    write_json(
+        path / "config_sentence_transformers.json",
+        {
+            "model_type": "SparseEncoder", "prompts": {"query": "", "document": ""},
+            "default_prompt_name": None, "similarity_fn_name": "dot",
+        },
+    )  # fmt: skip
 
 
 def write_pooling(path: Path, *modes: str, place: int = 1, new: bool = False) -> None:

@@ -31,6 +31,23 @@ ALBERT = {
 }  # fmt: skip
 
 
+LANGUAGE_HEADS = {
+    "bert": (
+        "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
+        "cls.predictions.decoder", "cls.predictions.bias",
+    ),
+    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"),
+    "xlm-roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"),
+    "distilbert": (
+        "vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias",
+    ),
+    "albert": (
+        "predictions.dense", "predictions.LayerNorm", "predictions.decoder", "predictions.bias",
+    ),
+}  # fmt: skip
+"""The dense layer, norm, decoder and bias of a masked language model, by transformers' names."""
+
+
 DEBERTA = {
     **BERT, "query": "attention.self.query_proj", "key": "attention.self.key_proj",
     "value": "attention.self.value_proj",
@@ -104,6 +121,23 @@ class ReferenceEncoder:
         if self.family == "distilbert":
             return self.dense(relu(self.dense(first, "pre_classifier")), "classifier")
         return self.dense(self.pooled(first), "classifier")
+
+    def language_logits(self, ids: list[int], segments: list[int]) -> Array:
+        """What transformers' masked language model of the family gives: [tokens, vocabulary]."""
+        dense, norm, decoder, bias = LANGUAGE_HEADS[self.family]
+        activation = gelu if "roberta" in self.family else ACTIVATIONS[self.activation]
+        x = self.norm(activation(self.dense(self.tokens(ids, segments), dense)), norm)
+        words = self.weights.get(f"{decoder}.weight", self.table("word")).astype(float)
+        return x @ words.T + self.weights[bias]
+
+    def sparse(
+        self, ids: list[int], segments: list[int], pooling: str = "max", logarithms: int = 1
+    ) -> Array:
+        """What SPLADE makes of the logits (arXiv 2109.10086, 2504.14839): [vocabulary]."""
+        weights = relu(self.language_logits(ids, segments))
+        for _ in range(logarithms):
+            weights = np.log1p(weights)
+        return weights.max(0) if pooling == "max" else weights.sum(0)
 
     def pooled(self, first: Array) -> Array:
         return np.tanh(self.dense(first, "pooler" if self.family == "albert" else "pooler.dense"))

@@ -2,10 +2,16 @@
 
 import contextlib
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
+import grpc
+import numpy as np
 import pytest
+from semserve.v1 import embedding_pb2, embedding_pb2_grpc, score_pb2, score_pb2_grpc
 
+Items = Sequence[str] | Sequence[tuple[str, str]]
 SERVER = Path(__file__).parents[2] / ".venv" / "bin" / "semserve-server"
 
 
@@ -31,3 +37,48 @@ def serving(models):
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+class Stubs:
+    """Calls without the client: one channel, whose answers become arrays."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address)
+        self._scores = score_pb2_grpc.ScoreServiceStub(self._channel)
+        self._embeddings = embedding_pb2_grpc.EmbeddingServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def score(self, items: Items, model: str) -> np.ndarray:
+        """One number for each text or pair: [items]."""
+        if isinstance(items[0], str):
+            asked = score_pb2.ScoreRequest(model=model, texts=items)
+        else:
+            pairs = [score_pb2.ScorePair(left=left, right=right) for left, right in items]
+            asked = score_pb2.ScoreRequest(model=model, pairs=pairs)
+        return np.array(self._scores.Score(asked).scores)
+
+    def rerank(self, query: str, documents: Sequence[str], model: str) -> list[tuple[int, float]]:
+        """The documents' places and scores, best first."""
+        asked = score_pb2.RerankRequest(model=model, query=query, documents=documents)
+        return [(hit.index, hit.score) for hit in self._scores.Rerank(asked).hits]
+
+    def embed(self, texts: Sequence[str], model: str, **more: Any) -> np.ndarray:
+        """Vectors, [texts, dimensions]."""
+        asked = embedding_pb2.EmbedRequest(model=model, texts=texts, **more)
+        results = self._embeddings.Embed(asked).results
+        return np.array([list(one.embedding.values) for one in results])
+
+    def embed_sparse(
+        self, texts: Sequence[str], model: str, columns: int, **more: Any
+    ) -> np.ndarray:
+        """Sparse vectors with their zeros, [texts, columns]."""
+        asked = embedding_pb2.EmbedSparseRequest(model=model, texts=texts, **more)
+        rows = np.zeros((len(texts), columns))
+        for row, one in zip(rows, self._embeddings.EmbedSparse(asked).results, strict=True):
+            row[list(one.indices)] = one.values
+        return rows

@@ -18,7 +18,8 @@ from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from tokenizers import Tokenizer
 
 FIELDS = [
-    *("schema_version", "model", "description", "task", "inputs", "output", "pair", "pooling"),
+    *("schema_version", "model", "description", "task", "inputs", "output", "pair"),
+    *("text_order", "prompts", "default_prompt", "pooling"),
     *("normalized", "dimensions", "labels", "scores", "metric", "activation"),
     *(
         "max_sequence_length",

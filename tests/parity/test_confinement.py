@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from parity.families import make_classifier
 from semserve_export.cli.confined_process import run_confined
-from semserve_export.untrusted.confinement import Confinement
+from semserve_export.confinement.process_limits import Confinement
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -20,7 +20,7 @@ pytestmark = [
 CONFINED = """
 import ctypes, json, os, pickle, resource, socket, subprocess, sys
 from pathlib import Path
-from semserve_export.untrusted.confinement import Confinement, confine
+from semserve_export.confinement.process_limits import Confinement, confine
 allowed, forbidden = map(Path, sys.argv[1:])
 confine(Confinement((), (str(allowed),)), allowed)
 
@@ -48,7 +48,7 @@ print(json.dumps({
 ENVIRONMENT = """
 import json, os, sys
 from semserve_export.cli import confined_process
-from semserve_export.untrusted.confinement import Confinement
+from semserve_export.confinement.process_limits import Confinement
 os.environ["SECRET_KEY"] = "secret"
 os.environ["SEMSERVE_WEIGHTS"] = "kept"
 sys.executable = sys.argv[1]

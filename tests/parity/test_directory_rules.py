@@ -123,22 +123,26 @@ def test_a_training_begins_from_the_encoder_as_its_files_mean_it(family, tmp_pat
 
 def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path):
     BY_NAME["default-prompt"].write(tmp_path / "mine")
-    export = ["keras", "mine", "--variants", "none"]
+    stated = ["--prompt", "d=document: ", "--prompt", "none=", "--default-prompt", "d"]
     answers = run_confined_commands(
         tmp_path,
         {
-            "refused": export,
-            "exported": [*export, "--ignore-prompts"],
+            "exported": ["keras", "mine", "--variants", "none", *stated],
             "proved": ["verify", "models/mine", "--source", "mine"],
         },
     )
-    assert [2, 0, 0] == [code for code, _, _ in answers.values()], answers
-    assert "--ignore-prompts" in answers["refused"][2]
-    assert "prompts (q) are not applied" in " ".join(answers["exported"][1].split())
+    assert [0, 0] == [code for code, _, _ in answers.values()], answers
+    told = " ".join(answers["exported"][1].split())
+    assert "q: 'q: ', d: 'document: ', none: ''" in told
     manifest = json.loads((tmp_path / "models" / "mine" / "bundle.json").read_text())
     assert ("mean", True, "cosine", 32) == tuple(
         manifest[key] for key in ("pooling", "normalized", "metric", "max_sequence_length")
     )
+    assert {"q": "q: ", "d": "document: ", "none": ""} == manifest["prompts"]
+    assert "d" == manifest["default_prompt"]
+    golden = json.loads((tmp_path / "models" / "mine" / "golden.json").read_text())
+    texts = [case["text"] for case in golden["cases"]]
+    assert {"q: a", "document: a"} < set(texts), "a golden answer for each prompt that is not empty"
 
 
 def test_a_directorys_tokenizer_is_not_compared_with_keras_hubs(tmp_path):

@@ -1,5 +1,6 @@
 """The head of a saved classifier: the server gives the scores that Keras's `predict` gives."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,14 +8,16 @@ import keras
 import numpy as np
 import pytest
 from parity.families import make_classifier
-from parity.serving import serving
+from parity.serving import Stubs, serving
 from semserve import Client
+from semserve_export import export
 from semserve_export.bundle.layout import read_json, write_json
-from semserve_export.errors import WeightsError
+from semserve_export.errors import ExportError, WeightsError
 from semserve_export.options import OwnModel
 from semserve_export.pipeline import custom_model as own
 from semserve_export.pipeline.custom_model import load_own
 from semserve_export.pipeline.export import export_model
+from semserve_export.report import Fact
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -63,11 +66,55 @@ def test_a_head_with_another_activation_is_refused_by_its_name(activation, tmp_p
         load_own(OwnModel(str(tmp_path / "mine")))
 
 
-@pytest.mark.parametrize("activation", [None, "sigmoid"])
-@pytest.mark.parametrize("suffix", ["", ".keras"])
-def test_a_head_of_one_output_is_refused_in_one_line(activation, suffix, tmp_path):
-    classifier = make_classifier("DistilBert", 1, activation=activation)
-    path = tmp_path / f"mine{suffix}"
-    classifier.save(path) if suffix else classifier.save_to_preset(str(path))
-    with pytest.raises(WeightsError, match=r"mine.*: the head has one output.*be served yet"):
-        load_own(OwnModel(str(path)))
+def test_a_head_of_one_output_scores_and_ranks_as_keras_predicts(tmp_path):
+    ranker = make_classifier("Bert", 1, activation="sigmoid")
+    documents = [*TEXTS, "hello hello", "the 今日"]
+    expected = ranker.predict((["the cat"] * 5, documents), verbose=0)[:, 0]
+    order = ("premise", "hypothesis")
+    report = export(ranker, tmp_path / "models" / "ranker", text_order=order)
+    assert ("score", None) == (report.manifest["task"], report.manifest["labels"])
+    assert {"portable", "fused", "int8"} == set(report.manifest["variants"]), report.refused
+    assert report.manifest["variants"]["int8"]["rank_correlation"] > 0.99
+    with serving(tmp_path / "models") as address, Stubs(address) as stubs:
+        scores = stubs.score([("the cat", document) for document in documents], "ranker")
+        hits = stubs.rerank("the cat", documents, "ranker")
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+    assert np.argsort(-expected).tolist() == [place for place, _ in hits]
+    np.testing.assert_allclose([score for _, score in sorted(hits)], expected, rtol=0, atol=1e-5)
+
+
+def test_one_output_without_an_activation_is_served_as_it_is(tmp_path):
+    make_classifier("DistilBert", 1).save_to_preset(str(tmp_path / "mine"))
+    model = load_own(OwnModel(str(tmp_path / "mine")))
+    assert ("score", "none", None) == (model.spec.task, model.spec.scores, model.spec.labels)
+    assert Fact("scores", "none", "assumed") in model.facts
+
+
+@pytest.mark.parametrize(
+    ("outputs", "activation", "said", "message"),
+    [
+        (3, "softmax", {"scores": "sigmoid"}, "--scores sigmoid: the head's activation is softmax"),
+        (1, "softmax", {}, "the head's activation is softmax: the softmax of one output is always"),
+        (1, None, {"scores": "softmax"}, "the softmax of one output is always 1"),
+        (1, None, {"labels": ("no",)}, "--label is for a classifier, and the model is a model of"),
+        (1, None, {"task": "classification"}, "--task classification: the head has 1 output, so"),
+        (3, None, {"task": "score"}, "--task score: the head has 3 outputs, so the model is a cl"),
+        (3, None, {"prompts": {"q": "query: "}}, "--prompt is for an embedder, and the model is"),
+        (3, None, {"task": "sparse_embedding"}, "--task sparse_embedding: needs the head of a ma"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_a_head_is_refused_in_one_line(
+    outputs, activation, said, message, tmp_path
+):
+    make_classifier("DistilBert", outputs, activation=activation).save(tmp_path / "mine.keras")
+    with pytest.raises(ExportError, match=re.escape(message)) as raised:
+        load_own(OwnModel(str(tmp_path / "mine.keras"), **said))
+    assert 1 == len(str(raised.value).splitlines())
+
+
+@pytest.mark.parametrize("scores", ["sigmoid", "none"])
+def test_what_a_head_of_logits_was_trained_for_can_be_said(scores, tmp_path):
+    make_classifier("DistilBert").save(tmp_path / "mine.keras")
+    model = load_own(OwnModel(str(tmp_path / "mine.keras"), scores=scores))
+    assert scores == model.spec.scores
+    assert Fact("scores", scores, "stated") in model.facts

@@ -14,7 +14,7 @@ from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.cli.app import run_command_line
 from semserve_export.errors import ExportError
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
-from semserve_export.untrusted.keras_layers import checked_layers, loss_of
+from semserve_export.untrusted.configs.keras_layers import checked_layers, loss_of
 from tokenizers import Tokenizer
 
 WORDS = {"<OOV>": 1, "the": 2, "cat": 3, "sat": 4}

@@ -6,17 +6,23 @@ import pytest
 import semserve_export
 import tensorflow as tf
 from keras import layers
-from keras.src.legacy.preprocessing.text import Tokenizer as KerasTokenizer
 from parity.serving import serving
+from parity.word_models import (
+    INDEX,
+    LENGTH,
+    WORDS,
+    convolved,
+    flattened,
+    masked_average,
+    one_by_one,
+    pre_padded,
+    recurrent,
+    sequential,
+    vectorization,
+)
 from semserve import Client
 from semserve_export.errors import ExportError
 
-TRAINED_ON = (
-    "the cat sat on the mat and the dog saw it",
-    "a dog didn't bark at the cat in the house tonight",
-    "we saw a very good film tonight",
-    "this film was bad, really bad, we left the house",
-)
 TEXTS = (
     "the cat",
     "A Dog didn't bark!",
@@ -25,83 +31,6 @@ TEXTS = (
     "we saw the cat on the mat, the dog in the house, and a bad film tonight, really bad",
     "bad, BAD film \U0001f431 \u00a0 caf\u00e9 the\tcat",
 )
-LENGTH = 10  # shorter than the longest text
-INDEX = KerasTokenizer()
-INDEX.fit_on_texts(TRAINED_ON)
-WORDS = len(INDEX.word_index) + 2
-
-
-def vectorization(length=None):
-    layer = layers.TextVectorization(output_sequence_length=length)
-    layer.adapt(TRAINED_ON)
-    return layer
-
-
-def sequential(*parts):
-    """Build a model, with weights so large that every mistake shows."""
-    model = keras.Sequential(parts)
-    return scramble(model)
-
-
-def scramble(model):
-    random = np.random.default_rng(3)
-    for variable in model.trainable_variables + model.non_trainable_variables:
-        if variable.dtype == "float32":
-            variable.assign(random.normal(0, 0.5, variable.shape))
-    return model
-
-
-def masked_average():
-    """Tutorial 4 (b): a frozen Embedding with a mask, and the average."""
-    table = layers.Embedding(WORDS, 8, mask_zero=True, trainable=False)
-    return sequential(keras.Input((None,)), table, layers.GlobalAveragePooling1D())
-
-
-def flattened():
-    return sequential(
-        keras.Input((LENGTH,)),
-        layers.Embedding(WORDS, 4),
-        layers.Flatten(),
-        layers.Dropout(0.5),
-        layers.Dense(3, activation="softmax"),
-    )
-
-
-def convolved():
-    """A Functional model of texts, with the vectorisation inside and no mask."""
-    texts = keras.Input((1,), dtype="string")
-    ids = vectorization(LENGTH)(texts)
-    vectors = layers.Embedding(WORDS, 4)(ids)
-    found = layers.Conv1D(5, 3, activation="relu")(vectors)
-    pooled = layers.GlobalMaxPooling1D()(found)
-    return scramble(keras.Model(texts, layers.Dense(2, activation="sigmoid")(pooled)))
-
-
-class Recurrent(keras.Model):
-    """A class of its own, without a mask."""
-
-    def __init__(self):
-        super().__init__()
-        self.table = layers.Embedding(WORDS, 4)
-        self.lstm = layers.LSTM(5)
-
-    def call(self, ids):
-        return keras.ops.tanh(self.lstm(self.table(ids)) * 3)
-
-
-def recurrent():
-    model = Recurrent()
-    model(np.ones((1, LENGTH), np.int32))
-    return scramble(model)
-
-
-def pre_padded(texts):
-    rows = INDEX.texts_to_sequences(texts)
-    return keras.utils.pad_sequences(rows, maxlen=LENGTH)
-
-
-def one_by_one(model, read):
-    return lambda texts: np.concatenate([np.asarray(model(read([text]))) for text in texts])
 
 
 @pytest.fixture(scope="module")
@@ -223,90 +152,3 @@ def test_a_mask_that_a_pooling_layer_drops_is_noticed(tmp_path):
     )
     with pytest.raises(ExportError, match="padded_length: the model's answers depend on how many"):
         semserve_export.export(model, tmp_path / "max", tokenizer=vectorization())
-
-
-REFUSED = {
-    "no tokenizer": (masked_average, {}, "tokenizer: the model takes token ids, and holds nothing"),
-    "a tokenizer of another kind": (masked_average, {"tokenizer": 7}, "tokenizer: a int is none"),
-    "the side of padding unsaid": (
-        flattened,
-        {"tokenizer": INDEX},
-        "padding: the model answers otherwise for a text with padding before it",
-    ),
-    "another length": (
-        flattened,
-        {"tokenizer": INDEX, "padding": "pre", "padded_length": 12},
-        "padded_length: sequences of 12 tokens, and the model takes 10",
-    ),
-    "a longer text": (
-        flattened,
-        {"tokenizer": INDEX, "padding": "pre", "max_length": 12},
-        "max_length: the model takes sequences of 10 tokens",
-    ),
-    "the other side": (convolved, {"padding": "pre"}, "padding: the TextVectorization layer has"),
-    "two tokenizers": (convolved, {"tokenizer": INDEX}, "tokenizer: the model holds its own"),
-    "labels of an embedder": (
-        masked_average,
-        {"tokenizer": INDEX, "task": "embedding", "labels": ["a", "b"]},
-        "labels: is for the task classification",
-    ),
-    "too few labels": (
-        flattened,
-        {"tokenizer": INDEX, "padding": "pre", "labels": ["a", "b"]},
-        "labels: 3 classes need as many labels",
-    ),
-    "other scores": (
-        flattened,
-        {"tokenizer": INDEX, "padding": "pre", "scores": "sigmoid"},
-        "scores: sigmoid contradicts the model, which ends in softmax",
-    ),
-    "another task": (
-        flattened,
-        {"tokenizer": INDEX, "padding": "pre", "task": "embedding"},
-        "task: the model ends in softmax, so it gives no embeddings",
-    ),
-    "a metric of a classifier": (
-        flattened,
-        {"tokenizer": INDEX, "padding": "pre", "metric": "dot"},
-        "metric: is for the task embedding",
-    ),
-    "pooling of one vector": (
-        masked_average,
-        {"tokenizer": INDEX, "pooling": "mean"},
-        "pooling: the model gives one vector a text",
-    ),
-    "an argument that there is none of": (
-        masked_average,
-        {"tokeniser": INDEX},
-        "tokeniser: export has no such argument",
-    ),
-    "a model that was never called": (
-        Recurrent,
-        {"tokenizer": INDEX},
-        "the model was never called, so it has no weights",
-    ),
-    "a vector a token": (
-        lambda: sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True)),
-        {"tokenizer": INDEX},
-        "the model's output has 3 axes, and a text needs one vector",
-    ),
-    "more words than rows": (
-        lambda: sequential(
-            keras.Input((None,)),
-            layers.Embedding(9, 4, mask_zero=True),
-            layers.GlobalAveragePooling1D(),
-        ),
-        {"tokenizer": INDEX},
-        "tokenizer: the word index gives ids up to",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_contradicts_the_model_or_cannot_be_known_is_refused_in_one_line(tmp_path, case):
-    make, said, message = REFUSED[case]
-    with pytest.raises(ExportError) as raised:
-        semserve_export.export(make(), tmp_path / "mine", **said)
-    assert str(raised.value).startswith(message)
-    assert 1 == len(str(raised.value).splitlines())
-    assert not (tmp_path / "mine").exists()

@@ -2,156 +2,42 @@
 
 # ruff: noqa: E501 - tables have a case a line
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from parity import hugging_face as hf
-from parity import hugging_face_tokenizers as tokens
-from safetensors.numpy import load_file, save_file
+from parity.directory_changes import (
+    LEFT,
+    MEAN,
+    MODULE,
+    MULTI,
+    NEVER,
+    POOLING,
+    change,
+    config,
+    content,
+    cross_encoder_prompt,
+    dense_without_numbers,
+    edited_tokenizer,
+    head,
+    index_outside,
+    language,
+    listed,
+    many_words,
+    modules,
+    named_labels,
+    of,
+    relabelled,
+    renamed,
+    slow,
+    splade,
+    tensors,
+)
 from semserve_export.errors import ExportError
 from semserve_export.options import OwnModel
 from semserve_export.pipeline.custom_model import load_own
-from tokenizers import AddedToken
-
-NEVER = "sentence_transformers.models."
-
-
-def change(file: str, **keys: Any) -> Any:
-    """Change keys of a JSON file of a BERT encoder's directory."""
-
-    def write(path: Path) -> None:
-        hf.write_directory(path)
-        content = json.loads((path / file).read_text()) if (path / file).is_file() else {}
-        hf.write_json(path / file, content | keys)
-
-    return write
-
-
-def config(**keys: Any) -> Any:
-    return change("config.json", **keys)
-
-
-def head(classes: int = 3, **keys: Any) -> Any:
-    return lambda path: hf.write_directory(path, classes=classes, config=keys)
-
-
-def slow(**keys: Any) -> Any:
-    """Leave vocab.txt and tokenizer_config.json alone."""
-
-    def write(path: Path) -> None:
-        hf.write_directory(path, tokenizer_config=keys)
-        (path / "tokenizer.json").unlink()
-        (path / "vocab.txt").write_text("\n".join(tokens.WORD_PIECES) + "\n", encoding="utf-8")
-
-    return write
-
-
-def tensors(**changes: Any) -> Any:
-    """Add, change, or with None take out tensors of a BERT encoder; _ stands for a dot."""
-
-    def write(path: Path) -> None:
-        hf.write_directory(path)
-        file = path / "model.safetensors"
-        stored = load_file(file) | {
-            name.replace("__", "."): value for name, value in changes.items()
-        }
-        save_file({name: value for name, value in stored.items() if value is not None}, file)
-
-    return write
-
-
-def modules(*kinds: str, pooling: Any = None, dense: Any = None, **settings: Any) -> Any:
-    """Write a sentence-transformers directory of these modules behind the Transformer."""
-
-    def write(path: Path) -> None:
-        hf.write_directory(path)
-        hf.write_modules(path, *kinds, **settings)
-        hf.write_pooling(path, "mean")
-        if pooling:
-            hf.write_json(path / "1_Pooling" / "config.json", pooling)
-        if dense is not None:
-            hf.write_dense(path, hf.HIDDEN, 8, "activation.Tanh")
-            file = path / "2_Dense" / "config.json"
-            hf.write_json(file, json.loads(file.read_text()) | dense)
-
-    return write
-
-
-def listed(*modules: dict[str, Any]) -> Any:
-    def write(path: Path) -> None:
-        hf.write_directory(path)
-        hf.write_json(path / "modules.json", list(modules))
-
-    return write
-
-
-def content(file: str, written: bytes | None) -> Any:
-    """Put other bytes in a file's place, or take it away."""
-
-    def write(path: Path) -> None:
-        hf.write_directory(path)
-        (path / file).unlink(missing_ok=True)
-        if written is not None:
-            (path / file).write_bytes(written)
-
-    return write
-
-
-def renamed(path: Path) -> None:
-    hf.write_directory(path)
-    (path / "model.safetensors").rename(path / "pytorch_model.bin")
-
-
-def index_outside(path: Path) -> None:
-    content("model.safetensors", None)(path)
-    where = {"weight_map": {"embeddings.LayerNorm.weight": "../other.safetensors"}}
-    hf.write_json(path / "model.safetensors.index.json", where)
-
-
-def edited_tokenizer(change: Any) -> Any:
-    def write(path: Path) -> None:
-        hf.write_directory(path)
-        definition = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
-        change(definition)
-        hf.write_json(path / "tokenizer.json", definition)
-
-    return write
-
-
-def many_words(path: Path) -> None:
-    tokenizer = tokens.bert_tokenizer()
-    tokenizer.add_tokens([AddedToken(f"word{place}") for place in range(9)])
-    hf.write_directory(path, tokenizer=tokenizer, rows=len(tokens.WORD_PIECES))
-
-
-def named_labels(*names: Any) -> Any:
-    return head(len(names), id2label={str(place): name for place, name in enumerate(names)})
-
-
-def dense_without_numbers(path: Path) -> None:
-    modules("Pooling", "Dense")(path)
-    hf.write_dense(path, hf.HIDDEN, 8, "activation.Tanh")
-    file = path / "2_Dense" / "model.safetensors"
-    save_file(load_file(file) | {"linear.bias": np.full(8, np.inf, np.float32)}, file)
-
-
-def relabelled(path: Path) -> None:
-    hf.write_directory(path, classes=3, config={"id2label": {"0": "a", "1": "b", "3": "c"}})
-
-
-def of(family: str, **config: Any) -> Any:
-    return lambda path: hf.write_directory(path, family, config=config)
-
-
-MODULE = {"idx": 0, "name": "0", "path": "", "type": f"{NEVER}Transformer"}
-POOLING = {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{NEVER}Pooling"}
-MEAN = {"embedding_dimension": 16, "pooling_mode": "mean"}
-LEFT = {"direction": "Left", "max_length": 20, "strategy": "LongestFirst", "stride": 0}
-MULTI = "multi_label_classification"
 
 
 @dataclass(frozen=True)
@@ -194,10 +80,14 @@ CASES = (
     Refused("odd-kinds", change("tokenizer_config.json", added_tokens_decoder=[1]), "cannot be loaded: "),
     Refused("odd-length", change("config.json", layer_norm_eps="small"), "layer_norm_eps is 'small'"),
     # Heads
-    Refused("regression", head(1, problem_type="regression"), "the head has one output"),
-    Refused("cross-encoder", head(1), "the head has one output"),
-    Refused("regression-of-two", head(2, problem_type="regression"), "problem_type 'regression' cannot be served"),
-    Refused("raw-scores", head(2, function_to_apply="none"), "function_to_apply 'none'"),
+    Refused("scores-contradict", head(1, problem_type="regression", sbert_ce_default_activation_function="torch.nn.modules.activation.Sigmoid"), "contradict each other; say --scores"),
+    Refused("softmax-of-one", head(1, sbert_ce_default_activation_function="torch.nn.modules.activation.Softmax"), "the softmax of one output is always 1"),
+    Refused("tanh-scores", head(1, sentence_transformers={"activation_fn": "torch.nn.modules.activation.Tanh"}), "activation_fn 'torch.nn.modules.activation.Tanh' cannot be served"),
+    Refused("other-scores-stated", head(1, problem_type="regression"), "--scores sigmoid: config.json: problem_type regression", {"scores": "sigmoid"}),
+    Refused("labels-of-one", head(1), "--label is for a classifier, and the model is a model of one output", {"labels": ("a",)}),
+    Refused("score-of-two", head(2), "--task score: the head has 2 outputs, so the model is a classifier", {"task": "score"}),
+    Refused("classes-of-one", head(1), "--task classification: the head has 1 output, so", {"task": "classification"}),
+    Refused("cross-encoder-prompt", cross_encoder_prompt, "puts a prompt before the first text of each pair"),
     Refused("activation-of-scores", head(2, sentence_transformers={"activation_fn": "torch.nn.modules.activation.ReLU"}), "activation_fn"),
     Refused("contradicting-scores", head(2, problem_type=MULTI, function_to_apply="softmax"), "contradict each other"),
     Refused("labels", relabelled, "id2label does not name the 3 outputs"),
@@ -244,7 +134,20 @@ CASES = (
     Refused("dense-bias", modules("Pooling", "Dense", dense={"bias": False}), "the weights are linear.bias"),
     Refused("sparse", modules("Pooling", model_type="SparseEncoder"), "model_type 'SparseEncoder'"),
     Refused("metric", modules("Pooling", similarity_fn_name="maxsim"), "similarity_fn_name 'maxsim'"),
-    Refused("default-prompt", modules("Pooling", prompts={"q": "query: "}, default_prompt_name="q"), "--ignore-prompts exports the model"),
+    Refused("prompt-not-pooled", modules("Pooling", prompts={"q": "query: "}, pooling=MEAN | {"include_prompt": False}), "include_prompt false"),
+    Refused("no-such-prompt", modules("Pooling", prompts={"q": "query: "}), "--default-prompt d: no prompt has this name; there are q", {"default_prompt": "d"}),
+    Refused("prompt-of-a-classifier", head(3), "--prompt is for an embedder, and the model is a classifier", {"prompts": {"q": "q: "}}),
+    Refused("order-of-an-embedder", modules("Pooling"), "--pair-order is for a classifier, and the model is an embedder", {"text_order": ("hypothesis", "premise")}),
+    Refused("sparse-deberta", language("deberta-v2", classes=3), "deberta-v2: the head of its language model cannot be exported", {"task": "sparse_embedding"}),
+    Refused("sparse-without-head", config(), "the weights lack cls.predictions", {"task": "sparse_embedding"}),
+    Refused("sparse-tied-differs", language("bert", language=True, untied=True, config={"tie_word_embeddings": True}), "cls.predictions.decoder.weight is not the table of words", {"task": "sparse_embedding"}),
+    Refused("sparse-untied-lacks", language("bert", language=True, config={"tie_word_embeddings": False}), "the weights lack cls.predictions.decoder.weight", {"task": "sparse_embedding"}),
+    Refused("sparse-strategy", splade(pooling_strategy="mean"), "1_SpladePooling/config.json: pooling_strategy 'mean' is not known: max, sum"),
+    Refused("sparse-function", splade(activation_function="gelu"), "activation_function 'gelu' is not known"),
+    Refused("sparse-width", splade(word_embedding_dimension=7), "SpladePooling is of 7 dimensions"),
+    Refused("sparse-key", splade(top_k=7), "1_SpladePooling/config.json: top_k 7 is not known"),
+    Refused("sparse-pooling", splade(), "--pooling is for an embedder, and the model is a sparse embedder", {"pooling": "mean"}),
+    Refused("sparse-as-embedder", splade(), "is a sparse embedder's, so --task embedding is not for it", {"task": "embedding"}),
     Refused("unknown-prompt", modules("Pooling", prompts={}, default_prompt_name="q"), "default_prompt_name 'q'"),
     Refused("prompts-list", modules("Pooling", prompts=["query: "]), "prompts is no map of names to texts"),
     Refused("truncate", modules("Pooling", truncate_dim=8), "truncate_dim 8"),

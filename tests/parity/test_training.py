@@ -16,13 +16,11 @@ from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.distillation.teacher import Teacher
 from semserve_export.distillation.temperature_scaling import softmax
 from semserve_export.errors import ExportError
-from semserve_export.model_spec import INPUTS
 from semserve_export.models.bert import make_classifier
 from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
-from semserve_export.tokenizers.bert_wordpiece import Encoding, build_tokenizer
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 from semserve_export.training.base_model import Start
 from semserve_export.training.classifier_training import train
-from semserve_export.training.learning_rate import WarmupThenLinear
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.training.trainer import logits_of, measure_accuracy, seed_everything
 
@@ -291,29 +289,6 @@ def test_unlabelled_pairs_are_learnt_as_teachers_answer_them(
 
 def replace_label(pair, label):
     return LabelledPair(pair.premise, pair.hypothesis, int(label))
-
-
-def test_an_epoch_has_every_row_once_in_batches_of_like_length():
-    random = np.random.default_rng(1)
-    lengths = random.integers(3, 90, 1003)
-    rows = EncodedPairs([Encoding([0] * n, [0] * n) for n in lengths], np.zeros(1003, int), INPUTS)
-    batches = rows.shuffled(32, random)
-    assert list(range(1003)) == sorted(np.concatenate(batches).tolist())
-    assert {32, 1003 % 32} == {len(batch) for batch in batches}
-    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
-    assert spread < 10, "a random batch of these would spread over more than 80"
-
-
-def test_columns_are_few_different_numbers():
-    rows = EncodedPairs([Encoding([5] * n, [0] * n) for n in (3, 17)], np.zeros(2, int), INPUTS)
-    assert (1, 8) == rows.inputs(np.array([0]))["token_ids"].shape
-    assert (2, 24) == rows.inputs(np.array([0, 1]))["token_ids"].shape
-
-
-def test_the_rate_rises_then_falls_to_nothing():
-    rate = WarmupThenLinear(peak=1.0, warmup=10, steps=110)
-    rates = [float(rate(step)) for step in (0, 9, 10, 60, 110)]
-    np.testing.assert_allclose(rates, [0.1, 1, 1, 0.5, 0], atol=1e-6)
 
 
 def test_the_seed_is_that_of_the_head(start):

@@ -209,7 +209,7 @@ def test_half_precision_is_said_to_be_served_in_float32(dtype, tmp_path):
     config["config"]["dtype"] = dtype
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     model = load_own(OwnModel(str(tmp_path / "mine")))
-    (note,) = model.notes
+    note, *_ = model.notes
     assert f"saved as {dtype} and is exported in float32" in note
 
 

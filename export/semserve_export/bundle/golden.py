@@ -1,23 +1,43 @@
 """Golden answers: what Keras itself says about a few texts, for the server to check itself by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from semserve_export.bundle.tolerance import TOLERANCE, Run, scaled_difference
-from semserve_export.model_spec import ModelSpec
-from semserve_export.tokenizers.bert_wordpiece import Encoding, Text, encode, pad
+from semserve_export.bundle.layout import GOLDEN
+from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, scaled_difference
+from semserve_export.errors import BundleError
+from semserve_export.model_spec import HYPOTHESIS_FIRST, ModelSpec
+from semserve_export.tokenizers.bert_wordpiece import (
+    Encoding,
+    Text,
+    encode,
+    encode_separately,
+    pad,
+)
 from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
 
 SCHEMA_VERSION = 1
 PADDED_ENTRIES = 4  # of a padded batch, as in the server's check
+PROMPTED = ("Does this train stop in the old town?", "a")
+"""Texts that get golden answers behind each prompt of a model."""
 
 
-def golden_texts(spec: ModelSpec) -> tuple[Text, ...]:
-    """Return the texts, or the pairs, that suit the model."""
-    return PAIRS if spec.pair else TEXTS
+def golden_texts(spec: ModelSpec, texts: Sequence[Text] | None = None) -> tuple[Text, ...]:
+    """Return the texts, or the pairs, that suit the model.
+
+    A model with prompts also gets texts that begin with one, as a server sends them to it.
+
+    Args:
+        spec: of the model.
+        texts: in place of those of every model.
+    """
+    texts = texts or (PAIRS if spec.pair else TEXTS)
+    prompts = dict.fromkeys(filter(None, (spec.prompts or {}).values()))
+    return *texts, *(f"{prompt}{text}" for prompt in prompts for text in PROMPTED)
 
 
 def golden_answers(
@@ -29,31 +49,83 @@ def golden_answers(
         spec: of the model.
         tokenizer: of the bundle.
         run: the Keras model.
-        texts: what it is asked about; `golden_texts` where None.
+        texts: what it is asked about, in place of those of every model.
     """
     cases = []
-    for text in texts or golden_texts(spec):
-        (encoding,) = encode(tokenizer, [text], spec.max_sequence_length)
+    for text, encoding in golden_encodings(spec, tokenizer, golden_texts(spec, texts)):
         (row,) = run(pad([encoding]))
         cases.append(
             {
                 **_named(text),
+                **({"side": spec.sides[encoding.side or 0]} if spec.sides else {}),
                 "token_ids": list(encoding.token_ids),
                 "segment_ids": list(encoding.segment_ids),
-                spec.output: [float(np.float32(value)) for value in row],
+                **({"token_ids_right": list(encoding.right or ())} if spec.separate else {}),
+                spec.output: _sparse(row) if spec.output == "weights" else _numbers(row),
             }
         )
     return {"schema_version": SCHEMA_VERSION, "tolerance": TOLERANCE, "cases": cases}
 
 
+def golden_encodings(
+    spec: ModelSpec, tokenizer: Tokenizer, texts: Sequence[Text]
+) -> list[tuple[Text, Encoding]]:
+    """Tokenise texts as the model takes them; each twice where each side has its own encoder."""
+    sides: Sequence[int | None] = range(len(spec.sides)) if spec.sides else (None,)
+    encodings = encode_texts(
+        tokenizer,
+        texts,
+        spec.max_sequence_length,
+        separate=spec.separate,
+        hypothesis_first=spec.hypothesis_first,
+    )
+    return [
+        (text, replace(encoding, side=side))
+        for side in sides
+        for text, encoding in zip(texts, encodings, strict=True)
+    ]
+
+
+def encode_texts(
+    tokenizer: Tokenizer,
+    texts: Iterable[Text],
+    max_length: int,
+    *,
+    separate: bool,
+    hypothesis_first: bool,
+) -> list[Encoding]:
+    """Tokenise texts or pairs; a pair as one sequence, or as two."""
+    if separate:
+        pairs = [text for text in texts if not isinstance(text, str)]
+        return encode_separately(tokenizer, pairs, max_length, hypothesis_first=hypothesis_first)
+    return encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
+
+
+def encode_cases(
+    tokenizer: Tokenizer, cases: Sequence[dict[str, Any]], manifest: Mapping[str, Any]
+) -> list[Encoding]:
+    """Tokenise the golden cases of a bundle as its server does."""
+    encodings = encode_texts(
+        tokenizer,
+        map(case_text, cases),
+        manifest["max_sequence_length"],
+        separate=manifest.get("pair_inputs") == "separate",
+        hypothesis_first=manifest.get("text_order") == list(HYPOTHESIS_FIRST),
+    )
+    sides = manifest.get("sides")
+    return [
+        replace(encoding, side=sides.index(case.get("side")) if sides else None)
+        for encoding, case in zip(encodings, cases, strict=True)
+    ]
+
+
 def golden_differences(
-    cases: Sequence[dict[str, Any]], output: str, encodings: Sequence[Encoding], run: Run
+    expected: Rows, encodings: Sequence[Encoding], run: Run
 ) -> tuple[float, float]:
     """Run the golden cases as the server does before it serves.
 
     Args:
-        cases: of golden.json.
-        output: the name of the graph's output, which is a case's field too.
+        expected: fp32 [cases, outputs], as `golden_rows` reads them.
         encodings: of the cases, by the bundle's tokenizer.
         run: the graph.
 
@@ -61,7 +133,6 @@ def golden_differences(
         `scaled_difference` of the rows that were run one by one, and of those that were run in
         padded batches of `PADDED_ENTRIES`.
     """
-    expected = np.array([case[output] for case in cases], np.float32)
     alone = np.concatenate([run(pad([encoding])) for encoding in encodings])
     batches = [
         encodings[start : start + PADDED_ENTRIES]
@@ -71,9 +142,45 @@ def golden_differences(
     return scaled_difference(alone, expected), scaled_difference(padded, expected)
 
 
+def golden_rows(cases: Sequence[Mapping[str, Any]], output: str, outputs: int) -> Rows:
+    """Read the answers of golden.json: fp32 [cases, outputs].
+
+    Args:
+        cases: of golden.json.
+        output: the name of the graph's output, which is a case's field too.
+        outputs: how many numbers the model gives for a text.
+
+    Raises:
+        BundleError: a case has another number of them.
+    """
+    rows = np.zeros((len(cases), outputs), np.float32)
+    for place, case in enumerate(cases):
+        values: Any = case[output]
+        indices: Any = slice(None)
+        if output == "weights":
+            values, indices = values["values"], values["indices"]
+            wrong = len(values) != len(indices) or max(indices, default=0) >= outputs
+        else:
+            wrong = len(values) != outputs
+        if wrong:
+            raise BundleError(f"{GOLDEN}: cases[{place}] has other outputs")
+        rows[place, indices] = values
+    return rows
+
+
 def case_text(case: dict[str, Any]) -> Text:
     """Return the text, or the pair, of a golden case."""
     return case["text"] if "text" in case else (case["premise"], case["hypothesis"])
+
+
+def _numbers(row: Rows) -> list[float]:
+    return [float(np.float32(value)) for value in row]
+
+
+def _sparse(row: Rows) -> dict[str, Any]:
+    """Write the places and the values of the numbers that are not 0."""
+    (indices,) = np.nonzero(row)
+    return {"indices": indices.tolist(), "values": _numbers(row[indices])}
 
 
 def _named(text: Text) -> dict[str, str]:

@@ -11,7 +11,7 @@ from semserve_export.bundle.schema import max_json_bytes, require_manifest
 from semserve_export.errors import BundleError, ExportError
 from semserve_export.files.atomic_directory import put_in_place, scratch_directory
 from semserve_export.files.digest import sha256_of
-from semserve_export.model_spec import ModelSpec
+from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -98,7 +98,7 @@ def manifest_of(
     Args:
         spec: the facts about the model.
         directory: holds every file of the bundle but the manifest.
-        dimensions: length of an embedding; None for a classifier.
+        dimensions: length of an embedding, or of a sparse one's vocabulary; None for other tasks.
         weights: where they came from, and the digest of their file.
         variants: by name, each with its file, precision and measured fidelity.
     """
@@ -114,6 +114,11 @@ def manifest_of(
         "inputs": list(spec.inputs),
         "output": spec.output,
         "pair": spec.pair,
+        **({"sides": list(spec.sides)} if spec.sides else {}),
+        **({"pair_inputs": "separate"} if spec.separate else {}),
+        "text_order": list(spec.text_order or PREMISE_FIRST) if spec.pair else None,
+        "prompts": dict(spec.prompts) if spec.prompts else None,
+        "default_prompt": spec.default_prompt,
         "pooling": spec.pooling,
         "normalized": spec.normalized,
         "dimensions": dimensions,

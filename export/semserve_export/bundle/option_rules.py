@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 from semserve_export.bundle.schema import require_fields
 from semserve_export.errors import ExportError
-from semserve_export.model_spec import Task
+from semserve_export.model_spec import PREMISE_FIRST, Task
 from semserve_export.options import OwnModel
 from semserve_export.untrusted.input_files import require_readable
+
+KINDS: dict[Task, str] = {
+    "classification": "a classifier",
+    "embedding": "an embedder",
+    "score": "a model of one output",
+    "sparse_embedding": "a sparse embedder",
+}
+"""What a model of a task is called in messages."""
 
 
 def require_possible(asked: OwnModel) -> None:
@@ -25,6 +33,8 @@ def require_possible(asked: OwnModel) -> None:
         raise ExportError(f"{asked.adapter}: no such directory of an adapter")
     if asked.licence and not asked.licence.is_file():
         raise ExportError(f"--license: {asked.licence}: no such file")
+    if asked.text_order and sorted(asked.text_order) != sorted(PREMISE_FIRST):
+        raise ExportError("text_order: must name premise and hypothesis, each once")
     if not asked.served_name:
         raise ExportError(f"{asked.path}: no name can be made of it; say one with --name")
     require_fields(
@@ -32,33 +42,39 @@ def require_possible(asked: OwnModel) -> None:
             "model": asked.served_name,
             "description": asked.description,
             "labels": list(asked.labels) or None,
+            "prompts": dict(asked.prompts) or None,
             "max_sequence_length": asked.max_sequence_length,
         },
         {
             "model": "--name",
             "description": "--description",
             "labels": "--label",
+            "prompts": "--prompt",
             "max_sequence_length": "--max-sequence-length",
         },
     )
 
 
 def require_flags_of_task(asked: OwnModel, task: Task) -> None:
-    """Refuse a flag of embedders for a classifier, and a flag of classifiers for an embedder.
+    """Refuse a flag for a model of a task that the flag has no meaning for.
 
     Raises:
         ExportError: it names the flag.
     """
-    given: dict[str, tuple[Task, bool]] = {
-        "--label": ("classification", bool(asked.labels)),
-        "--pair": ("classification", asked.pair),
-        "--pooling": ("embedding", asked.pooling is not None),
-        "--normalize": ("embedding", asked.normalize is not None),
+    prompted = bool(asked.prompts) or asked.default_prompt is not None
+    given: dict[str, tuple[tuple[Task, ...], bool]] = {
+        "--label": (("classification",), bool(asked.labels)),
+        "--pair": (("classification", "score"), asked.pair),
+        "--pair-order": (("classification", "score"), asked.text_order is not None),
+        "--scores": (("classification", "score"), asked.scores is not None),
+        "--pooling": (("embedding",), asked.pooling is not None),
+        "--normalize": (("embedding",), asked.normalize is not None),
+        "--metric": (("embedding",), asked.metric is not None),
+        "--prompt": (("embedding", "sparse_embedding"), prompted),
     }
-    names: dict[Task, str] = {"classification": "a classifier", "embedding": "an embedder"}
     for flag, (of, is_given) in given.items():
-        if is_given and of != task:
-            raise ExportError(f"{flag} is for {names[of]}, and the model is {names[task]}")
+        if is_given and task not in of:
+            raise ExportError(f"{flag} is for {KINDS[of[0]]}, and the model is {KINDS[task]}")
 
 
 def require_flags_of_adapter(asked: OwnModel, labels: Sequence[str], activation: str) -> None:
@@ -73,8 +89,12 @@ def require_flags_of_adapter(asked: OwnModel, labels: Sequence[str], activation:
         ExportError: it names the flag.
     """
     require_flags_of_task(asked, "classification")
-    if asked.task == "embedding":
-        raise ExportError("--task embedding: an adapter makes a classifier of the model")
+    if asked.task not in (None, "classification"):
+        raise ExportError(f"--task {asked.task}: an adapter makes a classifier of the model")
+    if asked.text_order not in (None, PREMISE_FIRST):
+        raise ExportError("--pair-order: `train` trains on the premise first")
+    if asked.scores not in (None, "softmax"):
+        raise ExportError(f"--scores {asked.scores}: `train` trains for softmax")
     if asked.labels and list(asked.labels) != list(labels):
         raise ExportError(f"--label: the adapter was trained with the labels {', '.join(labels)}")
     if asked.activation and asked.activation != activation:

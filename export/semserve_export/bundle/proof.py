@@ -10,12 +10,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from semserve_export.bundle.golden import case_text, golden_differences
+from semserve_export.bundle.golden import encode_cases, golden_differences, golden_rows
 from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_json, read_manifest
 from semserve_export.bundle.schema import require_golden
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.errors import BundleError, FidelityError
-from semserve_export.tokenizers.bert_wordpiece import Encoding, encode
+from semserve_export.tokenizers.bert_wordpiece import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ def read_bundle(directory: Path) -> StoredBundle:
         fields = {"premise", "hypothesis"} if manifest["pair"] else {"text"}
         if {name for name in ("text", "premise", "hypothesis") if case.get(name)} != fields:
             raise BundleError(f"{directory / GOLDEN}: cases[{place}] contradicts `pair`")
+        if case.get("side") not in (manifest.get("sides") or [None]):
+            raise BundleError(f"{directory / GOLDEN}: cases[{place}] contradicts `sides`")
     try:
         tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
     except Exception as error:  # the library raises nothing more special
@@ -73,17 +75,17 @@ def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
         BundleError: ONNX Runtime cannot load a graph, or it has other outputs than it should.
     """
     manifest, cases = bundle.manifest, bundle.golden["cases"]
-    length, output = manifest["max_sequence_length"], manifest["output"]
-    encodings = encode(bundle.tokenizer, map(case_text, cases), length)
+    encodings = encode_cases(bundle.tokenizer, cases, manifest)
     yield Check("golden cases tokenised otherwise", _tokenised_otherwise(cases, encodings), 0)
     outputs = manifest["dimensions"] or len(manifest["labels"] or ["score"])
-    for place, case in enumerate(cases):
-        if len(case[output]) != outputs:
-            raise BundleError(f"{bundle.directory / GOLDEN}: cases[{place}] has other outputs")
+    try:
+        expected = golden_rows(cases, manifest["output"], outputs)
+    except BundleError as error:
+        raise BundleError(f"{bundle.directory}/{error}") from error
     for name, variant in manifest["variants"].items():
         bound = max(variant["tolerance"], bundle.golden["tolerance"])
         run = onnx_run(bundle.graph(name))
-        alone, padded = golden_differences(cases, output, encodings, run)
+        alone, padded = golden_differences(expected, encodings, run)
         yield Check(f"{name}: golden answers, one by one", alone, bound)
         yield Check(f"{name}: golden answers, in padded batches", padded, bound)
 
@@ -107,5 +109,6 @@ def _tokenised_otherwise(cases: Sequence[dict[str, Any]], encodings: Sequence[En
     return sum(
         case["token_ids"] != list(encoding.token_ids)
         or case["segment_ids"] != list(encoding.segment_ids)
+        or case.get("token_ids_right", []) != list(encoding.right or ())
         for case, encoding in zip(cases, encodings, strict=True)
     )

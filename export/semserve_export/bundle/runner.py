@@ -15,7 +15,7 @@ BATCH = 32
 
 
 class Embedder:
-    """Embeds texts, and scores pairs of them by the bundle's own metric."""
+    """Embeds texts behind the default prompt, and scores pairs by the bundle's own metric."""
 
     def __init__(self, directory: Path, variant: str = "portable") -> None:
         """Load a graph of the bundle.
@@ -31,6 +31,8 @@ class Embedder:
             raise BundleError(f"{directory}: no variant {variant!r}; there are {there}")
         self.name: str = manifest["model"]
         self.metric: str = manifest["metric"]
+        default = manifest.get("default_prompt")
+        self._prompt: str = manifest["prompts"][default] if default else ""
         self._length: int = manifest["max_sequence_length"]
         self._tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
         self._run = onnx_run(directory / manifest["variants"][variant]["file"])
@@ -42,6 +44,7 @@ class Embedder:
             texts: at least one; the same text is computed once.
             advance: told how many different texts have been done.
         """
+        texts = [f"{self._prompt}{text}" for text in texts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         encodings = encode(self._tokenizer, places, self._length)
         order = sorted(range(len(encodings)), key=lambda place: len(encodings[place]))

@@ -1,7 +1,7 @@
 """How closely two ways to run a model agree, on padded batches of many shapes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,10 @@ def keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
 def traced_keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
     """Run a Keras model in inference mode, traced once for batches of every shape.
 
-    Of an encoder a run takes a tenth of what `keras_run` takes, after one second.
+    Of an encoder, or an LSTM, a run takes a tenth of what `keras_run` takes, after one second.
     """
-    signature = [{name: tf.TensorSpec([None, None], tf.int32) for name in names}]
+    shapes = {tensor.name: [None, *tensor.shape[1:]] for tensor in model.inputs}
+    signature = [{name: tf.TensorSpec(shapes[name], tf.int32) for name in names}]
     traced = tf.function(
         lambda given: model(given, training=False), input_signature=signature, autograph=False
     )
@@ -133,7 +134,13 @@ def require_close(difference: float, tolerance: float, what: str) -> None:
 
 
 def padded_batches(
-    encodings: Sequence[Encoding], vocabulary_size: int | None, max_length: int, *, pair: bool
+    encodings: Sequence[Encoding],
+    vocabulary_size: int | None,
+    max_length: int,
+    *,
+    pair: bool,
+    sides: bool = False,
+    separate: bool = False,
 ) -> list[Inputs]:
     """Make batches for a comparison: real encodings, and random ones in many shapes.
 
@@ -142,6 +149,8 @@ def padded_batches(
         vocabulary_size: random token ids are below it; None: there are no random encodings.
         max_length: the model's longest sequence; the last shapes reach it.
         pair: whether random rows have a second segment.
+        sides: whether random rows are of both sides in turn.
+        separate: whether random rows have a second text.
     """
     longest = max(map(len, encodings))
     batches = [pad([encoding]) for encoding in encodings]
@@ -151,7 +160,17 @@ def padded_batches(
     random = np.random.default_rng(SEED)
     shapes = [*((rows, min(columns, max_length)) for rows, columns in SHAPES), (3, max_length)]
     for rows, columns in shapes:
-        drawn = list(_random_encodings(random, rows, columns, vocabulary_size, pair=pair))
+        drawn = list(
+            _random_encodings(random, rows, columns, vocabulary_size, pair=pair and not separate)
+        )
+        if sides:
+            drawn = [replace(one, side=row % 2) for row, one in enumerate(drawn)]
+        if separate:
+            others = _random_encodings(random, rows, columns, vocabulary_size, pair=False)
+            drawn = [
+                replace(one, right=other.token_ids)
+                for one, other in zip(drawn, others, strict=True)
+            ]
         batches.append(pad(drawn, columns))
     return batches
 

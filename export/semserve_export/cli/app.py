@@ -3,27 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.table import Table
+from rich.table import Column, Table
 
 from semserve_export import __version__
 from semserve_export.bundle.layout import read_manifest, require_place, require_writable
 from semserve_export.bundle.option_rules import require_possible
+from semserve_export.bundle.prompts import read_prompts
 from semserve_export.cli.confined_process import run_confined
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
+from semserve_export.cli.training_app import mix_pairs, train
 from semserve_export.cli.word_app import measure, train_words
-from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.confinement.process_limits import NeedsConfinement
 from semserve_export.errors import ExportError
 from semserve_export.failures import tell
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Variant
 from semserve_export.options import OwnModel, asked_before
-from semserve_export.recipes import RECIPES, Recipe, find_recipe
-from semserve_export.training.files import TrainingFiles
-from semserve_export.training.plan import TrainingPlan
-from semserve_export.untrusted.confinement import NeedsConfinement
+from semserve_export.recipes import RECIPES, find_recipe
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.requirements import read_adapters, read_models
 
@@ -34,13 +33,14 @@ app = App(
     result_action="return_value",
 )
 DEFAULT_VARIANTS = "fused,int8"
+PairOrder = Literal["premise-hypothesis", "hypothesis-premise"]
 MODELS = Path("models")
 
 
 @app.command(name="list")
 def list_recipes() -> None:
-    """List the models that `run` exports."""
-    table = Table("name", "task", "what it is", "weights")
+    """List the recipes: the models that `export --recipe` exports."""
+    table = Table(Column("name", no_wrap=True), "task", "what it is", "weights")
     for recipe in RECIPES.values():
         spec = recipe.spec
         weights = f"{recipe.weights}{' and our adapter' if recipe.adapter else ''}"
@@ -48,7 +48,7 @@ def list_recipes() -> None:
     console.print(table)
 
 
-@app.command
+@app.command(show=False)
 def run(
     *names: str,
     output: Path = MODELS,
@@ -82,14 +82,18 @@ def run(
     commands().run_recipes(recipes, output, chosen, weights_cache, console)
 
 
-@app.command
-def keras(
-    asked: Annotated[OwnModel, Parameter(name="*")],
+@app.command(alias="keras")
+def export(
+    asked: Annotated[OwnModel, Parameter(name="*")] = OwnModel(),
     *,
+    recipe: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    pair_order: PairOrder | None = None,
+    prompt: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     output: Path = MODELS,
     variants: str = DEFAULT_VARIANTS,
+    weights_cache: Cache = CACHE,
 ) -> None:
-    """Export a model of your own: a .keras file, a KerasHub preset, or a Hugging Face directory.
+    """Export a model: a .keras file, a KerasHub preset, a Hugging Face directory, or a recipe.
 
     A .keras file may hold any model of Keras's own layers that takes token ids or texts. Presets
     and directories are of BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. The export
@@ -97,28 +101,54 @@ def keras(
 
     Args:
         asked: what to export.
+        recipe: in place of a path: a model of ours, as `list` names them, one flag each; `all` for
+            every one. --adapter, --output, --variants and --weights-cache apply to it.
+        pair_order: which text of a pair comes first in the model's input, and that it takes pairs;
+            the tutorial of KerasHub trains on hypothesis-premise.
+        prompt: NAME=TEXT: a text that requests may have put before theirs; one flag each. Those of
+            a sentence-transformers directory are read from it.
         output: the directory of bundles; the model goes into its own below it.
         variants: faster graphs beside the portable one: fused, int8 and fp16, with commas between
             them, or none.
+        weights_cache: where the downloaded weights of recipes are kept.
     """
+    if recipe:
+        if asked != OwnModel(adapter=asked.adapter) or pair_order or prompt:
+            raise ExportError("--recipe: takes no path and no flag that describes a model")
+        run(
+            *recipe,
+            output=output,
+            variants=variants,
+            weights_cache=weights_cache,
+            adapter=asked.adapter,
+        )
+        return
+    if not asked.path:
+        raise ExportError("name a model's path, or --recipe NAME; `list` lists the recipes")
     chosen = _variants(variants)
+    if pair_order:
+        first, second = pair_order.split("-")
+        asked = replace(asked, text_order=(first, second))
+    asked = replace(asked, prompts=read_prompts(prompt))
     require_possible(asked)
     require_writable(output / asked.served_name)
     read_models(asked.path, *_models(asked.tokenizer), writes=[output], trust=asked.trust)
     commands().run_own(asked, output, chosen, console)
 
 
-@app.command
+@app.command(name="compare-tokenizers", alias="parity")
 def parity(
     path: str,
     *files: Path,
     texts: int = 100_000,
     report: Path | None = None,
 ) -> None:
-    """Compare the tokenizer of a model of your own with KerasHub's; exit with 2 for a riddle.
+    """Compare the tokenizer of a model of your own with KerasHub's.
+
+    The exit code is 2 where a difference has no known cause.
 
     Args:
-        path: the model, as `keras` takes it.
+        path: the model, as `export` takes it.
         files: further texts, one a line or a tab-separated field; .gz too.
         texts: how many are made up: odd ones, of all of Unicode.
         report: a file for every difference.
@@ -148,11 +178,11 @@ def verify(
 
     Args:
         bundle: the directory of one bundle.
-        source: what `keras` exported it from; a recipe's is known.
-        adapter: as it was given to `keras`.
-        tokenizer: as it was given to `keras`.
-        strip_accents: as it was given to `keras`.
-        split_on_cjk: as it was given to `keras`.
+        source: what `export` exported it from; a recipe's is known.
+        adapter: as it was given to `export`.
+        tokenizer: as it was given to `export`.
+        strip_accents: as it was given to `export`.
+        split_on_cjk: as it was given to `export`.
         weights_cache: where downloaded weights are kept.
     """
     manifest = read_manifest(bundle)
@@ -172,81 +202,10 @@ def verify(
     commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 
-@app.command
-def train(
-    start: str,
-    /,
-    files: Annotated[TrainingFiles, Parameter(name="*")],
-    *,
-    label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),
-    weights_cache: Cache = CACHE,
-) -> None:
-    """Fine-tune a classifier of pairs and keep what it learnt as an adapter, with a report.
-
-    Args:
-        start: a recipe, as `list` names it, or the directory of a preset of your own.
-        files: what to learn from.
-        label: the labels of a model of your own in the order of its logits, one flag each.
-        plan: the numbers of the training.
-        weights_cache: where downloaded weights are kept.
-    """
-    if "/" in start or start.endswith(".keras"):
-        require_readable(start)
-        if not Path(start).is_dir():
-            raise ExportError(f"{start}: is a file; train takes the directory of a preset")
-    recipe = None if Path(start).is_dir() else find_recipe(start)
-    require_place(files.output or Path(".cache/adapters"))
-    if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
-        raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
-    labels = (recipe and recipe.spec.labels) or label
-    if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
-        raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
-    if recipe is None:
-        require_readable(start)
-    if unknown := sorted(set(plan.symmetric) - set(labels)):
-        raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
-    if files.unlabelled and not plan.teachers:
-        raise ExportError("--unlabelled needs --teachers to answer the pairs")
-    writes = [files.output or Path(".cache/adapters") / Path(start).name, files.answers]
-    if recipe is None:
-        read_models(start, writes=writes, training=True)
-    elif plan.start:
-        fetch_weights(recipe.weights, weights_cache, console)
-        read_adapters(plan.start, writes=writes)
-    data = files.read(labels)
-    commands("training_commands").train_classifier(
-        recipe or Path(start), labels, data, files, plan, weights_cache, console
-    )
-
-
-@app.command
-def mix_pairs(
-    *files: Path,
-    output: Path,
-    plan: Annotated[MixingPlan, Parameter(name="*")] = MixingPlan(),
-) -> None:
-    """Make new pairs of the texts of old ones, for `train --unlabelled` to have answered.
-
-    Args:
-        files: pairs, as for `train`; labels are not looked at.
-        output: the file of new pairs, which ends in .jsonl or .jsonl.gz.
-        plan: what is made, and how much of it.
-    """
-    if not files:
-        raise ExportError("name a file of pairs to make new ones of")
-    require_place(output)
-    if not output.name.endswith((".jsonl", ".jsonl.gz")):
-        raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
-    if (plan.near or plan.like) and plan.embedder is None:
-        raise ExportError("--near and --like need an --embedder; with 0 for both none is needed")
-    from semserve_export.cli.augmentation_commands import mix_files  # noqa: PLC0415 - --help must not wait
-
-    mix_files(files, output, plan, console)
-
-
+app.command(train)
+app.command(mix_pairs)
 app.command(train_words)
-app.command(measure)
+app.command(measure, name="evaluate", alias="measure")
 
 
 @app.meta.default

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from semserve_export.untrusted.confinement import Confinement, confine
+from semserve_export.confinement.process_limits import Confinement, confine
 
 FAILED, INTERRUPTED = 2, 130
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

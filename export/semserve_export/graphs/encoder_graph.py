@@ -10,9 +10,18 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from semserve_export.encoder_weights import Array, Classifier, Encoder, Norm, Pool, Pooler
+from semserve_export.encoder_weights import (
+    Array,
+    Classifier,
+    Encoder,
+    Norm,
+    Pool,
+    Pooler,
+    SparseHead,
+)
 from semserve_export.graphs.graph_builder import GraphBuilder
 from semserve_export.graphs.pooling_graph import add_dense, add_steps, add_vector, apply_activation
+from semserve_export.graphs.sparse_graph import add_sparse
 from semserve_export.graphs.unpadding import first_of_each, pack, unpack
 from semserve_export.model_spec import INPUTS, ModelSpec
 
@@ -38,8 +47,10 @@ def build_graph(
     return finish(graph, encoder, spec, unpack(graph, add(last, x, x)))
 
 
-def reads_first_alone(head: Classifier | Pool) -> bool:
+def reads_first_alone(head: Classifier | Pool | SparseHead) -> bool:
     """Tell whether a head looks at the first token of a text and at no other."""
+    if isinstance(head, SparseHead):
+        return False
     return isinstance(head, Classifier) or bool(head.pooler) or head.modes == ("cls",)
 
 
@@ -49,6 +60,9 @@ def finish(graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, x: str) -> on
     if isinstance(head, Classifier):
         add_dense(graph, _pooled(graph, head.pooler, x), head.logits)
         return graph.model(spec.inputs, spec.output, len(head.logits.bias))
+    if isinstance(head, SparseHead):
+        add_sparse(graph, head, x, encoder.epsilon)
+        return graph.model(spec.inputs, spec.output, len(head.bias))
     _add_pooled(graph, head, x)
     return graph.model(spec.inputs, spec.output, head.width(encoder.hidden))
 

@@ -115,7 +115,8 @@ def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
     if sorted(inputs) != sorted(value.name for value in graph.input):
         raise ValueError(f"tf2onnx named the inputs {[value.name for value in graph.input]}")
     for value in (*graph.input, *graph.output):
-        for axis, dimension in zip(AXES, value.type.tensor_type.shape.dim, strict=False):
+        axes = (AXES[0], f"{AXES[1]}_right") if value.name.endswith("_right") else AXES
+        for axis, dimension in zip(axes, value.type.tensor_type.shape.dim, strict=False):
             if not dimension.HasField("dim_value"):
                 dimension.dim_param = axis
     del graph.value_info[:]  # the shapes inside still bear the numbers, and nothing needs them

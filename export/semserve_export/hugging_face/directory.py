@@ -7,13 +7,19 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from semserve_export.bundle.option_rules import KINDS
 from semserve_export.encoder_weights import Pool
 from semserve_export.errors import WeightsError
 from semserve_export.files.model_files import CONFIG, MODULES, Tensors, read_object, weight_files
 from semserve_export.hugging_face.config import Architecture, read_architecture
 from semserve_export.hugging_face.keras_encoder import fill_dense, make_backbone
+from semserve_export.hugging_face.labels import is_cross_encoder
 from semserve_export.hugging_face.reading import read_directory_tokenizer
-from semserve_export.hugging_face.sentence_transformers_modules import SentenceModules, read_modules
+from semserve_export.hugging_face.sentence_transformers_modules import (
+    SETTINGS,
+    SentenceModules,
+    read_modules,
+)
 from semserve_export.hugging_face.weights import EncoderReader
 from semserve_export.model_spec import Activation, Task
 from semserve_export.models.families import Family, family_of
@@ -65,6 +71,8 @@ class HuggingFaceDirectory:
         Raises:
             WeightsError: for something that cannot be exported, or for nothing that is named.
         """
+        if self.modules and self.modules.splade:
+            return "sparse_embedding"
         if self.modules:
             return "classification" if self.modules.pooling is None else "embedding"
         classes = self.config.get("architectures") or []
@@ -78,8 +86,9 @@ class HuggingFaceDirectory:
             return "classification"
         if name.endswith(LANGUAGE_MODELS):
             raise WeightsError(
-                f"{CONFIG}: {name} is a language model; say --task embedding to export its encoder"
-                " without the head that guesses words"
+                f"{CONFIG}: {name} is a language model; say --task sparse_embedding for weights of"
+                " words (SPLADE), or --task embedding to export its encoder without the head that"
+                " guesses words"
             )
         if not name.endswith(ENCODER):
             raise WeightsError(
@@ -92,11 +101,12 @@ class HuggingFaceDirectory:
         """Refuse a task that the user asks for and the model has no head for.
 
         Raises:
-            WeightsError: it is no classifier.
+            WeightsError: its modules are for another task.
         """
-        if task == "classification" and self.modules and self.modules.pooling is not None:
+        kinds: dict[Task, Task] = {"score": "classification"}
+        if self.modules and kinds.get(task, task) != self.task:
             raise WeightsError(
-                f"{MODULES}: is an embedder's, so --task classification is not for it"
+                f"{MODULES}: is {KINDS[self.task]}'s, so --task {task} is not for it"
             )
 
     def reader(self) -> EncoderReader:
@@ -106,6 +116,17 @@ class HuggingFaceDirectory:
             WeightsError: they are missing or damaged.
         """
         return EncoderReader(Tensors(self.encoder_path), self.architecture)
+
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether sentence-transformers saved it as a classifier of pairs."""
+        said = self.settings.get("model_type") == "CrossEncoder"
+        return said or is_cross_encoder(self.config)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What config_sentence_transformers.json says; a cross-encoder may have no modules.json."""
+        return self.modules.model_settings if self.modules else read_object(self.path / SETTINGS)
 
     @property
     def weight_files(self) -> list[Path]:

@@ -11,25 +11,28 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from semserve_export.bundle.option_rules import require_flags_of_adapter, require_flags_of_task
-from semserve_export.encoder_weights import Classifier, Encoder, Pool, UnitLength
+from semserve_export.bundle.option_rules import require_flags_of_adapter
+from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import WeightsError
 from semserve_export.files.digest import sha256_of
-from semserve_export.files.model_files import CONFIG, MODULES
+from semserve_export.files.model_files import CONFIG
+from semserve_export.files.preset_digest import digest_of
 from semserve_export.graphs.encoder_reader import read_encoder
 from semserve_export.hugging_face.directory import ENCODER, HuggingFaceDirectory, find_directory
+from semserve_export.hugging_face.heads.head import read_head
 from semserve_export.hugging_face.keras_encoder import make_keras_model
-from semserve_export.hugging_face.labels import read_labels, read_scores
-from semserve_export.hugging_face.sentence_transformers_modules import SentenceModules
-from semserve_export.hugging_face.weights import EncoderReader
-from semserve_export.model_spec import ModelSpec, Task
+from semserve_export.model_spec import PREMISE_FIRST, ModelSpec, Task
 from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
 from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.models.preset_digest import digest_of
 from semserve_export.options import OwnModel
 
-KINDS: dict[Task, str] = {"embedding": "embeddings", "classification": "classification"}
+NAMES: dict[Task, str] = {
+    "embedding": "embeddings",
+    "sparse_embedding": "sparse embeddings",
+    "classification": "classification",
+    "score": "scores",
+}
 
 
 def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
@@ -45,28 +48,27 @@ def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
         return _adapted(asked, asked.adapter, directory, licence)
     task = asked.task or directory.task
     directory.require_task(task)
-    require_flags_of_task(asked, task)
-    _refuse_default_prompt(asked, directory.modules)
     reader = directory.reader()
     tokenizer, limit = _tokenizer(asked, directory)
     length = directory.max_sequence_length(asked.max_sequence_length, limit)
-    head, facts = _head(asked, directory, reader, task)
-    encoder = reader.encoder(head)
+    head = read_head(asked, directory, reader, task)
+    encoder = reader.encoder(head.numbers)
     dropped = task == "embedding" and bool(directory.modules or asked.task)
     reader.require_used(classifier_dropped=dropped)
     model = make_keras_model(encoder, directory.architecture, directory.family)
     spec = ModelSpec(
         name=asked.served_name,
-        description=asked.description or f"{KINDS[task]} by {asked.title}",
-        task=task,
+        description=asked.description or f"{NAMES[head.task]} by {asked.title}",
+        task=head.task,
         activation=encoder.activation,
         max_sequence_length=length,
         inputs=inputs_of(model),
-        **facts,
+        **head.spec,
     )
     _require_segments(tokenizer, encoder, pair=spec.pair)
     loaded = _loaded(asked, directory, spec, model, encoder, tokenizer, licence)
-    return replace(loaded, notes=tuple(_notes(directory, task)))
+    notes = (*_notes(directory, head.task), *head.notes)
+    return replace(loaded, notes=notes, facts=head.facts)
 
 
 def _adapted(
@@ -88,6 +90,7 @@ def _adapted(
         max_sequence_length=directory.max_sequence_length(asked.max_sequence_length, limit),
         labels=tuple(record["labels"]),
         pair=True,
+        text_order=PREMISE_FIRST,
         inputs=inputs_of(model),
     )
     encoder = read_encoder(model, spec.gelu) if directory.family.plain else None
@@ -139,55 +142,6 @@ def _require_segments(tokenizer: Tokenizer, encoder: Encoder, *, pair: bool) -> 
         )
 
 
-def _head(
-    asked: OwnModel, directory: HuggingFaceDirectory, reader: EncoderReader, task: Task
-) -> tuple[Pool | Classifier, dict[str, Any]]:
-    """Read the head, and what the manifest says of it."""
-    if task == "classification":
-        head = reader.classifier()
-        outputs = len(head.logits.bias)
-        labels = asked.labels or read_labels(directory.config, outputs)
-        if len(labels) != outputs:
-            raise WeightsError(
-                f"{outputs} classes need as many labels, in the order of the logits; give --label"
-                f" {outputs} times"
-            )
-        scores = read_scores(directory.config)
-        return head, {"labels": labels, "scores": scores, "pair": asked.pair}
-    modules = directory.modules
-    pooling = asked.pooling or (modules.pooling if modules else None) or "mean"
-    normalized = asked.normalize
-    if normalized is None:
-        normalized = modules.normalized if modules else True
-    steps = modules.steps if modules else ()
-    pool = Pool(pooling, normalized, reader.pooler() if pooling == "pooled" else None, steps)
-    _require_width(pool, directory)
-    metric = modules.metric if modules else "cosine"
-    return pool, {"pooling": pooling, "normalized": normalized, "metric": metric}
-
-
-def _require_width(pool: Pool, directory: HuggingFaceDirectory) -> None:
-    """Check that each step takes vectors as long as the step before gives."""
-    hidden, said = directory.architecture.hidden, directory.modules and directory.modules.width
-    if said is not None and said != hidden:
-        raise WeightsError(f"{MODULES}: the pooling is of {said} dimensions, a token has {hidden}")
-    width = len(pool.modes) * hidden
-    for step in pool.steps:
-        takes, gives = (width, width) if isinstance(step, UnitLength) else step.widths
-        if takes != width:
-            raise WeightsError(f"{MODULES}: a layer takes {takes} dimensions, and gets {width}")
-        width = gives
-
-
-def _refuse_default_prompt(asked: OwnModel, modules: SentenceModules | None) -> None:
-    if modules and modules.default_prompt and not asked.ignore_prompts:
-        raise WeightsError(
-            f"config_sentence_transformers.json: default_prompt_name puts"
-            f" {modules.default_prompt!r} before every text, and the server puts nothing there;"
-            " --ignore-prompts exports the model without it"
-        )
-
-
 def _notes(directory: HuggingFaceDirectory, task: Task) -> list[str]:
     """Say what of the directory is left out, or left to those who call."""
     notes = []
@@ -197,7 +151,4 @@ def _notes(directory: HuggingFaceDirectory, task: Task) -> list[str]:
     dtype = str(directory.config.get("dtype") or directory.config.get("torch_dtype") or "")
     if "float16" in dtype:
         notes.append(f"it was saved as {dtype} and is exported in float32")
-    if directory.modules and directory.modules.prompts:
-        names = ", ".join(directory.modules.prompts)
-        notes.append(f"prompts ({names}) are not applied: put them before the texts yourself")
     return notes

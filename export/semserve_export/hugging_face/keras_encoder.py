@@ -7,16 +7,24 @@ from typing import Any
 
 import keras
 
-from semserve_export.encoder_weights import Array, Classifier, Dense, Encoder, Layer, Norm
+from semserve_export.encoder_weights import (
+    Array,
+    Classifier,
+    Dense,
+    Encoder,
+    Layer,
+    Norm,
+    SparseHead,
+)
 from semserve_export.hugging_face.config import Architecture
 from semserve_export.models.activation import set_activation
 from semserve_export.models.families import Family
 from semserve_export.models.keras_internals import sublayers, transformer_parts
-from semserve_export.models.pooling import PooledTokens
+from semserve_export.models.pooling import PooledTokens, SparseTokens
 
 
 def make_keras_model(encoder: Encoder, architecture: Architecture, family: Family) -> Any:
-    """Build the whole model, the head included; it gives vectors or logits."""
+    """Build the whole model, the head included; it gives vectors, weights or logits."""
     backbone = make_backbone(encoder, architecture, family)
     head = encoder.head
     if isinstance(head, Classifier):
@@ -28,6 +36,8 @@ def make_keras_model(encoder: Encoder, architecture: Architecture, family: Famil
         fill_dense(owner.pooled_dense, head.pooler.dense)
         fill_dense(model.output_dense, head.logits)
         return model
+    if isinstance(head, SparseHead):
+        return SparseTokens(backbone, head, encoder.epsilon)
     return PooledTokens(
         backbone, head.pooling, normalize=head.normalized, pooler=head.pooler, steps=head.steps
     )

@@ -13,6 +13,8 @@ from typing import Any, get_args
 from semserve_export.encoder_weights import Step, UnitLength
 from semserve_export.errors import WeightsError
 from semserve_export.files.model_files import MODULES, read_list, read_object
+from semserve_export.hugging_face.heads.splade import KIND as SPLADE
+from semserve_export.hugging_face.heads.splade import SpladePooling, read_splade
 from semserve_export.hugging_face.sentence_transformers_layers import DROPOUT, read_steps
 from semserve_export.model_spec import Metric
 
@@ -49,7 +51,8 @@ class SentenceModules:
     settings: Mapping[str, Any]
     """Its sentence_bert_config.json: max_seq_length, do_lower_case."""
     pooling: str | None
-    """A `spec.Pooling`, or several joined by +; None for a cross-encoder, which has a head."""
+    """A `spec.Pooling`, or several joined by +; None for a cross-encoder, which has a head, and for
+    a sparse encoder."""
     width: int | None = None
     """Length of a token's vector, as the pooling's configuration says."""
     steps: tuple[Step, ...] = ()
@@ -58,7 +61,13 @@ class SentenceModules:
     metric: Metric = "cosine"
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
-    """The prompt that sentence-transformers puts before every text, where it does."""
+    """The name of the prompt that sentence-transformers puts before every text, where it does."""
+    prompt_pooled: bool = True
+    """Whether the pooling takes in the tokens of a prompt."""
+    splade: SpladePooling | None = None
+    """Of a sparse encoder, which has no other pooling."""
+    model_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Its config_sentence_transformers.json."""
 
 
 def read_modules(directory: Path) -> SentenceModules | None:
@@ -74,7 +83,9 @@ def read_modules(directory: Path) -> SentenceModules | None:
     listed = _in_order(directory)
     modules = [(_kind(module), _path(directory, module)) for module in listed]
     _require_names(listed)
-    kinds = [kind for kind, _ in modules]
+    # Before release 5.4 a sparse encoder's Transformer had a class of its own.
+    is_language_model = modules[:1] != [] and modules[0][0] == LANGUAGE_MODEL
+    kinds = ["Transformer" if kind == LANGUAGE_MODEL else kind for kind, _ in modules]
     if kinds[:1] != ["Transformer"] or "Transformer" in kinds[1:]:
         raise WeightsError(f"{MODULES}: the first module, and no other, must be a Transformer")
     settings = read_object(directory / SETTINGS)
@@ -88,15 +99,28 @@ def read_modules(directory: Path) -> SentenceModules | None:
             pooling=None,
             prompts=prompts,
             default_prompt=default,
+            model_settings=settings,
+        )
+    default_task = "fill-mask" if is_language_model else "feature-extraction"
+    task = encoder_settings.get("transformer_task", default_task)
+    if task == "fill-mask" and kinds == ["Transformer", SPLADE]:
+        prompts, default = _prompts(settings)
+        return SentenceModules(
+            transformer=transformer,
+            settings=encoder_settings,
+            pooling=None,
+            prompts=prompts,
+            default_prompt=default,
+            splade=read_splade(modules[1][1]),
+            model_settings=settings,
         )
     if model_type != "SentenceTransformer":
         raise WeightsError(f"{SETTINGS}: model_type {model_type!r} cannot be exported")
-    task = encoder_settings.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":
         raise WeightsError(f"sentence_bert_config.json: transformer_task {task!r} is not known")
     if kinds[1:2] != ["Pooling"] or "Pooling" in kinds[2:]:
         raise WeightsError(f"{MODULES}: the second module, and no other, must be a Pooling")
-    pooling, width = _pooling(modules[1][1])
+    pooling, width, prompt_pooled = _pooling(modules[1][1])
     steps = [step for kind, path in modules[2:] for step in read_steps(kind, path)]
     normalized = bool(steps) and isinstance(steps[-1], UnitLength)
     prompts, default = _prompts(settings)
@@ -110,6 +134,8 @@ def read_modules(directory: Path) -> SentenceModules | None:
         metric=_metric(settings),
         prompts=prompts,
         default_prompt=default,
+        prompt_pooled=prompt_pooled,
+        model_settings=settings,
     )
 
 
@@ -161,7 +187,7 @@ def _transformer(directory: Path) -> dict[str, Any]:
         allowed: tuple[Any, ...] = {
             "max_seq_length": (value if isinstance(value, int) and value > 0 else None, None),
             "do_lower_case": (True, False, None),
-            "transformer_task": ("feature-extraction", "sequence-classification"),
+            "transformer_task": ("feature-extraction", "sequence-classification", "fill-mask"),
             "modality_config": (text, logits, None),
             "module_output_name": ("token_embeddings", "scores", None),
             "unpad_inputs": (value,),
@@ -171,8 +197,13 @@ def _transformer(directory: Path) -> dict[str, Any]:
     return settings
 
 
-def _pooling(directory: Path) -> tuple[str, int | None]:
-    """Read the modes of pooling, joined by + where there are several, and the width of a token."""
+def _pooling(directory: Path) -> tuple[str, int | None, bool]:
+    """Read a Pooling module.
+
+    Returns:
+        Its modes, joined by + where there are several; the width of a token's vector; and whether
+        the tokens of a prompt are pooled too.
+    """
     config = read_object(directory / "config.json")
     place = f"{directory.name}/config.json"
     if not config:
@@ -180,7 +211,6 @@ def _pooling(directory: Path) -> tuple[str, int | None]:
     known = {*FLAGS, "pooling_mode", "include_prompt"}
     widths = ("embedding_dimension", "word_embedding_dimension")
     for key, value in config.items():
-        # `include_prompt` tells of prompts, which the server puts before no text.
         if key not in known and key not in widths and value not in (None, False):
             raise WeightsError(f"{place}: {key} {value!r} is not known")
     said = config.get("pooling_mode")
@@ -191,7 +221,8 @@ def _pooling(directory: Path) -> tuple[str, int | None]:
     if not known_modes or not modes:
         raise WeightsError(f"{place}: pooling_mode {said!r} is not known: {', '.join(POOLINGS)}")
     width = next((config[key] for key in widths if key in config), None)
-    return "+".join(POOLINGS[mode] for mode in modes), width
+    prompt_pooled = config.get("include_prompt") is not False
+    return "+".join(POOLINGS[mode] for mode in modes), width, prompt_pooled
 
 
 def _metric(settings: Mapping[str, Any]) -> Metric:
@@ -213,7 +244,17 @@ def _prompts(settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
         raise WeightsError(f"{SETTINGS}: prompts is no map of names to texts")
     if default is not None and default not in said:
         raise WeightsError(f"{SETTINGS}: default_prompt_name {default!r} is none of the prompts")
-    return {name: text for name, text in said.items() if text}, said.get(default) or None
+    return dict(said), default
 
 
-KNOWN = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", DROPOUT)
+LANGUAGE_MODEL = "MLMTransformer"
+KNOWN = (
+    "Transformer",
+    "Pooling",
+    "Dense",
+    "Normalize",
+    "LayerNorm",
+    DROPOUT,
+    LANGUAGE_MODEL,
+    SPLADE,
+)

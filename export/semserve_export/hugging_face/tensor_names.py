@@ -32,6 +32,16 @@ class LayerNames:
     norm: str
 
 
+@dataclass(frozen=True, slots=True)
+class LanguageHeadNames:
+    """The parts of the head of a masked language model."""
+
+    transform: str
+    norm: str
+    decoder: str  # with a weight of its own only where it is not the table of words
+    bias: str | None  # where it is not the decoder's alone
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyNames:
     """The names of a family's tensors, without what stands before all of them."""
@@ -41,6 +51,7 @@ class FamilyNames:
     parts: LayerNames
     pooler: str | None  # of the encoder
     head: tuple[str, ...]  # of the classifier: its pooler, where it has its own, and its logits
+    language_head: LanguageHeadNames | None = None  # where it can be exported
 
 
 BERT_LAYER = LayerNames(
@@ -59,6 +70,9 @@ ROBERTA = FamilyNames(
     parts=BERT_LAYER,
     pooler="pooler.dense",
     head=("classifier.dense", "classifier.out_proj"),
+    language_head=LanguageHeadNames(
+        "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"
+    ),
 )
 NAMES: Mapping[str, FamilyNames] = MappingProxyType(
     {
@@ -68,6 +82,12 @@ NAMES: Mapping[str, FamilyNames] = MappingProxyType(
             parts=BERT_LAYER,
             pooler="pooler.dense",
             head=("classifier",),
+            language_head=LanguageHeadNames(
+                "cls.predictions.transform.dense",
+                "cls.predictions.transform.LayerNorm",
+                "cls.predictions.decoder",
+                "cls.predictions.bias",
+            ),
         ),
         "roberta": ROBERTA,
         "xlm-roberta": ROBERTA,
@@ -86,6 +106,9 @@ NAMES: Mapping[str, FamilyNames] = MappingProxyType(
             ),
             pooler=None,
             head=("pre_classifier", "classifier"),
+            language_head=LanguageHeadNames(
+                "vocab_transform", "vocab_layer_norm", "vocab_projector", None
+            ),
         ),
         "deberta-v2": FamilyNames(
             prefix="deberta.",
@@ -118,6 +141,12 @@ NAMES: Mapping[str, FamilyNames] = MappingProxyType(
             ),
             pooler="pooler",
             head=("classifier",),
+            language_head=LanguageHeadNames(
+                "predictions.dense",
+                "predictions.LayerNorm",
+                "predictions.decoder",
+                "predictions.bias",
+            ),
         ),
     }
 )

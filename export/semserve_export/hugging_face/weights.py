@@ -21,17 +21,20 @@ from semserve_export.encoder_weights import (
     Pool,
     Pooler,
     Relative,
+    SparseHead,
 )
 from semserve_export.errors import WeightsError
 from semserve_export.hugging_face.config import Architecture
+from semserve_export.hugging_face.heads.splade import SpladePooling
 from semserve_export.hugging_face.tensor_names import (
     BUFFERS,
     CLASSIFIER_HEADS,
     LANGUAGE_HEADS,
     NAMES,
+    ROBERTA,
+    LanguageHeadNames,
     canonical,
 )
-from semserve_export.models.heads import require_labels
 
 POOLER_ACTIVATIONS: Mapping[str, Literal["tanh", "relu", "gelu"]] = MappingProxyType(
     {"distilbert": "relu", "deberta-v2": "gelu"}
@@ -59,7 +62,7 @@ class EncoderReader:
                 raise WeightsError(f"the weights have {self._stored[plain]} and {name}: which one?")
             self._stored[plain] = name
 
-    def encoder(self, head: Pool | Classifier) -> Encoder:
+    def encoder(self, head: Pool | Classifier | SparseHead) -> Encoder:
         """Read all but the head.
 
         Raises:
@@ -79,18 +82,65 @@ class EncoderReader:
         """Read the head of a sequence classifier.
 
         Raises:
-            WeightsError: it is missing, or has one output alone.
+            WeightsError: it is missing.
         """
         hidden, names = self.architecture.hidden, self.names.head
         logits = names[-1]
         outputs = self.rows(f"{logits}.weight")
-        require_labels(outputs)
         if len(names) > 1:
             activation = POOLER_ACTIVATIONS.get(self.architecture.model_type, "tanh")
             pooler = Pooler(self._dense(names[0], hidden, hidden), activation)
         else:
             pooler = Pooler(self._dense(self.names.pooler or "pooler", hidden, hidden), "tanh")
         return Classifier(pooler, self._dense(logits, hidden, outputs))
+
+    def language_head(self, splade: SpladePooling, *, tied: bool) -> SparseHead:
+        """Read the head of a masked language model.
+
+        Args:
+            splade: how its logits are pooled.
+            tied: whether the table of words is also the decoder, as `tie_word_embeddings` says.
+
+        Raises:
+            WeightsError: it is missing, or its parts contradict each other.
+        """
+        facts, names = self.architecture, self.names.language_head
+        if names is None:
+            raise WeightsError(
+                f"{facts.model_type}: the head of its language model cannot be exported"
+            )
+        words = self._table("word_embeddings", facts.vocabulary)
+        decoder = f"{names.decoder}.weight"
+        if decoder in self._stored or not tied:
+            own = self._shaped(decoder, words.shape)
+            if tied and not np.array_equal(own, words):
+                raise WeightsError(
+                    f"the weights' {decoder} is not the table of words, and config.json says"
+                    " tie_word_embeddings"
+                )
+            words = own
+        return SparseHead(
+            transform=self._dense(names.transform, facts.hidden, facts.width),
+            activation="erf" if self.names is ROBERTA else facts.activation,
+            norm=self._norm(names.norm, facts.width),
+            words=words,
+            bias=self._language_bias(names, facts.vocabulary),
+            pooling=splade.strategy,
+            logarithms=splade.logarithms,
+        )
+
+    def _language_bias(self, names: LanguageHeadNames, vocabulary: int) -> Array:
+        """Read the bias, which some releases wrote under two names."""
+        stored = [
+            self._shaped(name, (vocabulary,))
+            for name in (names.bias, f"{names.decoder}.bias")
+            if name in self._stored
+        ]
+        if not stored:
+            raise WeightsError(f"the weights lack {names.bias or f'{names.decoder}.bias'}")
+        if not np.array_equal(stored[0], stored[-1]):
+            raise WeightsError(f"the weights' {names.bias} and {names.decoder}.bias differ")
+        return stored[0]
 
     def pooler(self) -> Pooler:
         """Read the dense layer on the first token that BERT's training had.

@@ -1,6 +1,7 @@
 """A Keras model as one of token ids, whatever it takes: ids, an encoder's inputs, or texts."""
 
 import inspect
+import re
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -14,6 +15,7 @@ from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
 from semserve_export.model_spec import INPUTS
 
+STYLE = re.compile(r"\x1b\[[0-9;]*m")  # what makes Keras's messages bold
 NAMES = {
     **{name: name for name in INPUTS},
     "input_ids": INPUTS[0],
@@ -59,9 +61,18 @@ class IdModel:
         """Run the model on arrays: fp32 [batch, outputs].
 
         Raises:
-            WeightsError: it gives no vector a text.
+            WeightsError: it cannot be run on ids of this length, or gives no vector a text.
         """
-        outputs = self.traced(np.asarray(ids, np.int32), np.asarray(mask, np.int32))
+        try:
+            outputs = self.traced(np.asarray(ids, np.int32), np.asarray(mask, np.int32))
+        except MemoryError:
+            raise
+        except Exception as error:  # a model's own code raises what it likes
+            lines = [STYLE.sub("", line).strip() for line in str(error).splitlines()]
+            reason = " ".join([line for line in lines if line][:2]) or type(error).__name__
+            raise WeightsError(
+                f"model: cannot be run on token ids of the shape {np.shape(ids)}: {reason}"
+            ) from error
         if isinstance(outputs, dict | list | tuple):
             raise WeightsError("the model gives several outputs; export a model with one of them")
         rows = np.asarray(outputs, np.float32)
@@ -71,6 +82,19 @@ class IdModel:
                 " model in a pooling layer, or take its last state"
             )
         return rows[:, None] if rows.ndim == 1 else rows
+
+    @cached_property
+    def traced_texts(self) -> Any:
+        """The given model of texts, traced once."""
+        shape = self.given.inputs[0].shape
+        signature = [tf.TensorSpec([None, *shape[1:]], tf.string)]
+        return tf.function(lambda texts: self.given(texts, training=False), signature)
+
+    def predict_text(self, text: str) -> Rows:
+        """Run the given model of texts on one: fp32 [1, outputs]."""
+        shape = [1] * len(self.given.inputs[0].shape)
+        rows = self.traced_texts(tf.reshape(tf.constant(text.encode()), shape))
+        return np.asarray(rows, np.float32).reshape(1, -1)
 
     @property
     def embedding_rows(self) -> int | None:
@@ -89,6 +113,12 @@ def read_inputs(model: Any) -> IdModel:
         raise WeightsError(
             "the model was never called, so it has no weights; call it on data, or train it, first"
         )
+    for layer in _flat(model):
+        if getattr(layer, "stateful", False):
+            raise WeightsError(
+                f"the layer {layer.name} is stateful, so a text's answer would depend on the texts"
+                " before it; build it with stateful=False"
+            )
     layers = [each for each in _flat(model) if isinstance(each, keras.layers.TextVectorization)]
     if len(layers) > 1:
         raise WeightsError("the model has two TextVectorization layers; export a model with one")

@@ -120,9 +120,16 @@ def _answers(
         WeightsError: it gives numbers that are none.
     """
     rows, blank = [], []
+    whole = tokens.read(texts)
     read = tokens.read_cut(texts, sequences.most, sequences.truncating)
-    for text, ids in zip(texts, read, strict=True):
-        row = model.predict(*sequences.row(ids))
+    for text, ids, all_ids in zip(texts, read, whole, strict=True):
+        # A model of texts has no limit of its own where its sequences have no length.
+        if model.vectorization is not None and (
+            sequences.length or 0 < len(all_ids) <= sequences.most
+        ):
+            row = model.predict_text(text)
+        else:
+            row = model.predict(*sequences.row(ids))
         blank.append(not np.isfinite(row).all())
         if blank[-1] and len(ids):
             raise WeightsError(f"the model answers {text[:60]!a} with NaN or infinity")

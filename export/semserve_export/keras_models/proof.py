@@ -44,7 +44,7 @@ class Proof:
                     for start in range(0, len(encodings), TOGETHER)
                 ]
             )
-            for length in (max(1, longest), longest + 9)
+            for length in (max(1, longest), min(longest + 9, self.spec.max_sequence_length))
         )
         differences = [
             scaled_difference(apply_scores(rows, self.applied), self.expected)

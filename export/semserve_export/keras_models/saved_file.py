@@ -9,8 +9,13 @@ import keras
 
 from semserve_export.errors import WeightsError
 from semserve_export.failures import reason_of
+from semserve_export.untrusted.configs.keras_layers import (
+    OWN,
+    checked_layers,
+    loss_of,
+    unknown_class,
+)
 from semserve_export.untrusted.keras_archive import CONFIG, METADATA, read_config, unpack
-from semserve_export.untrusted.keras_layers import OWN, checked_layers, loss_of, unknown_class
 
 
 def load_file(file: Path, *, trust: bool) -> tuple[Any, str | None]:

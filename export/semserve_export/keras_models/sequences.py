@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, scaled_difference
@@ -154,8 +153,14 @@ def ignores_padding(model: IdModel, ids: int, pad_id: int) -> bool:
         model: the model.
         ids: how many there are.
         pad_id: the padding's.
+
+    Raises:
+        WeightsError: the model cannot be run on token ids.
     """
-    for row in _random_rows(ids, pad_id, LONGEST_TRIAL):
+    rows = _random_rows(ids, pad_id, LONGEST_TRIAL)
+    longest = max(rows, key=lambda row: int(row.shape[1]))
+    model.predict(longest, np.ones_like(longest))  # raises, where the model takes something else
+    for row in rows:
         alone = _tried(model, row, pad_id)
         for more in PROBED_PADDING:
             padded = np.pad(row, ((0, 0), (0, more)), constant_values=pad_id)
@@ -194,5 +199,5 @@ def _tried(model: IdModel, row: Any, pad_id: int) -> Rows | None:
     """Run a model on a row that may be too short for it; None where it fails."""
     try:
         return model.predict(row, (row != pad_id).astype(np.int32))
-    except (ValueError, RuntimeError, tf.errors.OpError):
+    except WeightsError:
         return None

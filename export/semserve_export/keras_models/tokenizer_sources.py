@@ -9,6 +9,8 @@ from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
 from semserve_export.keras_models.id_model import IdModel
+from semserve_export.keras_models.keras_hub_source import KINDS as KERAS_HUB_KINDS
+from semserve_export.keras_models.keras_hub_source import read_keras_hub
 from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.word_index import WordIndex, read_word_index
@@ -16,8 +18,8 @@ from semserve_export.model_spec import Padding
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 
 KINDS = (
-    "a TextVectorization layer, a word index (a dict or its JSON file), a tokenizers.Tokenizer, a"
-    " vocabulary file or a directory with tokenizer.json"
+    "a KerasHub tokenizer or preprocessor, a TextVectorization layer, a word index (a dict or its"
+    " JSON file), a tokenizers.Tokenizer, a vocabulary file or a directory with tokenizer.json"
 )
 ASKED = (
     "tokenizer: the model takes token ids, and holds nothing that makes them of texts; give what"
@@ -46,8 +48,14 @@ def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource
         return read_text_vectorization(model.vectorization, "found")
     if tokenizer is None:
         raise WeightsError(ASKED)
+    return tokenizer if isinstance(tokenizer, TokenSource) else _of_kind(tokenizer, rows)
+
+
+def _of_kind(tokenizer: Any, rows: int | None) -> TokenSource:
     if isinstance(tokenizer, keras.layers.TextVectorization):
         return read_text_vectorization(tokenizer)
+    if isinstance(tokenizer, KERAS_HUB_KINDS):
+        return read_keras_hub(tokenizer)
     if isinstance(tokenizer, Tokenizer):
         return from_library(tokenizer)
     if isinstance(tokenizer, str | Path):

@@ -1,27 +1,30 @@
-"""The head of a saved classifier: what makes scores of its logits, and how many it gives."""
+"""The head of a classifier: what makes scores of its logits, and which task it is for."""
 
 from typing import Any
 
 import keras
 
+from semserve_export.bundle.option_rules import KINDS
 from semserve_export.errors import WeightsError
-from semserve_export.model_spec import Scores
+from semserve_export.model_spec import Scores, Task
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact
 
-SCORES: dict[str, Scores] = {"linear": "softmax", "softmax": "softmax", "sigmoid": "sigmoid"}
-"""By the name of the last layer's activation. A head without one was trained on its logits, with
-a loss that takes their softmax."""
+SCORES: dict[str, Scores | None] = {"linear": None, "softmax": "softmax", "sigmoid": "sigmoid"}
+"""By the name of the last layer's activation. A head without one does not tell: it was trained on
+its logits, with a loss that makes something of them."""
 
 
-def take_scores(model: Any) -> Scores:
+def take_scores(model: Any, asked: OwnModel) -> tuple[Scores, Fact]:
     """Remove the activation of a classifier's last layer, and tell which scores it stood for.
 
     Args:
         model: a KerasHub text classifier; it gives logits afterwards.
+        asked: what the caller says.
 
     Raises:
-        WeightsError: the server has no such activation, or the head has one output alone.
+        WeightsError: the server has no such activation, or the caller contradicts it.
     """
-    require_labels(model.num_classes)
     activation = model.output_dense.activation
     name = getattr(activation, "__name__", None) or type(activation).__name__
     if name not in SCORES:
@@ -29,18 +32,50 @@ def take_scores(model: Any) -> Scores:
             f"the head's activation is {name}; what can be served is softmax, sigmoid or none"
             " (logits)"
         )
+    chosen = choose_scores(
+        model.num_classes, SCORES[name], asked, f"the head's activation is {name}"
+    )
     model.output_dense.activation = keras.activations.linear
-    return SCORES[name]
+    return chosen
 
 
-def require_labels(outputs: int) -> None:
-    """Refuse a head that does not choose among labels.
+def choose_scores(
+    outputs: int, found: Scores | None, asked: OwnModel, where: str
+) -> tuple[Scores, Fact]:
+    """Settle what makes scores of a head's outputs, and say who said so.
+
+    Where nobody says it, several outputs are taken for the logits of a softmax, and one output is
+    served as it is.
+
+    Args:
+        outputs: how many the head has.
+        found: what the model says, where it does.
+        asked: what the caller says.
+        where: what the model says, for a message.
 
     Raises:
-        WeightsError: it has fewer than two outputs.
+        WeightsError: both contradict each other, or what they say has no meaning for one output.
     """
-    if outputs < 2:  # noqa: PLR2004 - a classifier chooses
+    if asked.scores and found and asked.scores != found:
+        raise WeightsError(f"--scores {asked.scores}: {where}")
+    scores = asked.scores or found
+    if scores == "softmax" and outputs == 1:
+        raise WeightsError(f"{where}: the softmax of one output is always 1; say --scores sigmoid")
+    origin = "stated" if asked.scores else "found" if found else "assumed"
+    scores = scores or ("none" if outputs == 1 else "softmax")
+    return scores, Fact("scores", scores, origin)  # type: ignore[arg-type]  # one of three
+
+
+def task_of(outputs: int, asked: Task | None) -> Task:
+    """Tell what a head of so many outputs is for.
+
+    Raises:
+        WeightsError: the caller says something else.
+    """
+    task: Task = "score" if outputs == 1 else "classification"
+    if asked not in (None, task):
         raise WeightsError(
-            "the head has one output: a regression, a sigmoid score or a cross-encoder, which"
-            " cannot be served yet; a classifier needs two labels or more"
+            f"--task {asked}: the head has {outputs} output{'s' * (outputs > 1)}, so the model is"
+            f" {KINDS[task]} (--task {task})"
         )
+    return task

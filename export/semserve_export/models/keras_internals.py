@@ -5,8 +5,10 @@ This is the one module that reads their private attributes, which is why both ar
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import numpy.typing as npt
+from keras.src.models.functional import Functional
 
 
 class TransformerParts(NamedTuple):
@@ -49,6 +51,46 @@ def feed_forward_layers(model: Any) -> list[Any]:
 def sublayers(model: Any) -> list[Any]:
     """Return every layer of a model, those inside others too."""
     return list(model._flatten_layers())
+
+
+def is_functional(model: Any) -> bool:
+    """Tell whether a model is a graph of layers: a Functional model, or a Sequential once built."""
+    return isinstance(model, Functional) or getattr(model, "_functional", None) is not None
+
+
+def producer(tensor: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+    """Return the operation that gave a symbolic tensor, and all tensors of that call.
+
+    Returns:
+        The layer or operation, the tensors that it took and the tensors that it gave.
+    """
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, tuple(node.input_tensors), tuple(node.output_tensors)
+
+
+def call_again(tensor: Any, values: dict[int, Any]) -> tuple[Any, ...]:
+    """Repeat the call that gave a symbolic tensor, on other values.
+
+    Args:
+        tensor: one of those that the call gave.
+        values: what stands for each symbolic tensor that the call took, by its `id`.
+
+    Returns:
+        What stands for each tensor that the call gave, in the order of `producer`.
+    """
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    given, named = node.arguments.fill_in(values)
+    return tuple(keras.tree.flatten(history.operation(*given, **named)))
+
+
+def argument_names(tensor: Any, consumed: Any) -> list[str]:
+    """Return the keys under which a call that gave `tensor` took `consumed` in a dictionary."""
+    history = tensor._keras_history
+    arguments = history.operation._inbound_nodes[history.node_index].arguments
+    given = [one for one in (*arguments.args, *arguments.kwargs.values()) if isinstance(one, dict)]
+    return [str(key) for one in given for key, value in one.items() if value is consumed]
 
 
 def merged_kernel(layer: Any) -> npt.NDArray[np.float32]:

@@ -13,11 +13,13 @@ from semserve_export.encoder_weights import (
     Pool,
     Pooler,
     Projection,
+    SparseHead,
     Step,
     UnitLength,
     VectorNorm,
 )
 from semserve_export.errors import WeightsError
+from semserve_export.model_spec import Activation
 
 LEAST = 1e-9  # divisor of a text without a token
 LOWEST = float(np.finfo(np.float32).min)
@@ -151,3 +153,40 @@ POOLINGS: dict[str, Callable[[Any, Any], Any]] = {
     "weightedmean": _position_weighted_mean,
     "last": _last,
 }
+
+
+ACTIVATIONS: dict[Activation, Callable[[Any], Any]] = {
+    "erf": lambda x: ops.gelu(x, approximate=False),
+    "tanh": lambda x: ops.gelu(x, approximate=True),
+    "relu": ops.relu,
+    "silu": ops.silu,
+}
+
+
+class SparseTokens(keras.Model):
+    """A weight for each entry of the vocabulary: fp32 [batch, vocabulary], none below 0."""
+
+    def __init__(self, backbone: Any, head: SparseHead, epsilon: float) -> None:
+        """Put the head on a backbone.
+
+        Args:
+            backbone: a KerasHub backbone.
+            head: the numbers.
+            epsilon: of the layer normalisation.
+        """
+        inputs = backbone.input
+        tokens = backbone(inputs)
+        if isinstance(tokens, dict):
+            tokens = tokens["sequence_output"]
+        x = ops.matmul(tokens, head.transform.kernel) + head.transform.bias
+        x = ACTIVATIONS[head.activation](x)
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        x = centred / ops.sqrt(variance + epsilon) * head.norm.gamma + head.norm.beta
+        weights = ops.relu(ops.matmul(x, head.words.T) + head.bias)
+        for _ in range(head.logarithms):
+            weights = ops.log1p(weights)
+        weights = weights * ops.cast(ops.expand_dims(inputs["padding_mask"], -1), weights.dtype)
+        pool = ops.max if head.pooling == "max" else ops.sum
+        super().__init__(inputs, pool(weights, axis=1))
+        self.backbone, self.head = backbone, head

@@ -3,6 +3,7 @@
 Fine-tuned in KerasHub a model has learnt the GELU that its family has there.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -81,7 +82,12 @@ class Preset:
 
     def load_classifier(self, activation: Activation) -> Any:
         """Load the classifier with its head and the head's activation, as they were saved."""
-        model = self.family.classifier.from_preset(self.handle, preprocessor=None, dtype="float32")
+        with warnings.catch_warnings():
+            # A model that was trained has the state of its optimizer beside its head.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            model = self.family.classifier.from_preset(
+                self.handle, preprocessor=None, dtype="float32"
+            )
         set_activation(model.backbone, activation)
         return model
 

@@ -97,8 +97,8 @@ def require_explained(parity: Parity) -> None:
         shortest = next(each.text for each in parity.examples if each.cause == UNEXPLAINED)
         raise FidelityError(
             f"tokenizer.json reads {parity.unexplained} of {parity.texts} texts otherwise than"
-            f" KerasHub for no known cause, such as {shortest!a}; `parity` shows all, and"
-            " --allow-tokenizer-differences exports it all the same"
+            f" KerasHub for no known cause, such as {shortest!a}; `compare-tokenizers` shows all,"
+            " and --allow-tokenizer-differences exports it all the same"
         )
 
 

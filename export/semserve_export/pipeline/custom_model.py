@@ -10,41 +10,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras_hub
 from tokenizers import Tokenizer
 
-from semserve_export.bundle.option_rules import require_flags_of_adapter, require_flags_of_task
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.files.digest import sha256_of
+from semserve_export.files.preset_digest import digest_of, weight_files
 from semserve_export.hugging_face.directory import find_directory
 from semserve_export.hugging_face.directory_model import load_directory
-from semserve_export.model_spec import ModelSpec
-from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
+from semserve_export.model_spec import PREMISE_FIRST
+from semserve_export.models.delta_adapter import TENSORS
 from semserve_export.models.families import inputs_of
-from semserve_export.models.heads import take_scores
+from semserve_export.models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.models.loaded_model import LICENCES, LoadedModel, require_finite
-from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
-from semserve_export.models.preset_digest import digest_of, weight_files
 from semserve_export.models.preset_rules import (
-    length_of,
     notes_of,
     require_explained,
     require_flags_of_tokenizer,
-    require_round_robin,
     require_segments,
     require_vocabulary,
 )
 from semserve_export.options import OwnModel
 from semserve_export.pipeline.export import require_spec
+from semserve_export.pipeline.preset_models import load_model
 from semserve_export.recipes import PresetRecipe
-from semserve_export.tokenizers.byte_pair import build_byte_pair
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 from semserve_export.tokenizers.parity import compare_tokenizers
-from semserve_export.tokenizers.sentence_piece import build_sentence_piece
-from semserve_export.tokenizers.special_tokens import add_special_tokens
-from semserve_export.tokenizers.word_piece import build_word_piece
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.model_checks import ready_for_keras
 
@@ -76,7 +68,13 @@ def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
         WeightsError: as `load_own`.
     """
     spec, kept = recipe.spec, recipe.weights
-    asked = OwnModel(str(directory), name=spec.name, labels=spec.labels or (), pair=spec.pair)
+    asked = OwnModel(
+        str(directory),
+        name=spec.name,
+        task=spec.task,
+        labels=spec.labels or (),
+        text_order=PREMISE_FIRST if spec.pair else None,
+    )
     return replace(
         load_own(asked),
         spec=spec,
@@ -134,12 +132,8 @@ def one_line(path: str) -> Iterator[None]:
 
 
 def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
-    if asked.adapter:
-        spec, model = _adapted(asked, asked.adapter, preset)
-    elif (asked.task or preset.task) == "embedding":
-        spec, model = _embedder(asked, preset)
-    else:
-        spec, model = _classifier(asked, preset)
+    loaded = load_model(asked, preset)
+    spec, model = loaded.spec, loaded.model
     theirs = _tokenizer_of(asked.tokenizer) if asked.tokenizer else preset.load_tokenizer()
     require_finite(model)
     require_segments(model.backbone, pair=spec.pair)
@@ -156,9 +150,10 @@ def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
         keras_model=model,
         tokenizer=tokenizer,
         source=asked.title,
-        sha256=digest_of(_weight_files(preset, path, head=spec.task == "classification")),
+        sha256=digest_of(_weight_files(preset, path, head=spec.task != "embedding")),
         adapter_sha256=sha256_of(asked.adapter / TENSORS) if asked.adapter else None,
-        notes=notes_of(preset),
+        notes=(*notes_of(preset), *loaded.notes),
+        facts=loaded.facts,
         licence=licence_of(asked),
         notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
         parity=parity,
@@ -180,96 +175,7 @@ def build_own_tokenizer(
         preset: it knows the family.
         strip_accents: in place of what the preset says.
     """
-    if not getattr(theirs, "split", True):
-        raise WeightsError(
-            "the tokenizer was saved with split=False, so it reads words that are apart already;"
-            " save the model with a tokenizer that splits texts"
-        )
-    kinds = keras_hub.tokenizers
-    if isinstance(theirs, kinds.BytePairTokenizer):
-        tokenizer = build_byte_pair(theirs)
-    elif isinstance(theirs, kinds.SentencePieceTokenizer):
-        tokenizer = build_sentence_piece(theirs)
-    else:
-        tokenizer = build_word_piece(theirs, strip_accents=strip_accents)
-    add_special_tokens(tokenizer, preset.family.classifier.preprocessor_cls(theirs))
-    return tokenizer
-
-
-def _embedder(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
-    require_flags_of_task(asked, "embedding")
-    activation = asked.activation or preset.activation
-    pooling, normalize = preset.pooling
-    pooling = asked.pooling or pooling
-    normalize = normalize if asked.normalize is None else asked.normalize
-    require_pooling(preset.family.backbone, pooling)
-    model = preset.load_embedder(activation, pooling, normalize=normalize)
-    spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"embeddings by {asked.title}",
-        task="embedding",
-        activation=activation,
-        max_sequence_length=length_of(asked, preset, model.backbone),
-        pooling=pooling,
-        normalized=normalize,
-        metric="cosine",
-    )
-    return spec, model
-
-
-def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> tuple[ModelSpec, Any]:
-    """Put on the backbone what `train` learnt on it; labels and length are what they were there."""
-    record = read_record(adapter)
-    if record["base_sha256"] != base_digest(preset):
-        raise WeightsError(f"{adapter} was trained on other weights")
-    require_flags_of_adapter(asked, record["labels"], record["activation"])
-    model = preset.make_classifier(len(record["labels"]))
-    apply_adapter(adapter, model)
-    spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"classification by {asked.title}, fine-tuned",
-        task="classification",
-        activation=record["activation"],
-        max_sequence_length=length_of(asked, preset, model.backbone),
-        labels=tuple(record["labels"]),
-        pair=True,
-    )
-    return spec, model
-
-
-def _classifier(asked: OwnModel, preset: Preset) -> tuple[ModelSpec, Any]:
-    require_flags_of_task(asked, "classification")
-    if preset.task != "classification":
-        raise WeightsError("--task classification: was saved without the head of a classifier")
-    activation = asked.activation or preset.activation
-    if asked.pair:
-        require_round_robin(preset)
-    model = preset.load_classifier(activation)
-    scores = take_scores(model)
-    # A class without a name is told by its number, which is what its training called it.
-    labels = asked.labels or tuple(map(str, range(model.num_classes)))
-    if len(labels) != model.num_classes:
-        raise WeightsError(
-            f"{model.num_classes} classes need as many labels, in the order of the logits; give"
-            f" --label {model.num_classes} times"
-        )
-    spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"classification by {asked.title}",
-        task="classification",
-        activation=activation,
-        max_sequence_length=length_of(asked, preset, model.backbone),
-        labels=labels,
-        scores=scores,
-        pair=asked.pair,
-    )
-    return spec, model
-
-
-def base_digest(preset: Preset) -> str:
-    """Return the digest of the backbone's weights, which an adapter is trained on."""
-    files = weight_files(preset.handle, head=False)
-    return digest_of(files)
+    return build_keras_hub_tokenizer(theirs, preset.family, strip_accents=strip_accents)
 
 
 def _weight_files(preset: Preset, path: Path, *, head: bool) -> list[Path]:

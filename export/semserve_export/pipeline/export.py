@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semserve_export.bundle.golden import golden_answers, golden_texts
+from semserve_export.bundle.golden import golden_answers, golden_encodings, golden_texts
 from semserve_export.bundle.layout import (
     GOLDEN,
     GRAPH,
@@ -26,13 +26,14 @@ from semserve_export.bundle.tolerance import (
     require_close,
     traced_keras_run,
 )
-from semserve_export.errors import FidelityError
+from semserve_export.errors import ExportError, FidelityError, WeightsError
+from semserve_export.failures import reason_of
 from semserve_export.graphs.keras_to_onnx import save_graph, write_graph
 from semserve_export.graphs.portable import portable_graph
-from semserve_export.model_spec import ModelSpec, Variant
+from semserve_export.model_spec import OUTPUTS, ModelSpec, Variant
 from semserve_export.models.loaded_model import LoadedModel, require_finite
 from semserve_export.report import Measure
-from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, save_tokenizer
+from semserve_export.tokenizers.bert_wordpiece import Inputs, save_tokenizer
 from semserve_export.tokenizers.parity import FILE as PARITY
 from semserve_export.variants.variants import add_variants
 
@@ -120,12 +121,14 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
     1e-7 of any text.
     """
     spec = model.spec
-    size = None if model.texts else model.tokenizer.get_vocab_size()
+    texts = golden_encodings(spec, model.tokenizer, golden_texts(spec, model.texts))
     return padded_batches(
-        encode(model.tokenizer, model.texts or golden_texts(spec), spec.max_sequence_length),
-        size,
+        [encoding for _, encoding in texts],
+        None if model.texts else model.tokenizer.get_vocab_size(),
         spec.max_sequence_length,
         pair=spec.pair,
+        sides=spec.sides is not None,
+        separate=spec.separate,
     )
 
 
@@ -136,6 +139,22 @@ def weights_of(model: LoadedModel) -> dict[str, str | None]:
         "sha256": model.sha256,
         "adapter_sha256": model.adapter_sha256,
     }
+
+
+def _write_any(model: LoadedModel, path: Path) -> None:
+    """Convert a model of any layers.
+
+    Raises:
+        WeightsError: tf2onnx knows no operator of ONNX for what one of its layers does.
+    """
+    try:
+        write_graph(model.keras_model, model.spec.inputs, model.spec.output, path)
+    except (ExportError, MemoryError):
+        raise
+    except Exception as error:  # tf2onnx raises whatever its rules do
+        raise WeightsError(
+            f"{model.spec.name}: cannot be converted to ONNX: {reason_of(error)}"
+        ) from error
 
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
@@ -154,8 +173,10 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     announce("converting to ONNX")
     if model.encoder:
         save_graph(portable_graph(model.encoder, spec), directory / GRAPH)
-    else:
+    elif model.texts is None:
         write_graph(model.keras_model, spec.inputs, spec.output, directory / GRAPH)
+    else:
+        _write_any(model, directory / GRAPH)
 
     announce("comparing ONNX Runtime with Keras")
     graph = onnx_run(directory / GRAPH)
@@ -175,7 +196,7 @@ def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants)
     return manifest_of(
         spec,
         directory,
-        dimensions=outputs if spec.task == "embedding" else None,
+        dimensions=outputs if spec.task in OUTPUTS else None,
         weights=weights_of(model),
         variants=variants,
     )

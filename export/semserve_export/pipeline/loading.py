@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import keras_hub
-from tokenizers import Tokenizer
 
 from semserve_export.errors import ExportError
 from semserve_export.files.digest import sha256_of
@@ -17,24 +16,17 @@ from semserve_export.keras_models.load import load_keras_model
 from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.models.preset import Preset
-from semserve_export.models.preset_rules import require_explained
 from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import (
-    COMPARED_TEXTS,
-    build_own_tokenizer,
-    licence_of,
-    load_own,
-    one_line,
-)
-from semserve_export.tokenizers.fuzz_texts import odd_texts
-from semserve_export.tokenizers.parity import compare_tokenizers
+from semserve_export.pipeline.custom_model import licence_of, load_own, one_line
+from semserve_export.tf_hub.load import load_saved_model
+from semserve_export.towers.load import load_two_texts
+from semserve_export.towers.origins import Origins
+from semserve_export.towers.two_texts import two_texts
+from semserve_export.untrusted.configs.keras_layers import is_of_layers
 from semserve_export.untrusted.keras_archive import read_config
-from semserve_export.untrusted.keras_layers import is_of_layers
-from semserve_export.untrusted.model_checks import KERAS_SUFFIX, named
+from semserve_export.untrusted.model_checks import KERAS_SUFFIX, is_saved_model, named
 from semserve_export.untrusted.saved_objects import is_keras_hubs_object
 
-PREPROCESSOR = keras_hub.models.Preprocessor
 LIVE = "a live Keras model"
 
 
@@ -44,6 +36,14 @@ def load_asked(asked: OwnModel) -> LoadedModel:
     Raises:
         ExportError: it cannot be exported; one line says why.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"Keras runs on {keras.backend.backend()}, and the export needs TensorFlow: set"
+            " KERAS_BACKEND=tensorflow before Keras is imported"
+        )
+    if asked.live is None and is_saved_model(asked.path):
+        with one_line(asked.path):
+            return load_saved_model(asked, licence_of(asked))
     if asked.live is None:
         return _load_file(asked) if _is_file_of_layers(asked) else load_own(asked)
     if not isinstance(asked.live, keras.Model):
@@ -52,29 +52,21 @@ def load_asked(asked: OwnModel) -> LoadedModel:
         )
     if is_keras_hubs(asked.live):
         return _load_keras_hubs(asked)
-    if isinstance(asked.tokenizer, keras_hub.tokenizers.Tokenizer | PREPROCESSOR):
-        asked = replace(asked, tokenizer=_of_keras_hub(asked.tokenizer))
-    return load_keras_model(asked, asked.live, source=LIVE, licence=licence_of(asked))
+    return _load_model(asked, asked.live, Origins(LIVE, licence_of(asked)))
 
 
-def _of_keras_hub(theirs: Any) -> Tokenizer:
-    """Build the tokenizer of a tokenizer or preprocessor of KerasHub, and hold it to that.
-
-    Raises:
-        ExportError: it is of no known family, or reads a text otherwise for no known cause.
-    """
-    length = getattr(theirs, "sequence_length", None)
-    theirs = getattr(theirs, "tokenizer", theirs)
-    for family in FAMILIES:
-        if isinstance(theirs, family.classifier.preprocessor_cls.tokenizer_cls):
-            tokenizer = build_own_tokenizer(theirs, Preset("", family, {}, {}))
-            require_explained(compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS)))
-            tokenizer.enable_padding(pad_id=theirs.pad_token_id)
-            if length:
-                tokenizer.enable_truncation(length)
-            return tokenizer
-    known = ", ".join(family.name for family in FAMILIES)
-    raise ExportError(f"tokenizer: a {type(theirs).__name__} is of none of the families {known}")
+def _load_model(asked: OwnModel, model: Any, origins: Origins) -> LoadedModel:
+    """Load a Keras model of one text or of two."""
+    if texts := two_texts(model):
+        return load_two_texts(asked, texts, origins)
+    return load_keras_model(
+        asked,
+        model,
+        source=origins.source,
+        licence=origins.licence,
+        sha256=origins.sha256,
+        loss=origins.loss,
+    )
 
 
 def _is_file_of_layers(asked: OwnModel) -> bool:
@@ -91,14 +83,8 @@ def _load_file(asked: OwnModel) -> LoadedModel:
     path = Path(asked.path)
     with one_line(asked.path):
         model, loss = load_file(path, trust=asked.trust)
-        return load_keras_model(
-            asked,
-            model,
-            source=path.name,
-            licence=licence_of(asked),
-            sha256=sha256_of(path),
-            loss=loss,
-        )
+        origins = Origins(path.name, licence_of(asked), sha256_of(path), loss)
+        return _load_model(asked, model, origins)
 
 
 def is_keras_hubs(model: Any) -> bool:

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from semserve_export.bundle.proof import Check, StoredBundle, golden_checks, read_bundle
 from semserve_export.bundle.tolerance import compare, keras_run, onnx_run
-from semserve_export.model_spec import Variant
+from semserve_export.model_spec import HYPOTHESIS_FIRST, Variant
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.pipeline.export import comparison_batches
 from semserve_export.variants.gates import bar_of, held_out_batches, measure
@@ -45,8 +45,11 @@ def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]
 def _against_portable(bundle: StoredBundle, name: Variant) -> Iterator[Check]:
     """Measure a variant anew, as it was before it was written."""
     length, pair = bundle.manifest["max_sequence_length"], bundle.manifest["pair"]
+    hypothesis_first = bundle.manifest.get("text_order") == list(HYPOTHESIS_FIRST)
     reference, other = (onnx_run(bundle.graph(variant)) for variant in ("portable", name))
-    batches = held_out_batches(name, bundle.tokenizer, length, pair=pair)
+    batches = held_out_batches(
+        name, bundle.tokenizer, length, pair=pair, hypothesis_first=hypothesis_first
+    )
     quality = measure(reference, other, bundle.manifest["task"], batches)
     for what, measured, bound, _ in bar_of(name, bundle.manifest["task"]).shortfalls(quality):
         yield Check(f"{name}: {what}, distance from portable", measured, bound)

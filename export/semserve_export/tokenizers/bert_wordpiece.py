@@ -13,6 +13,8 @@ from semserve_export.errors import WeightsError
 
 Text = str | tuple[str, str]
 Inputs = dict[str, npt.NDArray[np.int32]]
+RIGHT_INPUTS = ("token_ids_right", "padding_mask_right")
+"""Of a model with two inputs of texts: the second text's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Encoding:
 
     token_ids: Sequence[int]
     segment_ids: Sequence[int]
+    side: int | None = None  # of a model with an encoder for each side: 0 left, 1 right
+    right: Sequence[int] | None = None  # the second text's ids, where it is an input of its own
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -80,14 +84,19 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     path.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
 
 
-def encode(tokenizer: Tokenizer, texts: Iterable[Text], max_length: int) -> list[Encoding]:
+def encode(
+    tokenizer: Tokenizer, texts: Iterable[Text], max_length: int, *, hypothesis_first: bool = False
+) -> list[Encoding]:
     """Tokenise texts or pairs; the longer side of a pair loses its last tokens first.
 
     Args:
         tokenizer: what `build_tokenizer` made, or a copy read back from tokenizer.json.
         texts: strings, or (premise, hypothesis).
         max_length: most tokens of an encoding, `[CLS]` and `[SEP]` included.
+        hypothesis_first: whether a pair's hypothesis stands before its premise in the encoding.
     """
+    if hypothesis_first:
+        texts = [text if isinstance(text, str) else (text[1], text[0]) for text in texts]
     tokenizer.enable_truncation(max_length, strategy="longest_first", direction="right")
     try:
         encodings = tokenizer.encode_batch(list(texts))
@@ -96,12 +105,36 @@ def encode(tokenizer: Tokenizer, texts: Iterable[Text], max_length: int) -> list
     return [Encoding(encoding.ids, encoding.type_ids) for encoding in encodings]
 
 
+def encode_separately(
+    tokenizer: Tokenizer,
+    pairs: Iterable[tuple[str, str]],
+    max_length: int,
+    *,
+    hypothesis_first: bool = False,
+) -> list[Encoding]:
+    """Tokenise the two texts of each pair, each as a text of its own."""
+    pairs = list(pairs)
+    order = (1, 0) if hypothesis_first else (0, 1)
+    lefts, rights = (
+        encode(tokenizer, [pair[side] for pair in pairs], max_length) for side in order
+    )
+    return [
+        Encoding(left.token_ids, left.segment_ids, right=right.token_ids)
+        for left, right in zip(lefts, rights, strict=True)
+    ]
+
+
 def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
     """Stack encodings into the model's inputs, each int32 [len(encodings), length].
 
     Args:
         encodings: at least one.
-        length: columns of the result; the longest encoding's where None.
+        length: columns of the result; the longest encoding's where None. The second text of a
+            model with two inputs of texts has as many as it needs, and at least one.
+
+    Returns:
+        The inputs by name; where the encodings have them, also `side`, int32 [len(encodings)], and
+        the second texts', `RIGHT_INPUTS`.
     """
     columns = length or max(map(len, encodings))
     shape = (len(encodings), columns)
@@ -113,4 +146,14 @@ def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
         inputs["token_ids"][row, used] = encoding.token_ids
         inputs["segment_ids"][row, used] = encoding.segment_ids
         inputs["padding_mask"][row, used] = 1
+    sides = [one.side for one in encodings if one.side is not None]
+    rights = [one.right for one in encodings if one.right is not None]
+    if sides:
+        inputs["side"] = np.array(sides, np.int32)
+    if rights:
+        shape = (len(rights), max(1, *map(len, rights)))
+        inputs |= {name: np.zeros(shape, np.int32) for name in RIGHT_INPUTS}
+    for row, ids in enumerate(rights):
+        inputs[RIGHT_INPUTS[0]][row, : len(ids)] = ids
+        inputs[RIGHT_INPUTS[1]][row, : len(ids)] = 1
     return inputs

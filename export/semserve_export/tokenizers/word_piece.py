@@ -24,6 +24,16 @@ INVISIBLE = (
     r"\x{ffa0}\x{fff0}-\x{fff8}\x{e0000}-\x{e0fff}]"
 )
 """Default_Ignorable_Code_Point less the controls, which split words: NFKC_Casefold drops them."""
+CASE_FOLDING: tuple[Any, ...] = (
+    normalizers.Replace(Regex(INVISIBLE), ""),
+    normalizers.NFKD(),
+    normalizers.Lowercase(),
+    normalizers.Replace("ß", "ss"),
+    normalizers.Replace("ς", "σ"),  # noqa: RUF001 - Greek it is
+    normalizers.Replace("\u0345", "ι"),  # noqa: RUF001 - the iota below a Greek vowel
+    normalizers.NFKC(),
+)
+"""The steps that together are NFKC_Casefold, but for Cherokee."""
 MAX_WORD = 100  # characters here, bytes in KerasHub
 
 
@@ -51,7 +61,7 @@ def build_word_piece(theirs: Any, *, strip_accents: bool | None = None) -> Token
     steps.append(normalizers.Replace(Regex(blanks), UNKNOWN))
     if theirs.lowercase:
         steps += _whole_words(vocabulary, theirs.suffix_indicator)
-        steps += _case_folding()
+        steps += CASE_FOLDING
     tokenizer = Tokenizer(
         models.WordPiece(
             vocabulary,
@@ -88,19 +98,6 @@ def unfolds_to_punctuation(character: str) -> bool:
     if is_punctuation(character):
         return not (len(folded) == 1 and is_punctuation(folded))
     return any(map(is_punctuation, folded))
-
-
-def _case_folding() -> list[Any]:
-    """Return the steps that together are NFKC_Casefold, but for Cherokee."""
-    return [
-        normalizers.Replace(Regex(INVISIBLE), ""),
-        normalizers.NFKD(),
-        normalizers.Lowercase(),
-        normalizers.Replace("ß", "ss"),
-        normalizers.Replace("ς", "σ"),  # noqa: RUF001 - Greek it is
-        normalizers.Replace("\u0345", "ι"),  # noqa: RUF001 - the iota below a Greek vowel
-        normalizers.NFKC(),
-    ]
 
 
 def _unknown_blanks(*, folded: bool) -> Iterator[str]:

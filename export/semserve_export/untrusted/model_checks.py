@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from semserve_export.errors import WeightsError
+from semserve_export.untrusted.configs.keras_layers import checked_layers, is_of_layers
 from semserve_export.untrusted.json_file import read_json
 from semserve_export.untrusted.keras_archive import read_config
-from semserve_export.untrusted.keras_layers import checked_layers, is_of_layers
 from semserve_export.untrusted.safetensors_file import check_safetensors
 from semserve_export.untrusted.saved_objects import checked_model, is_keras_hubs_object
 from semserve_export.untrusted.staged_preset import CONFIG, Find, check_objects, find_in, stage
@@ -22,6 +22,7 @@ from semserve_export.untrusted.staged_preset import CONFIG, Find, check_objects,
 KERAS_SUFFIX = ".keras"
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SAVE_AGAIN = "load it where it was trained, and save it with save_to_preset or as .keras"
+TRUST = "; one of TF Hub's form can be exported with --trust, if you trust its author"
 SAFETENSORS = "*.safetensors"
 SCHEME = "://"  # of kaggle, hf and others
 NOTHING = "no such directory or file, and KerasHub knows no preset of this name"
@@ -31,13 +32,15 @@ def check_before_keras(path: str, *, trust: bool = False) -> None:
     """Refuse in milliseconds what the configs and the list of an archive's entries already tell.
 
     Args:
-        path: a model, as `keras` takes it.
+        path: a model, as `export` takes it.
         trust: whether a file may hold code.
 
     Raises:
         WeightsError: it is no model that can be exported; the message begins with the path.
     """
     with named(path):
+        if trust and is_saved_model(path):
+            return
         _refuse_other_formats(path)
         if path.endswith(KERAS_SUFFIX):
             saved = read_config(Path(path))
@@ -100,8 +103,13 @@ def _refuse_other_formats(path: str) -> None:
     is_path = path.endswith(KERAS_SUFFIX) or (os.sep in path and SCHEME not in path)
     if is_path and not given.exists():
         raise WeightsError("no such file or directory")
-    if any((given / name).exists() for name in ("saved_model.pb", "keras_metadata.pb")):
-        raise WeightsError(f"a SavedModel of TensorFlow runs code of its own; {SAVE_AGAIN}")
+    if is_saved_model(path):
+        raise WeightsError(f"a SavedModel of TensorFlow runs code of its own; {SAVE_AGAIN}{TRUST}")
+
+
+def is_saved_model(path: str) -> bool:
+    """Tell whether a path is the directory of a SavedModel of TensorFlow."""
+    return any((Path(path) / name).exists() for name in ("saved_model.pb", "keras_metadata.pb"))
 
 
 def _is_keras_hubs(find: Find) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from semserve_export.untrusted.confinement import CPU_SECONDS, Confinement, require
+from semserve_export.confinement.process_limits import CPU_SECONDS, Confinement, require
 
 
 def read_models(
@@ -12,7 +12,7 @@ def read_models(
     """Go on in a confined process only, and with models that are not refused at first sight.
 
     Args:
-        paths: the models, as `keras` takes them.
+        paths: the models, as `export` takes them.
         writes: the directories that the command writes into.
         training: whether it may take any processor time.
         trust: whether the files may hold code, which then runs in the confined process.

@@ -56,7 +56,7 @@ def _layer_inputs(graph: GraphProto, encoder: Encoder) -> list[str]:
     """Return what goes into the attention and into the feed-forward block of each layer, in turn.
 
     The first is the packed embeddings, projected where they are, and every other one comes out of
-    a norm.
+    a norm. A norm of the head comes after those of the layers.
     """
     first = next(n for n in graph.node if n.op_type == "EmbedLayerNormalization").output[0]
     after = ["Reshape", "Gather", *(["MatMul", "Add"] if encoder.embeddings.projection else [])]
@@ -64,4 +64,4 @@ def _layer_inputs(graph: GraphProto, encoder: Encoder) -> list[str]:
         taking = (node for node in graph.node if first in node.input)
         first = next(node.output[0] for node in taking if node.op_type == operator)
     norms = [node.output[0] for node in graph.node if node.op_type == "LayerNormalization"]
-    return [first, *norms[:-1]]
+    return [first, *norms[: 2 * len(encoder.layers) - 1]]

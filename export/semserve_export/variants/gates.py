@@ -1,6 +1,6 @@
 """How well a variant stands in for the portable graph: what is measured, and what is demanded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, padded_batches, scaled_difference
 from semserve_export.errors import FidelityError
-from semserve_export.model_spec import Task, Variant
+from semserve_export.model_spec import OUTPUTS, Task, Variant
 from semserve_export.tokenizers.bert_wordpiece import Inputs, Text, encode, pad
 from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
 from semserve_export.tokenizers.synthetic_texts import texts_like
@@ -28,6 +28,7 @@ class Quality:
     cosine_min: float | None = None
     label_agreement: float | None = None  # of a classifier: share of texts with the same best label
     max_probability_difference: float | None = None
+    rank_correlation: float | None = None  # of the scores of a model of one output (Spearman)
 
     def figures(self) -> dict[str, float]:
         """Return what was measured, by the names that the manifest has for it."""
@@ -44,6 +45,7 @@ class Bar:
     cosine_mean: float
     cosine_min: float
     label_agreement: float
+    rank_correlation: float
 
     def shortfalls(self, quality: Quality) -> Iterator[tuple[str, float, float, bool]]:
         """Tell of each measure its name, its distance from perfect, the most allowed, if it holds.
@@ -52,7 +54,7 @@ class Bar:
         """
         difference, most = quality.difference, self.difference
         yield "difference", difference, most, difference <= most
-        for name in ("cosine_mean", "cosine_min", "label_agreement"):
+        for name in ("cosine_mean", "cosine_min", "label_agreement", "rank_correlation"):
             if (value := getattr(quality, name)) is not None:
                 distance, bound = 1 - value, 1 - getattr(self, name)
                 yield name, distance, bound, distance <= bound
@@ -77,77 +79,123 @@ def bar_of(variant: Variant, task: Task) -> Bar:
     A difference is measured by a row's scale, as `scaled_difference` says. Half precision has a
     unit of 4.9e-4, and 12 layers, 768 wide, came to 2.1e-3 of a row's scale.
     """
-    embeds = task == "embedding"
+    embeds = task in OUTPUTS
     bars: dict[Variant, Bar] = {
         "fused": Bar(
             difference=TOLERANCE,
             cosine_mean=0.9999,
             cosine_min=0.9999,
             label_agreement=0.999,
+            rank_correlation=0.999,
         ),
         "int8": Bar(
             difference=0.05 if embeds else 0.2,
             cosine_mean=0.999,
             cosine_min=0.995,
             label_agreement=0.99,
+            rank_correlation=0.99,
         ),
         "fp16": Bar(
             difference=5e-3 if embeds else 2e-2,
             cosine_mean=0.9999,
             cosine_min=0.9999,
             label_agreement=0.999,
+            rank_correlation=0.999,
         ),
     }
     return bars[variant]
 
 
 def measure(reference: Run, other: Run, task: Task, batches: Sequence[Inputs]) -> Quality:
-    """Run both on every batch and compare them, row by row."""
-    expected = np.concatenate([reference(batch) for batch in batches])
-    rows = np.concatenate([other(batch) for batch in batches])
-    difference = float(np.abs(rows - expected).max())
-    scaled = scaled_difference(rows, expected)
-    if task == "embedding":
-        cosines = _cosines(rows, expected)
-        return Quality(
-            max_abs_difference=difference,
-            difference=scaled,
-            cosine_mean=float(cosines.mean()),
-            cosine_min=float(cosines.min()),
-        )
-    agreement = rows.argmax(axis=1) == expected.argmax(axis=1)
+    """Run both on every batch and compare them, row by row.
+
+    Of vectors only a batch is kept: a sparse one has as many numbers as the vocabulary has tokens.
+    """
+    compare = _cosines if task in OUTPUTS else _side_by_side
+    absolute, scaled, compared = [], [], []
+    for batch in batches:
+        expected, rows = reference(batch), other(batch)
+        absolute.append(np.abs(rows - expected).max())
+        scaled.append(scaled_difference(rows, expected))
+        compared.append(compare(rows, expected))
+    together = np.concatenate(compared)
     return Quality(
-        max_abs_difference=difference,
-        difference=scaled,
-        label_agreement=float(agreement.mean()),
-        max_probability_difference=float(np.abs(_softmax(rows) - _softmax(expected)).max()),
+        # np.max, unlike Python's own, passes no NaN over.
+        max_abs_difference=float(np.max(absolute)),
+        difference=float(np.max(scaled)),
+        **FIGURES[task](together),
     )
 
 
 def held_out_batches(
-    variant: Variant, tokenizer: Tokenizer, max_length: int, *, pair: bool
+    variant: Variant,
+    tokenizer: Tokenizer,
+    max_length: int,
+    *,
+    pair: bool,
+    hypothesis_first: bool = False,
 ) -> list[Inputs]:
     """Make padded batches of texts on which nothing was calibrated: ours by chance, and golden.
 
     Floating point variants must hold on random tokens in many shapes too; int8 is for text.
     """
-    golden = encode(tokenizer, PAIRS if pair else TEXTS, max_length)
+    texts = PAIRS if pair else TEXTS
+    golden = encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
     drawn = texts_like(HELD_OUT, HELD_OUT_SEED, pair=pair)
-    batches = [pad(golden), *_batches(tokenizer, drawn, max_length)]
+    batches = [
+        pad(golden),
+        *_batches(tokenizer, drawn, max_length, hypothesis_first=hypothesis_first),
+    ]
     if variant == "int8":
         return batches
     return batches + padded_batches(golden, tokenizer.get_vocab_size(), max_length, pair=pair)
 
 
-def calibration_batches(tokenizer: Tokenizer, max_length: int, *, pair: bool) -> list[Inputs]:
+def calibration_batches(
+    tokenizer: Tokenizer, max_length: int, *, pair: bool, hypothesis_first: bool = False
+) -> list[Inputs]:
     """Make the batches from which the ranges of activations are taken."""
     texts = texts_like(CALIBRATION, CALIBRATION_SEED, pair=pair)
-    return _batches(tokenizer, texts, max_length)
+    return _batches(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
 
 
-def _batches(tokenizer: Tokenizer, texts: list[Text], max_length: int) -> list[Inputs]:
-    encodings = sorted(encode(tokenizer, texts, max_length), key=len)  # padded little, so quick
+def _batches(
+    tokenizer: Tokenizer, texts: list[Text], max_length: int, *, hypothesis_first: bool
+) -> list[Inputs]:
+    encodings = encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
+    encodings.sort(key=len)  # padded little, so quick
     return [pad(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH)]
+
+
+def _figures_of_vectors(cosines: Rows) -> dict[str, float]:
+    return {"cosine_mean": float(cosines.mean()), "cosine_min": float(cosines.min())}
+
+
+def _figures_of_labels(pairs: Rows) -> dict[str, float]:
+    rows, expected = pairs[:, 0], pairs[:, 1]
+    return {
+        "label_agreement": float((rows.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        "max_probability_difference": float(np.abs(_softmax(rows) - _softmax(expected)).max()),
+    }
+
+
+def _figures_of_scores(pairs: Rows) -> dict[str, float]:
+    ranks = pairs[:, :, 0].argsort(axis=0, kind="stable").argsort(axis=0)
+    return {"rank_correlation": float(np.asarray(np.corrcoef(ranks, rowvar=False))[0, 1])}
+
+
+FIGURES: Mapping[Task, Callable[[Rows], dict[str, float]]] = {
+    "embedding": _figures_of_vectors,
+    "sparse_embedding": _figures_of_vectors,
+    "classification": _figures_of_labels,
+    "score": _figures_of_scores,
+}
+"""What is measured of a task, from the cosines of two vectors, or from logits side by side."""
+
+
+def _side_by_side(rows: Rows, others: Rows) -> Rows:
+    """Return fp32 [rows, 2, outputs]."""
+    return np.stack([rows, others], axis=1)
 
 
 def _cosines(rows: Rows, others: Rows) -> Rows:

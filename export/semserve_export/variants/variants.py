@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from tokenizers import Tokenizer
 
-from semserve_export.bundle.golden import case_text, golden_differences
+from semserve_export.bundle.golden import case_text, golden_differences, golden_rows
 from semserve_export.bundle.layout import GOLDEN, GRAPH, read_json
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import FidelityError
 from semserve_export.graphs.encoder_reader import is_encoder, read_encoder
 from semserve_export.graphs.keras_to_onnx import save_graph
-from semserve_export.model_spec import ModelSpec, Variant
+from semserve_export.model_spec import Variant
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.tokenizers.bert_wordpiece import encode
 from semserve_export.variants.activation_ranges import observe_ranges
@@ -91,7 +90,12 @@ def _forms(name: Variant, model: LoadedModel, weights: Encoder) -> list[tuple[Bu
         return [(partial(padded_graph, weights, spec), {})]
     if name == "fused":
         return [(partial(fused_graph, weights, spec), {})]
-    batches = calibration_batches(model.tokenizer, spec.max_sequence_length, pair=spec.pair)
+    batches = calibration_batches(
+        model.tokenizer,
+        spec.max_sequence_length,
+        pair=spec.pair,
+        hypothesis_first=spec.hypothesis_first,
+    )
     ranges = observe_ranges(weights, spec, batches)
     return [
         (partial(int8_graph, weights, spec, ranges), {"scheme": SCHEME}),
@@ -102,19 +106,24 @@ def _forms(name: Variant, model: LoadedModel, weights: Encoder) -> list[tuple[Bu
     ]
 
 
-def _require_golden(
-    directory: Path, spec: ModelSpec, tokenizer: Tokenizer, name: Variant, tolerance: float
-) -> None:
+def _require_golden(directory: Path, model: LoadedModel, name: Variant, tolerance: float) -> None:
     """Hold a variant to what Keras said, as the server will.
 
     Raises:
         FidelityError: it differs by more than its tolerance.
     """
+    spec = model.spec
     golden = read_json(directory / GOLDEN)
     cases = golden["cases"]
-    encodings = encode(tokenizer, map(case_text, cases), spec.max_sequence_length)
+    encodings = encode(
+        model.tokenizer,
+        map(case_text, cases),
+        spec.max_sequence_length,
+        hypothesis_first=spec.hypothesis_first,
+    )
+    expected = golden_rows(cases, spec.output, model.keras_model.output_shape[-1])
     run = onnx_run(directory / file_of(name))
-    difference = float(np.max(golden_differences(cases, spec.output, encodings, run)))
+    difference = float(np.max(golden_differences(expected, encodings, run)))
     bound = max(golden["tolerance"], tolerance)
     if not difference <= bound:
         raise FidelityError(
@@ -129,10 +138,16 @@ def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any
         onnx_run(directory / GRAPH),
         onnx_run(directory / file_of(name)),
         spec.task,
-        held_out_batches(name, model.tokenizer, spec.max_sequence_length, pair=spec.pair),
+        held_out_batches(
+            name,
+            model.tokenizer,
+            spec.max_sequence_length,
+            pair=spec.pair,
+            hypothesis_first=spec.hypothesis_first,
+        ),
     )
     bar.require(quality, f"{spec.name}, {name}")
-    _require_golden(directory, spec, model.tokenizer, name, bar.difference)
+    _require_golden(directory, model, name, bar.difference)
     return {
         "file": file_of(name),
         "precision": "fp32" if name == "fused" else name,

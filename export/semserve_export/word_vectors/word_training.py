@@ -82,7 +82,7 @@ def _fit(
     measure: Callable[[], float],
     progress: Progress,
 ) -> list[float]:
-    """Train in place; return what `measure` gave before it and after each epoch."""
+    """Train in place; return what `evaluate` gave before it and after each epoch."""
     steps = plan.epochs * -(-len(pairs) // plan.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
     model = Siamese(encoder, spec.metric or "cosine")

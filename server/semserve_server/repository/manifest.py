@@ -64,6 +64,8 @@ class Variant(Strict, frozen=True, kw_only=True):
     cosine_min: float | None = None
     label_agreement: float | None = None
     max_probability_difference: float | None = None
+    rank_correlation: float | None = None
+    """Of the scores of a model of one output: Spearman's."""
     scheme: Words | None = None
     """How numbers are rounded, in words, where they are."""
 

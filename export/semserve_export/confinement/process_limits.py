@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semserve_export.untrusted.landlock import restrict_writes
+from semserve_export.confinement.landlock import restrict_writes
 
 CPU_SECONDS = 12 * 3600  # of an export; the largest models take minutes
 CPU_GRACE = 10  # seconds from SIGXCPU, which is told by its name, to SIGKILL

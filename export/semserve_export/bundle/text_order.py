@@ -1,0 +1,55 @@
+"""How many texts a classifier takes, and which comes first: as stated, found or assumed."""
+
+from dataclasses import dataclass
+
+from semserve_export.model_spec import PREMISE_FIRST, TextOrder
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact
+
+ASSUMED_SINGLE = (
+    "nothing says whether the classifier takes one text or two, so one is assumed; say"
+    " --pair-order (text_order=) if it was trained on pairs"
+)
+ASSUMED_ORDER = (
+    "nothing says which text of a pair comes first, so the order premise, hypothesis is assumed;"
+    " say --pair-order hypothesis-premise (text_order=) if it was trained so, as in the tutorial of"
+    " KerasHub"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TextsOfInput:
+    """What a classifier takes."""
+
+    pair: bool
+    order: TextOrder | None  # None for one text
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...] = ()  # what was assumed, a line each
+
+
+def texts_of_input(
+    asked: OwnModel, *, pairs: bool | None = None, ordered: bool = False
+) -> TextsOfInput:
+    """Settle what a classifier takes.
+
+    Args:
+        asked: what the caller says.
+        pairs: whether the model says that it takes pairs; None where it does not tell.
+        ordered: whether the model also says that its order is the one of the request.
+    """
+    if not (asked.takes_pairs or pairs):
+        if pairs is False:
+            return TextsOfInput(False, None, (Fact("texts of an input", "1"),))
+        fact = Fact("texts of an input", "1", "assumed")
+        return TextsOfInput(False, None, (fact,), (ASSUMED_SINGLE,))
+    order = asked.text_order or PREMISE_FIRST
+    stated = asked.text_order is not None
+    facts = (
+        Fact("texts of an input", "2", "stated" if asked.takes_pairs else "found"),
+        Fact(
+            "order of the texts",
+            ", ".join(order),
+            "stated" if stated else "found" if ordered else "assumed",
+        ),
+    )
+    return TextsOfInput(True, order, facts, () if stated or ordered else (ASSUMED_ORDER,))

@@ -1,0 +1,88 @@
+"""The commands that train classifiers of pairs, and make pairs to train on."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from semserve_export.bundle.layout import require_place
+from semserve_export.cli.terminal import CACHE, Cache, commands, console
+from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.errors import ExportError
+from semserve_export.files.downloads import fetch_weights
+from semserve_export.recipes import Recipe, find_recipe
+from semserve_export.training.files import TrainingFiles
+from semserve_export.training.plan import TrainingPlan
+from semserve_export.untrusted.input_files import require_readable
+from semserve_export.untrusted.requirements import read_adapters, read_models
+
+
+def train(
+    start: str,
+    /,
+    files: Annotated[TrainingFiles, Parameter(name="*")],
+    *,
+    label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),
+    weights_cache: Cache = CACHE,
+) -> None:
+    """Fine-tune a classifier of pairs and keep what it learnt as an adapter, with a report.
+
+    Args:
+        start: a recipe, as `list` names it, or the directory of a preset of your own.
+        files: what to learn from.
+        label: the labels of a model of your own in the order of its logits, one flag each.
+        plan: the numbers of the training.
+        weights_cache: where downloaded weights are kept.
+    """
+    if "/" in start or start.endswith(".keras"):
+        require_readable(start)
+        if not Path(start).is_dir():
+            raise ExportError(f"{start}: is a file; train takes the directory of a preset")
+    recipe = None if Path(start).is_dir() else find_recipe(start)
+    require_place(files.output or Path(".cache/adapters"))
+    if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
+        raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
+    labels = (recipe and recipe.spec.labels) or label
+    if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
+        raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
+    if recipe is None:
+        require_readable(start)
+    if unknown := sorted(set(plan.symmetric) - set(labels)):
+        raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
+    if files.unlabelled and not plan.teachers:
+        raise ExportError("--unlabelled needs --teachers to answer the pairs")
+    writes = [files.output or Path(".cache/adapters") / Path(start).name, files.answers]
+    if recipe is None:
+        read_models(start, writes=writes, training=True)
+    elif plan.start:
+        fetch_weights(recipe.weights, weights_cache, console)
+        read_adapters(plan.start, writes=writes)
+    data = files.read(labels)
+    commands("training_commands").train_classifier(
+        recipe or Path(start), labels, data, files, plan, weights_cache, console
+    )
+
+
+def mix_pairs(
+    *files: Path,
+    output: Path,
+    plan: Annotated[MixingPlan, Parameter(name="*")] = MixingPlan(),
+) -> None:
+    """Make new pairs of the texts of old ones, for `train --unlabelled` to have answered.
+
+    Args:
+        files: pairs, as for `train`; labels are not looked at.
+        output: the file of new pairs, which ends in .jsonl or .jsonl.gz.
+        plan: what is made, and how much of it.
+    """
+    if not files:
+        raise ExportError("name a file of pairs to make new ones of")
+    require_place(output)
+    if not output.name.endswith((".jsonl", ".jsonl.gz")):
+        raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
+    if (plan.near or plan.like) and plan.embedder is None:
+        raise ExportError("--near and --like need an --embedder; with 0 for both none is needed")
+    from semserve_export.cli.augmentation_commands import mix_files  # noqa: PLC0415 - --help must not wait
+
+    mix_files(files, output, plan, console)

@@ -1,0 +1,133 @@
+"""A KerasHub preset as an embedder or a classifier, with what its manifest says of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semserve_export.bundle.option_rules import require_flags_of_adapter, require_flags_of_task
+from semserve_export.bundle.prompts import choose_prompts
+from semserve_export.bundle.text_order import texts_of_input
+from semserve_export.errors import WeightsError
+from semserve_export.files.preset_digest import digest_of, weight_files
+from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
+from semserve_export.models.delta_adapter import apply_adapter, read_record
+from semserve_export.models.heads import take_scores, task_of
+from semserve_export.models.pooling import require_pooling
+from semserve_export.models.preset import Preset
+from semserve_export.models.preset_rules import length_of, require_round_robin
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class PresetModel:
+    """A model, and what is known of it."""
+
+    spec: ModelSpec  # its inputs are not known yet
+    model: Any
+    facts: tuple[Fact, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def load_model(asked: OwnModel, preset: Preset) -> PresetModel:
+    """Load the model of a preset, with an adapter where one is asked for.
+
+    Raises:
+        WeightsError: the preset has no such head, or the server cannot serve it.
+        ExportError: a flag is not for such a model.
+    """
+    if asked.adapter:
+        return _adapted(asked, asked.adapter, preset)
+    task = asked.task or preset.task
+    if task == "embedding":
+        return _embedder(asked, preset)
+    if task == "sparse_embedding":
+        raise WeightsError(
+            "--task sparse_embedding: needs the head of a masked language model; give its Hugging"
+            " Face directory"
+        )
+    return _classifier(asked, preset)
+
+
+def _embedder(asked: OwnModel, preset: Preset) -> PresetModel:
+    require_flags_of_task(asked, "embedding")
+    activation = asked.activation or preset.activation
+    pooling, normalize = preset.pooling
+    pooling = asked.pooling or pooling
+    normalize = normalize if asked.normalize is None else asked.normalize
+    require_pooling(preset.family.backbone, pooling)
+    prompts, default = choose_prompts(asked)
+    model = preset.load_embedder(activation, pooling, normalize=normalize)
+    spec = ModelSpec(
+        name=asked.served_name,
+        description=asked.description or f"embeddings by {asked.title}",
+        task="embedding",
+        activation=activation,
+        max_sequence_length=length_of(asked, preset, model.backbone),
+        pooling=pooling,
+        normalized=normalize,
+        metric=asked.metric or "cosine",
+        prompts=prompts,
+        default_prompt=default,
+    )
+    return PresetModel(spec, model)
+
+
+def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> PresetModel:
+    """Put on the backbone what `train` learnt on it; labels and length are what they were there."""
+    record = read_record(adapter)
+    if record["base_sha256"] != base_digest(preset):
+        raise WeightsError(f"{adapter} was trained on other weights")
+    require_flags_of_adapter(asked, record["labels"], record["activation"])
+    model = preset.make_classifier(len(record["labels"]))
+    apply_adapter(adapter, model)
+    spec = ModelSpec(
+        name=asked.served_name,
+        description=asked.description or f"classification by {asked.title}, fine-tuned",
+        task="classification",
+        activation=record["activation"],
+        max_sequence_length=length_of(asked, preset, model.backbone),
+        labels=tuple(record["labels"]),
+        pair=True,
+        text_order=PREMISE_FIRST,
+    )
+    texts = texts_of_input(asked, pairs=True, ordered=True)
+    return PresetModel(spec, model, texts.facts)
+
+
+def _classifier(asked: OwnModel, preset: Preset) -> PresetModel:
+    if preset.task != "classification":
+        raise WeightsError(f"--task {asked.task}: was saved without the head of a classifier")
+    activation = asked.activation or preset.activation
+    texts = texts_of_input(asked)
+    if texts.pair:
+        require_round_robin(preset)
+    model = preset.load_classifier(activation)
+    task = task_of(model.num_classes, asked.task)
+    require_flags_of_task(asked, task)
+    scores, fact = take_scores(model, asked)
+    # A class without a name is told by its number, which is what its training called it.
+    labels = asked.labels or tuple(map(str, range(model.num_classes)))
+    if task == "classification" and len(labels) != model.num_classes:
+        raise WeightsError(
+            f"{model.num_classes} classes need as many labels, in the order of the logits; give"
+            f" --label {model.num_classes} times"
+        )
+    spec = ModelSpec(
+        name=asked.served_name,
+        description=asked.description or f"{task} by {asked.title}",
+        task=task,
+        activation=activation,
+        max_sequence_length=length_of(asked, preset, model.backbone),
+        labels=labels if task == "classification" else None,
+        scores=scores,
+        pair=texts.pair,
+        text_order=texts.order,
+    )
+    return PresetModel(spec, model, (*texts.facts, fact), texts.notes)
+
+
+def base_digest(preset: Preset) -> str:
+    """Return the digest of the backbone's weights, which an adapter is trained on."""
+    files = weight_files(preset.handle, head=False)
+    return digest_of(files)

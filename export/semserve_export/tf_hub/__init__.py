@@ -1,0 +1,1 @@
+"""A BERT that is a SavedModel of TensorFlow, as TF Hub publishes it."""

@@ -1,0 +1,1 @@
+"""A model that compares two texts, taken apart: the encoder of each side, and the comparison."""

@@ -1,0 +1,113 @@
+"""The graph of a Functional model: which inputs each tensor depends on, and where sides can be cut.
+
+A tensor is known by the `id` of its KerasTensor, which lives as long as the model does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semserve_export.models.keras_internals import producer
+
+Side = frozenset[int]
+"""Places of a model's inputs."""
+MOST_CUTS = 16  # that are tried for one side, the nearest to the output first
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a layer or an operation."""
+
+    operation: Any
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+class LayerGraph:
+    """The calls between a Functional model's inputs and its outputs, in the order of their work."""
+
+    def __init__(self, model: Any) -> None:
+        """Read the graph of a model with symbolic inputs and outputs."""
+        self.inputs: list[Any] = list(model.inputs)
+        self.outputs: list[Any] = list(model.outputs)
+        self.steps: list[Step] = steps_between(self.inputs, self.outputs)
+        self.needs: dict[int, Side] = {
+            id(tensor): frozenset([place]) for place, tensor in enumerate(self.inputs)
+        }
+        for step in self.steps:
+            needed = frozenset().union(*(self.needs[id(tensor)] for tensor in step.inputs))
+            self.needs |= {id(tensor): needed for tensor in step.outputs}
+
+    def sides(self, first: int = 0) -> Iterator[tuple[Side, Side]]:
+        """Give the ways in which some tensors depend on one half of the inputs, others on the rest.
+
+        Args:
+            first: the place of the input whose side comes first.
+
+        Yields:
+            The two sides; those of the same number of inputs before others.
+        """
+        everything = frozenset(range(len(self.inputs)))
+        seen = set(self.needs.values())
+        halves = {one for one in seen if first in one and everything - one in seen}
+        for one in sorted(halves, key=lambda half: (abs(2 * len(half) - len(everything)), *half)):
+            yield one, everything - one
+
+    def cuts(self, side: Side) -> list[Any]:
+        """Return the vectors through which alone a side reaches the outputs, the last one first.
+
+        Returns:
+            At most `MOST_CUTS` tensors of two axes, [batch, dimensions], of known dimensions.
+        """
+        own = [step for step in self.steps if self.needed(step) <= side]
+        vectors = [
+            tensor for step in reversed(own) for tensor in step.outputs if _is_vector(tensor)
+        ]
+        return [tensor for tensor in vectors if not self._reaches_without(side, tensor)][:MOST_CUTS]
+
+    def joint_steps(self) -> list[Step]:
+        """Return the calls that take tensors which depend on different inputs."""
+        return [
+            step for step in self.steps if len({self.needs[id(one)] for one in step.inputs}) > 1
+        ]
+
+    def needed(self, step: Step) -> Side:
+        """Return the inputs that a call depends on."""
+        return self.needs[id(step.outputs[0])]
+
+    def _reaches_without(self, side: Side, without: Any) -> bool:
+        """Tell whether a side's inputs reach an output by a path that avoids one tensor."""
+        reached = {id(self.inputs[place]) for place in side}
+        for step in self.steps:
+            if any(id(tensor) in reached for tensor in step.inputs):
+                reached |= {id(tensor) for tensor in step.outputs}
+                reached.discard(id(without))
+        return any(id(tensor) in reached for tensor in self.outputs)
+
+
+def steps_between(inputs: Sequence[Any], outputs: Sequence[Any]) -> list[Step]:
+    """Return the calls from some tensors to others, in the order of their work.
+
+    There is no recursion: a graph may have thousands of calls.
+    """
+    done = {id(tensor) for tensor in inputs}
+    steps: list[Step] = []
+    waiting: list[Any] = list(outputs)
+    while waiting:
+        tensor = waiting[-1]
+        if id(tensor) in done:
+            waiting.pop()
+            continue
+        step = Step(*producer(tensor))
+        missing = [one for one in step.inputs if id(one) not in done]
+        if missing:
+            waiting += missing
+            continue
+        steps.append(step)
+        done |= {id(one) for one in step.outputs}
+    return steps
+
+
+def _is_vector(tensor: Any) -> bool:
+    shape = tuple(tensor.shape)
+    return len(shape) == 2 and shape[1] is not None and "float" in str(tensor.dtype)  # noqa: PLR2004

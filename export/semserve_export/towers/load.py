@@ -1,0 +1,271 @@
+"""A model of two texts as a model to export: two towers that are compared, or a pair model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from semserve_export.bundle.tolerance import TOLERANCE, traced_keras_run
+from semserve_export.errors import FidelityError, WeightsError
+from semserve_export.keras_models.load import load_keras_model
+from semserve_export.keras_models.proof import proof_texts
+from semserve_export.model_spec import SIDES
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact, Origin
+from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
+from semserve_export.towers.comparison import Comparison, Wide, agreeing, tells_apart
+from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encoders
+from semserve_export.towers.origins import Origins
+from semserve_export.towers.pair_model import load_pair_model
+from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
+from semserve_export.towers.transformers import as_embedder, within_positions
+from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
+
+
+def load_two_texts(asked: OwnModel, texts: TwoTexts, origins: Origins) -> LoadedModel:
+    """Find out all that an export needs to know of a model of two texts.
+
+    Raises:
+        WeightsError: something of it cannot be honoured, or cannot be known.
+        FidelityError: with the metric or the tower that the caller names, the vectors do not give
+            what the model gives.
+    """
+    closest: list[tuple[float, Comparison]] = []
+    problems: list[WeightsError] = []
+    compares = asked.task in {None, "embedding"} and not (asked.pair or asked.text_order)
+    for towers in find_towers(texts, asked.tower) if compares else ():
+        try:
+            side = _Side.read(asked, towers.left, origins)
+            other = side if same_encoders(towers.left, towers.right) else None
+            other = other or _Side.read(asked, towers.right, origins)
+            found = _compared(asked, texts, towers, (side, other), closest)
+        except WeightsError as error:
+            if towers.comparison:
+                raise
+            problems.append(error)  # a layer that was only tried may be no encoder
+            continue
+        if found:
+            return found
+    _require_no_metric(asked, closest, problems)
+    return load_pair_model(asked, texts, origins)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One tower, loaded as an embedder of single texts."""
+
+    loaded: LoadedModel
+    reading: Reading
+    model: Any  # of token ids
+
+    @classmethod
+    def read(cls, asked: OwnModel, tower: Tower, origins: Origins) -> "_Side":
+        encoder = encoder_of_ids(tower)
+        alone = replace(
+            asked,
+            tokenizer=_tokenizer(asked, encoder),
+            task="embedding",
+            metric=None,
+            tower=None,
+            live=encoder.model,
+        )
+        alone = within_positions(alone, encoder.model)
+        reading = read_side(alone, encoder.model)
+        alone = replace(alone, tokenizer=reading.tokens)  # made once
+        loaded = load_keras_model(
+            alone,
+            encoder.model,
+            source=origins.source,
+            sha256=origins.sha256,
+            licence=origins.licence,
+            loss="none",
+        )
+        return cls(loaded, reading, encoder.model)
+
+
+def _tokenizer(asked: OwnModel, encoder: Encoder) -> Any:
+    """Return the layer that reads strings in the model, or what the caller gives.
+
+    Raises:
+        WeightsError: both are there, and differ.
+    """
+    if encoder.reader is None:
+        return asked.tokenizer
+    if asked.tokenizer is not None and asked.tokenizer is not encoder.reader:
+        raise WeightsError(
+            f"tokenizer: the model holds its own, the layer {encoder.reader.name}; leave tokenizer"
+            " out"
+        )
+    return encoder.reader
+
+
+def _compared(
+    asked: OwnModel,
+    texts: TwoTexts,
+    towers: Towers,
+    sides: tuple[_Side, _Side],
+    closest: list[tuple[float, Comparison]],
+) -> LoadedModel | None:
+    """Return the model where a comparison of the towers' vectors gives the model's answers.
+
+    Args:
+        asked: what the caller says.
+        texts: the model of two texts.
+        towers: a way to see it.
+        sides: its two towers.
+        closest: gets the best comparison of this way, with its difference.
+    """
+    left, right = sides
+    if left.loaded.spec.truncation != right.loaded.spec.truncation:
+        raise WeightsError("truncating: the two sides cut long texts on different ends")
+    tokenizers = [side.loaded.tokenizer.to_str() for side in sides]
+    if tokenizers[0] != tokenizers[1]:
+        raise WeightsError(
+            "the two sides have different tokenizers, and a bundle has one; export each side's"
+            " encoder as a model of its own"
+        )
+    pairs, expected = _answered(texts, (left.reading, right.reading))
+    rows = [_vectors(side, [pair[place] for pair in pairs]) for place, side in enumerate(sides)]
+    chosen = [
+        (one, distance)
+        for one, distance in agreeing(rows[0], rows[1], expected)
+        if (asked.metric in {None, one.metric})
+        and (towers.comparison in {None, one} or asked.metric)
+    ]
+    if not chosen:
+        return None
+    comparison, distance = chosen[0]
+    if not distance <= TOLERANCE or not (towers.comparison or tells_apart(expected)):
+        closest.append((distance, comparison))
+        return None
+    return _served(
+        asked,
+        texts,
+        sides,
+        TowerProof(
+            pairs,
+            expected,
+            comparison,
+            max(side.loaded.spec.max_sequence_length for side in sides),
+            left.loaded.spec.truncation,
+        ),
+    )
+
+
+def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple[Pair, ...], Wide]:
+    """Return pairs that the model has a number for, and the numbers: float64 [pairs]."""
+    pairs = make_pairs(proof_texts(readings[0].tokens.words))
+    values = answers(texts, readings, pairs)[:, 0].astype(np.float64)
+    known = np.isfinite(values)
+    return tuple(pair for pair, good in zip(pairs, known, strict=True) if good), values[known]
+
+
+def _vectors(side: _Side, texts: list[str]) -> Any:
+    """Ask a tower about texts, each alone: fp32 [texts, width]."""
+    run = traced_keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
+    encodings = [Encoding(ids, [0] * len(ids)) for ids in side.reading.ids(texts)]
+    return np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
+
+
+def _served(
+    asked: OwnModel,
+    texts: TwoTexts,
+    sides: tuple[_Side, _Side],
+    proof: TowerProof,
+) -> LoadedModel:
+    left, right = sides
+    comparison = proof.comparison
+    shared = left is right
+    if shared:
+        left = replace(left, loaded=as_embedder(left.loaded, left.model))
+    metric = comparison.metric
+    if metric == "dot" and all(side.loaded.spec.normalized for side in sides):
+        metric = "cosine"  # of vectors of length 1 it is the same
+    spec = replace(
+        left.loaded.spec,
+        name=asked.served_name,
+        description=asked.description or f"one tower of a model of two texts, compared by {metric}",
+        metric=metric,
+        max_sequence_length=proof.max_length,
+    )
+    model, texts_of_golden = left.loaded.keras_model, left.loaded.texts
+    if not shared:
+        spec = replace(spec, sides=SIDES, inputs=(*spec.inputs, "side"))
+        model = _of_both(left.loaded.keras_model, right.loaded.keras_model)
+        half = max(1, len(texts_of_golden or ()) // 2)
+        texts_of_golden = texts_of_golden[:half] if texts_of_golden else None
+    return replace(
+        left.loaded,
+        spec=spec,
+        keras_model=model,
+        texts=texts_of_golden,
+        facts=(*_facts(asked, texts, comparison, shared=shared), *_kept(left.loaded.facts)),
+        proofs=(*(left.loaded.proofs if shared else ()), proof),
+        notes=(*left.loaded.notes, *_notes(comparison)),
+    )
+
+
+def _of_both(left: Any, right: Any) -> Any:
+    """Build one model of both encoders: each row is of the side that its input `side` names."""
+    inputs = {
+        tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in left.inputs
+    }
+    side = keras.Input((), dtype="int32", name="side")
+    is_left = ops.equal(ops.expand_dims(side, 1), 0)  # `==` of symbols compares the objects
+    chosen = ops.where(is_left, left(inputs), right(inputs))
+    return keras.Model(inputs | {"side": side}, chosen)
+
+
+def _facts(
+    asked: OwnModel, texts: TwoTexts, comparison: Comparison, *, shared: bool
+) -> Iterator[Fact]:
+    left, right = texts.side_names()
+    origin: Origin = "stated" if asked.metric else "found"
+    sign = ", with a minus sign" if comparison.sign < 0 else ""
+    yield Fact("task", "embedding, of two texts that are compared")
+    yield Fact("left text, right text", f"{left}; {right}")
+    yield Fact("towers", "one encoder for both sides" if shared else "an encoder for each side")
+    yield Fact("metric", f"{comparison.metric}{sign}", origin)
+
+
+def _kept(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    return tuple(fact for fact in facts if fact.name not in {"task", "metric"})
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    if comparison.sign < 0:
+        yield (
+            "the model gives the distance of two texts; Compare gives minus that distance, so that"
+            " higher is more similar"
+        )
+
+
+def _require_no_metric(
+    asked: OwnModel, closest: list[tuple[float, Comparison]], problems: list[WeightsError]
+) -> None:
+    """Refuse a model whose towers the caller names, where their vectors say something else.
+
+    Raises:
+        FidelityError: it tells the difference.
+        WeightsError: there are no towers, or they cannot be read.
+    """
+    if asked.metric is None and asked.tower is None and asked.task != "embedding":
+        return
+    named = "metric" if asked.metric else "tower" if asked.tower else "task"
+    if not closest and problems:
+        raise problems[0]
+    if not closest:
+        raise WeightsError(
+            f"{named}: the model has no two encoders whose vectors are compared, so that it cannot"
+            " be served as an embedding model; leave metric, tower and task out to export it as a"
+            " model of pairs"
+        )
+    distance, comparison = min(closest, key=lambda one: one[0])
+    raise FidelityError(
+        f"{named}: {comparison.metric} of the towers' vectors differs from the model's own answers"
+        f" by up to {distance:.2g}, at most {TOLERANCE:.0e} is allowed; nothing was written"
+    )

@@ -1,0 +1,239 @@
+"""A model of two texts without towers: a classifier or a score whose texts are separate inputs."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from semserve_export.bundle.tolerance import Rows
+from semserve_export.errors import WeightsError
+from semserve_export.keras_models.head import ACTIVATIONS, CLOSE, Head, as_logits
+from semserve_export.keras_models.id_model import IdModel
+from semserve_export.keras_models.proof import proof_texts
+from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
+from semserve_export.keras_models.task import Understood, understand
+from semserve_export.keras_models.token_source import TokenSource
+from semserve_export.keras_models.tokenizer_sources import find_source
+from semserve_export.model_spec import (
+    HYPOTHESIS_FIRST,
+    INPUTS,
+    INPUTS_WITHOUT_SEGMENTS,
+    PREMISE_FIRST,
+    ModelSpec,
+    Scores,
+    TextOrder,
+)
+from semserve_export.models.keras_internals import producer
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact, Origin
+from semserve_export.tokenizers.bert_wordpiece import RIGHT_INPUTS
+from semserve_export.towers.encoders import behind_readers, rebuilt
+from semserve_export.towers.origins import Origins
+from semserve_export.towers.pairs import Pair, Reading, SeparateProof, answers, make_pairs
+from semserve_export.towers.transformers import within_positions
+from semserve_export.towers.two_texts import TwoTexts
+
+SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
+MOST_GOLDEN = 16  # pairs
+OTHER_LENGTH = 5  # tokens of the other text, where one side is tried
+SUFFIXES = ("", "_right")
+
+
+def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> LoadedModel:
+    """Find out all that an export needs to know of a model of two texts that compares no vectors.
+
+    Raises:
+        WeightsError: something of it cannot be honoured, or cannot be known.
+    """
+    if len(texts.model.outputs) != 1:
+        outputs = ", ".join(str(one.name) for one in texts.model.outputs)
+        raise WeightsError(f"the model has the outputs {outputs}; export a model with one of them")
+    whole, reader = _of_ids(texts)
+    if reader is not None and asked.tokenizer not in {None, reader}:
+        raise WeightsError("tokenizer: the model holds its own; leave tokenizer out")
+    asked = within_positions(asked, whole)
+    sides = [_OneSide.of(whole, suffix) for suffix in SUFFIXES]
+    tokens = find_source(asked.tokenizer if reader is None else reader, sides[0], None)
+    tokens.require_agreement()
+    number = max(tokens.tokenizer.get_vocab().values()) + 1
+    left, right = (find_sequences(asked, side, tokens, number) for side in sides)
+    pairs, rows = _answered(texts, tokens, (left, right))
+    head = _read_head(whole, rows)
+    task = asked.task or ("score" if head.outputs == 1 else "classification")
+    loss = origins.loss or getattr(asked.live, "loss", None)
+    one_text = replace(asked, pair=False, text_order=None, task=task)
+    understood = understand(one_text, head, rows, loss)
+    names = texts.side_names()
+    order, said = _text_order(asked, names)
+    if left.truncating != right.truncating:
+        raise WeightsError("truncating: the two sides cut long texts on different ends")
+    spec = ModelSpec(
+        name=asked.served_name,
+        description=asked.description or f"{understood.task} of two texts by a Keras model",
+        task=understood.task,
+        max_sequence_length=max(SHORTEST_LIMIT, left.most, right.most),
+        labels=understood.labels,
+        scores=understood.scores,
+        pair=True,
+        inputs=(*INPUTS_WITHOUT_SEGMENTS, *RIGHT_INPUTS),
+        separate=True,
+        text_order=order,
+        truncation="start" if left.truncating == "pre" else "end",
+    )
+    return LoadedModel(
+        spec=spec,
+        keras_model=_serve(whole, (left, right), understood),
+        tokenizer=tokens.tokenizer,
+        source=origins.source,
+        sha256=origins.sha256,
+        licence=origins.licence,
+        notice=f"{spec.name}: exported by semserve-export from {origins.source}.\n",
+        facts=(
+            *understood.facts,
+            Fact("left text, right text", "; ".join(names)),
+            Fact("order of the texts", ", ".join(order), said),
+            Fact("towers", "none: the two texts are separate inputs of one graph"),
+            Fact("tokenizer", tokens.title, "found" if reader is not None else "stated"),
+        ),
+        proofs=(
+            SeparateProof(pairs, rows, head.scores, spec.max_sequence_length, spec.truncation),
+        ),
+        texts=_golden(tokens, spec, pairs),
+    )
+
+
+def _of_ids(texts: TwoTexts) -> tuple[Any, Any]:
+    """Rebuild the model behind what reads its strings.
+
+    Returns:
+        A Functional model with inputs of the bundle's names, those of the right text with the
+        suffix `_right`; and the layer that reads strings, or None.
+    """
+    sides = [
+        {role: texts.model.inputs[place] for role, place in side.items()}
+        for side in (texts.left, texts.right)
+    ]
+    opened, inputs, reader = behind_readers(texts.model, sides)
+    named = {
+        f"{name}{suffix}": tensor
+        for suffix, side in zip(SUFFIXES, inputs, strict=True)
+        for name, tensor in side.items()
+    }
+    return rebuilt(named, opened.outputs[0]), reader
+
+
+@dataclass(frozen=True, slots=True)
+class _OneSide(IdModel):
+    """The model as one of one text; the other text stays the same."""
+
+    suffix: str = ""
+
+    @classmethod
+    def of(cls, whole: Any, suffix: str) -> "_OneSide":
+        lengths = {tensor.name: tensor.shape[1] for tensor in whole.inputs}
+        return cls(whole, whole, length=lengths[f"{INPUTS[0]}{suffix}"], suffix=suffix)
+
+    def call(self, model: Any, ids: Any, mask: Any) -> Any:
+        """Run the model on one text beside another: arrays int32 [batch, sequence]."""
+        given = []
+        for tensor in self.model.inputs:
+            name = tensor.name.removesuffix(SUFFIXES[1])
+            if (self.suffix != "") == (name != tensor.name):
+                value = dict(zip(INPUTS, (ids, ops.zeros_like(ids), mask), strict=True))[name]
+            else:
+                shape = (ops.shape(ids)[0], tensor.shape[1] or OTHER_LENGTH)
+                value = ops.broadcast_to(np.int32(name != INPUTS[1]), shape)
+            given.append(value)
+        return model(given, training=False)
+
+
+def _answered(
+    texts: TwoTexts, tokens: TokenSource, sequences: tuple[Sequences, Sequences]
+) -> tuple[tuple[Pair, ...], Rows]:
+    """Return pairs that the model has numbers for, and the numbers: fp32 [pairs, outputs]."""
+    pairs = make_pairs(proof_texts(tokens.words))
+    readings = Reading(tokens, sequences[0]), Reading(tokens, sequences[1])
+    rows = answers(texts, readings, pairs)
+    known = [bool(np.isfinite(row).all()) for row in rows]
+    return tuple(pair for pair, good in zip(pairs, known, strict=True) if good), rows[known]
+
+
+def _read_head(whole: Any, rows: Rows) -> Head:
+    """Look at the last call of a graph: what its outputs are, and the graph before an activation.
+
+    Args:
+        whole: Functional.
+        rows: its outputs for pairs of texts.
+    """
+    last, given, _ = producer(whole.outputs[0])
+    dense = isinstance(last, keras.layers.Dense)
+    activation = getattr(getattr(last, "activation", None), "__name__", "")
+    scores = ACTIVATIONS.get(activation or type(last).__name__.lower())
+    if scores is None:
+        linear = dense and activation == "linear"
+        return Head(rows.shape[1], None if linear else _seen(rows), dense=linear)
+    if not dense:
+        return Head(rows.shape[1], scores, dense=False, body=keras.Model(whole.inputs, given[0]))
+    bare = keras.layers.Dense(last.units, use_bias=last.use_bias, name=f"{last.name}_logits")
+    logits = bare(given[0])
+    bare.set_weights(last.get_weights())
+    return Head(rows.shape[1], scores, dense=True, body=keras.Model(whole.inputs, logits))
+
+
+def _seen(rows: Rows) -> Scores | None:
+    """Tell from the outputs of a graph whether they are probabilities of several labels."""
+    if rows.shape[1] == 1 or rows.min() < 0 or rows.max() > 1:
+        return None
+    return "softmax" if np.abs(rows.sum(axis=1) - 1).max() <= CLOSE else "sigmoid"
+
+
+def _serve(whole: Any, sequences: tuple[Sequences, Sequences], understood: Understood) -> Any:
+    """Build the model that is served: int32 [batch, sequence] for each of four inputs."""
+    inputs = {
+        name: keras.Input((None,), dtype="int32", name=name)
+        for name in (*INPUTS_WITHOUT_SEGMENTS, *RIGHT_INPUTS)
+    }
+    values: dict[str, Any] = {}
+    for suffix, laid in zip(SUFFIXES, sequences, strict=True):
+        token_ids, mask = (inputs[f"{name}{suffix}"] for name in INPUTS_WITHOUT_SEGMENTS)
+        ids = SequenceLayout(laid)(token_ids, mask)
+        values |= {
+            f"{INPUTS[0]}{suffix}": ids,
+            f"{INPUTS[1]}{suffix}": ops.zeros_like(ids),
+            f"{INPUTS[2]}{suffix}": SequenceLayout(laid.of_mask)(mask, mask),
+        }
+    head = understood.head
+    outputs = (head.body or whole)([values[tensor.name] for tensor in whole.inputs])
+    if len(outputs.shape) == 1:
+        outputs = ops.expand_dims(outputs, 1)
+    if head.scores and head.body is None:
+        outputs = as_logits(outputs, head.scores)
+    return keras.Model(inputs, ops.cast(outputs, "float32"))
+
+
+def _golden(tokens: TokenSource, spec: ModelSpec, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """Return the pairs of golden answers: whose texts have a token, and lose none."""
+
+    def fits(text: str) -> bool:
+        size = len(tokens.tokenizer.encode(text).ids)
+        return bool(text) and 0 < size <= spec.max_sequence_length
+
+    return tuple(pair for pair in pairs if all(map(fits, pair)))[:MOST_GOLDEN]
+
+
+def _text_order(asked: OwnModel, names: tuple[str, str]) -> tuple[TextOrder, Origin]:
+    """Return which text of a pair is the left one: as asked, as its inputs are called, or premise.
+
+    Args:
+        asked: what the caller says.
+        names: of the inputs of each side.
+    """
+    if asked.text_order:
+        return asked.text_order, "stated"
+    left, right = (name.lower() for name in names)
+    if "hypothesis" in left and "premise" in right:
+        return HYPOTHESIS_FIRST, "found"
+    return PREMISE_FIRST, "found" if "premise" in left else "assumed"

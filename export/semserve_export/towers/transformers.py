@@ -1,0 +1,94 @@
+"""Towers that are a KerasHub transformer with a pooling: they have the faster graphs, too."""
+
+from dataclasses import replace
+from typing import Any
+
+import keras_hub
+import numpy as np
+
+from semserve_export.bundle.tolerance import TOLERANCE, scaled_difference, traced_keras_run
+from semserve_export.models.bert import make_embedder
+from semserve_export.models.families import FAMILIES, Family, inputs_of
+from semserve_export.models.keras_internals import sublayers
+from semserve_export.models.loaded_model import LoadedModel
+from semserve_export.models.pooling import POOLINGS, PooledTokens
+from semserve_export.options import OwnModel
+from semserve_export.tokenizers.bert_wordpiece import encode, pad
+from semserve_export.tokenizers.sample_texts import TEXTS
+
+TRIED_TEXTS = TEXTS[:8]
+
+
+def within_positions(asked: OwnModel, model: Any) -> OwnModel:
+    """Bound the length of texts by the positions that a transformer has vectors for."""
+    positions = [
+        int(layer.sequence_length)
+        for layer in sublayers(model)
+        if isinstance(layer, keras_hub.layers.PositionEmbedding)
+    ]
+    fixed = any(tensor.shape[1] is not None for tensor in model.inputs)
+    if not positions or fixed or asked.max_sequence_length is not None:
+        return asked
+    return replace(asked, max_sequence_length=min(positions))
+
+
+def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
+    """Replace a tower by KerasHub's backbone with a known pooling, where both give the same.
+
+    The export then knows the weights by their purpose, and makes the variants fused and int8. The
+    equality is measured on texts, alone and padded.
+
+    Args:
+        loaded: the tower as an embedder.
+        tower: the model that it was loaded from.
+    """
+    found = _backbone(tower)
+    if found is None:
+        return loaded
+    backbone, family = found
+    length = loaded.spec.max_sequence_length
+    encodings = encode(loaded.tokenizer, TRIED_TEXTS, length)
+    batches = [pad([one]) for one in encodings] + [pad(encodings)]
+    run = traced_keras_run(loaded.keras_model, loaded.spec.inputs)
+    expected = [run(batch) for batch in batches]
+    poolings = ["cls", "mean", *(name for name in POOLINGS if name not in {"cls", "mean"})]
+    if isinstance(backbone, keras_hub.models.BertBackbone):
+        poolings.insert(0, "pooled")
+    for normalize in (False, True):
+        for pooling in poolings:
+            model = _embedder(backbone, pooling, normalize=normalize)
+            if model.output_shape[-1] != expected[0].shape[1]:
+                continue
+            names = inputs_of(model)
+            other = traced_keras_run(model, names)
+            differences = [
+                scaled_difference(other(batch), rows)
+                for batch, rows in zip(batches, expected, strict=True)
+            ]
+            if float(np.max(differences)) <= TOLERANCE:
+                spec = replace(
+                    loaded.spec,
+                    inputs=names,
+                    pooling=pooling,
+                    normalized=normalize,
+                    activation=family.gelu,
+                )
+                return replace(loaded, spec=spec, keras_model=model)
+    return loaded
+
+
+def _backbone(tower: Any) -> tuple[Any, Family] | None:
+    """Return the one backbone that a tower has, and its family."""
+    found = [
+        (layer, family)
+        for layer in sublayers(tower)
+        for family in FAMILIES
+        if type(layer) is family.backbone and family.plain
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _embedder(backbone: Any, pooling: str, *, normalize: bool) -> Any:
+    if isinstance(backbone, keras_hub.models.BertBackbone):
+        return make_embedder(backbone, pooling, normalize=normalize)
+    return PooledTokens(backbone, pooling, normalize=normalize)

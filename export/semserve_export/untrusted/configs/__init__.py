@@ -1,0 +1,1 @@
+"""Configurations of saved models: what they may name, and how they are written anew."""

@@ -1,0 +1,1 @@
+"""The runner of the shared cases with the Python client."""

@@ -1,0 +1,1 @@
+"""The cases that every client passes, made from what the models of the tests answer."""

@@ -1,0 +1,263 @@
+"""Models of two texts: their towers are found, and the server answers as the model itself does."""
+
+import grpc
+import keras
+import numpy as np
+import pytest
+import semserve_export
+from parity import two_text_models as models
+from parity.serving import serving
+from parity.two_text_models import vectorization
+from semserve import Client
+from semserve.v1 import score_pb2, score_pb2_grpc
+from semserve_export.errors import ExportError, FidelityError
+from semserve_export.options import OwnModel
+from semserve_export.pipeline.loading import load_asked
+from semserve_export.towers.comparison import Comparison, recognised
+from semserve_export.towers.encoders import same_encoders
+from semserve_export.towers.two_texts import find_towers, two_texts
+
+PAIRS = (
+    ("the cat sat on the mat", "a dog"),
+    ("film", "we saw a really very good film tonight, and then a really bad one"),
+    ("we left the house", "we left the house tonight"),
+    ("The Cat!", "quixotic dog"),
+)
+RECOGNISED = {
+    models.cosine_by_dot: ("cosine", 1, True),
+    models.cosine_by_operations: ("cosine", 1, True),
+    models.manhattan_by_lambda: ("manhattan", 1, True),
+    models.euclidean_by_a_layer: ("euclidean", -1, True),
+    models.dot_of_words_in_sequences_of_ten: ("dot", 1, True),
+    models.a_dense_layer_for_each_side: ("cosine", 1, False),
+    models.two_lstms: ("cosine", 1, False),
+    models.nested: ("cosine", 1, True),
+    models.of_strings: ("cosine", 1, True),
+    models.by_keras_operations: ("manhattan", 1, True),
+    models.of_two_arguments: ("dot", 1, True),
+}
+
+
+@pytest.mark.parametrize("make", RECOGNISED, ids=lambda make: make.__name__)
+def test_the_towers_and_their_comparison_are_found_however_the_model_is_written(make):
+    texts = two_texts(make())
+    towers = next(find_towers(texts))
+    assert RECOGNISED[make] == (
+        towers.comparison.metric,
+        towers.comparison.sign,
+        same_encoders(towers.left, towers.right),
+    )
+
+
+@pytest.mark.parametrize(
+    "make", [models.score_of_a_difference, models.manhattan_of_half_the_distance]
+)
+def test_a_comparison_that_the_server_lacks_is_not_taken_for_one_that_it_has(make):
+    assert [] == [one for one in find_towers(two_texts(make())) if one.comparison]
+
+
+def test_the_left_text_is_the_one_that_the_author_names_first():
+    """Keras itself sorts the names: of `premise` and `hypothesis` the second comes first there."""
+    assert ("premise", "hypothesis") == two_texts(models.cosine_by_dot()).side_names()
+
+
+@pytest.mark.parametrize("width", [2, 16, 768])
+def test_a_comparison_is_recognised_by_its_values_and_not_where_it_only_resembles_one(width):
+    def heads(u, v):
+        distance = np.abs(u - v).sum(axis=1)
+        return {
+            "manhattan": np.exp(-distance),
+            "a mean in place of a sum": np.exp(-np.abs(u - v).mean(axis=1)),
+            "one over one and the distance": 1 / (1 + distance),
+            "a cosine from 0 to 1": (1 + _cosine(u, v)) / 2,
+            "the square of the distance": -np.square(u - v).sum(axis=1),
+            "nearly a cosine": _cosine(u, v) + 1e-4,
+            "a constant": np.zeros(len(u)),
+        }
+
+    names = heads(np.ones((1, 2)), np.ones((1, 2)))
+    found = {name: recognised(lambda u, v, name=name: heads(u, v)[name], width) for name in names}
+    assert {"manhattan": Comparison("manhattan")} == {
+        name: one for name, one in found.items() if one is not None
+    }
+
+
+def _cosine(u, v):
+    return np.sum(u * v, axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1))
+
+
+def answers(model, left, right):
+    """Ask a model about pairs, each alone, as its author would."""
+    read = vectorization()
+    rows = []
+    for pair in zip(left, right, strict=True):
+        ids = [np.asarray(read([text])) for text in pair]
+        named = dict(zip(("premise", "hypothesis"), ids, strict=True))
+        given = named if isinstance(getattr(model, "input", None), dict) else ids
+        rows.append(np.asarray(model(given), np.float64).reshape(-1))
+    return np.array(rows)
+
+
+SERVED = {
+    "average": models.cosine_by_dot,
+    "sides": models.a_dense_layer_for_each_side,
+    "subclass": models.by_tensorflow,
+    "score": models.score_of_a_difference,
+    "classes": models.classes_of_both,
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models")
+    made = {name: make() for name, make in SERVED.items()}
+    reports = {
+        name: semserve_export.export(model, directory / name, tokenizer=vectorization())
+        for name, model in made.items()
+    }
+    return directory, made, reports
+
+
+@pytest.fixture(scope="module")
+def address(exported):
+    with serving(exported[0]) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    with Client(address) as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", ["average", "sides", "subclass"])
+def test_compare_gives_what_the_model_predicts_in_both_directions_alone_and_together(
+    exported, client, name
+):
+    pairs = [*PAIRS, *(pair[::-1] for pair in PAIRS)]
+    expected = answers(exported[1][name], *zip(*pairs, strict=True))[:, 0]
+    assert np.ptp(expected) > 0.05, "the pairs must differ"
+    together = client.compare(pairs, model=name).scores
+    alone = [client.compare([pair], model=name).scores[0] for pair in pairs]
+    np.testing.assert_allclose(together, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-5)
+
+
+def test_rank_reads_the_query_by_the_left_encoder_and_documents_by_the_right(exported, client):
+    query, documents = PAIRS[0][0], [pair[1] for pair in PAIRS]
+    expected = answers(exported[1]["sides"], [query] * len(documents), documents)[:, 0]
+    hits = client.rank(query, documents, model="sides")
+    np.testing.assert_allclose(
+        [hit.score for hit in hits], np.sort(expected)[::-1], rtol=0, atol=1e-5
+    )
+    assert list(np.argsort(-expected)) == [hit.index for hit in hits]
+
+
+def test_a_model_of_pairs_is_scored_with_its_two_texts_apart(exported, address):
+    expected = answers(exported[1]["score"], *zip(*PAIRS, strict=True))[:, 0]
+    request = score_pb2.ScoreRequest(
+        model="score", pairs=[score_pb2.ScorePair(left=a, right=b) for a, b in PAIRS]
+    )
+    with grpc.insecure_channel(address) as channel:
+        scores = score_pb2_grpc.ScoreServiceStub(channel).Score(request).scores
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+
+
+def test_a_classifier_of_pairs_is_classified_with_its_two_texts_apart(exported, client):
+    expected = answers(exported[1]["classes"], *zip(*PAIRS, strict=True))
+    scores = client.classify(list(PAIRS), model="classes").scores
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+
+
+def test_the_report_says_how_the_model_was_understood(exported):
+    reports = exported[2]
+    told = {name: (one.fact("towers").value, one.manifest["task"]) for name, one in reports.items()}
+    apart = "none: the two texts are separate inputs of one graph"
+    assert {
+        "average": ("one encoder for both sides", "embedding"),
+        "sides": ("an encoder for each side", "embedding"),
+        "subclass": ("one encoder for both sides", "embedding"),
+        "score": (apart, "score"),
+        "classes": (apart, "classification"),
+    } == told
+    assert ("cosine", "found") == (
+        reports["sides"].fact("metric").value,
+        reports["sides"].fact("metric").origin,
+    )
+    assert all(one.value <= one.bound for each in reports.values() for one in each.measures)
+
+
+REFUSED = {
+    "three texts": (models.triplets, {}, "the model takes 3 texts (anchor, good, bad)"),
+    "another metric": (
+        models.cosine_by_operations,
+        {"metric": "manhattan"},
+        "metric: manhattan of the towers' vectors differs from the model's own answers by up to",
+    ),
+    "a metric of no towers": (
+        models.score_of_a_difference,
+        {"metric": "cosine"},
+        "metric: cosine of the towers' vectors differs from the model's own answers by up to",
+    ),
+    "a tower that there is not": (
+        models.manhattan_by_lambda,
+        {"tower": "bert"},
+        "tower: the model has no layer 'bert'; the models inside it are",
+    ),
+    "a vocabulary for each side": (
+        models.two_vocabularies,
+        {"tokenizer": None},
+        "the two sides have different tokenizers",
+    ),
+    "a tokenizer beside the model's own": (
+        models.of_strings,
+        {},
+        "tokenizer: the model holds its own",
+    ),
+    "a subclass that was never called": (
+        models.ByKerasOperations,
+        {},
+        "the model was never called",
+    ),
+    "labels of a comparison": (
+        models.cosine_by_dot,
+        {"labels": ("same", "other")},
+        "labels: is for the task classification",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_contradicts_a_model_of_two_texts_is_refused_in_one_line(case):
+    make, said, message = REFUSED[case]
+    asked = {"name": "mine", "tokenizer": vectorization()} | said
+    with pytest.raises(ExportError) as raised:
+        load_asked(OwnModel("", live=make(), **asked))
+    assert message in str(raised.value)
+    assert 1 == len(str(raised.value).splitlines())
+
+
+def test_an_export_whose_vectors_differ_from_the_model_is_refused_with_the_difference():
+    """What is compared is the model of two texts itself, not only its encoder."""
+    with pytest.raises(FidelityError, match=r"differs from the model's own answers by up to \d"):
+        load_asked(
+            OwnModel(
+                "",
+                live=models.manhattan_of_half_the_distance(),
+                name="mine",
+                tokenizer=vectorization(),
+                metric="manhattan",
+            )
+        )
+
+
+def test_a_named_tower_is_taken():
+    model = models.manhattan_by_lambda()
+    (tower,) = [layer for layer in model.layers if isinstance(layer, keras.Sequential)]
+    loaded = load_asked(
+        OwnModel("", live=model, name="mine", tokenizer=vectorization(), tower=tower.name)
+    )
+    assert ("manhattan", models.WIDTH) == (
+        loaded.spec.metric,
+        loaded.keras_model.output_shape[-1],
+    )
