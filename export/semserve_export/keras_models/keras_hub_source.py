@@ -7,9 +7,9 @@ from typing import Any
 import keras_hub
 
 from semserve_export.errors import WeightsError
+from semserve_export.keras_models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.models.families import FAMILIES, Family
-from semserve_export.models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.models.preset_rules import require_explained
 from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.fuzz_texts import odd_texts

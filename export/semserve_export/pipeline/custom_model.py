@@ -18,10 +18,10 @@ from semserve_export.files.digest import sha256_of
 from semserve_export.files.preset_digest import digest_of, weight_files
 from semserve_export.hugging_face.directory import find_directory
 from semserve_export.hugging_face.directory_model import load_directory
+from semserve_export.keras_models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.model_spec import PREMISE_FIRST
 from semserve_export.models.delta_adapter import TENSORS
 from semserve_export.models.families import inputs_of
-from semserve_export.models.keras_hub_tokenizer import build_keras_hub_tokenizer
 from semserve_export.models.loaded_model import LICENCES, LoadedModel, require_finite
 from semserve_export.models.preset import Preset
 from semserve_export.models.preset_rules import (
