@@ -118,6 +118,8 @@ proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset server/semserve_server/facades/stubs
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
+	@if command -v cargo >/dev/null; then cd clients/rust && cargo run --quiet --locked -p generate; \
+		else echo 'Rust is not installed: clients/rust keeps its stubs'; fi
 
 .PHONY: schema
 schema: .venv/.serve ## rewrite the JSON Schemas of a bundle, which the export keeps, from the server's types
