@@ -72,8 +72,6 @@ def test_a_text_that_failed_has_its_status_alone():
     status = failure(InvalidRequest.of("texts[0]", "is empty")).status
     result = sparse_result(None, ItemResult(None, status, 0, 0), None)
     written = EmbedSparseResult.FromString(result)
-        sparse_result(None, ItemResult(None, status, 0, 0), None)
-    )
     assert {"error"} == set(MessageToDict(written))
     assert status == written.error
 
