@@ -56,8 +56,8 @@ ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
 	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
-	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
-	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity --confcutdir tests/parity --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 # The clients whose first build takes minutes are built and run here alone.
 .PHONY: test-clients
@@ -118,6 +118,8 @@ proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset server/semserve_server/facades/stubs
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
+	@if command -v cargo >/dev/null; then cd clients/rust && cargo run --quiet --locked -p generate; \
+		else echo 'Rust is not installed: clients/rust keeps its stubs'; fi
 
 .PHONY: schema
 schema: .venv/.serve ## rewrite the JSON Schemas of a bundle, which the export keeps, from the server's types

@@ -17,14 +17,18 @@ def encoding(first: int, length: int = 3) -> Encoding:
     return Encoding([first] * length, [0] * length)
 
 
-def door(lanes: int = 1, *, cost: CostModel | None = None) -> Admission:
+def new_admission(workers: int = 1, *, cost: CostModel | None = None) -> Admission:
     return Admission(
-        cost=cost or CostModel(), lanes=lanes, max_batch_tokens=64, max_entries=8, max_tokens=10_000
+        cost=cost or CostModel(),
+        workers=workers,
+        max_batch_tokens=64,
+        max_entries=8,
+        max_tokens=10_000,
     )
 
 
 async def held_behind_a_run(batcher: Batcher, held: Held) -> asyncio.Task[object]:
-    """Occupy the lane, so that what is submitted next waits in the queue."""
+    """Occupy the worker, so that what is submitted next waits in the queue."""
     held.hold()
     first = asyncio.create_task(batcher.submit([encoding(99)], deadline=NEVER))
     await asyncio.to_thread(held.wait_for_run)

@@ -24,7 +24,7 @@ from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import Bundle, find_bundles, read_bundle, read_graph
 from semserve_server.runtime.session import Graph, Session
 from semserve_server.runtime.tokenizer import Tokenizer
@@ -52,7 +52,7 @@ SMALL_LIMITS = ConnectionLimits(
     max_connection_calls=10_000,
     max_connection_idle=60,
     max_connection_age=0,
-    max_connection_grace=60,
+    max_connection_age_grace=60,
     keepalive_time=60,
     keepalive_timeout=20,
     handshake_timeout=10,
@@ -197,7 +197,7 @@ def load_session(bundle: Bundle) -> Session:
         output=manifest.output,
         outputs=manifest.outputs,
     )
-    return Session(graph, device="cpu", threads=1, wide_threads=2)
+    return Session(graph, device="cpu", threads=1, exclusive_threads=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +210,8 @@ class InProcess:
     classifier: Held
     port: GrpcServer
     engines: list[Engine]
-    models: Models
-    observer: Recorder
+    models: ModelRegistry
+    recorder: Recorder
 
 
 @pytest.fixture
@@ -225,16 +225,16 @@ async def service(tiny_models: Path) -> AsyncIterator[InProcess]:
 async def in_process(
     models_directory: Path,
     *,
-    lanes: int = 1,
+    workers: int = 1,
     limits: ConnectionLimits = SMALL_LIMITS,
     security: Security = OPEN,
-    observer: Recorder | None = None,
+    recorder: Recorder | None = None,
     open_inference: bool = False,
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
-    models = Models()
-    observer = observer or Recorder()
+    models = ModelRegistry()
+    recorder = recorder or Recorder()
     engines = []
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
@@ -242,9 +242,9 @@ async def in_process(
         session = load_session(bundle)
         held[manifest.task] = Held(session)
         capacity = Capacity(
-            lanes=lanes,
+            workers=workers,
             threads=1,
-            wide_threads=2,
+            exclusive_threads=2,
             max_batch_tokens=512,
             max_queue_entries=256,
             max_queue_tokens=10_000,
@@ -260,7 +260,7 @@ async def in_process(
         models,
         Limits(max_texts=200, max_text_bytes=4096),
         limits,
-        observer,
+        recorder,
         security,
         open_inference=open_inference,
     )
@@ -271,7 +271,7 @@ async def in_process(
         async with grpc.aio.insecure_channel(address) as channel:
             yield InProcess(
                 address, channel, held["embedding"], held["classification"], port, engines, models,
-                observer,
+                recorder,
             )  # fmt: skip
     finally:
         for one in held.values():

@@ -29,8 +29,8 @@ from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.config import Config
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.model_manager import ModelManager
-from semserve_server.registry.registry import Models
-from semserve_server.server import _port
+from semserve_server.registry.registry import ModelRegistry
+from semserve_server.server import new_grpc_server
 
 NAME = "tiny-embed"
 
@@ -40,7 +40,7 @@ class Controlled:
     """A server inside the test whose bundles may change."""
 
     directory: Path
-    models: Models
+    models: ModelRegistry
     control: ModelManager
     channel: grpc.aio.Channel
 
@@ -78,13 +78,13 @@ async def serving(
     directory: Path, *, allowed: bool = True, load_timeout: float = 0
 ) -> AsyncIterator[Controlled]:
     config = Config(
-        models=directory, device="cpu", lanes=1, threads=1, max_batch_tokens=512,
+        models=directory, device="cpu", batch_workers=1, intra_op_threads=1, max_batch_tokens=512,
         load_timeout=load_timeout, calibration_cache=CALIBRATIONS,
     )  # fmt: skip
-    models = Models()
+    models = ModelRegistry()
     control = ModelManager(config, models)
     models.control = control if allowed else None
-    port = _port(config, models, Recorder())
+    port = new_grpc_server(config, models, Recorder())
     number = await port.open("127.0.0.1:0")
     try:
         await control.start(asyncio.Event())

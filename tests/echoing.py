@@ -16,8 +16,8 @@ from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.model_manager import ModelManager
-from semserve_server.registry.registry import Models
-from semserve_server.server import _port
+from semserve_server.registry.registry import ModelRegistry
+from semserve_server.server import new_grpc_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,19 @@ class Echoing:
 
     address: str
     port: GrpcServer
-    observer: Recorder
+    recorder: Recorder
     channel: grpc.aio.Channel
-    tally: ModelCounters
+    counters: ModelCounters
     metadata: tuple[tuple[str, str], ...]
     """The key of calls, where the server wants one."""
 
     def gauge(self, name: str) -> float:
-        return self.observer.gauges[name][1]()
+        return self.recorder.gauges[name][1]()
 
     @property
     def embedded(self) -> int:
         """Embed calls that were answered."""
-        return self.observer.methods[0].requests.codes["OK"]
+        return self.recorder.methods[0].requests.codes["OK"]
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait for something while another client is served."""
@@ -60,17 +60,17 @@ async def echoing(
     *, dimensions: int = 1024, key: str = "", **settings: Any
 ) -> AsyncIterator[Echoing]:
     """Serve `echo` with some settings of the test's own."""
-    config = Config(echo=dimensions, lanes=1, **settings)
-    models, observer = Models(), Recorder()
+    config = Config(echo=dimensions, batch_workers=1, **settings)
+    models, recorder = ModelRegistry(), Recorder()
     control = ModelManager(config, models)
-    port = _port(config, models, observer)
+    port = new_grpc_server(config, models, recorder)
     metadata = (("authorization", f"Bearer {key}"),)
     number = await port.open("127.0.0.1:0")
     try:
         await control.start(asyncio.Event())
         async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
-            tally = models.named("echo").tally
-            yield Echoing(f"127.0.0.1:{number}", port, observer, channel, tally, metadata)
+            counters = models.named("echo").counters
+            yield Echoing(f"127.0.0.1:{number}", port, recorder, channel, counters, metadata)
     finally:
         await port.drain(0)
         control.close()

@@ -1,4 +1,4 @@
-"""What tests put in the place of a session: real runs that can be held, watched or made to fail."""
+"""Stand-ins for a session: real runs that can be held, watched or made to fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Held:
         self._passes = float("inf")
         self._entered = threading.Semaphore(0)
         self.batches: list[list[Encoding]] = []
-        self.wide: list[bool] = []
+        self.exclusive: list[bool] = []
 
     def hold(self) -> None:
         """Let no run through."""
@@ -39,52 +39,52 @@ class Held:
         if not self._entered.acquire(timeout=30):
             raise TimeoutError("no run began within 30 s")
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Note the batch, wait to be let through, run."""
         self.batches.append(list(encodings))
-        self.wide.append(wide)
+        self.exclusive.append(exclusive)
         self._entered.release()
         with self._changed:
             if not self._changed.wait_for(lambda: self._passes > 0, timeout=60):
                 raise TimeoutError("held for over 60 s")
             self._passes -= 1
-        return self.runner.run(encodings, wide=wide)
+        return self.runner.run(encodings, exclusive=exclusive)
 
 
 class Lengths:
     """Answers each encoding with its first token id and its length, so that a mix-up shows."""
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Return float32 [encodings, 2]."""
-        del wide
+        del exclusive
         return np.array([[one.token_ids[0], len(one)] for one in encodings], np.float32)
 
 
 class Failing:
     """Fails every run."""
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Raise."""
-        raise RuntimeError(f"secret cause, {len(encodings)} encodings, {wide=}")
+        raise RuntimeError(f"secret cause, {len(encodings)} encodings, {exclusive=}")
 
 
 class Deadly:
-    """Ends the thread of the lane that runs it: what it raises is no `Exception`."""
+    """Ends the thread of the batch worker that runs it: what it raises is no `Exception`."""
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Raise."""
-        raise SystemExit(f"{len(encodings)} encodings, {wide=}")
+        raise SystemExit(f"{len(encodings)} encodings, {exclusive=}")
 
 
 class Giving:
-    """Gives the same thing for every run, whatever was asked."""
+    """Gives the same thing for every run, whatever was call."""
 
     def __init__(self, given: Any) -> None:
         self._given = given
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Any:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> Any:
         """Return what it was made with."""
-        del encodings, wide
+        del encodings, exclusive
         return self._given
 
 
@@ -113,12 +113,12 @@ class Poisoned:
         self._breaks = breaks
         self.runs = 0
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Raise, or run and spoil the rows of those that break."""
         self.runs += 1
         if any(one.token_ids[self._token] in self._raises for one in encodings):
             raise RuntimeError("secret cause")
-        rows = self._runner.run(encodings, wide=wide)
+        rows = self._runner.run(encodings, exclusive=exclusive)
         bad = [one.token_ids[self._token] in self._breaks for one in encodings]
         rows[bad, -1] = np.nan
         return rows

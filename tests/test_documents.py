@@ -88,6 +88,8 @@ def test_every_readme_with_commands_is_tried() -> None:
     assert {
         "README.md", "server/README.md", "tests/load/README.md",  # here
         "clients/go/README.md",  # test_go
+        # test_languages
+        *(f"clients/{name}/README.md" for name in ("cpp", "java", "node", "rust")),
         "clients/python/README.md",  # test_python_readme
         "export/README.md",  # parity/test_documents
     } == documents - {"server/deploy/README.md"}  # fmt: skip

@@ -19,7 +19,6 @@ import keras
 import keras_hub
 import numpy as np
 import semserve_export
-import tensorflow as tf
 from local_server import serve
 from semserve.v1 import score_pb2, score_pb2_grpc
 
@@ -30,7 +29,6 @@ DOCUMENTS = [
     "the train to the coast leaves at six.",
     "a network of rivers feeds the lake.",
 ]
-RELEVANT = [0.0, 1.0, 0.0, 0.0]
 SIZE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64}
 
 
@@ -48,18 +46,18 @@ def build() -> keras.Model:
             tokenizer, sequence_length=128
         ),
     )
-    model.compile("adam", "binary_crossentropy")
+    random = np.random.default_rng(1)
+    for variable in model.trainable_variables:  # in place of a training
+        variable.assign(variable + random.normal(0, 0.3, variable.shape))
     return model
 
 
 def main() -> None:
-    """Train, export, serve, and hold the order and the scores of Rerank to Keras's own."""
+    """Export, serve, and hold the order and the scores of Rerank to Keras's own."""
     keras.utils.set_random_seed(1)
     ranker = build()
-    pairs = ([QUERY] * len(DOCUMENTS), DOCUMENTS)
-    data = tf.data.Dataset.from_tensor_slices((pairs, RELEVANT)).batch(2)
-    ranker.fit(data, epochs=2, verbose=0)
-    expected = ranker.predict(tuple(map(np.array, pairs)), verbose=0)[:, 0]
+    queries = np.array([QUERY] * len(DOCUMENTS))
+    expected = ranker.predict((queries, np.array(DOCUMENTS)), verbose=0)[:, 0]
 
     with tempfile.TemporaryDirectory() as directory:
         order = ("premise", "hypothesis")  # the query is the first text, a document the second

@@ -55,7 +55,7 @@ def main() -> None:
     classifier = build()
     premises, hypotheses, labels = (list(column) for column in zip(*SNLI, strict=True))
     data = tf.data.Dataset.from_tensor_slices(((hypotheses, premises), labels)).batch(2)
-    classifier.fit(data, epochs=1, verbose=0)
+    classifier.fit(data, epochs=1, verbose=0, shuffle=False)  # Keras would warn that it does not
     premise, hypothesis = PAIR
     logits = classifier.predict((np.array([hypothesis]), np.array([premise])), verbose=0)[0]
     print("Keras:", LABELS[logits.argmax()])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from semserve_export.bundle.option_rules import require_possible
+from semserve_export.bundle.option_rules import require_choices, require_possible
 from semserve_export.errors import ExportError, FidelityError
 from semserve_export.model_spec import (
     PREMISE_FIRST,
@@ -86,6 +86,8 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
     place = Path(directory)
     if unknown := sorted(set(settings) - set(OwnModel.__dataclass_fields__)):
         raise ExportError(f"{unknown[0]}: export has no such argument")
+    if isinstance(labels, str):
+        raise ExportError(f"labels: {labels!r} is one text; give a list of labels")
     asked = OwnModel(
         str(model) if isinstance(model, str | Path) else "",
         live=None if isinstance(model, str | Path) else model,
@@ -105,6 +107,7 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
         trust=trust,
         **settings,
     )
+    require_choices(asked)
     return export_asked(asked, place, chosen_variants(variants), announce)
 
 

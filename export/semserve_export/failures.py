@@ -1,5 +1,6 @@
 """What the person at the terminal reads when a command cannot go on: one line, and an exit code."""
 
+import re
 import sys
 import traceback
 
@@ -9,6 +10,8 @@ FAILED = 2  # the command cannot do what it was asked for
 BUG = 1  # the fault is ours
 STOPPED = 130  # by Ctrl-C: 128 and the signal's number, as shells count
 LINE_MAX = 1000  # characters
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
+REASON = re.compile(r"[A-Za-z_.]+: ")  # the class of an error, at the end of a stack
 
 
 def tell(error: BaseException, *, debug: bool) -> int:
@@ -31,8 +34,16 @@ def reason_of(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, KeyError) and error.args:
         return f"{error.args[0]!r} is missing"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    plain = COLOURS.sub("", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if lines[0] == "in user code:":  # TensorFlow puts the stack before the reason
+        start = next((i for i, line in enumerate(lines) if REASON.match(line)), 0)
+        lines = lines[start:]
+    if "Exception encountered when calling" in lines[0]:  # Keras's title; the reason is below
+        return " ".join(lines[:2])
+    return lines[0]
 
 
 def one_line(text: str) -> str:

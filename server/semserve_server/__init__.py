@@ -1,7 +1,7 @@
-"""The gRPC server of semserve: semantic similarity as a service.
+"""The gRPC server of semserve: text embeddings, classification and similarity.
 
-A request goes through these folders in order: `frontend` accepts the call, `rpc` parses it,
-`services` check and convert it, `engine` orders the work, `runtime` tokenises and runs, and
+A request passes through these folders in order: `frontend` accepts the call, `rpc` parses it,
+`services` validate and convert it, `engine` orders the work, `runtime` tokenises and runs, and
 `scheduling` forms the batches. ARCHITECTURE.md has the whole picture.
 """
 

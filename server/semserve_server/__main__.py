@@ -1,4 +1,4 @@
-"""The command `semserve-server`: the only place that reads argv and the environment."""
+"""The command `semserve-server`: the only module that reads argv and the environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semserve_server import __version__
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
 from semserve_server.observability import logs
-from semserve_server.observability.stderr import say
+from semserve_server.observability.stderr import write_line
 from semserve_server.registry import cache_directory
 from semserve_server.supervision.event_loop import MainLoop
 from semserve_server.system import environment
@@ -26,9 +26,7 @@ from semserve_server.system import environment
 log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
-"""The exit code of a process that Ctrl-C has ended before it could drain."""
-
-log = logging.getLogger(__name__)
+"""Exit code if Ctrl-C ended the process before it could drain: 128 + SIGINT."""
 
 app = cyclopts.App(
     name="semserve-server",
@@ -43,11 +41,14 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     """Serve until SIGTERM or SIGINT; then finish admitted work and exit with 0."""
     config = config or Config()
     logs.configure(config.log_level, config.log_format)
-    for line in environment.warnings(os.environ, config):
+    for line in (
+        *environment.renamed_flags(sys.argv[1:]),
+        *environment.warnings(os.environ, config),
+    ):
         log.warning("%s", line)
-    cache = cache_directory.chosen(config.calibration_cache, os.environ)
+    cache = cache_directory.resolve(config.calibration_cache, os.environ)
     config = replace(config, calibration_cache=cache)
-    # The cores belong to the runs: a tokenizer that spreads over them slows what it feeds.
+    # One thread for each tokenizer: more would take CPUs from the runs.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Scores are computed on one thread; numpy's BLAS would start one for each CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -55,10 +56,10 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     try:
         loop.run(_serve(config))
     except StartupError as error:
-        say(f"semserve-server: {' '.join(str(error).split())}")
+        write_line(f"semserve-server: {' '.join(str(error).split())}")
         return loop.end(2)
     except (EngineFailed, ProcessFailed) as error:
-        say(f"semserve-server: {error}")
+        write_line(f"semserve-server: {error}")
         return loop.end(1, at_once=True)
     except KeyboardInterrupt:
         return loop.end(INTERRUPTED)
@@ -68,32 +69,39 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     return loop.end(0)
 
 
-@app.command(config=())  # no environment variables: each run makes another key
+@app.command(config=())  # no environment variables: each call of the command makes another key
 def key(
     name: str,
     /,
     *,
     file: Path,
-    only: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     tokens_per_second: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    control: Annotated[bool, Parameter(negative=())] = False,
+    model_control: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Make an API key: print it, once and for all, and add its line to the file of `--keys`.
+    """Make an API key: print the key, and add its line to the file of `--api-key-file`.
+
+    The key is printed once. The file holds only its SHA-256.
 
     Args:
-        name: What logs call the key; letters, digits, _ and -.
-        file: The key file, which is made where there is none.
-        only: A model that the key may use; give it again for another. Without it, every model.
-        tokens_per_second: How many tokens it may use in a second; without it, any number.
-        control: Let it load and unload its models, where --allow-model-control lets anybody.
+        name: The name of the key in logs and metrics; letters, digits, _ and -.
+        file: The key file. The command creates it if it does not exist.
+        model: A model that the key may use. Repeat the flag for further models. Without it, the
+            key may use every model.
+        tokens_per_second: Most tokens that the key may use in a second. Without it, there is no
+            limit.
+        model_control: The key may load and unload its models. The server must also run with
+            --allow-model-control.
     """
     from semserve_server.auth.api_key import new_key
     from semserve_server.auth.key_file import add_key
 
-    models = frozenset(only) or None
+    for line in environment.renamed_flags(sys.argv[1:]):
+        print(f"semserve-server: {line}", file=sys.stderr)
+    models = frozenset(model) or None
     try:
         presented, made = new_key(
-            name, models=models, tokens_per_second=tokens_per_second, control=control
+            name, models=models, tokens_per_second=tokens_per_second, control=model_control
         )
         add_key(file, made)
     except (OSError, ValueError) as error:
@@ -104,7 +112,7 @@ def key(
 
 
 def _serve(config: Config) -> Coroutine[None, None, None]:
-    """Import what serves only here, so that --help is instant and a parent stays small."""
+    """Start to serve. The imports are here so that --help is fast and a supervisor stays small."""
     if config.processes > 1:
         from semserve_server.processes.supervisor import serve_in_processes
 
@@ -115,10 +123,10 @@ def _serve(config: Config) -> Coroutine[None, None, None]:
 
 
 def main() -> None:
-    """Run the command; wrong usage ends with exit code 2, as a failed start does."""
+    """Run the command. Wrong usage ends with exit code 2, as a failed start does."""
     environment.adopt(os.environ)
     try:
-        sys.exit(app(exit_on_error=False))
+        sys.exit(app(environment.present_names(sys.argv[1:]), exit_on_error=False))
     except cyclopts.CycloptsError:
         sys.exit(2)
 

@@ -16,10 +16,10 @@ LIMITS = Group("Limits", sort_key=4)
 CONNECTIONS = Group("Connections", sort_key=5)
 SECURITY = Group("Security", sort_key=6)
 OPERATION = Group("Operation", sort_key=7)
-OBSERVATION = Group("Observation", sort_key=8)
+OBSERVATION = Group("Observability", sort_key=8)
 
-# In every setting 0 means that there is no such limit, or that the server chooses, as the help
-# says; where neither makes sense, 0 is refused.
+# 0 means "no limit", "never" or "the server chooses"; the help of each flag says which. A flag for
+# which none of these makes sense refuses 0.
 _Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000_000))]
 _Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86_400))]
 _SomeSeconds = Annotated[float, Parameter(validator=Number(gt=0, lte=86_400))]
@@ -28,232 +28,235 @@ _SomeSeconds = Annotated[float, Parameter(validator=Number(gt=0, lte=86_400))]
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the server was asked for."""
+    """The settings of one server."""
 
     models: Annotated[Path, Parameter(group=MODELS)] = Path("models")
-    """Directory of bundles, all of which are served; or one bundle."""
+    """Directory of bundles, or one bundle. The server serves every bundle of the directory."""
 
     default_embedder: Annotated[str, Parameter(group=MODELS)] = "minilm-l6-v2"
-    """Model that answers embedding requests which name none, where several are loaded."""
+    """Model for embedding requests that name no model, if several embedding models are loaded."""
 
     default_classifier: Annotated[str, Parameter(group=MODELS)] = "nli-minilm"
-    """Model that answers classification requests which name none, where several are loaded."""
+    """Model for classification requests that name no model, if several classifiers are loaded."""
 
     default_scorer: Annotated[str, Parameter(group=MODELS)] = ""
-    """Model that answers Score and Rerank requests which name none, where several are loaded.
-    Empty: none."""
+    """Model for Score and Rerank requests that name no model, if several score models are
+    loaded. Empty: none."""
 
     default_sparse_embedder: Annotated[str, Parameter(group=MODELS)] = ""
-    """Model that answers EmbedSparse requests which name none, where several are loaded. Empty:
-    none."""
+    """Model for EmbedSparse requests that name no model, if several sparse embedders are loaded.
+    Empty: none."""
 
     echo: Annotated[int, Parameter(group=MODELS, validator=Number(gte=0, lte=65_536))] = 0
-    """Serve no bundle but a model `echo` of so many dimensions that runs nothing: it shows the
-    transport's own ceiling. 0: never, serve the bundles."""
+    """Serve no bundle, only a model `echo` with this many dimensions that computes nothing. It
+    measures the throughput of everything but the model. 0: never, serve the bundles."""
 
     address: Annotated[str, Parameter(group=NETWORK, env_var="SEMSERVE_LISTEN")] = "127.0.0.1:50051"
-    """HOST:PORT to listen on; port 0 takes a free one; unix:PATH a socket. SEMSERVE_ADDRESS, which
-    is the client's variable, is read in this release alone, and not where SEMSERVE_LISTEN is
-    set."""
+    """Address to listen on: HOST:PORT, or unix:PATH for a Unix socket. Port 0 takes a free port.
+    Without SEMSERVE_LISTEN, this release also reads SEMSERVE_ADDRESS, which is the client's
+    variable."""
 
     processes: Annotated[int, Parameter(group=NETWORK, validator=Number(gte=1, lte=256))] = 1
-    """Server processes that share the address, where one Python is too little for many small
-    calls. The kernel spreads connections over them, so a client needs several. They divide the CPUs
-    and the rates of keys; every other limit holds for each of them."""
+    """Server processes that share the address. Use more than one if one Python interpreter cannot
+    keep up with many small calls. The kernel distributes connections over the processes, so a
+    client needs several connections. The processes divide the CPUs and the rates of API keys. All
+    other limits hold for each process."""
 
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=COMPUTE)] = "auto"
-    """Where models run. With cuda the start fails if CUDA is not to be had; auto takes what is
-    there and says so."""
+    """Device that models run on. cuda: the start fails without CUDA. auto: CUDA if available, else
+    the CPU; the log says which."""
 
     variant: Annotated[
         Literal["auto", "portable", "fused", "fp16", "int8"], Parameter(group=COMPUTE)
     ] = "auto"
-    """Graph of each bundle to run; `semserve models` tells which it is. auto: the quickest in fp32,
-    which answers as Keras does; the others trade that for speed, as the manifest tells."""
+    """Graph of each bundle to run; `semserve models` lists it. auto: the fastest graph in fp32,
+    whose results agree with Keras. fp16 and int8 are faster and less exact; the manifest has the
+    differences."""
 
-    lanes: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
-    """Runs of one model side by side. On a CPU several one-thread runs answer more texts than one
-    run of many threads. 0: auto, one for each CPU, or one on CUDA."""
+    batch_workers: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
+    """Worker threads of each model: how many batches of one model run at the same time. On a CPU,
+    several runs of one thread each process more texts per second than one run with many threads.
+    0: auto, one for each CPU, or one on CUDA."""
 
-    threads: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
-    """Threads of a run on the CPU that has no other beside it. More than the lanes' own bring a
-    lone text's answer sooner, and keep a second copy of the weights that runs multiply with. 0:
-    auto, one for each CPU; 1 spares the copy."""
+    intra_op_threads: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
+    """Intra-op threads of a run on the CPU while no other run is active. More threads lower the
+    latency of a single request, and need a second session with one more copy of the weights.
+    0: auto, one for each CPU, if that is measurably faster. 1: no second session."""
 
     max_batch_tokens: Annotated[
         int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=10_000_000))
     ] = 0
-    """Most tokens of a batch, padding counted as what it costs the graph. 0: auto, as many as still
-    raise what is computed in a second, measured at the start."""
+    """Most tokens of a batch. Padding counts by its measured cost. 0: auto, the largest batch that
+    still raises the throughput, measured at the start."""
 
     calibration_cache: Annotated[str, Parameter(group=COMPUTE)] = "auto"
-    """Directory that keeps what was measured of each bundle, so that the next start on this CPU
-    chooses the same batches and measures nothing. Its owner alone may be able to write it. none:
-    measure at every start. auto: semserve in XDG_CACHE_HOME, or in ~/.cache; where that cannot be
-    used, as none."""
+    """Directory for the measurements of each bundle. The next start on the same CPU reads them,
+    measures nothing and chooses the same batches. Only the owner may have write permission. none:
+    measure at every start. auto: the directory semserve in XDG_CACHE_HOME or ~/.cache, or none if
+    that directory is not usable."""
 
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
-    """Most texts that wait for one model; more are refused with RESOURCE_EXHAUSTED."""
+    """Most texts in the queue of one model. Requests beyond it get RESOURCE_EXHAUSTED."""
 
     max_queue_tokens: Annotated[_Count, Parameter(group=LIMITS)] = 4_194_304
-    """Most tokens that wait for one model, unless a single request has more; more are refused with
-    RESOURCE_EXHAUSTED."""
+    """Most tokens in the queue of one model. Requests beyond it get RESOURCE_EXHAUSTED, except a
+    single larger request while the queue is empty."""
 
     max_queue_characters: Annotated[_Count, Parameter(group=LIMITS)] = 16_777_216
-    """Most characters that wait to be tokenised for one model; more are refused with
+    """Most characters in the queue of one model's tokenizer. Requests beyond it get
     RESOURCE_EXHAUSTED."""
 
     max_request_texts: Annotated[_Count, Parameter(group=LIMITS)] = 2048
-    """Most texts of one request, over all of its fields; pairs to classify count as one each."""
+    """Most texts of one request, over all of its fields. A pair to classify counts as one."""
 
     max_request_scores: Annotated[_Count, Parameter(group=LIMITS)] = 1_048_576
-    """Most scores that one Matrix, Search, Rank or Compare request computes: left texts times right
-    texts, or queries times corpus."""
+    """Most scores of one Matrix, Search, Rank or Compare request: left texts times right texts, or
+    queries times corpus."""
 
     max_queue_scores: Annotated[_Count, Parameter(group=LIMITS)] = 8_388_608
-    """Most scores that wait to be computed, of all requests; more are refused with
-    RESOURCE_EXHAUSTED. One thread computes them, and writes the answers of EmbedSparse, of which
-    each text counts as one."""
+    """Most scores of all requests that wait to be computed. Requests beyond it get
+    RESOURCE_EXHAUSTED. One thread computes the scores and writes the replies of EmbedSparse, in
+    which each text counts as one score."""
 
     max_tokenize_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 1_048_576
-    """Most UTF-8 bytes of all texts of one Tokenize request. Its answer has about 15 bytes for each
-    token, and a token may be a single character."""
+    """Most UTF-8 bytes of all texts of one Tokenize request. The reply has about 15 bytes for each
+    token, and a token can be a single character."""
 
     max_text_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 65_536
-    """Most UTF-8 bytes of one text. Tokenising costs time even where the end is cut off."""
+    """Most UTF-8 bytes of one text. A long text takes time to tokenise even if truncation drops
+    most of it."""
 
     max_message_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 4_194_304
-    """Most bytes of one request message. gRPC refuses larger ones with RESOURCE_EXHAUSTED."""
+    """Most bytes of one request message. gRPC answers larger messages with RESOURCE_EXHAUSTED."""
 
     max_stream_requests: Annotated[_Count, Parameter(group=LIMITS)] = 64
-    """Most messages of one stream in flight; past it the server stops reading the stream."""
+    """Most messages of one stream in flight. At the limit the server stops reading the stream."""
 
     max_stream_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 33_554_432
-    """Bytes of messages of one stream in flight; past it the server stops reading the stream."""
+    """Most bytes of the messages of one stream in flight. At the limit the server stops reading the
+    stream."""
 
     max_unread_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 268_435_456
-    """Most bytes of memory for answers that clients have not read yet, and for their requests. Past
-    it streams are not read any further, and other calls are refused with RESOURCE_EXHAUSTED before
-    they are computed. One connection may hold at most half of it."""
+    """Most bytes of memory for replies that clients have not read yet, and for their requests. At
+    the limit the server stops reading streams, and other calls get RESOURCE_EXHAUSTED before they
+    are computed. One connection can hold at most half of it."""
 
     max_stream_unread_bytes: Annotated[_Count, Parameter(group=LIMITS)] = 16_777_216
-    """The same bytes, for one stream: past it the server stops reading the stream. A stream may
-    always hold one answer."""
+    """Most bytes of memory for the unread replies of one stream. At the limit the server stops
+    reading the stream. A stream can always hold one reply."""
 
     max_calls: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
-    """Most calls at a time, streams and health watches among them; further ones are refused with
+    """Most concurrent calls, including streams and health watches. Calls beyond it get
     RESOURCE_EXHAUSTED."""
 
     max_connections: Annotated[_Count, Parameter(group=LIMITS)] = 4096
-    """Most connections at a time; further ones are closed at once. Each needs an open file, so
-    `ulimit -n` bounds them too."""
+    """Most connections at a time. The server closes connections beyond it at once. Each connection
+    needs an open file, so `ulimit -n` is a limit too."""
 
     max_connection_calls: Annotated[_Count, Parameter(group=LIMITS)] = 1024
-    """Most calls of one connection at a time, streams among them; further ones wait at their
+    """Most concurrent calls of one connection, including streams. Calls beyond it wait in the
     client."""
 
     handshake_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 10.0
-    """Most seconds that a new connection may take over its TLS and HTTP/2 handshakes. 0: no
-    limit."""
+    """Most seconds for the TLS and HTTP/2 handshakes of a new connection. 0: no limit."""
 
     max_connection_idle: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 900.0
-    """Seconds without a call after which a connection is closed; clients open another by
-    themselves. 0: never."""
+    """Close a connection after this many seconds without a call. Clients reconnect by themselves.
+    0: never."""
 
     max_connection_age: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 0.0
-    """Seconds, give or take a tenth, after which a connection is asked to end, so that clients
-    look for new replicas. 0: never."""
+    """Ask the client to close a connection after this many seconds, plus or minus 10 %, so that
+    clients find new replicas. 0: never."""
 
-    max_connection_grace: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
-    """Seconds that the calls of a connection may still take after --max-connection-age. 0: no
-    limit."""
+    max_connection_age_grace: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
+    """Seconds for the calls of a connection after --max-connection-age. 0: no limit."""
 
     keepalive_time: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 60.0
-    """Seconds of silence after which a client is asked whether it is still there. 0: never. Pings
-    of a client's own may come every 10 seconds; one that pings more often is disconnected (GOAWAY,
+    """Ping a client after this many seconds without data from it. 0: never. Clients may send pings
+    every 10 seconds; the server disconnects a client that pings more often (GOAWAY,
     too_many_pings)."""
 
     keepalive_timeout: Annotated[_Seconds, Parameter(group=CONNECTIONS)] = 20.0
-    """Seconds within which a client must answer a keepalive ping; then its connection is closed,
-    and its calls end. 0: no limit."""
+    """Close the connection if the client does not acknowledge a keepalive ping within this many
+    seconds. 0: no limit."""
 
     tls_certificate: Annotated[Path | None, Parameter(group=SECURITY)] = None
-    """PEM file of the server's certificate, and of those between it and a known authority. Read
-    again when it changes. Without it the port speaks plain text."""
+    """PEM file with the server's certificate and its intermediate certificates. The server reloads
+    the file when it changes. Without it, connections are not encrypted."""
 
     tls_key: Annotated[Path | None, Parameter(group=SECURITY)] = None
-    """PEM file of the certificate's private key, not encrypted."""
+    """PEM file with the private key of the certificate, not encrypted."""
 
     tls_client_ca: Annotated[Path | None, Parameter(group=SECURITY)] = None
-    """PEM file of authorities: only clients with a certificate of theirs may connect."""
+    """PEM file with certificate authorities. With it, a client needs a certificate of one of them
+    (mutual TLS)."""
 
-    keys: Annotated[Path | None, Parameter(group=SECURITY)] = None
-    """File of the keys that may call, as `semserve-server key` writes it. Read again when it
-    changes. Without it whoever connects may call."""
+    api_key_file: Annotated[Path | None, Parameter(group=SECURITY)] = None
+    """File with the API keys that may call the server, made by `semserve-server key`. The server
+    reloads the file when it changes. Without it, calls need no key."""
 
-    open_health: Annotated[bool, Parameter(group=SECURITY)] = True
-    """Whether health is told without a key."""
+    auth_exempt_health: Annotated[bool, Parameter(group=SECURITY)] = True
+    """Answer health checks without an API key."""
 
-    open_reflection: Annotated[bool, Parameter(group=SECURITY)] = False
-    """Whether the schema is shown without a key."""
+    auth_exempt_reflection: Annotated[bool, Parameter(group=SECURITY)] = False
+    """Answer server reflection, which shows the schema, without an API key."""
 
     open_inference: Annotated[bool, Parameter(group=OPERATION)] = False
     """Also serve the Open Inference Protocol (inference.GRPCInferenceService), for clients of
     KServe and Triton."""
 
     allow_model_control: Annotated[bool, Parameter(group=OPERATION)] = False
-    """Let callers load and unload the bundles of --models, by name, with LoadModel and
-    UnloadModel."""
+    """Let clients load and unload the bundles of --models with LoadModel and UnloadModel."""
 
     reload_interval: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.0
-    """Seconds between looks at --models for bundles that are new or have changed, which are then
-    loaded while the old ones serve. 0: never, only at SIGHUP."""
+    """Seconds between scans of --models for new and changed bundles. The server loads them while it
+    serves the old ones. 0: never, only at SIGHUP."""
 
     load_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 600.0
-    """Most seconds that loading one bundle may take. At the start the server then ends with exit
-    code 2; later the bundle is refused and the load left to itself. 0: no limit."""
+    """Most seconds to load one bundle. At the start the server then exits with code 2. Later the
+    server rejects the bundle and abandons the load. 0: no limit."""
 
     stall_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 5.0
-    """Seconds without any progress of a run, or of the server itself, after which health turns
-    NOT_SERVING until it gets on. Looked at every second. 0: never."""
+    """Report NOT_SERVING after this many seconds without progress of a run or of the event loop,
+    until there is progress. Checked every second. 0: never."""
 
     run_timeout: Annotated[_Seconds, Parameter(group=OPERATION)] = 60.0
-    """Most seconds that a run may take. One that takes longer hangs: the process ends with exit
-    code 1 for its supervisor to start another. 0: no limit."""
+    """Most seconds of a run. If a run takes longer, the process exits with code 1, so that its
+    supervisor starts another. 0: no limit."""
 
     drain_delay: Annotated[_Seconds, Parameter(group=OPERATION)] = 0.5
-    """Seconds between telling NOT_SERVING and refusing work: for balancers to notice, and for calls
-    that have arrived to be taken up, which gRPC would cancel. 0: never, there is
-    no delay."""
+    """Seconds between reporting NOT_SERVING and refusing new calls. Load balancers notice in this
+    time, and the server starts the calls that have arrived, which gRPC would cancel. 0: never,
+    there is no delay."""
 
     drain_timeout: Annotated[_SomeSeconds, Parameter(group=OPERATION)] = 20.0
-    """Most seconds that admitted work may take after SIGTERM and --drain-delay. Their sum, and 5 s
-    for the end itself, must be less than your supervisor's patience before SIGKILL: 30 s in
+    """Most seconds to finish admitted work after SIGTERM and --drain-delay. The sum of both, and
+    5 s for the exit, must be less than the time before your supervisor sends SIGKILL: 30 s in
     Kubernetes (terminationGracePeriodSeconds). 0 is refused."""
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Parameter(group=OBSERVATION)
     ] = "info"
-    """Least severity that is logged, on standard error."""
+    """Lowest severity to log. The log goes to standard error."""
 
     log_format: Annotated[Literal["text", "json"], Parameter(group=OBSERVATION)] = "text"
-    """text for people; json for what collects logs: one object a line."""
+    """text: lines for people. json: one JSON object a line, for log collectors."""
 
     access_log: Annotated[bool, Parameter(group=OBSERVATION)] = False
-    """Whether each request is logged: its RPC, code and time, never its texts."""
+    """Log each request: its RPC, status and duration, never its texts."""
 
     metrics_address: Annotated[str, Parameter(group=OBSERVATION)] = ""
-    """HOST:PORT of http://HOST:PORT/metrics for Prometheus; port 0 takes a free one. Without it
-    nothing is served there. It asks for no key: keep it inside. Of several processes each has a
-    port of its own, from this one on."""
+    """HOST:PORT for http://HOST:PORT/metrics, which Prometheus reads. Port 0 takes a free port.
+    Without it there are no metrics. The endpoint has no authentication: do not expose it. With
+    several processes, each has a port of its own, counted up from this one."""
 
     otlp_endpoint: Annotated[str, Parameter(group=OBSERVATION)] = ""
-    """URL of an OpenTelemetry collector that takes OTLP by gRPC, such as http://127.0.0.1:4317,
-    for a span of each request. Needs semserve-server[otel]. The SDK's own `OTEL_…` variables add to
-    it."""
+    """URL of an OpenTelemetry collector that accepts OTLP over gRPC, such as http://127.0.0.1:4317.
+    The server sends a span for each request. Needs semserve-server[otel]. The `OTEL_…` variables
+    of the SDK apply too."""
 
-    trace_fraction: Annotated[
+    trace_sample_ratio: Annotated[
         float, Parameter(group=OBSERVATION, validator=Number(gte=0, lte=1))
     ] = 1.0
-    """Share of the requests that are traced, of those whose callers do not say by `traceparent`. 0:
-    never."""
+    """Share of requests to trace, from 0 to 1, if the caller's `traceparent` does not decide.
+    0: never."""

@@ -1,4 +1,4 @@
-"""One model, whole: the order of the work from texts to rows, and the lifetime of the parts."""
+"""The engine of one model: the steps from texts to rows, and the lifetime of the parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semserve_server.runtime.sparse import sparse_rows
 from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncation
 from semserve_server.runtime.tokenizer_thread import TokenizerThread, characters_of
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.scheduling.admission import Admission, Demand
+from semserve_server.scheduling.admission import Admission, QueueLoad
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
@@ -27,47 +27,48 @@ from semserve_server.scheduling.request import Inference
 from semserve_server.scheduling.token_estimator import TokenEstimator
 
 INLINE_CHARACTERS = 2048
-"""Requests of fewer characters are tokenised on the event loop: so few take about as long as
+"""Requests with fewer characters are tokenised on the event loop: that takes about as long as
 handing them to a thread and back."""
 
 CHARACTERS_PER_TOKEN = 4
-"""What a token is taken to be before any text was read."""
+"""Assumed characters of a token before the first text was tokenised."""
 
 _Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """How much of the machine one model may use."""
+    """Threads, batch size and queue limits of one model."""
 
-    lanes: int
-    """Runs side by side."""
+    workers: int
+    """Number of batch workers: runs that may be active at the same time."""
     threads: int
-    """Threads of a run on the CPU that has others beside it."""
-    wide_threads: int
-    """Threads of a lone run on the CPU."""
+    """Intra-op threads of a run on the CPU beside other runs."""
+    exclusive_threads: int
+    """Intra-op threads of a run on the CPU that is alone."""
     max_batch_tokens: int
-    """Most tokens of a batch, padding counted as what it costs."""
+    """Most effective tokens of a batch (padding at its cost)."""
     max_queue_entries: int
-    """Most entries that wait to run."""
+    """Most entries in the batch queue."""
     max_queue_tokens: int
-    """Most tokens that wait to run."""
+    """Most tokens in the batch queue."""
     max_queue_characters: int
     """Most characters that wait to be tokenised."""
     cost: CostModel
-    """What a run costs, as measured."""
-    shares: ConcurrencyLimit | None = None
-    """The runs that other models want too."""
+    """Measured cost of a run."""
+    concurrency_limit: ConcurrencyLimit | None = None
+    """Limit of the active runs of all models."""
 
     def __str__(self) -> str:
         return (
-            f"{self.lanes} lanes x {self.threads} threads, alone {self.wide_threads} threads, "
+            f"{_counted(self.workers, 'batch worker')} x {_counted(self.threads, 'thread')}, "
+            f"{_counted(self.exclusive_threads, 'thread')} for a single run, "
             f"{self.max_batch_tokens} tokens a batch"
         )
 
 
 class Engine:
-    """A bundle that answers. Made on the event loop; warm before anyone asks."""
+    """A loaded model. Created on the event loop, after its session was warmed up."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Engine:
         *,
         variant: str,
         provider: str,
-        tally: ModelCounters | None = None,
+        counters: ModelCounters | None = None,
     ) -> None:
         self.manifest: Manifest = bundle.manifest
         self.digest = bundle.digest
@@ -86,16 +87,16 @@ class Engine:
         self.tokenizer = tokenizer
         self.capacity = capacity
         self.provider = provider
-        self.tally = tally or ModelCounters(self.name)
-        # As measured at the start: what runs take beside others says how short CPUs are, not how
-        # batches should be cut.
+        self.counters = counters or ModelCounters(self.name)
+        # The queue uses the cost measured at the start. The time of runs under load shows how busy
+        # the CPUs are, not how batches should be formed.
         cost = copy.copy(capacity.cost)
         self._batcher = Batcher(
             session,
             BatchQueue(max_batch_tokens=capacity.max_batch_tokens, cost=cost),
             Admission(
                 cost=capacity.cost,
-                lanes=capacity.lanes,
+                workers=capacity.workers,
                 max_batch_tokens=capacity.max_batch_tokens,
                 max_entries=capacity.max_queue_entries,
                 max_tokens=capacity.max_queue_tokens,
@@ -103,19 +104,19 @@ class Engine:
             Dispatch(
                 cost=cost,
                 max_batch_tokens=capacity.max_batch_tokens,
-                wide=capacity.wide_threads > capacity.threads,
+                exclusive=capacity.exclusive_threads > capacity.threads,
             ),
-            tally=self.tally,
-            shares=capacity.shares,
+            counters=self.counters,
+            concurrency_limit=capacity.concurrency_limit,
         )
         if self.manifest.task == "sparse_embedding":
             self._batcher.condense = sparse_rows
-        self._reader = TokenizerThread(
+        self._tokenizer_thread = TokenizerThread(
             tokenizer, self.name, max_characters=capacity.max_queue_characters
         )
-        self.workers: tuple[Worker, ...] = (*self._batcher.workers, self._reader.worker)
-        """The threads that work for it, as the watchdog sees them."""
-        self._density = TokenEstimator()
+        self.workers: tuple[Worker, ...] = (*self._batcher.workers, self._tokenizer_thread.worker)
+        """The threads that work for the model, for the watchdog."""
+        self._token_estimator = TokenEstimator()
 
     def __repr__(self) -> str:
         return f"<Engine {self.name} on {self.provider}, {self._batcher!r}>"
@@ -133,25 +134,28 @@ class Engine:
         remaining: float | None,
         caller: str = "",
     ) -> list[Encoding]:
-        """Tokenise texts or pairs that `infer` would admit, on a thread where that is quicker.
+        """Tokenise texts or pairs for `infer`, if the queue would admit them.
+
+        Long ones use a thread.
 
         Args:
             items: at least one.
-            truncation: of those that are too long.
-            remaining: seconds that the caller still waits; None for ever.
-            caller: who asks, as `infer` is told.
+            truncation: rule for items that are too long.
+            remaining: seconds until the caller's deadline; None without a deadline.
+            caller: name of the caller, as in `infer`.
 
         Raises:
-            Overloaded: too much waits to be tokenised or to run, or the answer would come too late.
+            Overloaded: too much waits to be tokenised or to run, or the result would miss the
+                deadline.
         """
         size = characters_of(items)
         seconds = float("inf") if remaining is None else remaining
-        self._expect(len(items), size, seconds, caller)
+        self._check_admission(len(items), size, seconds, caller)
         if size < INLINE_CHARACTERS:
             encodings = self.tokenizer.encode(items, truncation)
         else:
-            encodings = await self._reader.encode(items, truncation)
-        self._density.observe(size, sum(encoding.tokens for encoding in encodings))
+            encodings = await self._tokenizer_thread.encode(items, truncation)
+        self._token_estimator.observe(size, sum(encoding.tokens for encoding in encodings))
         return encodings
 
     async def tokens(
@@ -161,26 +165,26 @@ class Engine:
         *,
         remaining: float | None,
     ) -> list[_Read]:
-        """Tell how texts are read, without running the model.
+        """Return the tokens of texts, without running the model.
 
         Args:
             texts: at least one.
-            convert: called on the tokenizer's thread with the tokens of some of the texts.
-            remaining: seconds that the caller still waits; None for ever.
+            convert: called on the tokenizer thread with the tokens of some of the texts.
+            remaining: seconds until the caller's deadline; None without a deadline.
 
         Returns:
-            What `convert` has returned, in the order of the texts.
+            The results of `convert`, in the order of the texts.
 
         Raises:
-            Overloaded: too much waits for this, or the answer would come too late.
+            Overloaded: too many characters wait, or the reply would miss the deadline.
             Draining: the engine is closed.
         """
-        return await self._reader.tokens(texts, convert, remaining=remaining)
+        return await self._tokenizer_thread.tokens(texts, convert, remaining=remaining)
 
     def estimate(self, items: Sequence[Item]) -> int:
-        """Tell how many tokens items will be after truncation, by their characters."""
+        """Estimate the tokens of items after truncation, from their characters."""
         characters = characters_of(items)
-        tokens = self._density.tokens(characters) or characters // CHARACTERS_PER_TOKEN
+        tokens = self._token_estimator.tokens(characters) or characters // CHARACTERS_PER_TOKEN
         return min(max(tokens, len(items)), len(items) * self.tokenizer.most_tokens)
 
     async def infer(
@@ -191,13 +195,13 @@ class Engine:
         partial: bool = False,
         caller: str = "",
     ) -> Inference:
-        """Run encodings; they may share batches with anybody's.
+        """Run encodings. They may share batches with those of other requests.
 
         Args:
-            encodings: at least one, none longer than the model takes.
-            timeout: seconds that the caller still waits; None for ever.
-            partial: whether the answer may lack the rows of encodings that fail.
-            caller: who asks; the runs are shared fairly among callers.
+            encodings: at least one, none longer than the model's maximum.
+            timeout: seconds until the caller's deadline; None without a deadline.
+            partial: whether the result may lack the rows of encodings that fail.
+            caller: name of the caller; callers share the runs fairly.
 
         Raises:
             Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Batcher.submit`.
@@ -208,45 +212,49 @@ class Engine:
         )
 
     @property
-    def waiting(self) -> Demand:
-        """What is queued to run."""
+    def waiting(self) -> QueueLoad:
+        """The size of the batch queue."""
         return self._batcher.waiting
 
     @property
     def stalled(self) -> bool:
-        """Whether the watchdog has seen that one of its threads hangs."""
+        """Whether the watchdog found that a thread of the model hangs."""
         return any(worker.hangs for worker in self.workers)
 
     @property
     def failed(self) -> bool:
-        """Whether a lane has died."""
+        """Whether a batch worker died."""
         return self._batcher.failed
 
     def runs(self) -> dict[str, float]:
-        """Tell when each of the present runs began, on the monotonic clock, by its lane."""
+        """Return the start of each active run, on the monotonic clock, by its worker's name."""
         return self._batcher.runs()
 
     def retire(self) -> None:
-        """Close as soon as nobody uses it any more: calls that have found it are answered by it."""
-        weakref.finalize(self, _close, self._batcher, self._reader).atexit = False
+        """Close when the last call that uses the engine has ended."""
+        weakref.finalize(self, _close, self._batcher, self._tokenizer_thread).atexit = False
 
     def close(self) -> None:
         """Refuse new work and let the threads end."""
-        _close(self._batcher, self._reader)
+        _close(self._batcher, self._tokenizer_thread)
 
-    def _expect(self, items: int, characters: int, seconds: float, caller: str) -> None:
-        """Refuse what the queue has no room for, before any work is done for it.
+    def _check_admission(self, items: int, characters: int, seconds: float, caller: str) -> None:
+        """Refuse a request that the queue could not admit, before its texts are tokenised.
 
-        How many tokens the items are is not known yet. It is taken to be what their characters
-        were of late: under load the queue is always nearly full, and what it has no room for must
-        not cost its reading first.
+        The number of tokens is not known yet. It is estimated from the characters and the recent
+        ratio of tokens to characters. Under load the queue is nearly always full, and a request
+        that it will refuse must not cost tokenisation first.
         """
         least = items * len(self.tokenizer.blank(0))  # padding that the model computes always
         most = items * self.tokenizer.most_tokens
-        tokens = min(max(self._density.tokens(characters), least), most)
-        self._batcher.expect(Demand(items, tokens), seconds=seconds, caller=caller)
+        tokens = min(max(self._token_estimator.tokens(characters), least), most)
+        self._batcher.check_admission(QueueLoad(items, tokens), seconds=seconds, caller=caller)
 
 
-def _close(batcher: Batcher, reader: TokenizerThread) -> None:
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _close(batcher: Batcher, tokenizer_thread: TokenizerThread) -> None:
     batcher.close()
-    reader.close()
+    tokenizer_thread.close()

@@ -1,26 +1,25 @@
-"""Every error that semserve raises on purpose, each with the status that a caller sees.
+"""The errors that semserve raises on purpose, each with the status that a caller gets.
 
 SemserveError
 ├── InvalidRequest      INVALID_ARGUMENT    the caller must change the request; names the fields
-├── Unauthenticated     UNAUTHENTICATED     no key, or none that is known
-├── PermissionDenied    PERMISSION_DENIED   the key is not for that
+├── Unauthenticated     UNAUTHENTICATED     no valid API key
+├── PermissionDenied    PERMISSION_DENIED   the key does not have the right
 ├── ModelNotFound       NOT_FOUND           no model of that name is loaded
-├── Overloaded          RESOURCE_EXHAUSTED  the queue is full; try again after a while
-├── NotReady            UNAVAILABLE         starting
-├── Draining            UNAVAILABLE         stopping
-├── LoadFailed          FAILED_PRECONDITION a bundle cannot be served; what was served still is
+├── Overloaded          RESOURCE_EXHAUSTED  a limit is exceeded; retry later
+├── NotReady            UNAVAILABLE         the server is starting
+├── Draining            UNAVAILABLE         the server is stopping
+├── LoadFailed          FAILED_PRECONDITION a bundle cannot be loaded; the present model stays
 ├── DeadlineExceeded    DEADLINE_EXCEEDED   the deadline passed in the queue
-└── InferenceFailed     INTERNAL            ONNX Runtime failed; the cause only in the log
+└── InferenceFailed     INTERNAL            ONNX Runtime failed; only the log has the cause
 StartupError            no RPC: one line on standard error, exit code 2
-├── BundleError         a bundle that does not add up
-│   ├── BundleUnreadable  the disk or the memory would not have it, which may pass
-│   └── LoadHangs         loading it does not return
-└── ConfigError         settings that cannot be served
+├── BundleError         an invalid bundle
+│   ├── BundleUnreadable  a failure of the disk or the memory, which may pass
+│   └── LoadHangs         loading the bundle does not return
+└── ConfigError         settings that cannot work
 EngineFailed            no RPC: health to NOT_SERVING, one line, exit code 1
 ProcessFailed           no RPC: the other processes drain, one line, exit code 1
 
-What happens to them is decided in one place, `services/status.py`. This module knows neither gRPC
-nor the model.
+`rpc/status.py` translates them to statuses. This module knows neither gRPC nor models.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from typing import ClassVar, Literal
 
 
 class SemserveError(Exception):
-    """An error that a caller is told about. Its text goes to the caller."""
+    """An error that is reported to the caller. Its text is sent to the caller."""
 
     status: ClassVar[str]
 
@@ -40,7 +39,7 @@ class Violation:
     """What is wrong with one field, as in `google.rpc.BadRequest`."""
 
     field: str
-    """Path of the field in the request, such as `pairs[3].premise`; empty for all of it."""
+    """Path of the field in the request, such as `pairs[3].premise`; empty for the whole request."""
     description: str
 
     def __str__(self) -> str:
@@ -48,7 +47,7 @@ class Violation:
 
 
 class InvalidRequest(SemserveError):
-    """The request cannot be answered as it is; at least one violation says why."""
+    """The request is invalid. At least one violation has the reason."""
 
     status = "INVALID_ARGUMENT"
 
@@ -58,18 +57,18 @@ class InvalidRequest(SemserveError):
 
     @classmethod
     def of(cls, field: str, description: str) -> InvalidRequest:
-        """Make the common case: one field."""
+        """Create an error with one violation, the common case."""
         return cls(Violation(field, description))
 
 
 class Unauthenticated(SemserveError):
-    """The server wants a key and was given none that it knows. The text says nothing of it."""
+    """The call has no valid key. The text does not depend on the reason."""
 
     status = "UNAUTHENTICATED"
 
 
 class PermissionDenied(SemserveError):
-    """The caller is known and may not do that."""
+    """The caller is authenticated and may not do this."""
 
     status = "PERMISSION_DENIED"
 
@@ -90,11 +89,11 @@ Cause = Literal[
     "deadline",
     "rate",
 ]
-"""What there may be too much of; the metrics count by it."""
+"""The limits that an overload can exceed. The metrics count by this value."""
 
 
 class Overloaded(SemserveError):
-    """The queue cannot hold the request; nothing of it was admitted."""
+    """The server is overloaded. No part of the request was admitted."""
 
     status = "RESOURCE_EXHAUSTED"
 
@@ -102,35 +101,35 @@ class Overloaded(SemserveError):
         super().__init__(message)
         self.cause = cause
         self.retry_after = retry_after
-        """Seconds after which the queue is expected to have room."""
+        """Seconds after which the request should fit."""
 
 
 class NotReady(SemserveError):
-    """The server is starting: no model is warm yet."""
+    """The server is starting and has loaded no model yet."""
 
     status = "UNAVAILABLE"
 
 
 class Draining(SemserveError):
-    """The server is stopping and takes no new work."""
+    """The server is stopping and accepts no new work."""
 
     status = "UNAVAILABLE"
 
 
 class LoadFailed(SemserveError):
-    """A bundle that a caller wants loaded cannot be served."""
+    """The bundle of a LoadModel call cannot be loaded."""
 
     status = "FAILED_PRECONDITION"
 
 
 class DeadlineExceeded(SemserveError):
-    """The caller's deadline passed while the request waited; it was not run."""
+    """The caller's deadline passed while the request waited. The request did not run."""
 
     status = "DEADLINE_EXCEEDED"
 
 
 class InferenceFailed(SemserveError):
-    """A run failed. The cause is chained and logged, never told."""
+    """A run failed. The cause is chained and logged, and not sent to the caller."""
 
     status = "INTERNAL"
 
@@ -139,39 +138,39 @@ class InferenceFailed(SemserveError):
 
 
 class StartupError(Exception):
-    """The server cannot start; the text is one line that says what to do."""
+    """The server cannot start. The text is one line that says what to do."""
 
 
 class BundleError(StartupError):
-    """A bundle is missing, broken, or does not answer as it should."""
+    """A bundle is missing or broken, or its model does not reproduce its golden answers."""
 
 
 class BundleUnreadable(BundleError):
-    """A bundle could not be read or loaded for want of disk or memory; it may be whole."""
+    """A bundle could not be read or loaded because of the disk or the memory. It may be valid."""
 
 
 class LoadHangs(BundleError):
-    """A bundle's load did not return in time. It cannot be ended, and is left to itself."""
+    """Loading a bundle did not return in time. The load cannot be stopped, and is abandoned."""
 
 
 class ConfigError(StartupError):
-    """The settings cannot be served on this machine."""
+    """The settings cannot work on this machine."""
 
 
 class EngineFailed(Exception):
-    """A lane died or a run does not return: the process must be started anew."""
+    """A batch worker died or a run does not return. The process must be restarted."""
 
 
 class ProcessFailed(Exception):
-    """One of several server processes ended by itself, or would not end."""
+    """One of several worker processes ended unexpectedly, or did not end in time."""
 
 
 def free_frames(error: BaseException) -> None:
-    """Free what the tracebacks of an error, and of those that caused it, keep alive.
+    """Free what the tracebacks of an error and of its causes keep alive.
 
-    An error that is stored anywhere keeps the local variables of every function that it passed, a
-    model's weights among them; and where one of them refers to the error, until Python looks for
-    cycles. To be called once the error has been handled and logged.
+    A stored error keeps the local variables of every function that it passed through, including the
+    weights of a model. If one of these variables refers to the error, the memory stays until the
+    cyclic collector runs. Call this after the error was handled and logged.
     """
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]

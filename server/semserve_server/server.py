@@ -1,4 +1,4 @@
-"""Puts the parts together, serves until told to stop, and takes them apart in order."""
+"""Assembles the parts, serves until a signal, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import Security
 from semserve_server.observability.recorder import Recorder
-from semserve_server.observability.setup import observing
+from semserve_server.observability.setup import observability
 from semserve_server.registry.model_manager import ModelManager
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.services.validation import Limits
-from semserve_server.supervision.supervisor_channel import Parent
-from semserve_server.supervision.watchdog import Watchdog, either
+from semserve_server.supervision.supervisor_channel import SupervisorChannel
+from semserve_server.supervision.watchdog import Watchdog, wait_or_timeout
 from semserve_server.system.file_limit import allow_connections
 from semserve_server.system.listen_address import is_local
 from semserve_server.system.memory import map_large_blocks
@@ -31,36 +31,37 @@ from semserve_server.system.memory import map_large_blocks
 log = logging.getLogger(__name__)
 
 FOREVER = 86_400.0
-"""Seconds between looks at bundles that nobody has asked for."""
+"""Seconds between scans of the bundles if `--reload-interval` is 0. SIGHUP starts one sooner."""
 
 
-async def serve(config: Config, parent: Parent | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second one ends the drain.
+async def serve(config: Config, supervisor: SupervisorChannel | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. A second signal ends the drain.
 
-    The order of the end: health to NOT_SERVING, wait for balancers, refuse new work, finish what
-    was admitted within the bound, close the engines.
+    The order of the shutdown: health to NOT_SERVING, wait for load balancers, refuse new work,
+    finish admitted work within the time limit, close the engines.
 
     Args:
-        config: what is asked for.
-        parent: who leads this process and others like it, and is told in place of the log.
+        config: the settings.
+        supervisor: channel to the supervisor of this worker process. It gets the start banner,
+            which otherwise goes to the log.
 
     Raises:
-        StartupError: a bundle or a setting cannot be served.
-        EngineFailed: a lane died or a run did not return.
+        StartupError: a bundle or a setting is invalid.
+        EngineFailed: a batch worker died or a run did not return.
     """
     _check_limits(config)
     map_large_blocks()
     models = _models(config)
-    async with observing(config, models) as observer:
-        await _serve(config, models, observer, parent)
+    async with observability(config, models) as recorder:
+        await _serve(config, models, recorder, supervisor)
     log.info("stopped")
 
 
 def _check_limits(config: Config) -> None:
-    """Refuse a limit on requests that a limit on what waits could never admit.
+    """Refuse a request limit that is larger than the queue that must hold the request.
 
     Raises:
-        ConfigError: naming both.
+        ConfigError: names both flags.
     """
     bounds = (
         (
@@ -74,65 +75,69 @@ def _check_limits(config: Config) -> None:
     )
     for (name, most), (queue, room) in bounds:
         if most > room:
-            raise ConfigError(f"{name} {most}: a queue of {queue} {room} could never admit so many")
+            raise ConfigError(f"{name} {most}: must be at most {queue} {room}")
 
 
-async def _serve(config: Config, models: Models, observer: Recorder, parent: Parent | None) -> None:
-    stop, hurry, refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
+async def _serve(
+    config: Config, models: ModelRegistry, recorder: Recorder, supervisor: SupervisorChannel | None
+) -> None:
+    stop, force_stop, refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        # Whoever signals a whole group signals the parent too, and its word may come first: only
-        # the parent can tell a second signal.
-        (hurry if stop.is_set() and parent is None else stop).set()
+        # A signal to the process group reaches the supervisor too, and the supervisor's order may
+        # arrive first. So in a worker process only the supervisor can report a second signal.
+        (force_stop if stop.is_set() and supervisor is None else stop).set()
 
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, end)
     loop.add_signal_handler(signal.SIGHUP, refresh.set)
-    if parent is not None:
-        parent.obey({"stop": stop.set, "hurry": hurry.set, "refresh": refresh.set})
-    control = ModelManager(config, models)
-    models.control = control if config.allow_model_control else None
-    port = _port(config, models, observer)
-    number = await port.open(config.address)
+    if supervisor is not None:
+        supervisor.handle_orders(
+            {"stop": stop.set, "force_stop": force_stop.set, "refresh": refresh.set}
+        )
+    model_manager = ModelManager(config, models)
+    models.control = model_manager if config.allow_model_control else None
+    grpc_server = new_grpc_server(config, models, recorder)
+    port = await grpc_server.open(config.address)
     try:
-        await control.start(stop)
+        await model_manager.start(stop)
         if stop.is_set():
             return
-        banner = _banner(config, number, models.all())
-        if parent is None:
+        banner = _banner(config, port, models.all())
+        if supervisor is None:
             log.info("%s", banner)
         else:
-            parent.tell("serves", banner)
-        async with _refreshing(control, refresh, config.reload_interval):
+            supervisor.send("serves", banner)
+        async with _refreshing(model_manager, refresh, config.reload_interval):
             watchdog = Watchdog(
                 models, stall_timeout=config.stall_timeout, run_timeout=config.run_timeout
             )
-            await _until_stopped(watchdog, port, stop)
+            await _until_stopped(watchdog, grpc_server, stop)
         log.info("draining, for at most %g s", config.drain_timeout)
-        port.tell_not_serving()
-        control.stop()
-        await either(hurry, config.drain_delay)
-        draining = asyncio.create_task(port.drain(config.drain_timeout))
+        grpc_server.set_not_serving()
+        model_manager.stop()
+        await wait_or_timeout(force_stop, config.drain_delay)
+        draining = asyncio.create_task(grpc_server.drain(config.drain_timeout))
         await asyncio.wait(
-            [draining, hurried := asyncio.create_task(hurry.wait())],
+            [draining, forced := asyncio.create_task(force_stop.wait())],
             return_when=asyncio.FIRST_COMPLETED,
         )
-        hurried.cancel()
+        forced.cancel()
     finally:
-        port.tell_not_serving()
-        await port.drain(0)
-        control.close()
+        grpc_server.set_not_serving()
+        await grpc_server.drain(0)
+        model_manager.close()
 
 
-async def _until_stopped(watchdog: Watchdog, port: GrpcServer, stop: asyncio.Event) -> None:
-    """Watch until the server is told to stop.
+async def _until_stopped(watchdog: Watchdog, grpc_server: GrpcServer, stop: asyncio.Event) -> None:
+    """Run the watchdog until the server must stop.
 
     Raises:
-        EngineFailed: something hangs or has died, gRPC's own server among it.
+        EngineFailed: a thread hangs or died, or gRPC's server ended.
     """
     watching = asyncio.create_task(watchdog.watch(stop))
-    serving = asyncio.create_task(port.ended())
+    serving = asyncio.create_task(grpc_server.ended())
     try:
         await asyncio.wait([watching, serving], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -141,24 +146,24 @@ async def _until_stopped(watchdog: Watchdog, port: GrpcServer, stop: asyncio.Eve
             watching.cancel()
             await asyncio.wait([watching])
     if watching.cancelled():
-        raise EngineFailed("gRPC's server has stopped by itself; the log above says why")
+        raise EngineFailed("gRPC's server has stopped; see the log lines above")
     watching.result()
 
 
 @contextlib.asynccontextmanager
 async def _refreshing(
-    control: ModelManager, asked: asyncio.Event, interval: float
+    model_manager: ModelManager, asked: asyncio.Event, interval: float
 ) -> AsyncIterator[None]:
-    """Look for bundles that have changed when asked, and every so often unless that is 0."""
+    """Scan for changed bundles when `asked` is set, and every `interval` seconds (0: never)."""
 
     async def refresh() -> None:
         while True:
-            again = await either(asked, interval or FOREVER)
+            again = await wait_or_timeout(asked, interval or FOREVER)
             asked.clear()
             try:
-                await control.refresh(again=again)
+                await model_manager.refresh(again=again)
             except Exception:
-                log.exception("looking for changed bundles failed. This is a bug.")
+                log.exception("scanning for changed bundles failed. This is a bug.")
 
     refreshing = asyncio.create_task(refresh())
     try:
@@ -167,8 +172,8 @@ async def _refreshing(
         refreshing.cancel()
 
 
-def _models(config: Config) -> Models:
-    return Models(
+def _models(config: Config) -> ModelRegistry:
+    return ModelRegistry(
         defaults={
             "embedding": config.default_embedder,
             "classification": config.default_classifier,
@@ -178,7 +183,8 @@ def _models(config: Config) -> Models:
     )
 
 
-def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
+def new_grpc_server(config: Config, models: ModelRegistry, recorder: Recorder) -> GrpcServer:
+    """Assemble the gRPC server of a configuration. It is not open yet."""
     return GrpcServer(
         models,
         Limits(
@@ -199,13 +205,13 @@ def _port(config: Config, models: Models, observer: Recorder) -> GrpcServer:
             max_connection_calls=config.max_connection_calls,
             max_connection_idle=config.max_connection_idle,
             max_connection_age=config.max_connection_age,
-            max_connection_grace=config.max_connection_grace,
+            max_connection_age_grace=config.max_connection_age_grace,
             keepalive_time=config.keepalive_time,
             keepalive_timeout=config.keepalive_timeout,
             handshake_timeout=config.handshake_timeout,
             shares_port=config.processes > 1,
         ),
-        observer=observer,
+        recorder=recorder,
         security=_security(config),
         open_inference=config.open_inference,
     )
@@ -223,27 +229,29 @@ def _connections(config: Config) -> int:
 
 
 def _security(config: Config) -> Security:
-    """Read certificates and keys, as far as they are asked for.
+    """Load certificates and keys, if the settings name any.
 
     Raises:
-        ConfigError: one is wrong, or goes only with another.
+        ConfigError: a file is invalid, or a flag needs another one.
     """
     certificates = None
     if config.tls_certificate and config.tls_key:
         certificates = Certificates(config.tls_certificate, config.tls_key, config.tls_client_ca)
     elif config.tls_certificate or config.tls_key or config.tls_client_ca:
         raise ConfigError("TLS needs both --tls-certificate and --tls-key")
-    keyring = KeyStore(config.keys, processes=config.processes) if config.keys else None
-    if keyring and not certificates and not is_local(config.address):
+    key_store = (
+        KeyStore(config.api_key_file, processes=config.processes) if config.api_key_file else None
+    )
+    if key_store and not certificates and not is_local(config.address):
         log.warning(
-            "--keys without --tls-certificate: whoever listens on the network to %s reads the keys",
+            "--api-key-file without --tls-certificate: keys travel to %s without encryption",
             config.address,
         )
     return Security(
         certificates=certificates,
-        keyring=keyring,
-        open_health=config.open_health,
-        open_reflection=config.open_reflection,
+        key_store=key_store,
+        auth_exempt_health=config.auth_exempt_health,
+        auth_exempt_reflection=config.auth_exempt_reflection,
     )
 
 

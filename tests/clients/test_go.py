@@ -85,7 +85,7 @@ def test_go_gets_in_where_tls_and_a_key_are_wanted(
     presented, made = new_key("go")
     add_key(tmp_path / "keys", made)
     with running_server(
-        *("--models", str(tiny_models), "--keys", str(tmp_path / "keys")),
+        *("--models", str(tiny_models), "--api-key-file", str(tmp_path / "keys")),
         *("--tls-certificate", str(chain), "--tls-key", str(key)),
     ) as server:
         run(

@@ -41,7 +41,7 @@ def test_a_bundle_that_cannot_be_served_is_told_of(
 ) -> None:
     tokenizer = (models_directory / "tiny-nli" / "tokenizer.json").read_bytes()
     describe(models_directory / "tiny-nli", "bad", tokenizer=b"{}")
-    with pytest.raises(SemserveError, match="cannot be served") as failed:
+    with pytest.raises(SemserveError, match="cannot be loaded") as failed:
         ask(controlled_address, {}, "load_model", "tiny-nli")
     assert "FAILED_PRECONDITION" == failed.value.code
     assert str(failed.value) == ask(controlled_address, {}, "model", "tiny-nli").reload_error

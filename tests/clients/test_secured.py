@@ -48,7 +48,7 @@ def secured(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         keys[name], made = new_key(name, models=models)
         add_key(directory / "keys", made)
     with running_server(
-        *("--models", str(tiny_models), "--keys", str(directory / "keys")),
+        *("--models", str(tiny_models), "--api-key-file", str(directory / "keys")),
         *("--tls-certificate", str(chain), "--tls-key", str(key)),
         *("--tls-client-ca", str(directory / "ca.pem")),
     ) as server:

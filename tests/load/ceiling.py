@@ -36,7 +36,7 @@ class Plan:
     bundle: Bundle
     graph: Path
     texts: tuple[str, ...]
-    lanes: int
+    workers: int
     max_batch_tokens: int
     seconds: float
 
@@ -65,19 +65,19 @@ def run_bare(plan: Plan) -> Bare:
         passes += 1
     answered = passes * len(plan.texts)
     return Bare(
-        # Lanes end a pass within a batch of each other; what one of them waits then is not cost.
-        texts_per_second=answered * plan.lanes / lane_seconds,
+        # Workers end a pass within a batch of each other; what one of them waits then is not cost.
+        texts_per_second=answered * plan.workers / lane_seconds,
         server_cpu_us=(time.process_time() - cpu_began) / answered * 1e6,
         max_batch_tokens=plan.max_batch_tokens,
     )
 
 
 def _pass(session: ort.InferenceSession, plan: Plan, batches: Sequence[Feeds]) -> float:
-    """Run every batch once over all lanes; the sum of the seconds that the lanes took."""
+    """Run every batch once over all workers; the sum of the seconds that the workers took."""
     waiting = iter(batches)
     lock = threading.Lock()
 
-    def lane(_number: int) -> float:
+    def worker(_number: int) -> float:
         began = time.perf_counter()
         while True:
             with lock:
@@ -86,8 +86,8 @@ def _pass(session: ort.InferenceSession, plan: Plan, batches: Sequence[Feeds]) -
                 return time.perf_counter() - began
             session.run([plan.bundle.output], feeds)
 
-    with ThreadPoolExecutor(plan.lanes) as pool:
-        return sum(pool.map(lane, range(plan.lanes)))
+    with ThreadPoolExecutor(plan.workers) as pool:
+        return sum(pool.map(worker, range(plan.workers)))
 
 
 @functools.cache

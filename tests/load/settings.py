@@ -46,7 +46,7 @@ class Settings:
     exported, else the tests' own tiny one."""
 
     server_flag: tuple[str, ...] = ()
-    """Further words for semserve's command line, such as `--server-flag=--lanes=2`."""
+    """Further words for semserve's command line, such as `--server-flag=--batch-workers=2`."""
 
     variant: str = ""
     """Graph that is held against the peers and the bare runtime, an fp32 one; the best that the

@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from parity.hugging_face_shapes import (
+    ADDED,
+    HEADS,
+    HIDDEN,
+    INNER,
+    POSITIONS,
+    dense_shapes,
+    head_shapes,
+    language_shapes,
+    norm_shapes,
+)
 from parity.hugging_face_tokenizers import TOKENIZERS
-from parity.reference_encoders import LANGUAGE_HEADS, ReferenceEncoder
+from parity.reference_encoders import ReferenceEncoder
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-HIDDEN, INNER, HEADS, POSITIONS, ADDED = 16, 32, 2, 48, 4
 CLASS_NAMES = {
     "bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "distilbert": "DistilBert",
     "albert": "Albert", "deberta-v2": "DebertaV2",
@@ -26,14 +36,6 @@ def draw(shape: tuple[int, ...], name: str, seed: int = 11) -> np.ndarray:
     random = np.random.default_rng([seed, *name.encode()])
     around = 1 if "orm.weight" in name else 0
     return random.normal(around, 0.4, shape).astype(np.float32)
-
-
-def dense_shapes(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
 def shapes(family: str, words: int, *, pooler: bool = True, groups: int = 1, inner: int = 1) -> Any:
@@ -67,30 +69,6 @@ def shapes(family: str, words: int, *, pooler: bool = True, groups: int = 1, inn
     if pooler and family != "distilbert" and not deberta:
         found |= dense_shapes("pooler" if family == "albert" else "pooler.dense", HIDDEN, HIDDEN)
     return found
-
-
-def head_shapes(family: str, classes: int) -> dict[str, tuple[int, ...]]:
-    if "roberta" in family:
-        return {
-            **dense_shapes("classifier.dense", HIDDEN, HIDDEN),
-            **dense_shapes("classifier.out_proj", HIDDEN, classes),
-        }
-    first = {"distilbert": "pre_classifier", "deberta-v2": "pooler.dense"}.get(family)
-    before = dense_shapes(first, HIDDEN, HIDDEN) if first else {}
-    return {**before, **dense_shapes("classifier", HIDDEN, classes)}
-
-
-def language_shapes(family: str, words: int, *, untied: bool) -> dict[str, tuple[int, ...]]:
-    """Name the tensors of a masked language model's head; tied, it has no decoder of its own."""
-    dense, norm, decoder, bias = LANGUAGE_HEADS[family]
-    width = 8 if family == "albert" else HIDDEN
-    own = {f"{decoder}.weight": (words, width)} if untied else {}
-    return {
-        **dense_shapes(dense, HIDDEN, width), **norm_shapes(norm, width), bias: (words,), **own,
-    }  # fmt: skip
-
-
-# ---- directories ---------------------------------------------------------------------------------
 
 
 def config_of(family: str, words: int) -> dict[str, Any]:

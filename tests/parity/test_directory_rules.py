@@ -127,7 +127,7 @@ def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path):
     answers = run_confined_commands(
         tmp_path,
         {
-            "exported": ["keras", "mine", "--variants", "none", *stated],
+            "exported": ["export", "mine", "--variants", "none", *stated],
             "proved": ["verify", "models/mine", "--source", "mine"],
         },
     )

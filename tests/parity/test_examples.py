@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+# NumPy's and Keras's, about how Keras saves a model.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 EXAMPLES = Path(__file__).parents[2] / "export" / "examples"
 
 

@@ -73,7 +73,7 @@ def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
     pairs = encode(tokenizer, list(zip(TEXTS[:2], OTHERS[:2], strict=True)), LENGTH)
     # In a graph, as `fit` and `predict` do; Python code would split texts otherwise.
     texts = tf.constant(TEXTS[:2]), tf.constant(OTHERS[:2])
-    features = tf.function(classifier.preprocessor)(texts)
+    features = tf.function(classifier.preprocessor)(x=texts)
     for ids, mask, one in zip(
         features["token_ids"].numpy(), features["padding_mask"].numpy(), pairs, strict=True
     ):
@@ -91,7 +91,7 @@ def test_one_command_exports_a_file_and_another_proves_the_bundle(tmp_path, capf
     train_a_little(classifier)
     classifier.save("mine.keras")
     labels = [flag for label in LABELS for flag in ("--label", label)]
-    assert 0 == run_command_line(["keras", "mine.keras", "--pair", *labels])
+    assert 0 == run_command_line(["keras", "mine.keras", "--pair", "--variants", "fused", *labels])
     assert "odd texts are tokenised otherwise" in " ".join(capfd.readouterr().out.split())
     manifest = read_manifest(Path("models/mine"))
     source = asked_before("mine.keras", manifest)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from parity.reference_bert import ReferenceBert
+from parity.reference_encoders import ReferenceEncoder
 from parity.reference_mpnet import ReferenceMPNet
+from safetensors.numpy import load_file
 from semserve_export.bundle.layout import read_manifest
 from semserve_export.bundle.proof import golden_checks, read_bundle
 from semserve_export.bundle.tolerance import onnx_run
@@ -15,7 +17,13 @@ from semserve_export.data.pairs import read_pairs
 from semserve_export.distillation.temperature_scaling import bins_of, expected_calibration_error
 from semserve_export.models.delta_adapter import TENSORS, read_record
 from semserve_export.pipeline.verify import verify_bundle
-from semserve_export.recipes import ALL_MINILM, MPNET_BASE_V2, NLI_BERT_TINY, NLI_MINILM
+from semserve_export.recipes import (
+    ALL_MINILM,
+    MPNET_BASE_V2,
+    NLI_BERT_TINY,
+    NLI_MINILM,
+    SPLADE_TINY,
+)
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from tokenizers import Tokenizer
 
@@ -172,6 +180,26 @@ def test_a_bundle_is_as_right_and_as_honest_as_its_adapters_record_says(recipe):
     assert accuracy == pytest.approx(right, abs=5 * error)
     measured = expected_calibration_error(bins_of(logits, encoded.labels))
     assert measured <= record["figures"]["expected_calibration_error"] + 0.05
+
+
+@pytest.mark.parametrize("variant", ["portable", "fused"])
+def test_splade_tiny_weighs_words_as_its_tensors_mean_without_keras(variant):
+    exported, package = bundle("splade-tiny"), SPLADE_TINY.weights
+    directory = ROOT / ".cache" / "weights" / f"{package.name}-{package.version}"
+    if not directory.is_dir():
+        pytest.skip(f"the weights of {package} are not in .cache/weights: make models MODELS=all")
+    tensors = {
+        name.removeprefix("bert.").replace(".gamma", ".weight").replace(".beta", ".bias"): value
+        for name, value in load_file(directory / "model.safetensors").items()
+    }
+    reference = ReferenceEncoder("bert", tensors, heads=2)
+    encodings = exported.encode(TEXTS)
+    expected = [reference.sparse(list(e.token_ids), [0] * len(e)) for e in encodings]
+    run = onnx_run(exported.directory / exported.manifest["variants"][variant]["file"])
+    np.testing.assert_allclose(run(pad(encodings)), expected, rtol=0, atol=1e-5)
+    words = exported.tokenizer.get_vocab(with_added_tokens=False)
+    heaviest = np.argsort(-np.array(expected[3]))[:8]
+    assert words["stock"] in heaviest, "of falling stock prices"
 
 
 def test_mpnet_embeds_as_its_weights_mean_without_keras():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from parity.cut_off import CutOff, Cutting
 from rich.console import Console
 from rich.progress import Progress
 from safetensors import safe_open
@@ -16,13 +17,11 @@ from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.distillation.teacher import Teacher
 from semserve_export.distillation.temperature_scaling import softmax
 from semserve_export.errors import ExportError
-from semserve_export.model_spec import INPUTS
 from semserve_export.models.bert import make_classifier
 from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
-from semserve_export.tokenizers.bert_wordpiece import Encoding, build_tokenizer
+from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 from semserve_export.training.base_model import Start
 from semserve_export.training.classifier_training import train
-from semserve_export.training.learning_rate import WarmupThenLinear
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.training.trainer import logits_of, measure_accuracy, seed_everything
 
@@ -93,21 +92,23 @@ def test_training_learns(trained):
     assert read_record(output) == json.loads(json.dumps(record))
 
 
-def test_what_is_reported_was_measured_on_the_adapter_read_back(trained, start, data):
-    record, output = trained
+@pytest.fixture(scope="module")
+def read_back(trained, start):
+    """The model with the adapter that was written."""
     model = start.make(0, "float32")
-    apply_adapter(output, model)
+    apply_adapter(trained[1], model)
+    return model
+
+
+def test_what_is_reported_was_measured_on_the_adapter_read_back(trained, read_back, start, data):
     validation = EncodedPairs.of(start.tokenizer, data.validation.pairs, PLAN.max_tokens)
-    assert record["figures"]["accuracy"] == measure_accuracy(model, validation)
+    assert trained[0]["figures"]["accuracy"] == measure_accuracy(read_back, validation)
 
 
-def test_the_temperature_is_in_the_head(trained, start, data):
+def test_the_temperature_is_in_the_head(read_back, start, data):
     """No temperature but 1 makes the scores of the adapter more honest: it was divided out."""
-    _, output = trained
-    model = start.make(0, "float32")
-    apply_adapter(output, model)
     validation = EncodedPairs.of(start.tokenizer, data.validation.pairs, PLAN.max_tokens)
-    logits, rows = logits_of(model, validation), np.arange(len(validation))
+    logits, rows = logits_of(read_back, validation), np.arange(len(validation))
 
     def cross_entropy(temperature):
         return -np.log(softmax(logits / temperature)[rows, validation.labels]).mean()
@@ -130,26 +131,6 @@ def test_the_report_tells_the_figures_and_shows_its_pictures(trained):
     for picture in ("confusion.png", "reliability.png", "curve.png"):
         assert f"({picture})" in page
         assert (output / picture).read_bytes().startswith(b"\x89PNG")
-
-
-class CutOff(Exception):
-    """Stands for whatever ends a process in the middle of a step."""
-
-
-class Cutting(Progress):
-    """A display that copies the training's directory in some steps, and cuts it off in the last."""
-
-    def __init__(self, directory, copies):
-        super().__init__(console=Console(quiet=True))
-        self.directory, self.copies, self.steps = directory, copies, 0
-
-    def advance(self, task_id, advance=1):
-        super().advance(task_id, advance)
-        self.steps += 1
-        if self.steps in self.copies:
-            shutil.copytree(self.directory, self.copies[self.steps])
-        if self.steps == max(self.copies):
-            raise CutOff
 
 
 @contextmanager
@@ -266,18 +247,19 @@ def test_a_bundle_can_teach(run, exported):
 
 @pytest.mark.parametrize("varied", ["classification"], indirect=True)
 def test_unlabelled_pairs_are_learnt_as_teachers_answer_them(
-    start, data, trained, exported, tmp_path
+    start, data, read_back, exported, tmp_path
 ):
     """The labelled pairs alone do not show these hypotheses, so no label tells about them."""
     new = [Pair(premise, f"{letter} mat") for premise in PREMISES for letter in "ghijklmnop"]
     teacher = Teacher.read(exported.directory, LABELS)
     quiet = Progress(console=Console(quiet=True))
     answers = teacher.answer(new, PLAN.max_tokens, AnswerCache(None), quiet).argmax(axis=1)
-    judged = [replace_label(pair, label) for pair, label in zip(new, answers, strict=True)]
-    labelled_alone = start.make(0, "float32")
-    apply_adapter(trained[1], labelled_alone)
+    judged = [
+        LabelledPair(pair.premise, pair.hypothesis, int(label))
+        for pair, label in zip(new, answers, strict=True)
+    ]
     encoded = EncodedPairs.of(start.tokenizer, judged, PLAN.max_tokens)
-    assert measure_accuracy(labelled_alone, encoded) < 0.8
+    assert measure_accuracy(read_back, encoded) < 0.8
 
     unlabelled = PairFiles(new * 3, {"new": "3"})
     taught = replace(data, validation=PairFiles(judged, {}), unlabelled=unlabelled)
@@ -287,33 +269,6 @@ def test_unlabelled_pairs_are_learnt_as_teachers_answer_them(
     assert {"new": "3"} == record["unlabelled_files"]
     assert len(new) * 3 == record["figures"]["unlabelled_pairs"]
     assert "120 that teachers answered, of new" in (tmp_path / "adapter/report.md").read_text()
-
-
-def replace_label(pair, label):
-    return LabelledPair(pair.premise, pair.hypothesis, int(label))
-
-
-def test_an_epoch_has_every_row_once_in_batches_of_like_length():
-    random = np.random.default_rng(1)
-    lengths = random.integers(3, 90, 1003)
-    rows = EncodedPairs([Encoding([0] * n, [0] * n) for n in lengths], np.zeros(1003, int), INPUTS)
-    batches = rows.shuffled(32, random)
-    assert list(range(1003)) == sorted(np.concatenate(batches).tolist())
-    assert {32, 1003 % 32} == {len(batch) for batch in batches}
-    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
-    assert spread < 10, "a random batch of these would spread over more than 80"
-
-
-def test_columns_are_few_different_numbers():
-    rows = EncodedPairs([Encoding([5] * n, [0] * n) for n in (3, 17)], np.zeros(2, int), INPUTS)
-    assert (1, 8) == rows.inputs(np.array([0]))["token_ids"].shape
-    assert (2, 24) == rows.inputs(np.array([0, 1]))["token_ids"].shape
-
-
-def test_the_rate_rises_then_falls_to_nothing():
-    rate = WarmupThenLinear(peak=1.0, warmup=10, steps=110)
-    rates = [float(rate(step)) for step in (0, 9, 10, 60, 110)]
-    np.testing.assert_allclose(rates, [0.1, 1, 1, 0.5, 0], atol=1e-6)
 
 
 def test_the_seed_is_that_of_the_head(start):

@@ -48,9 +48,9 @@ def lost_file(bundle: Path) -> None:
 
 @pytest.mark.parametrize(("spoil", "says"), [
     (cut, "ONNX Runtime cannot load it"),
-    (flip, "model.onnx: its SHA-256 is not the manifest's"),
+    (flip, "model.onnx: its SHA-256 differs from the manifest"),
     (other_answers, "the model differs from Keras by"),
-    (no_tokenizer, "cannot be served"),
+    (no_tokenizer, "cannot be loaded"),
     (garbage, "bundle.json: JSON is malformed"),
     (lost_file, "tokenizer.json: No such file or directory"),
 ])  # fmt: skip
@@ -123,7 +123,7 @@ async def test_two_bundles_of_one_name_are_not_chosen_between(
     describe(served.bundle, "changed")
     refused = await refusal(served.load())
     assert grpc.StatusCode.FAILED_PRECONDITION == refused.code
-    assert "another bundle is named 'tiny-embed' too" in refused.message
+    assert "another bundle has the name 'tiny-embed' too" in refused.message
     shutil.rmtree(served.directory / "copy")
     await served.control.refresh()
     assert "changed" == (await served.info()).description

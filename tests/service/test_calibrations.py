@@ -33,8 +33,8 @@ def test_the_next_start_measures_nothing_and_chooses_the_same(
     arguments = ("--models", str(tiny_models / NAME), "--calibration-cache", str(tmp_path / "new"))
     first = budgets(started(*arguments), "measured")
     assert {NAME} == first.keys()
-    if '"settled":true' in next((tmp_path / "new").iterdir()).read_text():
-        assert first == budgets(started(*arguments), "as measured before")
+    if '"converged":true' in next((tmp_path / "new").iterdir()).read_text():
+        assert first == budgets(started(*arguments), "from the calibration cache")
 
 
 def test_a_directory_that_others_can_write_ends_the_start_with_one_line(
@@ -44,7 +44,7 @@ def test_a_directory_that_others_can_write_ends_the_start_with_one_line(
     (tmp_path / "cache").chmod(0o777)
     code, line = fails("--models", str(tiny_models), "--calibration-cache", str(tmp_path / "cache"))
     assert 2 == code
-    assert f"--calibration-cache {tmp_path / 'cache'}: others can write it" in line
+    assert f"--calibration-cache {tmp_path / 'cache'}: other users can write it" in line
 
 
 async def test_a_new_version_takes_over_what_the_old_one_was_measured_to_cost(
@@ -55,6 +55,6 @@ async def test_a_new_version_takes_over_what_the_old_one_was_measured_to_cost(
     describe(served.bundle, "another version")
     await served.control.refresh()
     after = served.models.named(NAME).capacity
-    assert f"{NAME}: as of the version before it: batches of" in caplog.text
+    assert f"{NAME}: from the version before: batches of" in caplog.text
     assert before.max_batch_tokens == after.max_batch_tokens
-    assert before.wide_threads == after.wide_threads
+    assert before.exclusive_threads == after.exclusive_threads

@@ -19,7 +19,10 @@ EMBED = "/semserve.v1.EmbeddingService/Embed"
 
 @pytest.mark.parametrize(("content", "fields"), [
     (b"\x12\x02ok\x12\x02\xff\xfe", {"texts[1]": "is not valid UTF-8"}),
-    (b"\xff\xff\xff", {"": "the bytes are no semserve.v1.EmbedRequest message of valid UTF-8"}),
+    (
+        b"\xff\xff\xff",
+        {"": "the bytes are not a semserve.v1.EmbedRequest message with valid UTF-8"},
+    ),
 ])  # fmt: skip
 async def test_bytes_that_are_no_request_are_an_invalid_argument_and_the_next_call_works(
     service: InProcess, content: bytes, fields: dict[str, str]
@@ -62,7 +65,7 @@ async def test_a_cancelled_call_does_not_harm_those_that_shared_its_batch(
 async def all_read(stub: EmbeddingServiceStub) -> None:
     """Wait until the server has admitted the calls that were made before this one.
 
-    A call that is refused at the door is answered after those before it have been queued.
+    A call that is refused on admission is answered after those before it have been queued.
     """
     await refusal(stub.Embed(EmbedRequest()))
 
@@ -140,7 +143,7 @@ async def test_a_million_empty_texts_are_refused_at_once(service: InProcess) -> 
             service.channel.unary_unary(path)(bytes([field << 3 | 2, 0]) * 400_000)
         )
         assert (
-            "texts: over 200 texts, at most 200 a request: send several, or stream"
+            "texts: over 200 texts, at most 200 a request: send several requests, or stream"
             == refused.message
         )
 
@@ -166,7 +169,7 @@ async def test_a_fault_of_ours_is_internal_and_tells_nothing(
 
 
 async def test_many_callers_at_once_each_get_their_own_answer(tiny_models: Path) -> None:
-    async with in_process(tiny_models, lanes=2) as service:
+    async with in_process(tiny_models, workers=2) as service:
         stub = EmbeddingServiceStub(service.channel)
         texts = [f"{number} cats and {number % 7} dogs" for number in range(100)]
         together = await asyncio.gather(*(one(stub, text) for text in texts))
@@ -200,7 +203,7 @@ async def test_a_poisoned_text_fails_alone_where_parts_are_taken(service: InProc
     assert [1, 1] == [len((await call).results) for call in calls]
 
 
-async def test_a_burst_of_calls_is_answered_by_the_door_and_not_cancelled(
+async def test_a_burst_of_calls_is_answered_by_admission_control_and_not_cancelled(
     service: InProcess,
 ) -> None:
     """By its own default gRPC would cancel what is beyond a thousand calls."""

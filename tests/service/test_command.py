@@ -39,11 +39,13 @@ def copy(tiny_models: Path, tmp_path: Path) -> Path:
 
 
 def test_one_line_tells_address_models_provider_and_threads(tiny_models: Path) -> None:
-    with running_server("--models", str(tiny_models), "--lanes", "2", "--threads", "3") as server:
+    with running_server(
+        "--models", str(tiny_models), "--batch-workers", "2", "--intra-op-threads", "3"
+    ) as server:
         for word in ("127.0.0.1:", "tiny-embed", "tiny-nli", "CPUExecutionProvider"):
             assert word in server.line
-        assert "2 lanes x " in server.line
-        assert "alone 3 threads" in server.line
+        assert "2 batch workers x 1 thread, " in server.line
+        assert "3 threads for a single run" in server.line
 
 
 def test_a_changed_file_stops_the_start_with_a_line_and_exit_code_2(copy: Path) -> None:
@@ -52,10 +54,8 @@ def test_a_changed_file_stops_the_start_with_a_line_and_exit_code_2(copy: Path) 
         file.write(b"\x00\x01")
     code, line = fails("--models", str(copy))
     assert 2 == code
-    assert (
-        line
-        == f"semserve-server: {copy}/model.onnx: its SHA-256 is not the manifest's: export again"
-    )
+    says = "model.onnx: its SHA-256 differs from the manifest: export again"
+    assert f"semserve-server: {copy}/{says}" == line
 
 
 def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
@@ -70,10 +70,10 @@ def test_wrong_golden_answers_stop_the_start(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["--models", "nowhere"], "nowhere: no such directory: run `make models`, or name another"),
+    (["--models", "nowhere"], "nowhere: the directory does not exist: run `make models`"),
     (["--device", "cuda", "--models", str(ROOT / "tests" / "bundles")], "--device cuda: "),
-    (["--max-queue-entries", "5"], "--max-queue-entries 5 could never admit so many"),
-    (["--max-queue-scores", "5"], "--max-queue-scores 5 could never admit so many"),
+    (["--max-queue-entries", "5"], "must be at most --max-queue-entries 5"),
+    (["--max-queue-scores", "5"], "must be at most --max-queue-scores 5"),
     (["--address", "256.0.0.1:1", "--models", str(ROOT / "tests" / "bundles")],
      "--address 256.0.0.1:1: cannot listen there"),
     (["--address", "127.0.0.1:99999"], "--address 127.0.0.1:99999: give HOST:PORT"),
@@ -89,7 +89,7 @@ def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str],
 def test_a_port_in_use_is_refused(tiny_models: Path, server_address: str) -> None:
     code, line = fails("--models", str(tiny_models), "--address", server_address)
     assert 2 == code
-    assert "cannot listen there: the port is taken" in line
+    assert "cannot listen there: the port is in use" in line
 
 
 def test_a_flag_out_of_bounds_is_named() -> None:
@@ -162,7 +162,7 @@ def test_a_tokenizer_that_is_none_stops_the_start(copy: Path) -> None:
     reseal(copy, "tokenizer.json")
     code, line = fails("--models", str(copy))
     assert 2 == code
-    assert line.startswith(f"semserve-server: {copy}: cannot be served: ")
+    assert line.startswith(f"semserve-server: {copy}: cannot be loaded: ")
 
 
 def test_weights_outside_the_graph_are_not_read(copy: Path) -> None:

@@ -108,7 +108,7 @@ async def test_a_watch_that_opens_during_the_drain_gets_not_serving_and_an_end(
     service.embedder.hold()
     admitted = asyncio.ensure_future(stub.Embed(EmbedRequest(texts=["a cat"])))
     await asyncio.to_thread(service.embedder.wait_for_run)
-    service.port.tell_not_serving()
+    service.port.set_not_serving()
     draining = asyncio.create_task(service.port.drain(30))
     await asyncio.sleep(0)  # the drain begins
     call = HealthStub(service.channel).Watch(HealthCheckRequest(service="tiny-embed"))

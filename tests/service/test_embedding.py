@@ -124,17 +124,17 @@ async def test_packed_vectors_hold_the_same_values(
 
 
 @pytest.mark.parametrize(("request_", "fields"), [
-    (EmbedRequest(), {"texts": "is empty: give at least one"}),
+    (EmbedRequest(), {"texts": "is empty: at least one is needed"}),
     (EmbedRequest(texts=["a"] * 201), {
-        "texts": "201 texts, at most 200 a request: send several, or stream"
+        "texts": "201 texts, at most 200 a request: send several requests, or stream"
     }),
     (EmbedRequest(texts=["a", "", "b", ""]), {"texts[1]": "is empty", "texts[3]": "is empty"}),
     (EmbedRequest(texts=["é" * 2049]), {"texts[0]": "4098 bytes, at most 4096"}),
     (EmbedRequest(texts=["a\0b"]), {
         "texts[0]": "has a NUL character at 1: is it binary data?"
     }),
-    (EmbedRequest(texts=["a"], truncation=9), {"truncation": "9 is no Truncation"}),
-    (EmbedRequest(texts=["a"], encoding=9), {"encoding": "9 is no VectorEncoding"}),
+    (EmbedRequest(texts=["a"], truncation=9), {"truncation": "9 is not a Truncation"}),
+    (EmbedRequest(texts=["a"], encoding=9), {"encoding": "9 is not a VectorEncoding"}),
     (EmbedRequest(texts=["a"], dimensions=0), {"dimensions": "0, at least 1"}),
     (EmbedRequest(texts=["a"], dimensions=17), {"dimensions": "17, at most 16"}),
     (EmbedRequest(texts=["a"], model="tiny-nli"), {

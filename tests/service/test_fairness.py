@@ -80,7 +80,7 @@ async def test_with_keys_a_key_is_a_caller_whatever_its_connections(
         keys[name] = (("authorization", f"Bearer {presented}"),)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
-            in_process(tiny_models, security=Security(keyring=KeyStore(tmp_path / "keys")))
+            in_process(tiny_models, security=Security(key_store=KeyStore(tmp_path / "keys")))
         )
         options = [("grpc.use_local_subchannel_pool", 1)]
         channel = grpc.aio.insecure_channel(server.address, options)

@@ -149,7 +149,7 @@ async def replaced_and_freed(served: Controlled) -> None:
 
 
 async def until_there_are(left: weakref.WeakSet[Session], number: int) -> None:
-    """Let calls and lanes come to their ends."""
+    """Let calls and workers come to their ends."""
     while len(left) > number:
         await asyncio.to_thread(int)
     assert number == len(left)

@@ -24,8 +24,8 @@ from semserve_server.observability.metrics import Metrics
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry import loader_thread as loader
 from semserve_server.registry import model_manager as control
-from semserve_server.registry.calibration_source import Calibrations
-from semserve_server.registry.registry import Models
+from semserve_server.registry.calibration_source import CalibrationSource
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.supervision.watchdog import Watchdog
@@ -62,12 +62,12 @@ __main__.main()
 """
 
 
-def hanging(models: Models) -> dict[str, float | None]:
+def hanging(models: ModelRegistry) -> dict[str, float | None]:
     """What Prometheus is told of threads that hang, by what they do."""
     registry = CollectorRegistry()
     registry.register(Metrics(Recorder(), models))
     return {
-        kind: registry.get_sample_value("semserve_workers_stalled", {"worker": kind})
+        kind: registry.get_sample_value("semserve_workers_stalled", {"kind": kind})
         for kind in ("run", "tokenize", "load")
     }
 
@@ -137,7 +137,7 @@ async def test_a_load_that_hangs_is_refused_and_others_are_loaded(
     may_end = threading.Event()
     load = control.load
 
-    def hang(config: Config, bundle: Path, calibrations: Calibrations) -> object:
+    def hang(config: Config, bundle: Path, calibrations: CalibrationSource) -> object:
         if bundle.name == NAME:
             may_end.wait(60)
         return load(config, bundle, calibrations)
@@ -147,7 +147,7 @@ async def test_a_load_that_hangs_is_refused_and_others_are_loaded(
         monkeypatch.setattr(control, "load", hang)
         describe(served.bundle, "hangs")
         told = await refusal(served.load())
-        says = "tiny-embed: has not loaded within 5 s, --load-timeout: left alone"
+        says = "tiny-embed: has not loaded within 5 s, --load-timeout: abandoned"
         assert (grpc.StatusCode.FAILED_PRECONDITION, says) == (told.code, told.message)
         assert {"run": 0, "tokenize": 0, "load": 1} == hanging(served.models)
         assert (SERVING, says) == (await served.health(""), (await served.info()).reload_error)
@@ -172,7 +172,7 @@ def test_a_grpc_server_that_stops_by_itself_ends_the_process() -> None:
     process = start_server("--echo", "8", command=("-c", CRASHES))
     said = process.communicate(timeout=60)[1]
     assert 1 == process.returncode
-    says = "semserve-server: gRPC's server has stopped by itself; the log above says why"
+    says = "semserve-server: gRPC's server has stopped; see the log lines above"
     assert says == said.splitlines()[-1]
 
 

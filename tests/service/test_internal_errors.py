@@ -14,7 +14,7 @@ from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.observability.recorder import Recorder
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.rpc.handlers import unary
-from semserve_server.rpc.instrumented_handlers import watched
+from semserve_server.rpc.instrumented_handlers import instrumented
 
 EMBED = EmbedRequest(texts=["a cat"])
 
@@ -42,7 +42,7 @@ async def test_an_answer_that_cannot_be_written_is_internal_and_tells_nothing() 
         return "secret cause"
 
     server = grpc.aio.server()
-    handlers = watched("test.Service", {"Ask": unary(EmbedRequest, answer)}, Recorder())
+    handlers = instrumented("test.Service", {"Ask": unary(EmbedRequest, answer)}, Recorder())
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("test.Service", handlers)]
     )

@@ -25,7 +25,13 @@ async def test_models_are_loaded_and_unloaded_by_those_keys_alone_that_may(
         presented[name], key = new_key(name, models=models, control=control)
         add_key(tmp_path / "keys", key)
     with running_server(
-        *("--models", str(tiny_models), "--keys", str(tmp_path / "keys"), "--allow-model-control")
+        *(
+            "--models",
+            str(tiny_models),
+            "--api-key-file",
+            str(tmp_path / "keys"),
+            "--allow-model-control",
+        )
     ) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             stub = ModelServiceStub(channel)
@@ -36,7 +42,7 @@ async def test_models_are_loaded_and_unloaded_by_those_keys_alone_that_may(
 
             for name, model, why in (
                 ("user", "tiny-nli", "may not load and unload models"),
-                ("operator", "tiny-embed", "is not for this model"),
+                ("operator", "tiny-embed", "may not use this model"),
             ):
                 refused = await refusal(ask(name, model))
                 assert grpc.StatusCode.PERMISSION_DENIED == refused.code

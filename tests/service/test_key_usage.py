@@ -24,15 +24,15 @@ async def test_what_each_key_asked_for_is_counted_by_its_name(
     presented, key = new_key("alice")
     add_key(path, key)
     add_key(path, new_key("bob")[1])
-    keyring = KeyStore(path)
-    async with in_process(tiny_models, security=Security(keyring=keyring)) as server:
+    key_store = KeyStore(path)
+    async with in_process(tiny_models, security=Security(key_store=key_store)) as server:
         stub = EmbeddingServiceStub(server.channel)
         metadata = (("authorization", f"Bearer {presented}"),)
         answer = await stub.Embed(EmbedRequest(texts=["a cat"]), metadata=metadata)
         await refusal(stub.Embed(EmbedRequest(), metadata=metadata))
         await refusal(stub.Embed(EmbedRequest(texts=["a cat"])))
         registry = CollectorRegistry()
-        registry.register(Metrics(server.observer, server.models))
+        registry.register(Metrics(server.recorder, server.models))
 
         def sample(name: str, **labels: str) -> float | None:
             return registry.get_sample_value(f"semserve_{name}", labels)
@@ -56,13 +56,13 @@ def test_usage_outlives_a_new_secret_and_ends_with_the_name(tmp_path: Path) -> N
     path, now = tmp_path / "keys", 0.0
     presented, first = new_key("alice")
     path.write_text(f"{first}\n")
-    keyring = KeyStore(path, clock=lambda: now)
-    keyring.holder(presented).usage.tokens = 7
+    key_store = KeyStore(path, clock=lambda: now)
+    key_store.principal(presented).usage.tokens = 7
     presented, second = new_key("alice")
     path.write_text(f"{second}\n# a new secret\n")
     now += 2
-    assert 7 == keyring.holder(presented).usage.tokens
+    assert 7 == key_store.principal(presented).usage.tokens
     path.write_text(f"{new_key('bob')[1]}\n")
     now += 2
-    keyring.look()
-    assert set() == keyring.usage.keys()
+    key_store.look()
+    assert set() == key_store.usage.keys()

@@ -115,7 +115,7 @@ async def test_a_connection_ends_by_idleness_or_age_and_another_serves(
 
 
 async def test_a_stream_outlives_its_connections_age(tiny_models: Path) -> None:
-    async with limited(tiny_models, max_connection_age=0.3, max_connection_grace=600) as server:
+    async with limited(tiny_models, max_connection_age=0.3, max_connection_age_grace=600) as server:
         call = EmbeddingServiceStub(server.channel).StreamEmbed()
         await call.write(StreamEmbedRequest(id="1", request=EMBED))
         assert "1" == (await call.read()).id
@@ -234,7 +234,7 @@ async def test_tokens_that_wait_are_bounded(service: InProcess) -> None:
     await asyncio.gather(first, filling)
 
 
-async def test_calls_and_streams_are_shed_alike_and_told_when_to_return(
+async def test_calls_and_streams_are_rejected_alike_with_a_time_to_retry(
     service: InProcess,
 ) -> None:
     stub = EmbeddingServiceStub(service.channel)

@@ -35,7 +35,7 @@ def stub(service: InProcess) -> EmbeddingServiceStub:
 @pytest.fixture
 def registry(service: InProcess) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(Metrics(service.observer, service.models))
+    registry.register(Metrics(service.recorder, service.models))
     return registry
 
 
@@ -131,12 +131,12 @@ async def test_the_queue_is_told_as_it_stands(
     waiting = asyncio.ensure_future(stub.Embed(EmbedRequest(texts=["a cat", "a dog"])))
     await until(lambda: value("queue_entries", model=NAME), 2)
     assert 256 == value("queue_entries_limit", model=NAME)
-    assert 1 == value("lanes_busy", model=NAME) == value("lanes", model=NAME)
+    assert 1 == value("batch_workers_busy", model=NAME) == value("batch_workers", model=NAME)
     assert 2 == value("requests_in_flight", service=EMBEDDING, method="Embed")
     assert not held.done()
     waiting.cancel()
     await until(lambda: value("queue_entries", model=NAME), 0)
-    assert 2 == value("dropped_entries_total", model=NAME, cause="cancelled")
+    assert 2 == value("entries_dropped_total", model=NAME, cause="cancelled")
     await until(lambda: requests(value, "CANCELLED"), 1)
 
 
@@ -148,7 +148,7 @@ async def test_what_the_queue_cannot_hold_is_counted_as_shed(
     await refusal(stub.Embed(EmbedRequest(texts=["a dog"] * 57)))
     assert not held.done()
     await until(lambda: requests(value, "RESOURCE_EXHAUSTED"), 1)
-    assert 1 == value("shed_requests_total", model=NAME, cause="queue_entries")
+    assert 1 == value("requests_rejected_total", model=NAME, cause="queue_entries")
     waiting.cancel()
 
 
@@ -158,7 +158,7 @@ async def test_a_run_that_fails_is_counted(
     service.embedder.runner = Failing()
     await refusal(stub.Embed(EmbedRequest(texts=["a cat"])))
     await until(lambda: requests(value, "INTERNAL"), 1)
-    assert 1 == value("failed_entries_total", model=NAME)
+    assert 1 == value("entries_failed_total", model=NAME)
 
 
 async def test_methods_that_there_are_not_are_counted_as_one(
@@ -206,10 +206,10 @@ async def test_a_message_that_grpc_itself_refuses_is_counted_by_its_method(
     for number in (1, 2):
         refused = await refusal(stub.Embed(EmbedRequest(texts=["a" * 1_100_000])))
         assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
-        await until(partial(value, "unread_requests_total", **labels), number)
+        await until(partial(value, "requests_not_received_total", **labels), number)
     await stub.Embed(EmbedRequest(texts=["a cat"]))
     await until(partial(requests, value, "OK"), 2)
-    assert 2 == value("unread_requests_total", **labels)
+    assert 2 == value("requests_not_received_total", **labels)
 
 
 async def test_a_stream_that_a_message_too_large_ends_is_not_counted_as_ok(

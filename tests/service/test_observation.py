@@ -82,7 +82,7 @@ def observed(tiny_models: Path) -> Iterator[Observed]:
     collecting.start()
     process = start_server(
         "--models", str(tiny_models), "--metrics-address", "127.0.0.1:0",
-        "--otlp-endpoint", f"http://127.0.0.1:{port}", "--trace-fraction", "0",
+        "--otlp-endpoint", f"http://127.0.0.1:{port}", "--trace-sample-ratio", "0",
         "--log-format", "json", "--log-level", "debug", "--access-log", "--drain-delay", "0",
     )  # fmt: skip
     try:
@@ -135,7 +135,7 @@ def test_a_callers_request_id_comes_back_and_stands_in_the_logs(observed: Observ
     assert "semserve_server.access" == line["logger"]
     assert f"{EMBED} OK" == line["message"]
     assert ("tiny-embed", 1) == (line["model"], line["texts"])
-    assert line["milliseconds"] > 0
+    assert line["duration_ms"] > 0
     (line,) = observed.of_request("order-18")
     assert f"{EMBED} INVALID_ARGUMENT" == line["message"]
 

@@ -20,7 +20,7 @@ from semserve.v1.model_pb2 import ListModelsRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.reflection import REFLECTION
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.services.validation import Limits
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -40,12 +40,12 @@ async def test_health_is_told_for_the_server_and_each_model(service: InProcess) 
 async def test_watch_tells_the_change_when_the_server_drains(service: InProcess) -> None:
     watch = HealthStub(service.channel).Watch(health_pb2.HealthCheckRequest(service="tiny-nli"))
     assert SERVING == (await watch.read()).status
-    service.port.tell_not_serving()
+    service.port.set_not_serving()
     assert NOT_SERVING == (await watch.read()).status
 
 
 async def test_a_server_that_is_not_warm_says_so() -> None:
-    port = GrpcServer(Models(), Limits(max_texts=1, max_text_bytes=10), SMALL_LIMITS)
+    port = GrpcServer(ModelRegistry(), Limits(max_texts=1, max_text_bytes=10), SMALL_LIMITS)
     number = await port.open("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{number}") as channel:
         for name in ("", "semserve.v1.EmbeddingService"):
@@ -166,7 +166,7 @@ async def test_health_is_told_for_each_service_by_its_models(service: InProcess)
     service.models.remove("tiny-nli")
     lost = {"tiny-nli", unserved, "semserve.v1.ClassificationService"}
     assert lost == {name for name, status in (await told()).items() if status == NOT_SERVING}
-    service.port.tell_not_serving()
+    service.port.set_not_serving()
     assert {NOT_SERVING} == set((await told()).values())
 
 

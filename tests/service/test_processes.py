@@ -28,7 +28,7 @@ from semserve_server.auth.key_file import add_key
 from semserve_server.auth.key_store import KeyStore
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError, Overloaded
-from semserve_server.processes.supervisor import check_processes, share
+from semserve_server.processes.supervisor import check_processes, worker_config
 from semserve_server.system.cpus import usable_cpus
 from semserve_server.system.listen_address import reserved
 
@@ -129,7 +129,7 @@ async def embed(channel: grpc.aio.Channel, request: EmbedRequest) -> EmbedRespon
 def test_one_line_tells_that_all_of_them_serve(both: Pair) -> None:
     assert 1 == both.said.count(SERVING)
     assert " in 2 processes serving on 127.0.0.1:" in both.line
-    assert f"{usable_cpus(2)} lanes x 1 threads" in both.line
+    assert f"{usable_cpus(2)} batch worker" in both.line
 
 
 async def test_connections_reach_every_process_and_sighup_reloads_in_all(
@@ -151,10 +151,10 @@ async def description(channel: grpc.aio.Channel) -> str:
 def test_a_port_in_use_is_refused_whoever_has_it(both: Pair) -> None:
     """SO_REUSEPORT alone would let a second server take half of the first one's connections."""
     code, line = fails("--echo", "8", "--address", both.address)
-    assert (2, True) == (code, "cannot listen there: the port is taken" in line)
+    assert (2, True) == (code, "cannot listen there: the port is in use" in line)
     with running_server(*ECHO) as alone:
         for address in (both.address, alone.address):
-            with pytest.raises(ConfigError, match="the port is taken"), reserved(address):
+            with pytest.raises(ConfigError, match="the port is in use"), reserved(address):
                 pass
 
 
@@ -233,7 +233,7 @@ def test_sigterm_before_the_models_are_warm_ends_the_start(tiny_models: Path) ->
 @pytest.mark.parametrize(("setting", "value", "says"), [
     ("address", "unix:here", "processes cannot share --address unix:here"),
     ("address", "127.0.0.1", "give HOST:PORT"),
-    ("allow_model_control", True, "LoadModel and UnloadModel would reach one of them"),
+    ("allow_model_control", True, "LoadModel and UnloadModel would reach one process only"),
     ("metrics_address", "127.0.0.1:65535", "has no port for each"),
 ])  # fmt: skip
 def test_what_cannot_be_shared_is_refused(setting: str, value: object, says: str) -> None:
@@ -243,7 +243,7 @@ def test_what_cannot_be_shared_is_refused(setting: str, value: object, says: str
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--address", "192.0.2.1:1"], "--address 192.0.2.1:1: cannot listen there"),
-    (["--models", "nowhere"], "semserve-server: nowhere: no such directory"),
+    (["--models", "nowhere"], "semserve-server: nowhere: the directory does not exist"),
 ])  # fmt: skip
 def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str], says: str) -> None:
     code, line = fails("--processes", "2", *arguments)
@@ -252,9 +252,9 @@ def test_what_cannot_be_served_is_one_line_and_exit_code_2(arguments: list[str],
 
 def test_each_process_has_a_port_of_its_own_for_metrics() -> None:
     config = Config(metrics_address="[::1]:9464")
-    assert "[::1]:9465" == share(config, "127.0.0.1:1", 1).metrics_address
+    assert "[::1]:9465" == worker_config(config, "127.0.0.1:1", 1).metrics_address
     anywhere = Config(metrics_address="127.0.0.1:0")
-    assert "127.0.0.1:0" == share(anywhere, "127.0.0.1:1", 1).metrics_address
+    assert "127.0.0.1:0" == worker_config(anywhere, "127.0.0.1:1", 1).metrics_address
 
 
 def test_each_process_has_its_part_of_the_cpus_and_at_least_one() -> None:
@@ -264,9 +264,9 @@ def test_each_process_has_its_part_of_the_cpus_and_at_least_one() -> None:
 def test_each_process_has_its_part_of_a_keys_rate(tmp_path: Path) -> None:
     presented, key = new_key("alice", models=None, tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    holder = KeyStore(tmp_path / "keys", clock=lambda: 0.0, processes=2).holder(presented)
-    with holder.reserve(60):  # of fifty
+    principal = KeyStore(tmp_path / "keys", clock=lambda: 0.0, processes=2).principal(presented)
+    with principal.reserve(60):  # of fifty
         pass
     with pytest.raises(Overloaded) as refused:
-        holder.reserve(1)
+        principal.reserve(1)
     assert pytest.approx(10 / 50) == refused.value.retry_after

@@ -129,7 +129,7 @@ def test_each_side_has_its_encoder(
     ("model", "side", "says"),
     [
         (SIDED, 0, "is missing: this model has an encoder for each side"),
-        (SIDED, 7, "7 is no Side"),
+        (SIDED, 7, "7 is not a Side"),
         (PROMPTED, SIDE_LEFT, "is given, but this model has one encoder for all"),
     ],
 )

@@ -126,7 +126,9 @@ async def test_a_bundle_that_was_never_loaded_says_why_to_whoever_asks_for_it(
     for call in (served.info("another"), served.embed(model="another")):
         told = await refusal(call)
         assert grpc.StatusCode.NOT_FOUND == told.code
-        assert "there is no model 'another': its bundle is refused: another/golden" in told.message
+        assert (
+            "there is no model 'another': its bundle failed to load: another/golden" in told.message
+        )
     await served.unload("another")  # nobody wants it
     assert 0 == refused(served)
     assert "loaded are: tiny-embed, tiny-nli" in (await refusal(served.info("another"))).message
@@ -148,5 +150,5 @@ async def test_a_default_that_is_refused_says_so_where_no_model_is_named(
     await served.control.refresh()
     served.models.defaults = {"embedding": "minilm-l6-v2"}
     told = await refusal(served.embed(model=""))
-    says = "the default 'minilm-l6-v2' is refused; name one of: another, tiny-embed"
+    says = "the default model 'minilm-l6-v2' failed to load; name one of: another, tiny-embed"
     assert {"model": says} == told.fields

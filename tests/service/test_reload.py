@@ -65,7 +65,7 @@ async def test_a_call_that_has_found_the_old_one_is_answered_by_it_and_then_it_i
     held.hold()
     old = asyncio.create_task(served.embed())
     await asyncio.to_thread(held.wait_for_run)
-    lanes = [worker.thread for worker in engine.workers if worker.kind == "run"]
+    workers = [worker.thread for worker in engine.workers if worker.kind == "run"]
     left = weakref.ref(engine), weakref.ref(held.runner)
     gc.disable()
     request.addfinalizer(gc.enable)
@@ -79,9 +79,9 @@ async def test_a_call_that_has_found_the_old_one_is_answered_by_it_and_then_it_i
     assert await old == pytest.approx(new, abs=1e-5)
     assert 1 == len(held.batches)
     del held
-    for lane in lanes:
-        await asyncio.to_thread(lane.join, 30)
-        assert not lane.is_alive()
+    for worker in workers:
+        await asyncio.to_thread(worker.join, 30)
+        assert not worker.is_alive()
     assert [None, None] == [ref() for ref in left]
     assert 2 == len(served.models.alive())
 

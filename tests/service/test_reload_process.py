@@ -72,7 +72,7 @@ async def test_a_full_disk_leaves_the_old_one_serving_until_there_is_room(
         describe(directory / NAME, "no room")
         refused = await refusal(ModelServiceStub(channel).LoadModel(LoadModelRequest(model=NAME)))
         assert grpc.StatusCode.FAILED_PRECONDITION == refused.code
-        assert "cannot be loaded now" in refused.message
+        assert "cannot be loaded at present" in refused.message
         assert before.digest == (await info(channel)).digest
         assert TEXTS == len((await answer(channel)).results)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))

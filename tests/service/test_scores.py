@@ -46,7 +46,7 @@ async def test_too_many_scores_are_refused_by_their_fields_and_the_bound(bounded
         assert grpc.StatusCode.INVALID_ARGUMENT == refused.code
         assert fields == set(refused.fields)
         assert at_most in refused.message
-    assert 0 == bounded.observer.methods[0].requests.codes["OK"]
+    assert 0 == bounded.recorder.methods[0].requests.codes["OK"]
     right = await stub.Matrix(pb.MatrixRequest(left=["a"] * 100))
     assert [100] * 100 == [len(row.scores) for row in right.rows]
 
@@ -94,8 +94,8 @@ async def test_a_matrix_that_is_computed_on_the_thread_is_right() -> None:
             await stub.Compare(pb.CompareRequest(pairs=pairs, metric=pb.METRIC_EUCLIDEAN))
         ).scores
         np.testing.assert_allclose(scores, expected[:, 0])
-        assert 600 * 600 + 7 * 600 + 600 == server.tally.scores
-        assert 3 == sum(server.tally.score_seconds.counts)
+        assert 600 * 600 + 7 * 600 + 600 == server.counters.scores
+        assert 3 == sum(server.counters.score_seconds.counts)
 
 
 async def test_who_leaves_has_no_scores_computed_and_health_is_told_meanwhile() -> None:
@@ -107,29 +107,29 @@ async def test_who_leaves_has_no_scores_computed_and_health_is_told_meanwhile() 
         stub, health = SimilarityServiceStub(channel), HealthStub(server.channel)
         request = pb.MatrixRequest(left=["a"] * 1024, metric=pb.METRIC_MANHATTAN)
         call = stub.Matrix(request)
-        await server.until(lambda: sum(server.tally.run_seconds.counts) > 0)
+        await server.until(lambda: sum(server.counters.run_seconds.counts) > 0)
         for _ in range(5):
             await health.Check(HealthCheckRequest())
         assert 1024 * 1024 == server.gauge("queue_scores")
         call.cancel()
         await server.until(lambda: server.gauge("queue_scores") == 0)
         await server.until(lambda: server.gauge("unread_bytes") == 0)
-        assert 0 == server.tally.scores
+        assert 0 == server.counters.scores
 
 
 async def test_scores_past_the_queue_are_shed_before_anything_is_embedded() -> None:
     async with echoing(dimensions=2048, **BIG) as server:
         stub = SimilarityServiceStub(server.channel)
         first = stub.Matrix(pb.MatrixRequest(left=["a"] * 1024, metric=pb.METRIC_MANHATTAN))
-        await server.until(lambda: sum(server.tally.run_seconds.counts) > 0)
-        runs = sum(server.tally.run_seconds.counts)
+        await server.until(lambda: sum(server.counters.run_seconds.counts) > 0)
+        runs = sum(server.counters.run_seconds.counts)
         refused = await refusal(stub.Matrix(pb.MatrixRequest(left=["b"] * 300)))
         assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
         assert "scores wait" in refused.message
         assert refused.retry_seconds is not None
         assert refused.retry_seconds > 0
-        assert runs == sum(server.tally.run_seconds.counts)
-        await server.until(lambda: server.observer.shed["echo", "queue_scores"] == 1)
+        assert runs == sum(server.counters.run_seconds.counts)
+        await server.until(lambda: server.recorder.rejected["echo", "queue_scores"] == 1)
         first.cancel()
 
 
@@ -137,7 +137,7 @@ async def test_a_key_pays_for_texts_that_recur_and_for_scores(tmp_path: Path) ->
     """256 equal texts are 256 tokens, and their 65,536 scores as many as 256 tokens more."""
     presented, key = new_key("a", tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    async with echoing(dimensions=8, keys=tmp_path / "keys", key=presented) as server:
+    async with echoing(dimensions=8, api_key_file=tmp_path / "keys", key=presented) as server:
         stub = SimilarityServiceStub(server.channel)
         answer = await stub.Matrix(pb.MatrixRequest(left=["a"] * 256), metadata=server.metadata)
         assert 1 == answer.usage.token_count
@@ -152,7 +152,7 @@ async def test_requests_that_arrive_together_do_not_pass_a_keys_rate_together(
     """Ten long requests at once, on a key of 100 tokens a second: one is ahead of its rate."""
     presented, key = new_key("a", tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    async with echoing(dimensions=8, keys=tmp_path / "keys", key=presented) as server:
+    async with echoing(dimensions=8, api_key_file=tmp_path / "keys", key=presented) as server:
         stub = SimilarityServiceStub(server.channel)
         long = pb.RankRequest(query="a", documents=["a b c d " * 100] * 20)
         calls = (stub.Rank(long, metadata=server.metadata) for _ in range(10))

@@ -92,7 +92,7 @@ async def test_a_key_is_told_of_its_own_models_alone(tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     written, key = new_key("other", models=frozenset(("something",)))
     add_key(keys, key)
-    async with echoing(dimensions=8, keys=keys, key=written) as server:
+    async with echoing(dimensions=8, api_key_file=keys, key=written) as server:
         stub = ModelServiceStub(server.channel)
         info = await stub.GetServerInfo(model_pb2.GetServerInfoRequest(), metadata=server.metadata)
     assert [] == list(info.default_models)

@@ -64,7 +64,7 @@ async def guarded(tiny_models: Path, tmp_path: Path) -> AsyncIterator[Guarded]:
         "slow": new_key("slow", tokens_per_second=10),
     }
     path.write_text("".join(f"{key}\n" for _, key in made.values()))
-    security = Security(keyring=KeyStore(path, clock=clock))
+    security = Security(key_store=KeyStore(path, clock=clock))
     async with in_process(tiny_models, security=security) as server:
         yield Guarded(server, path, clock, {name: one for name, (one, _) in made.items()})
 
@@ -130,7 +130,7 @@ async def test_a_key_for_another_model_is_refused_before_the_model_is_looked_for
         request = EmbedRequest(model=name, texts=["a cat"])
         refused = await refusal(embedding.Embed(request, metadata=metadata))
         assert grpc.StatusCode.PERMISSION_DENIED == refused.code
-        assert "the key 'nli' is not for this model" == refused.message
+        assert "the key 'nli' may not use this model" == refused.message
     model = ModelServiceStub(guarded.server.channel)
     refused = await refusal(model.GetModel(GetModelRequest(model="tiny-embed"), metadata=metadata))
     assert grpc.StatusCode.PERMISSION_DENIED == refused.code
@@ -203,7 +203,7 @@ async def test_what_the_queue_refuses_is_not_charged(guarded: Guarded) -> None:
     await asyncio.to_thread(guarded.server.embedder.wait_for_run)
     request = EmbedRequest(texts=["a cat"] * 200)
     waiting.append(asyncio.ensure_future(stub.Embed(request, metadata=anybody)))
-    # A call that is refused at the door is answered after those before it have been queued.
+    # A call that is refused on admission is answered after those before it have been queued.
     await refusal(stub.Embed(EmbedRequest(), metadata=anybody))
     request = EmbedRequest(texts=["a cat"] * 100)
     for _ in range(3):
@@ -236,8 +236,8 @@ async def test_health_is_open_and_reflection_closed_unless_asked_otherwise(
 ) -> None:
     assert await HealthStub(guarded.server.channel).Check(HealthCheckRequest())
     assert grpc.StatusCode.UNAUTHENTICATED == await reflect(guarded.server.channel)
-    keyring = KeyStore(guarded.path)
-    security = Security(keyring=keyring, open_health=False, open_reflection=True)
+    key_store = KeyStore(guarded.path)
+    security = Security(key_store=key_store, auth_exempt_health=False, auth_exempt_reflection=True)
     async with in_process(tiny_models, security=security) as server:
         refused = await refusal(HealthStub(server.channel).Check(HealthCheckRequest()))
         assert grpc.StatusCode.UNAUTHENTICATED == refused.code

@@ -129,13 +129,13 @@ async def test_a_wrong_or_half_written_certificate_keeps_the_old_one_and_says_wh
             await answers(server, authority.pem)
         chain.unlink()
         await answers(server, authority.pem)
-        reasons = [one for one in caplog.messages if "the former certificate stays" in one]
+        reasons = [one for one in caplog.messages if "the present certificate stays" in one]
         assert 3 == len(reasons), reasons  # each once: another's, no PEM, none
         assert "server.crt: No such file" in reasons[-1]
         chain.write_bytes(new.certificate)
         key.write_bytes(new.key)
         await answers(server, authority.pem)
-        assert "read again" in caplog.text
+        assert "reloaded" in caplog.text
         assert not [line for line in new.key.decode().splitlines()[1:-1] if line in caplog.text]
 
 

@@ -25,7 +25,9 @@ async def test_the_bytes_of_all_texts_are_bounded() -> None:
         stub = ModelServiceStub(server.channel)
         refused = await refusal(stub.Tokenize(TokenizeRequest(texts=["é" * 2501] * 2)))
         assert grpc.StatusCode.INVALID_ARGUMENT == refused.code
-        assert {"texts": "10004 bytes, at most 10000 a request: send several"} == refused.fields
+        assert {
+            "texts": "10004 bytes, at most 10000 a request: send several requests"
+        } == refused.fields
         assert 2 == len((await stub.Tokenize(TokenizeRequest(texts=["é" * 2500] * 2))).results)
 
 
@@ -37,14 +39,14 @@ async def test_texts_that_are_told_in_parts_keep_their_order() -> None:
         assert [len(text.split()) for text in texts] == [len(one.ids) for one in answer.results]
         assert "echo" == answer.model
         assert [0, 2] == list(answer.results[1].starts[:2])
-        assert sum(len(text.split()) for text in texts) == server.tally.tokenized
-        assert 1 == sum(server.tally.tokenize_seconds.counts)
+        assert sum(len(text.split()) for text in texts) == server.counters.tokenized
+        assert 1 == sum(server.counters.tokenize_seconds.counts)
 
 
 async def test_a_key_pays_for_what_it_has_tokenised(tmp_path: Path) -> None:
     presented, key = new_key("a", tokens_per_second=100)
     add_key(tmp_path / "keys", key)
-    async with echoing(keys=tmp_path / "keys", key=presented) as server:
+    async with echoing(api_key_file=tmp_path / "keys", key=presented) as server:
         stub = ModelServiceStub(server.channel)
         await stub.Tokenize(TokenizeRequest(texts=["a " * 1000]), metadata=server.metadata)
         for refused in (
@@ -72,7 +74,7 @@ async def test_a_flood_of_it_is_shed_and_holds_up_no_text_that_runs(service: InP
     shed = [one for one in done if isinstance(one, grpc.aio.AioRpcError)]
     assert 0 < len(shed) < 50
     assert {grpc.StatusCode.RESOURCE_EXHAUSTED} == {one.code() for one in shed}
-    counted = service.observer.shed
+    counted = service.recorder.rejected
     while len(shed) != counted["tiny-embed", "queue_characters"]:
         await asyncio.to_thread(lambda: None)
 

@@ -94,16 +94,16 @@ def test_a_path_that_cannot_be_a_socket_is_refused_with_its_reason(tmp_path: Pat
     (tmp_path / "directory").mkdir()
     long = tmp_path / ("x" * MAX_PATH_BYTES)
     for path, says in {
-        file: "there is a file that is no socket",
-        tmp_path / "directory": "there is a file that is no socket",
-        tmp_path / "nowhere" / "a.sock": "there is no such directory",
+        file: "the file there is not a socket",
+        tmp_path / "directory": "the file there is not a socket",
+        tmp_path / "nowhere" / "a.sock": "the directory does not exist",
         long: f"the path is over {MAX_PATH_BYTES} bytes",
     }.items():
         with pytest.raises(ConfigError, match=says):
             UnixSocket(f"unix:{path}")
     assert "precious" == file.read_text()
     code, line = fails(*ECHO, "--address", f"unix:{file}")
-    assert (2, True) == (code, "there is a file that is no socket" in line)
+    assert (2, True) == (code, "the file there is not a socket" in line)
 
 
 def test_somebody_who_is_too_busy_to_answer_is_somebody(path: Path) -> None:
@@ -126,5 +126,5 @@ def test_somebody_who_is_too_busy_to_answer_is_somebody(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["", ".", "/", "//", "///", "..", "a%00b"])
 def test_what_is_no_path_of_a_file_is_refused_in_words(path: str) -> None:
-    with pytest.raises(ConfigError, match="that is no path of a file: give unix:PATH"):
+    with pytest.raises(ConfigError, match="the path does not name a file: give unix:PATH"):
         UnixSocket(f"unix:{path}")

@@ -74,7 +74,7 @@ async def test_a_stream_that_is_not_read_holds_no_more_than_its_bound() -> None:
     async with echoing(max_stream_unread_bytes=most) as server, stream(server, 40):
         await server.until(lambda: server.gauge("unread_bytes") > 2 * HELD)
         assert await server.settled() <= most + HELD * SLACK  # of a message that waits
-        assert server.observer.methods[1].requests.codes["OK"] <= 3
+        assert server.recorder.methods[1].requests.codes["OK"] <= 3
 
 
 async def test_a_stream_that_is_read_after_all_gets_every_answer() -> None:
@@ -106,11 +106,11 @@ async def test_unary_answers_that_are_not_read_are_bounded_and_others_refused_in
             before = server.embedded
             refused = await refusal(EmbeddingServiceStub(server.channel).Embed(LARGE))
             assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
-            assert "answers have not been read" in refused.message
+            assert "replies are unread" in refused.message
             assert refused.retry_seconds == 0.5
             assert "500" == refused.trailers["grpc-retry-pushback-ms"]
             assert server.gauge("unread_bytes") <= most
-            await server.until(lambda: server.observer.shed["echo", "unread_bytes"] == 13)
+            await server.until(lambda: server.recorder.rejected["echo", "unread_bytes"] == 13)
             assert before == server.embedded
         await server.until(lambda: server.gauge("unread_bytes") == 0)
         assert await EmbeddingServiceStub(server.channel).Embed(LARGE)
@@ -234,5 +234,5 @@ async def test_callers_that_read_are_never_refused_for_unread_answers() -> None:
         stub = EmbeddingServiceStub(server.channel)
         await asyncio.gather(*(stub.Embed(large) for _ in range(64)), return_exceptions=True)
         assert 64 * 512 * DIMENSIONS * 8 >= 1e6 * 256
-        assert 0 == server.observer.shed["echo", "unread_bytes"]
+        assert 0 == server.recorder.rejected["echo", "unread_bytes"]
         await server.until(lambda: server.gauge("unread_bytes") == 0)

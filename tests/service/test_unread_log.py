@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import start_server
 from semserve_server.observability import logs, stderr
-from semserve_server.observability.stderr import QueuedHandler, never_wait
+from semserve_server.observability.stderr import QueuedHandler, make_nonblocking
 
 FULL = 2 * 65_536
 STUCK_LOOP = """
@@ -160,6 +160,6 @@ def test_others_who_have_the_pipe_keep_theirs_as_it_is() -> None:
     """Only this process's own descriptor does not wait."""
     with pipe() as (_, write):
         shared = os.dup(write)
-        never_wait(shared)
+        make_nonblocking(shared)
         assert (False, True) == (os.get_blocking(shared), os.get_blocking(write))
         os.close(shared)

@@ -68,11 +68,11 @@ async def test_a_run_that_hangs_turns_health_until_it_returns(
     assert {"": NOT_SERVING, "tiny-embed": NOT_SERVING, "tiny-nli": SERVING} == await health(
         service
     )
-    assert "tiny-embed: a run has not returned for 2 s: NOT_SERVING until it does" in caplog.text
+    assert "tiny-embed: a run has not returned for 2 s: NOT_SERVING until it does;" in caplog.text
     service.embedder.release()
     await call
     while service.engines[0].runs():
-        await health(service)  # the lane is on its way back
+        await health(service)  # the worker is on its way back
     dog.look()
     assert SERVING == (await watch.read()).status
     assert SERVING == (await health(service))[""]
@@ -96,15 +96,15 @@ async def test_a_lane_that_died_ends_the_watch(service: InProcess) -> None:
     service.embedder.runner = Deadly()
     with pytest.raises(Exception, match="inference failed"):
         await EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
-    with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
+    with pytest.raises(EngineFailed, match="tiny-embed: a batch worker died"):
         await Watchdog(service.models, stall_timeout=2, run_timeout=60).watch(asyncio.Event())
 
 
-async def test_a_lane_whose_thread_is_gone_is_missed(service: InProcess) -> None:
+async def test_a_batch_worker_without_a_thread_ends_the_watch(service: InProcess) -> None:
     """Not even its last words have come."""
-    lane, _ = service.engines[0].workers
-    lane.thread = threading.Thread()
-    with pytest.raises(EngineFailed, match="tiny-embed: a lane died"):
+    worker, _ = service.engines[0].workers
+    worker.thread = threading.Thread()
+    with pytest.raises(EngineFailed, match="tiny-embed: a worker died"):
         Watchdog(service.models, stall_timeout=2, run_timeout=60).look()
 
 
@@ -136,7 +136,7 @@ async def test_a_blocked_event_loop_is_told_of_with_what_it_does(
             hold_up(told.event)
     finally:
         watchdog.log.removeHandler(told)
-    assert "the event loop is blocked" in told.text
+    assert "the event loop has been blocked" in told.text
     assert "in hold_up" in told.text
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from batching import door
+from batching import new_admission
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.runner import Runner
 from semserve_server.scheduling.admission import Admission
@@ -23,15 +23,17 @@ async def make() -> AsyncIterator[Callable[[Runner], Batcher]]:
     def one(
         runner: Runner,
         *,
-        lanes: int = 1,
+        workers: int = 1,
         cost: CostModel | None = None,
         admission: Admission | None = None,
         **extra: Any,
     ) -> Batcher:
         queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-        runs = Dispatch(cost=cost or CostModel(), max_batch_tokens=64, wide=cost is not None)
-        admission = admission or door(lanes)
-        made.append(Batcher(runner, queue, admission, runs, tally=ModelCounters("test"), **extra))
+        runs = Dispatch(cost=cost or CostModel(), max_batch_tokens=64, exclusive=cost is not None)
+        admission = admission or new_admission(workers)
+        made.append(
+            Batcher(runner, queue, admission, runs, counters=ModelCounters("test"), **extra)
+        )
         return made[-1]
 
     yield one

@@ -43,8 +43,8 @@ def test_a_batch_of_several_is_within_the_budget(sizes: list[int], padding: floa
         taken = queue.take(0.0)
         tokens = sum(one.length for one in taken.batch)
         padded = len(taken.batch) * max(one.length for one in taken.batch)
-        assert taken.computed_tokens == round(tokens + padding * (padded - tokens))
-        assert len(taken.batch) == 1 or (taken.computed_tokens <= BUDGET and padded <= 4 * BUDGET)
+        assert taken.effective_tokens == round(tokens + padding * (padded - tokens))
+        assert len(taken.batch) == 1 or (taken.effective_tokens <= BUDGET and padded <= 4 * BUDGET)
 
 
 def test_where_padding_costs_as_much_as_text_like_lengths_run_together() -> None:
@@ -92,7 +92,9 @@ fates = st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["alive", "gone",
 
 
 @given(fates)
-def test_the_dead_never_run_and_only_the_expired_are_told(fates: list[tuple[int, str]]) -> None:
+def test_dropped_and_expired_entries_never_run_and_the_expired_are_reported(
+    fates: list[tuple[int, str]],
+) -> None:
     entries = [entry(size, 5.0 if fate == "late" else NEVER) for size, fate in fates]
     queue = queue_of(*entries)
     queue.drop(one for one, (_, fate) in zip(entries, fates, strict=True) if fate == "gone")
@@ -126,9 +128,9 @@ def test_a_storm_of_cancels_leaves_nothing_behind() -> None:
         cancelled = [entry(5, caller=f"{number % 3 * number}") for _ in range(10)]
         queue.put(cancelled)
         queue.drop(cancelled)
-        assert queue.held < 150
+        assert queue.stored < 150
     assert [10] == [one.length for one in queue.take(0.0).batch]
-    assert 0 == len(queue) == queue.held
+    assert 0 == len(queue) == queue.stored
 
 
 def test_neighbours_in_length_ride_together() -> None:
@@ -151,7 +153,7 @@ def test_a_batch_ends_where_padding_would_eat_the_gain() -> None:
 
 
 def test_where_a_run_costs_the_same_whatever_its_size_all_that_fits_rides_along() -> None:
-    flat = CostModel.learnt([(tokens, 0.005) for tokens in (32, 64, 128, 256)])
+    flat = CostModel.fit([(tokens, 0.005) for tokens in (32, 64, 128, 256)])
     queue: BatchQueue[None] = BatchQueue(max_batch_tokens=1000, cost=flat)
     queue.put([entry(size) for size in (10, 60, 20, 40)])
     assert [10, 20, 40, 60] == sorted(one.length for one in queue.take(0.0).batch)

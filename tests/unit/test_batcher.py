@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from batching import NEVER, door, encoding, held_behind_a_run
+from batching import NEVER, encoding, held_behind_a_run, new_admission
 from fakes import Failing, Giving, Held, Lengths, Poisoned, Unreadable
 from semserve_server.errors import (
     DeadlineExceeded,
@@ -16,7 +16,7 @@ from semserve_server.errors import (
     Overloaded,
 )
 from semserve_server.instrumentation.counters import ModelCounters
-from semserve_server.scheduling.admission import Demand
+from semserve_server.scheduling.admission import QueueLoad
 from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.cost_model import CostModel
@@ -50,12 +50,12 @@ async def test_what_comes_in_one_turn_of_the_loop_is_one_batch(make) -> None:
 
 async def test_what_could_not_be_admitted_is_refused_before_it_is_read(make) -> None:
     batcher = make(held := Held(Lengths()))
-    batcher.expect(Demand(8, 8), seconds=NEVER)
+    batcher.check_admission(QueueLoad(8, 8), seconds=NEVER)
     first = await held_behind_a_run(batcher, held)
     with pytest.raises(InvalidRequest, match="at most 8"):
-        batcher.expect(Demand(9, 9), seconds=NEVER)
+        batcher.check_admission(QueueLoad(9, 9), seconds=NEVER)
     with pytest.raises(Overloaded, match="deadline"):
-        batcher.expect(Demand(1, 1), seconds=0.0)
+        batcher.check_admission(QueueLoad(1, 1), seconds=0.0)
     held.release()
     await first
 
@@ -75,7 +75,7 @@ async def test_a_request_cancelled_while_it_waits_never_runs(make) -> None:
 
 
 async def test_rows_return_in_the_order_of_the_request_whatever_the_batches_were(make) -> None:
-    batcher = make(Lengths(), lanes=3)
+    batcher = make(Lengths(), workers=3)
     lengths = [30, 2, 17, 5, 30, 1, 9, 2]
     answer = await batcher.submit(
         [encoding(place, length) for place, length in enumerate(lengths)], deadline=NEVER
@@ -143,15 +143,15 @@ async def test_whatever_a_run_gives_its_callers_are_answered_and_so_are_the_next
 class Broken(ModelCounters):
     """Counts that cannot be kept."""
 
-    def ran(self, *_: object) -> None:
+    def observe_run(self, *_: object) -> None:
         """Raise."""
         raise OverflowError("secret cause")
 
 
 async def test_a_run_that_cannot_be_counted_fails_its_callers_and_leaves_none_waiting() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, wide=False)
-    batcher = Batcher(Lengths(), queue, door(), runs, tally=Broken("test"))
+    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, exclusive=False)
+    batcher = Batcher(Lengths(), queue, new_admission(), runs, counters=Broken("test"))
     try:
         for _ in range(2):
             with pytest.raises(InferenceFailed):
@@ -201,9 +201,9 @@ async def test_a_request_that_does_not_fit_is_refused_whole(make) -> None:
     assert 7 == sum(len(batch) for batch in held.batches)
 
 
-async def test_what_would_come_too_late_is_refused_at_the_door(make) -> None:
+async def test_a_request_that_would_miss_its_deadline_is_refused_on_admission(make) -> None:
     held = Held(Lengths())
-    slow = door(cost=CostModel(per_token=0.1))  # 0.3 s for each of the encodings here
+    slow = new_admission(cost=CostModel(per_token=0.1))  # 0.3 s for each of the encodings here
     batcher = make(held, admission=slow, clock=lambda: 100.0)
     first = await held_behind_a_run(batcher, held)
     with pytest.raises(Overloaded) as refusal:
@@ -229,11 +229,11 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest(make) -> 
     assert [[1.0, 3.0]] == (await waiting).rows.tolist()
 
 
-async def test_a_lane_that_dies_fails_its_requests_and_is_told() -> None:
+async def test_a_batch_worker_that_dies_fails_its_requests() -> None:
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
     queue.take = lambda _now: 1 / 0  # type: ignore[assignment,method-assign]  # a bug, made to order
-    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, wide=False)
-    batcher = Batcher(Lengths(), queue, door(), runs, tally=ModelCounters("test"))
+    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, exclusive=False)
+    batcher = Batcher(Lengths(), queue, new_admission(), runs, counters=ModelCounters("test"))
     for _ in range(2):
         with pytest.raises(InferenceFailed):
             await batcher.submit([encoding(1)], deadline=NEVER)
@@ -255,5 +255,5 @@ async def test_a_caller_that_left_takes_no_room(make) -> None:
 
 async def test_the_batcher_tells_its_state(make) -> None:
     batcher = make(Lengths())
-    expected = "<Batcher 1 lanes, 0 requests, <BatchQueue 0 entries, batches of 64 tokens>>"
+    expected = "<Batcher 1 workers, 0 requests, <BatchQueue 0 entries, batches of 64 tokens>>"
     assert expected == repr(batcher)

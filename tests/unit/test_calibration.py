@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from semserve_server.registry.calibration import Calibration, calibrate, choose_budget
-from semserve_server.registry.measurements import MOST_SECONDS, Measurements
+from semserve_server.registry.measurements import MAX_SECONDS, Measurements
 from semserve_server.runtime.encoding import Encoding
 
 Noise = Callable[[random.Random], Iterator[float]]
@@ -28,22 +28,22 @@ class Machine:
         *,
         longest: int = 512,
         padding: float = 1.0,
-        wide: float = 1.0,
+        exclusive: float = 1.0,
         noise: Iterator[float] | None = None,
     ) -> None:
-        """Make one; `wide` is how many times longer a run takes with all threads."""
+        """Make one; `exclusive` is how many times longer a run takes with all threads."""
         self.now = 0.0
         self.runs = 0
-        self._padding, self._wide = padding, wide
+        self._padding, self._exclusive = padding, exclusive
         self._fixed, self._per_token, self._longest = fixed, per_token, longest
         self._noise = noise or repeat(1.0)
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         longest = max(map(len, encodings))
         assert longest <= self._longest
         tokens = sum(map(len, encodings))
         computed = tokens + self._padding * (len(encodings) * longest - tokens)
-        seconds = (self._fixed + self._per_token * computed) * (self._wide if wide else 1)
+        seconds = (self._fixed + self._per_token * computed) * (self._exclusive if exclusive else 1)
         self.now += seconds * next(self._noise)
         self.runs += 1
         return np.zeros((len(encodings), 1), np.float32)
@@ -51,8 +51,8 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
-    def calibrate(self, *, wide: bool = False, max_length: int = 512) -> Calibration:
-        return calibrate(self, max_length=max_length, wide=wide, clock=self.clock)
+    def calibrate(self, *, exclusive: bool = False, max_length: int = 512) -> Calibration:
+        return calibrate(self, max_length=max_length, exclusive=exclusive, clock=self.clock)
 
 
 MACHINES = [(0.0, 0.001, 256), (0.001, 0.000_1, 256), (0.01, 0.000_01, 16_384), (1.0, 1e-9, 32_768)]
@@ -64,7 +64,7 @@ def test_the_budget_grows_while_it_pays(fixed: float, per_token: float, budget: 
     assert budget == found.max_batch_tokens
     assert fixed + 100 * per_token == pytest.approx(found.cost.seconds(100), rel=0.01)
     assert fixed + 32 * per_token == pytest.approx(found.lone_seconds)
-    assert found.measurements.settled
+    assert found.measurements.converged
 
 
 def swings(rng: random.Random) -> Iterator[float]:
@@ -107,7 +107,7 @@ def test_every_start_chooses_the_same_budget_on_a_disturbed_machine(
 ) -> None:
     for seed in range(20):
         disturbed = noise(random.Random(seed))  # noqa: S311  (no secret)
-        found = Machine(fixed, per_token, noise=disturbed).calibrate(wide=True)
+        found = Machine(fixed, per_token, noise=disturbed).calibrate(exclusive=True)
         assert budget == found.max_batch_tokens
         # In a slow phase as long as all of the measuring, the cost is what it is then.
         assert 0.75 <= found.cost.seconds(256) / (fixed + 256 * per_token) <= 1.6
@@ -118,8 +118,8 @@ def test_measuring_ends_on_a_machine_that_is_never_at_rest(longest: int) -> None
     """Every run takes longer than the one before it, so that no two agree."""
     machine = Machine(0.01, 0.000_1, noise=(1.1**n for n in count()), longest=longest)
     found = machine.calibrate(max_length=longest)
-    assert not found.measurements.settled
-    assert machine.runs < 60 * 12 or machine.now > MOST_SECONDS
+    assert not found.measurements.converged
+    assert machine.runs < 60 * 12 or machine.now > MAX_SECONDS
 
 
 def test_on_a_quiet_machine_three_tries_are_enough() -> None:
@@ -146,8 +146,8 @@ def test_whatever_was_recorded_the_choice_is_the_same_and_within_its_bounds(
     ("times", "pays"), [(0.6, True), (0.95, False), (1.0, False), (3.0, False)]
 )
 def test_a_lone_run_has_all_threads_only_where_that_is_quicker(times: float, *, pays: bool) -> None:
-    found = Machine(0.001, 0.000_1, wide=times).calibrate(wide=True)
-    assert pays is found.wide_pays
+    found = Machine(0.001, 0.000_1, exclusive=times).calibrate(exclusive=True)
+    assert pays is found.exclusive_pays
 
 
 @pytest.mark.parametrize(("fixed", "budget"), [(0.0, 1600), (0.05, 6400), (10.0, 51_200)])
@@ -183,42 +183,42 @@ def test_what_padding_costs_is_measured(padding: float) -> None:
 
 
 def test_a_clock_that_stands_still_gives_the_smallest_budget() -> None:
-    found = Machine(0.0, 0.0).calibrate(wide=True)
+    found = Machine(0.0, 0.0).calibrate(exclusive=True)
     assert 256 == found.max_batch_tokens
     assert 0.0 == found.cost.seconds(100)
 
 
-def measured(*seconds: float, settled: bool, wide: float | None = None) -> Measurements:
+def measured(*seconds: float, converged: bool, exclusive: float | None = None) -> Measurements:
     runs = list(zip([32, 128, 256, 512, 1024], seconds, strict=False))
     return Measurements(
         runs=runs,
         ragged=(120, 512, seconds[2]),
-        wide_seconds=wide,
-        narrow_seconds=wide,
-        settled=settled,
+        exclusive_seconds=exclusive,
+        shared_seconds=exclusive,
+        converged=converged,
     )
 
 
 def test_two_starts_that_did_not_settle_settle_where_they_agree() -> None:
-    one = measured(0.1, 0.4, 0.8, 1.6, settled=False, wide=0.05)
-    other = measured(0.101, 0.399, 0.81, 1.61, settled=False, wide=0.05)
+    one = measured(0.1, 0.4, 0.8, 1.6, converged=False, exclusive=0.05)
+    other = measured(0.101, 0.399, 0.81, 1.61, converged=False, exclusive=0.05)
     both = one.merged(other)
-    assert both.settled
+    assert both.converged
     assert [(32, 0.1), (128, 0.399), (256, 0.8), (512, 1.6)] == both.runs
-    far = one.merged(measured(0.1, 0.4, 0.8, 3.2, 6.4, settled=False))
-    assert not far.settled
+    far = one.merged(measured(0.1, 0.4, 0.8, 3.2, 6.4, converged=False))
+    assert not far.converged
     assert [(32, 0.1), (128, 0.4), (256, 0.8), (512, 1.6), (1024, 6.4)] == far.runs
-    assert 0.05 == far.wide_seconds
-    assert far.merged(one).settled, "the least of three starts has to do"
+    assert 0.05 == far.exclusive_seconds
+    assert far.merged(one).converged, "the least of three starts has to do"
 
 
 def test_a_run_of_one_thread_costs_its_cpu_time_however_busy_the_machine_is() -> None:
     """Every run takes many times its CPU time on the wall, and never the same."""
     machine = Machine(0.001, 0.000_1)
     found = calibrate(
-        machine, max_length=512, wide=True, clock=machine.clock, wall=lambda: machine.now**1.5
+        machine, max_length=512, exclusive=True, clock=machine.clock, wall=lambda: machine.now**1.5
     )
     assert 256 == found.max_batch_tokens
-    assert found.wide_pays, "what could not be measured is not dropped"
+    assert found.exclusive_pays, "what could not be measured is not dropped"
     assert found.cost.seconds(256) == pytest.approx(0.0266)
     assert found.lone_seconds == pytest.approx(0.0042)

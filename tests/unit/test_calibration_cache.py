@@ -1,4 +1,4 @@
-"""Calibrations on disk: kept, found again, and believed only where nobody else can have written."""
+"""Calibrations on disk: stored, read again, and used only if no other user can write them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from pathlib import Path
 import msgspec
 import pytest
 from semserve_server.errors import ConfigError
-from semserve_server.registry.cache_directory import chosen, default_directory
-from semserve_server.registry.calibration_cache import MOST_FILES, CalibrationCache, Key, opened
-from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.cache_directory import default_directory, resolve
+from semserve_server.registry.calibration_cache import (
+    MAX_FILES,
+    CacheKey,
+    CalibrationCache,
+    open_cache,
+)
+from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.registry.measurements import Measurements
 
-KEY = Key(
+KEY = CacheKey(
     digest="d" * 64, variant="fused", provider="CPU", cpu="x86_64 A CPU", threads=1,
-    wide_threads=2, onnxruntime="1.30.0", server="1.0.0",
+    exclusive_threads=2, onnxruntime="1.30.0", server="1.0.0",
 )  # fmt: skip
 
 
-def measured(scale: float = 1.0, *, settled: bool = True) -> Measurements:
+def measured(scale: float = 1.0, *, converged: bool = True) -> Measurements:
     runs = [(32, 0.004), (128, 0.013), (256, 0.026), (512, 0.051)]
     return Measurements(
         runs=[(tokens, seconds * scale) for tokens, seconds in runs],
         ragged=(120, 512, 0.02 * scale),
-        wide_seconds=0.003 * scale,
-        narrow_seconds=0.004 * scale,
-        settled=settled,
+        exclusive_seconds=0.003 * scale,
+        shared_seconds=0.004 * scale,
+        converged=converged,
     )
 
 
@@ -43,16 +48,16 @@ def the_file(cache: CalibrationCache) -> Path:
 
 def test_what_is_kept_is_found_again_under_the_same_key_alone(cache: CalibrationCache) -> None:
     assert cache.read(KEY) is None
-    cache.keep(KEY, measured())
+    cache.store(KEY, measured())
     assert measured() == cache.read(KEY)
     for field in ("digest", "variant", "provider", "cpu", "onnxruntime", "server"):
         assert cache.read(msgspec.structs.replace(KEY, **{field: "another"})) is None
-    for field in ("threads", "wide_threads"):
+    for field in ("threads", "exclusive_threads"):
         assert cache.read(msgspec.structs.replace(KEY, **{field: 7})) is None
 
 
 def test_the_directory_and_its_files_are_the_users_own(cache: CalibrationCache) -> None:
-    cache.keep(KEY, measured())
+    cache.store(KEY, measured())
     assert 0o700 == cache.directory.stat().st_mode & 0o777
     assert 0o600 == the_file(cache).stat().st_mode & 0o777
 
@@ -60,14 +65,14 @@ def test_the_directory_and_its_files_are_the_users_own(cache: CalibrationCache) 
 def test_of_several_processes_that_measure_at_once_all_use_what_was_kept_first(
     cache: CalibrationCache,
 ) -> None:
-    assert measured() == cache.keep(KEY, measured())
-    assert measured() == cache.keep(KEY, measured(2.0))
+    assert measured() == cache.store(KEY, measured())
+    assert measured() == cache.store(KEY, measured(2.0))
     assert 1 == len(list(cache.directory.iterdir()))
 
 
 def test_what_did_not_settle_is_merged_with_the_next_start(cache: CalibrationCache) -> None:
-    cache.keep(KEY, measured(1.5, settled=False))
-    merged = cache.keep(KEY, measured(1.0))
+    cache.store(KEY, measured(1.5, converged=False))
+    merged = cache.store(KEY, measured(1.0))
     assert (measured(1.0).runs, 2) == (merged.runs, merged.starts)
     assert merged == cache.read(KEY)
 
@@ -85,7 +90,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     ),
     "another key": lambda path: path.write_text(path.read_text().replace("A CPU", "Another")),
     "an unknown field": lambda path: path.write_text(
-        path.read_text().replace('"settled"', '"more":1,"settled"')
+        path.read_text().replace('"converged"', '"more":1,"converged"')
     ),
     "written by the group": lambda path: path.chmod(0o620),
     "written by all": lambda path: path.chmod(0o602),
@@ -101,20 +106,20 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_a_file_that_is_not_sound_is_not_used_and_is_replaced_where_it_can_be(
     name: str, cache: CalibrationCache, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache.keep(KEY, measured())
+    cache.store(KEY, measured())
     DAMAGE[name](the_file(cache))
     assert cache.read(KEY) is None
     assert "is not used" in caplog.text
-    assert measured(2.0) == cache.keep(KEY, measured(2.0))
+    assert measured(2.0) == cache.store(KEY, measured(2.0))
     if name != "a directory":
         assert measured(2.0) == cache.read(KEY)
 
 
 def test_the_number_of_files_is_bounded(cache: CalibrationCache) -> None:
-    for number in range(MOST_FILES + 10):
+    for number in range(MAX_FILES + 10):
         (cache.directory / f"{number}.part").touch()
-    cache.keep(KEY, measured())
-    assert MOST_FILES == len(list(cache.directory.iterdir()))
+    cache.store(KEY, measured())
+    assert MAX_FILES == len(list(cache.directory.iterdir()))
     assert measured() == cache.read(KEY)
 
 
@@ -122,32 +127,32 @@ def test_a_directory_that_cannot_be_written_costs_a_line_in_the_log(
     cache: CalibrationCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.directory.rmdir()
-    assert measured() == cache.keep(KEY, measured())
+    assert measured() == cache.store(KEY, measured())
     assert "cannot be written" in caplog.text
 
 
 @pytest.mark.parametrize(("make", "said"), [
     (lambda path: path.write_text(""), "File exists"),
-    (lambda path: path.symlink_to("/"), "no directory"),
-    (lambda path: (path.mkdir(), path.chmod(0o777)), "others can write it"),
-    (lambda path: (path.mkdir(), path.chmod(0o770)), "others can write it"),
+    (lambda path: path.symlink_to("/"), "not a directory"),
+    (lambda path: (path.mkdir(), path.chmod(0o777)), "other users can write it"),
+    (lambda path: (path.mkdir(), path.chmod(0o770)), "other users can write it"),
 ])  # fmt: skip
 def test_a_directory_that_is_named_and_not_private_is_refused_in_one_line(
     make: Callable[[Path], object], said: str, tmp_path: Path
 ) -> None:
     make(tmp_path / "cache")
     with pytest.raises(ConfigError, match=said) as refused:
-        opened(str(tmp_path / "cache"))
+        open_cache(str(tmp_path / "cache"))
     assert f"--calibration-cache {tmp_path / 'cache'}: " in str(refused.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away")
 def test_a_directory_or_file_of_another_user_is_refused(cache: CalibrationCache) -> None:
-    cache.keep(KEY, measured())
+    cache.store(KEY, measured())
     os.chown(the_file(cache), 65_534, 65_534)
     assert cache.read(KEY) is None
     os.chown(cache.directory, 65_534, 65_534)
-    with pytest.raises(ConfigError, match="belongs to another user"):
+    with pytest.raises(ConfigError, match="another user owns it"):
         CalibrationCache(cache.directory)
 
 
@@ -158,15 +163,15 @@ def test_the_default_is_the_users_own_cache(tmp_path: Path) -> None:
     relative = {"HOME": home, "XDG_CACHE_HOME": "a/relative/one"}
     assert tmp_path / "home/.cache/semserve" == default_directory(relative)
     assert default_directory({}) is None
-    assert str(tmp_path / "xdg/semserve") == chosen("auto", {"XDG_CACHE_HOME": xdg})
-    assert "elsewhere" == chosen("elsewhere", {"XDG_CACHE_HOME": xdg})
+    assert str(tmp_path / "xdg/semserve") == resolve("auto", {"XDG_CACHE_HOME": xdg})
+    assert "elsewhere" == resolve("elsewhere", {"XDG_CACHE_HOME": xdg})
 
 
 def test_a_default_that_cannot_be_used_is_no_cache(tmp_path: Path) -> None:
     (tmp_path / "semserve").touch()
-    assert "none" == chosen("auto", {"XDG_CACHE_HOME": str(tmp_path)})
-    assert "none" == chosen("auto", {})
-    assert opened("none") is None
+    assert "none" == resolve("auto", {"XDG_CACHE_HOME": str(tmp_path)})
+    assert "none" == resolve("auto", {})
+    assert open_cache("none") is None
 
 
 class Measuring:
@@ -188,12 +193,12 @@ NEXT = msgspec.structs.replace(KEY, digest="e" * 64)
 def test_a_model_is_measured_once_for_all_starts(cache: CalibrationCache) -> None:
     measuring = Measuring(1.0)
     for _ in range(20):
-        found = Calibrations(cache).find("m", KEY, 100, measuring)
+        found = CalibrationSource(cache).find("m", KEY, 100, measuring)
         assert measured() == found.measurements
 
 
 def test_the_next_version_of_a_model_is_not_measured_beside_traffic() -> None:
-    calibrations = Calibrations()
+    calibrations = CalibrationSource()
     first = calibrations.find("m", KEY, 1_000_000, Measuring(1.0))
     assert first == calibrations.find("m", NEXT, 1_000_100, Measuring())
     for other in (
@@ -208,9 +213,9 @@ def test_what_is_measured_beside_traffic_is_told_and_never_kept(
 ) -> None:
     caplog.set_level("INFO")
     runs: list[int] = []
-    calibrations = Calibrations(cache, lambda: len(runs))
+    calibrations = CalibrationSource(cache, lambda: len(runs))
     found = calibrations.find("m", KEY, 100, Measuring(3.0, runs=runs))
     assert measured(3.0) == found.measurements
-    assert "m: measured while other models ran: batches of 256 tokens" in caplog.text
+    assert "m: measured under load: batches of 256 tokens" in caplog.text
     assert [] == list(cache.directory.iterdir())
     assert measured(1.0) == calibrations.find("m", NEXT, 100, Measuring(1.0)).measurements

@@ -24,15 +24,15 @@ def test_the_usual_default_is_missed_where_requests_must_name_a_model(
     assert [] == said(caplog, USUAL, ONE)
     assert [] == said(caplog, USUAL, {**TWO, USUAL: "embedding"})
     assert [
-        f"--default-embedder {USUAL}: no such model is loaded, so requests must name one of: a, b"
+        f"--default-embedder {USUAL}: this model is not loaded: requests must name one of: a, b"
     ] == said(caplog, USUAL, TWO)
 
 
 def test_a_default_that_was_set_is_missed_in_any_case(caplog: pytest.LogCaptureFixture) -> None:
-    begins = "--default-embedder mine: no such model is loaded, so requests"
-    assert [f"{begins} that name none get a, the only one"] == said(caplog, "mine", ONE)
+    begins = "--default-embedder mine: this model is not loaded: requests"
+    assert [f"{begins} that name no model use a, the only one"] == said(caplog, "mine", ONE)
     assert [f"{begins} must name one of: a, b"] == said(caplog, "mine", TWO)
-    none = f"{begins} that name none are refused: no model is an embedding model"
+    none = f"{begins} that name no model fail, because no loaded model is an embedding model"
     assert [none] == said(caplog, "mine", {})
     assert [] == said(caplog, "b", TWO)
 

@@ -1,10 +1,11 @@
-"""Which environment variables are the server's, and what is said of those that are not."""
+"""Which environment variables and flags the server reads, and what it warns of."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from semserve_server.system import environment
 LISTEN, ADDRESS = "SEMSERVE_LISTEN", "SEMSERVE_ADDRESS"
 
 
-def told(variables: dict[str, str], **settings: object) -> list[str]:
+def warned(variables: dict[str, str], **settings: object) -> list[str]:
     environment.adopt(variables)
     return list(environment.warnings(variables, Config(**settings)))  # type: ignore[arg-type]
 
@@ -24,42 +25,86 @@ def told(variables: dict[str, str], **settings: object) -> list[str]:
     {ADDRESS: "somewhere:1"}, {"SEMSERVE_MODELS": "x", "SEMSERVE_MAX_BATCH_TOKENS": "1"},
     {"SEMSERVE_PORT_50051_TCP_ADDR": "10.0.0.1", "SEMSERVE_SERVICE_HOST": "10.0.0.1"},
 ])  # fmt: skip
-def test_nothing_is_said_of_variables_that_mean_what_they_say(variables: dict[str, str]) -> None:
-    assert [] == told(variables)
+def test_variables_that_the_server_knows_give_no_warning(variables: dict[str, str]) -> None:
+    assert [] == warned(variables)
 
 
-def test_the_clients_address_is_told_where_the_server_listens_there() -> None:
-    (line,) = told({ADDRESS: "127.0.0.1:1"}, address="127.0.0.1:1")
+def test_a_server_that_listens_at_the_clients_address_warns() -> None:
+    (line,) = warned({ADDRESS: "127.0.0.1:1"}, address="127.0.0.1:1")
     assert line.startswith(f"{ADDRESS} is the client's: set {LISTEN}")
 
 
-def test_a_clients_key_is_told_where_the_server_wants_none() -> None:
-    """One letter apart from the name of the key file: without keys everybody may call."""
-    (line,) = told({"SEMSERVE_KEY": "secret"})
-    assert "SEMSERVE_KEYS names its key file" in line
+def test_a_clients_key_gives_a_warning_if_the_server_has_no_key_file() -> None:
+    """Whoever set it may believe that the server checks keys."""
+    (line,) = warned({"SEMSERVE_KEY": "secret"})
+    assert "set SEMSERVE_API_KEY_FILE" in line
     assert "secret" not in line
-    assert [] == told({"SEMSERVE_KEY": "secret"}, keys=Path("keys"))
+    assert [] == warned({"SEMSERVE_KEY": "secret"}, api_key_file=Path("keys"))
 
 
-def test_a_variable_that_is_no_setting_is_told_by_its_name() -> None:
-    (line,) = told({"SEMSERVE_MAX_BATCHTOKENS": "1"})
-    assert line.startswith("SEMSERVE_MAX_BATCHTOKENS is no setting of this server")
+def test_a_variable_that_is_not_a_setting_is_named() -> None:
+    (line,) = warned({"SEMSERVE_MAX_BATCHTOKENS": "1"})
+    assert line.startswith("SEMSERVE_MAX_BATCHTOKENS is not a setting of this server")
 
 
-@pytest.mark.parametrize(("variables", "arguments", "listens", "warned"), [
+@pytest.mark.parametrize(("old", "new"), environment.RENAMED.items())
+def test_a_renamed_setting_keeps_its_old_names_with_one_warning(old: str, new: str) -> None:
+    name = {word: f"SEMSERVE_{word.replace('-', '_').upper()}" for word in (old, new)}
+    variables = {name[old]: "1"}
+    (line,) = warned(variables)
+    assert f"{name[old]} is now {name[new]}; the next release removes the old name" == line
+    assert "1" == variables[name[new]]
+    for form in (f"--{old}", f"--{old}=1", f"--no-{old}"):
+        present = form.replace(old, new)
+        assert [present, "1"] == environment.present_names([form, "1"])
+        (line,) = environment.renamed_flags([form])
+        flag, present = form.partition("=")[0], present.partition("=")[0]
+        assert f"{flag} is now {present}; the next release removes the old name" == line
+
+
+def test_no_renamed_flag_is_a_flag_or_in_the_help() -> None:
+    flags = {field.name.replace("_", "-") for field in fields(Config)}
+    assert set() == flags & environment.RENAMED.keys()
+    assert flags >= {*environment.RENAMED.values()}
+
+
+def test_the_present_name_of_a_variable_wins() -> None:
+    variables = {"SEMSERVE_LANES": "1", "SEMSERVE_BATCH_WORKERS": "2"}
+    assert 1 == len(warned(variables))
+    assert "2" == variables["SEMSERVE_BATCH_WORKERS"]
+
+
+def test_the_command_takes_old_flags_and_logs_the_new_name() -> None:
+    """The start ends with an error that shows the value, so that the process ends by itself."""
+    said = run("--echo", "4", "--lanes", "2", "--keys=absent", SEMSERVE_OPEN_HEALTH="false")
+    assert "--lanes is now --batch-workers" in said
+    assert "--keys is now --api-key-file" in said
+    assert "SEMSERVE_OPEN_HEALTH is now SEMSERVE_AUTH_EXEMPT_HEALTH" in said
+    assert "--api-key-file absent: No such file" in said
+
+
+def test_the_command_key_takes_its_old_flags(tmp_path: Path) -> None:
+    said = run("key", "bob", "--file", str(tmp_path / "keys"), "--only", "nli", "--control")
+    assert "semserve-server: --only is now --model" in said
+    assert "semserve-server: --control is now --model-control" in said
+    name, _digest, *rights = (tmp_path / "keys").read_text().split()
+    assert ("bob", ["nli", "*", "control"]) == (name, rights)
+
+
+@pytest.mark.parametrize(("variables", "arguments", "listens", "warns"), [
     ({LISTEN: "listen"}, (), "listen", False),
     ({ADDRESS: "address"}, (), "address", True),
     ({ADDRESS: "address", LISTEN: "listen"}, (), "listen", False),
     ({ADDRESS: "address", LISTEN: "listen"}, ("--address", "flag"), "flag", False),
     ({ADDRESS: "address"}, ("--address", "flag"), "flag", False),
 ])  # fmt: skip
-def test_the_server_listens_where_its_own_variable_says(
-    variables: dict[str, str], arguments: tuple[str, ...], listens: str, *, warned: bool
+def test_the_server_listens_at_the_address_of_its_own_variable(
+    variables: dict[str, str], arguments: tuple[str, ...], listens: str, *, warns: bool
 ) -> None:
-    """No address of these can be listened on, so that the start ends with the one that it took."""
+    """None of these is an address, so the start ends with an error that names the one it took."""
     said = run("--echo", "4", *arguments, **variables)
     assert f"--address {listens}: give HOST:PORT" in said
-    assert warned is (f"WARNING __main__: {ADDRESS} is the client's" in said)
+    assert warns is (f"WARNING __main__: {ADDRESS} is the client's" in said)
 
 
 def test_making_a_key_reads_no_environment(tmp_path: Path) -> None:
@@ -67,13 +112,16 @@ def test_making_a_key_reads_no_environment(tmp_path: Path) -> None:
         "key", SEMSERVE_NAME="alice", SEMSERVE_FILE=str(tmp_path / "keys"), SEMSERVE_CONTROL="true"
     )
     assert "NAME requires an argument" in said
-    run("key", "bob", "--file", str(tmp_path / "keys"), SEMSERVE_CONTROL="true", SEMSERVE_ONLY="x")
+    run(
+        "key", "bob", "--file", str(tmp_path / "keys"),
+        SEMSERVE_MODEL_CONTROL="true", SEMSERVE_MODEL="x",
+    )  # fmt: skip
     name, _digest, *rights = (tmp_path / "keys").read_text().split()
     assert ("bob", ["*", "*"]) == (name, rights)
 
 
 def run(*arguments: str, **variables: str) -> str:
-    """Run the command where it ends by itself; what it says on standard error."""
+    """Run the command, which must end by itself; return what it prints."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
     ended = subprocess.run(
         [sys.executable, "-m", "semserve_server", *arguments],

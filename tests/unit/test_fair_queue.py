@@ -127,7 +127,7 @@ def test_nothing_is_kept_of_a_caller_that_has_left(asked: list[tuple[str, int]])
             assert backlog.others == len(waiting.keys() - {caller})
             assert len(queue) == backlog.entries
         waiting -= Counter(callers(queue.take(0.0).batch))
-    assert 0 == queue.held == queue.backlog("a").others
+    assert 0 == queue.stored == queue.backlog("a").others
 
 
 def test_texts_of_no_tokens_take_turns_too() -> None:

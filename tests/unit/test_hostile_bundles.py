@@ -50,7 +50,7 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(
             os.mkfifo(path)
         case "directory":
             path.mkdir()
-    with pytest.raises(BundleError, match=f"{name}: is no regular file"):
+    with pytest.raises(BundleError, match=f"{name}: is not a regular file"):
         read_bundle(copy)
 
 
@@ -89,7 +89,7 @@ def test_a_file_that_grows_after_its_size_was_seen_is_read_no_further(tmp_path: 
     with pytest.raises(BundleError, match="over 99 bytes"):
         bundle_files.read(path, most=99)
     sha256 = hashlib.sha256(b"x" * 99).hexdigest()
-    with pytest.raises(BundleError, match="has 100 bytes, the manifest says 99"):
+    with pytest.raises(BundleError, match="has 100 bytes and the manifest says 99"):
         bundle_files.read_verified(path, sha256=sha256, size=99)
 
 
@@ -97,15 +97,15 @@ def test_a_tokenizer_that_changes_after_its_proof_is_not_used(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is read once more after every file has been proved, and its bytes are proved again."""
-    prove = bundle_files.prove
+    verify = bundle_files.verify
 
-    def change_then_prove(path: Path, *, sha256: str, size: int) -> None:
-        prove(path, sha256=sha256, size=size)
+    def change_then_verify(path: Path, *, sha256: str, size: int) -> None:
+        verify(path, sha256=sha256, size=size)
         if path.name == "tokenizer.json":
             content = path.read_bytes()
             path.write_bytes(content[:-2] + b" }")
 
-    monkeypatch.setattr(bundle_files, "prove", change_then_prove)
+    monkeypatch.setattr(bundle_files, "verify", change_then_verify)
     with pytest.raises(BundleError, match=r"tokenizer\.json: its SHA-256"):
         read_bundle(copy)
 
@@ -138,7 +138,7 @@ def graph(node: onnx.NodeProto, *initializers: TensorProto) -> Graph:
 
 
 def load(hostile: Graph) -> Session:
-    return Session(hostile, device="cpu", threads=1, wide_threads=1)
+    return Session(hostile, device="cpu", threads=1, exclusive_threads=1)
 
 
 def outside(location: str, offset: int = 0) -> TensorProto:

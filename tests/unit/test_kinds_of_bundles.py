@@ -15,7 +15,7 @@ from semserve_server.errors import BundleError
 from semserve_server.registry.loader import load
 from tiny_bundles import Tiny
 
-CONFIG = Config(device="cpu", lanes=1, threads=1, calibration_cache="none")
+CONFIG = Config(device="cpu", batch_workers=1, intra_op_threads=1, calibration_cache="none")
 
 
 def changed(tiny: Tiny, **manifest: Any) -> Tiny:
@@ -39,7 +39,7 @@ def sparse_with(**constants: Any) -> Tiny:
 BAD: dict[str, tuple[Callable[[], Tiny], str]] = {
     "the other order": (
         lambda: changed(score(), text_order=["hypothesis", "premise"]),
-        r"cases\[0\] is tokenised otherwise",
+        r"cases\[0\] is tokenised differently",
     ),
     "single texts of a model of pairs": (
         lambda: replace(score(), golden=tiny_kinds.scorer("x", scores="none", pair=False).golden),
@@ -47,7 +47,7 @@ BAD: dict[str, tuple[Callable[[], Tiny], str]] = {
     ),
     "another second text": (
         lambda: first_case(tiny_kinds.separate(), token_ids_right=[2, 4, 3]),
-        r"cases\[0\] is tokenised otherwise",
+        r"cases\[0\] is tokenised differently",
     ),
     "no side": (
         lambda: first_case(tiny_kinds.sided(), side=None),
@@ -63,7 +63,7 @@ BAD: dict[str, tuple[Callable[[], Tiny], str]] = {
     ),
     "truncation at the other end": (
         lambda: changed(tiny_kinds.padded(start=True), truncation="end"),
-        r"cases\[2\] is tokenised otherwise",
+        r"cases\[2\] is tokenised differently",
     ),
     "weights below 0": (
         lambda: sparse_with(one=np.float32([0.5])),

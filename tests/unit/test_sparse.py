@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from semserve.v1.embedding_pb2 import EmbedSparseResult
 from semserve_server.errors import InvalidRequest
-from semserve_server.rpc.encoding import Outcome, packed_varints, sparse_result, weight_bytes
+from semserve_server.rpc.encoding import ItemResult, packed_varints, sparse_result, weight_bytes
 from semserve_server.rpc.status import failure
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.sparse import SparseRow, sparse_row, sparse_rows
@@ -57,7 +57,7 @@ def test_packed_integers_are_those_of_protobuf(values):
 def test_a_result_is_what_protobuf_writes(weights, tokens, truncated, named):
     indices, values = [index for index, _ in weights], [value for _, value in weights]
     row = SparseRow(np.array(indices, np.uint32), np.array(values, np.float32))
-    written = sparse_result(row, Outcome(0, None, tokens, truncated), str if named else None)
+    written = sparse_result(row, ItemResult(0, None, tokens, truncated), str if named else None)
     expected = EmbedSparseResult(
         indices=indices,
         values=values,
@@ -70,7 +70,8 @@ def test_a_result_is_what_protobuf_writes(weights, tokens, truncated, named):
 
 def test_a_text_that_failed_has_its_status_alone():
     status = failure(InvalidRequest.of("texts[0]", "is empty")).status
-    written = EmbedSparseResult.FromString(sparse_result(None, Outcome(None, status, 0, 0), None))
+    result = sparse_result(None, ItemResult(None, status, 0, 0), None)
+    written = EmbedSparseResult.FromString(result)
     assert {"error"} == set(MessageToDict(written))
     assert status == written.error
 

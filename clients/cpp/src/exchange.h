@@ -40,7 +40,7 @@ class Exchange : public internal::Exchange<typename Protocol::Result> {
   std::optional<Answer<Result>> next() override {
     if (failed_) return std::nullopt;
     failed_ = true;  // unless an answer or the end is reached below
-    if (flight_.size() == 0) heard_ = Clock::now();  // the server owes nothing for the time that the caller took
+    heard_ = Clock::now();  // the server owes nothing for the time that the caller took
     for (;;) {
       admit();
       send();
@@ -82,6 +82,7 @@ class Exchange : public internal::Exchange<typename Protocol::Result> {
   /// Reads a request of the caller's. One that is no message of the stream is answered here.
   std::optional<Answer<Result>> read() {
     auto request = source_();
+    heard_ = Clock::now();  // nor for the time that the source took
     if (!request) {
       source_ = nullptr;
       return std::nullopt;

@@ -1,10 +1,19 @@
 """What is wrong with a request to export a user's model, and is known before Keras is loaded."""
 
 from collections.abc import Sequence
+from typing import Any, get_args
 
 from semserve_export.bundle.schema import require_fields
 from semserve_export.errors import ExportError
-from semserve_export.model_spec import PREMISE_FIRST, Task
+from semserve_export.model_spec import (
+    PREMISE_FIRST,
+    Activation,
+    Metric,
+    Padding,
+    Pooling,
+    Scores,
+    Task,
+)
 from semserve_export.options import OwnModel
 from semserve_export.untrusted.input_files import require_readable
 
@@ -15,6 +24,34 @@ KINDS: dict[Task, str] = {
     "sparse_embedding": "a sparse embedder",
 }
 """What a model of a task is called in messages."""
+CHOICES: dict[str, Any] = {
+    "task": Task,
+    "scores": Scores,
+    "pooling": Pooling,
+    "metric": Metric,
+    "padding": Padding,
+    "truncating": Padding,
+    "activation": Activation,
+}
+"""The fields of `OwnModel` that take one of a few words."""
+
+
+def require_choices(asked: OwnModel) -> None:
+    """Refuse a word that an argument of a Python call does not take.
+
+    The command line needs no such check: its parser makes it.
+
+    Raises:
+        ExportError: it names the argument and its words.
+    """
+    for name, kind in CHOICES.items():
+        value = getattr(asked, name)
+        if value is not None and value not in get_args(kind):
+            known = ", ".join(get_args(kind))
+            raise ExportError(f"{name}: {value!r} is none of {known}")
+    length = asked.padded_length
+    if length is not None and (type(length) is not int or length < 1):
+        raise ExportError(f"padded_length: {length!r} is no number of tokens")
 
 
 def require_possible(asked: OwnModel) -> None:

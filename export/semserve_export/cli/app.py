@@ -40,11 +40,12 @@ MODELS = Path("models")
 @app.command(name="list")
 def list_recipes() -> None:
     """List the recipes: the models that `export --recipe` exports."""
-    table = Table(Column("name", no_wrap=True), "task", "what it is", "weights")
+    name, weights = Column("name", no_wrap=True), Column("weights", overflow="fold")
+    table = Table(name, "task", "what it is", weights)
     for recipe in RECIPES.values():
         spec = recipe.spec
-        weights = f"{recipe.weights}{' and our adapter' if recipe.adapter else ''}"
-        table.add_row(spec.name, spec.task, spec.description, weights)
+        source = f"{recipe.weights}{' and our adapter' if recipe.adapter else ''}"
+        table.add_row(spec.name, spec.task, spec.description, source)
     console.print(table)
 
 

@@ -16,6 +16,7 @@ from semserve_export.encoder_weights import Encoder
 from semserve_export.errors import WeightsError
 from semserve_export.files.digest import sha256_of
 from semserve_export.files.model_files import CONFIG
+from semserve_export.files.preset_digest import digest_of
 from semserve_export.graphs.encoder_reader import read_encoder
 from semserve_export.hugging_face.directory import ENCODER, HuggingFaceDirectory, find_directory
 from semserve_export.hugging_face.heads.head import read_head
@@ -24,7 +25,6 @@ from semserve_export.model_spec import PREMISE_FIRST, ModelSpec, Task
 from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
 from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.models.preset_digest import digest_of
 from semserve_export.options import OwnModel
 
 NAMES: dict[Task, str] = {

@@ -12,8 +12,38 @@ from semserve_export.model_spec import Scores
 from semserve_export.models.keras_internals import made_by
 
 ACTIVATIONS: dict[str, Scores] = {"softmax": "softmax", "sigmoid": "sigmoid"}
+LOSSES: dict[str, Scores] = {
+    "categorical_crossentropy": "softmax",
+    "sparse_categorical_crossentropy": "softmax",
+    "categorical_focal_crossentropy": "softmax",
+    "binary_crossentropy": "sigmoid",
+    "binary_focal_crossentropy": "sigmoid",
+}
+"""What makes scores of logits, by the loss of the training."""
 SMALLEST = 1e-37  # of a probability whose logarithm is taken, in fp32
 CLOSE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The loss that a model was trained with."""
+
+    name: str | None = None  # such as binary_crossentropy; None: not known
+    from_logits: bool = False
+
+    @classmethod
+    def of_model(cls, model: Any) -> "Loss":
+        """Read the loss of a live model, which is a name, a function or an object of Keras."""
+        loss = getattr(model, "loss", None)
+        if isinstance(loss, dict):
+            loss = list(loss.values())
+        if isinstance(loss, list | tuple):
+            loss = loss[0] if len(loss) == 1 else None
+        if not isinstance(loss, str):
+            name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
+            from_logits = getattr(loss, "from_logits", False) is True
+            return cls(name if isinstance(name, str) else None, from_logits=from_logits)
+        return cls(loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +54,21 @@ class Head:
     scores: Scores | None  # the activation that its outputs went through; None: none, or unknown
     dense: bool  # whether a Dense layer without an activation makes them
     body: Any = None  # the model up to the activation, where it can be cut there
+    bounded: bool = False  # whether its outputs look like probabilities, and nothing tells which
 
 
-def read_head(model: Any, rows: Rows) -> Head:
-    """Look at the last layer of a model, or at its outputs where its layers are not in a graph.
+def read_head(model: Any, rows: Rows, loss: Loss, asked: Scores | None = None) -> Head:
+    """Look at the last layer of a model, or at its outputs where that layer does not tell.
 
     Args:
         model: Functional, Sequential or of a class of its own.
         rows: its outputs for some texts: fp32 [texts, outputs].
+        loss: of its training.
+        asked: the activation that the caller states.
     """
     outputs = getattr(model, "outputs", None)
     if not outputs:
-        return Head(rows.shape[1], _seen(rows), dense=False)
+        return _seen(rows, loss, asked)
     last, inputs = made_by(outputs[0])
     dense = isinstance(last, keras.layers.Dense)
     if isinstance(last, keras.layers.Softmax):
@@ -43,15 +76,16 @@ def read_head(model: Any, rows: Rows) -> Head:
     else:
         name = getattr(getattr(last, "activation", None), "__name__", "")
     scores = ACTIVATIONS.get(name)
+    if scores is None and dense and name == "linear":
+        return Head(rows.shape[1], None, dense=True)
     if scores is None:
-        nested = isinstance(last, keras.Model)
-        return Head(rows.shape[1], _seen(rows) if nested else None, dense and name == "linear")
+        return _seen(rows, loss, asked)
     body = None
     if dense:
         body = _without_activation(model, inputs[0], last)
     elif isinstance(last, keras.layers.Softmax | keras.layers.Activation):
         body = keras.Model(model.inputs, inputs[0])
-    return Head(rows.shape[1], scores, dense, body)
+    return Head(rows.shape[1], scores, dense=dense, body=body)
 
 
 def read_pooling(model: Any) -> str:
@@ -102,8 +136,17 @@ def _without_activation(model: Any, taken: Any, last: Any) -> Any:
     return keras.Model(model.inputs, outputs)
 
 
-def _seen(rows: Rows) -> Scores | None:
-    """Tell from a model's outputs whether they are probabilities of classes."""
-    if rows.shape[1] < 2 or rows.min() < 0:  # noqa: PLR2004 - classes
-        return None
-    return "softmax" if np.abs(rows.sum(axis=1) - 1).max() <= CLOSE else None
+def _seen(rows: Rows, loss: Loss, asked: Scores | None) -> Head:
+    """Tell from a model's outputs whether an activation made them, as its last layer does not tell.
+
+    A layer after the activation (a cast, Dropout, Reshape), an operation of keras.ops, a Lambda and
+    a class of its own hide the activation. Without this, the server would apply it once more.
+    """
+    outputs = rows.shape[1]
+    if loss.from_logits or rows.min() < 0 or rows.max() > 1 + CLOSE:
+        return Head(outputs, None, dense=False)
+    if outputs > 1 and np.abs(rows.sum(axis=1) - 1).max() <= CLOSE:
+        return Head(outputs, "softmax", dense=False)
+    if "sigmoid" in (asked, LOSSES.get(loss.name or "")):
+        return Head(outputs, "sigmoid", dense=False)
+    return Head(outputs, None, dense=False, bounded=outputs > 1)

@@ -28,6 +28,9 @@ NAMES = {
 """What models call the inputs of an encoder, and what a bundle calls them."""
 
 
+HALF = frozenset({"float16", "bfloat16"})
+
+
 @dataclass(frozen=True)
 class IdModel:
     """A model of token ids, and where they come from inside the model that was given."""
@@ -119,6 +122,7 @@ def read_inputs(model: Any) -> IdModel:
                 f"the layer {layer.name} is stateful, so a text's answer would depend on the texts"
                 " before it; build it with stateful=False"
             )
+    _require_full_precision(model)
     layers = [each for each in _flat(model) if isinstance(each, keras.layers.TextVectorization)]
     if len(layers) > 1:
         raise WeightsError("the model has two TextVectorization layers; export a model with one")
@@ -128,6 +132,17 @@ def read_inputs(model: Any) -> IdModel:
         _require_one_argument(model)
         return IdModel(model, model)
     return _of_ids(model.inputs, _only_output(model), model)
+
+
+def _require_full_precision(model: Any) -> None:
+    """Refuse a model that computes in half precision, whose graph cannot equal it to 1e-5."""
+    for layer in (*_flat(model), model):
+        if layer.compute_dtype in HALF:
+            raise WeightsError(
+                f"the layer {layer.name} computes in {layer.compute_dtype} (dtype policy"
+                f" {layer.dtype_policy.name}), which ONNX Runtime does not reproduce; build the"
+                " model with the policy float32, take over the weights, and export that"
+            )
 
 
 def _of_ids(inputs: Any, output: Any, given: Any, vectorization: Any = None) -> IdModel:
@@ -176,7 +191,7 @@ def _after(model: Any, layer: Any) -> IdModel:
 
 def _only_output(model: Any) -> Any:
     if len(model.outputs) != 1:
-        names = ", ".join(str(one.name) for one in model.outputs)
+        names = ", ".join(map(str, model.output_names))
         raise WeightsError(f"the model has the outputs {names}; export a model with one of them")
     return model.outputs[0]
 

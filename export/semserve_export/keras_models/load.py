@@ -9,7 +9,7 @@ from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import apply_scores, as_logits, read_head, read_pooling
+from semserve_export.keras_models.head import Loss, apply_scores, as_logits, read_head, read_pooling
 from semserve_export.keras_models.id_model import IdModel, read_inputs
 from semserve_export.keras_models.proof import Proof, proof_texts
 from semserve_export.keras_models.sequences import (
@@ -38,7 +38,7 @@ def load_keras_model(
     source: str,
     licence: str,
     sha256: str | None = None,
-    loss: Any = None,
+    loss: Loss | None = None,
 ) -> LoadedModel:
     """Find out all that an export needs to know of a Keras model.
 
@@ -61,9 +61,10 @@ def load_keras_model(
     sequences = find_sequences(asked, model, tokens, ids)
     texts = proof_texts(tokens.words)
     rows, blank = _answers(model, tokens, sequences, texts)
-    head = read_head(model.model, rows)
+    loss = loss or Loss.of_model(given)
+    head = read_head(model.model, rows, loss, asked.scores)
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
-    understood = understand(asked, head, rows, loss or getattr(given, "loss", None))
+    understood = understand(asked, head, rows, loss)
     served = _serve(model, sequences, understood, blank=bool(blank.any()))
     spec = ModelSpec(
         name=asked.served_name,

@@ -9,16 +9,19 @@ import keras
 
 from semserve_export.errors import WeightsError
 from semserve_export.failures import reason_of
+from semserve_export.keras_models.head import Loss
+from semserve_export.models.keras_internals import name_modules_of_lambdas
 from semserve_export.untrusted.configs.keras_layers import (
     OWN,
     checked_layers,
     loss_of,
+    loss_takes_logits,
     unknown_class,
 )
 from semserve_export.untrusted.keras_archive import CONFIG, METADATA, read_config, unpack
 
 
-def load_file(file: Path, *, trust: bool) -> tuple[Any, str | None]:
+def load_file(file: Path, *, trust: bool) -> tuple[Any, Loss]:
     """Load a model, and tell the loss that it was trained with.
 
     Args:
@@ -30,15 +33,20 @@ def load_file(file: Path, *, trust: bool) -> tuple[Any, str | None]:
         WeightsError: it is damaged, or holds what is not on the allow-list.
     """
     if trust:
+        name_modules_of_lambdas()
         saved = read_config(file)
-        return _loaded(file, saved, safe_mode=False), loss_of(saved)
+        return _loaded(file, saved, safe_mode=False), _loss(saved)
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         saved, stored = unpack(file, place)
         config = checked_layers(saved, stored)
         (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
         (place / METADATA).touch()  # Keras looks for assets where there are four entries
-        return _loaded(place, saved, safe_mode=True), loss_of(saved)
+        return _loaded(place, saved, safe_mode=True), _loss(saved)
+
+
+def _loss(saved: dict[str, Any]) -> Loss:
+    return Loss(loss_of(saved), from_logits=loss_takes_logits(saved))
 
 
 def _loaded(place: Path, saved: dict[str, Any], *, safe_mode: bool) -> Any:

@@ -1,23 +1,16 @@
 """What a Keras model is for: its task, labels and scores, as it tells itself or its caller says."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import Head
+from semserve_export.keras_models.head import LOSSES, Head, Loss
 from semserve_export.model_spec import Metric, Scores, Task
 from semserve_export.options import OwnModel
 from semserve_export.report import Fact, Origin
 
-LOSSES: dict[str, Scores] = {
-    "categorical_crossentropy": "softmax",
-    "sparse_categorical_crossentropy": "softmax",
-    "binary_crossentropy": "sigmoid",
-}
-"""What makes scores of logits, by the loss of the training."""
 UNIT = 1e-4  # most that a vector's length may differ from 1
 
 
@@ -42,19 +35,19 @@ class Understood:
         return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
 
 
-def understand(asked: OwnModel, head: Head, rows: Rows, loss: Any) -> Understood:
+def understand(asked: OwnModel, head: Head, rows: Rows, loss: Loss) -> Understood:
     """Tell what a model is for.
 
     Args:
         asked: what the caller says.
         head: of the model.
         rows: its outputs for texts: fp32 [texts, outputs].
-        loss: of its training, where it was compiled.
+        loss: of its training.
 
     Raises:
         WeightsError: what the caller says contradicts the model, or something cannot be known.
     """
-    trained = None if head.scores else _scores_of_loss(loss)
+    trained = None if head.scores else LOSSES.get(loss.name or "")
     task, origin = _task(asked, head, trained)
     _require_flags(asked, task)
     if task == "embedding":
@@ -92,6 +85,11 @@ def _scores(
     asked: OwnModel, head: Head, trained: Scores | None, task: Task
 ) -> tuple[Scores, Origin]:
     found = head.scores or trained
+    if task == "score" and "softmax" in (found, asked.scores):
+        raise WeightsError(
+            "scores: the softmax of one output is always 1; a model of one output takes sigmoid or"
+            " none, and a loss for it"
+        )
     if asked.scores and found and asked.scores != found:
         by = "ends in" if head.scores else "was trained with a loss of"
         raise WeightsError(f"scores: {asked.scores} contradicts the model, which {by} {found}")
@@ -99,7 +97,15 @@ def _scores(
         return asked.scores, "stated"
     if found:
         return found, "found"
-    return ("none", "found") if task == "score" else ("softmax", "assumed")
+    if task == "score":
+        return "none", "found"
+    if head.bounded:
+        raise WeightsError(
+            "scores: the model's outputs lie between 0 and 1, and neither its last layer nor its"
+            " loss tells how they were made; say it (--scores sigmoid for labels that are"
+            " independent of each other, --scores softmax if the outputs are logits)"
+        )
+    return "softmax", "assumed"
 
 
 def _labels(asked: OwnModel, head: Head) -> tuple[str, ...]:
@@ -160,8 +166,3 @@ def _require_flags(asked: OwnModel, task: Task) -> None:
         raise WeightsError("pooling: the model gives one vector a text, so nothing is pooled")
     if asked.pair:
         raise WeightsError("pair: the model takes one text")
-
-
-def _scores_of_loss(loss: Any) -> Scores | None:
-    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
-    return LOSSES.get(name) if isinstance(name, str) else None

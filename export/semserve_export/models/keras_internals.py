@@ -3,12 +3,15 @@
 This is the one module that reads their private attributes, which is why both are pinned.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from keras.src.models.functional import Functional
+from keras.src.utils.python_utils import func_load
 
 
 class TransformerParts(NamedTuple):
@@ -112,3 +115,24 @@ def made_by(tensor: Any) -> tuple[Any, list[Any]]:
     """Return the layer that gives a symbolic tensor, and the tensors that it took for it."""
     history = tensor._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
+
+
+def name_modules_of_lambdas() -> None:
+    """Let the function of a `Lambda` layer find the modules that its program had imported.
+
+    A file keeps the code of a function and not its globals. Keras gives the code the globals of
+    one of its own modules, in which even `keras` has no name. What that module has stays.
+    """
+    names = func_load.__globals__
+    for name, module in {
+        "keras": keras,
+        "layers": keras.layers,
+        "ops": keras.ops,
+        "K": keras.backend,
+        "tf": tf,
+        "tensorflow": tf,
+        "np": np,
+        "numpy": np,
+        "math": math,
+    }.items():
+        names.setdefault(name, module)

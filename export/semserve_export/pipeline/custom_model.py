@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.files.digest import sha256_of
+from semserve_export.files.preset_digest import digest_of, weight_files
 from semserve_export.hugging_face.directory import find_directory
 from semserve_export.hugging_face.directory_model import load_directory
 from semserve_export.keras_models.keras_hub_tokenizer import build_keras_hub_tokenizer
@@ -23,7 +24,6 @@ from semserve_export.models.delta_adapter import TENSORS
 from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import LICENCES, LoadedModel, require_finite
 from semserve_export.models.preset import Preset
-from semserve_export.models.preset_digest import digest_of, weight_files
 from semserve_export.models.preset_rules import (
     notes_of,
     require_explained,

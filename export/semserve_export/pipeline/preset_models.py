@@ -8,12 +8,12 @@ from semserve_export.bundle.option_rules import require_flags_of_adapter, requir
 from semserve_export.bundle.prompts import choose_prompts
 from semserve_export.bundle.text_order import texts_of_input
 from semserve_export.errors import WeightsError
+from semserve_export.files.preset_digest import digest_of, weight_files
 from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 from semserve_export.models.delta_adapter import apply_adapter, read_record
 from semserve_export.models.heads import take_scores, task_of
 from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
-from semserve_export.models.preset_digest import digest_of, weight_files
 from semserve_export.models.preset_rules import length_of, require_round_robin
 from semserve_export.options import OwnModel
 from semserve_export.report import Fact

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 from semserve_export.bundle.layout import GRAPH
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, onnx_run, scaled_difference
 from semserve_export.errors import WeightsError
+from semserve_export.files.preset_digest import digest_of
 from semserve_export.model_spec import INPUTS as BUNDLE_INPUTS
 from semserve_export.model_spec import ModelSpec
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.models.preset_digest import digest_of
 from semserve_export.options import OwnModel
 from semserve_export.report import Fact, Measure
 from semserve_export.tf_hub.encoder import (

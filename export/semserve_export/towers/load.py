@@ -10,6 +10,7 @@ from keras import ops
 
 from semserve_export.bundle.tolerance import TOLERANCE, traced_keras_run
 from semserve_export.errors import FidelityError, WeightsError
+from semserve_export.keras_models.head import Loss
 from semserve_export.keras_models.load import load_keras_model
 from semserve_export.keras_models.proof import proof_texts
 from semserve_export.model_spec import SIDES
@@ -82,7 +83,7 @@ class _Side:
             source=origins.source,
             sha256=origins.sha256,
             licence=origins.licence,
-            loss="none",
+            loss=Loss(),
         )
         return cls(loaded, reading, encoder.model)
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import ACTIVATIONS, CLOSE, Head, as_logits
+from semserve_export.keras_models.head import ACTIVATIONS, CLOSE, Head, Loss, as_logits
 from semserve_export.keras_models.id_model import IdModel
 from semserve_export.keras_models.proof import proof_texts
 from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
@@ -63,7 +63,7 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
     pairs, rows = _answered(texts, tokens, (left, right))
     head = _read_head(whole, rows)
     task = asked.task or ("score" if head.outputs == 1 else "classification")
-    loss = origins.loss or getattr(asked.live, "loss", None)
+    loss = origins.loss or Loss.of_model(asked.live)
     one_text = replace(asked, pair=False, text_order=None, task=task)
     understood = understand(one_text, head, rows, loss)
     names = texts.side_names()

@@ -9,12 +9,12 @@ from typing import Any
 import keras
 from tokenizers import Tokenizer
 
+from semserve_export.files.preset_digest import digest_of
 from semserve_export.hugging_face.directory import HuggingFaceDirectory, find_directory
 from semserve_export.model_spec import INPUTS
 from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
 from semserve_export.models.preset import Preset
-from semserve_export.models.preset_digest import digest_of
 from semserve_export.pipeline.custom_model import build_own_tokenizer
 from semserve_export.pipeline.preset_models import base_digest
 from semserve_export.recipes import Recipe

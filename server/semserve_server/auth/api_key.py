@@ -1,11 +1,11 @@
-"""API keys: what a key looks like, and the lines of a key file. Pure.
+"""API keys: the format of a key, and the lines of a key file. Pure.
 
-A key is `NAME.SECRET`. The name is public: it finds the line, and logs may tell it. The file holds
-the SHA-256 of the whole key, so that reading the file gives nobody a key. A secret is 256 random
-bits, which no dictionary holds, so a plain digest is enough.
+A key is `NAME.SECRET`. The name is public: it selects the line of the file, and logs may contain
+it. The file contains the SHA-256 of the whole key, so a reader of the file cannot use any key. A
+secret has 256 random bits, which no dictionary contains, so a plain digest is enough.
 
-A key file has a line for each key, of four columns with blanks between, and a fifth where the key
-may load and unload its models:
+The file has one line for each key, with four columns separated by blanks. A fifth column is present
+if the key may load and unload its models:
 
     # name   sha256 of the key   models             tokens a second
     alice    9f86d081884c7d65…   *                  *                control
@@ -21,7 +21,7 @@ import secrets
 from dataclasses import dataclass
 
 ANY = "*"
-"""In the file: every model, or no bound on the rate."""
+"""In the file: every model, or an unlimited rate."""
 CONTROL = "control"
 """In the file: the key may load and unload models."""
 SECRET_BYTES = 32
@@ -35,30 +35,30 @@ _NOBODY = bytes(32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A line of the file: all that is known of a key."""
+    """One line of the file: everything that the server knows of a key."""
 
     name: str
     sha256: bytes
     models: frozenset[str] | None
-    """Names of the models that it may use; None for all."""
+    """Names of the models that the key may use; None for all."""
     tokens_per_second: int | None
-    """None for any rate."""
+    """Rate limit; None for no limit."""
     control: bool = False
-    """Whether it may load and unload its models, where the server lets anybody do that."""
+    """Whether the key may load and unload its models, if the server allows model control."""
 
     def __post_init__(self) -> None:
-        """Refuse what could not stand in a line.
+        """Refuse values that cannot be written to a line.
 
         Raises:
-            ValueError: a name or the rate.
+            ValueError: a name or the rate is invalid.
         """
         if not _NAME.fullmatch(self.name):
-            raise ValueError("the name is not of 1 to 64 letters, digits, _ and -")
+            raise ValueError("the name must have 1 to 64 letters, digits, _ or -")
         if self.models is not None and not all(map(_MODEL.fullmatch, self.models)):
-            raise ValueError(f"the models are neither {ANY} nor names with commas between")
+            raise ValueError(f"the models must be {ANY} or names separated by commas")
         rate = self.tokens_per_second
         if rate is not None and not 1 <= rate <= MAX_TOKENS_PER_SECOND:
-            raise ValueError(f"the tokens a second are not from 1 to {MAX_TOKENS_PER_SECOND}")
+            raise ValueError(f"the tokens per second must be from 1 to {MAX_TOKENS_PER_SECOND}")
 
     def __str__(self) -> str:
         models = ANY if self.models is None else ",".join(sorted(self.models))
@@ -73,10 +73,10 @@ def new_key(
     tokens_per_second: int | None = None,
     control: bool = False,
 ) -> tuple[str, Key]:
-    """Make a key, and what the file is to hold of it.
+    """Create a key, and the line of the key file for it.
 
     Raises:
-        ValueError: a name or the rate cannot stand in a line.
+        ValueError: a name or the rate cannot be written to a line.
     """
     presented = f"{name}.{secrets.token_urlsafe(SECRET_BYTES)}"
     return presented, Key(
@@ -89,10 +89,11 @@ def new_key(
 
 
 def find(keys: dict[str, Key], presented: str) -> Key | None:
-    """Return the key that was presented, if it is one.
+    """Return the entry of the key that a caller presents, or None.
 
-    The time that it takes tells nothing of any secret, nor whether the name is one: the name is
-    looked up, and a digest of the whole is compared in constant time, with nobody's if need be.
+    The time of this function reveals nothing of a secret, nor whether a name exists: it looks up
+    the name and compares a digest of the whole key in constant time, with a dummy digest if the
+    name does not exist.
     """
     known = keys.get(presented.partition(".")[0])
     expected = _NOBODY if known is None else known.sha256
@@ -100,10 +101,11 @@ def find(keys: dict[str, Key], presented: str) -> Key | None:
 
 
 def parse(text: str) -> dict[str, Key]:
-    """Read a key file; by name.
+    """Read a key file. Returns the keys by name.
 
     Raises:
-        ValueError: a line is wrong. The message tells which and why, and nothing of its content.
+        ValueError: a line is invalid. The message has the line's number and the reason, and nothing
+            of its content.
     """
     keys: dict[str, Key] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -114,7 +116,7 @@ def parse(text: str) -> dict[str, Key]:
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         if key.name in keys:
-            raise ValueError(f"line {number}: the name of an earlier line again")
+            raise ValueError(f"line {number}: an earlier line has the same name")
         keys[key.name] = key
     return keys
 
@@ -123,18 +125,18 @@ def parse_line(line: str) -> Key:
     """Read one line.
 
     Raises:
-        ValueError: it is wrong.
+        ValueError: the line is invalid.
     """
     try:
         name, digest, models, rate, *rights = line.split()
     except ValueError:
-        raise ValueError("has not four columns: name, sha256, models, tokens a second") from None
+        raise ValueError("must have four columns: name, sha256, models, rate") from None
     if rights not in ([], [CONTROL]):
-        raise ValueError(f"the fifth column is not the last, or not {CONTROL}")
+        raise ValueError(f"the fifth column must be {CONTROL}, and the last one")
     if not _DIGEST.fullmatch(digest):
-        raise ValueError("the sha256 is not of 64 digits 0 to f in lower case")
+        raise ValueError("the sha256 must have 64 hexadecimal digits in lower case")
     if rate != ANY and not _NUMBER.fullmatch(rate):
-        raise ValueError(f"the tokens a second are neither {ANY} nor a whole number")
+        raise ValueError(f"the tokens per second must be {ANY} or a whole number")
     return Key(
         name=name,
         sha256=bytes.fromhex(digest),

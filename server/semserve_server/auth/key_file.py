@@ -1,4 +1,4 @@
-"""A key file on disk: read whole, or longer by a line."""
+"""Reads a key file, and appends lines to it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from semserve_server.auth import api_key as keys
 from semserve_server.auth.api_key import Key
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
-"""Most bytes of a key file: a hundred thousand keys."""
+"""Most bytes of a key file: about a hundred thousand keys."""
 
 
 def read_keys(path: Path) -> dict[str, Key]:
     """Return the keys of a file, by name.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is too large or no text, a line is wrong, or there is none. A file that is
-            being written anew is empty for a moment, which must not lock everybody out.
+        OSError: the file cannot be read.
+        ValueError: the file is too large, is not text, has an invalid line, or has no key. A file
+            that is being rewritten is empty for a moment, and that must not lock out every caller.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"over {MAX_FILE_BYTES} bytes")
@@ -32,35 +32,35 @@ def read_keys(path: Path) -> dict[str, Key]:
         raise ValueError("is not UTF-8") from None
     found = keys.parse(text)
     if not found:
-        raise ValueError("holds no key")
+        raise ValueError("has no key")
     return found
 
 
 def add_key(path: Path, key: Key) -> None:
-    """Write a key's line at the end of a file, which is made where there is none.
+    """Append the line of a key to a file. The file is created if it does not exist.
 
-    Whoever adds a key at the same time waits, so that no name gets into the file twice.
+    The function waits for other processes that add keys, so that no name gets into the file twice.
 
     Raises:
-        OSError: it cannot be written.
-        ValueError: as `read_keys`, or there is a key of that name.
+        OSError: the file cannot be written.
+        ValueError: as `read_keys`, or the file has a key of that name.
     """
-    # A new one is its owner's alone: it holds no secret, and is nobody's business either.
+    # A new file is readable only by its owner.
     with _locked(path) as file:
         present = os.pread(file, MAX_FILE_BYTES + 1, 0)
         if present and key.name in read_keys(path):
-            raise ValueError(f"has a key {key.name!r} already: take another name, or remove it")
+            raise ValueError(f"has a key {key.name!r} already: use another name, or remove it")
         start = "" if not present or present.endswith(b"\n") else "\n"
         line = f"{start}{key}\n".encode()
-        # One write, which a server that reads meanwhile sees whole or not at all.
+        # A single write, so that a server that reads the file meanwhile sees all of it or nothing.
         if os.write(file, line) != len(line):
             os.ftruncate(file, len(present))
-            raise OSError(errno.ENOSPC, "there is no room for another key")
+            raise OSError(errno.ENOSPC, "no space is left for another key")
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Open a key file to append, alone among those who add keys; it is made where there is none."""
+    """Open a key file for appending, with an exclusive lock. The file is created if missing."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         if sys.platform != "win32":
@@ -68,7 +68,7 @@ def _locked(path: Path) -> Iterator[int]:
 
             fcntl.flock(file, fcntl.LOCK_EX)
             while not os.path.samestat(os.fstat(file), path.stat()):
-                # Somebody has put another file in its place while this waited.
+                # Another process has replaced the file while this one waited for the lock.
                 os.close(file)
                 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
                 fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The keys of a file, read again when it changes, and who holds them."""
+"""The keys of a key file, reloaded when the file changes, and the principals that use them."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from semserve_server.errors import (
     Unauthenticated,
 )
 from semserve_server.instrumentation.counters import KeyCounters
-from semserve_server.system.file_watch import Changes
+from semserve_server.system.file_watch import FileWatch
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-"""How often the file is looked at: a key that is taken out of it is refused so soon."""
+"""Interval of the checks for changes. The server refuses a removed key within this time."""
 INLINE_BYTES = 65_536
-"""Key files of fewer bytes, some 600 keys, are read on the event loop, in 2 ms. One of the largest
-size would block it for half a second."""
-PRINCIPAL: ContextVar[Principal] = ContextVar("holder")
-"""Who calls, in the context of what answers the call; unset where no keys are wanted."""
+"""Smaller key files, with up to some 600 keys, are read on the event loop in 2 ms. A file of the
+largest size would block the event loop for half a second."""
+PRINCIPAL: ContextVar[Principal] = ContextVar("principal")
+"""The caller's principal, in the context of the handler; unset if the server has no key file."""
 
 
 class Principal:
-    """Who calls with a key: lives as long as the key, over every reading of the file."""
+    """A caller with a key. Exists as long as the key, over all reloads of the file."""
 
-    def __init__(self, keyring: KeyStore, key: Key, now: float) -> None:
-        self._keyring = keyring
-        self.usage = keyring.usage.setdefault(key.name, KeyCounters())
-        """What was asked with the keys of this name, this one's predecessors included."""
+    def __init__(self, key_store: KeyStore, key: Key, now: float) -> None:
+        self._key_store = key_store
+        self.usage = key_store.usage.setdefault(key.name, KeyCounters())
+        """Usage of all keys with this name, including earlier keys."""
         self.key: Key | None = key
-        """None once the key is no longer in the file."""
+        """None after the key was removed from the file."""
         self._name = key.name
         self._bucket = self._new_bucket(key, now)
 
@@ -55,11 +55,11 @@ class Principal:
 
     @property
     def name(self) -> str:
-        """The key's name."""
+        """Name of the key."""
         return self._name
 
     def renew(self, key: Key, now: float) -> None:
-        """Take what a new reading of the file says of the same key."""
+        """Take the present line of the key file for the same key."""
         if self.key is None or key.tokens_per_second != self.key.tokens_per_second:
             self._bucket = self._new_bucket(key, now)
         self.key = key
@@ -67,21 +67,21 @@ class Principal:
     def _new_bucket(self, key: Key, now: float) -> RateLimiter | None:
         if key.tokens_per_second is None:
             return None
-        return RateLimiter(key.tokens_per_second / self._keyring.processes, now=now)
+        return RateLimiter(key.tokens_per_second / self._key_store.processes, now=now)
 
     def present(self) -> Key:
-        """Return the key, which a stream may have outlived.
+        """Return the key. A stream may outlive its key.
 
         Raises:
-            Unauthenticated: it is no longer in the file.
+            Unauthenticated: the key is no longer in the file.
         """
-        self._keyring.look()
+        self._key_store.look()
         if self.key is None:
-            raise Unauthenticated("the key is no longer known")
+            raise Unauthenticated("the key is no longer valid")
         return self.key
 
     def may_use(self, model: str) -> bool:
-        """Tell whether the key is for a model.
+        """Return whether the key may use a model.
 
         Raises:
             Unauthenticated: as `present`.
@@ -90,42 +90,42 @@ class Principal:
         return key.models is None or model in key.models
 
     def check_model(self, model: str) -> None:
-        """Refuse a model that the key is not for, whether there is one of that name or not.
+        """Refuse a model that the key may not use, whether the model exists or not.
 
         Raises:
-            PermissionDenied: it is not.
+            PermissionDenied: the key may not use the model.
             Unauthenticated: as `present`.
         """
         if not self.may_use(model):
-            raise PermissionDenied(f"the key {self._name!r} is not for this model")
+            raise PermissionDenied(f"the key {self._name!r} may not use this model")
 
     def check_control(self) -> None:
-        """Refuse to load and unload models.
+        """Refuse to load and unload models without the right to do so.
 
         Raises:
-            PermissionDenied: the key may not.
+            PermissionDenied: the key does not have the right.
             Unauthenticated: as `present`.
         """
         if not self.present().control:
             raise PermissionDenied(f"the key {self._name!r} may not load and unload models")
 
     def reserve(self, tokens: int) -> Charge:
-        """Charge the key for a request, by an estimate, unless earlier ones are not paid for.
+        """Charge the key for a request by an estimate, unless the key is in debt.
 
-        The estimate is charged at once, so that requests that arrive together see each other.
+        The estimate is charged immediately, so that simultaneous requests count for each other.
 
         Args:
-            tokens: what the request is expected to cost.
+            tokens: estimated cost of the request.
 
         Raises:
-            Overloaded: with the seconds until the earlier requests are paid for.
+            Overloaded: the key is in debt; has the seconds until the debt is paid.
         """
-        clock = self._keyring.clock
+        clock = self._key_store.clock
         if self._bucket is not None:
             wait = self._bucket.wait(clock())
             if wait:
                 raise Overloaded(
-                    f"the key {self._name!r} has used its tokens a second",
+                    f"the key {self._name!r} has used its tokens per second",
                     retry_after=wait,
                     cause="rate",
                 )
@@ -133,11 +133,11 @@ class Principal:
 
 
 class Charge:
-    """What one request costs its key; a context manager around the request's work.
+    """The cost of one request for its key. A context manager around the request's work.
 
-    Until the true cost is known the estimate is charged. Where the work fails before it is
-    admitted, or through no fault of the caller, nothing is charged. A request whose caller leaves
-    after it was admitted stays charged: its texts may have run.
+    The estimate is charged until the actual cost is known. If the work fails before admission, or
+    without a fault of the caller, nothing is charged. A request that its caller cancels after
+    admission stays charged, because its texts may have run.
     """
 
     __slots__ = ("_bucket", "_clock", "_settled", "_tokens")
@@ -146,9 +146,9 @@ class Charge:
         """Charge an estimate.
 
         Args:
-            bucket: of the key; None where its rate is not bounded.
+            bucket: rate limiter of the key; None without a limit.
             tokens: the estimate.
-            clock: seconds, from any beginning.
+            clock: in seconds.
         """
         self._bucket = bucket
         self._clock = clock
@@ -157,7 +157,7 @@ class Charge:
         self._set(tokens)
 
     def settle(self, tokens: int) -> None:
-        """Charge what the request costs in truth, in place of the estimate."""
+        """Replace the estimate by the actual cost."""
         self._set(tokens)
         self._settled = True
 
@@ -185,7 +185,7 @@ FREE = Charge(None, 0, time.monotonic)
 
 
 class KeyStore:
-    """Who may call. Used on the event loop alone."""
+    """The keys that may call. Used only on the event loop."""
 
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.monotonic, processes: int = 1
@@ -193,58 +193,59 @@ class KeyStore:
         """Read the file.
 
         Args:
-            path: of the file.
-            clock: seconds, from any beginning.
-            processes: how many like this one divide the rates of keys.
+            path: the key file.
+            clock: in seconds.
+            processes: number of server processes that divide the rates of the keys.
 
         Raises:
-            ConfigError: it cannot be read, or a line is wrong.
+            ConfigError: the file cannot be read, or a line is invalid.
         """
         self.clock = clock
         self.processes = processes
-        self._changes = Changes(path)
+        self._file_watch = FileWatch(path)
         self._path = path
         self.usage: dict[str, KeyCounters] = {}
-        """What was asked with each key, by its name; those in the file alone."""
+        """Usage of each key in the file, by its name."""
         self._keys: dict[str, Key] = {}
-        self._holders: dict[str, Principal] = {}
+        self._principals: dict[str, Principal] = {}
         self._looked = clock()
-        self._complaint = ""
-        self._changes.seen()
+        self._last_error = ""
+        self._file_watch.changed()
         self._reading: asyncio.Future[dict[str, Key]] | None = None
         try:
             self._take(read_keys(path))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"--keys {path}: {_why(error)}") from error
+            raise ConfigError(f"--api-key-file {path}: {_why(error)}") from error
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def holder(self, presented: str) -> Principal:
-        """Return who holds a key.
+    def principal(self, presented: str) -> Principal:
+        """Return the principal of a key.
 
         Raises:
-            Unauthenticated: there is no such key. The message is the same whatever is wrong.
+            Unauthenticated: there is no such key. The message does not depend on what is wrong.
         """
         self.look()
         key = keys.find(self._keys, presented)
         if key is None:
-            raise Unauthenticated("the key is not known")
-        # Made for keys that are used, of which there are fewer than there may be in the file.
-        if key.name not in self._holders:
-            self._holders[key.name] = Principal(self, key, self.clock())
-        return self._holders[key.name]
+            raise Unauthenticated("the key is unknown")
+        # Principals are created only for keys in use, which can be far fewer than the keys of the
+        # file.
+        if key.name not in self._principals:
+            self._principals[key.name] = Principal(self, key, self.clock())
+        return self._principals[key.name]
 
     def look(self) -> None:
-        """Read the file again if it has changed; one that is wrong changes nothing but the log.
+        """Reload the file if it has changed. An invalid file changes nothing and is logged.
 
-        A large one is read on a thread, and until that has ended the former keys stay.
+        A large file is read on a thread; the present keys stay until it is read.
         """
         now = self.clock()
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        if self._reading is not None or not self._changes.seen():
+        if self._reading is not None or not self._file_watch.changed():
             return
         if self._is_small():
             self._renew(partial(read_keys, self._path))
@@ -256,7 +257,7 @@ class KeyStore:
     def _is_small(self) -> bool:
         try:
             return self._path.stat().st_size < INLINE_BYTES
-        except OSError:  # reading it says what is wrong
+        except OSError:  # reading the file reports the error
             return True
 
     def _read(self, reading: asyncio.Future[dict[str, Key]]) -> None:
@@ -265,27 +266,29 @@ class KeyStore:
             self._renew(reading.result)
 
     def _renew(self, read: Callable[[], dict[str, Key]]) -> None:
-        """Take the keys that were read, if they can be used."""
+        """Use the keys that were read, if they are valid."""
         try:
             self._take(read())
         except (OSError, ValueError) as error:
-            self._changes.forget()
-            if self._complaint != _why(error):
-                self._complaint = _why(error)
-                log.warning("--keys %s: %s; the former keys stay", self._path, self._complaint)
+            self._file_watch.reset()
+            if self._last_error != _why(error):
+                self._last_error = _why(error)
+                log.warning(
+                    "--api-key-file %s: %s; the present keys stay", self._path, self._last_error
+                )
         else:
-            self._complaint = ""
-            log.info("--keys %s: read again, %d keys", self._path, len(self))
+            self._last_error = ""
+            log.info("--api-key-file %s: reloaded, %d keys", self._path, len(self))
 
     def _take(self, found: dict[str, Key]) -> None:
         now = self.clock()
-        for name, holder in list(self._holders.items()):
+        for name, principal in list(self._principals.items()):
             key = found.get(name)
-            if key is None or holder.key is None or key.sha256 != holder.key.sha256:
-                holder.key = None
-                del self._holders[name]
+            if key is None or principal.key is None or key.sha256 != principal.key.sha256:
+                principal.key = None
+                del self._principals[name]
             else:
-                holder.renew(key, now)
+                principal.renew(key, now)
         for name in self.usage.keys() - found.keys():
             del self.usage[name]
         self._keys = found

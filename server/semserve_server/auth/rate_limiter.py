@@ -1,22 +1,22 @@
-"""A rate in tokens a second. Pure: the clock is an argument."""
+"""A rate limiter in tokens per second. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
 
 class RateLimiter:
-    """Holds the tokens that may be spent, which flow in at a steady rate, to at most a second's.
+    """A token bucket that holds at most the tokens of one second, and may go into debt.
 
-    A request may cost more than the bucket ever holds. So it may be spent from as long as it is not
-    empty, and by more than it holds: the debt is waited for before anything is spent again, which
-    keeps the rate exact.
+    A request may cost more than the bucket can hold. So a request may start while the bucket is not
+    empty, even if it costs more than the bucket contains. The next request waits until the debt is
+    paid, which keeps the rate exact.
     """
 
     def __init__(self, per_second: float, *, now: float) -> None:
-        """Make a full bucket.
+        """Create a full bucket.
 
         Args:
-            per_second: tokens that flow in.
-            now: an instant on the caller's clock, in seconds, as everywhere here.
+            per_second: tokens that flow in each second.
+            now: present time in seconds, as in all methods.
         """
         self._per_second = per_second
         self._level = per_second
@@ -26,12 +26,12 @@ class RateLimiter:
         return f"<RateLimiter {self._level:.0f} of {self._per_second:g}>"
 
     def wait(self, now: float) -> float:
-        """Return the seconds until something may be spent; 0 where it may at once."""
+        """Return the seconds until the next request may start; 0 if it may start now."""
         self._flow(now)
         return max(-self._level, 0.0) / self._per_second
 
     def spend(self, tokens: int, now: float) -> None:
-        """Take tokens out, or with a negative number put them back."""
+        """Take tokens out. A negative number puts tokens back."""
         self._flow(now)
         self._level -= tokens
 

@@ -1,1 +1,1 @@
-"""Other platforms' APIs on the same port; each translates to the services of `semserve.v1`."""
+"""APIs of other platforms on the same port, translated to the services of `semserve.v1`."""

@@ -1,4 +1,4 @@
-"""ModelInfer: tensors of texts or token ids to vectors, scores or labels, by our own services."""
+"""ModelInfer: tensors of texts or token ids to vectors, scores or labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from semserve_server.services.scores import SCORES
 from semserve_server.services.validation import Limits
 
 VERSION = "1"
-"""The version of every model: a bundle has one."""
+"""Version of every model: a bundle has only one."""
 _TRUNCATIONS = {
     "end": common_pb2.TRUNCATION_END,
     "start": common_pb2.TRUNCATION_START,
@@ -35,11 +35,11 @@ _TEXT_INPUTS = {
     ("score", False): ("texts",),
     ("score", True): ("left", "right"),
 }
-"""The inputs of texts by task, and by whether the model takes pairs."""
+"""Names of the text inputs, by task and by whether the model takes pairs."""
 
 
 class ModelInfer:
-    """Each request translates to one of `semserve.v1`, so that the numbers are the same bits."""
+    """Translates each request to a request of `semserve.v1`: the results are bit-identical."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class ModelInfer:
     async def infer(
         self, engine: Engine, request: oip.ModelInferRequest, context: Context
     ) -> bytes:
-        """Answer with a serialized ModelInferResponse of one model."""
+        """Return a serialized ModelInferResponse of one model."""
         tensors.require_whole(request)
         given = {tensor.name: place for place, tensor in enumerate(request.inputs)}
         wanted = [output.name for output in request.outputs]
@@ -110,13 +110,13 @@ class ModelInfer:
         request: oip.ModelInferRequest,
         context: Context,
     ) -> dict[str, tensors.Output]:
-        asked = embedding_pb2.EmbedRequest(
+        call = embedding_pb2.EmbedRequest(
             model=engine.name, texts=columns[0], encoding=embedding_pb2.VECTOR_ENCODING_FLOAT32
         )
         _set_parameters(
-            asked, request.parameters, ("normalize", "dimensions", "prompt_name", "truncation")
+            call, request.parameters, ("normalize", "dimensions", "prompt_name", "truncation")
         )
-        content = await self._embedding.embed(asked, context)
+        content = await self._embedding.embed(call, context)
         results = embedding_pb2.EmbedResponse.FromString(content).results
         vectors = [result.embedding.packed for result in results]
         shape = (len(vectors), len(vectors[0]) // 4)
@@ -133,9 +133,9 @@ class ModelInfer:
             classification_pb2.ClassifyPair(premise=one[0], hypothesis=one[1] if one[1:] else None)
             for one in zip(*columns, strict=True)
         ]
-        asked = classification_pb2.ClassifyRequest(model=engine.name, pairs=pairs)
-        _set_parameters(asked, request.parameters, ("truncation",))
-        content = await self._classification.classify(asked, context)
+        call = classification_pb2.ClassifyRequest(model=engine.name, pairs=pairs)
+        _set_parameters(call, request.parameters, ("truncation",))
+        content = await self._classification.classify(call, context)
         answered = classification_pb2.ClassifyResponse.FromString(content)
         found = [result.classification for result in answered.results]
         names = engine.manifest.labels or []
@@ -154,14 +154,14 @@ class ModelInfer:
         request: oip.ModelInferRequest,
         context: Context,
     ) -> dict[str, tensors.Output]:
-        asked = score_pb2.ScoreRequest(model=engine.name)
+        call = score_pb2.ScoreRequest(model=engine.name)
         if engine.manifest.pair:
             pairs = zip(*columns, strict=True)
-            asked.pairs.extend(score_pb2.ScorePair(left=left, right=right) for left, right in pairs)
+            call.pairs.extend(score_pb2.ScorePair(left=left, right=right) for left, right in pairs)
         else:
-            asked.texts.extend(columns[0])
-        _set_parameters(asked, request.parameters, ("truncation",))
-        content = await self._scores.score(asked, context)
+            call.texts.extend(columns[0])
+        _set_parameters(call, request.parameters, ("truncation",))
+        content = await self._scores.score(call, context)
         scores = score_pb2.ScoreResponse.FromString(content).scores
         return {"scores": tensors.floats("scores", np.array(scores, "f4"))}
 
@@ -186,10 +186,10 @@ class ModelInfer:
 
 
 def text_inputs(manifest: Manifest) -> tuple[str, ...]:
-    """Return the names of a model's inputs of texts.
+    """Return the names of a model's text inputs.
 
     Raises:
-        InvalidRequest: its answers have no form as tensors here.
+        InvalidRequest: the model's results cannot be expressed as tensors.
     """
     names = _TEXT_INPUTS.get((manifest.task, bool(manifest.pair)))
     if names is None or manifest.sides:
@@ -201,7 +201,7 @@ def text_inputs(manifest: Manifest) -> tuple[str, ...]:
 
 
 def outputs(manifest: Manifest) -> list[tensors.Output]:
-    """Return the outputs of a model, without content; -1 for the number of texts."""
+    """Return the outputs of a model, without content; the number of texts is -1."""
     if manifest.task == "embedding":
         return [tensors.Output("embedding", "FP32", (-1, manifest.outputs), b"")]
     if manifest.task == "score":
@@ -235,12 +235,12 @@ def _require_inputs(given: Mapping[str, int], names: tuple[str, ...]) -> None:
 
 
 def _set_parameters(
-    asked: Any, parameters: Mapping[str, oip.InferParameter], known: tuple[str, ...]
+    call: Any, parameters: Mapping[str, oip.InferParameter], known: tuple[str, ...]
 ) -> None:
-    """Put the parameters into a request of `semserve.v1`.
+    """Set the parameters in a request of `semserve.v1`.
 
     Raises:
-        InvalidRequest: naming one that is unknown here, or of another type.
+        InvalidRequest: names a parameter that is unknown or has the wrong type.
     """
     kinds: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "normalize": ("bool_param", bool),
@@ -256,7 +256,7 @@ def _set_parameters(
         if value.WhichOneof("parameter_choice") != kind:
             raise InvalidRequest.of(f"parameters[{name}]", f"has no {kind}")
         try:
-            setattr(asked, name, convert(getattr(value, kind)))
+            setattr(call, name, convert(getattr(value, kind)))
         except ValueError as error:
             raise InvalidRequest.of(f"parameters[{name}]", "is out of range") from error
 

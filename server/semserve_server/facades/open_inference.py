@@ -15,7 +15,7 @@ from semserve_server.errors import InvalidRequest, ModelNotFound, NotReady
 from semserve_server.facades.model_infer import VERSION, ModelInfer, outputs, text_inputs
 from semserve_server.facades.stubs.inference import grpc_service_pb2 as oip
 from semserve_server.facades.token_ids import token_inputs
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, Streams, StreamShape, unary
 from semserve_server.rpc.status import Failure
@@ -25,20 +25,20 @@ from semserve_server.services.validation import Limits
 
 @dataclass(frozen=True, slots=True)
 class InferStream(StreamShape):
-    """The messages of ModelStreamInfer, which wrap nothing."""
+    """The messages of ModelStreamInfer: each message is a request."""
 
     id_field: int = 3
 
-    def asked(self, message: Any) -> Any:
-        """Return what one message asks."""
+    def request_of(self, message: Any) -> Any:
+        """Return the request of a message."""
         return message
 
     def reply(self, name: str, response: bytes) -> bytes:  # noqa: ARG002  (the response has it)
-        """Write the answer of a message; the response has its id."""
+        """Serialize the reply to a message; the response contains its id."""
         return wire.delimited(2, response)
 
     def error(self, name: str, failed: Failure) -> Message:
-        """Make the answer of a message that failed."""
+        """Create the reply to a message that failed."""
         return oip.ModelStreamInferResponse(
             error_message=f"{failed.code.name}: {failed.status.message}",
             infer_response=oip.ModelInferResponse(id=name),
@@ -46,12 +46,12 @@ class InferStream(StreamShape):
 
 
 class OpenInferenceService:
-    """Readiness, metadata, inference and the repository, in the terms of the protocol."""
+    """Liveness, readiness, metadata, inference and the model repository of the protocol."""
 
     name = "inference.GRPCInferenceService"
 
     def __init__(
-        self, models: Models, limits: Limits, infer: ModelInfer, model: ModelService
+        self, models: ModelRegistry, limits: Limits, infer: ModelInfer, model: ModelService
     ) -> None:
         self._models = models
         self._limits = limits
@@ -76,17 +76,17 @@ class OpenInferenceService:
         }
 
     async def infer(self, request: oip.ModelInferRequest, context: Context) -> bytes:
-        """Answer with a serialized ModelInferResponse."""
+        """Return a serialized ModelInferResponse."""
         self._models.refuse_while_draining()
         engine = self._model(request.model_name, request.model_version)
         return await self._infer.infer(engine, request, context)
 
     async def server_live(self, _request: Message, _context: Context) -> Message:
-        """Answer that the process answers."""
+        """Return that the process is alive."""
         return oip.ServerLiveResponse(live=True)
 
     async def server_ready(self, _request: Message, _context: Context) -> Message:
-        """Answer whether there is a model and none hangs."""
+        """Return whether a model is loaded and none hangs."""
         try:
             engines = self._models.all()
         except NotReady:
@@ -95,7 +95,7 @@ class OpenInferenceService:
         return oip.ServerReadyResponse(ready=ready)
 
     async def model_ready(self, request: oip.ModelReadyRequest, _context: Context) -> Message:
-        """Answer whether a model is served and does not hang."""
+        """Return whether a model is loaded and does not hang."""
         try:
             engine = self._model(request.name, request.version)
         except (ModelNotFound, NotReady):
@@ -103,13 +103,13 @@ class OpenInferenceService:
         return oip.ModelReadyResponse(ready=not engine.stalled)
 
     async def server_metadata(self, _request: Message, _context: Context) -> Message:
-        """Answer with the server's name and version."""
+        """Return the server's name and version."""
         return oip.ServerMetadataResponse(
             name="semserve", version=__version__, extensions=["model_repository"]
         )
 
     async def model_metadata(self, request: oip.ModelMetadataRequest, _context: Context) -> Message:
-        """Answer with the tensors of a model."""
+        """Return the tensors of a model."""
         engine = self._model(request.name, request.version)
         kind = oip.ModelMetadataResponse.TensorMetadata
         inputs = [
@@ -131,7 +131,7 @@ class OpenInferenceService:
         )
 
     async def index(self, request: oip.RepositoryIndexRequest, context: Context) -> Message:
-        """Answer with every bundle and its state."""
+        """Return every bundle with its state."""
         _require_one_repository(request.repository_name)
         listed = await self._control.list_models(model_pb2.ListModelsRequest(), context)
         states = {
@@ -153,25 +153,25 @@ class OpenInferenceService:
         return oip.RepositoryIndexResponse(models=entries)
 
     async def load(self, request: oip.RepositoryModelLoadRequest, context: Context) -> Message:
-        """Answer when the bundle of that name is served."""
+        """Load a bundle, and return when its model serves requests."""
         _require_no_parameters(request.repository_name, request.parameters)
-        asked = model_pb2.LoadModelRequest(model=request.model_name)
-        await self._control.load_model(asked, context)
+        call = model_pb2.LoadModelRequest(model=request.model_name)
+        await self._control.load_model(call, context)
         return oip.RepositoryModelLoadResponse()
 
     async def unload(self, request: oip.RepositoryModelUnloadRequest, context: Context) -> Message:
-        """Answer when the model of that name is given no new calls."""
+        """Unload a model, and return when no new request can use it."""
         _require_no_parameters(request.repository_name, request.parameters)
-        asked = model_pb2.UnloadModelRequest(model=request.model_name)
-        await self._control.unload_model(asked, context)
+        call = model_pb2.UnloadModelRequest(model=request.model_name)
+        await self._control.unload_model(call, context)
         return oip.RepositoryModelUnloadResponse()
 
     def _model(self, name: str, version: str) -> Engine:
         """Return the model of that name.
 
         Raises:
-            InvalidRequest: no name is given.
-            NotReady, ModelNotFound: as `Models.named`, and for an unknown version.
+            InvalidRequest: the name is empty.
+            NotReady, ModelNotFound: as `ModelRegistry.named`, or the version is unknown.
         """
         if not name:
             raise InvalidRequest.of("model_name", "is empty: name a model")

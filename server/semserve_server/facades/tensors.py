@@ -1,4 +1,7 @@
-"""Tensors of the Open Inference Protocol: read with every bound checked, and written. Pure."""
+"""Tensors of the Open Inference Protocol: reads them with all limits checked, and writes them.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +23,22 @@ _CONTENTS = [field.name for field in oip.InferTensorContents.DESCRIPTOR.fields]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of an answer."""
+    """One output of a reply."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     content: bytes
-    """The elements as `raw_output_contents` has them."""
+    """The elements in the format of `raw_output_contents`."""
 
 
 def floats(name: str, rows: NDArray[np.float32]) -> Output:
-    """Make an FP32 output of an array of any shape."""
+    """Create an FP32 output from an array of any shape."""
     return Output(name, "FP32", rows.shape, np.ascontiguousarray(rows, "<f4").tobytes())
 
 
 def labels(name: str, values: Sequence[str]) -> Output:
-    """Make a BYTES output of shape [values]."""
+    """Create a BYTES output of shape [values]."""
     encoded = [value.encode() for value in values]
     content = b"".join(struct.pack("<I", len(one)) + one for one in encoded)
     return Output(name, "BYTES", (len(encoded),), content)
@@ -46,10 +49,10 @@ def texts(request: oip.ModelInferRequest, place: int) -> list[str]:
 
     Args:
         request: the request.
-        place: of the input in it.
+        place: index of the input in the request.
 
     Raises:
-        InvalidRequest: naming the field that is wrong.
+        InvalidRequest: names the invalid field.
     """
     tensor = request.inputs[place]
     if tensor.datatype != "BYTES":

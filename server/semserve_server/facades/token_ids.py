@@ -1,4 +1,4 @@
-"""Inputs of token ids, of callers that tokenise by themselves: checked, and run as they are."""
+"""Inputs with token ids, from callers that tokenise by themselves: validated, and run unchanged."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ INPUTS = ("token_ids", "padding_mask", "segment_ids")
 
 
 def takes_tokens(manifest: Manifest) -> bool:
-    """Tell whether a model reads one sequence of token ids a text, and nothing else."""
+    """Return whether a model takes one sequence of token ids for each text, and nothing else."""
     names = set(manifest.inputs)
     return "token_ids" in names and names <= set(INPUTS) and not manifest.padded_length
 
 
 def token_inputs(manifest: Manifest) -> list[str]:
-    """Return the names of the inputs of token ids; none where the model takes texts alone."""
+    """Return the names of the token inputs; empty if the model takes only texts."""
     return [name for name in INPUTS if name in manifest.inputs] if takes_tokens(manifest) else []
 
 
@@ -47,26 +47,26 @@ async def infer_tokens(
     Args:
         engine: the model.
         request: has the inputs.
-        given: places of the inputs by their names; `token_ids` among them.
-        limits: bounds of a request.
-        context: of the call.
+        given: indices of the inputs by name, including `token_ids`.
+        limits: limits of a request.
+        context: context of the call.
 
     Returns:
-        float32 [texts, outputs], in the order of the rows.
+        Float32 [texts, outputs], in the order of the rows.
 
     Raises:
-        InvalidRequest: naming the input that is wrong.
+        InvalidRequest: names the invalid input.
         Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
     """
-    current().model = engine.tally
+    current().model = engine.counters
     encodings = read(engine, request, given, limits)
     tokens = sum(encoding.tokens for encoding in encodings)
     size = len(encodings) * (4 * engine.manifest.outputs + ITEM_BYTES)
-    holder = PRINCIPAL.get(None)
-    with FREE if holder is None else holder.reserve(tokens) as charge:
+    principal = PRINCIPAL.get(None)
+    with FREE if principal is None else principal.reserve(tokens) as charge:
         await reply_room().enter(size)
         reply_room().hold(size)
-        caller = context.peer() if holder is None else holder.name
+        caller = context.peer() if principal is None else principal.name
         inference = await engine.infer(encodings, timeout=context.time_remaining(), caller=caller)
         charge.settle(tokens)
     current().inference = inference.cost
@@ -76,10 +76,10 @@ async def infer_tokens(
 def read(
     engine: Engine, request: oip.ModelInferRequest, given: Mapping[str, int], limits: Limits
 ) -> list[Encoding]:
-    """Read an encoding of each row; `padding_mask` is 1 for each token and then 0 for padding.
+    """Read an encoding from each row; `padding_mask` is 1 for each token, and then 0 for padding.
 
     Raises:
-        InvalidRequest: naming the input that is wrong.
+        InvalidRequest: names the invalid input.
     """
     names = token_inputs(engine.manifest)
     if not names:
@@ -113,7 +113,7 @@ def read(
 
 
 def _lengths(mask: NDArray[np.int64], given: Mapping[str, int]) -> NDArray[np.int64]:
-    """Return the tokens of each row: int64 [texts]."""
+    """Return the number of tokens of each row: int64 [texts]."""
     lengths: NDArray[np.int64] = mask.sum(axis=1)
     whole = np.arange(mask.shape[1]) < lengths[:, None]
     if not np.array_equal(mask, whole) or lengths.min() < 1:

@@ -1,1 +1,1 @@
-"""The gRPC server: its channel arguments, TLS, authentication, health and reflection."""
+"""The gRPC server: channel arguments, TLS, authentication, health and reflection."""

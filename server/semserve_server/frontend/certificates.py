@@ -1,4 +1,4 @@
-"""The server's certificates for TLS, read again when their files change."""
+"""The server's TLS certificates, reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from pathlib import Path
 import grpc
 
 from semserve_server.errors import ConfigError
-from semserve_server.system.file_watch import Changes
+from semserve_server.system.file_watch import FileWatch
 
 log = logging.getLogger(__name__)
 
 
 class Certificates:
-    """A certificate chain with its private key, and where clients need certificates, their CAs.
+    """A certificate chain with its private key, and the CAs of client certificates (mTLS).
 
-    gRPC asks at every new connection whether there are others. Files that do not belong together,
-    as while they are being written, change nothing but the log.
+    gRPC asks for changes at every new connection. Files that do not match, for example while they
+    are being replaced, change nothing and are logged.
     """
 
     def __init__(self, chain: Path, key: Path, client_ca: Path | None) -> None:
         """Read the files.
 
         Args:
-            chain: PEM of the server's certificate and those between it and a known authority.
-            key: PEM of its private key, not encrypted.
-            client_ca: PEM of the authorities whose clients may connect; None for anybody's.
+            chain: PEM with the server's certificate and its intermediate certificates.
+            key: PEM with the private key, not encrypted.
+            client_ca: PEM with the authorities of client certificates; None if clients need none.
 
         Raises:
-            ConfigError: they cannot be used.
+            ConfigError: the files cannot be used.
         """
         self._chain, self._key, self._client_ca = chain, key, client_ca
         self._paths = (chain, key, *([client_ca] if client_ca else []))
-        self._changes = Changes(*self._paths)
-        self._complaint = ""
-        self._changes.seen()
+        self._file_watch = FileWatch(*self._paths)
+        self._last_error = ""
+        self._file_watch.changed()
         try:
             self._first = self._read()
         except ValueError as error:
             raise ConfigError(f"--tls-certificate, --tls-key: {error}") from error
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return what opens a port with them."""
+        """Return gRPC credentials for a secure port."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
             self._renewed,  # type: ignore[arg-type]  # None for no change: gRPC says it, its stubs do not
@@ -51,35 +51,35 @@ class Certificates:
         )
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return the certificates if they are others; called by gRPC on a thread of its own."""
-        if not self._changes.seen():
+        """Return changed certificates, or None. gRPC calls this on a thread of its own."""
+        if not self._file_watch.changed():
             return None
         try:
             renewed = self._read()
         except ValueError as error:
-            self._changes.forget()
-            if self._complaint != str(error):
-                self._complaint = str(error)
-                log.warning("--tls-certificate: %s; the former certificate stays", error)
+            self._file_watch.reset()
+            if self._last_error != str(error):
+                self._last_error = str(error)
+                log.warning("--tls-certificate: %s; the present certificate stays", error)
             return None
-        self._complaint = ""
-        log.info("--tls-certificate: %s read again", self._chain)
+        self._last_error = ""
+        log.info("--tls-certificate: %s reloaded", self._chain)
         return renewed
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        """Read the files and prove that they belong together.
+        """Read the files and verify that they match.
 
         Raises:
-            ValueError: they do not, cannot be read, or change meanwhile.
+            ValueError: they do not match, cannot be read, or change meanwhile.
         """
         try:
             contents = self._contents()
             self._prove()
             if self._contents() != contents:
-                raise ValueError("the files change while they are read")
+                raise ValueError("the files changed while they were read")
         except ssl.SSLError as error:
             names = " and ".join(map(str, self._paths))
-            raise ValueError(f"{names} are not PEM that belongs together: {error}") from error
+            raise ValueError(f"{names} are not matching PEM files: {error}") from error
         except OSError as error:
             raise ValueError(f"{error.filename}: {error.strerror}") from error
         chain, key, *client_ca = contents
@@ -88,7 +88,7 @@ class Certificates:
         )
 
     def _prove(self) -> None:
-        """Let OpenSSL read the files; it takes paths, where gRPC takes what is in them."""
+        """Let OpenSSL load the files. OpenSSL takes paths, and gRPC takes contents."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._chain, self._key, password=_no_password)
         if self._client_ca is not None:
@@ -100,5 +100,5 @@ class Certificates:
 
 def _no_password() -> str:
     raise ValueError(
-        "the private key is encrypted: store it decrypted, readable by the server alone"
+        "the private key is encrypted: store it decrypted, readable only by the server"
     )

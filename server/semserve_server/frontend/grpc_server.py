@@ -1,4 +1,4 @@
-"""The port: every service on one gRPC server, and the health that it tells."""
+"""The gRPC server with all services, and the health that it reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semserve_server.frontend.health import SERVER, Health
 from semserve_server.frontend.reflection import REFLECTION, ReflectionServicer
 from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Handlers, Streams
 from semserve_server.rpc.instrumented_handlers import Methods
@@ -31,80 +31,87 @@ from semserve_server.services.scoring_thread import ScoringThread
 from semserve_server.services.server_info import TransportLimits
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.validation import Limits
-from semserve_server.supervision.watchdog import either
+from semserve_server.supervision.watchdog import wait_or_timeout
 from semserve_server.system.listen_address import cannot_listen, check_address
 from semserve_server.system.unix_socket import UNIX, UnixSocket
 
 log = logging.getLogger(__name__)
 
-OURS: dict[str, frozenset[str]] = {
+SERVICES: dict[str, frozenset[str]] = {
     EmbeddingService.name: frozenset(("embedding", "sparse_embedding")),
     ClassificationService.name: frozenset(("classification",)),
     SimilarityService.name: frozenset(("embedding",)),
     ScoreService.name: frozenset(("score",)),
     ModelService.name: frozenset(),
 }
-"""Our services, and the tasks of the models of which each needs one."""
-REFUSING_SECONDS = 2.0
-"""For how long at most calls are told that the server is stopping before gRPC stops taking them."""
+"""The services of semserve, and the tasks of which each needs a loaded model."""
+REFUSE_SECONDS = 2.0
+"""Most seconds in which calls are answered with "the server is stopping" before gRPC stops."""
 QUIET_SECONDS = 0.3
-"""Without a call for so long, those who were told have gone elsewhere."""
+"""Stop draining early if no call arrived for this long."""
 NEVER = 864_000.0
-"""Seconds after which gRPC's own server would cancel calls by itself."""
+"""Seconds after which gRPC's server would cancel calls by itself."""
 LAST_SECONDS = 0.3
-"""What health and reflection have to end their streams once no other call is being answered."""
+"""Seconds for health and reflection streams to end after the last other call."""
 
 
 class GrpcServer:
-    """A gRPC server with all services. Made on the event loop; not yet open."""
+    """A gRPC server with all services. Created on the event loop; not open yet."""
 
     def __init__(
         self,
-        models: Models,
+        models: ModelRegistry,
         limits: Limits,
-        port_limits: ConnectionLimits,
-        observer: Recorder | None = None,
+        connection_limits: ConnectionLimits,
+        recorder: Recorder | None = None,
         security: Security = OPEN,
         *,
         open_inference: bool = False,
     ) -> None:
-        observer = observer or Recorder()
-        keyring = security.keyring
-        if keyring is not None:
-            observer.usage = keyring.usage
+        recorder = recorder or Recorder()
+        key_store = security.key_store
+        if key_store is not None:
+            recorder.usage = key_store.usage
         self._certificates = security.certificates
         self._server = grpc.aio.server(
-            options=port_limits.options(),
-            maximum_concurrent_rpcs=port_limits.max_calls,
-            interceptors=[AuthInterceptor(keyring, security.open_services, observer)]
-            if keyring
+            options=connection_limits.options(),
+            maximum_concurrent_rpcs=connection_limits.max_calls,
+            interceptors=[AuthInterceptor(key_store, security.open_services, recorder)]
+            if key_store
             else [],
         )
-        self._unread = UnreadBytes(port_limits.max_unread_bytes)
-        self._scorer = ScoringThread(max_waiting=port_limits.max_queue_scores)
+        self._unread = UnreadBytes(connection_limits.max_unread_bytes)
+        self._scorer = ScoringThread(max_waiting=connection_limits.max_queue_scores)
         models.workers.add(self._scorer, (self._scorer.worker,))
-        self._streams = Streams(self._unread, port_limits.new_window, max_fields=limits.max_texts)
-        observer.gauges.update(_gauges(self._unread, self._scorer))
+        self._streams = Streams(
+            self._unread, connection_limits.new_window, max_fields=limits.max_texts
+        )
+        recorder.gauges.update(_gauges(self._unread, self._scorer))
         self._calls = OpenCalls()
-        self._endless = DrainableStreams()
-        self._health = Health(self._endless, OURS, keyed=keyring is not None)
+        self._drainable = DrainableStreams()
+        self._health = Health(self._drainable, SERVICES, keyed=key_store is not None)
         self._socket: UnixSocket | None = None
         self._models = models
-        models.on_change = self._tell_health
+        models.on_change = self._update_health
         transport = TransportLimits(
-            max_message_bytes=port_limits.max_message_bytes,
-            max_stream_requests=port_limits.max_stream_requests,
-            max_unread_bytes=port_limits.max_unread_bytes,
+            max_message_bytes=connection_limits.max_message_bytes,
+            max_stream_requests=connection_limits.max_stream_requests,
+            max_unread_bytes=connection_limits.max_unread_bytes,
         )
-        visible = ScopedRegistry(models) if keyring else models
+        visible = ScopedRegistry(models) if key_store else models
         handlers = self._handlers(visible, limits, transport, open_inference=open_inference)
-        self._register(handlers, observer)
-        logging.getLogger("grpc._cython.cygrpc").addFilter(_somebody_listens)
+        self._register(handlers, recorder)
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
     def _handlers(
-        self, models: Models, limits: Limits, transport: TransportLimits, *, open_inference: bool
+        self,
+        models: ModelRegistry,
+        limits: Limits,
+        transport: TransportLimits,
+        *,
+        open_inference: bool,
     ) -> dict[str, Handlers]:
-        """Make the services; returns the handlers of each by its full name."""
+        """Create the services. Returns the handlers of each by its full name."""
         embedding = EmbeddingService(models, limits, self._scorer)
         classification = ClassificationService(models, limits)
         similarity = SimilarityService(models, limits, self._scorer)
@@ -118,7 +125,8 @@ class GrpcServer:
             model.name: model.handlers(),
         }
         if open_inference:
-            # Imported where it is wanted: its messages have the names of other packages' messages.
+            # Imported only here, because its messages have the same names as those of other
+            # packages.
             from semserve_server.facades.model_infer import ModelInfer  # noqa: PLC0415
             from semserve_server.facades.open_inference import (  # noqa: PLC0415
                 OpenInferenceService,
@@ -131,19 +139,22 @@ class GrpcServer:
             handlers[facade.name] = facade.handlers(self._streams)
         return handlers
 
-    def _register(self, handlers: Mapping[str, Handlers], observer: Recorder) -> None:
+    def _register(self, handlers: Mapping[str, Handlers], recorder: Recorder) -> None:
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
-        reflection = ReflectionServicer(self._endless, names)
-        # Registered as ours are, for gRPC's own way answers what it cannot parse with UNKNOWN.
-        theirs = {
+        reflection = ReflectionServicer(self._drainable, names)
+        # Registered by this code, because gRPC's own registration answers bytes that it cannot
+        # parse with UNKNOWN.
+        drainable_services = {
             health.SERVICE_NAME: self._health.handlers(),
             **{name: reflection.handlers() for name in REFLECTION},
         }
-        ours = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
-        self._server.add_generic_rpc_handlers([Methods(ours, theirs, observer, self._calls)])
+        services = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
+        self._server.add_generic_rpc_handlers(
+            [Methods(services, drainable_services, recorder, self._calls)]
+        )
 
     async def open(self, address: str) -> int:
-        """Listen, with every health NOT_SERVING; returns the port.
+        """Listen, with every health NOT_SERVING. Returns the port.
 
         Raises:
             ConfigError: the address cannot be bound.
@@ -169,45 +180,49 @@ class GrpcServer:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, self._certificates.credentials())
 
-    def _tell_health(self) -> None:
-        """Tell of each model, of the services, and of the server.
+    def _update_health(self) -> None:
+        """Update the health of each model, of the services, and of the server.
 
-        A model is SERVING while it does not hang, a service while a model of its kind is, and the
-        server while it has models and none hangs.
+        A model is SERVING while none of its threads hangs, a service while a model of its tasks is,
+        and the server while it has models and no thread hangs.
         """
         engines = self._models.all()
         models = {engine.name: not engine.stalled for engine in engines}
         ready = {engine.manifest.task for engine in engines if not engine.stalled}
-        services = {name: not tasks or bool(tasks & ready) for name, tasks in OURS.items()}
+        services = {name: not tasks or bool(tasks & ready) for name, tasks in SERVICES.items()}
         hangs = any(one.kind != "load" for one in self._models.workers.hanging())
-        self._health.tell({**models, **services, SERVER: bool(models) and not hangs})
+        self._health.update({**models, **services, SERVER: bool(models) and not hangs})
 
     async def ended(self) -> None:
-        """Wait until gRPC's server has stopped, for whatever reason."""
-        # Not itself: gRPC's own wait for its end does not survive that it is cancelled.
+        """Wait until gRPC's server has stopped, for any reason."""
+        # A task of its own, because gRPC's wait cannot be cancelled and repeated.
         await asyncio.wait([self._ending])
 
-    def tell_not_serving(self) -> None:
-        """Tell balancers to go elsewhere, for good."""
+    def set_not_serving(self) -> None:
+        """Report NOT_SERVING to load balancers, permanently."""
         self._health.drain()
 
     async def drain(self, seconds: float) -> None:
-        """Refuse new RPCs, let streams finish what they have read, and wait at most so long."""
+        """Refuse new RPCs, let streams finish the messages they have read, and wait.
+
+        Args:
+            seconds: most seconds to wait.
+        """
         self._streams.drain()
-        self._endless.end()
-        # After the messages that have been read, which all have their turn before.
+        self._drainable.end()
+        # On the next loop iteration, so that the messages that were read find their models.
         asyncio.get_running_loop().call_soon(self._models.drain)
-        refusing = await self._refuse(min(seconds, REFUSING_SECONDS))
+        refusing = await self._refuse(min(seconds, REFUSE_SECONDS))
         await self._stop(max(seconds - refusing, 0))
         self._scorer.close()
         if self._socket is not None:
             self._socket.remove()
 
     async def _stop(self, seconds: float) -> None:
-        """Let gRPC stop, at the latest after so long; sooner where no call is being answered.
+        """Let gRPC stop after `seconds`, or sooner if no call is in progress.
 
-        gRPC itself would wait for calls whose request never comes. And two stops of its server
-        whose times are over at once make it crash (grpcio 1.85), so the time is kept here.
+        gRPC itself would wait for calls whose request never arrives. Two stops of gRPC's server
+        with overlapping time limits crash it (grpcio 1.85), so this function keeps the time.
         """
         stopping = asyncio.create_task(self._server.stop(NEVER))
         answered = asyncio.create_task(self._calls.none())
@@ -219,16 +234,16 @@ class GrpcServer:
         await stopping
 
     async def _refuse(self, seconds: float) -> float:
-        """Answer calls until none come any more: those that find gRPC closing, it cancels.
+        """Answer calls until no more arrive. gRPC cancels calls that find it closing.
 
         Returns:
-            The seconds that it took, at most about so many.
+            The seconds that this took, at most about `seconds`.
         """
         clock, refusing = asyncio.get_running_loop().time, self._models.refusing
         begun = clock()
         while (left := begun + seconds - clock()) > 0:
             refusing.clear()
-            if not await either(refusing, min(QUIET_SECONDS, left)):
+            if not await wait_or_timeout(refusing, min(QUIET_SECONDS, left)):
                 break
         return clock() - begun
 
@@ -236,7 +251,7 @@ class GrpcServer:
 def _gauges(
     unread: UnreadBytes, scorer: ScoringThread
 ) -> dict[str, tuple[str, Callable[[], float]]]:
-    """Return what the metrics tell of the bounds that all requests share."""
+    """Return the gauges of the limits that all requests share."""
     return {
         "unread_bytes": (
             "Bytes of memory for answers that clients have not read, and for their requests.",
@@ -249,10 +264,10 @@ def _gauges(
     }
 
 
-def _somebody_listens(record: logging.LogRecord) -> bool:
-    """Drop grpcio's errors for answers that nobody takes: their caller left, or the drain ended."""
+def _caller_is_there(record: logging.LogRecord) -> bool:
+    """Drop grpcio's errors for replies without a caller (cancelled, or after the drain)."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, (grpc.aio.InternalError, asyncio.CancelledError)):
-        log.debug("a caller left before its answer: %s", error)
+        log.debug("a caller cancelled before its reply: %s", error)
         return False
     return True

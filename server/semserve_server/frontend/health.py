@@ -1,4 +1,4 @@
-"""grpc.health.v1: what is SERVING, told at once to everybody who asks or watches."""
+"""grpc.health.v1: reports which services and models are SERVING, and every change."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from semserve_server.errors import Draining, ModelNotFound
 from semserve_server.registry.registry import STOPPING, shown
 from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Context, Handlers
-from semserve_server.rpc.plain_handlers import question, watch
+from semserve_server.rpc.plain_handlers import server_stream_handler, unary_handler
 
 SERVER = ""
-"""The service that stands for all of them."""
+"""The service name that stands for the whole server."""
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships no types
-    """The health service. Used on the event loop alone.
+    """The health service. Used only on the event loop.
 
-    grpcio's own holds a lock while it writes to a watcher, so that one who does not read would keep
-    the server from telling anybody, and from draining.
+    grpcio's own implementation holds a lock while it writes to a watcher. A watcher that does not
+    read would keep the server from reporting changes and from draining.
     """
 
     def __init__(
-        self, endless: DrainableStreams, services: Collection[str] = (), *, keyed: bool = False
+        self, drainable: DrainableStreams, services: Collection[str] = (), *, keyed: bool = False
     ) -> None:
-        """Begin with the server and its services known and not serving.
+        """Create the service. The server and its services are known and NOT_SERVING.
 
         Args:
-            endless: ends watches when the server drains.
-            services: full names of the gRPC services, as clients with health checking ask for them.
-            keyed: whether names of models are listed only to keys that may use them.
+            drainable: ends watches when the server drains.
+            services: full names of the gRPC services, which client-side health checking asks for.
+            keyed: whether model names are listed only for keys that may use them.
         """
-        self._endless = endless
+        self._drainable = drainable
         self._services = frozenset((SERVER, *services))
         self._keyed = keyed
         self._serving = dict.fromkeys(self._services, False)
@@ -46,20 +46,20 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
         self._changed = asyncio.Event()
 
     def handlers(self) -> Handlers:
-        """Return a handler for each RPC of the service."""
+        """Return the handler of each RPC of the service."""
         return {
-            "Check": question(HealthCheckRequest, self.Check),
-            "List": question(health_pb2.HealthListRequest, self.List),
-            "Watch": watch(HealthCheckRequest, self.Watch),
+            "Check": unary_handler(HealthCheckRequest, self.Check),
+            "List": unary_handler(health_pb2.HealthListRequest, self.List),
+            "Watch": server_stream_handler(HealthCheckRequest, self.Watch),
         }
 
-    def tell(self, serving: Mapping[str, bool]) -> None:
-        """Tell which services are SERVING; one that was known and is not named is not."""
+    def update(self, serving: Mapping[str, bool]) -> None:
+        """Set which services are SERVING. A known service that is missing is NOT_SERVING."""
         if not self._draining:
             self._set({**dict.fromkeys(self._serving, False), **serving})
 
     def drain(self) -> None:
-        """Tell that nothing is SERVING, for good."""
+        """Report NOT_SERVING for all services, permanently."""
         self._draining = True
         self._set(dict.fromkeys(self._serving, False))
 
@@ -72,10 +72,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     async def Check(  # noqa: N802  (gRPC's name)
         self, request: HealthCheckRequest, _context: Context
     ) -> HealthCheckResponse:
-        """Answer with a service's health.
+        """Return the health of a service.
 
         Raises:
-            ModelNotFound: it has never been served.
+            ModelNotFound: no service or model of that name has been served.
         """
         if request.service not in self._serving:
             raise ModelNotFound(f"there is no service or model {shown(request.service)!r}")
@@ -84,7 +84,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     async def List(  # noqa: N802  (gRPC's name)
         self, _request: health_pb2.HealthListRequest, _context: Context
     ) -> health_pb2.HealthListResponse:
-        """Answer with the health of all services, and of the models that the caller may use."""
+        """Return the health of all services, and of the models that the caller may use."""
         return health_pb2.HealthListResponse(
             statuses={
                 name: HealthCheckResponse(status=self._status(name))
@@ -96,26 +96,26 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
     def _may_list(self, name: str) -> bool:
         if name in self._services or not self._keyed:
             return True
-        holder = PRINCIPAL.get(None)
-        return holder is not None and holder.may_use(name)
+        principal = PRINCIPAL.get(None)
+        return principal is not None and principal.may_use(name)
 
     async def Watch(  # noqa: N802  (gRPC's name)
         self, request: HealthCheckRequest, context: Context
     ) -> None:
-        """Tell a service's health, and each change of it; SERVICE_UNKNOWN until it is served.
+        """Send the health of a service, and each change; SERVICE_UNKNOWN until it is served.
 
-        A watch that opens while the server drains gets NOT_SERVING and ends with an error: gRPC's
-        own clients open another at once where a watch ends well, and would keep the server busy.
+        A watch that opens while the server drains gets NOT_SERVING and ends with an error. gRPC's
+        own clients reopen a watch that ends with OK immediately, and would delay the drain.
 
         Raises:
             Draining: the server is stopping.
             Overloaded: too many streams are open.
         """
-        if self._endless.ended:
+        if self._drainable.ended:
             await context.write(HealthCheckResponse(status=self._status(request.service)))
             raise Draining(STOPPING)
-        self._endless.check_room()
-        await self._endless.unless_ended(self._watch(request.service, context))
+        self._drainable.check_room()
+        await self._drainable.unless_ended(self._watch(request.service, context))
 
     async def _watch(self, service: str, context: Context) -> None:
         told = None

@@ -1,4 +1,4 @@
-"""grpc.reflection, v1 and v1alpha: the schema, told to tools such as grpcurl and ghz."""
+"""grpc.reflection, v1 and v1alpha: the schema, for tools such as grpcurl and ghz."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from semserve_server.errors import Draining
 from semserve_server.registry.registry import STOPPING
 from semserve_server.rpc.drainable_streams import DrainableStreams, require_room
 from semserve_server.rpc.handlers import Context, Handlers
-from semserve_server.rpc.plain_handlers import dialogue
+from semserve_server.rpc.plain_handlers import bidi_handler
 
 REFLECTION = ("grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
-"""Full names of the service, whose messages are the same under both."""
+"""Full names of the service. Both versions have the same messages."""
 MAX_REFLECTIONS = 256
-"""Most streams of reflection at a time. People's tools use them for a moment, and each may hold an
-answer of some 20 kB that is not read."""
+"""Most open reflection streams. Tools use them briefly, and each may hold an unread reply of
+some 20 kB."""
 
 
 class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # no types
-    """grpcio's reflection, which ghz can use and whose stream can be ended."""
+    """grpcio's reflection service, with streams that a drain can end, and usable by ghz."""
 
-    def __init__(self, endless: DrainableStreams, names: list[str]) -> None:
+    def __init__(self, drainable: DrainableStreams, names: list[str]) -> None:
         super().__init__(names, pool=MethodPool())
-        self._endless = endless
+        self._drainable = drainable
         self._open = 0
 
     def handlers(self) -> Handlers:
         """Return the handler of the service's RPC."""
         kind = reflection_pb2.ServerReflectionRequest
-        return {"ServerReflectionInfo": dialogue(kind, self.ServerReflectionInfo)}
+        return {"ServerReflectionInfo": bidi_handler(kind, self.ServerReflectionInfo)}
 
     async def ServerReflectionInfo(  # noqa: N802  (gRPC's name)
         self,
         request_iterator: AsyncIterator[reflection_pb2.ServerReflectionRequest],
         unused_context: Context,
     ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
-        """Answer what is asked of the schema.
+        """Answer queries about the schema.
 
         Raises:
             Draining: the server is stopping.
             Overloaded: too many streams are open.
         """
-        if self._endless.ended:
+        if self._drainable.ended:
             raise Draining(STOPPING)
-        self._endless.check_room()
+        self._drainable.check_room()
         require_room("reflection", self._open, MAX_REFLECTIONS)
         answers = super().ServerReflectionInfo(request_iterator, unused_context)
         self._open += 1
         try:
-            while (answer := await self._endless.unless_ended(anext(answers, None))) is not None:
+            while (answer := await self._drainable.unless_ended(anext(answers, None))) is not None:
                 yield answer
         finally:
             self._open -= 1
 
 
 class MethodPool:
-    """The default descriptor pool, which also finds the file of a method, and reflection's v1.
+    """The default descriptor pool, which also finds the file of a method, and reflection v1.
 
-    ghz asks for the file that holds `pkg.Service.Method`, and protobuf's pool knows services and
-    messages by name but not methods.
+    ghz asks for the file that contains `pkg.Service.Method`. Protobuf's pool finds services and
+    messages by name, but not methods.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class MethodPool:
         """Find a file.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such file.
         """
         try:
             return self._pool.FindFileByName(name)
@@ -86,10 +86,10 @@ class MethodPool:
             return self._reflection.FindFileByName(name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802  (protobuf's)
-        """Find the file that declares a symbol, methods included.
+        """Find the file that declares a symbol, including methods.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such symbol.
         """
         for pool in (self._pool, self._reflection):
             for find in (
@@ -102,10 +102,10 @@ class MethodPool:
 
 
 def _reflection_v1() -> descriptor_pool.DescriptorPool:
-    """Make a pool of the schema of reflection's v1.
+    """Create a pool with the schema of reflection v1.
 
-    It is v1alpha's under another package name. It is in a pool of its own, so that a library that
-    brings the file itself does not find its name taken.
+    The schema is that of v1alpha under another package name. It has a pool of its own, so that a
+    library that registers the same file does not collide with it.
     """
     file = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     text = text_format.MessageToString(file).replace(

@@ -1,4 +1,4 @@
-"""What strangers meet at the port: encryption, and who needs a key."""
+"""TLS and authentication settings."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from semserve_server.frontend.reflection import REFLECTION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """Nothing, unless something is given."""
+    """The settings. By default there is neither TLS nor authentication."""
 
     certificates: Certificates | None = None
-    """For TLS; without them the port speaks plain text."""
-    keyring: KeyStore | None = None
-    """Who may call; without it, whoever connects."""
-    open_health: bool = True
-    """Whether health is told without a key."""
-    open_reflection: bool = False
-    """Whether the schema is shown without a key."""
+    """Certificates for TLS; without them, connections are not encrypted."""
+    key_store: KeyStore | None = None
+    """The valid keys; without it, calls need no key."""
+    auth_exempt_health: bool = True
+    """Whether health checks need no key."""
+    auth_exempt_reflection: bool = False
+    """Whether reflection needs no key."""
 
     @property
     def open_services(self) -> frozenset[str]:
-        """Full names of the services that nobody needs a key for."""
+        """Full names of the services that need no key."""
         openness = {
-            health.SERVICE_NAME: self.open_health,
-            **dict.fromkeys(REFLECTION, self.open_reflection),
+            health.SERVICE_NAME: self.auth_exempt_health,
+            **dict.fromkeys(REFLECTION, self.auth_exempt_reflection),
         }
         return frozenset(name for name, is_open in openness.items() if is_open)
 
 
 OPEN = Security()
-"""Plain text, and whoever connects."""
+"""No TLS, no authentication."""

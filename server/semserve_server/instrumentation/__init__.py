@@ -1,1 +1,1 @@
-"""Counters, and the context of one request, which every other part may add to."""
+"""Counters, and the context of one request. Every other part may add to them."""

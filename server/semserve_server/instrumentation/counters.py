@@ -1,6 +1,6 @@
-"""Counts and times in plain numbers, which cost a request next to nothing.
+"""Counters and histograms as plain numbers, which cost a request almost nothing.
 
-Only the event loop changes them; `metrics` reads them from another thread when somebody asks.
+Only the event loop changes them. `metrics` reads them on another thread at each scrape.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from collections.abc import Sequence
 SECONDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
-"""Bounds of histograms of time: a lone short text takes some milliseconds, a deadline seconds."""
+"""Upper bounds of the buckets of duration histograms, in seconds: a single short text takes some
+milliseconds, a request at its deadline takes seconds."""
 ENTRIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-"""Bounds of the histogram of batch sizes."""
+"""Upper bounds of the buckets of the batch size histogram."""
 
 
-LATE = 0.1
-"""Share of a deadline's time at whose end a caller that leaves is taken to leave for the deadline:
-its own clock began to run earlier than ours, by the way here."""
+LATE_SHARE = 0.1
+"""Last part of a deadline in which a cancellation counts as DEADLINE_EXCEEDED. A client that
+cancels within the last 10 % does so because of its deadline: its timer started before the
+request reached the server."""
 
 
-def late(*, elapsed: float, remaining: float) -> bool:
-    """Tell whether who leaves now does so because its deadline has come, both in seconds."""
-    return remaining <= LATE * (elapsed + remaining) < float("inf")
+def cancelled_at_deadline(*, elapsed: float, remaining: float) -> bool:
+    """Return whether a cancellation was caused by the deadline. Both arguments are seconds."""
+    return remaining <= LATE_SHARE * (elapsed + remaining) < float("inf")
 
 
 class Histogram:
-    """How many values lay under each bound, and their sum."""
+    """Counts of values by bucket, and the sum of the values."""
 
     __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
-        """Values up to each bound and over the one before; the last, those over all bounds."""
+        """Values in each bucket; the last bucket has the values above all bounds."""
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -44,88 +46,90 @@ class Histogram:
         self.sum += value
 
 
-class Outcomes:
-    """How many have begun, and how they ended."""
+class CallCounts:
+    """How many calls have started, and how they ended."""
 
     def __init__(self) -> None:
         self.begun = 0
         self.codes: Counter[str] = Counter(OK=0)
-        """Those that have ended, by the name of their status code."""
+        """Ended calls, by the name of their status code."""
 
     @property
     def open(self) -> int:
-        """How many have begun and not ended."""
+        """Number of calls that have started and not ended."""
         return self.begun - sum(self.codes.copy().values())
 
 
 class MethodCounters:
-    """What one RPC did."""
+    """Counters of one RPC."""
 
     def __init__(self, service: str, name: str, *, streaming: bool) -> None:
         self.service = service
-        """Such as `semserve.v1.EmbeddingService`."""
+        """Full name of the service, such as `semserve.v1.EmbeddingService`."""
         self.name = name
-        """Such as `Embed`."""
+        """Name of the method, such as `Embed`."""
         self.streaming = streaming
-        self.requests = Outcomes()
-        """Calls where it is unary, messages where it streams."""
+        self.requests = CallCounts()
+        """Calls of a unary RPC, or messages of a streaming RPC."""
         self.seconds = Histogram(SECONDS)
-        """How long each request took."""
-        self.streams = Outcomes()
+        """Duration of each request."""
+        self.streams = CallCounts()
         self.unread = 0
-        """Unary calls that ended before their message was there."""
+        """Unary calls that ended before their message was received."""
 
     def __str__(self) -> str:
         return f"{self.service}/{self.name}"
 
 
 class KeyCounters:
-    """What was asked with one key."""
+    """Usage of one API key."""
 
     def __init__(self) -> None:
         self.codes: Counter[str] = Counter(OK=0)
-        """Requests that have ended, by the name of their status code."""
+        """Ended requests, by the name of their status code."""
         self.tokens = 0
         """Tokens of the texts that ran."""
 
 
 class ModelCounters:
-    """What one model did."""
+    """Counters of one model."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.tokenize_seconds = Histogram(SECONDS)
-        """One value a request."""
+        """One value for each request."""
         self.queue_seconds = Histogram(SECONDS)
-        """One value a request: from its admission until its last encoding was taken."""
+        """One value for each request: from admission until its last encoding left the queue."""
         self.run_seconds = Histogram(SECONDS)
         self.batch_entries = Histogram(ENTRIES)
         self.tokens = 0
         """Tokens of the entries that ran."""
         self.padded_tokens = 0
-        """The same with the padding beside them: entries times the longest, of each run."""
+        """Tokens of the entries that ran, with padding: entries times the longest one, of each
+        run."""
         self.tokenized = 0
-        """Tokens that Tokenize has told."""
+        """Tokens that Tokenize has returned."""
         self.scores = 0
-        """Scores that were computed from its vectors."""
+        """Scores that were computed from the model's vectors."""
         self.score_seconds = Histogram(SECONDS)
-        """One value a request: from its vectors to its scores."""
+        """One value for each request: from its vectors to its scores."""
         self.failed_entries = 0
         self.dropped: Counter[str] = Counter(expired=0, cancelled=0, failed=0)
-        """Entries that were admitted and never ran, by cause: `expired`, `cancelled`, `failed`."""
+        """Entries that were admitted and did not run, by cause: `expired`, `cancelled`,
+        `failed`."""
 
-    def scored(self, scores: int, seconds: float) -> None:
+    def observe_scores(self, scores: int, seconds: float) -> None:
         """Count the scores of a request, and the seconds that it waited for them."""
         self.scores += scores
         self.score_seconds.observe(seconds)
 
-    def ran(self, lengths: Sequence[int], padded_tokens: int, seconds: float) -> None:
+    def observe_run(self, lengths: Sequence[int], padded_tokens: int, seconds: float) -> None:
         """Count a run.
 
         Args:
-            lengths: tokens of each of its entries.
-            padded_tokens: entries times the longest of them.
-            seconds: how long it took.
+            lengths: tokens of each entry.
+            padded_tokens: number of entries times the longest of them.
+            seconds: time of the run.
         """
         self.run_seconds.observe(seconds)
         self.batch_entries.observe(len(lengths))

@@ -1,4 +1,4 @@
-"""One request while it is answered, as every part of the server may see it: `current()`."""
+"""The context of the request that is being processed: `current()` returns it everywhere."""
 
 from __future__ import annotations
 
@@ -13,45 +13,51 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from semserve_server.errors import Overloaded
-from semserve_server.instrumentation.counters import MethodCounters, ModelCounters, late
+from semserve_server.instrumentation.counters import (
+    MethodCounters,
+    ModelCounters,
+    cancelled_at_deadline,
+)
 
 log = logging.getLogger(__name__)
 
 OK = "OK"
-_PLAIN = re.compile(r"[A-Za-z0-9._:@=+-]{1,128}")
-_current: ContextVar[RequestContext] = ContextVar("exchange")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:@=+-]{1,128}")
+_current: ContextVar[RequestContext] = ContextVar("request_context")
 
 
 def current() -> RequestContext:
-    """Return the request that is being answered, which its task's context carries.
+    """Return the context of the request that is being processed, from the context of its task.
 
     Raises:
-        LookupError: none is. Every RPC of ours is begun by `services/watch.py`.
+        LookupError: no request is being processed. `rpc/instrumented_handlers.py` sets the context
+            for every RPC.
     """
     return _current.get()
 
 
 def current_name() -> str:
-    """Return the name of the request that is being answered, for logs; empty where none is."""
-    exchange = _current.get(None)
-    return exchange.name if exchange else ""
+    """Return the name of the present request, for logs; empty outside of a request."""
+    request = _current.get(None)
+    return request.name if request else ""
 
 
-class Caller:
-    """What a call's metadata tells of where it comes from; hostile input."""
+class CallMetadata:
+    """The metadata of a call that the server reads. The values are untrusted."""
 
     __slots__ = ("request_id", "traceparent")
 
     def __init__(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         self.request_id = ""
-        """The caller's `x-request-id` where it is short and plain, and else one of ours.
+        """The caller's `x-request-id` if it is short and plain, else an id that the server makes.
 
-        It stands in logs, traces and trailers, so it may not look like anything but an id.
+        It appears in logs, traces and trailers, so it may contain only characters of an id.
         """
         self.traceparent = ""
-        """The W3C header, as it came. `tracestate` is not read: it is for who calls on."""
+        """The W3C header as received. `tracestate` is not read: only services that call others
+        need it."""
         for key, value in metadata:
-            if key == "x-request-id" and isinstance(value, str) and _PLAIN.fullmatch(value):
+            if key == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
                 self.request_id = value
             elif key == "traceparent" and isinstance(value, str):
                 self.traceparent = value
@@ -59,70 +65,87 @@ class Caller:
 
     @property
     def trailer(self) -> tuple[str, str]:
-        """The trailing metadatum that tells the caller what its request is called here."""
+        """The trailing metadata entry that tells the caller the id of its request."""
         return "x-request-id", self.request_id
 
 
 class RequestContext:
-    """A unary call, a stream, or one message of a stream; a context manager around its answer."""
+    """A unary call, a stream, or one message of a stream.
+
+    A context manager around its processing.
+    """
 
     __slots__ = (
-        "_end", "_messages", "_time_remaining", "caller", "code", "id", "inference", "method",
-        "model", "name", "seconds", "shed", "started", "tokenized", "whole_stream",
+        "_end",
+        "_messages",
+        "_time_remaining",
+        "code",
+        "id",
+        "inference",
+        "is_stream",
+        "metadata",
+        "method",
+        "model",
+        "name",
+        "rejected",
+        "seconds",
+        "started",
+        "tokenized",
     )  # fmt: skip
 
     def __init__(
         self,
         method: MethodCounters,
-        caller: Caller,
+        metadata: CallMetadata,
         time_remaining: Callable[[], float | None],
         end: Callable[[RequestContext], None],
         *,
-        whole_stream: bool = False,
+        is_stream: bool = False,
     ) -> None:
-        """Make one.
+        """Create the context of a request.
 
         Args:
-            method: the RPC's counts.
-            caller: what the caller tells of itself.
-            time_remaining: seconds until its deadline, None without one.
-            end: called when it has been answered.
-            whole_stream: whether it is a stream, whose messages are requests of their own.
+            method: counters of the RPC.
+            metadata: metadata of the call.
+            time_remaining: returns the seconds until the deadline, or None without a deadline.
+            end: called when the request has ended.
+            is_stream: whether this is a stream; its messages are requests too.
         """
         self.method = method
-        self.caller = caller
-        self.name = caller.request_id
-        """What logs call it: its id, and for a message its number on the stream."""
-        self.whole_stream = whole_stream
+        self.metadata = metadata
+        self.name = metadata.request_id
+        """Name in logs: the request id, and for a message of a stream also its number."""
+        self.is_stream = is_stream
         self.code = OK
-        """The name of the status that it ended with."""
-        self.shed = ""
-        """Why it was refused as too much, if it was: an `Overloaded.cause`."""
+        """Name of the status code of the request."""
+        self.rejected = ""
+        """The exceeded limit, an `Overloaded.cause`; empty if the request was not rejected for
+        overload."""
         self.model: ModelCounters | None = None
-        """Of the model that answers it, once that is known."""
+        """Counters of the model that processes the request, once the model is known."""
         self.tokenized: tuple[float, float] | None = None
-        """When its texts began and ended to be tokenised, by `time.perf_counter`."""
-        self.inference: Timed | None = None
+        """Start and end of the tokenisation, in seconds of `time.perf_counter`."""
+        self.inference: InferenceCost | None = None
         self._messages = 0
         self._time_remaining = time_remaining
         self._end = end
 
     def message(self) -> RequestContext:
-        """Begin to watch a message of this stream."""
+        """Create the context of the next message of this stream."""
         self._messages += 1
-        one = RequestContext(self.method, self.caller, self._time_remaining, self._end)
+        one = RequestContext(self.method, self.metadata, self._time_remaining, self._end)
         one.name = f"{self.name}/{self._messages}"
         return one
 
-    def failed(self, code: str, error: Exception) -> None:
-        """Note the name of the status that it is told, and of which error."""
+    def set_error(self, code: str, error: Exception) -> None:
+        """Store the name of the status code of an error, and its cause if it is an overload."""
         self.code = code
         if isinstance(error, Overloaded):
-            self.shed = error.cause
+            self.rejected = error.cause
 
     def __enter__(self) -> Self:
         _current.set(self)
-        (self.method.streams if self.whole_stream else self.method.requests).begun += 1
+        (self.method.streams if self.is_stream else self.method.requests).begun += 1
         self.started = perf_counter()
         return self
 
@@ -134,28 +157,30 @@ class RequestContext:
     ) -> None:
         self.seconds = perf_counter() - self.started
         if error is not None and self.code == OK:
-            # gRPC cancels what answers a call: its caller left, for its deadline or without one.
+            # gRPC cancels the handler when the caller cancels or its deadline passes.
             remaining = self._time_remaining()
-            at_deadline = remaining is not None and late(elapsed=self.seconds, remaining=remaining)
+            at_deadline = remaining is not None and cancelled_at_deadline(
+                elapsed=self.seconds, remaining=remaining
+            )
             self.code = "DEADLINE_EXCEEDED" if at_deadline else "CANCELLED"
         try:
             self._end(self)
         except Exception:
-            # A tracer or a log handler that fails must not cost the caller its answer; the log
-            # itself may be what fails.
+            # A failing tracer or log handler must not fail the request. The log itself may be what
+            # fails.
             with contextlib.suppress(Exception):
-                log.exception("a request could not be counted, traced or logged")
+                log.exception("counting, tracing or logging a request failed")
 
 
-class Timed(Protocol):
-    """What a request's runs took, such as `inference.Cost`.
+class InferenceCost(Protocol):
+    """The cost of a request's inference, such as `scheduling.request.Cost`.
 
-    Never the rows: a request is watched until its caller has read the answer.
+    It does not contain the rows: the context lives until the caller has read the reply.
     """
 
     @property
     def texts(self) -> int:
-        """How many texts or pairs ran."""
+        """Number of texts or pairs that ran."""
 
     @property
     def tokens(self) -> int:
@@ -163,8 +188,8 @@ class Timed(Protocol):
 
     @property
     def queue_seconds(self) -> float:
-        """From admission until its last encoding was taken."""
+        """Time from admission until the last encoding left the queue."""
 
     @property
     def compute_seconds(self) -> float:
-        """The longest run that it took part in."""
+        """Time of the longest run with an encoding of this request."""

@@ -1,1 +1,1 @@
-"""What is shown of the counters and requests: metrics, logs and traces."""
+"""Metrics, logs and traces, made from the counters and the requests."""

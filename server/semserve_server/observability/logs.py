@@ -1,4 +1,4 @@
-"""Log lines, as text or JSON, on standard error. Every line about a request carries its name."""
+"""Log lines as text or JSON on standard error. Each line about a request has its name."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from functools import partial
 from typing import Literal
 
 from semserve_server.instrumentation.request_context import current_name
-from semserve_server.observability.stderr import QueuedHandler, never_wait
+from semserve_server.observability.stderr import QueuedHandler, make_nonblocking
 
-Form = Literal["text", "json"]
+Format = Literal["text", "json"]
 
 
-def configure(level: str, form: Form, *, process: int | None = None) -> None:
-    """Send every logger's lines of that severity and above to standard error.
+def configure(level: str, log_format: Format, *, process: int | None = None) -> None:
+    """Send the log lines of every logger to standard error, from a level up.
 
-    Python's warnings become such lines too. Nobody waits for whoever reads standard error; lines
-    that find no room are dropped and counted.
+    Python's warnings become log lines too. No logging call waits for the reader of standard error;
+    lines that do not fit the queue are dropped and counted.
 
     Args:
         level: such as `info`.
-        form: text for people, json for what collects logs: one object a line.
-        process: which of several processes this is; every line then tells.
+        log_format: text for people, json for log collectors: one object a line.
+        process: index of this process among several; it is added to every line.
     """
-    never_wait()
+    make_nonblocking()
     handler = QueuedHandler()
     if process is not None:
         handler.addFilter(partial(_of_process, process))
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, severity, logger, the request's name where there is one, and what happened."""
+    """Time, level, logger, the request's name if there is one, the message, and the fields."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s%(told)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a line, and those of a traceback."""
+        """Return a line, and the lines of a traceback."""
         name = current_name()
         record.request = f"[{name}] " if name else ""
         record.told = "".join(f" {key}={value}" for key, value in _fields(record).items())
@@ -49,7 +49,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line, for what collects logs."""
+    """One JSON object a line, for log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line."""
@@ -68,12 +68,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def _of_process(process: int, record: logging.LogRecord) -> bool:
-    """Add the process to what a line tells; a filter that keeps every record."""
+    """Add the process to the fields of a record. A filter that keeps every record."""
     vars(record)["fields"] = {"process": process} | _fields(record)
     return True
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """Return what a line tells beside its message, by name, as `extra={"fields": …}` gave it."""
+    """Return the fields of a record, from `extra={"fields": …}`."""
     fields: dict[str, object] = getattr(record, "fields", {})
     return fields

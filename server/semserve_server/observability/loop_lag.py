@@ -1,4 +1,4 @@
-"""How late the event loop is: the backlog that no request's own time shows."""
+"""Measures the lag of the event loop: backlog that the duration of requests does not show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from semserve_server.instrumentation.counters import Histogram
 
 INTERVAL = 0.25
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 
 
 @contextlib.contextmanager
@@ -20,14 +20,14 @@ def measuring_loop_lag(
     interval: float = INTERVAL,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[None]:
-    """Enter into a histogram, in seconds, how long after its instant each look takes place.
+    """Observe in a histogram, in seconds, how late a timer of the event loop fires.
 
-    A request is timed from when its handler begins. Before that it waits in gRPC's queue for the
-    event loop, as long as a look does.
+    The duration of a request starts when its handler starts. Before that, a call waits in gRPC's
+    queue for the event loop, for about as long as the timer.
 
     Args:
         histogram: of seconds.
-        interval: seconds between two looks.
+        interval: seconds between two measurements.
         clock: in seconds.
     """
     loop = asyncio.get_running_loop()

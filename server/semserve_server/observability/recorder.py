@@ -1,4 +1,4 @@
-"""Sees every request end: counts it, traces it, and logs it where that is asked for."""
+"""Processes the end of every request: counts it, traces it, and writes the access log."""
 
 from __future__ import annotations
 
@@ -22,82 +22,83 @@ access = logging.getLogger("semserve_server.access")
 
 
 class Recorder:
-    """The counts of every RPC, and what is done when a request ends."""
+    """The counters of every RPC, and what happens when a request ends."""
 
     def __init__(
         self, *, trace: Callable[[RequestContext], None] | None = None, access_log: bool = False
     ) -> None:
-        """Make one.
+        """Create a recorder.
 
         Args:
-            trace: given each request that has ended, to export its spans.
+            trace: called with each request that has ended, to export its spans.
             access_log: whether each request is logged.
         """
         self.methods: list[MethodCounters] = []
-        """All RPCs; filled by `method` before anything is served."""
-        self.shed: Counter[tuple[str, str]] = Counter()
-        """Requests refused as too much: by the model, where that is known, and the cause."""
+        """Counters of all RPCs. `method` adds them before the server starts."""
+        self.rejected: Counter[tuple[str, str]] = Counter()
+        """Requests rejected for overload, by model (if known) and cause."""
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
-        """What the server holds now, by the name of the metric: its help text, and how to read it.
-        Filled before anything is served; read on another thread."""
+        """Gauges: the help text and a function that returns the value, by the metric's name.
+        Filled before the server starts; read on another thread."""
         self.usage: Mapping[str, KeyCounters] = MappingProxyType({})
-        """What was asked with each key of the key file; empty where no keys are wanted."""
+        """Usage of each key of the key file; empty without a key file."""
         self.loop_lag = Histogram(SECONDS)
-        """How late the event loop was for what it should do at an instant, in seconds."""
+        """Lag of the event loop's timers, in seconds."""
         self._trace = trace
         self._access_log = access_log
 
     def method(self, service: str, name: str, *, streaming: bool) -> MethodCounters:
-        """Make the counts of an RPC."""
+        """Create the counters of an RPC."""
         self.methods.append(MethodCounters(service, name, streaming=streaming))
         return self.methods[-1]
 
-    def ended(self, exchange: RequestContext) -> None:
-        """Take note of a request that has been answered, or that nobody waits for any more."""
-        method = exchange.method
-        if exchange.whole_stream:
-            method.streams.codes[exchange.code] += 1
+    def ended(self, request: RequestContext) -> None:
+        """Count, trace and log a request that has ended."""
+        method = request.method
+        if request.is_stream:
+            method.streams.codes[request.code] += 1
             return
-        method.requests.codes[exchange.code] += 1
-        method.seconds.observe(exchange.seconds)
-        holder = PRINCIPAL.get(None)
-        if holder is not None:
-            holder.usage.codes[exchange.code] += 1
-            if exchange.inference is not None:
-                holder.usage.tokens += exchange.inference.tokens
-        if exchange.model is not None:
-            _count(exchange.model, exchange)
-        if exchange.shed:
-            self.shed[exchange.model.name if exchange.model else "", exchange.shed] += 1
-        if exchange.code == "INTERNAL":
-            # The cause was logged where it arose, perhaps for a whole batch; this tells for whom.
+        method.requests.codes[request.code] += 1
+        method.seconds.observe(request.seconds)
+        principal = PRINCIPAL.get(None)
+        if principal is not None:
+            principal.usage.codes[request.code] += 1
+            if request.inference is not None:
+                principal.usage.tokens += request.inference.tokens
+        if request.model is not None:
+            _count(request.model, request)
+        if request.rejected:
+            self.rejected[request.model.name if request.model else "", request.rejected] += 1
+        if request.code == "INTERNAL":
+            # The cause was logged where it arose, perhaps for a whole batch. This line has the
+            # request's name.
             log.error("%s failed", method)
         if self._trace is not None:
-            self._trace(exchange)
+            self._trace(request)
         if self._access_log:
-            _log_access(exchange)
+            _log_access(request)
 
 
-def _count(model: ModelCounters, exchange: RequestContext) -> None:
-    """Count what a request asked of its model."""
-    if exchange.tokenized is not None:
-        began, ended = exchange.tokenized
+def _count(model: ModelCounters, request: RequestContext) -> None:
+    """Count the times of a request for its model."""
+    if request.tokenized is not None:
+        began, ended = request.tokenized
         model.tokenize_seconds.observe(ended - began)
-    if exchange.inference is not None:
-        model.queue_seconds.observe(exchange.inference.queue_seconds)
+    if request.inference is not None:
+        model.queue_seconds.observe(request.inference.queue_seconds)
 
 
-def _log_access(exchange: RequestContext) -> None:
-    """Log one line. A key is told by the name that the operator gave it."""
+def _log_access(request: RequestContext) -> None:
+    """Write one line to the access log. A key appears by its name."""
     fields: dict[str, object] = {
-        "milliseconds": round(exchange.seconds * 1e3, 3),
+        "duration_ms": round(request.seconds * 1e3, 3),
     }
-    holder = PRINCIPAL.get(None)
-    if holder is not None and holder.key is not None:
-        fields["key"] = holder.key.name
-    if exchange.model is not None:
-        fields["model"] = exchange.model.name
-    if exchange.inference is not None:
-        fields["texts"] = exchange.inference.texts
-        fields["tokens"] = exchange.inference.tokens
-    access.info("%s %s", exchange.method, exchange.code, extra={"fields": fields})
+    principal = PRINCIPAL.get(None)
+    if principal is not None and principal.key is not None:
+        fields["key"] = principal.key.name
+    if request.model is not None:
+        fields["model"] = request.model.name
+    if request.inference is not None:
+        fields["texts"] = request.inference.texts
+        fields["tokens"] = request.inference.tokens
+    access.info("%s %s", request.method, request.code, extra={"fields": fields})

@@ -1,4 +1,4 @@
-"""What is seen of the server from outside, as the settings ask, from its start to its end."""
+"""Starts and stops metrics and tracing, as the settings say."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from semserve_server.instrumentation.request_context import RequestContext
 from semserve_server.observability.loop_lag import measuring_loop_lag
 from semserve_server.observability.metrics import serving_metrics
 from semserve_server.observability.recorder import Recorder
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 
 log = logging.getLogger(__name__)
 
 EXPORT_SECONDS = 2.0
-"""For how long the end of the server waits for spans to be exported."""
+"""Most seconds that the shutdown waits for the export of spans."""
 
 
 @contextlib.asynccontextmanager
-async def observing(config: Config, models: Models) -> AsyncIterator[Recorder]:
-    """Make the observer of all requests; spans that are left at the end are still exported.
+async def observability(config: Config, models: ModelRegistry) -> AsyncIterator[Recorder]:
+    """Create the recorder of all requests. At the end, remaining spans are exported.
 
     Raises:
-        ConfigError: the metrics' address cannot be bound, or OpenTelemetry is not installed.
+        ConfigError: the metrics address cannot be bound, or OpenTelemetry is not installed.
     """
     async with contextlib.AsyncExitStack() as stack:
         trace = None
         if config.otlp_endpoint:
             trace = await stack.enter_async_context(_tracing(config))
-        observer = Recorder(trace=trace, access_log=config.access_log)
+        recorder = Recorder(trace=trace, access_log=config.access_log)
         if config.metrics_address:
-            metrics = serving_metrics(config.metrics_address, observer, models)
+            metrics = serving_metrics(config.metrics_address, recorder, models)
             log.info("metrics are at %s", stack.enter_context(metrics))
-            stack.enter_context(measuring_loop_lag(observer.loop_lag))
-        yield observer
+            stack.enter_context(measuring_loop_lag(recorder.loop_lag))
+        yield recorder
 
 
 @contextlib.asynccontextmanager
@@ -48,7 +48,7 @@ async def _tracing(config: Config) -> AsyncIterator[Callable[[RequestContext], N
         raise ConfigError(
             f"--otlp-endpoint needs OpenTelemetry: install semserve-server[otel] ({error})"
         ) from error
-    tracing = Tracing(config.otlp_endpoint, fraction=config.trace_fraction)
+    tracing = Tracing(config.otlp_endpoint, fraction=config.trace_sample_ratio)
     try:
         yield tracing.trace
     finally:

@@ -1,8 +1,8 @@
-"""Standard error, written to without ever waiting for whoever reads it.
+"""Writes to standard error without waiting for its reader.
 
-A pipe that nobody reads is full after 64 KiB, and then whoever writes to it waits: an event loop
-that logs, or a thread of gRPC's that complains. So log lines go through a bounded queue to a thread
-that writes them, and the file descriptor itself is made not to wait, for what others write to it.
+A pipe that is not read is full after 64 KiB, and then every write waits: a log line on the event
+loop, or a message from one of gRPC's threads. So log lines go through a bounded queue to a thread
+that writes them, and the file descriptor is made non-blocking for other writers.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ import time
 from collections import deque
 
 STDERR = 2
-"""The file descriptor of standard error."""
+"""File descriptor of standard error."""
 MAX_LINES = 10_000
-"""Most lines that wait to be written; further ones are dropped and counted."""
+"""Most queued lines; further ones are dropped and counted."""
 MAX_CHARACTERS = 4_194_304
-"""Most characters that wait to be written."""
+"""Most queued characters."""
 FLUSH_SECONDS = 1.0
-"""For how long the end of the process waits for lines to be written."""
+"""Most seconds that the process waits at its end for the queued lines."""
 TELL_SECONDS = 10.0
-"""How often at most it is told that lines were dropped, while more still are."""
+"""Least seconds between two reports of dropped lines while more are dropped."""
 SOCKET_MICROSECONDS = 10_000
-"""How long a write to a socket may wait."""
+"""Most time that a write to a socket waits."""
 
 
 class QueuedHandler(logging.Handler):
-    """Formats a record at once, where its context is, and lets a thread write the line."""
+    """Formats a record in the context of the request, and queues the line for a thread."""
 
     def __init__(self, file: int = STDERR) -> None:
         """Start the thread.
 
         Args:
-            file: descriptor to write to. It may be one that does not wait.
+            file: file descriptor; may be non-blocking.
         """
         super().__init__()
         self.dropped = 0
-        """Lines that were not written, since the start."""
+        """Number of lines that were dropped since the start."""
         self._file = file
         self._lines: deque[str] = deque()
         self._characters = 0
@@ -54,7 +54,7 @@ class QueuedHandler(logging.Handler):
         threading.Thread(target=self._serve, name="log-writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line, or drop it where too much waits already."""
+        """Queue a line, or drop it if the queue is full."""
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001  (a record that cannot be formatted must harm nobody)
@@ -62,7 +62,7 @@ class QueuedHandler(logging.Handler):
         self.write(line)
 
     def write(self, line: str) -> None:
-        """Queue a line as it is, or drop it where too much waits already."""
+        """Queue an unformatted line, or drop it if the queue is full."""
         with self._changed:
             if len(self._lines) >= MAX_LINES or self._characters + len(line) > MAX_CHARACTERS:
                 self.dropped += 1
@@ -72,12 +72,12 @@ class QueuedHandler(logging.Handler):
             self._changed.notify_all()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until every line is written, at most so long; tell whether they are."""
+        """Wait until every line is written, at most `seconds`. Return whether all are."""
         with self._changed:
             return self._changed.wait_for(self._idle, seconds)
 
     def close(self) -> None:
-        """Write what waits, within a bound; `logging` calls it when Python exits."""
+        """Write the queued lines, with a time limit. `logging` calls this when Python exits."""
         self.drain(FLUSH_SECONDS)
         super().close()
 
@@ -99,7 +99,7 @@ class QueuedHandler(logging.Handler):
             self._tell_dropped()
 
     def _tell_dropped(self) -> None:
-        """Say that lines were dropped, once no more are, and now and then while more are."""
+        """Report dropped lines when no more are dropped, and regularly while more are."""
         with self._changed:
             dropped = self.dropped - self._told
             now = time.monotonic()
@@ -114,7 +114,7 @@ class QueuedHandler(logging.Handler):
             self._write(self.format(record))
 
     def _write(self, line: str) -> bool:
-        """Write a line, however long that takes; False where it never will be."""
+        """Write a line, however long that takes. False if it can never be written."""
         left = memoryview(f"{line}\n".encode(errors="backslashreplace"))
         while left:
             try:
@@ -126,8 +126,8 @@ class QueuedHandler(logging.Handler):
         return True
 
 
-def say(line: str) -> None:
-    """Write a line that is no log record, after those that wait already."""
+def write_line(line: str) -> None:
+    """Write a line that is not a log record, after the queued lines."""
     handler = _handler()
     if handler is None:
         sys.stderr.write(f"{line}\n")
@@ -136,14 +136,14 @@ def say(line: str) -> None:
 
 
 def flush(seconds: float = FLUSH_SECONDS) -> None:
-    """Wait until all log lines are written, at most so long. Takes no lock of `logging`."""
+    """Wait until all log lines are written, at most `seconds`. Takes no lock of `logging`."""
     handler = _handler()
     if handler is not None:
         handler.drain(seconds)
 
 
 def dropped_lines() -> int:
-    """Return how many log lines were not written."""
+    """Return the number of dropped log lines."""
     handler = _handler()
     return handler.dropped if handler is not None else 0
 
@@ -155,11 +155,11 @@ def _handler() -> QueuedHandler | None:
     return None
 
 
-def never_wait(file: int = STDERR) -> None:
-    """Let no write to standard error wait, by whomever in this process, where that can be had.
+def make_nonblocking(file: int = STDERR) -> None:
+    """Make writes to standard error non-blocking in this process, if the system allows it.
 
-    A pipe or a terminal is opened anew, so that other processes which have it keep theirs as it
-    is. A socket, as systemd gives, waits for a hundredth of a second. A file waits for its disk.
+    A pipe or terminal is reopened, so that other processes with the same file keep it blocking. A
+    socket, as systemd provides, waits for 10 ms. A regular file waits for its disk.
     """
     try:
         mode = os.fstat(file).st_mode

@@ -1,8 +1,8 @@
-"""Each request as OpenTelemetry spans, exported by OTLP. Imported only where that is asked for.
+"""Requests as OpenTelemetry spans, exported by OTLP. Imported only if the settings ask for it.
 
-A span is made when its request has ended, with the times that it had, so that a request that is
-not traced costs nothing and one that is costs nobody else while it runs. The SDK's own variables,
-such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`, mean what its documents say.
+A span is created when its request has ended, with the recorded times. So a request that is not
+traced costs nothing, and tracing costs nothing while a request is processed. The SDK's variables,
+such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`, apply as documented.
 """
 
 from __future__ import annotations
@@ -22,22 +22,21 @@ from semserve_server import __version__
 from semserve_server.instrumentation.request_context import RequestContext
 
 EXPORT_SECONDS = 5
-"""Most seconds that one export may take, and so the last one when the server ends."""
+"""Most seconds of one export, and so of the last export at shutdown."""
 FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE"})
-"""Codes that make a server's span an error, by OpenTelemetry's conventions for gRPC."""
+"""Status codes that make a server span an error, by OpenTelemetry's conventions for gRPC."""
 
 
 class Tracing:
-    """Makes spans of requests, and sends them in the background."""
+    """Creates the spans of requests, and exports them in the background."""
 
     def __init__(self, endpoint: str, *, fraction: float) -> None:
-        """Start to export.
+        """Start the exporter.
 
         Args:
-            endpoint: of an OTLP collector that speaks gRPC, such as http://127.0.0.1:4317; with
-                https it is spoken to by TLS.
-            fraction: of the requests whose caller does not say whether to trace them. A caller
-                that says so in its `traceparent` is obeyed.
+            endpoint: URL of an OTLP collector with gRPC, such as http://127.0.0.1:4317; https uses
+                TLS.
+            fraction: share of the requests to trace if the caller's `traceparent` does not decide.
         """
         self._propagator = TraceContextTextMapPropagator()
         service = Resource({"service.name": "semserve", "service.version": __version__})
@@ -51,41 +50,41 @@ class Tracing:
         )
         self._tracer = self._provider.get_tracer("semserve_server", __version__)
 
-    def trace(self, exchange: RequestContext) -> None:
-        """Make the spans of a request that has ended: its own, and its stages'."""
+    def trace(self, request: RequestContext) -> None:
+        """Create the spans of a request that has ended: its own, and those of its stages."""
         clock = _Clock()
         span = self._tracer.start_span(
-            str(exchange.method),
-            context=self._propagator.extract({"traceparent": exchange.caller.traceparent}),
+            str(request.method),
+            context=self._propagator.extract({"traceparent": request.metadata.traceparent}),
             kind=SpanKind.SERVER,
-            start_time=clock.epoch(exchange.started),
+            start_time=clock.epoch(request.started),
         )
         if not span.is_recording():
             return
-        span.set_attributes(_attributes(exchange))
-        if exchange.code in FAULTS:
+        span.set_attributes(_attributes(request))
+        if request.code in FAULTS:
             span.set_status(StatusCode.ERROR)
-        self._stages(span, exchange, clock)
-        span.end(clock.epoch(exchange.started + exchange.seconds))
+        self._stages(span, request, clock)
+        span.end(clock.epoch(request.started + request.seconds))
 
     def close(self) -> None:
-        """Export what has not been exported yet; waits for the collector, within a bound."""
+        """Export the remaining spans. Waits for the collector, with a time limit."""
         self._provider.shutdown()
 
-    def _stages(self, span: Span, exchange: RequestContext, clock: _Clock) -> None:
-        """Draw what the request waited for.
+    def _stages(self, span: Span, request: RequestContext, clock: _Clock) -> None:
+        """Create the spans of the stages.
 
-        Of a request that ran in several batches, the queue's span ends when the last was taken,
-        and the longest run is drawn from there.
+        If a request ran in several batches, the queue span ends when the last batch left the queue,
+        and the compute span, of the longest run, starts there.
         """
-        if exchange.tokenized is None:
+        if request.tokenized is None:
             return
         context = set_span_in_context(span)
-        began, admitted = exchange.tokenized
+        began, admitted = request.tokenized
         self._stage("tokenize", context, clock.epoch(began), clock.epoch(admitted))
-        if exchange.inference is not None:
-            taken = admitted + exchange.inference.queue_seconds
-            computed = taken + exchange.inference.compute_seconds
+        if request.inference is not None:
+            taken = admitted + request.inference.queue_seconds
+            computed = taken + request.inference.compute_seconds
             self._stage("queue", context, clock.epoch(admitted), clock.epoch(taken))
             self._stage("compute", context, clock.epoch(taken), clock.epoch(computed))
 
@@ -94,7 +93,7 @@ class Tracing:
 
 
 class _Clock:
-    """What `perf_counter` means in nanoseconds since 1970."""
+    """Converts `perf_counter` to nanoseconds since 1970."""
 
     def __init__(self) -> None:
         self._offset = time_ns() - round(perf_counter() * 1e9)
@@ -103,17 +102,17 @@ class _Clock:
         return self._offset + round(instant * 1e9)
 
 
-def _attributes(exchange: RequestContext) -> dict[str, str | int]:
+def _attributes(request: RequestContext) -> dict[str, str | int]:
     attributes: dict[str, str | int] = {
         "rpc.system": "grpc",
-        "rpc.service": exchange.method.service,
-        "rpc.method": exchange.method.name,
-        "rpc.response.status_code": exchange.code,
-        "semserve.request_id": exchange.name,
+        "rpc.service": request.method.service,
+        "rpc.method": request.method.name,
+        "rpc.response.status_code": request.code,
+        "semserve.request_id": request.name,
     }
-    if exchange.model is not None:
-        attributes["semserve.model"] = exchange.model.name
-    if exchange.inference is not None:
-        attributes["semserve.texts"] = exchange.inference.texts
-        attributes["semserve.tokens"] = exchange.inference.tokens
+    if request.model is not None:
+        attributes["semserve.model"] = request.model.name
+    if request.inference is not None:
+        attributes["semserve.texts"] = request.inference.texts
+        attributes["semserve.tokens"] = request.inference.tokens
     return attributes

@@ -1,4 +1,4 @@
-"""Several server processes on one address, and the parent that starts, leads and ends them."""
+"""Several worker processes on one address, and the supervisor that starts and ends them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError, ProcessFailed, StartupError
-from semserve_server.processes.worker_process import Child
+from semserve_server.processes.worker_process import WorkerProcess
 from semserve_server.supervision.supervisor_channel import Order
 from semserve_server.system.listen_address import LARGEST_PORT, check_address, host_port, reserved
 from semserve_server.system.unix_socket import UNIX
@@ -21,71 +21,71 @@ from semserve_server.system.unix_socket import UNIX
 log = logging.getLogger(__name__)
 
 END_SECONDS = 5.0
-"""What a process may take to end, beyond its drain; then it is killed."""
+"""Seconds that a process may take to end after its drain; then it is killed."""
 
 
 async def serve_in_processes(config: Config) -> None:
     """Serve in `config.processes` processes until SIGTERM or SIGINT, then let all of them drain.
 
-    The kernel spreads connections over them. What ends one of them ends all, in order, for a
-    supervisor to start anew: nobody else would notice that a part of the machine is missing.
+    The kernel distributes connections over the processes. If one process ends, all end in order, so
+    that a service manager restarts the server: otherwise nobody would notice the missing part.
 
     Raises:
-        StartupError: a bundle or a setting cannot be served.
-        ProcessFailed: a process ended that should not have.
+        StartupError: a bundle or a setting is invalid.
+        ProcessFailed: a process ended unexpectedly.
     """
     check_processes(config)
-    await Processes(config).serve()
+    await Supervisor(config).serve()
     log.info("stopped")
 
 
-class Processes:
-    """The parent. Used on an event loop of its own, in the main thread."""
+class Supervisor:
+    """The supervisor. Used on an event loop of its own, in the main thread."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._children: list[Child] = []
-        self._told_to_stop = False
+        self._workers: list[WorkerProcess] = []
+        self._stopping = False
         self._changed = asyncio.Event()
 
     async def serve(self) -> None:
-        """Start the processes, and wait for the end of all of them."""
-        self._obey_signals()
+        """Start the processes, and wait until all have ended."""
+        self._handle_signals()
         with reserved(self._config.address) as address:
             for number in range(self._config.processes):
-                own = share(self._config, address, number)
-                self._children.append(Child(own, number, self._changed.set))
-                log.info("process %d has PID %s", number, self._children[-1].pid)
+                own = worker_config(self._config, address, number)
+                self._workers.append(WorkerProcess(own, number, self._changed.set))
+                log.info("process %d has PID %s", number, self._workers[-1].pid)
             await self._until(
-                lambda: self._over or all("serves" in child.said for child in self._children)
+                lambda: self._over or all("serves" in worker.reports for worker in self._workers)
             )
         if not self._over:
-            # They are all alike, and one's banner is everyone's.
-            log.info("%s", self._children[0].said["serves"])
+            # All processes serve the same, so one banner is enough.
+            log.info("%s", self._workers[0].reports["serves"])
             await self._until(lambda: self._over)
         await self._end()
         self._judge()
 
-    def _obey_signals(self) -> None:
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(ending, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._tell, "refresh")
+        loop.add_signal_handler(signal.SIGHUP, self._send, "refresh")
 
     def _stop(self) -> None:
-        if self._told_to_stop:
-            self._tell("hurry")
-        self._told_to_stop = True
+        if self._stopping:
+            self._send("force_stop")
+        self._stopping = True
         self._changed.set()
 
-    def _tell(self, order: Order) -> None:
-        for child in self._children:
-            child.tell(order)
+    def _send(self, order: Order) -> None:
+        for worker in self._workers:
+            worker.send(order)
 
     @property
     def _over(self) -> bool:
-        """Whether serving has ended, or never begins."""
-        return self._told_to_stop or len(self._running()) < self._config.processes
+        """Whether serving has ended, or will never start."""
+        return self._stopping or len(self._running()) < self._config.processes
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -94,33 +94,33 @@ class Processes:
 
     async def _end(self) -> None:
         """Let every process drain, and kill those that do not end."""
-        for child in self._children:
-            if child.exit_code is not None and "refuses" not in child.said:
-                log.error("process %d %s: the others drain", child.number, child.fate)
-        self._tell("stop")
-        patience = self._config.drain_delay + self._config.drain_timeout + END_SECONDS
+        for worker in self._workers:
+            if worker.exit_code is not None and "refuses" not in worker.reports:
+                log.error("process %d %s: the others drain", worker.number, worker.exit_reason)
+        self._send("stop")
+        limit = self._config.drain_delay + self._config.drain_timeout + END_SECONDS
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(limit):
                 await self._until(lambda: not self._running())
-        for child in self._running():
-            log.error("process %d has not ended in %g s: killed", child.number, patience)
-            child.kill()
+        for worker in self._running():
+            log.error("process %d has not ended in %g s: killed", worker.number, limit)
+            worker.kill()
         await self._until(lambda: not self._running())
 
-    def _running(self) -> list[Child]:
-        return [child for child in self._children if child.exit_code is None]
+    def _running(self) -> list[WorkerProcess]:
+        return [worker for worker in self._workers if worker.exit_code is None]
 
     def _judge(self) -> None:
-        """Raise what the end of the processes means, if it means more than that they drained."""
-        for child in self._children:
-            if "refuses" in child.said:
-                raise StartupError(child.said["refuses"])
-        # Who stops a whole group of processes may find some that cannot drain yet.
-        orderly = {0, -signal.SIGTERM, -signal.SIGINT} if self._told_to_stop else {0}
-        failed = [child for child in self._children if child.exit_code not in orderly]
+        """Raise the error that the end of the processes means, if it was not a clean drain."""
+        for worker in self._workers:
+            if "refuses" in worker.reports:
+                raise StartupError(worker.reports["refuses"])
+        # A signal to the whole process group may reach processes that cannot drain yet.
+        orderly = {0, -signal.SIGTERM, -signal.SIGINT} if self._stopping else {0}
+        failed = [worker for worker in self._workers if worker.exit_code not in orderly]
         if failed:
             raise ProcessFailed(
-                ", ".join(f"process {child.number} {child.fate}" for child in failed)
+                ", ".join(f"process {worker.number} {worker.exit_reason}" for worker in failed)
             )
 
 
@@ -128,17 +128,17 @@ def check_processes(config: Config) -> None:
     """Refuse settings that several processes cannot share.
 
     Raises:
-        ConfigError: as it says.
+        ConfigError: with the reason.
     """
     asked = f"--processes {config.processes}"
     if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
-        raise ConfigError(f"{asked}: only Linux and macOS let processes share a port")
+        raise ConfigError(f"{asked}: processes can share a port only on Linux and macOS")
     if config.address.startswith(UNIX):
         raise ConfigError(f"{asked}: processes cannot share --address {config.address}")
     check_address(config.address)
     if config.allow_model_control:
         raise ConfigError(
-            f"{asked}: LoadModel and UnloadModel would reach one of them: leave out "
+            f"{asked}: LoadModel and UnloadModel would reach one process only: leave out "
             "--allow-model-control, change the bundles on the disk, and send SIGHUP or set "
             "--reload-interval"
         )
@@ -147,12 +147,12 @@ def check_processes(config: Config) -> None:
         if port + config.processes - 1 > LARGEST_PORT:
             raise ConfigError(
                 f"{asked}: --metrics-address {config.metrics_address} has no port for each: "
-                f"ports end at {LARGEST_PORT}"
+                f"the highest port is {LARGEST_PORT}"
             )
 
 
-def share(config: Config, address: str, number: int) -> Config:
-    """Return the settings of one process: the common address, and a port of its own for metrics."""
+def worker_config(config: Config, address: str, number: int) -> Config:
+    """Return the settings of one process: the common address, and its own port for metrics."""
     metrics = config.metrics_address
     if metrics:
         host, port = host_port("--metrics-address", metrics)

@@ -1,4 +1,4 @@
-"""One of several server processes: what runs in it, and its parent's hold on it."""
+"""A worker process: the code that runs in it, and the supervisor's handle on it."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, StartupError
 from semserve_server.observability import logs
 from semserve_server.supervision.event_loop import MainLoop
-from semserve_server.supervision.supervisor_channel import Kind, Order, Parent
+from semserve_server.supervision.supervisor_channel import Order, Report, SupervisorChannel
 
 log = logging.getLogger(__name__)
 
-# A fork would copy the locks of the parent's threads without the threads.
+# A fork would copy the locks of the supervisor's threads without the threads.
 _SPAWN = get_context("spawn")
 
 
-class Child:
-    """A server process as its parent sees it. Used on the parent's event loop."""
+class WorkerProcess:
+    """A worker process from the supervisor's side. Used on the supervisor's event loop."""
 
     def __init__(self, config: Config, number: int, on_change: Callable[[], None]) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            config: its own settings.
-            number: its name among its kind, from 0.
-            on_change: called when it has said something or ended.
+            config: its settings.
+            number: its index, from 0.
+            on_change: called when it has sent a report or ended.
         """
         self.number = number
-        self.said: dict[Kind, str] = {}
-        """What it has said, by what that means."""
+        self.reports: dict[Report, str] = {}
+        """Its reports, by kind."""
         self.exit_code: int | None = None
         """None while it runs; negative for the signal that killed it."""
         self._on_change = on_change
@@ -47,42 +47,42 @@ class Child:
         self._process.start()
         theirs.close()
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._connection.fileno(), self._hear)
+        loop.add_reader(self._connection.fileno(), self._receive)
         loop.add_reader(self._process.sentinel, self._ended)
 
     @property
     def pid(self) -> int | None:
-        """What the system calls it."""
+        """Process id."""
         return self._process.pid
 
     @property
-    def fate(self) -> str:
+    def exit_reason(self) -> str:
         """How it ended, for people."""
-        if "fails" in self.said:
-            return f"failed: {self.said['fails']}"
+        if "fails" in self.reports:
+            return f"failed: {self.reports['fails']}"
         if self.exit_code is not None and self.exit_code < 0:
             return f"was killed by {signal.Signals(-self.exit_code).name}"
         return f"ended with exit code {self.exit_code}"
 
-    def tell(self, order: Order) -> None:
-        """Give an order, if it still listens."""
+    def send(self, order: Order) -> None:
+        """Send an order, if the process is still there."""
         with contextlib.suppress(OSError):
             self._connection.send(order)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the process immediately."""
         self._process.kill()
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         try:
             self._take(self._connection.recv())
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
         self._on_change()
 
-    def _take(self, word: tuple[Kind, str]) -> None:
+    def _take(self, word: tuple[Report, str]) -> None:
         kind, text = word
-        self.said[kind] = text
+        self.reports[kind] = text
 
     def _ended(self) -> None:
         asyncio.get_running_loop().remove_reader(self._process.sentinel)
@@ -95,19 +95,19 @@ class Child:
 
 
 def _serve(config: Config, number: int, connection: Connection) -> None:
-    """Serve in this process until its parent says otherwise; the exit code is that of a server."""
+    """Serve in this process until the supervisor orders the end. The exit code is a server's."""
     logs.configure(config.log_level, config.log_format, process=number)
-    parent = Parent(connection)
-    from semserve_server.server import serve  # noqa: PLC0415  (the parent needs none of it)
+    supervisor = SupervisorChannel(connection)
+    from semserve_server.server import serve  # noqa: PLC0415  (the supervisor needs none of it)
 
     loop = MainLoop()
     try:
-        loop.run(serve(config, parent))
+        loop.run(serve(config, supervisor))
     except StartupError as error:
-        parent.tell("refuses", str(error))
+        supervisor.send("refuses", str(error))
         sys.exit(loop.end(2))
     except EngineFailed as error:
-        parent.tell("fails", str(error))
+        supervisor.send("fails", str(error))
         loop.end(1, at_once=True)
     except Exception:
         log.exception("the server failed. This is a bug.")

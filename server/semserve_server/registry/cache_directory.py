@@ -1,4 +1,4 @@
-"""The directory of `--calibration-cache`, which nobody else may be able to write."""
+"""The directory of `--calibration-cache`, which other users must not be able to write."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from semserve_server.errors import ConfigError
 log = logging.getLogger(__name__)
 
 NONE = "none"
-"""What the setting says for no directory."""
+"""Value of the setting for no directory."""
 AUTO = "auto"
-"""What it says for the user's own cache, where that can be used."""
+"""Value of the setting for the user's cache directory, if that is usable."""
 
 
-def chosen(setting: str, environment: Mapping[str, str]) -> str:
-    """Return a directory or `none` for a setting that may be `auto`; that never fails.
+def resolve(setting: str, environment: Mapping[str, str]) -> str:
+    """Return the directory or `none` for a setting that may be `auto`. Never raises for `auto`.
 
     Args:
-        setting: of `--calibration-cache`.
-        environment: of the process.
+        setting: value of `--calibration-cache`.
+        environment: environment variables of the process.
     """
     if setting != AUTO:
         return setting
@@ -33,15 +33,15 @@ def chosen(setting: str, environment: Mapping[str, str]) -> str:
     try:
         return str(private_directory(directory))
     except ConfigError as error:
-        log.info("calibrations are not kept: %s", error)
+        log.info("calibrations are not cached: %s", error)
         return NONE
 
 
 def default_directory(environment: Mapping[str, str]) -> Path | None:
-    """Return where caches lie by the XDG Base Directory Specification; None where that is nowhere.
+    """Return the cache directory of the XDG Base Directory Specification, or None.
 
     Args:
-        environment: of the process.
+        environment: environment variables of the process.
     """
     base, home = environment.get("XDG_CACHE_HOME", ""), environment.get("HOME", "")
     for path in (Path(base), Path(home, ".cache")):
@@ -51,10 +51,10 @@ def default_directory(environment: Mapping[str, str]) -> Path | None:
 
 
 def private_directory(directory: Path) -> Path:
-    """Return a directory that this user alone can write; it is made where it is missing.
+    """Return a directory that only this user can write. It is created if missing.
 
     Raises:
-        ConfigError: it cannot be made, or others can write it.
+        ConfigError: the directory cannot be created, or other users can write it.
     """
     said = f"--calibration-cache {directory}:"
     try:
@@ -62,22 +62,22 @@ def private_directory(directory: Path) -> Path:
         status = directory.stat(follow_symlinks=False)
     except OSError as error:
         raise ConfigError(
-            f"{said} {error.strerror}: name a directory that can be made, or none"
+            f"{said} {error.strerror}: name a directory that can be created, or none"
         ) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise ConfigError(f"{said} it is no directory: name one, or none")
+        raise ConfigError(f"{said} it is not a directory: name one, or none")
     if problem := untrusted(status):
         raise ConfigError(f"{said} {problem}: name a directory of your own, or chmod go-w it")
     return directory
 
 
 def untrusted(status: os.stat_result) -> str:
-    """Tell why somebody else may have written a file or directory; empty where nobody can have."""
+    """Return why another user may have written a file or directory; empty if none can have."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return "it is no regular file"
+        return "it is not a regular file"
     # Windows has neither owners by number nor these bits.
     if hasattr(os, "geteuid") and status.st_uid not in {0, os.geteuid()}:
-        return "it belongs to another user"
+        return "another user owns it"
     if hasattr(os, "geteuid") and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return "others can write it"
+        return "other users can write it"
     return ""

@@ -1,4 +1,4 @@
-"""Chooses by what was measured of a session: the best batches, what runs cost, how many threads.
+"""Chooses batch size, cost model and threads from the measurements of a session.
 
 Pure: the same measurements give the same choice.
 """
@@ -22,60 +22,67 @@ from semserve_server.runtime.runner import Runner
 from semserve_server.scheduling.cost_model import CostModel
 
 GAIN = 1.05
-"""How much more tokens a second a batch of twice the size must give to be worth its wait. A CPU
-gains nothing from larger batches than some hundred tokens, CUDA up to many thousands."""
+"""Minimum gain in tokens per second for a batch of twice the size to be worth its wait. A CPU
+gains nothing from batches beyond some hundred tokens, CUDA gains up to many thousands."""
 DOUBT = 1.12
-"""How many times more or less than `GAIN` two measured sizes must say to be believed alone."""
-WIDE_GAIN = 1.1
-"""How many times quicker a lone run must be with all threads than with a lane's, to be given them:
-a second session costs memory, and threads that are woken disturb what else runs."""
+"""Two measured sizes are compared directly only if their ratio differs from `GAIN` by this
+factor."""
+EXCLUSIVE_GAIN = 1.1
+"""Minimum speedup of a single run with all threads over a run with a worker's threads. A second
+session costs memory, and its threads disturb other work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What follows from the measurements."""
+    """The choices that follow from the measurements."""
 
     measurements: Measurements
     cost: CostModel
     max_batch_tokens: int
-    """The budget beyond which larger batches give next to nothing."""
+    """Batch size beyond which larger batches gain almost nothing."""
     lone_seconds: float
-    """What a run of one entry takes, as one among others."""
-    wide_pays: bool
-    """Whether a lone run is enough quicker with all threads; so it is taken to be where that could
-    not be measured."""
+    """Time of a run of one entry with a worker's threads."""
+    exclusive_pays: bool
+    """Whether a single run with all threads is enough faster; True if that could not be
+    measured."""
 
     @classmethod
     def of(cls, measured: Measurements) -> Calibration:
-        """Choose; the same for the same measurements."""
-        cost = CostModel.learnt(measured.runs)
-        cost.learn_padding(*measured.ragged)
-        narrow, wide = measured.narrow_seconds, measured.wide_seconds
+        """Choose. The same measurements give the same choice."""
+        cost = CostModel.fit(measured.runs)
+        cost.observe_padding(*measured.ragged)
+        shared, exclusive = measured.shared_seconds, measured.exclusive_seconds
         return cls(
             measured,
             cost,
             choose_budget(measured.runs),
             measured.runs[0][1],
-            wide_pays=narrow is None or wide is None or wide * WIDE_GAIN <= narrow,
+            exclusive_pays=shared is None
+            or exclusive is None
+            or exclusive * EXCLUSIVE_GAIN <= shared,
         )
 
     def __str__(self) -> str:
-        wide = self.measurements.wide_seconds
+        exclusive = self.measurements.exclusive_seconds
         return (
             f"batches of {self.max_batch_tokens} tokens, a run costs "
             f"{self.cost.fixed * 1e3:.2f} ms and {self.cost.per_token * 1e6:.1f} us a token, "
             f"padding {self.cost.padding:.2f} of that, a lone run {self.lone_seconds * 1e3:.2f} ms"
-            + (f", {wide * 1e3:.2f} ms with all threads" if wide is not None else "")
-            + ("" if self.measurements.settled else "; the machine was busy, tries did not agree")
+            + (f", {exclusive * 1e3:.2f} ms with all threads" if exclusive is not None else "")
+            + (
+                ""
+                if self.measurements.converged
+                else "; the machine was busy, and the measurements did not converge"
+            )
         )
 
 
 def choose_budget(runs: Sequence[tuple[int, float]]) -> int:
-    """Return the largest budget that still paid: each size up to it gave more than the one before.
+    """Return the largest batch size that pays: each size up to it beats the one before.
 
     Args:
-        runs: (tokens, seconds) by size: the first is a lone entry, the third the smallest budget
-            that may be chosen, `SMALLEST_BUDGET` or what eight entries of a padded length have.
+        runs: (tokens, seconds) by size. The first is a single entry. The third is the smallest size
+            to choose: `SMALLEST_BUDGET`, or the size of eight entries of a padded length.
     """
     smallest = runs[2][0] if len(runs) > 2 else 0  # noqa: PLR2004  (lone, half of it, itself)
     budget = smallest = max(SMALLEST_BUDGET, smallest)
@@ -90,13 +97,14 @@ def choose_budget(runs: Sequence[tuple[int, float]]) -> int:
 def _pays(
     smaller: tuple[int, float], larger: tuple[int, float], runs: Sequence[tuple[int, float]]
 ) -> bool:
-    """Tell whether the larger batch computes more tokens a second, by enough.
+    """Return whether the larger batch computes enough more tokens per second.
 
-    Where the two leave doubt, the line through all sizes decides. What there is to gain is the
-    fixed part of a run, and that is told best by the small ones: a time that is 3 % wrong moves the
-    gain by 3 % if the two largest are compared, and by about 0.6 % if the line is asked.
+    If the two measurements are inconclusive, a line through all sizes decides. A larger batch can
+    only save the fixed part of a run, and small sizes show that part best: an error of 3 % in a
+    time changes the gain by 3 % if the two largest sizes are compared, and by about 0.6 % with the
+    line.
     """
-    # Multiplied and not divided, since a clock may say that no time passed.
+    # The comparison multiplies, because a clock may report a time of 0.
     before, after = smaller[1] * larger[0], larger[1] * smaller[0]
     if before > GAIN * DOUBT * after:
         return True
@@ -130,20 +138,20 @@ def calibrate(
     max_length: int,
     blank: Callable[[int], Encoding] = blank_encoding,
     most_tokens: int = LARGEST_BUDGET,
-    wide: bool = False,
+    exclusive: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
 ) -> Calibration:
-    """Measure, and choose by that; see `measure`.
+    """Measure a session and choose; see `measure`.
 
-    Batches of more than `most_tokens` are measured only where the smallest ones have as many.
+    Batches of more than `most_tokens` are measured only if the smallest batches are as large.
     """
     return Calibration.of(
         measure(
             session,
             max_length=max_length,
             blank=blank,
-            wide=wide,
+            exclusive=exclusive,
             budget=lambda runs: min(choose_budget(runs), most_tokens),
             clock=clock,
             wall=wall,

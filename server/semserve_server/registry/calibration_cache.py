@@ -1,7 +1,7 @@
 """Measurements kept on disk, so that every start of a server chooses the same batches.
 
-A file is used only where nobody else could have written it and all of it is as it should be. It
-holds what was measured and not what was chosen, so a server whose rules changed chooses anew.
+A file is used only if no other user can have written it and its content is valid. It contains
+measurements and not choices, so a server with other rules chooses anew.
 """
 
 from __future__ import annotations
@@ -19,56 +19,56 @@ from semserve_server.registry.measurements import Measurements
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 65_536
+MAX_BYTES = 65_536
 """Most bytes of a file."""
-MOST_FILES = 256
-"""Most files that are kept; the oldest are removed."""
+MAX_FILES = 256
+"""Most files in the directory; the oldest are removed."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the measurements depend on; those of another key are not used."""
+class CacheKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the measurements depend on. Measurements with another key are not used."""
 
     digest: str
-    """Of the bundle."""
+    """Digest of the bundle."""
     variant: str
     provider: str
     cpu: str
-    """What the CPU is called."""
+    """Name of the CPU."""
     threads: int
-    """Of a run beside others."""
-    wide_threads: int
-    """Of a lone run."""
+    """Threads of a run beside other runs."""
+    exclusive_threads: int
+    """Threads of a run that is alone."""
     onnxruntime: str
     server: str
-    """Version."""
+    """Version of the server."""
 
     @property
     def file(self) -> str:
-        """The name of the file."""
+        """Name of the file."""
         return f"{hashlib.sha256(msgspec.json.encode(self)).hexdigest()}.json"
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file's content."""
+class _Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Content of a file."""
 
-    key: Key
+    key: CacheKey
     measured: Measurements
 
 
 class CalibrationCache:
-    """A directory that the server's own user alone can write."""
+    """A directory that only the server's user can write."""
 
     def __init__(self, directory: Path) -> None:
-        """Open the directory, and make it where it is missing.
+        """Open the directory. It is created if missing.
 
         Raises:
-            ConfigError: it cannot be made, or others can write it.
+            ConfigError: the directory cannot be created, or other users can write it.
         """
         self.directory = private_directory(directory)
 
-    def read(self, key: Key) -> Measurements | None:
-        """Return what was measured under a key; None where nothing sound is kept."""
+    def read(self, key: CacheKey) -> Measurements | None:
+        """Return the measurements of a key; None if the cache has no valid ones."""
         path = self.directory / key.file
         try:
             return _measured(_content(path), key)
@@ -80,12 +80,12 @@ class CalibrationCache:
             log.warning("%s is not used: %s", path, error)
         return None
 
-    def keep(self, key: Key, measured: Measurements) -> Measurements:
-        """Keep what was measured, and return what to use.
+    def store(self, key: CacheKey, measured: Measurements) -> Measurements:
+        """Store measurements, and return the ones to use.
 
-        What another process or an earlier start has kept is used in its place where that is
-        settled, and is merged with it where it is not. A file is there whole or not at all. A disk
-        that is full or cannot be written is told in the log.
+        If another process or an earlier start has stored converged measurements, those are used; if
+        they had not converged, both are merged. A file is written completely or not at all. A disk
+        that is full or not writable is logged.
         """
         path = self.directory / key.file
         try:
@@ -93,7 +93,7 @@ class CalibrationCache:
                 self._write(path, key, measured, replace=False)
             except FileExistsError:
                 others = self.read(key)
-                if others is not None and others.settled:
+                if others is not None and others.converged:
                     return others
                 measured = measured.merged(others) if others else measured
                 self._write(path, key, measured, replace=True)
@@ -102,18 +102,18 @@ class CalibrationCache:
             log.warning("%s cannot be written: %s", path, error.strerror)
         return measured
 
-    def _write(self, path: Path, key: Key, measured: Measurements, *, replace: bool) -> None:
-        """Write a file under another name, and give it its own in one step.
+    def _write(self, path: Path, key: CacheKey, measured: Measurements, *, replace: bool) -> None:
+        """Write to a temporary file, and rename it.
 
         Raises:
-            FileExistsError: it is there, and must not be replaced.
+            FileExistsError: the file exists, and must not be replaced.
             OSError: the disk cannot take it.
         """
         fresh = self.directory / f".{secrets.token_hex(8)}.part"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor, no path)
-                file.write(msgspec.json.encode(_Kept(key=key, measured=measured)))
+                file.write(msgspec.json.encode(_Stored(key=key, measured=measured)))
                 file.flush()
                 os.fsync(descriptor)
             if replace:
@@ -124,37 +124,37 @@ class CalibrationCache:
             fresh.unlink(missing_ok=True)
 
     def _remove_oldest(self) -> None:
-        """Remove what is over the bound, and what a process that died has left unfinished."""
+        """Remove files beyond the limit, and temporary files of processes that died."""
         ours = [one for one in self.directory.iterdir() if one.suffix in {".json", ".part"}]
         kept = sorted(ours, key=lambda path: path.stat().st_mtime)
-        for path in kept[:-MOST_FILES]:
+        for path in kept[:-MAX_FILES]:
             path.unlink(missing_ok=True)
 
 
 def _content(path: Path) -> bytes:
-    """Return a file that nobody else can have written.
+    """Return the content of a file that no other user can have written.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: others can have written it, or it is too large.
+        OSError: the file cannot be read.
+        ValueError: another user can have written it, or it is too large.
     """
     descriptor = os.open(path, _FLAGS)
     try:
         if problem := untrusted(os.fstat(descriptor)):
             raise ValueError(problem)
-        content = os.read(descriptor, MOST_BYTES + 1)
+        content = os.read(descriptor, MAX_BYTES + 1)
     finally:
         os.close(descriptor)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it has over {MOST_BYTES} bytes")
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it has over {MAX_BYTES} bytes")
     return content
 
 
 def _link(fresh: Path, path: Path) -> None:
-    """Give a file its name where there is none of that name; on file systems without links too.
+    """Give a temporary file its name if that is free, also on file systems without hard links.
 
     Raises:
-        FileExistsError: there is one.
+        FileExistsError: the name is taken.
     """
     try:
         os.link(fresh, path)
@@ -164,8 +164,8 @@ def _link(fresh: Path, path: Path) -> None:
         fresh.replace(path)
 
 
-def opened(setting: str) -> CalibrationCache | None:
-    """Open the directory that `--calibration-cache` names; None where it says that there is none.
+def open_cache(setting: str) -> CalibrationCache | None:
+    """Open the directory of `--calibration-cache`; None if the setting names no directory.
 
     Raises:
         ConfigError: as `CalibrationCache`.
@@ -173,16 +173,16 @@ def opened(setting: str) -> CalibrationCache | None:
     return None if setting in {NONE, AUTO} else CalibrationCache(Path(setting))
 
 
-def _measured(content: bytes, key: Key) -> Measurements:
-    """Return what a file holds.
+def _measured(content: bytes, key: CacheKey) -> Measurements:
+    """Decode the content of a file.
 
     Raises:
-        ValueError: it is of another key, or no measuring gives such numbers.
-        msgspec.DecodeError: it is not what this server writes.
+        ValueError: the key differs, or the numbers are impossible.
+        msgspec.DecodeError: the content has another schema.
     """
-    kept = msgspec.json.decode(content, type=_Kept)
+    kept = msgspec.json.decode(content, type=_Stored)
     sizes = [tokens for tokens, _ in kept.measured.runs]
     tokens, padded, _ = kept.measured.ragged
     if kept.key != key or sizes != sorted(set(sizes)) or tokens > padded:
-        raise ValueError("its content is another's")
+        raise ValueError("its content belongs to another key or is impossible")
     return kept.measured

@@ -1,4 +1,4 @@
-"""Whether the models that requests without a name mean are there, said at the start."""
+"""Checks at the start that the default models are loaded."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ _FLAGS = {
     "score": ("--default-scorer", _USUAL.default_scorer),
     "sparse_embedding": ("--default-sparse-embedder", _USUAL.default_sparse_embedder),
 }
-"""A task's flag, and what it is where nobody sets it."""
+"""The flag of each task, and its default value."""
 
 
 def check_defaults(defaults: Mapping[str, str], loaded: Mapping[str, str]) -> None:
-    """Warn of a default that is not loaded. It may be loaded later, so it does not end the start.
+    """Warn if a default model is not loaded. It may be loaded later, so the start continues.
 
-    One that somebody has set is warned of in any case, the usual one where it makes a difference.
+    A value that the user set is always checked. The built-in value is checked only if it matters,
+    with several candidates.
 
     Args:
         defaults: names of the default models, by task.
         loaded: tasks of the loaded models, by name.
 
     Raises:
-        ConfigError: a default that somebody has set is a model of another task.
+        ConfigError: the user set a default model of another task.
     """
     for task, (flag, usual) in _FLAGS.items():
         default = defaults.get(task, usual)
@@ -42,16 +43,16 @@ def check_defaults(defaults: Mapping[str, str], loaded: Mapping[str, str]) -> No
             raise ConfigError(f"{flag} {default}: that model is not {TASKS[task]}")
         if default != usual or len(candidates) > 1:
             log.warning(
-                "%s %s: no such model is loaded, so %s", flag, default, _result(task, candidates)
+                "%s %s: this model is not loaded: %s", flag, default, _result(task, candidates)
             )
 
 
 def _result(task: str, candidates: list[str]) -> str:
-    """Tell what requests that name no model get."""
+    """Return what happens to requests that name no model."""
     match candidates:
         case []:
-            return f"requests that name none are refused: no model is {TASKS[task]}"
+            return f"requests that name no model fail, because no loaded model is {TASKS[task]}"
         case [only]:
-            return f"requests that name none get {only}, the only one"
+            return f"requests that name no model use {only}, the only one"
         case _:
             return f"requests must name one of: {', '.join(candidates)}"

@@ -1,4 +1,4 @@
-"""From a directory on disk to a session that has given the golden answers."""
+"""Loads a bundle: from a directory to a session that reproduces the golden answers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from semserve_server.config import Config
 from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.registry.calibration import Calibration, calibrate
-from semserve_server.registry.calibration_cache import Key
-from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.calibration_cache import CacheKey
+from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.registry.measurements import LARGEST_BUDGET
 from semserve_server.repository import echo
 from semserve_server.repository.golden import verify_golden
@@ -27,18 +27,18 @@ from semserve_server.system.memory import return_memory
 log = logging.getLogger(__name__)
 
 CUDA_TOLERANCE = 1e-4
-"""Most of `scaled_difference` from Keras on CUDA, whose kernels add up in another order."""
+"""Largest `scaled_difference` from Keras on CUDA, whose kernels sum in another order."""
 SHORT_RUN_SECONDS = 0.001
-"""A lone run that one thread ends within it is not worth waking others for."""
+"""If one thread finishes a single run within this time, more threads are not worth waking."""
 MOST_MEASURED_NUMBERS = 2**26
-"""Most numbers of the logits of a measured batch of a sparse model: 256 MiB in float32."""
+"""Most logits of a measured batch of a sparse model: 256 MiB in float32."""
 AUTO = ("fused", "portable")
-"""What `--variant auto` looks for: the quickest that computes in fp32 and so answers as Keras."""
+"""The variants for `--variant auto`: the fastest one in fp32, whose results agree with Keras."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A bundle that answers as it should, with what was measured of it."""
+    """A verified bundle with its tokenizer, its session and its measurements."""
 
     bundle: Bundle
     variant: str
@@ -48,34 +48,34 @@ class Loaded:
     capacity: Capacity
 
 
-def load(config: Config, directory: Path, calibrations: Calibrations | None = None) -> Loaded:
-    """Load and prove one bundle; with `--echo` its model, which has none.
+def load(config: Config, directory: Path, calibrations: CalibrationSource | None = None) -> Loaded:
+    """Load and verify one bundle; with `--echo`, the echo model.
 
     Args:
-        config: how to serve it.
-        directory: of the bundle.
-        calibrations: finds what its runs cost; where not given, it is measured.
+        config: the settings.
+        directory: directory of the bundle.
+        calibrations: finds the cost of its runs; without it, the cost is measured.
 
     Raises:
-        StartupError: it cannot be served; the text names it, and says of what it is the fault.
+        StartupError: the bundle cannot be loaded; the text names the bundle and the fault.
     """
     try:
         if config.echo:
             return _echo(config)
-        return _prove(config, read_bundle(directory), calibrations or Calibrations())
+        return _load(config, read_bundle(directory), calibrations or CalibrationSource())
     except StartupError:
         raise
     except (OSError, MemoryError) as error:
-        raise BundleUnreadable(f"{directory}: cannot be loaded now: {error}") from error
+        raise BundleUnreadable(f"{directory}: cannot be loaded at present: {error}") from error
     except Exception as error:
-        # A bundle is hostile input, and what ONNX Runtime, the tokenizer or the disk raise over it
-        # has no common ancestor.
-        raise BundleError(f"{directory}: cannot be served: {error}") from error
+        # A bundle is hostile input, and the errors of ONNX Runtime, the tokenizer and the disk have
+        # no common base class.
+        raise BundleError(f"{directory}: cannot be loaded: {error}") from error
     finally:
         return_memory()
 
 
-def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded:
+def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Loaded:
     manifest = bundle.manifest
     variant = choose_variant(manifest, config.variant)
     tokenizer = make_tokenizer(bundle)
@@ -90,10 +90,12 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
         pads_start=manifest.padding == "start",
     )
     cpus = usable_cpus(config.processes)
-    lanes = config.lanes or cpus
-    threads = max(cpus // lanes, 1)
-    wide_threads = config.threads or cpus
-    session = Session(graph, device=config.device, threads=threads, wide_threads=wide_threads)
+    workers = config.batch_workers or cpus
+    threads = max(cpus // workers, 1)
+    exclusive_threads = config.intra_op_threads or cpus
+    session = Session(
+        graph, device=config.device, threads=threads, exclusive_threads=exclusive_threads
+    )
     on_cuda = session.provider == CUDA
     tolerance = max(
         bundle.golden.tolerance,
@@ -103,16 +105,16 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
     difference = verify_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
     if on_cuda:  # has no second session for lone runs
-        wide_threads = threads
+        exclusive_threads = threads
     calibration = calibrations.find(
         manifest.model,
-        Key(
+        CacheKey(
             digest=bundle.digest,
             variant=variant,
             provider=session.provider,
             cpu=cpu_model(),
             threads=threads,
-            wide_threads=wide_threads,
+            exclusive_threads=exclusive_threads,
             onnxruntime=VERSION,
             server=__version__,
         ),
@@ -123,30 +125,35 @@ def _prove(config: Config, bundle: Bundle, calibrations: Calibrations) -> Loaded
                 max_length=manifest.max_sequence_length,
                 blank=tokenizer.blank,
                 most_tokens=_most_tokens(manifest),
-                wide=wide_threads > threads,
-                # A run of one thread is this very thread's; on CUDA it is not the CPU that works.
+                exclusive=exclusive_threads > threads,
+                # With one thread, a run uses the calling thread. On CUDA the time of the CPU does
+                # not count.
                 clock=time.thread_time if threads == 1 and not on_cuda else time.perf_counter,
                 wall=time.perf_counter,
             ).measurements
         ),
     )
     short = calibration.lone_seconds < SHORT_RUN_SECONDS
-    if wide_threads > threads and not config.threads and (short or not calibration.wide_pays):
-        session.drop_wide()
-        wide_threads = threads
+    if (
+        exclusive_threads > threads
+        and not config.intra_op_threads
+        and (short or not calibration.exclusive_pays)
+    ):
+        session.drop_exclusive()
+        exclusive_threads = threads
     capacity = _capacity(
         config,
         calibration,
-        # One CUDA session is one stream: runs side by side would only wait for each other.
-        lanes=(config.lanes or 1) if on_cuda else lanes,
+        # A CUDA session has one stream, so simultaneous runs would only wait for each other.
+        workers=(config.batch_workers or 1) if on_cuda else workers,
         threads=threads,
-        wide_threads=wide_threads,
+        exclusive_threads=exclusive_threads,
     )
     return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
 
 
 def make_tokenizer(bundle: Bundle) -> Tokenizer:
-    """Make the tokenizer of a bundle, which reads texts as its manifest says.
+    """Create the tokenizer of a bundle, with the options of its manifest.
 
     Raises:
         ValueError: tokenizer.json cannot be read.
@@ -162,10 +169,10 @@ def make_tokenizer(bundle: Bundle) -> Tokenizer:
 
 
 def _most_tokens(manifest: Manifest) -> int:
-    """Return the most tokens of a batch that is measured.
+    """Return the most tokens of a measured batch.
 
-    A sparse model computes a number for each token of a batch and each of the vocabulary, of which
-    a measured batch has at most `MOST_MEASURED_NUMBERS`.
+    A sparse model computes a number for each pair of a token in the batch and a token of the
+    vocabulary. A measured batch has at most `MOST_MEASURED_NUMBERS` of them.
     """
     if manifest.task == "sparse_embedding":
         return min(MOST_MEASURED_NUMBERS // manifest.outputs, LARGEST_BUDGET)
@@ -177,17 +184,17 @@ def _echo(config: Config) -> Loaded:
     tokenizer = Tokenizer(bundle.tokenizer, max_length=bundle.manifest.max_sequence_length)
     runner = echo.Echo(config.echo)
     calibration = calibrate(runner, max_length=bundle.manifest.max_sequence_length)
-    capacity = _capacity(config, calibration, lanes=1, threads=1, wide_threads=1)
+    capacity = _capacity(config, calibration, workers=1, threads=1, exclusive_threads=1)
     return Loaded(bundle, echo.VARIANT, tokenizer, runner, echo.PROVIDER, capacity)
 
 
 def _capacity(
-    config: Config, calibration: Calibration, *, lanes: int, threads: int, wide_threads: int
+    config: Config, calibration: Calibration, *, workers: int, threads: int, exclusive_threads: int
 ) -> Capacity:
     return Capacity(
-        lanes=lanes,
+        workers=workers,
         threads=threads,
-        wide_threads=wide_threads,
+        exclusive_threads=exclusive_threads,
         max_batch_tokens=config.max_batch_tokens or calibration.max_batch_tokens,
         max_queue_entries=config.max_queue_entries,
         max_queue_tokens=config.max_queue_tokens,

@@ -1,4 +1,4 @@
-"""What was measured of a session at the start, and how it is measured."""
+"""The measurements of a session at the start, and how they are made."""
 
 from __future__ import annotations
 
@@ -14,78 +14,84 @@ from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
 
 ENTRY_TOKENS = 32
-"""Most tokens of the measured entries: a long question, a short sentence pair."""
+"""Most tokens of the measured entries: a long question, or a short sentence pair."""
 RAGGED = (64, 8, 8, 8, 8, 8, 8, 8)
-"""Tokens of the entries that show what padding costs: three quarters of that batch are padding."""
+"""Tokens of the entries that measure the cost of padding: three quarters of the batch are
+padding."""
 SMALLEST_BUDGET = 256
-"""Batches below it leave too few entries of like length to choose among."""
+"""Smaller batches leave too few entries of similar length to choose from."""
 SMALLEST_ENTRIES = 8
-"""Entries of the smallest budget, where an entry has more than `ENTRY_TOKENS` always."""
+"""Entries of the smallest batch, if every entry is padded to more than `ENTRY_TOKENS`."""
 LARGEST_BUDGET = 32_768
-AGREEING = 3
-"""So many tries of a batch must agree on the least time for it to be believed. What disturbs a run
-only lengthens it, so the least is the truth, once it has come more than once."""
+MIN_AGREEING = 3
+"""Number of tries of a batch that must agree with the least time. A disturbance can only
+lengthen a run, so the least time is right once several tries have reached it."""
 AGREEMENT = 1.03
-"""How many times the least time a try may take that agrees with it."""
+"""A try agrees with the least time if it takes at most this many times as long."""
 AGREEMENT_SECONDS = 0.000_01
-"""How much longer it may take in any case: clocks and wake-ups are no more exact."""
-MOST_STARTS = 3
-"""Starts whose measurements are merged, where tries of none agree; then the least has to do."""
-MOST_ROUNDS = 60
+"""A try also agrees if it takes at most this much longer: clocks and wake-ups are not more
+exact."""
+MAX_STARTS = 3
+"""Number of starts whose measurements are merged if none converges; then the least times are
+used."""
+MAX_ROUNDS = 60
 """Most tries of one batch."""
-MOST_SECONDS = 2.0
-"""Of trying some batches in turns, after which each has only `AGREEING` tries in all: a machine
-that is busy all the time must not keep a server from starting."""
+MAX_SECONDS = 2.0
+"""Time limit for trying batches in turns. After it, each batch gets only `MIN_AGREEING` tries in
+all: a machine that is always busy must not prevent the start of a server."""
 
-MOST_SIZES = 16
-"""Most sizes of batches: from a lone entry to the largest budget there are 10."""
+MAX_SIZES = 16
+"""Most batch sizes: there are 10 from a single entry to the largest batch."""
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class Measurements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The least seconds of each batch; bounded, since it is also read from a file."""
+    """The least time of each batch.
 
-    runs: Annotated[list[tuple[Count, Seconds]], Meta(min_length=3, max_length=MOST_SIZES)]
-    """(tokens, seconds) of batches without padding, by size: the first is a lone entry."""
+    All fields have bounds, because they are also read from a file.
+    """
+
+    runs: Annotated[list[tuple[Count, Seconds]], Meta(min_length=3, max_length=MAX_SIZES)]
+    """(tokens, seconds) of batches without padding, by size; the first is a single entry."""
     ragged: tuple[Count, Count, Seconds]
     """(tokens, padded tokens, seconds) of the batch with much padding."""
-    wide_seconds: Seconds | None
-    """Of the lone entry with all threads; None where a lone run has no more than others, or
-    where the machine was too busy to tell."""
-    narrow_seconds: Seconds | None
-    """Of the lone entry without them, by the same clock on the wall; None as above."""
-    settled: bool
+    exclusive_seconds: Seconds | None
+    """Time of the single entry with all threads. None if such a run has no more threads than
+    others, or if the machine was too busy to measure it."""
+    shared_seconds: Seconds | None
+    """Time of the single entry with a worker's threads, by the same wall clock; None as above."""
+    converged: bool
     """Whether enough tries of each batch agreed, or enough starts have measured."""
     starts: Count = 1
-    """How many starts have measured."""
+    """Number of starts that have measured."""
 
     def merged(self, former: Measurements) -> Measurements:
-        """Return the least of both; settled where either is, or where both agree."""
+        """Return the least times of both. They have converged if either had, or if both agree."""
         least = dict(former.runs)
         both = [(seconds, least[tokens]) for tokens, seconds in self.runs if tokens in least]
         for tokens, seconds in self.runs:
             least[tokens] = min(seconds, least.get(tokens, inf))
-        ragged, wide, narrow = self.ragged, self.wide_seconds, self.narrow_seconds
+        ragged, exclusive, shared = self.ragged, self.exclusive_seconds, self.shared_seconds
         if ragged[:2] == former.ragged[:2]:
             both.append((ragged[2], former.ragged[2]))
             ragged = min(ragged, former.ragged)
-        if wide is not None and former.wide_seconds is not None:
-            both.append((wide, former.wide_seconds))
-            wide = min(both[-1])
-        if narrow is not None and former.narrow_seconds is not None:
-            both.append((narrow, former.narrow_seconds))
-            narrow = min(both[-1])
+        if exclusive is not None and former.exclusive_seconds is not None:
+            both.append((exclusive, former.exclusive_seconds))
+            exclusive = min(both[-1])
+        if shared is not None and former.shared_seconds is not None:
+            both.append((shared, former.shared_seconds))
+            shared = min(both[-1])
         agree = all(_agree(max(pair), min(pair)) for pair in both)
         starts = self.starts + former.starts
         return Measurements(
-            runs=sorted(least.items())[:MOST_SIZES],
+            runs=sorted(least.items())[:MAX_SIZES],
             ragged=ragged,
-            wide_seconds=wide,
-            narrow_seconds=narrow,
-            settled=self.settled or former.settled or agree or starts >= MOST_STARTS,
-            starts=min(starts, MOST_STARTS),
+            exclusive_seconds=exclusive,
+            shared_seconds=shared,
+            converged=self.converged or former.converged or agree or starts >= MAX_STARTS,
+            starts=min(starts, MAX_STARTS),
         )
 
 
@@ -93,33 +99,33 @@ def measure(
     session: Runner,
     *,
     max_length: int,
-    wide: bool,
+    exclusive: bool,
     budget: Callable[[Sequence[tuple[int, float]]], int],
     blank: Callable[[int], Encoding] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     wall: Callable[[], float] | None = None,
 ) -> Measurements:
-    """Run batches of growing size until the growth no longer pays.
+    """Run batches of growing size while larger batches pay.
 
-    The batches are tried in turns, so that what slows the machine for a while slows all of them,
-    and again until tries agree.
+    The batches run in turns, so that a temporary slowdown of the machine affects all of them, and
+    they are repeated until the tries agree.
 
     Args:
-        session: warm already, so that nothing is measured but runs.
+        session: warmed up, so that only runs are measured.
         max_length: most tokens of an entry.
-        wide: whether a lone run may have more threads, which is measured then.
-        budget: the best one by the (tokens, seconds) measured so far; where it is the largest of
-            them, a larger one is measured.
-        blank: makes an encoding of so many tokens, in the model's own form; `blank_encoding` where
+        exclusive: whether a single run may use more threads; then that is measured too.
+        budget: returns the best size for the (tokens, seconds) measured so far. If that is the
+            largest measured size, a larger one is measured.
+        blank: makes an encoding with a number of tokens, in the model's format; `blank_encoding` if
             not given.
-        clock: tells what a run takes, in seconds. Where a run is of one thread, that thread's CPU
-            time tells it however busy the machine is.
-        wall: a clock on the wall, in seconds; `clock` where not given.
+        clock: measures a run, in seconds. For runs of one thread, that thread's CPU time is right
+            however busy the machine is.
+        wall: a wall clock, in seconds; `clock` if not given.
     """
     wall = wall or clock
     blank = blank or blank_encoding
     entry = blank(min(ENTRY_TOKENS, max_length))
-    # Entries that are always padded to many tokens need larger batches, to be several in one.
+    # If every entry is padded to many tokens, the smallest batch must be larger to contain several.
     smallest = max(SMALLEST_BUDGET, min(SMALLEST_ENTRIES * len(entry), LARGEST_BUDGET))
 
     def batch_of(tokens: int) -> _Batch:
@@ -127,35 +133,39 @@ def measure(
 
     batches = [batch_of(n) for n in (1, smallest // 2, smallest, 2 * smallest)]
     ragged = _Batch([blank(min(one, max_length)) for one in RAGGED], clock)
-    lone = [_Batch(batches[0].encodings, wall, wide=one) for one in (False, True)] if wide else []
-    settled = _settle(session, [*batches, ragged, *lone], wall)
-    believed = wide and all(one.settled for one in lone)
+    lone = (
+        [_Batch(batches[0].encodings, wall, exclusive=one) for one in (False, True)]
+        if exclusive
+        else []
+    )
+    converged = _try_until_converged(session, [*batches, ragged, *lone], wall)
+    believed = exclusive and all(one.converged for one in lone)
     runs = [one.run for one in batches]
     size = 2 * smallest
     while size < LARGEST_BUDGET and budget(runs) == size:
         former, batch = batch_of(size), batch_of(2 * size)
-        settled &= _settle(session, [former, batch], wall)
-        # The machine may be slower or faster now than when the former was measured first.
+        converged &= _try_until_converged(session, [former, batch], wall)
+        # The machine may be slower or faster now than when the smaller batch was measured first.
         runs.append((batch.run[0], batch.least * _ratio(runs[-1][1], former.least)))
         size *= 2
     lengths = [len(one) for one in ragged.encodings]
     return Measurements(
         runs=runs,
         ragged=(sum(lengths), len(lengths) * max(lengths), ragged.least),
-        narrow_seconds=lone[0].least if believed else None,
-        wide_seconds=lone[1].least if believed else None,
-        settled=settled,
+        shared_seconds=lone[0].least if believed else None,
+        exclusive_seconds=lone[1].least if believed else None,
+        converged=converged,
     )
 
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch, and the seconds of each try."""
+    """A batch, and the time of each try."""
 
     encodings: list[Encoding]
     clock: Callable[[], float]
-    """Tells how long a try takes, in seconds."""
-    wide: bool = False
+    """Measures a try, in seconds."""
+    exclusive: bool = False
     tries: list[float] = field(default_factory=list)
 
     @property
@@ -167,28 +177,30 @@ class _Batch:
         return sum(map(len, self.encodings)), self.least
 
     @property
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         least = min(self.tries, default=inf)
-        return sum(_agree(one, least) for one in self.tries) >= AGREEING
+        return sum(_agree(one, least) for one in self.tries) >= MIN_AGREEING
 
 
-def _settle(session: Runner, batches: Sequence[_Batch], wall: Callable[[], float]) -> bool:
-    """Try batches in turns until the least time of each is believed; tell whether it came to that.
+def _try_until_converged(
+    session: Runner, batches: Sequence[_Batch], wall: Callable[[], float]
+) -> bool:
+    """Run batches in turns until the least time of each has converged. Return whether all have.
 
     Args:
-        session: what runs them.
-        batches: to try.
+        session: runs the batches.
+        batches: the batches to try.
         wall: a clock, in seconds.
     """
-    until = wall() + MOST_SECONDS
-    for rounds in range(MOST_ROUNDS):
-        if rounds >= AGREEING and (all(one.settled for one in batches) or wall() >= until):
+    until = wall() + MAX_SECONDS
+    for rounds in range(MAX_ROUNDS):
+        if rounds >= MIN_AGREEING and (all(one.converged for one in batches) or wall() >= until):
             break
         for one in batches:
             started = one.clock()
-            session.run(one.encodings, wide=one.wide)
+            session.run(one.encodings, exclusive=one.exclusive)
             one.tries.append(max(one.clock() - started, 0.0))
-    return all(one.settled for one in batches)
+    return all(one.converged for one in batches)
 
 
 def _agree(one: float, least: float) -> bool:
@@ -196,10 +208,10 @@ def _agree(one: float, least: float) -> bool:
 
 
 def _ratio(one: float, other: float) -> float:
-    """Divide times; a clock that stands still says that they are alike."""
+    """Divide times. If the clock stands still, the ratio is 1."""
     return one / other if other > 0 else 1.0
 
 
 def blank_encoding(length: int) -> Encoding:
-    """Make an encoding of so many tokens, of a model that takes one sequence."""
+    """Create an encoding with `length` tokens, for a model with one input sequence."""
     return Encoding([0] * length, [0] * length)

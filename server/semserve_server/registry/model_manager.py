@@ -1,4 +1,4 @@
-"""Loads, replaces and unloads models while the others, and the old ones, answer."""
+"""Loads, replaces and unloads models while the server serves."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from semserve_server.errors import (
     StartupError,
     free_frames,
 )
-from semserve_server.registry.calibration_cache import opened
-from semserve_server.registry.calibration_source import Calibrations
+from semserve_server.registry.calibration_cache import open_cache
+from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.registry.defaults import check_defaults
 from semserve_server.registry.loader import Loaded, load
 from semserve_server.registry.loader_thread import Loader
 from semserve_server.registry.refusals import Refusals
-from semserve_server.registry.registry import STOPPING, Models, shown
+from semserve_server.registry.registry import STOPPING, ModelRegistry, shown
 from semserve_server.repository.scan import BundleEntry, list_bundles
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.system.cpus import usable_cpus
@@ -38,32 +38,34 @@ _Result = TypeVar("_Result")
 
 
 class ModelManager:
-    """Decides what is loaded. Used on the event loop; bundles are loaded on a thread, one by one.
+    """Decides which models are loaded. Used on the event loop; a thread loads one bundle at a time.
 
-    A new engine takes the place of the old one only when it has given its golden answers; calls
-    that have found the old one are answered by it, and then its memory is free. A bundle that
-    cannot be served changes nothing but the log and what GetModel tells.
+    A new engine replaces the old one only after it has reproduced its golden answers. Calls that
+    found the old engine finish on it, and then its memory is freed. A bundle that fails to load
+    changes nothing except the log and the reply of GetModel.
     """
 
-    def __init__(self, config: Config, models: Models) -> None:
+    def __init__(self, config: Config, models: ModelRegistry) -> None:
         self._config = config
         self._models = models
-        self._shares = shares = ConcurrencyLimit(config.lanes or usable_cpus(config.processes))
-        cache = opened(config.calibration_cache)
+        self._limit = shares = ConcurrencyLimit(
+            config.batch_workers or usable_cpus(config.processes)
+        )
+        cache = open_cache(config.calibration_cache)
         self._loading = asyncio.Lock()
-        calibrations = Calibrations(cache, lambda: shares.begun)
+        calibrations = CalibrationSource(cache, lambda: shares.begun)
         self._loader = Loader(config, models.workers, calibrations)
         self._stopping = asyncio.Event()
         self._refusals = Refusals(models.refusals)
         self._names: dict[Path, str] = {}
-        """What was last served from a directory, whose manifest may be broken now."""
+        """Model that was last loaded from a directory whose manifest may be broken now."""
         self._unloaded = models.unloaded
 
     async def start(self, stop: asyncio.Event) -> None:
-        """Load every bundle and open the models, or none once `stop` is set.
+        """Load every bundle and open the registry. Load nothing more once `stop` is set.
 
         Raises:
-            StartupError: a bundle cannot be served.
+            StartupError: a bundle cannot be loaded.
         """
         loading = asyncio.create_task(self._loader.load_all(load))
         stopping = asyncio.create_task(stop.wait())
@@ -81,36 +83,36 @@ class ModelManager:
             self._models.open([self._engine(one) for one in found])
 
     def stop(self) -> None:
-        """Load no more, for the server drains; who waits for a load is told so."""
+        """Load no more bundles, because the server drains. Waiting LoadModel calls fail."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Let every thread end. Nobody waits for one that loads a bundle."""
+        """Let every thread end. Does not wait for a thread that loads a bundle."""
         self.stop()
         self._loader.close()
         for engine in self._models.alive():
             engine.close()
 
     async def load(self, name: str) -> Engine:
-        """Serve the bundle of that name as it is on the disk now.
+        """Load the bundle of that name from the disk.
 
-        It goes on where its caller leaves. Where that very bundle is served already, nothing is
-        done.
+        The load continues if the caller cancels. If the same bundle is loaded already, nothing
+        happens.
 
         Raises:
             ModelNotFound: no bundle has that name.
-            LoadFailed: it cannot be served.
+            LoadFailed: the bundle cannot be loaded.
             Draining: the server is stopping.
         """
         return await self._unless_stopped(self._load(name))
 
     async def unload(self, name: str) -> None:
-        """Serve a model no longer, until it is loaded again or the server is started anew.
+        """Unload a model, until it is loaded again or the server restarts.
 
-        A bundle of that name that was refused is not tried again until then either.
+        A refused bundle of that name is not retried until then either.
 
         Raises:
-            NotReady, ModelNotFound: it is neither loaded nor refused.
+            NotReady, ModelNotFound: the model is neither loaded nor refused.
             Draining: the server is stopping.
         """
         await self._unless_stopped(self._unload(name))
@@ -118,19 +120,19 @@ class ModelManager:
     async def refresh(self, *, again: bool = False) -> None:
         """Load the bundles that are new or have changed.
 
-        A bundle that was refused is tried again when one of its files has changed, or when what
-        kept it from being read may have passed. One that is gone is served on.
+        A refused bundle is retried when one of its files has changed, or if its failure may have
+        passed. A model whose bundle was deleted stays loaded.
 
         Args:
-            again: whether to try also what was refused and has not changed.
+            again: whether to retry refused bundles that have not changed.
         """
         async with self._loading:
             try:
-                listings = await self._listings()
+                entries = await self._entries()
             except StartupError as error:
-                log.warning("%s; what is served stays", error)
+                log.warning("%s; the loaded models stay", error)
                 return
-            for one in listings:
+            for one in entries:
                 known = one.name in self._unloaded or self._is_served(one)
                 if not known and (again or self._refusals.due(one)):
                     try:
@@ -141,11 +143,11 @@ class ModelManager:
     async def _load(self, name: str) -> Engine:
         async with self._loading:
             try:
-                found = [one for one in await self._listings() if one.name == name]
+                found = [one for one in await self._entries() if one.name == name]
             except StartupError as error:
                 raise LoadFailed(self._told(error)) from None
             if not found:
-                raise ModelNotFound(f"--models holds no bundle {shown(name)!r}")
+                raise ModelNotFound(f"--models contains no bundle {shown(name)!r}")
             if self._is_served(found[0]):
                 return self._models.named(name)
             try:
@@ -166,69 +168,69 @@ class ModelManager:
             self._unloaded.add(name)
             log.info("%s: unloaded", name)
 
-    def _is_served(self, listing: BundleEntry) -> bool:
-        """Tell whether this very bundle is what its model is served from."""
-        return listing.problem is None and any(
-            (engine.name, engine.digest) == (listing.name, listing.digest)
+    def _is_served(self, entry: BundleEntry) -> bool:
+        """Return whether the model of that name is loaded from this bundle."""
+        return entry.problem is None and any(
+            (engine.name, engine.digest) == (entry.name, entry.digest)
             for engine in self._models.all()
         )
 
-    async def _listings(self) -> list[BundleEntry]:
-        """Look at the disk, and forget the refusals of bundles that are no longer there.
+    async def _entries(self) -> list[BundleEntry]:
+        """List the bundles on the disk, and forget the refusals of deleted bundles.
 
         Raises:
-            BundleUnreadable, LoadHangs: the directory cannot be looked at.
+            BundleUnreadable, LoadHangs: the directory cannot be read.
         """
         if self._config.echo:
             return []
         try:
-            found = await self._loader.listings(list_bundles)
+            found = await self._loader.entries(list_bundles)
         except (BundleUnreadable, LoadHangs):
             raise
         except BundleError as error:  # there are none
-            log.warning("%s; what is served stays", error)
+            log.warning("%s; the loaded models stay", error)
             found = []
-        listings = [self._named(one) for one in found]
+        entries = [self._named(one) for one in found]
         self._refusals.keep(
             [
                 one
-                for one in listings
+                for one in entries
                 if not self._is_served(one)
                 and (one.name not in self._unloaded or not self._refusals.due(one))
             ]
         )
-        return listings
+        return entries
 
-    def _named(self, listing: BundleEntry) -> BundleEntry:
-        """Name a bundle whose manifest cannot be read as the model that was served from there."""
-        if listing.digest or listing.directory not in self._names:
-            return listing
-        return replace(listing, name=self._names[listing.directory])
+    def _named(self, entry: BundleEntry) -> BundleEntry:
+        """Give a bundle with an unreadable manifest the name of the model last loaded there."""
+        if entry.digest or entry.directory not in self._names:
+            return entry
+        return replace(entry, name=self._names[entry.directory])
 
-    async def _serve(self, listing: BundleEntry) -> Engine:
-        """Load a bundle and put it in the place of what its model was until now.
+    async def _serve(self, entry: BundleEntry) -> Engine:
+        """Load a bundle and replace the present version of its model.
 
         Raises:
-            StartupError: it cannot be served.
+            StartupError: the bundle cannot be loaded.
         """
-        if listing.problem is not None:
-            raise listing.problem
-        self._models.loading.add(listing.name)
+        if entry.problem is not None:
+            raise entry.problem
+        self._models.loading.add(entry.name)
         try:
-            loaded = await self._load_bundle(listing.directory)
+            loaded = await self._load_bundle(entry.directory)
         finally:
-            self._models.loading.discard(listing.name)
+            self._models.loading.discard(entry.name)
         name = loaded.bundle.manifest.model
         former = next((one for one in self._models.all() if one.name == name), None)
         engine = self._engine(loaded, former)
         self._models.put(engine)
-        self._refusals.forget(listing)
+        self._refusals.forget(entry)
         self._unloaded.discard(name)
         log.info("%s: %s, digest %s", name, "replaced" if former else "loaded", engine.digest)
         return engine
 
     async def _load_bundle(self, directory: Path) -> Loaded:
-        """Load and prove a bundle, and remember what was served from there.
+        """Load and verify a bundle, and store the name of its model.
 
         Raises:
             StartupError: as `Loader.load`.
@@ -238,7 +240,7 @@ class ModelManager:
         return loaded
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Wait for something that goes on where its caller leaves.
+        """Wait for work that continues if the caller cancels.
 
         Raises:
             Draining: the server drains first.
@@ -250,20 +252,20 @@ class ModelManager:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
-            working.add_done_callback(_looked_at)
+            working.add_done_callback(_retrieve_exception)
         if working.done():
             return working.result()
         working.cancel()
         raise Draining(STOPPING)
 
-    def _refuse(self, listing: BundleEntry, error: StartupError) -> None:
-        """Remember why a bundle is not served, and say so once."""
-        if self._refusals.add(listing, self._told(error), error):
-            log.error("%s: not loaded: %s", listing.name, error)
+    def _refuse(self, entry: BundleEntry, error: StartupError) -> None:
+        """Store why a bundle failed to load, and log a new reason once."""
+        if self._refusals.add(entry, self._told(error), error):
+            log.error("%s: not loaded: %s", entry.name, error)
         free_frames(error)
 
     def _told(self, error: StartupError) -> str:
-        """Tell a caller what is wrong, but not where the server keeps its files."""
+        """Return an error's text for a caller, without the server's paths."""
         return " ".join(str(error).replace(f"{self._config.models}/", "").split())
 
     def _engine(self, loaded: Loaded, former: Engine | None = None) -> Engine:
@@ -271,14 +273,14 @@ class ModelManager:
             loaded.bundle,
             loaded.tokenizer,
             loaded.runner,
-            replace(loaded.capacity, shares=self._shares),
+            replace(loaded.capacity, concurrency_limit=self._limit),
             variant=loaded.variant,
             provider=loaded.provider,
-            tally=former.tally if former else None,
+            counters=former.counters if former else None,
         )
 
 
-def _looked_at(task: asyncio.Task[Any]) -> None:
-    """Let asyncio not complain of an error that nobody waits for: the log has told it."""
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
+    """Mark the exception of a task as retrieved. The log already has it."""
     if not task.cancelled():
         task.exception()

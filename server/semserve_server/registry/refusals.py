@@ -1,4 +1,4 @@
-"""The bundles on the disk that cannot be served, and why. Pure."""
+"""The bundles on the disk that failed to load, and the reasons. Pure."""
 
 from __future__ import annotations
 
@@ -12,68 +12,69 @@ from semserve_server.repository.scan import BundleEntry
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    listing: BundleEntry
-    """The bundle as it was when it was tried."""
+    entry: BundleEntry
+    """The bundle at the time of the failed load."""
     told: str
     passing: bool
-    """Whether it was not the bundle's fault, so that it is tried again at every look."""
+    """Whether the fault was not the bundle's, so that every scan retries it."""
 
 
 class Refusals:
-    """Refused bundles by directory. What is told of them is by the model's name.
+    """Refused bundles by directory. The reasons are kept by the model's name.
 
-    A refusal lasts until the bundle is loaded, is gone, has another name, or is again the one that
-    is served. So whoever puts the old bundle back, or deletes the bad one, ends the alarm.
+    A refusal ends when the bundle is loaded, is deleted, gets another name, or equals the loaded
+    version again. So an operator ends the alarm by restoring the old bundle or deleting the bad
+    one.
     """
 
     def __init__(self, told: dict[str, str]) -> None:
-        """Begin with none.
+        """Create an empty collection.
 
         Args:
-            told: kept up to date: why the bundle that is on the disk now is not served, by the
-                model's name.
+            told: the collection keeps it up to date: the reason why the present bundle on the disk
+                failed to load, by the model's name.
         """
         self._told = told
         self._refused: dict[Path, _Refusal] = {}
 
-    def add(self, listing: BundleEntry, told: str, error: StartupError) -> bool:
-        """Add a bundle that was tried in vain; tell whether its reason is a new one."""
-        new = self._told.get(listing.name) != told
+    def add(self, entry: BundleEntry, told: str, error: StartupError) -> bool:
+        """Add a bundle that failed to load. Return whether the reason is new."""
+        new = self._told.get(entry.name) != told
         passing = isinstance(error, BundleUnreadable)
-        self._refused[listing.directory] = _Refusal(listing, told, passing)
+        self._refused[entry.directory] = _Refusal(entry, told, passing)
         self._tell()
         return new
 
-    def due(self, listing: BundleEntry) -> bool:
-        """Tell whether a bundle should be tried: it is not refused, or not as it is now."""
-        refusal = self._refused.get(listing.directory)
-        return refusal is None or refusal.passing or refusal.listing != listing
+    def due(self, entry: BundleEntry) -> bool:
+        """Return whether a bundle should be tried: it is not refused, or has changed since."""
+        refusal = self._refused.get(entry.directory)
+        return refusal is None or refusal.passing or refusal.entry != entry
 
-    def keep(self, listings: Iterable[BundleEntry]) -> None:
-        """Forget all refusals but those of these bundles, under the names that they have now."""
-        names = {one.directory: one.name for one in listings}
+    def keep(self, entries: Iterable[BundleEntry]) -> None:
+        """Drop all refusals except those of these bundles under their present names."""
+        names = {one.directory: one.name for one in entries}
         self._refused = {
             directory: refusal
             for directory, refusal in self._refused.items()
-            if names.get(directory) == refusal.listing.name
+            if names.get(directory) == refusal.entry.name
         }
         self._tell()
 
-    def forget(self, listing: BundleEntry) -> None:
-        """Forget a bundle, which is served now."""
-        self._refused.pop(listing.directory, None)
+    def forget(self, entry: BundleEntry) -> None:
+        """Drop the refusal of a bundle, which is loaded now."""
+        self._refused.pop(entry.directory, None)
         self._tell()
 
     def forget_name(self, name: str) -> None:
-        """Forget every bundle of that name, which is not wanted."""
+        """Drop the refusals of every bundle of that name."""
         self._refused = {
             directory: refusal
             for directory, refusal in self._refused.items()
-            if refusal.listing.name != name
+            if refusal.entry.name != name
         }
         self._tell()
 
     def _tell(self) -> None:
         self._told.clear()
         for refusal in self._refused.values():
-            self._told[refusal.listing.name] = refusal.told
+            self._told[refusal.entry.name] = refusal.told

@@ -1,4 +1,4 @@
-"""The loaded models by name, and which of them a request means."""
+"""The loaded models by name, and which of them a request uses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from semserve_server.errors import Draining, InvalidRequest, ModelNotFound, NotR
 from semserve_server.runtime.worker_threads import Workers
 
 LONGEST_SHOWN = 64
-"""Characters of an unknown name that an error repeats."""
+"""Most characters of an unknown name that an error repeats."""
 STOPPING = "the server is stopping"
-"""What a call is told that comes while the server drains."""
+"""Error text of a call that arrives while the server drains."""
 TASKS = {
     "embedding": "an embedding model",
     "classification": "a classifier",
@@ -25,40 +25,41 @@ TASKS = {
 
 
 BundleState: TypeAlias = Literal["loading", "refused", "unloaded"]
-"""What becomes of a bundle whose model is not loaded."""
+"""The state of a bundle whose model is not loaded."""
 
 
 class Control(Protocol):
-    """What loads and unloads models, where that is allowed."""
+    """Loads and unloads models, if the server allows it."""
 
     def load(self, name: str) -> Awaitable[Engine]:
-        """Serve the bundle of that name as it is on the disk now."""
+        """Load the bundle of that name from the disk."""
 
     async def unload(self, name: str) -> None:
-        """Serve the model of that name no longer."""
+        """Unload the model of that name."""
 
 
-class Models:
-    """Name to engine. Used on the event loop alone; not ready until it is opened."""
+class ModelRegistry:
+    """The loaded engines by name. Used only on the event loop; not ready until `open`."""
 
     def __init__(self, *, defaults: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Make a registry that is not open yet.
+        """Create a registry that is not open.
 
         Args:
-            defaults: task to the name that answers requests which name no model, where more than
-                one model of the task is loaded.
+            defaults: for each task, the name of the model for requests that name no model, if
+                several models of the task are loaded.
         """
         self.defaults = defaults
         self.control: Control | None = None
-        """Changes what is served at callers' wish; None where that is not allowed."""
+        """Loads and unloads models for callers; None if that is not allowed."""
         self.on_change: Callable[[], None] = _nobody_asked
-        """Called when the models are others, or an engine's health has changed."""
+        """Called when models were loaded or unloaded, or when the health of an engine has
+        changed."""
         self.refusals: dict[str, str] = {}
-        """Why the bundle that is on the disk now is not served, by the model's name."""
+        """Why the present bundle on the disk failed to load, by the model's name."""
         self.loading: set[str] = set()
-        """Models of bundles that are being loaded."""
+        """Names of models that are being loaded."""
         self.unloaded: set[str] = set()
-        """Models that somebody unloaded, which only somebody loads again."""
+        """Names of models that UnloadModel removed. Only LoadModel loads them again."""
         self._engines: dict[str, Engine] = {}
         self._opened = False
         self.refusing = asyncio.Event()
@@ -66,10 +67,10 @@ class Models:
         self._draining = False
         self._retired: WeakSet[Engine] = WeakSet()
         self.workers = Workers()
-        """The threads that work for models, also for those that have been replaced."""
+        """The worker threads of all models, including those of replaced models."""
 
     def open(self, engines: Iterable[Engine]) -> None:
-        """Begin to serve `engines`."""
+        """Start to serve `engines`."""
         former = set(self._engines.values())
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda e: e.name)}
         for engine in self._engines.values():
@@ -79,9 +80,9 @@ class Models:
         self.on_change()
 
     def put(self, engine: Engine) -> None:
-        """Serve an engine, from now on in the place of the former one of its name.
+        """Add an engine, or replace the engine of the same name.
 
-        Calls that have found the former one are answered by it, and then it closes.
+        Calls that found the old engine finish on it. Then it closes.
         """
         former = self._engines.get(engine.name)
         self.open([*(one for one in self._engines.values() if one is not former), engine])
@@ -89,7 +90,7 @@ class Models:
             self._retire(former)
 
     def remove(self, name: str) -> None:
-        """Serve a model no longer; calls that have found it are answered.
+        """Remove a model. Calls that found it finish.
 
         Raises:
             NotReady, ModelNotFound: as `named`.
@@ -99,11 +100,11 @@ class Models:
         self._retire(engine)
 
     def drain(self) -> None:
-        """Let no further request find a model; those that have found one are answered."""
+        """Let no further request find a model. Requests that found one finish."""
         self._draining = True
 
     def refuse_while_draining(self) -> None:
-        """Refuse a request that comes too late.
+        """Refuse a request if the server drains.
 
         Raises:
             Draining: the server is stopping.
@@ -113,17 +114,20 @@ class Models:
             raise Draining(STOPPING)
 
     def alive(self) -> list[Engine]:
-        """Return every engine that may still have calls to answer, also those served no longer."""
+        """Return every engine that may have unfinished calls, including removed ones."""
         return [*self._engines.values(), *self._retired]
 
     def check_control(self, name: str) -> None:
-        """Refuse to load and unload what is not the caller's. Here everything is everybody's."""
+        """Refuse model control of a model that the caller may not control.
+
+        Here every caller may.
+        """
 
     def all(self) -> list[Engine]:
         """Return every model, sorted by name.
 
         Raises:
-            NotReady: no model is warm yet.
+            NotReady: no model is loaded yet.
         """
         return list(self._warm().values())
 
@@ -131,15 +135,15 @@ class Models:
         """Return the model of that name.
 
         Raises:
-            NotReady: no model is warm yet.
-            ModelNotFound: none has that name.
+            NotReady: no model is loaded yet.
+            ModelNotFound: no model has that name.
         """
         engines = self._warm()
         try:
             return engines[name]
         except KeyError:
             if name in self.refusals:
-                why = f"its bundle is refused: {self.refusals[name]}"
+                why = f"its bundle failed to load: {self.refusals[name]}"
                 raise ModelNotFound(f"there is no model {shown(name)!r}: {why}") from None
             loaded = ", ".join(engines) or "none"
             raise ModelNotFound(
@@ -158,12 +162,12 @@ class Models:
         return {name: state for name, state in states.items() if name not in self._warm()}
 
     def for_task(self, task: str, name: str) -> Engine:
-        """Return the model of that name, or where it is empty the default of the task.
+        """Return the model of that name. Without a name: the default of the task.
 
         Raises:
             Draining: the server is stopping.
             NotReady, ModelNotFound: as `named`.
-            InvalidRequest: the model is of another task, or there is no default.
+            InvalidRequest: the model has another task, or there is no default.
         """
         self.refuse_while_draining()
         if name:
@@ -174,14 +178,17 @@ class Models:
         return self._default(task, [e for e in self.all() if e.manifest.task == task])
 
     def any_task(self, name: str) -> Engine:
-        """Return the model of that name, or the only one, or the default embedder."""
+        """Return the model of that name.
+
+        Without a name: the only model, or the default embedder.
+        """
         if name:
             return self.named(name)
         engines = self.all()
         return engines[0] if len(engines) == 1 else self.for_task("embedding", "")
 
     def is_default(self, engine: Engine) -> bool:
-        """Tell whether requests of its task that name no model mean this one."""
+        """Return whether requests of the model's task that name no model use this model."""
         try:
             return self.for_task(engine.manifest.task, "") is engine
         except InvalidRequest:
@@ -206,14 +213,16 @@ class Models:
         if not candidates:
             raise InvalidRequest.of("model", f"no loaded model is {TASKS[task]}")
         names = ", ".join(engine.name for engine in candidates)
-        refused = f"the default {default!r} is refused; " if default in self.refusals else ""
+        refused = (
+            f"the default model {default!r} failed to load; " if default in self.refusals else ""
+        )
         raise InvalidRequest.of("model", f"{refused}name one of: {names}")
 
 
 def shown(name: str) -> str:
-    """Cut a name that a caller made up, for a message that repeats it."""
+    """Shorten a name from a request for an error message."""
     return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
 
 
 def _nobody_asked() -> None:
-    """Tell nobody of a change."""
+    """Do nothing."""

@@ -1,1 +1,1 @@
-"""Bundles on the disk: finds them, reads them as hostile input, verifies their golden answers."""
+"""Bundles on the disk: finds them, reads them as untrusted input, verifies golden answers."""

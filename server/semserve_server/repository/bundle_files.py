@@ -1,4 +1,4 @@
-"""The files of a bundle as they lie on the disk: regular, bounded, and the ones that were meant."""
+"""Reads the files of a bundle: regular files of bounded size with the expected digest."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from semserve_server.errors import BundleError
 
-# What a link leads to is not opened, and a pipe is not waited for. Windows has neither flag.
+# Links are not followed, and opening a pipe does not block. Windows has neither flag.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def read(path: Path, *, most: int) -> bytes:
-    """Return a file of which nothing is known yet.
+    """Return the content of a file whose size and digest are not known yet.
 
     Raises:
-        BundleError: it is missing, no regular file, or over `most` bytes.
+        BundleError: the file is missing, is not a regular file, or has more than `most` bytes.
     """
     with _opened(path) as (stream, _):
         content = stream.read(most + 1)
@@ -31,10 +31,10 @@ def read(path: Path, *, most: int) -> bytes:
 
 
 def read_verified(path: Path, *, sha256: str, size: int) -> bytes:
-    """Return a file, proved to be the one that the manifest names.
+    """Return the content of a file, if it has the size and digest of the manifest.
 
     Raises:
-        BundleError: it is missing, no regular file, or another.
+        BundleError: the file is missing, is not a regular file, or differs.
     """
     with _opened(path) as (stream, found):
         _check_size(path, found, size)
@@ -43,8 +43,8 @@ def read_verified(path: Path, *, sha256: str, size: int) -> bytes:
     return content
 
 
-def prove(path: Path, *, sha256: str, size: int) -> None:
-    """Prove a file to be the one that the manifest names, without keeping it in memory.
+def verify(path: Path, *, sha256: str, size: int) -> None:
+    """Verify that a file has the size and digest of the manifest, without keeping its content.
 
     Raises:
         BundleError: as `read_verified`.
@@ -56,7 +56,7 @@ def prove(path: Path, *, sha256: str, size: int) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
-    """Open a regular file; gives it and its size."""
+    """Open a regular file. Yields the stream and the size."""
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError as error:
@@ -72,14 +72,14 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
 
 
 def _irregular(path: Path) -> str:
-    return f"{path}: is no regular file; a bundle holds no links or devices"
+    return f"{path}: is not a regular file; a bundle contains no links or devices"
 
 
 def _check_size(path: Path, found: int, size: int) -> None:
     if found != size:
-        raise BundleError(f"{path}: has {found} bytes, the manifest says {size}: export again")
+        raise BundleError(f"{path}: has {found} bytes and the manifest says {size}: export again")
 
 
 def _check_digest(path: Path, found: str, sha256: str) -> None:
     if found != sha256:
-        raise BundleError(f"{path}: its SHA-256 is not the manifest's: export again")
+        raise BundleError(f"{path}: its SHA-256 differs from the manifest: export again")

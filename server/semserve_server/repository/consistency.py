@@ -1,7 +1,7 @@
-"""Rules about several fields of a manifest at once, which its types cannot say. Pure.
+"""Rules about several fields of a manifest, which its types cannot express. Pure.
 
-`proto/bundle_schema.py` says the same rules in JSON Schema, for the export. A test holds both to
-the same verdicts.
+`proto/bundle_schema.py` expresses the same rules in JSON Schema, for the export. A test checks that
+both agree.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def contradictions(manifest: Manifest, *, max_json_bytes: int) -> Iterator[str]:
-    """Yield a sentence for each rule that a manifest breaks.
+    """Yield a sentence for each rule that a manifest violates.
 
     Args:
-        manifest: whose fields have the right types.
+        manifest: has fields of the right types.
         max_json_bytes: most bytes of tokenizer.json and of golden.json.
     """
     rules: Mapping[str, bool] = {
@@ -32,7 +32,7 @@ def contradictions(manifest: Manifest, *, max_json_bytes: int) -> Iterator[str]:
 
 
 def _task_rules(manifest: Manifest) -> dict[str, bool]:
-    """Return the rules about what each task gives; True for those that are broken."""
+    """Return the rules about tasks and outputs; True for a violated rule."""
     m, task = manifest, manifest.task
     vectors = task in ("embedding", "sparse_embedding")
     return {
@@ -83,7 +83,7 @@ def _task_rules(manifest: Manifest) -> dict[str, bool]:
 
 
 def _text_rules(manifest: Manifest) -> dict[str, bool]:
-    """Return the rules about how texts are read."""
+    """Return the rules about how texts are encoded."""
     m = manifest
     return {
         "text_order needs pair true": m.text_order is not None and not m.pair,
@@ -103,7 +103,7 @@ def _text_rules(manifest: Manifest) -> dict[str, bool]:
 
 
 def _input_rules(manifest: Manifest) -> dict[str, bool]:
-    """Return the rules about the graph's inputs."""
+    """Return the rules about the inputs of the graph."""
     m, inputs = manifest, set(manifest.inputs)
     separate, masked = m.pair_inputs == "separate", "padding_mask" in inputs
     return {

@@ -1,4 +1,4 @@
-"""A model that runs nothing: it shows how fast the transport, and all but the model, can be."""
+"""The echo model, which computes nothing: it measures the speed of everything but the model."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NO_DIGEST = "0" * 64
 
 
 class Echo:
-    """Answers each encoding with its own length, in every dimension."""
+    """Returns the length of each encoding, in every dimension."""
 
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Return float32 [encodings, dimensions]."""
-        del wide
+        del exclusive
         lengths = np.array([[len(encoding)] for encoding in encodings], np.float32)
         return np.repeat(lengths, self._dimensions, axis=1)
 
 
 def echo_bundle(dimensions: int) -> Bundle:
-    """Make the bundle of a model that is not there, with a tokenizer that splits at blanks."""
+    """Create the bundle of the echo model, with a tokenizer that splits at blanks."""
     manifest = Manifest(
         schema_version=1,
         model=NAME,

@@ -1,4 +1,4 @@
-"""The types of the fields of a bundle's JSON files, with their bounds."""
+"""The types of the fields of a bundle's JSON files, with their limits."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import msgspec
 from msgspec import Meta
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
-"""A model's or a file's name: no path, nothing hidden, nothing that a shell would read."""
+"""Name of a model or a file: no path, no leading dot, no special characters of shells."""
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Tolerance = Annotated[float, Meta(gt=0, le=1)]
-"""Most that a row may differ from golden answers: `golden.scaled_difference`."""
+"""Largest difference of a row from its golden answer, as `golden.scaled_difference`."""
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Words = Annotated[str, Meta(max_length=512)]
 Label = Annotated[str, Meta(min_length=1, max_length=256)]
 PromptName = Annotated[str, Meta(min_length=1, max_length=128)]
 Prompt = Annotated[str, Meta(max_length=4096)]
-"""A text that is put before each text; empty for a name that puts nothing there."""
+"""A text that is put before each text; may be empty."""
 Input = Literal[
     "token_ids", "segment_ids", "padding_mask", "side", "token_ids_right", "padding_mask_right"
 ]
@@ -25,10 +25,10 @@ Input = Literal[
 TextName = Literal["premise", "hypothesis"]
 Side = Literal["left", "right"]
 SIDES: tuple[Side, ...] = ("left", "right")
-"""The sides in the order of the numbers that the graph's input `side` has."""
+"""The sides in the order of their numbers in the graph's input `side`."""
 Ids = Annotated[list[int], Meta(max_length=65_536)]
 Numbers = Annotated[list[float], Meta(min_length=1, max_length=65_536)]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A JSON object in which only the declared fields may stand."""
+    """A JSON object that allows only the declared fields."""

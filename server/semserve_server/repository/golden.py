@@ -1,4 +1,4 @@
-"""Holds a session against the answers that Keras gave; this warms it too."""
+"""Verifies that a session reproduces the golden answers from Keras. This also warms it up."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from semserve_server.runtime.runner import Runner
 from semserve_server.runtime.tokenizer import Tokenizer, Truncation
 
 PADDED_ENTRIES = 4
-"""Entries of a padded batch. More would only take memory, which ONNX Runtime keeps: 24 texts of 256
-tokens cost 330 MB, five times what serving needs."""
+"""Entries of a padded batch. More would only use memory, which ONNX Runtime keeps: 24 texts of
+256 tokens need 330 MB, five times what serving needs."""
 
 
 def verify_golden(
     bundle: Bundle, tokenizer: Tokenizer, session: Runner, *, tolerance: float
 ) -> float:
-    """Run the bundle's golden answers, alone and in padded batches.
+    """Run the inputs of the golden answers, alone and in padded batches.
 
     Args:
-        bundle: whose answers to reproduce.
-        tokenizer: the bundle's.
-        session: what should give them.
-        tolerance: most of `scaled_difference`.
+        bundle: has the golden answers.
+        tokenizer: the bundle's tokenizer.
+        session: the session to verify.
+        tolerance: largest permitted `scaled_difference`.
 
     Returns:
         The largest `scaled_difference`.
 
     Raises:
-        BundleError: the tokenizer or the model answers otherwise than Keras did.
+        BundleError: the tokenizer or the model differs from the golden answers.
     """
     path = bundle.directory / "golden.json"
     cases = bundle.golden.cases
@@ -48,24 +48,28 @@ def verify_golden(
         encodings = [_sided(path, *each) for each in zip(count(), cases, encodings, strict=False)]
     for number, (case, encoding) in enumerate(zip(cases, encodings, strict=True)):
         if isinstance(case.item, tuple) != manifest.pair:
-            raise BundleError(f"{path}: cases[{number}] contradicts `pair` of the manifest")
+            raise BundleError(f"{path}: cases[{number}] contradicts the manifest's field `pair`")
         if (encoding.token_ids, encoding.segment_ids, encoding.right_ids) != (
             case.token_ids,
             case.segment_ids,
             case.token_ids_right,
         ):
-            raise BundleError(f"{path}: cases[{number}] is tokenised otherwise here: export again")
+            raise BundleError(
+                f"{path}: cases[{number}] is tokenised differently by this server: export again"
+            )
     expected_rows = [case.row(manifest.outputs) for case in cases]
     for number, row in enumerate(expected_rows):
         if row.size != manifest.outputs:
             raise BundleError(f"{path}: cases[{number}] has {row.size} outputs")
     expected = np.stack(expected_rows)
     worst = 0.0
-    for wide in (True, False):
-        alone = np.concatenate([session.run([encoding], wide=wide) for encoding in encodings])
+    for exclusive in (True, False):
+        alone = np.concatenate(
+            [session.run([encoding], exclusive=exclusive) for encoding in encodings]
+        )
         padded = np.concatenate(
             [
-                session.run(encodings[start : start + PADDED_ENTRIES], wide=wide)
+                session.run(encodings[start : start + PADDED_ENTRIES], exclusive=exclusive)
                 for start in range(0, len(encodings), PADDED_ENTRIES)
             ]
         )
@@ -82,10 +86,10 @@ def verify_golden(
 
 
 def _sided(path: Path, number: int, case: GoldenCase, encoding: Encoding) -> Encoding:
-    """Let an encoding be read by the side that its case names.
+    """Set the side of an encoding to the side of its golden case.
 
     Raises:
-        BundleError: it names none, although the model has sides.
+        BundleError: the case has no side, but the model has sides.
     """
     if case.side is None:
         raise BundleError(f"{path}: cases[{number}] has no side, but the manifest has sides")
@@ -93,10 +97,11 @@ def _sided(path: Path, number: int, case: GoldenCase, encoding: Encoding) -> Enc
 
 
 def scaled_difference(rows: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Return the largest of |row - expected| / (1 + s), s the row's largest value; NaN if any is.
+    """Return the largest |row - expected| / (1 + s), s the row's largest absolute value.
 
-    So a tolerance t allows t + t * s: absolute for small values, relative for large ones, by the
-    scale of the row. The export's gates measure the same way, and its documentation says why.
+    NaN if any value is NaN. A tolerance t thus permits a difference of t + t * s: absolute for
+    small values, and relative to the scale of the row for large ones. The export's quality gates
+    use the same measure; its documentation has the reasons.
 
     Args:
         rows: float32 [n, outputs].

@@ -1,4 +1,4 @@
-"""`golden.json`: answers of the original model, which the server must reproduce."""
+"""`golden.json`: results of the original model, which the server must reproduce."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class SparseNumbers(Strict, frozen=True, kw_only=True):
     """The numbers of a row that are not 0."""
 
     indices: Annotated[list[Annotated[int, Meta(ge=0, lt=1_000_000)]], Meta(max_length=65_536)]
-    """Places in the row, from 0, each once."""
+    """Indices in the row, from 0, each once."""
     values: Annotated[list[float], Meta(max_length=65_536)]
-    """The numbers of these places."""
+    """The numbers at these indices."""
 
     def dense(self, outputs: int) -> NDArray[np.float32]:
-        """Return the row with its zeros: float32 [outputs]; empty where it has no such row."""
+        """Return the whole row, float32 [outputs]; empty if the row is invalid."""
         if len(self.indices) != len(self.values) or max(self.indices, default=0) >= outputs:
             return np.array((), np.float32)
         row = np.zeros(outputs, np.float32)
@@ -29,22 +29,22 @@ class SparseNumbers(Strict, frozen=True, kw_only=True):
 
 
 class GoldenCase(Strict, frozen=True, kw_only=True):
-    """One text or pair with what Keras itself gave for it, alone and unpadded."""
+    """One text or pair with the result of Keras for it, alone and without padding."""
 
     text: str | None = None
     premise: str | None = None
     hypothesis: str | None = None
     side: Side | None = None
-    """Which encoder gave the row, where the manifest has sides."""
+    """Encoder of the row, if the manifest has sides."""
     token_ids: Ids
-    """Of the text or the joined pair; of separate inputs, those of the text that comes first."""
+    """Ids of the text or the joined pair; for separate inputs, of the first text."""
     segment_ids: Ids
     token_ids_right: Ids | None = None
-    """Of separate inputs, those of the text that comes second."""
+    """For separate inputs, ids of the second text."""
     embedding: Numbers | None = None
     logits: Numbers | None = None
     weights: SparseNumbers | None = None
-    """What a sparse embedding model gave, without its zeros."""
+    """Result of a sparse embedding model, without its zeros."""
 
     @property
     def item(self) -> str | tuple[str, str]:
@@ -54,10 +54,10 @@ class GoldenCase(Strict, frozen=True, kw_only=True):
         return self.text or self.premise or ""
 
     def row(self, outputs: int) -> NDArray[np.float32]:
-        """Return what the model should give: float32 [outputs], unless the case has another size.
+        """Return the expected result: float32 [outputs], or another size if the case is invalid.
 
         Args:
-            outputs: how many numbers the model gives; sparse answers do not tell it.
+            outputs: size of the model's rows, which a sparse result does not contain.
         """
         if self.weights is not None:
             return self.weights.dense(outputs)
@@ -65,7 +65,7 @@ class GoldenCase(Strict, frozen=True, kw_only=True):
 
 
 class Golden(Strict, frozen=True, kw_only=True):
-    """`golden.json`: the answers that the server must reproduce before it serves."""
+    """`golden.json`: the results that a model must reproduce before it is loaded."""
 
     schema_version: Literal[1]
     tolerance: Tolerance

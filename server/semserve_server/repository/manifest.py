@@ -1,8 +1,8 @@
-"""A bundle on disk: its manifest, checked, and its files, proved to be the ones it names.
+"""A bundle on disk: its validated manifest, and its verified files.
 
-A bundle is hostile input until it has been read here: JSON is bounded and typed, unknown fields are
-refused, names stay inside the directory, links are not followed, and every byte that will be used
-is hashed first. Nothing in it is code.
+A bundle is untrusted input until it was read here: JSON is bounded and typed, unknown fields are
+refused, file names stay inside the directory, links are not followed, and every byte is hashed
+before it is used. A bundle contains no code.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from semserve_server.repository.golden_answers import Golden
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 16 * 1024 * 1024
-"""Most bytes of a manifest, golden answers or tokenizer: BERT's tokenizer.json has 0.7 MB."""
+"""Most bytes of a manifest, golden answers or a tokenizer. BERT's tokenizer.json has 0.7 MB."""
 MAX_FILE_BYTES = 2**31 - 1
-"""Most bytes of a file: protobuf, and so a graph, holds no more."""
+"""Most bytes of a file: protobuf, and so an ONNX graph, cannot be larger."""
 
 
 class File(Strict, frozen=True, kw_only=True):
-    """A file of the bundle, as it was written."""
+    """Size and digest of a file of the bundle."""
 
     sha256: Digest
     bytes: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
 
 
 class Variant(Strict, frozen=True, kw_only=True):
-    """A graph of the model, with its measured distance from `reference`.
+    """A graph of the model, with its measured difference from `reference`.
 
-    The portable graph's is Keras; another's is the portable graph, and its further figures are
-    those of its task.
+    The reference of the portable graph is Keras. The reference of another graph is the portable
+    graph, and the optional fields depend on its task.
     """
 
     file: Name
@@ -67,21 +67,21 @@ class Variant(Strict, frozen=True, kw_only=True):
     rank_correlation: float | None = None
     """Of the scores of a model of one output: Spearman's."""
     scheme: Words | None = None
-    """How numbers are rounded, in words, where they are."""
+    """Description of the quantisation, if the graph is quantised."""
 
 
 class Weights(Strict, frozen=True, kw_only=True):
-    """Where the weights came from."""
+    """The origin of the weights."""
 
     source: Words
     sha256: Digest | None = None
-    """Of the weights' files: see the export's documentation."""
+    """Digest of the files of the weights; see the export's documentation."""
     adapter_sha256: Digest | None = None
-    """Of the adapter that was applied to them."""
+    """Digest of the adapter that was applied to the weights."""
 
 
 class Manifest(Strict, frozen=True, kw_only=True):
-    """`bundle.json`: what the model is. The fields are those of the export's documentation."""
+    """`bundle.json`: the description of the model. The export's documentation has the fields."""
 
     schema_version: Literal[1]
     model: Name
@@ -89,36 +89,38 @@ class Manifest(Strict, frozen=True, kw_only=True):
     task: Literal["embedding", "classification", "score", "sparse_embedding"]
     inputs: Annotated[list[Input], Meta(min_length=1, max_length=4)]
     output: Literal["embedding", "logits", "weights"]
-    """Float32 [batch, outputs]; `weights` are not negative, and 0 where the text has no weight."""
+    """Float32 [batch, outputs]. `weights` are not negative, and 0 for tokens without a weight."""
     pair: bool
     """Whether an input is a pair of texts."""
     pair_inputs: Literal["joined", "separate"] | None = None
-    """How the graph takes a pair: as one sequence (where left out), or as two: the second text's
-    ids are then the input `token_ids_right`."""
+    """How the graph takes a pair: joined in one sequence (the default), or as separate
+    sequences, the second one in the input `token_ids_right`."""
     text_order: Annotated[list[TextName], Meta(min_length=2, max_length=2)] | None = None
-    """Which text of a pair comes first in the encoding: premise, hypothesis where left out."""
+    """Order of the texts of a pair in the encoding; premise, hypothesis by default."""
     sides: Annotated[list[Side], Meta(min_length=2, max_length=2)] | None = None
-    """Of a model with one encoder for each side; the input `side` is 0 for left, 1 for right."""
+    """The sides of a model with an encoder for each; the input `side` is 0 for left, 1 for
+    right."""
     prompts: Annotated[dict[PromptName, Prompt], Meta(max_length=64)] | None = None
-    """Texts that may be put before each text, by their names."""
+    """Texts that can be put before each text, by name."""
     default_prompt: PromptName | None = None
-    """The prompt of requests that name none."""
+    """Prompt of requests that name none."""
     pooling: Words | None = None
     normalized: bool | None = None
     dimensions: Count | None = None
     labels: Annotated[list[Label], Meta(min_length=2, max_length=4096)] | None = None
     scores: Literal["softmax", "sigmoid", "none"] | None = None
-    """How logits become scores: of a classifier softmax where left out; `none` leaves them."""
+    """Function from logits to scores. Default for a classifier: softmax. `none` keeps the
+    logits."""
     metric: Literal["cosine", "dot", "euclidean", "manhattan"] | None = None
     activation: Words | None = None
     max_sequence_length: Annotated[int, Meta(ge=3, le=65_536)]
     truncation: Literal["end", "start"]
-    """Where a text of too many tokens is cut unless a request says otherwise."""
+    """Where a text with too many tokens is cut, unless the request sets it."""
     padded_length: Annotated[int, Meta(ge=3, le=65_536)] | None = None
-    """The length that every sequence is padded to, with zeros: for models without a mask. Left out:
-    sequences are padded to the longest of a batch."""
+    """Length to which every sequence is padded with zeros, for models without a mask. Without
+    it, sequences are padded to the longest of a batch."""
     padding: Literal["end", "start"] | None = None
-    """Where the zeros of `padded_length` stand: at the end where left out."""
+    """Position of the padding of `padded_length`; the end by default."""
     tokenizer_sha256: Digest
     files: Annotated[dict[Name, File], Meta(max_length=64)]
     versions: Annotated[dict[Words, Words], Meta(max_length=64)]
@@ -127,7 +129,7 @@ class Manifest(Strict, frozen=True, kw_only=True):
 
     @property
     def outputs(self) -> int:
-        """How many numbers the model gives for a text or pair."""
+        """Size of the model's result for a text or pair."""
         if self.task == "score":
             return 1
         return len(self.labels or ()) if self.dimensions is None else self.dimensions
@@ -139,31 +141,32 @@ class Manifest(Strict, frozen=True, kw_only=True):
 
     @property
     def hypothesis_first(self) -> bool:
-        """Whether the hypothesis stands before the premise in the encoding of a pair."""
+        """Whether the hypothesis precedes the premise in the encoding of a pair."""
         return self.text_order is not None and self.text_order[0] == "hypothesis"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose files have been proved."""
+    """A bundle with verified files."""
 
     directory: Path
     manifest: Manifest
     golden: Golden
     tokenizer: str
-    """The text of `tokenizer.json`."""
+    """Content of `tokenizer.json`."""
     digest: str
-    """SHA-256 of the manifest, which names every other file's: the bundle's identity."""
+    """SHA-256 of the manifest, which contains the digest of every other file. Identifies the
+    bundle."""
 
 
 def read_manifest(directory: Path) -> tuple[Manifest, str]:
-    """Read what the bundle in `directory` says of itself, without its other files.
+    """Read and validate the manifest of the bundle in `directory`, without its other files.
 
     Returns:
         The manifest, and the bundle's digest.
 
     Raises:
-        BundleError: it is missing, too large, malformed, or contradicts itself.
+        BundleError: the manifest is missing, too large, malformed or contradictory.
     """
     path = directory / "bundle.json"
     content = bundle_files.read(path, most=MAX_JSON_BYTES)
@@ -174,14 +177,14 @@ def read_manifest(directory: Path) -> tuple[Manifest, str]:
 
 
 def read_bundle(directory: Path) -> Bundle:
-    """Read and prove the bundle in `directory`.
+    """Read and verify the bundle in `directory`.
 
     Raises:
-        BundleError: something is missing, too large, malformed, or not what the manifest says.
+        BundleError: a file is missing, too large or malformed, or differs from the manifest.
     """
     manifest, digest = read_manifest(directory)
     for name, file in manifest.files.items():
-        bundle_files.prove(directory / name, sha256=file.sha256, size=file.bytes)
+        bundle_files.verify(directory / name, sha256=file.sha256, size=file.bytes)
     golden = _content(directory, manifest, "golden.json")
     return Bundle(
         directory=directory,
@@ -195,10 +198,10 @@ def read_bundle(directory: Path) -> Bundle:
 
 
 def read_graph(bundle: Bundle, variant: str) -> bytes:
-    """Return the bytes of a variant's graph, proved to be those that the manifest names.
+    """Return the content of a variant's graph, verified by its digest.
 
-    They are what is to be loaded: a file could change between its proof and its loading, and a
-    graph loaded from a path may pull in files beside it.
+    The server loads this content: a file could change between its verification and its loading, and
+    a graph that is loaded from a path may read other files in its directory.
 
     Raises:
         BundleError: the file has changed or cannot be read.
@@ -207,7 +210,7 @@ def read_graph(bundle: Bundle, variant: str) -> bytes:
 
 
 def find_bundles(models: Path) -> list[Path]:
-    """Return the bundle directories of `models`, sorted; `models` may itself be one.
+    """Return the bundle directories in `models`, sorted. `models` may itself be a bundle.
 
     Raises:
         BundleError: there are none.
@@ -215,17 +218,19 @@ def find_bundles(models: Path) -> list[Path]:
     if (models / "bundle.json").is_file():
         return [models]
     if not models.is_dir():
-        raise BundleError(f"{models}: no such directory: run `make models`, or name another")
-    # A directory without a manifest is an export that has not finished, and no bundle.
+        raise BundleError(
+            f"{models}: the directory does not exist: run `make models`, or name another"
+        )
+    # A directory without a manifest is an unfinished export.
     found = sorted(path.parent for path in models.glob("*/bundle.json"))
     found = [path for path in found if not path.name.startswith(".")]
     if not found:
-        raise BundleError(f"{models}: holds no bundle: run `make models`, or name another")
+        raise BundleError(f"{models}: contains no bundle: run `make models`, or name another")
     return found
 
 
 def _content(directory: Path, manifest: Manifest, name: str) -> bytes:
-    """Return a file's bytes; names have no separators by their type."""
+    """Return the verified content of a file. The type of the name excludes path separators."""
     file = manifest.files[name]
     return bundle_files.read_verified(directory / name, sha256=file.sha256, size=file.bytes)
 

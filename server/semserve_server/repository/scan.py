@@ -1,4 +1,4 @@
-"""The bundles of a directory, by what each says of itself, before any of them is proved."""
+"""Lists the bundles of a directory by their manifests, before they are verified."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from semserve_server.repository.manifest import find_bundles, read_manifest
 
 @dataclass(frozen=True, slots=True)
 class BundleEntry:
-    """A directory that has a manifest."""
+    """A directory that contains a manifest."""
 
     directory: Path
     name: str
-    """The model's; the directory's own where the manifest cannot be read."""
+    """Name of the model; the name of the directory if the manifest cannot be read."""
     digest: str
-    """The bundle's; empty where the manifest cannot be read."""
+    """Digest of the bundle; empty if the manifest cannot be read."""
     state: tuple[tuple[str, int, int], ...]
-    """Name, bytes and time of change of every file: another once somebody has written here."""
+    """Name, size and modification time of every file. Differs after any write to the directory."""
     problem: StartupError | None = None
-    """Why it cannot even be tried."""
+    """Why the bundle cannot be loaded at all."""
 
 
 def list_bundles(models: Path) -> list[BundleEntry]:
-    """List the bundles of a directory, or the bundle that it is.
+    """List the bundles of a directory, or the bundle that the directory is.
 
     Raises:
         BundleError: there are none.
@@ -51,5 +51,7 @@ def _list(directory: Path) -> BundleEntry:
 
 
 def _not_alone(one: BundleEntry) -> BundleEntry:
-    problem = BundleError(f"{one.directory}: another bundle is named {one.name!r} too: remove one")
+    problem = BundleError(
+        f"{one.directory}: another bundle has the name {one.name!r} too: remove one"
+    )
     return BundleEntry(one.directory, one.name, one.digest, one.state, problem)

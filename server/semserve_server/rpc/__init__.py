@@ -1,1 +1,1 @@
-"""How an RPC is registered and answered: parsing, errors to statuses, streams, flow control."""
+"""Registers and answers RPCs: parsing, error statuses, streams, flow control."""

@@ -1,4 +1,4 @@
-"""Health and reflection, whose streams a client may hold open for ever, and which a drain ends."""
+"""The streams of health and reflection, which clients may hold open for ever and a drain ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from semserve_server.errors import Overloaded
 
 MAX_OPEN = 8192
-"""Most streams of both services at a time: two for each connection that may be open."""
+"""Most open streams of both services: two for each possible connection."""
 RETRY_SECONDS = 5.0
-"""When a client that found no room should try again."""
+"""Retry delay for a client that found too many open streams."""
 
 _Result = TypeVar("_Result")
 
@@ -22,26 +22,26 @@ class DrainableStreams:
     def __init__(self) -> None:
         self._open: set[asyncio.Task[Any]] = set()
         self.ended = False
-        """Whether the server drains, and no stream may wait for anything any more."""
+        """Whether the server drains; no stream may wait any more."""
 
     def end(self) -> None:
-        """End every open stream, and each that opens from now on."""
+        """End every open stream, and every stream that opens from now on."""
         self.ended = True
         for task in self._open:
             task.cancel()
 
     def check_room(self) -> None:
-        """Refuse a stream before anything is done for it.
+        """Refuse a stream before any work for it.
 
         Raises:
-            Overloaded: too many are open.
+            Overloaded: too many streams are open.
         """
         require_room("health and reflection", len(self._open), MAX_OPEN)
 
     async def unless_ended(self, waiting: Coroutine[Any, Any, _Result]) -> _Result | None:
-        """Wait for something, but no longer than until the end; None where that came first.
+        """Wait for a coroutine, at most until the drain. None if the drain came first.
 
-        An RPC whose own task is cancelled would never send its status, so what it waits for is a
+        If the task of an RPC is cancelled, its status is never sent. So the coroutine runs in a
         task of its own.
         """
         if self.ended:
@@ -58,10 +58,10 @@ class DrainableStreams:
 
 
 def require_room(services: str, streams: int, most: int) -> None:
-    """Refuse a stream where as many are open as may be.
+    """Refuse a stream if the limit is reached.
 
     Raises:
-        Overloaded: there is no room for another.
+        Overloaded: too many streams are open.
     """
     if streams >= most:
         raise Overloaded(

@@ -1,8 +1,8 @@
-"""Answers as wire bytes, spliced from the rows' own bytes.
+"""Replies as protobuf bytes, spliced from the bytes of the rows.
 
-Filling a `repeated float` from Python costs 19 to 100 us a vector; a row of float32 is already what
-protobuf packs, so the message around it is written by hand. Tests hold these bytes equal to what
-protobuf itself writes for the same message.
+Filling a `repeated float` from Python takes 19 to 100 us a vector. The bytes of a float32 row are
+what protobuf packs, so this module writes the message around them. Tests compare these bytes with
+what protobuf writes for the same message.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ def _varint(value: int) -> bytes:
 
 
 _SMALL = tuple(_varint(value) for value in range(4096))
-"""Lengths and token counts are small, and looking one up takes a third of writing it."""
+"""Lengths and token counts are small, and a look-up takes a third of the time of encoding."""
 
 
 def delimited(field: int, content: bytes) -> bytes:
-    """Encode a string, bytes or message field; tags below 16 take one byte."""
+    """Encode a string, bytes or message field. Tags below 16 take one byte."""
     return bytes((field << 3 | 2,)) + varint(len(content)) + content
 
 
 def number(field: int, value: int) -> bytes:
-    """Encode an integer field; proto3 leaves zero out."""
+    """Encode an integer field. proto3 omits zero."""
     return bytes((field << 3,)) + varint(value) if value else b""
 
 
-class Outcome(NamedTuple):
-    """What became of one text: a place in the rows, or an error."""
+class ItemResult(NamedTuple):
+    """The result of one text: the index of its row, or an error."""
 
     row: int | None
     error: status_pb2.Status | None
@@ -63,18 +63,18 @@ class Outcome(NamedTuple):
 
 
 def response(
-    model: str, contents: Sequence[bytes], outcomes: Sequence[Outcome], usage: bytes
+    model: str, contents: Sequence[bytes], items: Sequence[ItemResult], usage: bytes
 ) -> bytes:
-    """Write an EmbedResponse or a ClassifyResponse: both number their fields alike.
+    """Serialize an EmbedResponse or a ClassifyResponse; both have the same field numbers.
 
     Args:
         model: the model's name.
         contents: a serialized Embedding or Classification for each row.
-        outcomes: one for each text or pair, in their order.
+        items: one for each text or pair, in their order.
         usage: a serialized Usage.
     """
     parts = [delimited(1, model.encode())]
-    for row, error, token_count, truncated_tokens in outcomes:
+    for row, error, token_count, truncated_tokens in items:
         if row is not None:
             result = delimited(1, contents[row])
         else:
@@ -86,7 +86,7 @@ def response(
 
 
 def classifications(labels: Sequence[str], logits: Rows, scores: Rows) -> list[bytes]:
-    """Write each row as a Classification; of equal scores the first label wins.
+    """Serialize each row as a Classification. Of equal scores the first label wins.
 
     Args:
         labels: one for each column.
@@ -94,7 +94,7 @@ def classifications(labels: Sequence[str], logits: Rows, scores: Rows) -> list[b
         scores: float32 [n, labels].
     """
     names = [delimited(1, label.encode()) for label in labels]
-    # A float field has a tag and four bytes; proto3 leaves out what is zero, but not minus zero.
+    # A float field has a tag and four bytes. proto3 omits zero, but not negative zero.
     heads = [(delimited(2, bytes(len(n) + 5))[: -5 - len(n)] + n + b"\x15", n) for n in names]
     packed = delimited(3, bytes(4 * len(labels)))[: -4 * len(labels)]
     best = scores.argmax(axis=1).tolist()
@@ -111,12 +111,12 @@ def classifications(labels: Sequence[str], logits: Rows, scores: Rows) -> list[b
 
 
 def packed_floats(field: int, scores: Rows) -> bytes:
-    """Write a `repeated float` field from float32 [n]."""
+    """Serialize a `repeated float` field from float32 [n]."""
     return delimited(field, np.ascontiguousarray(scores, "<f4").tobytes())
 
 
 def matrix_rows(scores: Rows) -> bytes:
-    """Write the rows of a MatrixResponse from float32 [rows, columns]."""
+    """Serialize the rows of a MatrixResponse from float32 [rows, columns]."""
     content = np.ascontiguousarray(scores, "<f4")
     size = content.shape[1] * 4
     head = delimited(2, delimited(1, bytes(size)))[:-size]
@@ -127,14 +127,14 @@ def matrix_rows(scores: Rows) -> bytes:
 
 
 VARINT_BYTES = 5
-"""Most bytes of a place as a varint: places are below 2**31."""
+"""Most bytes of an index as a varint: indices are below 2**31."""
 
 
 def hits(field: int, places: NDArray[np.intp], scores: Rows) -> bytes:
-    """Write a `repeated Hit` field: each hit is a message of a place and a score.
+    """Serialize a `repeated Hit` field: each hit is a message with an index and a score.
 
-    Every byte that a hit could have stands in a column, and those that proto3 leaves out, because
-    they are zero or beyond the end of a varint, are masked. So no Python code runs for each hit.
+    Every byte that a hit can have is in a column of an array. Bytes that proto3 omits, because they
+    are zero or beyond the end of a varint, are masked out. So no Python code runs for each hit.
 
     Args:
         field: number of the field, below 16.
@@ -188,38 +188,38 @@ def packed_varints(values: NDArray[np.uint32]) -> bytes:
 
 
 def sparse_result(
-    row: SparseRow | None, outcome: Outcome, token: Callable[[int], str] | None
+    row: SparseRow | None, item: ItemResult, token: Callable[[int], str] | None
 ) -> bytes:
-    """Write an EmbedSparseResult.
+    """Serialize an EmbedSparseResult.
 
     Args:
-        row: the text's weights; None where it has none because it failed.
-        outcome: what became of the text.
-        token: names the token of an index; None where tokens are not wanted.
+        row: the text's weights; None for a text that failed.
+        item: the result of the text.
+        token: returns the token of an index; None if the reply has no tokens.
     """
     parts = []
     if row is not None and len(row.indices):
         parts = [delimited(1, packed_varints(row.indices)), packed_floats(2, row.values)]
-    parts += [number(3, outcome.token_count), number(4, outcome.truncated_tokens)]
-    if outcome.error is not None:
-        parts.append(delimited(5, outcome.error.SerializeToString()))
+    parts += [number(3, item.token_count), number(4, item.truncated_tokens)]
+    if item.error is not None:
+        parts.append(delimited(5, item.error.SerializeToString()))
     if row is not None and token is not None:
         parts += [delimited(6, token(index).encode()) for index in row.indices.tolist()]
     return b"".join(parts)
 
 
 def usage(token_count: int, padded_token_count: int) -> bytes:
-    """Write a Usage."""
+    """Serialize a Usage."""
     return number(1, token_count) + number(2, padded_token_count)
 
 
 def stream_reply(name: str, response: bytes) -> bytes:
-    """Write a StreamEmbedResponse or StreamClassifyResponse around a response's bytes."""
+    """Serialize a StreamEmbedResponse or StreamClassifyResponse around the bytes of a response."""
     return (delimited(1, name.encode()) if name else b"") + delimited(2, response)
 
 
 def values(rows: Rows) -> list[bytes]:
-    """Write each row as an Embedding with `values`."""
+    """Serialize each row as an Embedding with `values`."""
     content = np.ascontiguousarray(rows, "<f4")
     size = content.shape[1] * 4
     head = b"\x0a" + varint(size)
@@ -228,18 +228,21 @@ def values(rows: Rows) -> list[bytes]:
 
 
 def float32(rows: Rows) -> list[bytes]:
-    """Write each row as an Embedding with packed binary32."""
+    """Serialize each row as an Embedding with packed binary32."""
     return _packed(np.ascontiguousarray(rows, "<f4"), FLOAT32)
 
 
 def float16(rows: Rows) -> list[bytes]:
-    """Write each row as an Embedding with packed binary16; what overflows becomes the largest."""
+    """Serialize each row as an Embedding with packed binary16.
+
+    Overflow becomes the largest value.
+    """
     largest = np.finfo(np.float16).max
     return _packed(np.clip(rows, -largest, largest).astype("<f2"), FLOAT16)
 
 
 def int8(rows: Rows) -> list[bytes]:
-    """Write each row as an Embedding with packed signed bytes and their scale."""
+    """Serialize each row as an Embedding with packed signed bytes and their scale."""
     scales = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
     scales = np.maximum(scales, np.finfo(np.float32).tiny)
     return _packed(np.rint(rows / scales).astype(np.int8), INT8, scales.astype("<f4"))
@@ -264,4 +267,4 @@ ENCODERS: dict[int, Callable[[Rows], list[bytes]]] = {
     FLOAT16: float16,
     INT8: int8,
 }
-"""A VectorEncoding to what writes it."""
+"""The serializer of each VectorEncoding."""

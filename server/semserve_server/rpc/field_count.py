@@ -1,8 +1,8 @@
-"""Refuses a message of too many fields before it is parsed.
+"""Refuses a message with too many fields before it is parsed.
 
-A field of two bytes becomes an object of up to 60: a message of 4 MiB of empty texts takes 15 ms to
-parse and 35 MiB of memory, and one of empty pairs up to 110 ms and 118 MiB, although it is refused
-as soon as its texts are counted.
+A field of two bytes becomes an object of up to 60 bytes. A message of 4 MiB of empty texts takes 15
+ms and 35 MiB to parse, and one of empty pairs up to 110 ms and 118 MiB, although both are refused
+when their texts are counted.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from google.protobuf.message import Message
 from semserve_server.rpc.invalid_utf8 import fields
 
 FEW_BYTES = 65_536
-"""Messages of fewer bytes are parsed as they are: they hold at most 32,768 fields, which take about
-a millisecond."""
+"""Smaller messages are not counted: they have at most 32,768 fields, which take about 1 ms."""
 OTHER_FIELDS = 64
-"""Fields of a request beside its texts or pairs; protobuf lets a sender repeat any of them."""
+"""Fields of a request besides its texts or pairs; protobuf lets a sender repeat any field."""
 
 
 def crowded_field(kind: type[Message], content: bytes, most: int) -> str | None:
-    """Return the name of the field of which there are most, if the fields are too many.
+    """Return the name of the most frequent field if the message has too many fields.
 
-    Counts the fields of the message and of the request that a stream's message wraps.
+    Counts the fields of the message, and those of the request inside a stream's message.
 
     Args:
-        kind: the type of the message.
+        kind: type of the message.
         content: its bytes.
-        most: texts or pairs that it may have.
+        most: most texts or pairs.
 
     Returns:
-        None where the fields are few enough, or where the bytes are no message.
+        None if the fields are few enough, or if the bytes are not a message.
     """
     if len(content) < FEW_BYTES:
         return None

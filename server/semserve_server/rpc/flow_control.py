@@ -1,4 +1,4 @@
-"""What of one stream is in flight: messages that were read, and answers that were not taken yet."""
+"""Flow control of one stream: messages that were read, and replies that were not sent yet."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 
 
 class Window:
-    """Counts messages, their bytes and those of their answers, and tells when there is room."""
+    """Counts messages, their bytes and the bytes of their replies, and waits for room."""
 
     def __init__(self, *, max_requests: int, max_bytes: int, max_unread_bytes: int) -> None:
-        """Make an empty window.
+        """Create an empty window.
 
         Args:
             max_requests: most messages that are read and not answered.
-            max_bytes: bytes of such messages past which no more are read.
-            max_unread_bytes: most bytes of their answers, unless one answer alone has more.
+            max_bytes: bytes of such messages at which reading stops.
+            max_unread_bytes: most bytes of their replies, unless a single reply is larger.
         """
         self._max_requests = max_requests
         self._max_bytes = max_bytes
@@ -34,7 +34,7 @@ class Window:
         )
 
     async def room(self) -> None:
-        """Wait until one more message may be read. Only the stream's reader waits."""
+        """Wait until one more message may be read. Only the stream's reader waits here."""
         while (
             self._requests >= self._max_requests
             or self._bytes >= self._max_bytes
@@ -43,21 +43,21 @@ class Window:
             await self._change()
 
     def take(self, size: int) -> None:
-        """Count a message of so many bytes in. The last one may go past the bound, by itself."""
+        """Count a message in. The last one may exceed the byte limit."""
         self._requests += 1
         self._bytes += size
 
     def free(self, size: int) -> None:
-        """Count it out."""
+        """Count a message out."""
         self._requests -= 1
         self._bytes -= size
         self._freed.set()
 
     @asynccontextmanager
     async def unread_room(self, size: int) -> AsyncIterator[None]:
-        """Wait until an answer of so many bytes fits; until the block ends no other answer does.
+        """Wait until a reply of `size` bytes fits. No other reply fits until the block ends.
 
-        The answers are let in one at a time and in their order, and no message is read meanwhile.
+        Replies are admitted one at a time in their order, and no message is read meanwhile.
         """
         try:
             async with self._turn:
@@ -68,12 +68,12 @@ class Window:
             self._freed.set()
 
     def change_unread(self, by: int) -> None:
-        """Count bytes of answers in, or with a negative number out."""
+        """Add bytes of replies. A negative number removes bytes."""
         self._unread += by
         if by < 0:
             self._freed.set()
 
     async def _change(self) -> None:
-        """Wait until something was freed. At most two wait: the reader, and one answer."""
+        """Wait until something was freed. At most two tasks wait: the reader and one reply."""
         self._freed.clear()
         await self._freed.wait()

@@ -1,8 +1,8 @@
-"""How every RPC of ours is registered: parse, answer, translate errors, write.
+"""Registers the RPCs of semserve: parse, answer, translate errors, send.
 
-There is one way to register a method and it translates errors, so none can forget to. Requests are
-parsed by hand, since grpc.aio answers one that it cannot parse with UNKNOWN, and answers may be
-bytes that are spliced already.
+Every method is registered here, so none can lack the translation of errors. Requests are parsed by
+this code, because grpc.aio answers bytes that it cannot parse with UNKNOWN. Replies may be bytes
+that are serialized already.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ log = logging.getLogger(__name__)
 MAX_ID_BYTES = 128
 """Most bytes of the `id` of a stream's message."""
 
-UNREAD = "the server is stopping: send what is unanswered elsewhere"
-"""What a stream is told that was cut short by draining."""
+UNREAD = "the server is stopping: send the unanswered messages elsewhere"
+"""Status message of a stream that the drain cut short."""
 
-# Quoted, since these classes take type arguments only in the eyes of the type checker.
+# Quoted, because these classes accept type arguments only in type checkers.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Reply = Message | bytes
 Handlers = dict[str, Handler]
-"""A method's name to what answers it."""
+"""Handlers by the name of the method."""
 _Request = TypeVar("_Request", bound=Message)
 
 
@@ -49,17 +49,17 @@ def unary(
     *,
     max_fields: int = MAX_FIELDS,
 ) -> Handler:
-    """Make the handler of a unary RPC.
+    """Create the handler of a unary RPC.
 
     Args:
-        kind: the type of the request.
-        answer: makes the answer.
+        kind: type of the request.
+        answer: makes the reply.
         max_fields: most texts or pairs of a request.
     """
 
     async def handle(request: _Request | Malformed[_Request], context: Context) -> bytes:
         try:
-            # Written here and not by gRPC, which answers what cannot be written with UNKNOWN.
+            # Serialized here, because gRPC answers a reply that it cannot serialize with UNKNOWN.
             return serialize(await answer(well_formed(request), context))
         except Exception as error:  # noqa: BLE001  (this is where every error becomes a status)
             await abort(context, error)
@@ -70,7 +70,7 @@ def unary(
 
 
 class StreamMessage(Protocol):
-    """A message of a stream: `StreamEmbedRequest` and its like."""
+    """A message of a stream, such as `StreamEmbedRequest`."""
 
     id: str
     request: Any
@@ -78,37 +78,37 @@ class StreamMessage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamShape:
-    """The messages that wrap one stream's requests and answers."""
+    """The types of a stream's messages."""
 
     request: type[Message]
     response: type[Message]
     id_field: int = 1
-    """Number of the request's field `id`."""
+    """Field number of the request's `id`."""
 
-    def asked(self, message: Any) -> Any:
-        """Return what one message asks."""
+    def request_of(self, message: Any) -> Any:
+        """Return the request in a message."""
         return message.request
 
     def reply(self, name: str, response: bytes) -> bytes:
-        """Write the answer of a message around a serialized response."""
+        """Serialize the reply to a message around a serialized response."""
         return stream_reply(name, response)
 
     def error(self, name: str, failed: Failure) -> Message:
-        """Make the answer of a message that failed."""
+        """Create the reply to a message that failed."""
         return self.response(id=name, error=failed.status)
 
 
 class Streams:
-    """Answers streams, and ends them all when the server drains."""
+    """Answers streams, and ends all of them when the server drains."""
 
     def __init__(
         self, unread: UnreadBytes, new_window: Callable[[], Window], *, max_fields: int
     ) -> None:
-        """Make a registry of streams.
+        """Create a registry of streams.
 
         Args:
-            unread: bytes of answers that clients have not read, over all connections.
-            new_window: makes the bounds of one stream.
+            unread: budget of unread replies over all connections.
+            new_window: makes the limits of one stream.
             max_fields: most texts or pairs of a message.
         """
         self._unread = unread
@@ -120,7 +120,7 @@ class Streams:
     def handler(
         self, shape: StreamShape, answer: Callable[[Any, Context], Awaitable[Reply]]
     ) -> Handler:
-        """Make the handler of a bidirectional RPC whose messages `answer` answers."""
+        """Create the handler of a bidirectional RPC. `answer` answers each message."""
 
         async def handle(_messages: object, context: Context) -> None:
             try:
@@ -134,19 +134,19 @@ class Streams:
 
         return grpc.stream_stream_rpc_method_handler(
             handle,
-            # The reader counts a message's bytes before it parses them.
+            # The reader counts the bytes of a message before it parses them.
             request_deserializer=None,
             response_serializer=serialize,
         )
 
     def drain(self) -> None:
-        """Read no more; what has been read is answered, and then the streams end."""
+        """Read no more messages. Messages that were read are answered, and then the streams end."""
         self._draining = True
         for reader in self._readers:
             reader.cancel()
 
     async def read(self, reader: asyncio.Task[None]) -> bool:
-        """Wait for a stream's reader; False where draining has cut it off."""
+        """Wait for a stream's reader. False if the drain ended it."""
         self._readers.add(reader)
         if self._draining:
             reader.cancel()
@@ -161,7 +161,10 @@ class Streams:
 
 
 class _Stream:
-    """One stream: reads while there is room, answers in any order, makes room as answers leave."""
+    """One stream.
+
+    Reads while there is room, answers in any order, and frees room when replies are sent.
+    """
 
     def __init__(
         self,
@@ -176,12 +179,12 @@ class _Stream:
         self._answer = answer
         self._context = context
         self._rooms = rooms
-        # A message has its room until its answer is written, so a slow reader holds at most that.
+        # A message keeps its room until its reply is sent, which limits what a slow reader holds.
         self._window = rooms.window
         self._writing = asyncio.Lock()
 
     async def serve(self, streams: Streams) -> bool:
-        """Answer until the client's half-close, or until the server drains; False for that."""
+        """Answer messages until the client half-closes, or until the drain; False for the drain."""
         async with asyncio.TaskGroup() as tasks:
             reader = asyncio.create_task(self._read(tasks))
             try:
@@ -196,7 +199,7 @@ class _Stream:
             try:
                 content = await self._context.read()
             except grpc.aio.InternalError as error:
-                log.debug("a stream's caller left: %s", error)
+                log.debug("the caller of a stream cancelled: %s", error)
                 return
             if content is grpc.aio.EOF:
                 return
@@ -214,14 +217,14 @@ class _Stream:
             async with self._writing:
                 await self._context.write(reply)
         except grpc.aio.InternalError as error:
-            # There is nobody to answer; gRPC is about to cancel the stream.
-            log.debug("a stream's caller left: %s", error)
+            # The caller is gone, and gRPC is about to cancel the stream.
+            log.debug("the caller of a stream cancelled: %s", error)
         finally:
             room.release()
             self._window.free(size)
 
     async def _reply(self, message: StreamMessage | Malformed[Any]) -> Reply:
-        """Answer one message; whatever goes wrong with it is its answer."""
+        """Answer one message. Every error becomes its reply."""
         try:
             if isinstance(message, Malformed):
                 name = salvage_string(
@@ -231,17 +234,17 @@ class _Stream:
             if len(message.id.encode()) > MAX_ID_BYTES:
                 error = InvalidRequest.of("id", f"over {MAX_ID_BYTES} bytes")
                 return self._error("", error)
-            response = await self._answer(self._shape.asked(message), self._context)
+            response = await self._answer(self._shape.request_of(message), self._context)
             return self._shape.reply(message.id, serialize(response))
         except Exception as error:  # noqa: BLE001  (every error becomes an answer)
             return self._error("" if isinstance(message, Malformed) else message.id, error)
 
     def _error(self, name: str, error: Exception) -> Message:
         failed = failure(error)
-        current().failed(failed.code.name, error)
+        current().set_error(failed.code.name, error)
         return self._shape.error(name, failed)
 
 
 def serialize(reply: Reply) -> bytes:
-    """Return the bytes of an answer."""
+    """Return the bytes of a reply."""
     return reply if isinstance(reply, bytes) else reply.SerializeToString()

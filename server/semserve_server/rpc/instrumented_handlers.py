@@ -1,4 +1,4 @@
-"""Puts a watch around every RPC: its request is named, timed, counted and traced."""
+"""Instruments every RPC: each request is named, timed, counted and traced."""
 
 from __future__ import annotations
 
@@ -10,125 +10,129 @@ from typing import Any
 import grpc
 
 from semserve_server.instrumentation.counters import MethodCounters
-from semserve_server.instrumentation.request_context import Caller, RequestContext
+from semserve_server.instrumentation.request_context import CallMetadata, RequestContext
 from semserve_server.observability.recorder import Recorder
 from semserve_server.rpc.handlers import Context, Handler, Handlers
 from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.rpc.status import abort_unknown
 
 _MESSAGE: ContextVar[_Message] = ContextVar("message")
-"""Of the call that is answered, where it has one message alone."""
+"""The message of the present call, if the call has exactly one."""
 
 
-def watched(
-    service: str, handlers: Handlers, observer: Recorder, calls: OpenCalls | None = None
+def instrumented(
+    service: str, handlers: Handlers, recorder: Recorder, calls: OpenCalls | None = None
 ) -> Handlers:
-    """Return the handlers of a service so that `observer` sees every request of theirs.
+    """Return the handlers of a service, instrumented.
 
     Args:
         service: full name of the service.
         handlers: its RPCs.
-        observer: what each request is told to.
-        calls: counts the calls that are being answered; none are counted where not given.
+        recorder: gets each request when it ends.
+        calls: counts the calls in progress; without it, they are not counted.
     """
     return {
-        name: _watched(
+        name: _instrumented(
             handler,
-            observer.method(service, name, streaming=bool(handler.response_streaming)),
-            observer,
+            recorder.method(service, name, streaming=bool(handler.response_streaming)),
+            recorder,
             calls,
         )
         for name, handler in handlers.items()
     }
 
 
-def unknown(observer: Recorder) -> Handler:
-    """Make the handler of all methods that there are not, which are counted as one."""
+def unknown(recorder: Recorder) -> Handler:
+    """Create the handler of all unknown methods, which are counted as one method."""
 
     async def answer(_messages: object, context: Context) -> None:
         await abort_unknown(context)
 
-    # A stream's handler, since one of a unary call would be run only once a request is read.
+    # A stream's handler, because the handler of a unary call runs only after the request was read.
     handler: Handler = grpc.stream_stream_rpc_method_handler(answer)
-    return _watched(handler, observer.method("semserve", "unknown", streaming=False), observer)
+    return _instrumented(handler, recorder.method("semserve", "unknown", streaming=False), recorder)
 
 
 class Methods(grpc.GenericRpcHandler):
-    """All methods of the port, by their path."""
+    """All methods of the server, by path."""
 
     def __init__(
         self,
-        ours: Mapping[str, Handlers],
-        theirs: Mapping[str, Handlers],
-        observer: Recorder,
+        services: Mapping[str, Handlers],
+        drainable_services: Mapping[str, Handlers],
+        recorder: Recorder,
         calls: OpenCalls,
     ) -> None:
         """Register every service.
 
         Args:
-            ours: full name to handlers, not watched yet, of services that a drain waits for.
-            theirs: the same of health and reflection, whose streams a drain ends.
-            observer: sees every request.
-            calls: counts the calls of `ours` that are being answered.
+            services: uninstrumented handlers by full name, of services whose calls a drain waits
+                for.
+            drainable_services: the same for health and reflection, whose streams a drain ends.
+            recorder: gets every request.
+            calls: counts the calls of `services` that are in progress.
         """
-        self._unknown = unknown(observer)
-        watching = [watched(name, each, observer, calls) for name, each in ours.items()]
-        watching += [watched(name, each, observer) for name, each in theirs.items()]
+        self._unknown = unknown(recorder)
+        watching = [instrumented(name, each, recorder, calls) for name, each in services.items()]
+        watching += [
+            instrumented(name, each, recorder) for name, each in drainable_services.items()
+        ]
         self._handlers = {
             f"/{service}/{name}": handler
-            for service, handlers in zip((*ours, *theirs), watching, strict=True)
+            for service, handlers in zip((*services, *drainable_services), watching, strict=True)
             for name, handler in handlers.items()
         }
-        self._tallies = {f"/{one.service}/{one.name}": one for one in observer.methods}
+        self._method_counters = {f"/{one.service}/{one.name}": one for one in recorder.methods}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """Return what answers a call."""
+        """Return the handler of a call."""
         path = handler_call_details.method
         handler = self._handlers.get(path)
         if handler is None:
             return self._unknown
         task = asyncio.current_task()
         if not handler.request_streaming and task is not None:
-            # gRPC answers a call in the same task that asks for its handler.
-            message = _Message(self._tallies[path])
+            # gRPC runs the handler in the task that asks for it.
+            message = _Message(self._method_counters[path])
             _MESSAGE.set(message)
             task.add_done_callback(message.ended)
         return handler
 
 
 class _Message:
-    """The one message of a call. Where the call ends before the handler has it, that is counted.
+    """The message of a call with one message. Counts a call that ends before the message arrived.
 
-    gRPC itself ends a call whose message is larger than it may be, and tells no handler.
+    gRPC itself ends a call with a message that is too large, and calls no handler.
     """
 
-    __slots__ = ("_tally", "read")
+    __slots__ = ("_counters", "read")
 
-    def __init__(self, tally: MethodCounters) -> None:
-        self._tally = tally
+    def __init__(self, counters: MethodCounters) -> None:
+        self._counters = counters
         self.read = False
 
     def ended(self, _task: object) -> None:
-        """Take note that the call has ended."""
+        """Note that the call has ended."""
         if not self.read:
-            self._tally.unread += 1
+            self._counters.unread += 1
 
 
-def _watched(
-    handler: Handler, method: MethodCounters, observer: Recorder, calls: OpenCalls | None = None
+def _instrumented(
+    handler: Handler, method: MethodCounters, recorder: Recorder, calls: OpenCalls | None = None
 ) -> Handler:
     answer: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
 
-    # One for all shapes: a stream of ours reads and writes by its context, and returns nothing.
+    # One handler for all kinds of RPC: the handler of a stream uses the context and returns
+    # nothing.
     async def handle(request: Any, context: Context) -> Any:
         if calls is not None:
             calls.add(context)
         if message := _MESSAGE.get(None):
             message.read = True
-        caller = Caller(context.invocation_metadata() or ())
+        caller = CallMetadata(context.invocation_metadata() or ())
         context.set_trailing_metadata((caller.trailer,))
         with RequestContext(
-            method, caller, context.time_remaining, observer.ended, whole_stream=method.streaming
+            method, caller, context.time_remaining, recorder.ended, is_stream=method.streaming
         ):
             return await answer(request, context)
 

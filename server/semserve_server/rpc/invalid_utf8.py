@@ -1,6 +1,6 @@
-"""Finds the strings of a serialized message that are not UTF-8, which protobuf does not name.
+"""Finds the strings of a serialized message that are not UTF-8. Protobuf does not name them.
 
-Only requests that protobuf has refused come here, so this is plain rather than quick.
+Only requests that protobuf has refused come here, so the code is simple rather than fast.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 MAX_PATHS = 16
-"""Most bad strings that are named."""
+"""Most invalid strings that are named."""
 MAX_FIELDS = 10_000
-"""Most fields that are looked at: some 10 ms of work. What lies beyond is not named."""
+"""Most fields that are examined, about 10 ms of work. Strings beyond are not named."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -23,8 +23,8 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 def invalid_strings(kind: type[Message], content: bytes) -> list[str]:
     """Return the paths of strings that are not UTF-8, such as `pairs[3].premise`.
 
-    Empty where there are none, where they lie beyond the first `MAX_FIELDS` fields, and also where
-    the bytes are no message at all.
+    Empty if there are none, if they lie beyond the first `MAX_FIELDS` fields, or if the bytes are
+    not a message.
     """
     paths: list[str] = []
     budget = iter(range(MAX_FIELDS))
@@ -39,7 +39,7 @@ def invalid_strings(kind: type[Message], content: bytes) -> list[str]:
 
 
 def salvage_string(content: bytes, *, field: int, max_bytes: int) -> str:
-    """Return the top-level string of that number, or "" where it cannot be read."""
+    """Return the top-level string with that field number, or "" if it cannot be read."""
     try:
         for number, value in islice(fields(content), MAX_FIELDS):
             if number == field and value is not None and len(value) <= max_bytes:
@@ -75,10 +75,10 @@ def _decodes(value: bytes) -> bool:
 
 
 def fields(content: bytes) -> Iterator[tuple[int, bytes | None]]:
-    """Yield the number of each field, with its bytes where it has a length.
+    """Yield the number of each field, with its bytes if it is length-delimited.
 
     Raises:
-        ValueError: the bytes are no message.
+        ValueError: the bytes are not a message.
     """
     at = 0
     while at < len(content):

@@ -1,4 +1,4 @@
-"""The calls that are being answered, so that a drain ends when there are none."""
+"""The calls in progress. A drain ends when there are none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from semserve_server.rpc.handlers import Context
 class OpenCalls:
     """Counts calls from the start of their handler until their status is sent.
 
-    gRPC counts others too: a call whose caller never sends its request has no handler yet, and
-    nobody could answer it.
+    gRPC also counts calls whose caller never sends the request. Such a call has no handler yet and
+    can never be answered.
     """
 
     def __init__(self) -> None:
@@ -20,13 +20,13 @@ class OpenCalls:
         self._none.set()
 
     def add(self, context: Context) -> None:
-        """Count a call until it is done."""
+        """Count a call until it ends."""
         self._open += 1
         self._none.clear()
         context.add_done_callback(self._done)  # type: ignore[arg-type]  # its stubs want a class
 
     async def none(self) -> None:
-        """Wait until there are none."""
+        """Wait until no call is in progress."""
         await self._none.wait()
 
     def _done(self, _context: Context) -> None:

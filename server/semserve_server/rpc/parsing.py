@@ -1,4 +1,4 @@
-"""Bytes to requests, by hand: grpc.aio answers bytes that it cannot parse with UNKNOWN."""
+"""Parses requests. grpc.aio would answer bytes that it cannot parse with UNKNOWN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semserve_server.rpc.field_count import crowded_field
 from semserve_server.rpc.invalid_utf8 import invalid_strings
 
 MAX_FIELDS = 2048
-"""Most texts or pairs of a message where nothing else is said."""
+"""Default limit of texts or pairs in a message."""
 
 _Request = TypeVar("_Request", bound=Message)
 
@@ -26,14 +26,14 @@ class Malformed(Generic[_Request]):
     content: bytes
 
     def error(self) -> InvalidRequest:
-        """Say what is wrong, and where if it is a string that is not UTF-8.
+        """Return the error. It names the strings that are not UTF-8.
 
-        A field is named as in the request itself, also where a stream's message wraps it.
+        The path of a field is relative to the request, also if a stream's message contains it.
         """
         paths = [p.removeprefix("request.") for p in invalid_strings(self.kind, self.content)]
         if not paths:
             name = self.kind.DESCRIPTOR.full_name
-            return InvalidRequest.of("", f"the bytes are no {name} message of valid UTF-8")
+            return InvalidRequest.of("", f"the bytes are not a {name} message with valid UTF-8")
         return InvalidRequest(*(Violation(path, "is not valid UTF-8") for path in paths))
 
 
@@ -45,10 +45,11 @@ class Crowded(Malformed[_Request]):
     most: int
 
     def error(self) -> InvalidRequest:
-        """Name the field."""
+        """Return an error that names the field."""
         return InvalidRequest.of(
             self.field,
-            f"over {self.most} texts, at most {self.most} a request: send several, or stream",
+            f"over {self.most} texts, at most {self.most} a request: "
+            "send several requests, or stream",
         )
 
 
@@ -56,7 +57,7 @@ def well_formed(request: _Request | Malformed[_Request]) -> _Request:
     """Return the request.
 
     Raises:
-        InvalidRequest: it is malformed.
+        InvalidRequest: the request is malformed.
     """
     if isinstance(request, Malformed):
         raise request.error()
@@ -66,11 +67,11 @@ def well_formed(request: _Request | Malformed[_Request]) -> _Request:
 def parser(
     kind: type[_Request], max_fields: int = MAX_FIELDS
 ) -> Callable[[bytes], _Request | Malformed[_Request]]:
-    """Make what parses messages of a type and never raises.
+    """Create a parser for messages of a type. The parser never raises.
 
     Args:
         kind: the type.
-        max_fields: most texts or pairs; a message of many more is not parsed.
+        max_fields: most texts or pairs; a message with many more is not parsed.
     """
 
     def parse(content: bytes) -> _Request | Malformed[_Request]:

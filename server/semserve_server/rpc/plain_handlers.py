@@ -1,7 +1,7 @@
-"""How the RPCs of services that are not ours are registered: health and reflection.
+"""Handlers for health and reflection, whose services come from gRPC.
 
-As ours they take any bytes, where gRPC's own registration answers what it cannot parse with UNKNOWN
-and fills the log with tracebacks.
+Like the other handlers they accept any bytes. gRPC's own registration answers bytes that it cannot
+parse with UNKNOWN, and logs a traceback.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 _Request = TypeVar("_Request", bound=Message)
 
 
-def question(
+def unary_handler(
     kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[Reply]]
 ) -> Handler:
-    """Make the handler of a unary RPC."""
+    """Create the handler of a unary RPC."""
 
     async def handle(request: _Request | Malformed[_Request], context: Context) -> Reply:
         try:
@@ -36,24 +36,26 @@ def question(
     return grpc.unary_unary_rpc_method_handler(handle, parser(kind), serialize)
 
 
-def watch(kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[None]]) -> Handler:
-    """Make the handler of an RPC of one request, whose answers are written to the context."""
+def server_stream_handler(
+    kind: type[_Request], answer: Callable[[_Request, Context], Awaitable[None]]
+) -> Handler:
+    """Create the handler of a server-streaming RPC. `answer` writes to the context."""
 
     async def handle(request: _Request | Malformed[_Request], context: Context) -> None:
         try:
             await answer(well_formed(request), context)
         except grpc.aio.InternalError as error:
-            log.debug("a stream's caller left: %s", error)
+            log.debug("the caller of a stream cancelled: %s", error)
         except Exception as error:  # noqa: BLE001  (every error becomes a status)
             await abort(context, error)
 
     return grpc.unary_stream_rpc_method_handler(handle, parser(kind), serialize)
 
 
-def dialogue(
+def bidi_handler(
     kind: type[_Request], answer: Callable[[AsyncIterator[_Request], Context], AsyncIterator[Reply]]
 ) -> Handler:
-    """Make the handler of a bidirectional RPC, which bytes that are no message end."""
+    """Create the handler of a bidirectional RPC. Bytes that are not a message end it."""
 
     async def handle(
         messages: AsyncIterator[_Request | Malformed[_Request]], context: Context
@@ -62,7 +64,7 @@ def dialogue(
             async for reply in answer(_well_formed(messages), context):
                 await context.write(reply)
         except grpc.aio.InternalError as error:
-            log.debug("a stream's caller left: %s", error)
+            log.debug("the caller of a stream cancelled: %s", error)
         except Exception as error:  # noqa: BLE001  (every error becomes a status)
             await abort(context, error)
 
@@ -72,6 +74,6 @@ def dialogue(
 async def _well_formed(
     messages: AsyncIterator[_Request | Malformed[_Request]],
 ) -> AsyncIterator[_Request]:
-    """Yield each message, and begin to read only when asked: a call may be refused before."""
+    """Yield each message. Reading starts with the first iteration: a call may be refused before."""
     async for one in messages:
         yield well_formed(one)

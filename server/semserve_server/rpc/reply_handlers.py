@@ -1,4 +1,4 @@
-"""Gives the answer of every unary call its room, from its request until it has been read."""
+"""Reserves memory for the reply of every unary call, until the client has read the reply."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from semserve_server.rpc.unread_budget import UnreadBytes
 
 
 def with_reply_rooms(handlers: Handlers, unread: UnreadBytes) -> Handlers:
-    """Return the handlers of a service so that unary answers have their room in `unread`.
+    """Return the handlers of a service.
 
-    Streams make a room for each of their messages by themselves.
+    Unary handlers reserve memory for their replies in `unread`.
+
+    Streams reserve memory for each message by themselves.
     """
     return {
         name: handler if handler.response_streaming else _with_reply_room(handler, unread)
@@ -30,8 +32,7 @@ def _with_reply_room(handler: Handler, unread: UnreadBytes) -> Handler:
     async def handle(received: tuple[int, Any], context: Context) -> bytes:
         size, request = received
         room = CallRoom(unread, context.peer(), size)
-        # gRPC calls this once the answer has been taken by the transport, and when the call ends
-        # in any other way.
+        # gRPC calls this when the transport has taken the reply, and when the call ends otherwise.
         context.add_done_callback(lambda _: room.release())  # type: ignore[arg-type]  # its stub
         use_room(room)
         reply = serialize(await answer(request, context))

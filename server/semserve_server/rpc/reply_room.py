@@ -1,7 +1,7 @@
-"""Room for the answer of one request, counted from before it is computed until it has been read.
+"""Memory reserved for the reply of one request, from before its computation until it was read.
 
-A unary call that finds no room is refused before it is computed. A message of a stream waits for
-room, and while it waits the stream is not read any further.
+A unary call without room is refused before it is computed. A message of a stream waits for room,
+and the stream is not read while it waits.
 """
 
 from __future__ import annotations
@@ -15,58 +15,58 @@ from semserve_server.rpc.flow_control import Window
 from semserve_server.rpc.unread_budget import Hold, UnreadBytes
 
 COPIES = 2
-"""How often the bytes of an answer are in memory until they are sent: Python's and gRPC's own. A
-request is there as bytes and as a message."""
+"""Copies of a reply in memory until it is sent: Python's and gRPC's. A request is in memory as
+bytes and as a message."""
 RETRY_SECONDS = 0.5
-"""When a call that found no room should try again: nobody knows when other clients will read."""
+"""Retry delay for a call that found no room: it is unknown when other clients will read."""
 
 
 class ReplyRoom(Protocol):
-    """The room of one request. Sizes are bytes of the serialized answer."""
+    """The reservation of one request. Sizes are bytes of the serialized reply."""
 
     async def enter(self, size: int) -> None:
-        """Look for room before any work is done: wait for it, or refuse.
+        """Wait for room, or refuse the request, before any work is done.
 
         Raises:
-            InvalidRequest: so much room there can never be.
-            Overloaded: there is none now.
+            InvalidRequest: the size exceeds the limit of a connection.
+            Overloaded: there is no room now.
         """
 
     def hold(self, size: int) -> None:
-        """Hold room, right before the answer is computed.
+        """Reserve room, immediately before the reply is computed.
 
         Raises:
-            Overloaded: there is none now.
+            Overloaded: there is no room now.
         """
 
     def settle(self, size: int) -> None:
-        """Hold what the answer has in truth, now that it is there."""
+        """Replace the estimate by the actual size of the reply."""
 
 
 _room: ContextVar[ReplyRoom] = ContextVar("reply_room")
 
 
 def reply_room() -> ReplyRoom:
-    """Return the room of the request that is being answered, which its task's context carries."""
+    """Return the reservation of the present request, from its task's context."""
     return _room.get()
 
 
 def use_room(room: ReplyRoom) -> None:
-    """Let `reply_room` return this room in the present task."""
+    """Set the reservation of the present task."""
     _room.set(room)
 
 
 class CallRoom:
-    """The room of a unary call, whose request is in memory for as long as its answer."""
+    """The reservation of a unary call. Its request stays in memory as long as its reply."""
 
     __slots__ = ("_hold", "_request", "_unread")
 
     def __init__(self, unread: UnreadBytes, connection: str, request: int) -> None:
-        """Make one that holds nothing yet.
+        """Create an empty reservation.
 
         Args:
             unread: the budget.
-            connection: that the call came by.
+            connection: connection of the call.
             request: bytes of the request.
         """
         self._unread = unread
@@ -74,21 +74,21 @@ class CallRoom:
         self._request = request
 
     async def enter(self, size: int) -> None:
-        """Refuse the call if there is no room; nothing is held yet."""
+        """Refuse the call if there is no room. Reserves nothing yet."""
         _check_possible(self._unread, self._bytes(size))
         self._check(size)
 
     def hold(self, size: int) -> None:
-        """Hold room, or refuse the call."""
+        """Reserve room, or refuse the call."""
         self._check(size)
         self._hold.resize(self._bytes(size))
 
     def settle(self, size: int) -> None:
-        """Hold what the answer has in truth."""
+        """Replace the estimate by the actual size."""
         self._hold.resize(self._bytes(size))
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release the reservation."""
         self._hold.release()
 
     def _bytes(self, size: int) -> int:
@@ -97,7 +97,7 @@ class CallRoom:
     def _check(self, size: int) -> None:
         if not self._unread.fits(self._hold.connection, self._bytes(size)):
             raise Overloaded(
-                "too many answers have not been read: read those of this connection, "
+                "too many replies are unread: read the replies of this connection, "
                 "or try again later",
                 retry_after=RETRY_SECONDS,
                 cause="unread_bytes",
@@ -105,7 +105,7 @@ class CallRoom:
 
 
 class StreamRooms:
-    """Makes the rooms of one stream's messages."""
+    """Creates the reservations of one stream's messages."""
 
     def __init__(self, unread: UnreadBytes, connection: str, window: Window) -> None:
         self.unread = unread
@@ -113,14 +113,14 @@ class StreamRooms:
         self.window = window
 
     def room(self, request: int) -> MessageRoom:
-        """Make the room of a message of so many bytes, and let the present task use it."""
+        """Create the reservation of a message, and set it in the present task."""
         room = MessageRoom(self, request)
         use_room(room)
         return room
 
 
 class MessageRoom:
-    """The room of one message of a stream, whose request is gone when its answer is there."""
+    """The reservation of one message of a stream. Its request is freed when its reply exists."""
 
     __slots__ = ("_hold", "_request", "_stream", "_taken")
 
@@ -131,7 +131,7 @@ class MessageRoom:
         self._taken = 0
 
     async def enter(self, size: int) -> None:
-        """Wait for room in the stream's window, then in the whole budget, and hold it."""
+        """Wait for room in the stream's window, then in the whole budget, and reserve it."""
         bytes_ = COPIES * (size + self._request)
         _check_possible(self._stream.unread, bytes_)
         async with self._stream.window.unread_room(bytes_):
@@ -144,15 +144,15 @@ class MessageRoom:
                 self._stream.unread.forget(waiter)
 
     def hold(self, size: int) -> None:
-        """Do nothing: it is held since `enter`."""
+        """Do nothing: `enter` has reserved the room."""
 
     def settle(self, size: int) -> None:
-        """Hold what the answer has in truth."""
+        """Replace the estimate by the actual size."""
         self._hold.resize(COPIES * size)
         self._take(COPIES * size)
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release the reservation."""
         self._hold.release()
         self._take(0)
 

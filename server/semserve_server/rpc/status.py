@@ -1,4 +1,4 @@
-"""What an error looks like to a caller: exception to status, once, for every RPC."""
+"""Translates exceptions to gRPC statuses, in one place for every RPC."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from semserve_server.instrumentation.request_context import current
 
 log = logging.getLogger(__name__)
 
-# A status travels twice in HTTP/2 metadata, of which clients take 8 KB: the message with up to
-# three bytes for each of its own, and the details, message included, with four for three.
+# A status is sent twice in HTTP/2 metadata, of which clients accept 8 KB: the message with up to
+# three bytes for each byte, and the details (with the message) in base64, four bytes for three.
 MAX_MESSAGE_BYTES = 512
 """Most UTF-8 bytes of a status message."""
 MAX_VIOLATIONS = 16
-"""Most bad fields that one status names."""
+"""Most field violations in one status."""
 MAX_DESCRIPTION_BYTES = 128
-"""Most UTF-8 bytes of what is said of one field."""
+"""Most UTF-8 bytes of the description of one field violation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,18 @@ class Failure:
 
 
 def failure(error: Exception) -> Failure:
-    """Decide what a caller is told about an error.
+    """Translate an error to what the caller gets.
 
-    An error that nobody declared is a bug of ours: it is logged whole and told as a constant.
+    An error that is not a SemserveError is a bug: it is logged with its traceback, and the caller
+    gets a constant text.
     """
-    told = _told(error)
-    # gRPC keeps an aborted call's error in a cycle, and with it the model that answered.
+    failed = _translate(error)
+    # gRPC keeps the error of an aborted call in a reference cycle, and with it the model.
     free_frames(error)
-    return told
+    return failed
 
 
-def _told(error: Exception) -> Failure:
+def _translate(error: Exception) -> Failure:
     if not isinstance(error, SemserveError):
         log.error("an RPC failed. This is a bug.", exc_info=error)
         return _failure(grpc.StatusCode.INTERNAL, "internal error")
@@ -77,7 +78,7 @@ def _told(error: Exception) -> Failure:
 
 
 def bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
-    """Name the fields, as many as a status has room for."""
+    """Return the field violations, up to the limit."""
     return error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(
@@ -90,16 +91,16 @@ def bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
-    """End an RPC of ours with the status of `error`."""
+    """End an RPC with the status of `error`."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     failed = failure(error)
-    current().failed(failed.code.name, error)
+    current().set_error(failed.code.name, error)
     await _end(context, failed)
 
 
 async def abort_unknown(context: grpc.aio.ServicerContext[object, object]) -> NoReturn:
-    """End a call of a method that there is not, with the status that gRPC itself gives it."""
+    """End a call of an unknown method with the status that gRPC itself would send."""
     current().code = grpc.StatusCode.UNIMPLEMENTED.name
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
     raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
@@ -129,7 +130,7 @@ def _failure(
 
 
 def _cut(text: str, most: int) -> str:
-    """Cut a text to so many UTF-8 bytes."""
+    """Shorten a text to `most` UTF-8 bytes."""
     content = text.encode()
     if len(content) <= most:
         return text

@@ -1,13 +1,13 @@
-"""The budget of bytes that are held for answers which clients have not read yet. Pure.
+"""The budget of bytes for replies that clients have not read yet. Pure.
 
-An answer is counted before it is computed, by an estimate, and until the transport has taken all of
-it. The whole budget is shared by all connections, and one connection may hold at most half of it,
-so that a single client that does not read cannot use up what the others need.
+A reply counts from before it is computed, by an estimate, until the transport has taken all of it.
+All connections share the budget. One connection can hold at most half of it, so that a single
+client that does not read cannot block the others.
 
-What asks for room either checks and takes it at once, or waits for it. Those who wait are served in
-turn, one connection after another, so that a connection with many streams does not go before one
-with few. Whoever is next and does not fit into the whole budget holds up all others that wait, or
-small answers would pass a large one for ever.
+A request either checks for room and takes it immediately, or waits for it. Waiting requests are
+served in turns, one connection after another, so that a connection with many streams gets no more
+than one with few. If the next one does not fit the budget, all others wait behind it; otherwise
+small replies would overtake a large one for ever.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from collections import deque
 from collections.abc import Callable
 
 CONNECTIONS_AT_LEAST = 2
-"""How many connections that do not read it takes to use up the budget."""
+"""Number of connections without reading clients that it takes to exhaust the budget."""
 
 
 class UnreadBytes:
-    """The bytes that are held, of all connections and of each one. Used on the event loop alone."""
+    """The reserved bytes, in all and by connection. Used only on the event loop."""
 
     def __init__(self, most: int) -> None:
-        """Make an empty budget.
+        """Create an empty budget.
 
         Args:
-            most: bytes that may be held in all.
+            most: most bytes in all.
         """
         self.most = most
         self.most_of_one = most // CONNECTIONS_AT_LEAST
-        """Bytes that one connection may hold."""
+        """Most bytes of one connection."""
         self.held = 0
-        """Bytes that are held now."""
+        """Reserved bytes."""
         self._by_connection: dict[str, int] = {}
         self._waiting: deque[deque[Waiter]] = deque()
-        """A queue for each connection that waits; the connection at the left is next."""
+        """A queue for each waiting connection; the connection at the left is next."""
 
     def __repr__(self) -> str:
         return f"<UnreadBytes {self.held} of {self.most}, {len(self._by_connection)} connections>"
 
     @property
     def waiting(self) -> int:
-        """How many wait for room."""
+        """Number of waiting requests."""
         return sum(map(len, self._waiting))
 
     def hold(self, connection: str) -> Hold:
-        """Return a hold of no bytes yet."""
+        """Return an empty reservation."""
         return Hold(self, connection)
 
     def fits(self, connection: str, size: int) -> bool:
-        """Tell whether a connection may hold so many bytes more."""
+        """Return whether a connection may reserve `size` more bytes."""
         return self.held + size <= self.most and self._within_share(connection, size)
 
     def wait(self, hold: Hold, size: int, granted: Callable[[], None]) -> Waiter:
-        """Wait until a hold may have so many bytes; `granted` is called once it has them."""
+        """Wait for room. `granted` is called when the reservation has it."""
         waiter = Waiter(hold, size, granted)
         for queue in self._waiting:
             if queue[0].hold.connection == hold.connection:
@@ -66,7 +66,7 @@ class UnreadBytes:
         return waiter
 
     def forget(self, waiter: Waiter) -> None:
-        """Let a waiter wait no longer; nothing happens if it waits no longer already."""
+        """Remove a waiter; does nothing if it no longer waits."""
         for queue in self._waiting:
             if waiter in queue:
                 queue.remove(waiter)
@@ -76,7 +76,7 @@ class UnreadBytes:
         self._grant()
 
     def change(self, connection: str, by: int) -> None:
-        """Count bytes in, or with a negative number out. For `Hold`."""
+        """Add reserved bytes. A negative number removes bytes. Called by `Hold`."""
         self.held += by
         left = self._by_connection.get(connection, 0) + by
         if left:
@@ -90,7 +90,7 @@ class UnreadBytes:
         return self._by_connection.get(connection, 0) + size <= self.most_of_one
 
     def _grant(self) -> None:
-        """Give room to those that wait, in their turn, until the next one does not fit."""
+        """Give room to the waiters in turn, until the next one does not fit."""
         passed_over = 0
         while passed_over < len(self._waiting):
             queue = self._waiting[0]
@@ -111,7 +111,7 @@ class UnreadBytes:
 
 
 class Hold:
-    """The bytes that are held for one answer."""
+    """The bytes reserved for one reply."""
 
     __slots__ = ("_budget", "connection", "size")
 
@@ -121,18 +121,18 @@ class Hold:
         self.size = 0
 
     def resize(self, size: int) -> None:
-        """Hold so many bytes from now on, whether they fit or not."""
+        """Set the reserved bytes, whether they fit or not."""
         by, self.size = size - self.size, size
         if by:
             self._budget.change(self.connection, by)
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release the bytes."""
         self.resize(0)
 
 
 class Waiter:
-    """One that waits for room."""
+    """A request that waits for room."""
 
     __slots__ = ("granted", "hold", "size")
 

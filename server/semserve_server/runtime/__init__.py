@@ -1,1 +1,1 @@
-"""From text to token ids to rows of numbers: the tokenizer and the ONNX Runtime session."""
+"""From texts to token ids to rows: the tokenizer and the ONNX Runtime session."""

@@ -1,4 +1,4 @@
-"""An encoding: what a tokenizer makes of one text or pair, and what a session runs."""
+"""An encoding: the token ids of one text or pair, made by a tokenizer and run by a session."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ class Encoding:
     """Token ids of one text or pair, special tokens included, without padding."""
 
     token_ids: list[int]
-    """Ids in the vocabulary, one a token."""
+    """Ids in the vocabulary, one for each token."""
     segment_ids: list[int]
     """0 for the first text and its separator, 1 for the second; as long as `token_ids`."""
     truncated_tokens: int = 0
-    """How many tokens were dropped to fit the model."""
+    """Number of tokens that truncation dropped."""
     right_ids: list[int] | None = None
-    """Ids of the second text, where the model takes the two texts of a pair as separate inputs."""
+    """Ids of the second text, if the model takes the two texts of a pair as separate inputs."""
     padded_length: int = 0
-    """The length that the model pads every sequence to; 0 where it pads to the longest."""
+    """Length to which the model pads every sequence; 0 if it pads to the longest of the batch."""
     side: int = 0
-    """Which encoder reads it, where the model has one for each side: 0 left, 1 right."""
+    """Encoder for this text, if the model has one for each side: 0 left, 1 right."""
     most_weights: int = 0
-    """How many weights of a sparse row are wanted, the largest ones; 0 for all."""
+    """Number of the largest weights to keep of a sparse row; 0 for all."""
 
     def __len__(self) -> int:
-        """Return the tokens that a run computes for it, alone in its batch."""
+        """Return the tokens that a run computes for this encoding, alone in its batch."""
         sequence = self.padded_length or max(self.longest, 1)
         return sequence if self.right_ids is None else 2 * sequence
 
     @property
     def tokens(self) -> int:
-        """How many tokens its texts have."""
+        """Number of tokens of its texts."""
         return len(self.token_ids) + len(self.right_ids or ())
 
     @property
     def longest(self) -> int:
-        """How many tokens its longest sequence has, which the model's limit is for."""
+        """Number of tokens of its longest sequence, to which the model's maximum applies."""
         return max(len(self.token_ids), len(self.right_ids or ()))

@@ -1,10 +1,11 @@
-"""Finds the tables that a serialized ONNX graph looks rows up in, such as its word embeddings.
+"""Finds the tables that a serialized ONNX graph looks rows up in, such as word embeddings.
 
-They are half of a small model's weights, and most of their rows are never read: a session that maps
-them from a file needs the memory of the rows in use, and two sessions need it once. The message is
-walked by hand, since a parsed copy of it would take the memory that this is to save.
+These tables are half of the weights of a small model, and most of their rows are never read. A
+session that maps them from a file needs memory only for the rows in use, and two sessions need that
+memory once. The code walks the protobuf message by hand, because a parsed copy would need the
+memory that this saves.
 
-The numbers are those of onnx.proto (ModelProto, GraphProto, NodeProto and TensorProto).
+The field numbers are those of onnx.proto (ModelProto, GraphProto, NodeProto and TensorProto).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FLOAT = 1
 LOOKUPS = frozenset({b"Gather", b"EmbedLayerNormalization"})
 """Operators that read only some rows of an input."""
 SMALLEST = 1 << 20
-"""Bytes below which mapping a table is not worth a file."""
+"""Size in bytes below which a table is not worth a mapped file."""
 
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 
@@ -34,18 +35,18 @@ class Table:
     name: str
     shape: tuple[int, ...]
     start: int
-    """Of its bytes in the graph's."""
+    """Offset of its bytes in the serialized graph."""
     stop: int
 
 
 def lookup_tables(content: bytes) -> list[Table]:
-    """Find the large float32 initializers that the graph's lookups read.
+    """Find the large float32 initializers that the lookup operators of a graph read.
 
     Args:
         content: a serialized ModelProto.
 
     Returns:
-        The tables; none where the bytes are no such message, which is for ONNX Runtime to say.
+        The tables. Empty if the bytes are not a ModelProto; ONNX Runtime reports that.
     """
     try:
         return list(_tables(memoryview(content)))
@@ -71,7 +72,7 @@ def _tables(model: memoryview) -> Iterator[Table]:
 
 
 def _looked_up(model: memoryview, start: int, stop: int) -> set[bytes]:
-    """Name the inputs of a node, if it looks rows up."""
+    """Return the names of the inputs of a node, if the node is a lookup operator."""
     inputs: set[bytes] = set()
     operator = b""
     for number, at, end in _fields(model, start, stop):
@@ -100,10 +101,10 @@ def _table(model: memoryview, start: int, stop: int) -> Table | None:
 
 
 def _fields(content: memoryview, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Walk a message: each field's number, and where its value starts and stops.
+    """Walk a message: yield each field's number, and the start and end of its value.
 
     Raises:
-        IndexError, ValueError: the bytes are no message.
+        IndexError, ValueError: the bytes are not a protobuf message.
     """
     while at < stop:
         tag, at = _varint(content, at)
@@ -119,7 +120,7 @@ def _fields(content: memoryview, at: int, stop: int) -> Iterator[tuple[int, int,
         else:
             raise ValueError(f"wire type {kind}")
         if at > stop:
-            raise ValueError("a field runs over the end of its message")
+            raise ValueError("a field extends beyond its message")
         yield number, start, at
 
 

@@ -1,4 +1,4 @@
-"""What runs a batch, as the batcher sees it: a session, the echo, or in tests what can be held."""
+"""The interface between the batcher and what runs a batch: a session, the echo model, or a test."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from semserve_server.runtime.encoding import Encoding
 
 Rows: TypeAlias = NDArray[np.float32]
-"""Float32 [texts, outputs]: one row a text, in their order."""
+"""Float32 [texts, outputs]: one row for each text, in the order of the texts."""
 
 
 class Runner(Protocol):
-    """It runs batches, several at once."""
+    """Runs batches, several at the same time."""
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> Rows:
-        """Return one row an encoding. Called from several threads at once.
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> Rows:
+        """Return one row for each encoding. Called on several threads at the same time.
 
         Args:
             encodings: at least one.
-            wide: whether nothing else runs or waits, so that this run may have all threads.
+            exclusive: whether no other run is active or queued, so that this run may use all
+                threads.
         """

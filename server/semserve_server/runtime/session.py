@@ -1,4 +1,4 @@
-"""A loaded ONNX model: pads encodings, runs them, takes the rows apart. The only room with ORT."""
+"""A loaded ONNX model: pads encodings and runs them. The only module that uses ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from semserve_server.runtime.lookup_tables import lookup_tables
 from semserve_server.system.memory import return_memory
 
 VERSION: str = ort.__version__
-"""Of ONNX Runtime."""
+"""Version of ONNX Runtime."""
 
 Device = Literal["auto", "cpu", "cuda"]
 
 SPIN_MICROSECONDS = 20
-"""How long a thread waits for the next piece of a run before it sleeps. A lone run of MiniLM takes
-no longer than with threads that wait for ever (3.0 and 3.1 ms), and where others want the CPUs it
-leaves them more: two runs of two threads computed 804 texts a second so, and 712 in that way."""
+"""How long a thread spins for the next part of a run before it sleeps. A single run of MiniLM is
+as fast as with endless spinning (3.0 and 3.1 ms), and other work gets more CPU time: two
+simultaneous runs of two threads computed 804 texts/s, and 712 with endless spinning."""
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -37,84 +37,87 @@ CPU = "CPUExecutionProvider"
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What to run, and what the manifest says of it."""
+    """A graph to load, and what its manifest says of it."""
 
     name: str
-    """For messages: where it came from."""
+    """Origin of the graph, for messages."""
     content: bytes
-    """A serialized ONNX model, whole: weights in files beside it are not read."""
+    """A complete serialized ONNX model; external weight files are not read."""
     inputs: tuple[str, ...]
     output: str
     outputs: int
-    """Numbers in a row of the output."""
+    """Size of a row of the output."""
     pads_start: bool = False
-    """Whether padding stands before the tokens of a sequence rather than after them."""
+    """Whether padding precedes the tokens of a sequence."""
 
 
 class Session:
-    """A graph on a device. `run` may be called from several threads at once.
+    """A graph on a device. `run` may be called from several threads at the same time.
 
-    On a CPU it is loaded twice where that pays: for runs side by side, of few threads each, which
-    compute most in a second; and for a lone run, which many threads bring to its end sooner.
+    On a CPU the graph is loaded twice if that pays: for simultaneous runs with few threads each,
+    which have the highest throughput, and for a single run with many threads, which has the lowest
+    latency.
     """
 
-    def __init__(self, graph: Graph, *, device: Device, threads: int, wide_threads: int) -> None:
+    def __init__(
+        self, graph: Graph, *, device: Device, threads: int, exclusive_threads: int
+    ) -> None:
         """Load the graph.
 
         Args:
-            graph: what to run.
-            device: where; `cuda` is never silently replaced.
-            threads: intra-op threads of a run on the CPU that has others beside it.
-            wide_threads: intra-op threads of a lone run on the CPU.
+            graph: the graph.
+            device: the device. `cuda` never falls back to the CPU.
+            threads: intra-op threads of a run on the CPU beside other runs.
+            exclusive_threads: intra-op threads of a run on the CPU that is alone.
 
         Raises:
-            ConfigError: CUDA was asked for and is not to be had.
+            ConfigError: CUDA was requested and is not available.
             BundleError: ONNX Runtime cannot load the graph.
         """
         with _alone(graph.content) as path:
-            # Mapped tables stay where the CPU can read them, so a device has its own.
+            # Mapped tables are in the CPU's memory; another device needs its own copy.
             self._tables = {} if _providers(device) != [CPU] else _map_tables(graph.content, path)
-            self._narrow = self._load(graph.name, path, device, _options(threads))
-            # Asking for CUDA where its libraries are missing logs and goes on with the CPU: only
-            # the session itself tells the truth.
-            self.provider: str = self._narrow.get_providers()[0]
+            self._shared = self._load(graph.name, path, device, _options(threads))
+            # If the libraries of CUDA are missing, ONNX Runtime logs that and uses the CPU. Only
+            # the session reports the provider in use.
+            self.provider: str = self._shared.get_providers()[0]
             if device == "cuda" and self.provider != CUDA:
                 raise ConfigError(_missing_cuda(f"the session runs on {self.provider}"))
-            self._wide = self._narrow
-            if self.provider == CPU and wide_threads > threads:
-                options = _options(wide_threads, spin=True)
-                self._wide = self._load(graph.name, path, device, options)
-        # Not the graph itself: its bytes are as large as the weights.
+            self._exclusive = self._shared
+            if self.provider == CPU and exclusive_threads > threads:
+                options = _options(exclusive_threads, spin=True)
+                self._exclusive = self._load(graph.name, path, device, options)
+        # The graph itself is not kept: it is as large as the weights.
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
         self._pads_start = graph.pads_start
         self._check_names(graph)
 
     def __del__(self) -> None:
-        """Free the weights at once and for good, while other models go on."""
-        # Sessions first: they read the mapped tables.
-        for name in ("_wide", "_narrow", "_tables"):
+        """Free the weights immediately, while other models continue."""
+        # Delete the sessions first, because they read the mapped tables.
+        for name in ("_exclusive", "_shared", "_tables"):
             vars(self).pop(name, None)
         return_memory()
 
-    def drop_wide(self) -> None:
-        """Give a lone run no more threads than others: for models too small to divide."""
-        self._wide = self._narrow
+    def drop_exclusive(self) -> None:
+        """Use the shared session for single runs too, for models too small for more threads."""
+        self._exclusive = self._shared
 
-    def run(self, encodings: Sequence[Encoding], *, wide: bool = False) -> NDArray[np.float32]:
+    def run(self, encodings: Sequence[Encoding], *, exclusive: bool = False) -> NDArray[np.float32]:
         """Run one batch.
 
         Args:
-            encodings: at least one; they are padded to the longest, or to their `padded_length`.
-            wide: whether it is the only run and may have all threads.
+            encodings: at least one. They are padded to the longest, or to their `padded_length`.
+            exclusive: whether no other run is active, so that this one may use all threads.
 
         Returns:
             Float32 [encodings, outputs], which need not be finite.
 
         Raises:
-            ValueError: the graph gave other than one row of its outputs an encoding.
+            ValueError: the graph's output does not have one row for each encoding.
         """
         feeds = _pad(encodings, start=self._pads_start)
-        session = self._wide if wide else self._narrow
+        session = self._exclusive if exclusive else self._shared
         rows: NDArray[np.float32] = session.run(
             [self._output], {name: feeds[name] for name in self._inputs}
         )[0]
@@ -133,8 +136,8 @@ class Session:
             raise BundleError(f"{name}: ONNX Runtime cannot load it: {error}") from error
 
     def _check_names(self, graph: Graph) -> None:
-        inputs = {one.name for one in self._narrow.get_inputs()}
-        outputs = {one.name for one in self._narrow.get_outputs()}
+        inputs = {one.name for one in self._shared.get_inputs()}
+        outputs = {one.name for one in self._shared.get_outputs()}
         if inputs != set(graph.inputs) or graph.output not in outputs:
             raise BundleError(
                 f"{graph.name}: takes {sorted(inputs)} and gives {sorted(outputs)}, but the "
@@ -143,11 +146,11 @@ class Session:
 
 
 def _pad(encodings: Sequence[Encoding], *, start: bool) -> dict[str, NDArray[np.int32]]:
-    """Make every input that a graph may have: int32 [encodings, sequence], 0 where padding stands.
+    """Create every possible input of a graph: int32 [encodings, sequence], 0 for padding.
 
     Args:
         encodings: at least one.
-        start: whether padding stands before the tokens.
+        start: whether padding precedes the tokens.
     """
     longest = max(encoding.padded_length or encoding.longest for encoding in encodings)
     shape = len(encodings), max(longest, 1)
@@ -168,7 +171,7 @@ def _pad(encodings: Sequence[Encoding], *, start: bool) -> dict[str, NDArray[np.
 def _padded(
     sequences: Sequence[list[int]], shape: tuple[int, int], *, start: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return sequences padded with 0, and their masks, which are 1 where a token stands."""
+    """Return sequences padded with 0, and their masks, which are 1 for tokens."""
     lengths = np.array([len(sequence) for sequence in sequences])[:, None]
     places = np.arange(shape[1])
     mask = places >= shape[1] - lengths if start else places < lengths
@@ -179,10 +182,10 @@ def _padded(
 
 @contextlib.contextmanager
 def _alone(content: bytes) -> Iterator[Path]:
-    """Put a graph into a directory of its own for as long as it is being loaded.
+    """Write a graph to a temporary directory of its own while it is loaded.
 
-    It is then the very bytes that were proved, and weights that it names in files beside it are not
-    found. From memory ONNX Runtime's Python would load it too, and keep the bytes for ever.
+    The file has exactly the verified bytes, and weights in external files are not found. If ONNX
+    Runtime's Python API loads a graph from memory, it keeps the bytes for ever.
     """
     with tempfile.TemporaryDirectory(prefix="semserve-") as directory:
         path = Path(directory, "model.onnx")
@@ -191,9 +194,9 @@ def _alone(content: bytes) -> Iterator[Path]:
 
 
 def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
-    """Map the tables that a graph looks rows up in, each from a file beside it.
+    """Map the lookup tables of a graph, each from a temporary file.
 
-    The files may be removed as soon as they are mapped. Sessions must not outlive what is returned.
+    The files can be removed after they are mapped. Sessions must not outlive the returned values.
     """
     tables = {}
     for place, table in enumerate(lookup_tables(content)):
@@ -209,25 +212,25 @@ def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
 
 
 def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:
-    """Make the options of a session.
+    """Create the options of a session.
 
     Args:
         threads: intra-op threads of a run.
-        spin: whether threads that wait for the next piece of a run burn their CPU meanwhile, for a
-            moment. It brings a lone run of MiniLM from 3.7 to 3.0 ms, and costs runs side by side,
-            which have the CPUs to share. Between runs nothing spins.
+        spin: whether threads spin briefly while they wait for the next part of a run. Spinning
+            lowers a single run of MiniLM from 3.7 to 3.0 ms, and slows simultaneous runs, which
+            share the CPUs. Between runs no thread spins.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Lengths vary from batch to batch, so remembered memory plans only accumulate.
+    # Lengths vary from batch to batch, so remembered memory plans would only accumulate.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
     options.add_session_config_entry("session.force_spinning_stop", "1")
     _share_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
-    # What stays until a session ends has no place in an arena that outlives it.
+    # Allocations that live as long as the session do not belong in an arena that outlives it.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.log_severity_level = 3
     return options
@@ -235,9 +238,9 @@ def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:
 
 @functools.cache
 def _share_arena() -> None:
-    """Let the runs of all sessions take their memory from one arena, since few go on at a time.
+    """Let all sessions allocate the memory of their runs from one arena, as few runs are active.
 
-    With one each, nine models kept 196 MB more than they do so.
+    With an arena each, nine models kept 196 MB more.
     """
     kind, use = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
     largest, strategy, chunk, waste = 0, -1, -1, -1  # as ONNX Runtime has them for its own
@@ -247,7 +250,7 @@ def _share_arena() -> None:
 
 
 def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
-    """Providers to ask for, best first."""
+    """Return the execution providers to request, best first."""
     available = ort.get_available_providers()
     if device == "cuda" and CUDA not in available:
         raise ConfigError(
@@ -257,7 +260,7 @@ def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
         return [CPU]
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
-    # TensorFloat-32 rounds inputs to 10 bits; answers would differ from Keras by 1e-3.
+    # TensorFloat-32 rounds inputs to 10 bits; results would differ from Keras by 1e-3.
     return [(CUDA, {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}), CPU]
 
 

@@ -1,4 +1,4 @@
-"""Sparse rows: the weights of a row that are above 0, with their places. Pure arithmetic."""
+"""Sparse rows: the positive weights of a row, with their indices. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class SparseRow:
     """The weights of one text."""
 
     indices: NDArray[np.uint32]
-    """Places in the vocabulary, ascending: uint32 [weights]."""
+    """Indices in the vocabulary, ascending: uint32 [weights]."""
     values: NDArray[np.float32]
-    """The weights at these places, above 0: float32 [weights]."""
+    """The weights at these indices, above 0: float32 [weights]."""
 
 
 def sparse_rows(rows: NDArray[np.float32], encodings: Sequence[Encoding]) -> list[SparseRow]:
-    """Take the weights above 0 from each row, and of them the largest that its encoding wants.
+    """Convert rows to sparse rows, with the largest weights that each encoding asks for.
 
-    It takes 20 to 200 us a row of 30,522 numbers, so it is work for the thread of the run.
+    This takes 20 to 200 us for a row of 30,522 numbers, so it runs on the thread of the run.
 
     Args:
         rows: float32 [n, vocabulary].
-        encodings: one a row; their `most_weights` counts.
+        encodings: one for each row; `most_weights` is the number of weights to keep.
     """
     return [
         sparse_row(row, encoding.most_weights)
@@ -37,12 +37,12 @@ def sparse_rows(rows: NDArray[np.float32], encodings: Sequence[Encoding]) -> lis
 
 
 def sparse_row(row: NDArray[np.float32], most: int = 0) -> SparseRow:
-    """Take the weights above 0 from one row.
+    """Convert one row to a sparse row.
 
     Args:
         row: float32 [vocabulary].
-        most: how many to take, the largest ones, of equal ones those of the lowest index; 0 for
-            all.
+        most: number of the largest weights to keep; of equal weights, those with the lowest index.
+            0 for all.
     """
     indices = np.flatnonzero(row > 0)
     if most and len(indices) > most:

@@ -1,4 +1,4 @@
-"""Texts to encodings, by the bundle's own tokenizer. Synchronous; callers choose the thread."""
+"""Texts to encodings, with the bundle's tokenizer. Synchronous; callers choose the thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semserve_server.runtime.encoding import Encoding
 
 
 class Truncation(enum.Enum):
-    """What happens to a text of more tokens than the model takes."""
+    """What happens to a text with more tokens than the model's maximum."""
 
     END = "right"
     START = "left"
@@ -24,7 +24,7 @@ class Truncation(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """How one text is read, untruncated, special tokens included."""
+    """The tokens of one text, without truncation, special tokens included."""
 
     tokens: list[str]
     ids: list[int]
@@ -39,8 +39,8 @@ Item = str | tuple[str, str]
 class Tokenizer:
     """A bundle's `tokenizer.json`.
 
-    The Rust objects are never changed after construction, so threads may share them: a change,
-    such as switching truncation on and off, is what raises "Already borrowed".
+    The Rust objects are never changed after construction, so threads can share them. A change, such
+    as switching truncation on, would raise "Already borrowed" on another thread.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class Tokenizer:
         separate: bool = False,
         padded_length: int = 0,
     ) -> None:
-        """Read the definition.
+        """Parse the definition.
 
         Args:
-            definition: the text of `tokenizer.json`.
-            max_length: most tokens that the model takes in one sequence, special tokens included.
-            hypothesis_first: whether the second text of a pair stands first in its encoding.
-            separate: whether the texts of a pair are two sequences rather than one.
-            padded_length: what every sequence is padded to; 0 for the longest of a batch.
+            definition: content of `tokenizer.json`.
+            max_length: most tokens of one sequence, special tokens included.
+            hypothesis_first: whether the second text of a pair comes first in its encoding.
+            separate: whether the texts of a pair are two sequences instead of one.
+            padded_length: length to which every sequence is padded; 0 for the longest of a batch.
 
         Raises:
             ValueError: the definition cannot be read.
         """
         self.max_length = max_length
-        """Most tokens that the model takes in one sequence, special tokens included."""
+        """Most tokens of one sequence, special tokens included."""
         self.most_tokens = 2 * max_length if separate else max_length
         """Most tokens of a text or pair."""
         self._hypothesis_first = hypothesis_first
@@ -82,11 +82,11 @@ class Tokenizer:
     def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         """Encode each item.
 
-        What is too long is cut by `truncation`; with NONE it comes back whole, longer than
-        `max_length`, for the caller to refuse.
+        Items that are too long are truncated by the rule. With NONE they keep all tokens, more than
+        `max_length`, and the caller refuses them.
 
         Raises:
-            InferenceFailed: the tokenizer itself failed, which no text should make it do.
+            InferenceFailed: the tokenizer failed, which no text should cause.
         """
         if self._hypothesis_first:
             items = [item if isinstance(item, str) else item[::-1] for item in items]
@@ -95,17 +95,17 @@ class Tokenizer:
         return self._encode_jointly(items, truncation)
 
     def blank(self, length: int) -> Encoding:
-        """Make an encoding of so many tokens a sequence, in the model's own form; to be measured.
+        """Create an encoding in the model's format, for measurements.
 
         Args:
-            length: tokens, at most `max_length`.
+            length: tokens of each sequence, at most `max_length`.
         """
         ids = [0] * length
         right = ids if self._separate else None
         return Encoding(ids, ids, right_ids=right, padded_length=self._padded_length)
 
     def token(self, index: int) -> str:
-        """Return a token as it is written in the vocabulary; empty where there is none."""
+        """Return a token of the vocabulary; empty if the index is unknown."""
         return self._whole.id_to_token(index) or ""
 
     @property
@@ -115,7 +115,10 @@ class Tokenizer:
 
     @cached_property
     def longest_token(self) -> int:
-        """The UTF-8 bytes of the longest token of the vocabulary; it takes some 30 ms to find."""
+        """UTF-8 bytes of the longest token of the vocabulary.
+
+        The first access takes about 30 ms.
+        """
         return max((len(token.encode()) for token in self._whole.get_vocab()), default=0)
 
     def _encode_jointly(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
@@ -131,7 +134,7 @@ class Tokenizer:
         return encodings
 
     def _encode_separately(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
-        """Encode the texts of each pair as two sequences, each truncated by itself."""
+        """Encode the texts of each pair as two sequences, each truncated separately."""
         sides = [
             self._encode_jointly([item[place] for item in items], truncation) for place in (0, 1)
         ]
@@ -145,15 +148,15 @@ class Tokenizer:
         ]
 
     def tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tell how each text is read, without truncation."""
+        """Return the tokens of each text, without truncation."""
         with _contained():
             encoded = self._whole.encode_batch(list(texts))
         return [Tokens(one.tokens, one.ids, one.offsets) for one in encoded]
 
     def _truncate(self, item: Item, whole: int, truncation: Truncation) -> Encoding:
-        # Encoding again is the only way to cut before special tokens are added. Texts this long are
-        # rare and their bytes are bounded. A tokenizer set to truncate would do the same, and each
-        # takes 6 MB.
+        # Encoding again is the only way to truncate before special tokens are added. Texts of this
+        # length are rare and their bytes are limited. A second tokenizer that truncates would do
+        # the same, and each tokenizer needs 6 MB.
         texts = (item,) if isinstance(item, str) else item
         with _contained():
             room = self.max_length - self._whole.num_special_tokens_to_add(len(texts) > 1)
@@ -166,12 +169,12 @@ class Tokenizer:
 
 
 def _kept(sizes: Sequence[int], room: int) -> list[int]:
-    """Tell how many tokens of each text stay: of a pair the longer one gives way, then both.
+    """Return how many tokens to keep of each text. Of a pair, the longer text is cut first.
 
-    As `longest_first` of the tokenizers library, which gives the odd token to the longer text.
+    This is `longest_first` of the tokenizers library, which gives the odd token to the longer text.
 
     Args:
-        sizes: tokens of one text or two, without special ones.
+        sizes: tokens of one text or two, without special tokens.
         room: most tokens of all.
     """
     if len(sizes) == 1:
@@ -183,7 +186,7 @@ def _kept(sizes: Sequence[int], room: int) -> list[int]:
 
 @contextmanager
 def _contained() -> Iterator[None]:
-    """Turn a panic of the Rust code, which is no Exception, into an error that is."""
+    """Convert a panic of the Rust code, which is not an Exception, into an InferenceFailed."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""The thread that tokenises one model's texts, who may wait for it, and in what turns."""
+"""The thread that tokenises the texts of one model, and its queue."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncatio
 from semserve_server.runtime.worker_threads import Worker, WorkerThread
 
 CHUNK_CHARACTERS = 32_768
-"""Characters that the tokenizer's thread reads at a time, some 10 ms of work. Requests take turns
-on it, and one whose caller has left stops there."""
+"""Characters that the thread tokenises at a time, about 10 ms of work. Requests take turns, and
+a request whose caller has cancelled stops between two chunks."""
 TOKENIZE_SHARE = 16
-"""What part of the characters that may wait to be tokenised may be for `tokens`: one in so many."""
+"""The Tokenize RPC may use 1/16 of the characters that may wait to be tokenised."""
 SECONDS_PER_CHARACTER = 1e-6
-"""What reading a character for `tokens` is taken to cost before any was measured."""
+"""Assumed cost of a character of a Tokenize request before the first measurement."""
 
 _Read = TypeVar("_Read")
 _Item = TypeVar("_Item", bound=Item)
 
 
 class TokenizerThread:
-    """A tokenizer on a thread of its own. Used on the event loop alone."""
+    """A tokenizer on a thread of its own. Used only on the event loop."""
 
     def __init__(self, tokenizer: Tokenizer, name: str, *, max_characters: int) -> None:
-        """Make one; its thread starts with the first text.
+        """Create a tokenizer thread. It starts with the first text.
 
         Args:
-            tokenizer: of the model.
-            name: of the model.
-            max_characters: most characters that wait to be tokenised for a run.
+            tokenizer: the model's tokenizer.
+            name: the model's name.
+            max_characters: most characters that may wait to be tokenised for inference.
         """
         self._tokenizer = tokenizer
         self._max_characters = max_characters
         self.worker = Worker(name, "tokenize")
-        """The thread, as the watchdog sees it."""
+        """The state of the thread, for the watchdog."""
         self._thread = WorkerThread(f"{name}-tokenizer", self.worker)
         self._waiting = 0
         self._tokens_waiting = 0
@@ -47,10 +47,10 @@ class TokenizerThread:
         self._seconds_per_character = SECONDS_PER_CHARACTER
 
     async def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
-        """Tokenise texts or pairs that are to run, as long as not too much waits already.
+        """Tokenise texts or pairs for inference.
 
         Raises:
-            Overloaded: too much waits.
+            Overloaded: too many characters wait.
             Draining: the thread has ended.
         """
         size = characters_of(items)
@@ -78,21 +78,21 @@ class TokenizerThread:
         *,
         remaining: float | None,
     ) -> list[_Read]:
-        """Tell how texts are read, without running the model.
+        """Tokenise texts for the Tokenize RPC, without running the model.
 
-        One caller at a time is served, some texts at a time, so that requests which wait to be
-        tokenised for a run wait for no more than that.
+        Callers are served one at a time, in chunks, so that requests for inference wait for one
+        chunk at most.
 
         Args:
             texts: at least one.
-            convert: called on the tokenizer's thread with the tokens of some of the texts.
-            remaining: seconds that the caller still waits; None for ever.
+            convert: called on the tokenizer thread with the tokens of some of the texts.
+            remaining: seconds until the caller's deadline; None without a deadline.
 
         Returns:
-            What `convert` has returned, in the order of the texts.
+            The results of `convert`, in the order of the texts.
 
         Raises:
-            Overloaded: too much waits for this, or the answer would come too late.
+            Overloaded: too many characters wait, or the reply would miss the deadline.
             Draining: the thread has ended.
         """
 
@@ -112,7 +112,7 @@ class TokenizerThread:
             self._tokens_waiting -= size
 
     def close(self) -> None:
-        """Let the thread end after the part that it reads."""
+        """Let the thread end after the present chunk."""
         self._thread.shutdown()
 
     def _expect_tokens(self, size: int, seconds: float) -> None:
@@ -141,7 +141,7 @@ class TokenizerThread:
 
 
 def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Cut items into parts of about `CHUNK_CHARACTERS`, each of at least one item."""
+    """Split items into chunks of about `CHUNK_CHARACTERS`, each of at least one item."""
     begin = size = 0
     for end, item in enumerate(items, 1):
         size += characters_of((item,))

@@ -1,8 +1,8 @@
-"""The threads that work for models: since when each is busy, so that one that hangs is seen.
+"""The threads that work for models, and since when each is busy, so that hangs are detected.
 
-A thread that hangs cannot be ended from inside its process. So these are daemon threads, which
-Python does not join when it exits, and who looks for those that hang asks for the threads
-themselves: the engine that one works for may have been replaced long ago.
+A thread that hangs cannot be stopped from inside its process. So these are daemon threads, which
+Python does not join when it exits. The watchdog looks at the threads themselves, because the engine
+of a thread may have been replaced long ago.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from queue import SimpleQueue
 from typing import Any, Literal, TypeAlias, TypeVar
 
 Kind = Literal["run", "tokenize", "load", "score"]
-"""What a worker does."""
+"""The kind of work of a worker."""
 _Result = TypeVar("_Result")
 _Job: TypeAlias = "tuple[Future[Any], Callable[[], Any]] | None"
-"""Work and where its result goes; None ends the thread."""
+"""A function and the future for its result; None ends the thread."""
 
 _THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class Worker:
-    """What is known of one thread: for whom it works, and since when."""
+    """The state of one thread: the model that it works for, and since when it is busy."""
 
     def __init__(self, model: str, kind: Kind) -> None:
         self.model = model
         self.kind = kind
         self.busy_since: float | None = None
-        """When its present piece of work began, in seconds on its owner's clock; None while it
-        waits for work."""
+        """Start of its present work, in seconds of its owner's clock; None while it waits for
+        work."""
         self.stalled = False
-        """Whether its work was seen to take longer than it should."""
+        """Whether the watchdog found that the present work takes longer than it should."""
 
     @property
     def hangs(self) -> bool:
-        """Whether it still does what takes longer than it should."""
+        """Whether the worker is still busy with work that takes longer than it should."""
         return self.stalled and self.busy_since is not None
 
 
 class Workers:
-    """All workers of a process. Those of an owner that is gone stay as long as they are busy."""
+    """All workers of a process. The workers of a deleted owner stay as long as they are busy."""
 
     def __init__(self) -> None:
         self._crews: list[tuple[weakref.ref[object], tuple[Worker, ...]]] = []
 
     def add(self, owner: object, crew: Iterable[Worker]) -> None:
-        """Add the workers of an engine, or of whatever else has some; it is not kept alive."""
+        """Add the workers of an engine or another owner. The owner is not kept alive."""
         present = [one for one in self._crews if _matters(*one)]
         self._crews = [*present, (weakref.ref(owner), tuple(crew))]
 
@@ -58,7 +58,7 @@ class Workers:
         return [one for owner, crew in self._crews if _matters(owner, crew) for one in crew]
 
     def hanging(self) -> list[Worker]:
-        """Return those whose work takes longer than it should."""
+        """Return the workers whose work takes longer than it should."""
         return [one for one in self.all() if one.hangs]
 
 
@@ -67,30 +67,30 @@ def _matters(owner: weakref.ref[object], crew: Iterable[Worker]) -> bool:
 
 
 class WorkerThread(Executor):
-    """An executor of one daemon thread, whose present work shows.
+    """An executor with one daemon thread, which exposes the start of its present work.
 
-    `concurrent.futures.ThreadPoolExecutor` joins its threads when Python exits, whatever they do.
+    `concurrent.futures.ThreadPoolExecutor` joins its threads when Python exits, even if they hang.
     """
 
     def __init__(
         self, name: str, worker: Worker, *, start: Callable[[], None] | None = None
     ) -> None:
-        """Make one; its thread starts with the first piece of work.
+        """Create an executor. Its thread starts with the first work.
 
         Args:
-            name: of the thread.
-            worker: shows what the thread does.
+            name: name of the thread.
+            worker: the state of the thread.
             start: called first on the thread.
         """
         self.worker = worker
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        # It refers to nothing of this object, which goes by its last reference.
+        # The thread has no reference to this object, so that the last other reference frees it.
         self._thread = daemon(_serve, self._jobs, worker, start, name=name)
         self._starting = threading.Lock()
         self._closed = False
 
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
-        """Do a piece of work after those before it.
+        """Queue work behind earlier work.
 
         Raises:
             RuntimeError: the executor has been shut down.
@@ -105,7 +105,7 @@ class WorkerThread(Executor):
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:  # noqa: FBT001, FBT002  (the base's signature)
-        """Cancel what has not begun, and let the thread end; it is not waited for."""
+        """Cancel queued work and let the thread end. Does not wait for the thread."""
         del wait, cancel_futures
         with self._starting:
             self._closed = True
@@ -117,14 +117,14 @@ class WorkerThread(Executor):
 
 
 def daemon(target: Callable[..., None], *arguments: object, name: str) -> threading.Thread:
-    """Make a thread that `join_all` knows and that Python does not wait for."""
+    """Create a daemon thread that `join_all` knows. Python does not wait for it at exit."""
     thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
     _THREADS.add(thread)
     return thread
 
 
 def join_all(seconds: float) -> bool:
-    """Wait for the threads of `daemon`, at most so long in all; tell whether all have ended."""
+    """Wait for the threads of `daemon`, at most `seconds` in all. Return whether all have ended."""
     end = time.monotonic() + seconds
     threads = [thread for thread in list(_THREADS) if thread.is_alive()]
     for thread in threads:
@@ -140,7 +140,7 @@ def _serve(jobs: SimpleQueue[_Job], worker: Worker, start: Callable[[], None] | 
 
 
 def _do(job: _Job, worker: Worker) -> bool:
-    """Do one piece of work; False for the last. Keeps no reference to it, nor to its result."""
+    """Do one piece of work; False for the last one. Keeps no reference to it or to its result."""
     if job is None:
         return False
     future, work = job
@@ -157,6 +157,6 @@ def _do(job: _Job, worker: Worker) -> bool:
         worker.busy_since = None
         future.set_result(result)
     finally:
-        # An error's traceback refers to this frame, which must not refer to the error.
+        # An error's traceback refers to this frame, so this frame must not refer to the error.
         del future, work
     return True

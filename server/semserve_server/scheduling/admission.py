@@ -1,4 +1,7 @@
-"""Who may wait: what the queue cannot hold, or what would come too late, is refused. Pure."""
+"""Admission control: decides whether a queue takes a request. Pure.
+
+A request is refused if the queue cannot hold it, or if its results would miss its deadline.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +11,47 @@ from semserve_server.errors import InvalidRequest, Overloaded
 from semserve_server.scheduling.cost_model import CostModel
 
 WAIT_MARGIN = 2.0
-"""How much longer than predicted a request may wait. Its entries are passed over by others that
-make better batches, and its answer waits for the last of them: with 1.2, three times the load that
-fits filled the queue with requests that were admitted, half computed, and too late."""
+"""Safety factor on the predicted wait in the queue. Other entries that make better batches
+overtake the entries of a request, and a request waits for its last entry. With 1.2, three times
+the load that fits filled the queue with requests that were half computed when their deadline
+passed."""
 RUN_MARGIN = 1.2
-"""How much longer than predicted its own runs may take: padding, neighbours, the way back."""
-MOST_OF_THE_REST = 8
-"""How many times what is free of the queue a caller that has something there may have, its new
-request included. So a caller alone fills eight ninths of the queue with many requests, and two fill
-eight seventeenths each: the last room is for callers that have nothing waiting. This is the dynamic
-threshold of shared-memory switches (Choudhury and Hahne, 1998)."""
+"""Safety factor on the predicted time of the request's own runs: padding, other entries in the
+batch, and the way back."""
+DYNAMIC_THRESHOLD = 8
+"""A caller that has entries in the queue may hold at most this many times the free space, its
+new request included. One caller alone can thus fill 8/9 of the queue with many requests, and two
+callers 8/17 each. The rest is kept for callers that have no entries in the queue. This is the
+dynamic threshold of shared-memory switches (Choudhury and Hahne, 1998)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """Some entries, by number and by length."""
+class QueueLoad:
+    """A number of entries, and the number of their tokens."""
 
     entries: int
     tokens: int
 
 
-NOTHING = Demand(0, 0)
+NO_LOAD = QueueLoad(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog(Demand):
-    """What is queued already, as a caller finds it that asks for more."""
+class Backlog(QueueLoad):
+    """What is in the queue already, from the point of view of one caller."""
 
-    own: Demand = NOTHING
-    """What of it is the caller's."""
+    own: QueueLoad = NO_LOAD
+    """The caller's part of it."""
     others: int | None = None
-    """How many other callers have entries in it. None where callers are not told apart: all that
-    is queued then runs first."""
+    """Number of other callers with entries in the queue. None if callers are not told apart;
+    then everything in the queue runs first."""
 
     def ahead(self, tokens: int) -> int:
-        """Return the most tokens that run before so many new ones of the caller have run.
+        """Return the most tokens that can run before `tokens` new ones of this caller have run.
 
-        Callers are served in turns. Until the caller's last token runs, no other is given more
-        tokens than it, so each other has at most as many ahead as the caller has in all.
+        Callers are served in turns. Until the last token of this caller has run, no other caller
+        gets more tokens than this one. So each other caller has at most as many tokens ahead as
+        this caller has in all.
         """
         if self.others is None:
             return self.tokens
@@ -55,34 +61,34 @@ class Backlog(Demand):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Decides which requests one model's queue takes."""
+    """Decides which requests the queue of one model takes."""
 
     cost: CostModel
-    lanes: int
+    workers: int
     max_batch_tokens: int
     max_entries: int
-    """Most entries that wait."""
+    """Most entries in the queue."""
     max_tokens: int
-    """Most tokens that wait, but for a request that has more by itself and waits alone."""
+    """Most tokens in the queue. One larger request may wait if the queue is otherwise empty."""
 
-    def check(self, new: Demand, waiting: Backlog, running_tokens: int, seconds: float) -> None:
-        """Admit a request, or refuse it whole.
+    def check(self, new: QueueLoad, waiting: Backlog, running_tokens: int, seconds: float) -> None:
+        """Admit a request, or refuse all of it.
 
         Args:
-            new: what asks to be admitted.
-            waiting: what is queued already.
-            running_tokens: of the runs that have not ended, with what their padding counts for.
-            seconds: until the request's deadline.
+            new: size of the request.
+            waiting: what is in the queue already.
+            running_tokens: effective tokens of the runs that have not ended (padding at its cost).
+            seconds: time until the request's deadline.
 
         Raises:
-            InvalidRequest: the queue could never hold it.
-            Overloaded: with the seconds after which it should fit.
+            InvalidRequest: the request has more entries than the queue can ever hold.
+            Overloaded: the request does not fit now; has the seconds after which it should fit.
         """
         if new.entries > self.max_entries:
             raise InvalidRequest.of(
                 "", f"{new.entries} texts, and the queue holds at most {self.max_entries}"
             )
-        queued = self._seconds(waiting.tokens + running_tokens) / self.lanes
+        queued = self._seconds(waiting.tokens + running_tokens) / self.workers
         if waiting.entries + new.entries > self.max_entries:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts "
@@ -97,14 +103,14 @@ class Admission:
                 retry_after=queued / 2,
                 cause="queue_tokens",
             )
-        self._leave_room(new, waiting, queued)
+        self._check_dynamic_threshold(new, waiting, queued)
         if not waiting.entries and not running_tokens:
-            return  # An idle machine always tries, or a cost once wrong would never be corrected.
+            return  # An idle model always admits, so that a wrong cost model can correct itself.
         ahead_tokens = waiting.ahead(new.tokens)
-        ahead = self._seconds(ahead_tokens + running_tokens) / self.lanes
-        # Its batch is filled with what others have queued behind it.
+        ahead = self._seconds(ahead_tokens + running_tokens) / self.workers
+        # The batches of this request also contain entries that other callers queued behind it.
         beside = min(waiting.tokens - ahead_tokens, self.max_batch_tokens - new.tokens)
-        own = self._seconds(new.tokens + max(beside, 0)) / min(self.lanes, new.entries)
+        own = self._seconds(new.tokens + max(beside, 0)) / min(self.workers, new.entries)
         predicted = WAIT_MARGIN * ahead + RUN_MARGIN * own
         if predicted > seconds:
             raise Overloaded(
@@ -114,14 +120,17 @@ class Admission:
                 cause="deadline",
             )
 
-    def _leave_room(self, new: Demand, waiting: Backlog, seconds: float) -> None:
-        """Refuse more of a caller that fills the queue by itself; the last room is for others.
+    def _check_dynamic_threshold(self, new: QueueLoad, waiting: Backlog, seconds: float) -> None:
+        """Refuse more entries of a caller that already fills the queue.
+
+        The rest of the queue is for other callers.
 
         Raises:
-            Overloaded: its texts or tokens would be over `MOST_OF_THE_REST` times what is free.
+            Overloaded: the caller's texts or tokens would exceed `DYNAMIC_THRESHOLD` times the free
+                space.
         """
         own, free = waiting.own, self.max_entries - waiting.entries
-        if own.entries and own.entries + new.entries > MOST_OF_THE_REST * free:
+        if own.entries and own.entries + new.entries > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts, "
                 f"{own.entries} of them this caller's: the rest is kept for other callers",
@@ -129,7 +138,7 @@ class Admission:
                 cause="queue_entries",
             )
         free = self.max_tokens - waiting.tokens
-        if own.entries and own.tokens + new.tokens > MOST_OF_THE_REST * free:
+        if own.entries and own.tokens + new.tokens > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens, "
                 f"{own.tokens} of them this caller's: the rest is kept for other callers",
@@ -138,5 +147,5 @@ class Admission:
             )
 
     def _seconds(self, tokens: int) -> float:
-        """Predict how long one lane takes for so many tokens, in batches of the budget."""
+        """Predict how long one worker takes for `tokens`, in batches of the largest size."""
         return self.cost.seconds(tokens, runs=tokens / self.max_batch_tokens)

@@ -1,71 +1,92 @@
-"""What came of one batch, and how its entries are answered with it."""
+"""The results of one batch, and how they are delivered to the requests."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 
-from semserve_server.errors import DeadlineExceeded, free_frames
+from semserve_server.errors import DeadlineExceeded, InferenceFailed, free_frames
 from semserve_server.instrumentation.counters import ModelCounters
-from semserve_server.scheduling.batch_queue import Taken
-from semserve_server.scheduling.bisection import Outcome
+from semserve_server.scheduling.batch_queue import DequeuedBatch
+from semserve_server.scheduling.bisection import RunResult
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.request import Computed, Pending
+from semserve_server.scheduling.request import BatchTiming, PendingRequest
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """What came of one batch."""
+class BatchResult:
+    """The results of one batch."""
 
-    outcome: Outcome | None
-    """None where every entry had expired."""
-    wide: bool
-    """Whether the run had all threads."""
+    run: RunResult | None
+    """None if every entry had expired."""
+    exclusive: bool
+    """Whether the run used all threads."""
     started: float
-    """Instant, on the batcher's clock in seconds."""
+    """Instant, in seconds of the batcher's clock."""
     seconds: float
 
 
-def hand_out(
-    taken: Taken[Pending], finished: Finished, tally: ModelCounters, cost: CostModel
+def deliver_or_fail(
+    taken: DequeuedBatch[PendingRequest],
+    result: BatchResult,
+    counters: ModelCounters,
+    cost: CostModel,
 ) -> None:
-    """Give each entry of a batch its row or its error, and count the run. On the event loop.
+    """Call `deliver`; if that raises, fail every request of the batch that has no result yet."""
+    try:
+        deliver(taken, result, counters, cost)
+    except Exception:
+        for entry in (*taken.expired, *taken.batch):
+            entry.owner.fail(InferenceFailed())
+        log.exception("delivering the results of a batch failed. This is a bug.")
+
+
+def deliver(
+    taken: DequeuedBatch[PendingRequest],
+    result: BatchResult,
+    counters: ModelCounters,
+    cost: CostModel,
+) -> None:
+    """Give each entry of a batch its row or its error, and count the run. Used on the event loop.
 
     Args:
-        taken: the entries, and those that had expired.
-        finished: what came of them.
-        tally: counts the run.
+        taken: the entries of the batch, and the expired ones.
+        result: the results of the batch.
+        counters: counts the run.
         cost: learns from the run.
     """
     for entry in taken.expired:
         entry.owner.fail(DeadlineExceeded("the deadline passed in the queue"))
-    tally.dropped["expired"] += len(taken.expired)
-    outcome = finished.outcome
-    if outcome is None:
+    counters.dropped["expired"] += len(taken.expired)
+    run = result.run
+    if run is None:
         return
-    tally.ran([one.length for one in taken.batch], taken.padded_tokens, finished.seconds)
-    tally.failed_entries += len(outcome.failures)
-    if not finished.wide and not outcome.failures:
-        # What a run costs beside others is what admission asks.
-        cost.observe(taken.computed_tokens, finished.seconds)
-    computed = Computed(taken.longest, finished.started, finished.seconds)
-    if outcome.failures or outcome.rows is None:
-        _hand_out_failures(taken, outcome, computed)
+    counters.observe_run([one.length for one in taken.batch], taken.padded_tokens, result.seconds)
+    counters.failed_entries += len(run.failures)
+    if not result.exclusive and not run.failures:
+        # Admission control predicts runs that share the CPUs with others, so it learns only from
+        # those.
+        cost.observe(taken.effective_tokens, result.seconds)
+    timing = BatchTiming(taken.longest, result.started, result.seconds)
+    if run.failures or run.rows is None:
+        _deliver_failures(taken, run, timing)
         return
-    for row, entry in zip(outcome.sparse or outcome.rows, taken.batch, strict=True):
-        entry.owner.receive(entry, row, computed)
+    for row, entry in zip(run.sparse or run.rows, taken.batch, strict=True):
+        entry.owner.add_row(entry, row, timing)
 
 
-def _hand_out_failures(taken: Taken[Pending], outcome: Outcome, computed: Computed) -> None:
-    """Tell the entries that failed apart from their neighbours."""
-    failures = outcome.failures
+def _deliver_failures(
+    taken: DequeuedBatch[PendingRequest], run: RunResult, timing: BatchTiming
+) -> None:
+    """Deliver a batch in which some entries failed."""
+    failures = run.failures
     for place, entry in enumerate(taken.batch):
-        if place in failures or outcome.rows is None:
-            entry.owner.lose(entry, computed)
+        if place in failures or run.rows is None:
+            entry.owner.add_failure(entry, timing)
         else:
-            entry.owner.receive(entry, (outcome.sparse or outcome.rows)[place], computed)
+            entry.owner.add_row(entry, (run.sparse or run.rows)[place], timing)
     log.error(
         "%d of %d entries failed in a run, of %s tokens",
         len(failures),

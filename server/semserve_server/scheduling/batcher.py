@@ -1,9 +1,9 @@
-"""Admits whole requests, forms batches and answers them.
+"""Admits requests, forms batches, runs them and delivers their results.
 
-Lanes are threads. A free lane takes the next batch from the queue by itself, so that what arrived
-while the last batch ran is the next batch, and no timer is needed. Answers return to the event loop
-with one call a batch. The waiting and the threads are here; the policy is in `admission`,
-`batch_queue` and `runs`.
+Workers are threads. A free worker takes the next batch from the queue. Requests that arrive during
+a run form the next batch, so no timer is needed. The results of a batch return to the event loop
+with one call. This module has the threads and the waiting. The policy is in `admission`,
+`batch_queue` and `dispatch`.
 """
 
 from __future__ import annotations
@@ -16,78 +16,78 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import numpy as np
-
 from semserve_server.errors import Draining, InferenceFailed
-from semserve_server.instrumentation.counters import ModelCounters, late
+from semserve_server.instrumentation.counters import ModelCounters, cancelled_at_deadline
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
-from semserve_server.runtime.sparse import SparseRow
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.scheduling.admission import Admission, Demand
+from semserve_server.scheduling.admission import Admission, QueueLoad
 from semserve_server.scheduling.batch_delay import BatchDelay
-from semserve_server.scheduling.batch_queue import BatchQueue, Entry, Taken
-from semserve_server.scheduling.batch_results import Finished, hand_out
-from semserve_server.scheduling.bisection import run_batch
+from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch, Entry
+from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fail
+from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
-from semserve_server.scheduling.request import Inference, Pending
+from semserve_server.scheduling.request import Inference, PendingRequest
 from semserve_server.scheduling.worker import BatchWorker
 
 log = logging.getLogger(__name__)
 
-_Taken: TypeAlias = Taken[Pending]
-Condense: TypeAlias = Callable[[Rows, Sequence[Encoding]], list[SparseRow]]
+_Dequeued: TypeAlias = DequeuedBatch[PendingRequest]
 
 
 class Batcher:
-    """A queue and the lanes that empty it, for one session. Made and used on one event loop."""
+    """The queue of one session and the workers that run its batches. Used on one event loop."""
 
     def __init__(
         self,
         session: Runner,
-        queue: BatchQueue[Pending],
+        queue: BatchQueue[PendingRequest],
         admission: Admission,
-        runs: Dispatch,
+        dispatch: Dispatch,
         *,
-        tally: ModelCounters,
-        shares: ConcurrencyLimit | None = None,
+        counters: ModelCounters,
+        concurrency_limit: ConcurrencyLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start the lanes.
+        """Start the workers.
 
         Args:
-            session: what runs a batch.
-            queue: where entries wait.
-            admission: who may wait there.
-            runs: those that go on; none as yet.
-            tally: the model's counts; the lanes' threads have its name.
-            shares: the runs that other models want too; none where not given.
+            session: runs batches.
+            queue: holds entries until they run.
+            admission: decides which requests may wait in the queue.
+            dispatch: decides when a run starts; knows the active runs.
+            counters: the counters of the model. The worker threads are named after the model.
+            concurrency_limit: limit of the active runs of all models; without it, only this
+                model's.
             clock: in seconds.
         """
         self._session = session
         self.condense: Condense | None = None
-        """Makes sparse rows of the rows of a batch, on the thread of the run; to be set before the
-        first request. Where it is None, rows stay as they are."""
+        """Converts the rows of a batch to sparse rows, on the thread of the run. Set before the
+        first request; None for a model with dense rows."""
         self._queue = queue
         self._admission = admission
-        self._runs = runs
-        self._tally = tally
+        self._dispatch = dispatch
+        self._counters = counters
         self._clock = clock
         self._changed = threading.Condition()
         self._closed = False
-        self._collapsed = False
-        self._share = (shares or ConcurrencyLimit(admission.lanes)).share()
-        self._pending: set[Pending] = set()
+        self._worker_died = False
+        self._share = (concurrency_limit or ConcurrencyLimit(admission.workers)).share()
+        self._pending: set[PendingRequest] = set()
         self._running_tokens = 0
         self._loop = asyncio.get_running_loop()
-        self._gathering = BatchDelay(self._wake, worthwhile=self._gathers)
-        self._lanes = [BatchWorker(tally.name, n, self._serve) for n in range(admission.lanes)]
-        for lane in self._lanes:
-            lane.thread.start()
+        self._batch_delay = BatchDelay(self._wake, should_delay=self._should_delay)
+        self._workers = [
+            BatchWorker(counters.name, n, self._serve) for n in range(admission.workers)
+        ]
+        for worker in self._workers:
+            worker.thread.start()
 
     def __repr__(self) -> str:
-        return f"<Batcher {len(self._lanes)} lanes, {len(self._pending)} requests, {self._queue!r}>"
+        workers, requests = len(self._workers), len(self._pending)
+        return f"<Batcher {workers} workers, {requests} requests, {self._queue!r}>"
 
     async def submit(
         self,
@@ -97,129 +97,135 @@ class Batcher:
         partial: bool = False,
         caller: str = "",
     ) -> Inference:
-        """Answer a request; it is admitted whole or not at all.
+        """Run the encodings of a request. The request is admitted whole or not at all.
 
-        Cancelling the caller abandons the request: what of it still waits never runs, and the
-        batches that its entries have joined are not harmed.
+        Cancellation drops the request's queued entries. Batches that already contain its entries
+        continue.
 
         Args:
             encodings: at least one.
-            deadline: instant on the clock, in seconds.
-            partial: whether the answer may lack the rows of encodings that fail.
-            caller: who asks; the runs are shared fairly among callers.
+            deadline: instant, in seconds of the clock.
+            partial: whether the result may lack the rows of encodings that fail.
+            caller: name of the caller; callers share the runs fairly.
 
         Raises:
-            Overloaded: the queue cannot hold it, or it would come too late.
-            Draining: the batcher has been closed.
-            DeadlineExceeded: the deadline passed before all of it was taken.
+            Overloaded: the queue cannot hold the request, or its results would miss the deadline.
+            Draining: the batcher is closed.
+            DeadlineExceeded: the deadline passed before all entries had run.
             InferenceFailed: an encoding failed, or with `partial` all of them.
         """
         now = self._clock()
-        request = Pending(len(encodings), now, self._loop.create_future(), partial=partial)
+        request = PendingRequest(len(encodings), now, self._loop.create_future(), partial=partial)
         entries = [
             Entry(encoding, len(encoding), deadline, request, index, caller)
             for index, encoding in enumerate(encodings)
         ]
-        demand = Demand(len(entries), sum(entry.length for entry in entries))
+        load = QueueLoad(len(entries), sum(entry.length for entry in entries))
         with self._changed:
-            if self._collapsed:
+            if self._worker_died:
                 raise InferenceFailed
             if self._closed:
                 raise Draining("the server is stopping")
             backlog = self._queue.backlog(caller)
-            self._admission.check(demand, backlog, self._running_tokens, deadline - now)
+            self._admission.check(load, backlog, self._running_tokens, deadline - now)
             self._queue.put(entries)
         self._pending.add(request)
         try:
-            self._gathering.add()
+            self._batch_delay.add()
             return await request.answer
         except BaseException as error:
             with self._changed:
                 unwanted = sum(entry.waiting for entry in entries)
                 self._queue.drop(entries)
             left = self._clock()
-            expired = late(elapsed=left - now, remaining=deadline - left)
+            expired = cancelled_at_deadline(elapsed=left - now, remaining=deadline - left)
             cancelled = isinstance(error, asyncio.CancelledError)
             cause = "expired" if expired else "cancelled" if cancelled else "failed"
-            self._tally.dropped[cause] += unwanted
+            self._counters.dropped[cause] += unwanted
             raise
         finally:
             self._pending.discard(request)
 
-    def expect(self, demand: Demand, *, seconds: float, caller: str = "") -> None:
-        """Refuse entries that could not be admitted, before they are there.
+    def check_admission(self, load: QueueLoad, *, seconds: float, caller: str = "") -> None:
+        """Refuse a request that could not be admitted, before its texts are tokenised.
 
         Raises:
             Overloaded: as `submit`.
         """
-        # Without the lock, which a lane may hold: it is asked again, exactly, when they are there.
+        # This does not take the lock, which a worker may hold. `submit` repeats the check exactly.
         backlog = self._queue.backlog(caller)
-        self._admission.check(demand, backlog, self._running_tokens, seconds)
+        self._admission.check(load, backlog, self._running_tokens, seconds)
 
     @property
-    def waiting(self) -> Demand:
-        """What is queued."""
-        return Demand(len(self._queue), self._queue.tokens)
+    def waiting(self) -> QueueLoad:
+        """The size of the queue."""
+        return QueueLoad(len(self._queue), self._queue.tokens)
 
     @property
     def failed(self) -> bool:
-        """Whether a lane has died."""
-        dead = not self._closed and not all(lane.thread.is_alive() for lane in self._lanes)
-        return self._collapsed or dead
+        """Whether a worker died."""
+        dead = not self._closed and not all(worker.thread.is_alive() for worker in self._workers)
+        return self._worker_died or dead
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """What runs batches."""
-        return self._lanes
+        """The worker threads."""
+        return self._workers
 
     def runs(self) -> dict[str, float]:
-        """Tell when each of the present runs began, on the clock, by the name of its lane."""
+        """Return the start of each active run, in seconds of the clock, by its worker's name."""
         return {
-            lane.thread.name: since
-            for lane in self._lanes
-            if (since := lane.busy_since) is not None
+            worker.thread.name: since
+            for worker in self._workers
+            if (since := worker.busy_since) is not None
         }
 
     def close(self) -> None:
-        """Refuse new requests, and end the lanes when the queue is empty."""
+        """Refuse new requests. The workers end when the queue is empty."""
         with self._changed:
             self._closed = True
-            # A cycle would keep the session until Python looks for cycles, which is hardly ever.
-            self._gathering.close()
+            # A reference cycle would keep the session in memory until the cyclic collector runs,
+            # which is rare.
+            self._batch_delay.close()
             self._changed.notify_all()
 
-    def _gathers(self) -> bool:
-        """Tell whether what waits is too little to run while the loop may bring more."""
+    def _should_delay(self) -> bool:
+        """Return whether the queued entries are too few to run while more requests may arrive."""
         if self._closed:
             return False
-        return self._runs.gathers(len(self._pending), self._queue.tokens)
+        return self._dispatch.should_delay(len(self._pending), self._queue.tokens)
 
     def _wake(self) -> None:
         with self._changed:
-            self._changed.notify(min(len(self._queue), len(self._lanes)))
+            self._changed.notify(min(len(self._queue), len(self._workers)))
 
-    def _serve(self, lane: BatchWorker) -> None:
-        """Take and run batches until closed; runs on the lane's thread."""
+    def _serve(self, worker: BatchWorker) -> None:
+        """Take and run batches until the batcher is closed. Runs on the worker's thread."""
         try:
-            while self._wait(lane):
+            while self._wait(worker):
                 alone = self._share.begin()
                 try:
-                    taken, finished = self._run(lane, alone=alone)
+                    taken, result = self._run(worker, alone=alone)
                 finally:
-                    lane.busy_since = None
+                    worker.busy_since = None
                     self._share.end()
-                    self._end(lane)
-                # Only now: who asks again at once shall find that nobody else runs.
-                self._call(self._answer, taken, finished)
-                # While the lane waits it keeps no requests, nor errors that refer to its frames.
-                del taken, finished
+                    self._end(worker)
+                # Post results after releasing the slot, so that an immediate follow-up request can
+                # use all threads.
+                self._call(self._answer, taken, result)
+                # A waiting worker must not keep references to requests, or to errors that refer to
+                # its frames.
+                del taken, result
         except BaseException:
-            # First the callers: a log handler may raise.
-            self._call(self._collapse)
-            log.exception("a lane died. This is a bug.")
+            # Fail the requests before logging: a log handler may raise.
+            self._call(self._fail_all)
+            log.exception("a batch worker died. This is a bug.")
 
-    def _wait(self, lane: BatchWorker) -> bool:
-        """Wait until a run should begin, and note it; False when closed and empty."""
+    def _wait(self, worker: BatchWorker) -> bool:
+        """Wait until a run should start, and note its start.
+
+        False if the batcher is closed and empty.
+        """
         with self._changed:
             while True:
                 now = self._clock()
@@ -227,67 +233,61 @@ class Batcher:
                     if self._closed:
                         return False
                     self._changed.wait()
-                elif self._gathering.is_open:
+                elif self._batch_delay.is_open:
                     self._changed.wait()
-                elif patience := self._runs.patience(self._queue.tokens, now):
-                    self._changed.wait(patience)
+                elif wait_seconds := self._dispatch.wait_seconds(self._queue.tokens, now):
+                    self._changed.wait(wait_seconds)
                 else:
-                    self._runs.begin(lane, self._queue.tokens, now)
+                    self._dispatch.begin(worker, self._queue.tokens, now)
                     return True
 
-    def _end(self, lane: BatchWorker) -> None:
-        """Note the end of a run, for which another lane may have waited."""
+    def _end(self, worker: BatchWorker) -> None:
+        """Note the end of a run, and wake a worker that may have waited for it."""
         with self._changed:
-            self._runs.end(lane)
+            self._dispatch.end(worker)
             if self._queue:
                 self._changed.notify()
 
-    def _run(self, lane: BatchWorker, *, alone: bool) -> tuple[_Taken, Finished]:
-        """Take a batch and run it.
+    def _run(self, worker: BatchWorker, *, alone: bool) -> tuple[_Dequeued, BatchResult]:
+        """Take a batch from the queue and run it.
 
         Args:
-            lane: whose thread this is.
-            alone: whether nothing else runs, of this model or of others.
+            worker: the worker whose thread this is.
+            alone: whether no other run is active, of this model or of others.
         """
         with self._changed:
             taken = self._queue.take(self._clock())
-            wide = alone and not self._queue
-            self._running_tokens += taken.computed_tokens
+            exclusive = alone and not self._queue
+            self._running_tokens += taken.effective_tokens
         started = self._clock()
 
         def run(encodings: Sequence[Encoding]) -> Rows:
-            lane.busy_since = self._clock()
-            return self._session.run(encodings, wide=wide)
+            worker.busy_since = self._clock()
+            return self._session.run(encodings, exclusive=exclusive)
 
         encodings = [entry.encoding for entry in taken.batch]
-        outcome = run_batch(run, encodings) if encodings else None
-        if outcome is not None and outcome.rows is not None and self.condense is not None:
-            outcome.sparse = self.condense(outcome.rows, encodings)
-            outcome.rows = np.zeros((len(encodings), 0), np.float32)  # the others are large
-        return taken, Finished(outcome, wide, started, self._clock() - started)
+        rows = run_batch(run, encodings) if encodings else None
+        if rows is not None and self.condense is not None:
+            rows.make_sparse(self.condense, encodings)
+        return taken, BatchResult(rows, exclusive, started, self._clock() - started)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call on the event loop; once that has ended nobody waits for an answer."""
+        """Call a function on the event loop.
+
+        After the loop has ended, no caller waits for a result.
+        """
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _answer(self, taken: _Taken, finished: Finished) -> None:
-        """Answer the callers of a batch, on the event loop; whatever raises here, each is answered.
-
-        A request that has its answer already keeps it.
-        """
+    def _answer(self, taken: _Dequeued, result: BatchResult) -> None:
+        """Deliver the results of a batch, on the event loop."""
         with self._changed:
-            self._running_tokens -= taken.computed_tokens
-        try:
-            hand_out(taken, finished, self._tally, self._admission.cost)
-        except Exception:
-            for entry in (*taken.expired, *taken.batch):
-                entry.owner.fail(InferenceFailed())
-            log.exception("answering a batch failed. This is a bug.")
+            self._running_tokens -= taken.effective_tokens
+        deliver_or_fail(taken, result, self._counters, self._admission.cost)
 
-    def _collapse(self) -> None:
-        """Fail every request, on the event loop, after a lane died."""
-        self._collapsed = True
+    def _fail_all(self) -> None:
+        """Fail every request after a worker died. Runs on the event loop."""
+        self._worker_died = True
         for request in self._pending:
             request.fail(InferenceFailed())
         self.close()

@@ -1,4 +1,7 @@
-"""Finds the entries that fail a run, so that they fail alone. Pure but for the runs."""
+"""Isolates the entries that make a run fail, so that the other entries of the batch succeed.
+
+Pure, except for the runs.
+"""
 
 from __future__ import annotations
 
@@ -13,88 +16,96 @@ from numpy.typing import NDArray
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.sparse import SparseRow
 
-SURELY_FOUND = 4
-"""How many poisoned entries of one batch are certain to be told from their neighbours. Each takes
-at most two runs a halving; a batch that fails for a reason of its own ends after as many."""
+MAX_ISOLATED = 4
+"""Number of failing entries of one batch that are always isolated from the others. Each costs at
+most two runs for each level of bisection. A batch that fails for another reason ends after the
+same number of runs."""
 
 Rows = NDArray[np.float32]
 Run = Callable[[Sequence[Encoding]], Rows]
+Condense = Callable[[Rows, Sequence[Encoding]], list[SparseRow]]
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What came of the entries of a batch."""
+class RunResult:
+    """The results of the entries of a batch."""
 
     rows: Rows | None
-    """Float32 [entries, outputs]; None where no entry has one."""
+    """Float32 [entries, outputs]; None if every entry failed."""
     failures: dict[int, Exception] = field(default_factory=dict)
-    """Why an entry has no row, by its place; what stands in the rows there means nothing."""
+    """The error of each entry that failed, by its index. The row of such an entry has no
+    meaning."""
     sparse: list[SparseRow] | None = None
-    """What was made of the rows, where the model's rows are sparse; then `rows` has no numbers."""
+    """For a sparse model, the sparse rows; `rows` then has no columns."""
+
+    def make_sparse(self, condense: Condense, encodings: Sequence[Encoding]) -> None:
+        """Replace the rows, which are large, by sparse rows."""
+        if self.rows is not None:
+            self.sparse = condense(self.rows, encodings)
+            self.rows = np.zeros((len(encodings), 0), np.float32)
 
 
-def run_batch(run: Run, encodings: Sequence[Encoding]) -> Outcome:
-    """Run a batch; where that fails, run halves of it, until those that fail are alone.
+def run_batch(run: Run, encodings: Sequence[Encoding]) -> RunResult:
+    """Run a batch. If the run fails, run its halves, until the entries that fail are alone.
 
     Args:
-        run: what fails or gives float32 [encodings, outputs].
+        run: returns float32 [encodings, outputs], or raises.
         encodings: at least one.
 
     Returns:
-        The rows, of which those that are not finite are failures. There are at most
-        `2 * SURELY_FOUND * log2(entries)` runs after the first. Neighbours of more poisoned entries
-        than are surely found may fail with them.
+        The rows. Rows with non-finite values are failures. At most `2 * MAX_ISOLATED *
+        log2(entries)` runs follow the first one. If more than `MAX_ISOLATED` entries fail, entries
+        beside them may fail too.
     """
     try:
         return _finite(run(encodings), len(encodings))
     except Exception as error:  # noqa: BLE001  (whatever a run raises is its entries' answer)
-        return _run_halves(run, encodings, error)
+        return _bisect(run, encodings, error)
 
 
-def _run_halves(run: Run, encodings: Sequence[Encoding], error: Exception) -> Outcome:
-    """Split every part that failed, the largest first, as long as runs are left."""
-    outcome = Outcome(None)
-    left = 2 * SURELY_FOUND * math.ceil(math.log2(len(encodings)))
+def _bisect(run: Run, encodings: Sequence[Encoding], error: Exception) -> RunResult:
+    """Split every part that failed, the largest first, while runs are left."""
+    result = RunResult(None)
+    left = 2 * MAX_ISOLATED * math.ceil(math.log2(len(encodings)))
     failed = deque([(0, len(encodings), error)])
     while failed:
         start, stop, error = failed.popleft()
         if stop - start == 1 or not left:
-            outcome.failures.update(dict.fromkeys(range(start, stop), error))
+            result.failures.update(dict.fromkeys(range(start, stop), error))
             continue
         left -= 2
         middle = (start + stop) // 2
         for first, last in ((start, middle), (middle, stop)):
             try:
                 part = _finite(run(encodings[first:last]), last - first)
-                _put(outcome, part, first, len(encodings))
+                _put(result, part, first, len(encodings))
             except Exception as next_error:  # noqa: BLE001  (as above)
                 failed.append((first, last, next_error))
-    # The error's traceback refers to this frame, and the frame to the session.
     del error
-    return outcome
+    return result
 
 
-def _finite(rows: Rows, size: int) -> Outcome:
-    """Fail the rows in which a number is not finite.
+def _finite(rows: Rows, size: int) -> RunResult:
+    """Mark the rows with non-finite values as failures.
 
     Raises:
-        ValueError: they are not as many rows as there are encodings.
+        ValueError: the number of rows is not `size`.
     """
     if np.ndim(rows) != 2 or len(rows) != size:  # noqa: PLR2004  (rows, and numbers of a row)
         raise ValueError(f"the model gave an array of {np.shape(rows)} for {size} encodings")
-    outcome = Outcome(rows)
+    result = RunResult(rows)
     if not np.isfinite(rows).all():
         error = FloatingPointError("the model gave values that are not finite")
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        outcome.failures = dict.fromkeys(bad.tolist(), error)
-    return outcome
+        result.failures = dict.fromkeys(bad.tolist(), error)
+    return result
 
 
-def _put(outcome: Outcome, part: Outcome, start: int, size: int) -> None:
-    """Enter what came of a part that begins at `start`."""
+def _put(result: RunResult, part: RunResult, start: int, size: int) -> None:
+    """Copy the results of the part that begins at index `start`."""
     if part.rows is None:
         return
-    if outcome.rows is None:
-        outcome.rows = np.zeros((size, part.rows.shape[1]), np.float32)
-    outcome.rows[start : start + len(part.rows)] = part.rows
-    outcome.failures.update({start + place: error for place, error in part.failures.items()})
+    if result.rows is None:
+        result.rows = np.zeros((size, part.rows.shape[1]), np.float32)
+    result.rows[start : start + len(part.rows)] = part.rows
+    result.failures.update({start + place: error for place, error in part.failures.items()})

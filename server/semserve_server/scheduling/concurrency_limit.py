@@ -1,10 +1,10 @@
-"""Who may run when several models want the same CPUs.
+"""Limits the runs that are active at the same time, and divides them among the models.
 
-A model of which nothing runs may always begin a run: nobody's flood keeps it waiting, and the
-operating system divides the CPUs among the threads for as long as there is one run too many.
-Further runs begin only while fewer than `runs` go on in all, and the model with the fewest has the
-first turn. So of N runs, each of k models that are never out of work has N // k or more, and at
-least one; and a model that is alone has all of them.
+A model without an active run may always start one, so load on other models never makes it wait. The
+operating system then divides the CPUs among one run too many for a while. Further runs start only
+while fewer than `runs` are active in all, and the model with the fewest active runs is next. So
+with N runs and k models that always have work, each model has at least N // k active runs, and at
+least one. A model that is alone can use all of them.
 """
 
 from __future__ import annotations
@@ -13,84 +13,85 @@ import threading
 
 
 class ConcurrencyLimit:
-    """The runs of all models of a process. Its parts may be used from every thread."""
+    """The active runs of all models of a process. Thread-safe."""
 
     def __init__(self, runs: int) -> None:
-        """Divide so many runs.
+        """Create a limit.
 
         Args:
-            runs: how many side by side compute most in a second; at least one.
+            runs: number of simultaneous runs with the highest throughput; at least one.
         """
         self._runs = runs
         self._changed = threading.Condition()
-        self._going = 0
+        self._running = 0
         self._turns = 0
-        self._waiting: list[ModelShare] = []
+        self.waiting: list[ModelShare] = []
 
     def __repr__(self) -> str:
-        return f"<ConcurrencyLimit {self._going} of {self._runs} runs, {len(self._waiting)} wait>"
+        return f"<ConcurrencyLimit {self._running} of {self._runs} runs, {len(self.waiting)} wait>"
 
     @property
     def begun(self) -> int:
-        """How many runs have begun since the start."""
+        """Number of runs that have started since the server started."""
         return self._turns
 
     def share(self) -> ModelShare:
-        """Make the share of one model."""
+        """Create the share of one model."""
         return ModelShare(self)
 
     def begin(self, share: ModelShare) -> bool:
-        """Wait until a run of this share may begin; tell whether it is the only one."""
+        """Wait until a run of this share may start. Return whether no other run is active."""
         with self._changed:
-            if not self._may_begin(share):
-                self._waiting.append(share)
-                self._changed.wait_for(lambda: self._may_begin(share))
-                self._waiting.remove(share)
+            if not self.may_begin(share):
+                self.waiting.append(share)
+                self._changed.wait_for(lambda: self.may_begin(share))
+                self.waiting.remove(share)
             self._turns += 1
             share.turn = self._turns
-            share.going += 1
-            self._going += 1
-            if self._waiting:  # another may fit, whose turn was after this one's
+            share.running += 1
+            self._running += 1
+            if self.waiting:  # another share may fit that was behind this one
                 self._changed.notify_all()
-            return self._going == 1
+            return self._running == 1
 
     def end(self, share: ModelShare) -> None:
-        """Make room for the next run."""
+        """Note the end of a run, and wake the waiting threads."""
         with self._changed:
-            share.going -= 1
-            self._going -= 1
-            if self._waiting:
+            share.running -= 1
+            self._running -= 1
+            if self.waiting:
                 self._changed.notify_all()
 
-    def _may_begin(self, share: ModelShare) -> bool:
-        if not share.going:
+    def may_begin(self, share: ModelShare) -> bool:
+        """Return whether a run of this share may start now."""
+        if not share.running:
             return True
-        if self._going >= self._runs:
+        if self._running >= self._runs:
             return False
-        first = min(self._waiting, key=ModelShare.order, default=share)
+        first = min(self.waiting, key=ModelShare.order, default=share)
         return share.order() <= first.order()
 
 
 class ModelShare:
-    """What one model has of the runs. Entered for as long as a run goes on."""
+    """The part of one model in the active runs."""
 
-    __slots__ = ("_shares", "going", "turn")
+    __slots__ = ("_limit", "running", "turn")
 
-    def __init__(self, shares: ConcurrencyLimit) -> None:
-        self._shares = shares
-        self.going = 0
-        """Runs of the model at present."""
+    def __init__(self, limit: ConcurrencyLimit) -> None:
+        self._limit = limit
+        self.running = 0
+        """Active runs of the model."""
         self.turn = 0
-        """When one of them began last, as a count of all."""
+        """Number of the model's latest run, in the count of all runs."""
 
     def order(self) -> tuple[int, int]:
-        """Tell whose turn comes first: the fewest runs', of like ones the longest ago."""
-        return self.going, self.turn
+        """Sort key of the waiting models: fewest active runs, then longest time since a run."""
+        return self.running, self.turn
 
     def begin(self) -> bool:
-        """Wait until a run may begin; tell whether no other goes on."""
-        return self._shares.begin(self)
+        """Wait until a run may start. Return whether no other run is active."""
+        return self._limit.begin(self)
 
     def end(self) -> None:
-        """Tell that the run has ended."""
-        self._shares.end(self)
+        """Note the end of a run."""
+        self._limit.end(self)

@@ -1,16 +1,16 @@
-"""Entries of many callers, in an order that shares the runs fairly among the callers. Pure.
+"""A queue of entries of many callers that shares the runs fairly among the callers. Pure.
 
-Weighted fair queueing with equal weights. Each caller that has entries waiting has a virtual time:
-the tokens that it would have been given by now if the tokens of all callers were handed out in
-turns, one each. The next entry is the oldest of the caller whose virtual time is the lowest, and
-its tokens are then added to that. A caller begins at the present virtual time of the queue, so it
-neither saves up for being idle nor waits for what others have queued before it. With one caller,
+Weighted fair queueing with equal weights. Each caller with queued entries has a virtual time: the
+tokens that it would have received if the tokens of all callers were served in turns, one each. The
+next entry is the oldest entry of the caller with the lowest virtual time; its tokens are then added
+to that virtual time. A new caller starts at the present virtual time of the queue, so it gains
+nothing from having been idle and does not wait for what others queued before it. With one caller,
 and with callers of one entry each, the order is that of arrival.
 
 The virtual time of the queue is that of WF2Q+ (Bennett and Zhang, "Hierarchical Packet Fair
-Queueing Algorithms", 1996): it grows by the tokens that run, divided by the callers that wait, and
-is never lower than the lowest of theirs. So it passes every waiting caller's own in the end, and
-no caller starves however many new ones come.
+Queueing Algorithms", 1996): it grows by the tokens that run, divided by the number of waiting
+callers, and is never lower than the lowest virtual time of a caller. So it passes the virtual time
+of every waiting caller in the end, and no caller starves, however many new callers arrive.
 """
 
 from __future__ import annotations
@@ -28,82 +28,84 @@ from semserve_server.runtime.encoding import Encoding
 Owner = TypeVar("Owner")
 
 DEAD_ENTRIES = 8
-"""How many dropped entries of one caller may lie among its waiting ones before they are removed."""
+"""Most dropped entries of one caller among its waiting ones before they are removed."""
 DEAD_CALLERS = 64
-"""How many outdated items the heap of callers may hold before it is built anew."""
+"""Most outdated items in the heap of callers before the heap is rebuilt."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[Owner]):
-    """An encoding that waits, with its owner and its place in the owner's request."""
+    """A queued encoding, with its request (the owner) and its index in the request."""
 
     encoding: Encoding
     length: int
     deadline: float
-    """Instant, on the queue's clock in seconds, after which no answer is wanted."""
+    """Instant, in seconds of the queue's clock, after which the result is not wanted."""
     owner: Owner
     index: int
     caller: str = ""
-    """Whose share of the runs it uses."""
+    """Name of the caller whose share of the runs the entry uses."""
     waiting: bool = False
-    """Whether it is in the queue and wanted."""
+    """Whether the entry is in the queue and was not dropped."""
 
 
 class _Caller(Generic[Owner]):
-    """The entries of one caller, the oldest first, and its place among the callers."""
+    """The entries of one caller, the oldest first, and the caller's position in the heap."""
 
     __slots__ = ("entries", "ticket", "time", "tokens", "waiting")
 
     def __init__(self, time: float) -> None:
         self.entries: deque[Entry[Owner]] = deque()
         self.waiting = 0
-        """Entries that are wanted; `entries` may hold dropped ones too."""
+        """Number of entries that were not dropped; `entries` may contain dropped ones too."""
         self.tokens = 0
         self.time = time
-        """Its virtual time, in tokens."""
+        """Virtual time, in tokens."""
         self.ticket = 0
-        """Number of its item in the heap; items of other numbers are outdated. 0 for none."""
+        """Number of the caller's item in the heap; items with other numbers are outdated. 0 for
+        none."""
 
 
 class FairQueue(Generic[Owner]):
-    """The waiting entries of all callers. Not thread-safe.
+    """The queued entries of all callers. Not thread-safe.
 
-    It holds nothing of a caller that has no entry waiting. An entry costs O(log callers).
+    The queue keeps no state for a caller without queued entries. An entry costs O(log callers).
     """
 
-    def __init__(self, *, most_ahead: float) -> None:
-        """Make an empty queue.
+    def __init__(self, *, max_lead: float) -> None:
+        """Create an empty queue.
 
         Args:
-            most_ahead: tokens; how far a caller that used what others left over may fall behind
-                them for it later.
+            max_lead: tokens. A caller that ran alone can be at most this far behind other callers
+                later.
         """
         self.tokens = 0
-        """Tokens of all waiting entries."""
+        """Tokens of all queued entries."""
         self._size = 0
-        self._most_ahead = most_ahead
+        self._max_lead = max_lead
         self._time = 0.0
         self._callers: dict[str, _Caller[Owner]] = {}
         self._heap: list[tuple[float, int, _Caller[Owner]]] = []
         self._tickets = count(1)
-        self._lifted: dict[_Caller[Owner], int] = {}
-        """Callers of what is lifted, with the tickets that they had; 0 once one was chosen."""
+        self._popped: dict[_Caller[Owner], int] = {}
+        """Callers of the present window, with the tickets that they had; 0 after an entry was
+        chosen."""
 
     def __len__(self) -> int:
         return self._size
 
     @property
     def callers(self) -> int:
-        """Callers that have entries waiting."""
+        """Number of callers with queued entries."""
         return len(self._callers)
 
     @property
-    def held(self) -> int:
-        """Entries and items that are in memory, dropped ones included."""
+    def stored(self) -> int:
+        """Number of entries and heap items in memory, dropped ones included."""
         return len(self._heap) + sum(len(one.entries) for one in self._callers.values())
 
-    def of(self, caller: str) -> tuple[int, int]:
-        """Return how many entries of a caller wait, and how many tokens they have."""
+    def load_of(self, caller: str) -> tuple[int, int]:
+        """Return the number of queued entries of a caller, and the number of their tokens."""
         found = self._callers.get(caller)
         return (found.waiting, found.tokens) if found else (0, 0)
 
@@ -122,24 +124,29 @@ class FairQueue(Generic[Owner]):
         self._size += len(entries)
 
     def drop(self, entries: Iterable[Entry[Owner]]) -> None:
-        """Forget those of the entries that still wait; that costs their caller nothing."""
+        """Remove those of the entries that are still queued. The caller is not charged for them."""
         names = set()
         for entry in entries:
             if entry.waiting:
-                self._leave(entry)
+                self._remove(entry)
                 names.add(entry.caller)
         for name in names:
             caller = self._callers.get(name)
             if caller and len(caller.entries) > 2 * caller.waiting + DEAD_ENTRIES:
                 caller.entries = deque(entry for entry in caller.entries if entry.waiting)
-        self._tidy()
+        self._compact()
         if not self._callers:
             self._time = 0.0
 
-    def lift(self, now: float, most_tokens: float) -> tuple[list[Entry[Owner]], list[Entry[Owner]]]:
-        """Lift out the first entries until they have so many tokens, and the expired among them.
+    def pop_window(
+        self, now: float, most_tokens: float
+    ) -> tuple[list[Entry[Owner]], list[Entry[Owner]]]:
+        """Remove the first entries, up to `most_tokens`.
 
-        The first still wait until `settle` is called, which must be next. The expired have left.
+        Return them, and the expired entries among them.
+
+        The entries of the window count as queued until `commit`, which must be the next call. The
+        expired entries have left the queue.
         """
         window: list[Entry[Owner]] = []
         expired: list[Entry[Owner]] = []
@@ -148,7 +155,7 @@ class FairQueue(Generic[Owner]):
             time, ticket, caller = heapq.heappop(self._heap)
             if ticket != caller.ticket:
                 continue
-            self._lifted.setdefault(caller, ticket)
+            self._popped.setdefault(caller, ticket)
             turn = self._heap[0][0] if self._heap else inf
             while (entry := self._next(caller, now, expired)) is not None:
                 window.append(entry)
@@ -162,8 +169,8 @@ class FairQueue(Generic[Owner]):
                 self._push(caller, time, next(self._tickets))
         return window, expired
 
-    def settle(self, window: Sequence[Entry[Owner]], chosen: Sequence[Entry[Owner]]) -> None:
-        """Let the chosen of what was lifted leave, charge their callers, and put the rest back."""
+    def commit(self, window: Sequence[Entry[Owner]], chosen: Sequence[Entry[Owner]]) -> None:
+        """Remove the chosen entries of the window, charge their callers, and put the rest back."""
         callers = max(self.callers, 1)
         tokens = 0
         for entry in chosen:
@@ -171,25 +178,25 @@ class FairQueue(Generic[Owner]):
             tokens += size
             caller = self._callers[entry.caller]
             caller.time += size
-            self._lifted[caller] = 0
-            self._leave(entry)
+            self._popped[caller] = 0
+            self._remove(entry)
         for entry in reversed(window):
             if entry.waiting:
                 self._callers[entry.caller].entries.appendleft(entry)
         self._time += tokens / callers
-        for caller, ticket in self._lifted.items():
+        for caller, ticket in self._popped.items():
             if caller.waiting:
-                caller.time = min(caller.time, self._time + self._most_ahead)
-                # Who was not served keeps its place among those of the same time.
+                caller.time = min(caller.time, self._time + self._max_lead)
+                # A caller that was not served keeps its position among callers with the same time.
                 self._push(caller, caller.time, ticket or next(self._tickets))
-        self._lifted.clear()
-        self._tidy()
+        self._popped.clear()
+        self._compact()
         self._time = max(self._time, self._heap[0][0]) if self._heap else 0.0
 
     def _next(
         self, caller: _Caller[Owner], now: float, expired: list[Entry[Owner]]
     ) -> Entry[Owner] | None:
-        """Remove the oldest entry that is wanted and in time; None where there is none."""
+        """Remove the oldest entry that is neither dropped nor expired; None if there is none."""
         entries = caller.entries
         while entries:
             entry = entries.popleft()
@@ -197,11 +204,11 @@ class FairQueue(Generic[Owner]):
                 continue
             if now < entry.deadline:
                 return entry
-            self._leave(entry)
+            self._remove(entry)
             expired.append(entry)
         return None
 
-    def _leave(self, entry: Entry[Owner]) -> None:
+    def _remove(self, entry: Entry[Owner]) -> None:
         entry.waiting = False
         caller = self._callers[entry.caller]
         caller.waiting -= 1
@@ -213,12 +220,12 @@ class FairQueue(Generic[Owner]):
             del self._callers[entry.caller]
 
     def _push(self, caller: _Caller[Owner], time: float, ticket: int) -> None:
-        """Put a caller's item into the heap; it replaces the one that is there."""
+        """Put a caller's item into the heap. It replaces the caller's present item."""
         caller.ticket = ticket
         heapq.heappush(self._heap, (time, ticket, caller))
 
-    def _tidy(self) -> None:
-        """Remove outdated items: those at the top, and all where there are many."""
+    def _compact(self) -> None:
+        """Remove outdated items: those at the top of the heap, or all if there are many."""
         if len(self._heap) > 2 * len(self._callers) + DEAD_CALLERS:
             self._heap = [item for item in self._heap if item[1] == item[2].ticket]
             heapq.heapify(self._heap)

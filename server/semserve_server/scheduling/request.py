@@ -1,4 +1,4 @@
-"""What a request is answered with, and how its rows are gathered."""
+"""A request that waits for its rows, and the result that it gets."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ class Inference:
     """The rows of one request, and what they cost."""
 
     rows: Rows
-    """Float32 [encodings, outputs], in the order of the encodings; NaN where one has failed."""
+    """Float32 [encodings, outputs], in the order of the encodings; NaN for an encoding that
+    failed."""
     tokens: int
     """Tokens of the request's encodings."""
     padded_tokens: int
-    """Tokens computed for this request, its share of the padding included."""
+    """Tokens computed for this request, its part of the padding included."""
     queue_seconds: float
-    """From admission until its last encoding was taken."""
+    """Time from admission until the last encoding left the queue."""
     compute_seconds: float
-    """The longest run that it took part in."""
+    """Time of the longest run with an encoding of this request."""
     failed: frozenset[int] = frozenset()
-    """Places of the encodings that have failed; none unless the request takes what there is."""
+    """Indices of the encodings that failed. Empty unless the request accepts partial results."""
     sparse: Mapping[int, SparseRow] = field(default_factory=dict)
-    """Of a model of sparse rows, the row of each encoding by its place; its `rows` have no
-    numbers."""
+    """For a sparse model, the row of each encoding by its index; `rows` then has no columns."""
 
     @property
     def cost(self) -> Cost:
-        """What it took, without the rows."""
+        """The cost without the rows."""
         return Cost(len(self.rows), self.tokens, self.queue_seconds, self.compute_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the rows of one request took."""
+    """What the rows of one request cost."""
 
     texts: int
     tokens: int
@@ -53,17 +53,17 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
-    """What a batch took, as all of its entries are told."""
+class BatchTiming:
+    """Padding and times of a batch, for the results of its entries."""
 
     padded: int
-    """Tokens to which each entry was padded."""
+    """Length to which each entry was padded, in tokens."""
     started: float
-    """When it was taken, on the batcher's clock."""
+    """Instant at which the batch left the queue, in seconds of the batcher's clock."""
     seconds: float
 
 
-class Pending:
+class PendingRequest:
     """A request that waits for its rows. Only the event loop changes it."""
 
     __slots__ = (
@@ -79,13 +79,13 @@ class Pending:
         *,
         partial: bool = False,
     ) -> None:
-        """Make a request that has no rows yet.
+        """Create a request without rows.
 
         Args:
-            size: its encodings.
-            admitted: instant, on the batcher's clock.
-            answer: set once the last row has come, or when the request has failed.
-            partial: whether it is answered even if some encodings fail.
+            size: number of encodings.
+            admitted: instant, in seconds of the batcher's clock.
+            answer: set when the last row has arrived, or when the request has failed.
+            partial: whether the request gets a result even if some encodings fail.
         """
         self.answer = answer
         self._admitted = admitted
@@ -99,37 +99,42 @@ class Pending:
         self._queued = 0.0
         self._compute = 0.0
 
-    def receive(self, entry: Entry[Pending], row: Rows | SparseRow, computed: Computed) -> None:
-        """Take one row; the last one completes the answer."""
+    def add_row(
+        self, entry: Entry[PendingRequest], row: Rows | SparseRow, timing: BatchTiming
+    ) -> None:
+        """Add the row of one entry. The last one completes the result."""
         if isinstance(row, SparseRow):
             self._sparse[entry.index] = row
             row = _NO_NUMBERS
         if self._rows is None:
-            # A request of one text, the common case, keeps the row's memory as it is.
+            # A request of one text, the common case, uses the row without a copy.
             shape = self._missing + len(self._failed), row.size
             self._rows = row[None] if shape[0] == 1 else np.full(shape, np.nan, np.float32)
         if len(self._rows) > 1:
             self._rows[entry.index] = row
-        self._count(entry, computed)
+        self._count(entry, timing)
 
-    def lose(self, entry: Entry[Pending], computed: Computed) -> None:
-        """Hear that one encoding has failed, which fails the request unless it takes parts."""
+    def add_failure(self, entry: Entry[PendingRequest], timing: BatchTiming) -> None:
+        """Note that one encoding failed.
+
+        This fails the request unless it accepts partial results.
+        """
         if not self._partial:
             self.fail(InferenceFailed())
         self._failed |= {entry.index}
-        self._count(entry, computed)
+        self._count(entry, timing)
 
     def fail(self, error: Exception) -> None:
-        """Fail the whole request; what of it still waits is dropped by its caller."""
+        """Fail the whole request. The code that submitted it drops its queued entries."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
-    def _count(self, entry: Entry[Pending], computed: Computed) -> None:
+    def _count(self, entry: Entry[PendingRequest], timing: BatchTiming) -> None:
         self._missing -= 1
         self._tokens += entry.encoding.tokens
-        self._padded += computed.padded
-        self._queued = max(self._queued, computed.started - self._admitted)
-        self._compute = max(self._compute, computed.seconds)
+        self._padded += timing.padded
+        self._queued = max(self._queued, timing.started - self._admitted)
+        self._compute = max(self._compute, timing.seconds)
         if self._missing or self.answer.done():
             return
         if self._rows is None:

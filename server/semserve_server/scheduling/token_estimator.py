@@ -1,25 +1,25 @@
-"""How many tokens texts will be, told by their characters before anybody reads them. Pure."""
+"""Estimates the tokens of texts from their characters, before they are tokenised. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEMORY = 0.99
-"""What a request still weighs after the next one: the last hundred decide."""
+FORGETTING_FACTOR = 0.99
+"""Weight of a request after the next one: about the last hundred requests decide."""
 
 
 @dataclass(slots=True)
 class TokenEstimator:
-    """Tokens a character, special tokens included, as learnt from what was read."""
+    """The recent ratio of tokens to characters, special tokens included."""
 
     _characters: float = 0.0
     _tokens: float = 0.0
 
     def observe(self, characters: int, tokens: int) -> None:
-        """Take the texts of one request into account."""
-        self._characters = self._characters * MEMORY + characters
-        self._tokens = self._tokens * MEMORY + tokens
+        """Learn from the texts of one request."""
+        self._characters = self._characters * FORGETTING_FACTOR + characters
+        self._tokens = self._tokens * FORGETTING_FACTOR + tokens
 
     def tokens(self, characters: int) -> int:
-        """Tell how many tokens texts of so many characters will be; none while nothing is known."""
+        """Estimate the tokens of texts with `characters` characters; 0 before the first request."""
         return int(characters * self._tokens / self._characters) if self._characters else 0

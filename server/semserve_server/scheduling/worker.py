@@ -1,4 +1,4 @@
-"""A lane: a thread that runs one model's batches, one after another."""
+"""A batch worker: a thread that runs the batches of one model, one after another."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from collections.abc import Callable
 from semserve_server.runtime.worker_threads import Worker, daemon
 
 NICENESS = 10
-"""How far runs stand back where CPUs are short. What admits, refuses and answers is a tenth of the
-work and must come first, or calls grow old before anybody looks at them: at three times the load
-that fits, goodput was 0.12 of its peak without it and 0.37 with it."""
+"""Niceness added to the threads that run batches. Admission, refusals and replies are a tenth of
+the work and must come first, or requests expire before the server looks at them: at three times
+the load that fits, the goodput was 0.12 of its peak without this and 0.37 with it."""
 
 
 class BatchWorker(Worker):
-    """A thread of low priority that runs batches. It is started by its owner."""
+    """A thread of low priority that runs batches. The batcher starts it."""
 
     def __init__(self, model: str, number: int, serve: Callable[[BatchWorker], None]) -> None:
-        """Make the thread.
+        """Create the thread.
 
         Args:
-            model: whose batches it runs.
-            number: of the model's lanes, from 0.
-            serve: what the thread does, given this lane; its return ends the thread.
+            model: name of the model.
+            number: index among the workers of the model.
+            serve: the function of the thread, called with this worker. The thread ends when it
+                returns.
         """
         super().__init__(model, "run")
-        self.thread = daemon(self._serve, serve, name=f"{model}-lane-{number}")
+        self.thread = daemon(self._serve, serve, name=f"{model}-worker-{number}")
 
     def _serve(self, serve: Callable[[BatchWorker], None]) -> None:
         lower_priority()
@@ -35,7 +36,7 @@ class BatchWorker(Worker):
 
 
 def lower_priority() -> None:
-    """Let this thread's work wait for that of others; only Linux has niceness by thread."""
+    """Raise the niceness of the present thread. Only Linux has a niceness for each thread."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
         niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS

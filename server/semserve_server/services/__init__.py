@@ -1,1 +1,1 @@
-"""One file a service of `semserve.v1`: checks a request, calls the engine, writes the reply."""
+"""The services of `semserve.v1`: validate a request, call the engine, write the reply."""

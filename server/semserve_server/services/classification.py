@@ -5,13 +5,13 @@ from __future__ import annotations
 from semserve.v1 import classification_pb2
 
 from semserve_server.errors import Violation
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, Streams, StreamShape, unary
 from semserve_server.runtime.tokenizer import Item
 from semserve_server.services import validation as checks
-from semserve_server.services.execution import ITEM_BYTES, Work, run
+from semserve_server.services.execution import ITEM_BYTES, InferenceRequest, execute
 from semserve_server.services.scores import SCORES
 from semserve_server.services.validation import Limits
 
@@ -21,7 +21,7 @@ class ClassificationService:
 
     name = "semserve.v1.ClassificationService"
 
-    def __init__(self, models: Models, limits: Limits) -> None:
+    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
         self._models = models
         self._limits = limits
 
@@ -42,18 +42,20 @@ class ClassificationService:
     async def classify(
         self, request: classification_pb2.ClassifyRequest, context: Context
     ) -> bytes:
-        """Answer with a serialized ClassifyResponse: the labels and scores of each pair."""
+        """Return a serialized ClassifyResponse: the labels and scores of each pair."""
         engine = self._models.for_task("classification", request.model)
         labels = engine.manifest.labels or []
-        done = await run(engine, self._work(request, engine.manifest), context)
+        result = await execute(engine, self._inference_request(request, engine.manifest), context)
         answers: list[bytes] = []
-        if done.inference:
-            logits = done.inference.rows
+        if result.inference:
+            logits = result.inference.rows
             scores = SCORES[engine.manifest.scores or "softmax"](logits)
             answers = wire.classifications(labels, logits, scores)
-        return wire.response(engine.name, answers, done.outcomes, done.usage)
+        return wire.response(engine.name, answers, result.items, result.usage)
 
-    def _work(self, request: classification_pb2.ClassifyRequest, manifest: Manifest) -> Work:
+    def _inference_request(
+        self, request: classification_pb2.ClassifyRequest, manifest: Manifest
+    ) -> InferenceRequest:
         pair, labels = manifest.pair, manifest.labels or []
         checks.count("pairs", len(request.pairs), self._limits)
         items: list[Item] = []
@@ -63,7 +65,7 @@ class ClassificationService:
             wrong = self._wrong(one, pair=pair)
             if wrong:
                 violations[place] = Violation(f"pairs[{place}].{wrong[0]}", wrong[1])
-        return Work(
+        return InferenceRequest(
             items=items,
             field="pairs",
             violations=violations,
@@ -73,7 +75,7 @@ class ClassificationService:
         )
 
     def _wrong(self, one: classification_pb2.ClassifyPair, *, pair: bool) -> tuple[str, str] | None:
-        """Tell which field of one pair is wrong and why, its premise first."""
+        """Return the first invalid field of a pair and the reason; the premise is checked first."""
         if wrong := checks.text(one.premise, self._limits):
             return "premise", wrong
         given = one.HasField("hypothesis")
@@ -87,5 +89,5 @@ class ClassificationService:
 
 
 def _label_bytes(label: str) -> int:
-    """Return the bytes of a label and its two numbers in an answer; the best label comes twice."""
+    """Return the bytes of a label and its two numbers in a reply; the best label appears twice."""
     return 2 * len(label.encode()) + 20

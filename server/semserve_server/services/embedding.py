@@ -5,12 +5,12 @@ from __future__ import annotations
 from semserve.v1 import embedding_pb2
 
 from semserve_server.errors import InvalidRequest
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, Streams, StreamShape, unary
 from semserve_server.services import validation as checks
-from semserve_server.services.execution import ITEM_BYTES, Work, run
+from semserve_server.services.execution import ITEM_BYTES, InferenceRequest, execute
 from semserve_server.services.prompts import prompt_text
 from semserve_server.services.scores import Rows, normalized
 from semserve_server.services.scoring_thread import ScoringThread
@@ -23,7 +23,7 @@ class EmbeddingService:
 
     name = "semserve.v1.EmbeddingService"
 
-    def __init__(self, models: Models, limits: Limits, scorer: ScoringThread) -> None:
+    def __init__(self, models: ModelRegistry, limits: Limits, scorer: ScoringThread) -> None:
         self._models = models
         self._limits = limits
         self._sparse = SparseEmbedding(models, limits, scorer)
@@ -44,49 +44,53 @@ class EmbeddingService:
         }
 
     async def embed(self, request: embedding_pb2.EmbedRequest, context: Context) -> bytes:
-        """Answer with a serialized EmbedResponse."""
+        """Return a serialized EmbedResponse."""
         engine = self._models.for_task("embedding", request.model)
         unit = bool(engine.manifest.normalized)
-        form = _Form(request, engine.manifest.outputs, unit=unit)
-        done = await run(engine, self._work(request, form, engine.manifest), context)
-        vectors = form.write(done.inference.rows) if done.inference else []
-        return wire.response(engine.name, vectors, done.outcomes, done.usage)
+        vector_format = _VectorFormat(request, engine.manifest.outputs, unit=unit)
+        result = await execute(
+            engine, self._inference_request(request, vector_format, engine.manifest), context
+        )
+        vectors = vector_format.write(result.inference.rows) if result.inference else []
+        return wire.response(engine.name, vectors, result.items, result.usage)
 
-    def _work(self, request: embedding_pb2.EmbedRequest, form: _Form, manifest: Manifest) -> Work:
+    def _inference_request(
+        self, request: embedding_pb2.EmbedRequest, vector_format: _VectorFormat, manifest: Manifest
+    ) -> InferenceRequest:
         checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
         side = checks.side(request.side, manifest.sides)
         prompt = prompt_text(manifest, request)
-        return Work(
+        return InferenceRequest(
             items=[prompt + text for text in texts] if prompt else texts,
             sides=None if side is None else [side] * len(texts),
             field="texts",
             violations=checks.text_violations("texts", texts, self._limits),
             truncation=checks.truncation(request.truncation, manifest.truncation),
             allow_partial=request.allow_partial,
-            reply_bytes=len(texts) * (form.row_bytes + ITEM_BYTES),
+            reply_bytes=len(texts) * (vector_format.row_bytes + ITEM_BYTES),
         )
 
 
-class _Form:
-    """What a request's vectors look like: their length, scale and encoding."""
+class _VectorFormat:
+    """The format of a request's vectors: dimensions, normalisation and encoding."""
 
     __slots__ = ("_dimensions", "_encode", "_normalize")
 
     def __init__(self, request: embedding_pb2.EmbedRequest, size: int, *, unit: bool) -> None:
         if request.encoding not in wire.ENCODERS:
-            raise InvalidRequest.of("encoding", f"{request.encoding} is no VectorEncoding")
+            raise InvalidRequest.of("encoding", f"{request.encoding} is not a VectorEncoding")
         self._encode = wire.ENCODERS[request.encoding]
         self._dimensions = size
         if request.HasField("dimensions"):
             self._dimensions = checks.within("dimensions", request.dimensions, most=size)
-        # The graph's own unit vectors need no second normalising unless they are cut.
+        # Unit vectors from the graph need no second normalisation unless they are shortened.
         wanted = request.normalize if request.HasField("normalize") else unit
         self._normalize = wanted and (self._dimensions < size or not unit)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one vector's numbers, or more."""
+        """Upper bound of the bytes of one vector."""
         return 4 * self._dimensions
 
     def write(self, rows: Rows) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The texts or pairs of one request, from check to rows: strict, or each with a fate of its own."""
+"""Executes the texts or pairs of one request: from validated items to rows, in named steps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from google.rpc import status_pb2
-
-from semserve_server.auth.key_store import FREE, PRINCIPAL, Charge, Principal
+from semserve_server.auth.key_store import FREE, PRINCIPAL, Charge
 from semserve_server.engine import Engine
 from semserve_server.errors import InferenceFailed, InvalidRequest, Violation
 from semserve_server.instrumentation.request_context import current
@@ -21,57 +19,58 @@ from semserve_server.runtime.tokenizer import Item, Truncation
 from semserve_server.scheduling.request import Inference
 
 SCORES_PER_TOKEN = 256
-"""Scores that a key is charged for as for one token: of 384 dimensions they take from 0.03 to 0.2
-ms of a CPU, and a token of MiniLM 0.1 to 0.2."""
+"""Number of scores that cost a key one token: with 384 dimensions they take 0.03 to 0.2 ms of a
+CPU, and a token of MiniLM takes 0.1 to 0.2 ms."""
 ITEM_BYTES = 64
-"""What an item of an answer has beside its numbers, or more."""
+"""Upper bound of the bytes of an item in a reply, besides its numbers."""
 
-_NOTHING = wire.Outcome(None, None, 0, 0)
-_FAILED = wire.Outcome(None, failure(InferenceFailed()).status, 0, 0)
+_NO_RESULT = wire.ItemResult(None, None, 0, 0)
+_FAILED = wire.ItemResult(None, failure(InferenceFailed()).status, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a request asks for, with what its checks found."""
+class InferenceRequest:
+    """The items of a request, and the violations that validation found."""
 
     items: Sequence[Item]
     field: str
-    """The repeated field that the items stand in, such as `texts`."""
+    """The repeated field that contains the items, such as `texts`."""
     violations: Mapping[int, Violation]
-    """What is wrong with single items, by their place."""
+    """The violations of single items, by index."""
     truncation: Truncation
     allow_partial: bool
+    """Whether the good items get a result if others fail."""
     reply_bytes: int
-    """What the serialized answer will have, or more."""
-    times: Sequence[int] | None = None
-    """How often each item stands in the request, where items that recur run once; a key is charged
-    for every one."""
+    """Upper bound of the bytes of the serialized reply."""
+    repeats: Sequence[int] | None = None
+    """How often the request contains each item, if repeated items run once. A key is charged for
+    every repeat."""
     scores: int = 0
-    """Scores that are computed from the rows."""
+    """Number of scores that are computed from the rows."""
     sides: Sequence[int] | None = None
-    """Which encoder reads each item, 0 left or 1 right; None for a model with one encoder."""
+    """Encoder of each item, 0 left or 1 right; None for a model with one encoder."""
     most_weights: int = 0
-    """How many weights of each sparse row are wanted; 0 for all."""
+    """Number of the largest weights to keep of each sparse row; 0 for all."""
 
     def charge(self, tokens: int) -> int:
-        """Return what a key is charged for so many tokens and the scores."""
+        """Return the cost of `tokens` and of the scores, in tokens."""
         return tokens + self.scores // SCORES_PER_TOKEN
 
-    def repeated(self, tokens: int) -> int:
-        """Estimate the tokens of all items from those of the different ones."""
-        if self.times is None:
+    def with_repeats(self, tokens: int) -> int:
+        """Estimate the tokens of all items from the tokens of the unique ones."""
+        if self.repeats is None:
             return tokens
-        return tokens * sum(self.times) // len(self.times)
+        return tokens * sum(self.repeats) // len(self.repeats)
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """The rows of the good items, and the outcome of every item."""
+class InferenceResult:
+    """The rows of the good items, and the result of every item."""
 
     inference: Inference | None
-    """None where no item was good."""
-    outcomes: list[wire.Outcome]
-    """One an item, in their order."""
+    """None if no item was good."""
+    items: list[wire.ItemResult]
+    """One for each item, in the order of the request."""
 
     @property
     def usage(self) -> bytes:
@@ -83,155 +82,189 @@ class Done:
     @property
     def truncated_tokens(self) -> int:
         """Tokens that truncation dropped from all items."""
-        return sum(outcome.truncated_tokens for outcome in self.outcomes)
+        return sum(item.truncated_tokens for item in self.items)
 
 
-async def run(engine: Engine, work: Work, context: Context) -> Done:
-    """Tokenise and infer, and tell the time in the trailers.
+async def execute(engine: Engine, request: InferenceRequest, context: Context) -> InferenceResult:
+    """Tokenise and run the items of a request.
 
     Raises:
-        InvalidRequest: an item is bad and the request is strict, or it can never be admitted.
+        InvalidRequest: an item is invalid and the request does not allow partial results, or the
+            request can never be admitted.
         Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
     """
-    exchange = current()
-    exchange.model = engine.tally
-    if work.violations:
-        _refuse(work.violations, work)
-    holder = PRINCIPAL.get(None)
-    caller = _caller(holder, context)
-    good = [place for place in range(len(work.items)) if place not in work.violations]
-    items = work.items if len(good) == len(work.items) else [work.items[place] for place in good]
-    violations = dict(work.violations)
-    inference = None
-    encodings: list[Encoding] = []
-    with _reserve(holder, engine, items, work) as charge:
-        await reply_room().enter(work.reply_bytes)
+    execution = _Execution(engine, request, context)
+    execution.refuse_violations()
+    with execution.reserve() as charge:
+        await reply_room().enter(request.reply_bytes)
+        await execution.tokenize()
+        charge.settle(execution.cost())
+        await execution.infer()
+    return execution.result()
+
+
+class _Execution:
+    """The state of one request between the steps of `execute`."""
+
+    __slots__ = (
+        "_caller", "_context", "_encodings", "_engine", "_inference", "_places", "_principal",
+        "_request", "_request_context", "_violations",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, request: InferenceRequest, context: Context) -> None:
+        self._engine = engine
+        self._request = request
+        self._context = context
+        self._request_context = current()
+        self._request_context.model = engine.counters
+        self._principal = PRINCIPAL.get(None)
+        # Callers share the runs by key, or without keys by connection.
+        self._caller = context.peer() if self._principal is None else self._principal.name
+        self._violations = dict(request.violations)
+        self._places = [at for at in range(len(request.items)) if at not in self._violations]
+        """Indices of the items that have no violation so far."""
+        self._encodings: list[Encoding] = []
+        """The encodings of these items."""
+        self._inference: Inference | None = None
+
+    def refuse_violations(self) -> None:
+        """Refuse the request if an item is invalid and partial results are not allowed.
+
+        Raises:
+            InvalidRequest: names every invalid item.
+        """
+        if self._violations and not self._request.allow_partial:
+            raise InvalidRequest(*(self._violations[at] for at in sorted(self._violations)))
+
+    def reserve(self) -> Charge:
+        """Charge the caller's key for the request, by an estimate.
+
+        Raises:
+            Overloaded: the key is in debt for earlier requests.
+        """
+        if self._principal is None:
+            return FREE
+        tokens = self._request.with_repeats(self._engine.estimate(self._items()))
+        return self._principal.reserve(self._request.charge(tokens))
+
+    async def tokenize(self) -> None:
+        """Tokenise the items, and drop those that are too long for the model.
+
+        Raises:
+            InvalidRequest: an item is too long and partial results are not allowed.
+            Overloaded: as `Engine.encode`.
+        """
         started = perf_counter()
-        if items:
-            remaining = context.time_remaining()
-            encodings = await engine.encode(
-                items, work.truncation, remaining=remaining, caller=caller
+        if self._places:
+            encodings = await self._engine.encode(
+                self._items(),
+                self._request.truncation,
+                remaining=self._context.time_remaining(),
+                caller=self._caller,
             )
-            encodings = _marked(encodings, good, work)
-        good, encodings = _without_too_long(engine, work, good, encodings, violations)
-        tokenized = perf_counter()
-        exchange.tokenized = started, tokenized
-        charge.settle(work.charge(_tokens(encodings, good, work)))
-        if encodings:
-            reply_room().hold(work.reply_bytes)
-            inference = await engine.infer(
-                encodings,
-                timeout=context.time_remaining(),
-                partial=work.allow_partial,
-                caller=caller,
+            self._encodings = self._with_options(encodings)
+            self._drop_too_long()
+        self._request_context.tokenized = started, perf_counter()
+
+    def cost(self) -> int:
+        """Return the cost of the request in tokens, including repeated items and scores."""
+        repeats = self._request.repeats
+        tokens = (
+            sum(encoding.tokens for encoding in self._encodings)
+            if repeats is None
+            else sum(
+                encoding.tokens * repeats[at]
+                for at, encoding in zip(self._places, self._encodings, strict=True)
             )
-            exchange.inference = inference.cost
-            _tell_time(context, tokenized - started, inference)
-    outcomes = [_NOTHING] * len(work.items)
-    inference, rows = _without_failed(inference, len(good))
-    for row, place, encoding in zip(rows, good, encodings, strict=True):
-        outcomes[place] = (
-            _FAILED
-            if row is None
-            else wire.Outcome(row, None, encoding.tokens, encoding.truncated_tokens)
         )
-    for place, violation in violations.items():
-        outcomes[place] = wire.Outcome(None, _status(violation), 0, 0)
-    return Done(inference, outcomes)
+        return self._request.charge(tokens)
 
+    async def infer(self) -> None:
+        """Run the encodings, and set the trailer `server-timing`.
 
-def _marked(encodings: list[Encoding], good: Sequence[int], work: Work) -> list[Encoding]:
-    """Let encodings know their side, and how many weights are wanted of them."""
-    if work.sides is None and not work.most_weights:
-        return encodings
-    sides = work.sides or [0] * len(work.items)
-    return [
-        replace(encoding, side=sides[place], most_weights=work.most_weights)
-        for place, encoding in zip(good, encodings, strict=True)
-    ]
+        Raises:
+            Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Engine.infer`.
+        """
+        if not self._encodings:
+            return
+        reply_room().hold(self._request.reply_bytes)
+        self._inference = await self._engine.infer(
+            self._encodings,
+            timeout=self._context.time_remaining(),
+            partial=self._request.allow_partial,
+            caller=self._caller,
+        )
+        self._request_context.inference = self._inference.cost
+        self._set_server_timing(self._inference)
 
+    def result(self) -> InferenceResult:
+        """Return the rows, and the result of each item: a row, a violation or a failure."""
+        items = [_NO_RESULT] * len(self._request.items)
+        inference, rows = _without_failed(self._inference, len(self._places))
+        for row, at, encoding in zip(rows, self._places, self._encodings, strict=True):
+            items[at] = (
+                _FAILED
+                if row is None
+                else wire.ItemResult(row, None, encoding.tokens, encoding.truncated_tokens)
+            )
+        for at, violation in self._violations.items():
+            items[at] = wire.ItemResult(None, failure(InvalidRequest(violation)).status, 0, 0)
+        return InferenceResult(inference, items)
 
-def _reserve(holder: Principal | None, engine: Engine, items: Sequence[Item], work: Work) -> Charge:
-    """Charge the caller's key by an estimate.
+    def _items(self) -> Sequence[Item]:
+        """Return the items without a violation."""
+        items = self._request.items
+        return items if len(self._places) == len(items) else [items[at] for at in self._places]
 
-    Raises:
-        Overloaded: earlier requests of the key are not paid for.
-    """
-    if holder is None:
-        return FREE
-    return holder.reserve(work.charge(work.repeated(engine.estimate(items))))
+    def _with_options(self, encodings: list[Encoding]) -> list[Encoding]:
+        """Set the side and the number of weights of each encoding."""
+        request = self._request
+        if request.sides is None and not request.most_weights:
+            return encodings
+        sides = request.sides or [0] * len(request.items)
+        return [
+            replace(encoding, side=sides[at], most_weights=request.most_weights)
+            for at, encoding in zip(self._places, encodings, strict=True)
+        ]
 
+    def _drop_too_long(self) -> None:
+        """Turn encodings that are longer than the model's maximum into violations."""
+        limit = self._engine.tokenizer.max_length
+        if all(encoding.longest <= limit for encoding in self._encodings):
+            return
+        for at, encoding in zip(self._places, self._encodings, strict=True):
+            if encoding.longest > limit:
+                path = f"{self._request.field}[{at}]"
+                problem = f"{encoding.longest} tokens, at most {limit}"
+                self._violations[at] = Violation(path, problem)
+        self.refuse_violations()
+        self._places = [at for at in self._places if at not in self._violations]
+        self._encodings = [one for one in self._encodings if one.longest <= limit]
 
-def _tokens(encodings: Sequence[Encoding], good: Sequence[int], work: Work) -> int:
-    """Count the tokens of a request, of items that recur as often as they do."""
-    if work.times is None:
-        return sum(encoding.tokens for encoding in encodings)
-    return sum(
-        encoding.tokens * work.times[place] for place, encoding in zip(good, encodings, strict=True)
-    )
+    def _set_server_timing(self, inference: Inference) -> None:
+        """Set the trailer `server-timing`, in milliseconds as in W3C Server-Timing.
 
-
-def _without_too_long(
-    engine: Engine,
-    work: Work,
-    good: list[int],
-    encodings: list[Encoding],
-    violations: dict[int, Violation],
-) -> tuple[list[int], list[Encoding]]:
-    """Leave out what has more tokens than the model takes, and add it to the violations.
-
-    Raises:
-        InvalidRequest: there is such an item and the request is strict.
-    """
-    limit = engine.tokenizer.max_length
-    if not any(encoding.longest > limit for encoding in encodings):
-        return good, encodings
-    for place, encoding in zip(good, encodings, strict=True):
-        if encoding.longest > limit:
-            path = f"{work.field}[{place}]"
-            violations[place] = Violation(path, f"{encoding.longest} tokens, at most {limit}")
-    _refuse(violations, work)
-    return (
-        [place for place in good if place not in violations],
-        [encoding for encoding in encodings if encoding.longest <= limit],
-    )
-
-
-def _caller(holder: Principal | None, context: Context) -> str:
-    """Name the caller that runs are shared by: a key, or without keys a connection."""
-    return context.peer() if holder is None else holder.name
+        A stream sends its trailers once, with the times of its last message.
+        """
+        started, tokenized = self._request_context.tokenized or (0.0, 0.0)
+        timing = (
+            f"queue;dur={inference.queue_seconds * 1e3:.3f}, "
+            f"tokenize;dur={(tokenized - started) * 1e3:.3f}, "
+            f"compute;dur={inference.compute_seconds * 1e3:.3f}"
+        )
+        trailer = self._request_context.metadata.trailer
+        self._context.set_trailing_metadata((("server-timing", timing), trailer))
 
 
 def _without_failed(
     inference: Inference | None, size: int
 ) -> tuple[Inference | None, Sequence[int | None]]:
-    """Leave out the rows of encodings that have failed; tell each encoding's row, if it has one."""
+    """Remove the rows of failed encodings. Also return the row index of each encoding, or None."""
     if inference is None or not inference.failed:
         return inference, range(size)
     kept = [number for number in range(size) if number not in inference.failed]
     rows: list[int | None] = [None] * size
     for row, number in enumerate(kept):
         rows[number] = row
-    sparse = {row: inference.sparse[place] for row, place in enumerate(kept) if inference.sparse}
+    sparse = {row: inference.sparse[at] for row, at in enumerate(kept) if inference.sparse}
     return replace(inference, rows=inference.rows[kept], sparse=sparse), rows
-
-
-def _refuse(violations: Mapping[int, Violation], work: Work) -> None:
-    """Fail the request for its bad items, unless it takes them in parts."""
-    if violations and not work.allow_partial:
-        raise InvalidRequest(*(violations[place] for place in sorted(violations)))
-
-
-def _status(violation: Violation) -> status_pb2.Status:
-    return failure(InvalidRequest(violation)).status
-
-
-def _tell_time(context: Context, tokenize_seconds: float, inference: Inference) -> None:
-    """Set the trailer `server-timing`, in milliseconds as W3C Server-Timing has them.
-
-    On a stream the last message's times stay, since trailers are sent once.
-    """
-    queue, compute = inference.queue_seconds * 1e3, inference.compute_seconds * 1e3
-    timing = f"queue;dur={queue:.3f}, tokenize;dur={tokenize_seconds * 1e3:.3f}, "
-    timing += f"compute;dur={compute:.3f}"
-    context.set_trailing_metadata((("server-timing", timing), current().caller.trailer))

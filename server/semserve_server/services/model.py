@@ -1,4 +1,4 @@
-"""ModelService: what is served, how it reads texts, and what is to be served instead."""
+"""ModelService: lists, describes, loads and unloads models, and shows how they tokenise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semserve_server.auth.key_store import FREE, PRINCIPAL
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, PermissionDenied
 from semserve_server.instrumentation.request_context import current
-from semserve_server.registry.registry import Control, Models
+from semserve_server.registry.registry import Control, ModelRegistry
 from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, unary
@@ -25,8 +25,8 @@ from semserve_server.services.server_info import TASKS, TransportLimits, server_
 from semserve_server.services.validation import METRICS, Limits
 
 TOKEN_BYTES = 20
-"""Bytes of a token in the answer of Tokenize, or more. A text has at most a token for each of its
-bytes, and some special ones."""
+"""Upper bound of the bytes of a token in a TokenizeResponse. A text has at most one token for
+each of its bytes, and some special tokens."""
 
 _SCORES = {
     None: model_pb2.SCORE_FUNCTION_UNSPECIFIED,
@@ -49,7 +49,7 @@ class ModelService:
 
     name = "semserve.v1.ModelService"
 
-    def __init__(self, models: Models, limits: Limits, transport: TransportLimits) -> None:
+    def __init__(self, models: ModelRegistry, limits: Limits, transport: TransportLimits) -> None:
         self._models = models
         self._limits = limits
         self._transport = transport
@@ -70,7 +70,7 @@ class ModelService:
     async def list_models(
         self, _request: model_pb2.ListModelsRequest, _context: Context
     ) -> model_pb2.ListModelsResponse:
-        """Answer with every model, also of bundles that are not served, sorted by name."""
+        """Return every model, including those that are not loaded, sorted by name."""
         infos = [self._info(engine) for engine in self._models.all()]
         for name, state in self._models.unserved().items():
             reason = self._models.refusals.get(name, "") if state == "refused" else ""
@@ -80,62 +80,63 @@ class ModelService:
     async def get_server_info(
         self, _request: model_pb2.GetServerInfoRequest, _context: Context
     ) -> model_pb2.GetServerInfoResponse:
-        """Answer with the version, the bounds of requests and the default models."""
+        """Return the version, the limits of requests and the default models."""
         return server_info(self._models, self._limits, self._transport)
 
     async def get_model(
         self, request: model_pb2.GetModelRequest, _context: Context
     ) -> model_pb2.GetModelResponse:
-        """Answer with one model."""
+        """Return one model."""
         engine = self._models.any_task(request.model)
         return model_pb2.GetModelResponse(model=self._info(engine))
 
     async def load_model(
         self, request: model_pb2.LoadModelRequest, _context: Context
     ) -> model_pb2.LoadModelResponse:
-        """Answer when the model is served as it is on the disk."""
+        """Load a bundle from the disk, and return when its model serves requests."""
         engine = await self._control(request.model).load(request.model)
         return model_pb2.LoadModelResponse(model=self._info(engine))
 
     async def unload_model(
         self, request: model_pb2.UnloadModelRequest, _context: Context
     ) -> model_pb2.UnloadModelResponse:
-        """Answer when nobody new is given to the model."""
+        """Unload a model, and return when no new request can use it."""
         await self._control(request.model).unload(request.model)
         return model_pb2.UnloadModelResponse()
 
     async def tokenize(self, request: model_pb2.TokenizeRequest, context: Context) -> bytes:
-        """Answer with the tokens of each text: a serialized TokenizeResponse."""
+        """Return a serialized TokenizeResponse: the tokens of each text."""
         self._models.refuse_while_draining()
         engine = self._models.any_task(request.model)
-        current().model = engine.tally
+        current().model = engine.counters
         checks.count("texts", len(request.texts), self._limits)
         texts = list(request.texts)
         checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
         content = checks.total_bytes("texts", texts, self._limits)
         size = content * TOKEN_BYTES + len(texts) * ITEM_BYTES
-        holder = PRINCIPAL.get(None)
+        principal = PRINCIPAL.get(None)
         estimate = engine.estimate(texts)
-        with FREE if holder is None else holder.reserve(estimate) as charge:
+        with FREE if principal is None else principal.reserve(estimate) as charge:
             await reply_room().enter(size)
             reply_room().hold(size)
             started = perf_counter()
-            told = await engine.tokens(
-                texts, partial(_told, engine), remaining=context.time_remaining()
+            chunks = await engine.tokens(
+                texts, partial(_write_results, engine), remaining=context.time_remaining()
             )
             current().tokenized = started, perf_counter()
-            tokens = sum(one.tokens for one in told)
+            tokens = sum(one.tokens for one in chunks)
             charge.settle(tokens)
-            engine.tally.tokenized += tokens
+            engine.counters.tokenized += tokens
         head = wire.delimited(1, engine.name.encode())
-        return b"".join((head, *(one.content for one in told)))
+        return b"".join((head, *(one.content for one in chunks)))
 
     def _control(self, name: str) -> Control:
-        """Return what loads and unloads the model of that name.
+        """Return the model manager, if the caller may control the model of that name.
 
         Raises:
-            PermissionDenied: nobody may, or the caller may not.
-            InvalidRequest: no name is given.
+            PermissionDenied: the server does not allow model control, or the key does not have the
+                right.
+            InvalidRequest: the name is empty.
             Draining: the server is stopping.
         """
         self._models.refuse_while_draining()
@@ -175,30 +176,30 @@ class ModelService:
 
 
 def _scores(manifest: Manifest) -> str | None:
-    """Return how logits become scores; None where the model has no logits."""
+    """Return the function from logits to scores; None if the model has no logits."""
     if manifest.output != "logits":
         return None
     return manifest.scores or "softmax"
 
 
 def _text_order(manifest: Manifest) -> Sequence[str]:
-    """Return which text of a pair the model reads first; empty for a model of single texts."""
+    """Return the order of the texts in a pair's encoding; empty for a model of single texts."""
     if not manifest.pair:
         return ()
     return manifest.text_order or ("premise", "hypothesis")
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """Some results of a TokenizeResponse."""
+class _Chunk:
+    """The results of some texts, as a part of a TokenizeResponse."""
 
     content: bytes
-    """Serialized, to be followed by others."""
+    """Serialized; the parts of a response are concatenated."""
     tokens: int
 
 
-def _told(engine: Engine, read: list[Tokens]) -> _Told:
-    """Write the results of some texts, on the tokenizer's thread."""
+def _write_results(engine: Engine, read: list[Tokens]) -> _Chunk:
+    """Serialize the results of some texts. Runs on the tokenizer thread."""
     limit = engine.manifest.max_sequence_length
     results = [
         model_pb2.TokenizeResult(
@@ -211,4 +212,4 @@ def _told(engine: Engine, read: list[Tokens]) -> _Told:
         for one in read
     ]
     content = model_pb2.TokenizeResponse(results=results).SerializeToString()
-    return _Told(content, sum(len(one.ids) for one in read))
+    return _Chunk(content, sum(len(one.ids) for one in read))

@@ -1,7 +1,7 @@
-"""Prompts: the texts that a model's bundle names, and that are put before each text of a request.
+"""Prompts: named texts in a bundle, which the server puts before each text of a request.
 
-A prompt is put there before the text is tokenised, with nothing between the two, as
-sentence-transformers does.
+A prompt is prepended before tokenisation, with nothing between prompt and text, as in
+sentence-transformers.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from semserve_server.errors import InvalidRequest
 from semserve_server.repository.manifest import Manifest
 
 LONGEST_SHOWN = 64
-"""Characters of an unknown name that an error repeats."""
+"""Most characters of an unknown name that an error repeats."""
 
 
 def prompt_text(manifest: Manifest, request: Message, field: str = "prompt_name") -> str:
-    """Return the text of the prompt that a request names, or of the model's default one.
+    """Return the prompt that a request names, or the model's default prompt.
 
     Args:
-        manifest: of the model.
-        request: has the field, which is optional.
-        field: names the prompt; an empty name stands for no prompt.
+        manifest: the manifest of the model.
+        request: the request, with an optional field for the name.
+        field: name of that field. An empty name means no prompt.
 
     Returns:
-        The text; empty where there is no prompt.
+        The prompt's text; empty without a prompt.
 
     Raises:
         InvalidRequest: the model has no prompt of that name.
@@ -41,7 +41,7 @@ def prompt_text(manifest: Manifest, request: Message, field: str = "prompt_name"
 
 
 def second_prompt_text(manifest: Manifest, request: Message, field: str) -> str:
-    """Return the prompt of the right texts or documents: their own, or else that of all texts.
+    """Return the prompt of right texts or documents: their own, or the prompt of all texts.
 
     Raises:
         InvalidRequest: the model has no prompt of that name.

@@ -1,4 +1,4 @@
-"""Scores from vectors: pure arithmetic over the rows that an engine returns."""
+"""Scores from vectors: pure arithmetic on the rows that an engine returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECE_OPERATIONS = 2_097_152
 
 
 def scores(left: Rows, right: Rows, metric: str) -> NDArray[np.float32]:
-    """Score every left vector against every right one; higher is more similar.
+    """Compute the score of every left vector with every right vector; higher is more similar.
 
     Args:
         left: float32 [m, dimensions].
@@ -30,7 +30,7 @@ def scores(left: Rows, right: Rows, metric: str) -> NDArray[np.float32]:
 
 
 def scores_in_pieces(left: Rows, right: Rows, metric: str) -> Iterator[NDArray[np.float32]]:
-    """Compute what `scores` computes, some rows at a time.
+    """Compute the rows of `scores`, some rows at a time.
 
     Args:
         left: float32 [m, dimensions].
@@ -38,7 +38,7 @@ def scores_in_pieces(left: Rows, right: Rows, metric: str) -> Iterator[NDArray[n
         metric: a key of `METRICS`.
 
     Yields:
-        Float32 [rows, n], of `left` from its first row to its last. A piece has as many rows as
+        Float32 [rows, n], for consecutive rows of `left`. A piece has as many rows as
         `PIECE_OPERATIONS` allows, and at least one.
     """
     wide = right.astype(np.float64)
@@ -49,7 +49,7 @@ def scores_in_pieces(left: Rows, right: Rows, metric: str) -> Iterator[NDArray[n
 
 
 def pair_scores(left: Rows, right: Rows, metric: str) -> NDArray[np.float32]:
-    """Score each left vector against the right one of the same place.
+    """Compute the score of each left vector with the right vector of the same index.
 
     Args:
         left: float32 [n, dimensions].
@@ -64,7 +64,7 @@ def pair_scores(left: Rows, right: Rows, metric: str) -> NDArray[np.float32]:
 
 
 def top(row: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Return the places of the `k` highest scores, best first, equal ones in their order."""
+    """Return the indices of the `k` highest scores, best first. Equal scores keep their order."""
     return np.argsort(-row, kind="stable")[:k]
 
 
@@ -76,7 +76,7 @@ def normalized(rows: Rows) -> Rows:
 
 
 def softmax(logits: Rows) -> NDArray[np.float32]:
-    """Turn float32 [n, classes] into probabilities, computed in float64."""
+    """Convert logits, float32 [n, classes], to probabilities. Computed in float64."""
     wide = logits.astype(np.float64)
     powers = np.exp(wide - wide.max(axis=1, keepdims=True))
     shares: _Matrix = powers / powers.sum(axis=1, keepdims=True)
@@ -84,7 +84,7 @@ def softmax(logits: Rows) -> NDArray[np.float32]:
 
 
 def sigmoid(logits: Rows) -> NDArray[np.float32]:
-    """Turn float32 [n, classes] into one independent probability each, computed in float64."""
+    """Convert logits, float32 [n, classes], to independent probabilities. Computed in float64."""
     # 1 / (1 + exp(-x)) by its logarithm, which cannot overflow.
     shares: _Matrix = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
     return shares.astype(np.float32)
@@ -97,12 +97,12 @@ def _cosine(left: _Matrix, right: _Matrix) -> _Matrix:
 
 
 def _euclidean(left: _Matrix, right: _Matrix) -> _Matrix:
-    # By rows rather than by (a-b)^2 = a^2 - 2ab + b^2, which cancels for near vectors.
+    # Row by row, because (a-b)^2 = a^2 - 2ab + b^2 loses precision for vectors that are close.
     return -np.stack([np.linalg.norm(right - row, axis=1) for row in left])
 
 
 def _manhattan(left: _Matrix, right: _Matrix) -> _Matrix:
-    """Score by exp(-L1), as Mueller and Thyagarajan's Siamese LSTM (AAAI 2016) does."""
+    """Compute exp(-L1), as the Siamese LSTM of Mueller and Thyagarajan (AAAI 2016) does."""
     distances = np.stack([np.abs(right - row).sum(axis=1) for row in left])
     similarities: _Matrix = np.exp(-distances)
     return similarities
@@ -146,4 +146,4 @@ PAIR_METRICS: Mapping[str, Callable[[_Matrix, _Matrix], _Matrix]] = MappingProxy
         "manhattan": _pair_manhattan,
     }
 )
-"""The formulas of `METRICS`, for pairs of rows of the same place."""
+"""The formulas of `METRICS`, for pairs of rows with the same index."""

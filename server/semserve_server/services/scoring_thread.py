@@ -1,9 +1,9 @@
-"""The one thread that computes scores, and who may wait for it.
+"""The thread that computes scores, and its queue.
 
-Scores are computed in pieces. After some milliseconds of them a request goes to the end of the
-thread's queue, so requests take turns, and a request whose caller has left or whose deadline has
-passed stops there. The thread has the niceness of a lane: it must not take
-a CPU from the event loop or go before inference.
+Scores are computed in pieces. After some milliseconds a request goes to the end of the queue, so
+requests take turns. A request whose caller has cancelled or whose deadline has passed stops there.
+The thread has the niceness of a batch worker: it must not take CPU time from the event loop or
+precede inference.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from semserve_server.runtime.worker_threads import Worker, WorkerThread
 from semserve_server.scheduling.worker import lower_priority
 
 INLINE_OPERATIONS = 131_072
-"""A request of at most so many operations is computed on the event loop: it takes about 0.2 ms,
-which is what handing it to a thread and back takes."""
+"""A request with at most this many operations is computed on the event loop: that takes about
+0.2 ms, as long as handing it to a thread and back."""
 TURN_SECONDS = 0.01
-"""How long a request computes before it is another's turn; a piece that runs is not cut short. Each
-turn costs the event loop about 0.1 ms."""
+"""Seconds of a request's turn. A piece in progress is not interrupted. Each turn costs the event
+loop about 0.1 ms."""
 SECONDS_PER_OPERATION = 2e-9
-"""What an operation is taken to cost before any has been measured."""
-MEMORY = 0.9
-"""What the cost that was measured so far still weighs after one more piece."""
+"""Assumed cost of an operation before the first measurement."""
+FORGETTING_FACTOR = 0.9
+"""Weight of the measured cost after the next measurement."""
 
 
 class ScoringThread:
-    """A bounded queue of scores and the thread that computes them. Used on the event loop alone.
+    """A bounded queue of scores, and the thread that computes them. Used only on the event loop.
 
-    An operation is one number of one vector that takes part in one score: scores x dimensions.
+    An operation is one number of a vector in one score: scores x dimensions.
     """
 
     def __init__(
@@ -42,22 +42,23 @@ class ScoringThread:
         turn: float = TURN_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make a scorer; its thread starts with the first work.
+        """Create a scoring thread. It starts with the first work.
 
         Args:
-            max_waiting: most scores that have room at a time.
-            turn: seconds after which it is the turn of another request.
+            max_waiting: most scores in the queue.
+            turn: seconds of a turn.
             clock: in seconds.
         """
         self.max_waiting = max_waiting
         self.waiting = 0
-        """Scores that have room: that wait for their vectors or the thread, or are computed."""
+        """Scores in the queue: those that wait for vectors or for the thread, and those in
+        progress."""
         self._turn = turn
         self._clock = clock
         self._operations = 0
         self._seconds_per_operation = SECONDS_PER_OPERATION
         self.worker = Worker("SimilarityService", "score")
-        """The thread, as the watchdog sees it."""
+        """The state of the thread, for the watchdog."""
         self._thread = WorkerThread("scores", self.worker, start=lower_priority)
 
     def __repr__(self) -> str:
@@ -65,16 +66,16 @@ class ScoringThread:
 
     @contextmanager
     def room(self, scores: int, operations: int, *, seconds: float | None) -> Iterator[None]:
-        """Hold room for scores, from before anything is done for them until they are computed.
+        """Reserve room in the queue, from before the inference until the scores are computed.
 
         Args:
-            scores: how many.
+            scores: number of scores.
             operations: scores x dimensions.
-            seconds: until the caller's deadline; None without one.
+            seconds: until the caller's deadline; None without a deadline.
 
         Raises:
-            Overloaded: there is no room, or they would come too late; with the seconds after which
-                they should fit.
+            Overloaded: there is no room, or the scores would miss the deadline; has the seconds
+                after which they should fit.
         """
         ahead = self._operations * self._seconds_per_operation
         if self.waiting and self.waiting + scores > self.max_waiting:
@@ -100,16 +101,16 @@ class ScoringThread:
     async def compute(
         self, pieces: Iterator[bytes], *, operations: int, seconds: float | None
     ) -> bytes:
-        """Compute an answer that has room, piece by piece, and return all of its bytes.
+        """Compute a reply that has room, piece by piece, and return all of its bytes.
 
         Args:
-            pieces: computes the next piece each time that it is asked.
+            pieces: computes one piece for each iteration.
             operations: scores x dimensions.
-            seconds: until the caller's deadline; None without one.
+            seconds: until the caller's deadline; None without a deadline.
 
         Raises:
             DeadlineExceeded: the deadline passed before the last piece.
-            Draining: the scorer is closed.
+            Draining: the thread has ended.
         """
         if operations <= INLINE_OPERATIONS:
             return b"".join(pieces)
@@ -119,12 +120,14 @@ class ScoringThread:
         try:
             while job.answer is None:
                 if self._clock() >= deadline:
-                    raise DeadlineExceeded("the deadline passed while scores were computed")
+                    raise DeadlineExceeded("the deadline passed before the scores were computed")
                 await self._on_the_thread(job)
         finally:
             self._operations -= operations
         measured = job.seconds / operations
-        self._seconds_per_operation += (1 - MEMORY) * (measured - self._seconds_per_operation)
+        self._seconds_per_operation += (1 - FORGETTING_FACTOR) * (
+            measured - self._seconds_per_operation
+        )
         return job.answer
 
     async def _on_the_thread(self, job: _Job) -> None:
@@ -135,12 +138,12 @@ class ScoringThread:
         await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Let the thread end after the piece that runs."""
+        """Let the thread end after the present piece."""
         self._thread.shutdown()
 
 
 class _Job:
-    """The pieces of one answer. Only the thread calls `step`, one call at a time."""
+    """The pieces of one reply. Only the thread calls `step`, one call at a time."""
 
     def __init__(self, pieces: Iterator[bytes], turn: float, clock: Callable[[], float]) -> None:
         self._pieces = pieces
@@ -148,12 +151,12 @@ class _Job:
         self._clock = clock
         self._done: list[bytes] = []
         self.answer: bytes | None = None
-        """All pieces, once the last one is there."""
+        """All pieces, after the last one was computed."""
         self.seconds = 0.0
-        """What the pieces took."""
+        """Time of the pieces."""
 
     def step(self) -> None:
-        """Compute pieces for one turn, and put all of them together after the last one."""
+        """Compute pieces for one turn. Concatenate all pieces after the last one."""
         started = self._clock()
         taken = 0.0
         while self.answer is None:

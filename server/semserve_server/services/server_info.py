@@ -1,4 +1,4 @@
-"""What GetServerInfo answers: the version, the bounds of requests, the default models."""
+"""The reply of GetServerInfo: the version, the limits of requests, the default models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from semserve.v1 import model_pb2
 
 from semserve_server import __version__
 from semserve_server.errors import InvalidRequest, NotReady
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.services.similarity import DEFAULT_TOP_K, MAX_HITS
 from semserve_server.services.validation import Limits
 
@@ -18,25 +18,25 @@ TASKS = {
     "score": model_pb2.TASK_SCORE,
     "sparse_embedding": model_pb2.TASK_SPARSE_EMBEDDING,
 }
-"""A manifest's task to its number on the wire."""
+"""Task of a manifest to the enum value of the API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportLimits:
-    """Bounds of messages and of answers, whatever they ask for."""
+    """Limits of messages and replies of all RPCs."""
 
     max_message_bytes: int
     """Most bytes of a request."""
     max_stream_requests: int
     """Most messages of a stream in flight."""
     max_unread_bytes: int
-    """Most bytes of answers that clients have not read, of all connections."""
+    """Most bytes of unread replies, over all connections."""
 
 
 def server_info(
-    models: Models, limits: Limits, transport: TransportLimits
+    models: ModelRegistry, limits: Limits, transport: TransportLimits
 ) -> model_pb2.GetServerInfoResponse:
-    """Describe the server as the caller may see it.
+    """Describe the server, as far as the caller may see it.
 
     Raises:
         Draining: the server is stopping.
@@ -59,7 +59,7 @@ def server_info(
     )
 
 
-def _default_models(models: Models) -> list[model_pb2.DefaultModel]:
+def _default_models(models: ModelRegistry) -> list[model_pb2.DefaultModel]:
     found = []
     for task, number in TASKS.items():
         try:

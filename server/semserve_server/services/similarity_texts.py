@@ -1,4 +1,4 @@
-"""The texts of a similarity request: which of them differ, and the vectors of all of them."""
+"""The texts of a similarity request: which are unique, and the vectors of all of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from semserve_server.engine import Engine
 from semserve_server.runtime.tokenizer import Truncation
-from semserve_server.services.execution import ITEM_BYTES, Work
+from semserve_server.services.execution import ITEM_BYTES, InferenceRequest
 from semserve_server.services.scores import Rows
 
 LEFT, RIGHT = 0, 1
-"""The sides, as the graph's input `side` counts them."""
+"""The sides, as the graph's input `side` numbers them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +27,28 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that has passed its checks."""
+class CheckedRequest:
+    """A request that has passed validation."""
 
     engine: Engine
     metric: str
-    work: Work
-    """Its different texts."""
+    inference: InferenceRequest
+    """Its unique texts."""
     places: list[int]
-    """The place of each of its texts among the different ones."""
+    """Index of each of its texts among the unique ones."""
 
 
 class Vectors:
-    """The vectors of a request's texts, in their order. Copied only as they are needed."""
+    """The vectors of a request's texts, in their order. Copied only when needed."""
 
-    def __init__(self, different: Rows, places: Sequence[int]) -> None:
-        """Keep the vectors of the different texts, and where each text's is."""
-        self._different = different
+    def __init__(self, unique: Rows, places: Sequence[int]) -> None:
+        """Store the vectors of the unique texts, and the index of each text among them."""
+        self._unique = unique
         self._places = places
 
     def rows(self, begin: int, end: int | None = None, step: int = 1) -> Rows:
-        """Return the vectors of some of the texts, as slicing them does."""
-        return self._different[self._places[begin:end:step]]
+        """Return the vectors of a slice of the texts."""
+        return self._unique[self._places[begin:end:step]]
 
 
 def paths(name: str, texts: Iterable[str], side: int) -> list[Text]:
@@ -56,7 +56,7 @@ def paths(name: str, texts: Iterable[str], side: int) -> list[Text]:
     return [Text(f"{name}[{place}]", text, side) for place, text in enumerate(texts)]
 
 
-def different_texts(
+def unique_texts(
     texts: Sequence[Text],
     prompts: tuple[str, str],
     *,
@@ -64,32 +64,32 @@ def different_texts(
     scores: int,
     reply_bytes: int,
     truncation: Truncation,
-) -> tuple[Work, list[int]]:
-    """Find the different texts of a request, each of which is embedded once.
+) -> tuple[InferenceRequest, list[int]]:
+    """Find the unique texts of a request. Each of them is embedded once.
 
     Args:
-        texts: all of them, in the order of the rows that the scores are made from.
-        prompts: what is put before the texts of the left and of the right side.
+        texts: all texts, in the order of the rows for the scores.
+        prompts: prompts of the left and the right side.
         sides: whether the model has an encoder for each side, so that a text may have two vectors.
-        scores: how many will be computed.
-        reply_bytes: what the answer will have, or more.
-        truncation: the model's own rule.
+        scores: number of scores to compute.
+        reply_bytes: upper bound of the bytes of the reply.
+        truncation: the model's truncation rule.
 
     Returns:
-        What to embed, and the place of each text among the different ones.
+        The inference request, and the index of each text among the unique ones.
     """
     keys = [(prompts[one.side] + one.text, one.side if sides else LEFT) for one in texts]
-    times = Counter(keys)
-    places = {key: place for place, key in enumerate(times)}
-    work = Work(
-        items=[text for text, _ in times],
-        sides=[side for _, side in times] if sides else None,
+    repeats = Counter(keys)
+    places = {key: place for place, key in enumerate(repeats)}
+    inference = InferenceRequest(
+        items=[text for text, _ in repeats],
+        sides=[side for _, side in repeats] if sides else None,
         field="texts",
         violations={},
         truncation=truncation,
         allow_partial=False,
         reply_bytes=reply_bytes + ITEM_BYTES,
-        times=list(times.values()),
+        repeats=list(repeats.values()),
         scores=scores,
     )
-    return work, [places[key] for key in keys]
+    return inference, [places[key] for key in keys]

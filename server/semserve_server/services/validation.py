@@ -1,4 +1,4 @@
-"""What a request must be before any work is done for it. Pure functions over plain values."""
+"""Validation of requests, before any other work. Pure functions over plain values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRUNCATIONS: dict[int, Truncation] = {
     common_pb2.TRUNCATION_NONE: Truncation.NONE,
 }
 OWN_TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START}
-"""The rules that a manifest may name."""
+"""The truncation rules of a manifest."""
 _SIDES: dict[int, int] = {common_pb2.SIDE_LEFT: 0, common_pb2.SIDE_RIGHT: 1}
 METRICS: dict[int, str] = {
     similarity_pb2.METRIC_COSINE: "cosine",
@@ -29,29 +29,30 @@ METRICS: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one request."""
+    """Limits of one request."""
 
     max_texts: int
     """Most texts, or pairs to classify, over all fields of the request."""
     max_text_bytes: int
     """Most UTF-8 bytes of one text."""
     max_scores: int = 1_048_576
-    """Most scores that a request computes."""
+    """Most scores of a request."""
     max_tokenize_bytes: int = 1_048_576
     """Most UTF-8 bytes of all texts of a Tokenize request."""
 
 
 def count(field: str, size: int, limits: Limits) -> None:
-    """Refuse a request for nothing, or for too much.
+    """Refuse a repeated field that is empty or too long.
 
     Raises:
-        InvalidRequest: naming the field and the limit.
+        InvalidRequest: names the field and the limit.
     """
     if not size:
-        raise InvalidRequest.of(field, "is empty: give at least one")
+        raise InvalidRequest.of(field, "is empty: at least one is needed")
     if size > limits.max_texts:
         raise InvalidRequest.of(
-            field, f"{size} texts, at most {limits.max_texts} a request: send several, or stream"
+            field,
+            f"{size} texts, at most {limits.max_texts} a request: send several requests, or stream",
         )
 
 
@@ -59,60 +60,64 @@ def total(counts: Mapping[str, int], limits: Limits) -> None:
     """Refuse a request whose fields have too many texts together.
 
     Args:
-        counts: names of its fields, and how many texts each has.
-        limits: the bounds.
+        counts: number of texts in each field, by the field's name.
+        limits: the limits.
 
     Raises:
-        InvalidRequest: naming each field and the limit.
+        InvalidRequest: names each field and the limit.
     """
     size = sum(counts.values())
     if size > limits.max_texts:
         terms = " and ".join(f"{count} in {name}" for name, count in counts.items())
-        wrong = f"{terms} are {size} texts, at most {limits.max_texts} a request: send several"
+        wrong = (
+            f"{terms} are {size} texts, at most {limits.max_texts} a request: send several requests"
+        )
         raise InvalidRequest(*(Violation(name, wrong) for name in counts))
 
 
 def scores(limits: Limits, *factors: tuple[str, int]) -> int:
-    """Return how many scores a request asks for, or refuse it for too many.
+    """Return the number of scores of a request, or refuse it.
 
     Args:
-        limits: the bounds.
-        factors: name of a field, and how many texts or pairs it has; of each that multiplies.
+        limits: the limits.
+        factors: name of a field, and its number of texts or pairs; for each field that multiplies.
 
     Raises:
-        InvalidRequest: naming each field and the limit.
+        InvalidRequest: names each field and the limit.
     """
     size = math.prod(count for _, count in factors)
     if size > limits.max_scores:
         terms = " x ".join(f"{count} {name}" for name, count in factors)
-        wrong = f"{terms} are {size} scores, at most {limits.max_scores} a request: send several"
+        wrong = f"{terms} are {size} scores, at most {limits.max_scores} a request: "
+        wrong += "send several requests"
         raise InvalidRequest(*(Violation(name, wrong) for name in dict(factors)))
     return size
 
 
 def total_bytes(field: str, texts: Iterable[str], limits: Limits) -> int:
-    """Return the UTF-8 bytes of texts, or refuse them as too many to be tokenised for a caller.
+    """Return the UTF-8 bytes of texts, or refuse a Tokenize request with too many.
 
     Raises:
-        InvalidRequest: naming the field and the limit.
+        InvalidRequest: names the field and the limit.
     """
     size = sum(len(text.encode()) for text in texts)
     if size > limits.max_tokenize_bytes:
         raise InvalidRequest.of(
-            field, f"{size} bytes, at most {limits.max_tokenize_bytes} a request: send several"
+            field,
+            f"{size} bytes, at most {limits.max_tokenize_bytes} a request: send several requests",
         )
     return size
 
 
 def texts(fields: Iterable[tuple[str, str]], limits: Limits) -> None:
-    """Refuse the request if any text is bad, naming every bad one.
+    """Refuse the request if any text is invalid. The error names every invalid text.
 
     Args:
         fields: path and text of each.
-        limits: the bounds.
+        limits: the limits.
 
     Raises:
-        InvalidRequest: with a violation for each bad text.
+        InvalidRequest: with a violation for each invalid text.
     """
     violations = [
         Violation(path, wrong) for path, value in fields if (wrong := text(value, limits))
@@ -122,7 +127,7 @@ def texts(fields: Iterable[tuple[str, str]], limits: Limits) -> None:
 
 
 def text(value: str, limits: Limits) -> str | None:
-    """Tell what is wrong with one text."""
+    """Return what is wrong with a text; None if it is valid."""
     if not value:
         return "is empty"
     # No character has more than four bytes, so most texts need not be encoded to be measured.
@@ -136,7 +141,7 @@ def text(value: str, limits: Limits) -> str | None:
 
 
 def text_violations(field: str, texts: Iterable[str], limits: Limits) -> dict[int, Violation]:
-    """Return what is wrong with the bad texts of a repeated field, by their places."""
+    """Return the violations of the invalid texts of a repeated field, by index."""
     return {
         place: Violation(f"{field}[{place}]", wrong)
         for place, value in enumerate(texts)
@@ -145,38 +150,33 @@ def text_violations(field: str, texts: Iterable[str], limits: Limits) -> dict[in
 
 
 def truncation(value: int, own: str) -> Truncation:
-    """Return the rule that a Truncation means.
-
-    Args:
-        value: the number of a Truncation.
-        own: the rule of the model's manifest.
+    """Return the rule of a Truncation value.
 
     Raises:
-        InvalidRequest: there is no such value.
+        InvalidRequest: the value is unknown.
     """
     if value == common_pb2.TRUNCATION_UNSPECIFIED:
         return OWN_TRUNCATIONS[own]
     if value not in _TRUNCATIONS:
-        raise InvalidRequest.of("truncation", f"{value} is no Truncation")
+        raise InvalidRequest.of("truncation", f"{value} is not a Truncation")
     return _TRUNCATIONS[value]
 
 
 def side(value: int, sides: Sequence[str] | None) -> int | None:
-    """Return which encoder a Side means, as the graph's input `side` counts them.
+    """Return the number of a Side value in the graph's input `side`.
 
     Args:
-        value: the number of a Side.
-        sides: those of the model's manifest; None for a model with one encoder for all texts.
+        value: the value in the request.
+        sides: the sides of the model; None for a model with one encoder.
 
     Returns:
-        0 for left, 1 for right; None for a model without sides.
+        None for a model with one encoder.
 
     Raises:
-        InvalidRequest: there is no such value; or it is given and the model has no sides, or the
-            other way round.
+        InvalidRequest: the value is unknown, or missing, or the model has one encoder.
     """
     if value not in (common_pb2.SIDE_UNSPECIFIED, *_SIDES):
-        raise InvalidRequest.of("side", f"{value} is no Side")
+        raise InvalidRequest.of("side", f"{value} is not a Side")
     if sides is None:
         if value:
             raise InvalidRequest.of("side", "is given, but this model has one encoder for all")
@@ -187,23 +187,23 @@ def side(value: int, sides: Sequence[str] | None) -> int | None:
 
 
 def metric(value: int, default: str) -> str:
-    """Return the name of a Metric, or the model's own.
+    """Return the name of a Metric value, or the model's metric.
 
     Raises:
-        InvalidRequest: there is no such value.
+        InvalidRequest: the value is unknown.
     """
     if value == similarity_pb2.METRIC_UNSPECIFIED:
         return default
     if value not in METRICS:
-        raise InvalidRequest.of("metric", f"{value} is no Metric")
+        raise InvalidRequest.of("metric", f"{value} is not a Metric")
     return METRICS[value]
 
 
 def within(field: str, value: int, *, most: int | None = None) -> int:
-    """Return a count that was given.
+    """Return a count that a request gave.
 
     Raises:
-        InvalidRequest: it is below 1, or over `most`.
+        InvalidRequest: the count is below 1, or above `most`.
     """
     if value < 1:
         raise InvalidRequest.of(field, f"{value}, at least 1")

@@ -1,1 +1,1 @@
-"""Notices threads, runs and event loops that hang, and ends the process in time."""
+"""Detects threads, runs and event loops that hang, and ends the process in time."""

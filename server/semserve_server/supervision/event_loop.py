@@ -1,4 +1,4 @@
-"""The event loop of a server, and how the process that ran it ends."""
+"""The event loop of a server, and how its process ends."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from semserve_server.observability.stderr import flush
 from semserve_server.runtime.worker_threads import join_all
 
 END_SECONDS = 1.0
-"""For how long the end of the process waits for threads that still work."""
+"""Most seconds that the process waits at its end for threads that still work."""
 OFF_LOOP = "off-loop"
-"""Name of the threads of `asyncio.to_thread`."""
+"""Name prefix of the threads of `asyncio.to_thread`."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Make one; uvloop's costs a call 20 to 30 us of CPU less, and Windows has none."""
+    """Create an event loop. uvloop saves 20 to 30 us of CPU a call; Windows does not have it."""
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop  # noqa: PLC0415  (Windows has none)
@@ -28,9 +28,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 class MainLoop:
-    """Runs a coroutine on an event loop of its own, and then ends the process in time.
+    """Runs a coroutine on an event loop, and then ends the process in time.
 
-    Python waits for threads when it exits, also for those that hang in ONNX Runtime or on a disk.
+    At exit Python waits for threads, including threads that hang in ONNX Runtime or on a disk.
     """
 
     def __init__(self) -> None:
@@ -38,17 +38,17 @@ class MainLoop:
         self._executor = ThreadPoolExecutor(thread_name_prefix=OFF_LOOP)
 
     def run(self, main: Coroutine[None, None, None]) -> None:
-        """Run to the end, or raise what it raises."""
+        """Run a coroutine to its end, or raise what it raises."""
         self._runner.get_loop().set_default_executor(self._executor)
         self._runner.run(main)
 
     def end(self, code: int, *, at_once: bool = False) -> int:
-        """Write the log's last lines, wait a moment for threads, and return the exit code.
+        """Write the last log lines, wait briefly for threads, and return the exit code.
 
         Args:
-            code: of the process.
-            at_once: whether some thread is known to hang. Then, and where one turns out to, the
-                process ends here and now.
+            code: exit code of the process.
+            at_once: whether a thread is known to hang. Then, or if a thread turns out to hang, this
+                function ends the process.
         """
         self._executor.shutdown(wait=False, cancel_futures=True)
         idle = not at_once and join_all(END_SECONDS) and _ended(OFF_LOOP, END_SECONDS)
@@ -60,7 +60,10 @@ class MainLoop:
 
 
 def _ended(prefix: str, seconds: float) -> bool:
-    """Wait for the threads of that name, at most so long each; tell whether they have ended."""
+    """Wait for the threads with that name prefix, at most `seconds` each.
+
+    Return whether all ended.
+    """
     threads = [one for one in threading.enumerate() if one.name.startswith(prefix)]
     for thread in threads:
         thread.join(seconds)

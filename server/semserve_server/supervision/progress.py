@@ -1,4 +1,4 @@
-"""How long things have not moved, counted in looks. Pure."""
+"""Detects the lack of progress, counted in checks. Pure."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ Subject = TypeVar("Subject", bound=Hashable)
 
 
 class Progress:
-    """Compares what is seen at each look with the last one.
+    """Compares what each check sees with the check before.
 
-    Looks are counted and not the clock, since a process that was stopped itself, with its machine
-    or by a signal, has not been hanging for as long as the clock says.
+    Checks are counted instead of time, because a process that was stopped (by a signal, or with its
+    machine) has not been hanging for as long as the clock says.
     """
 
     def __init__(self) -> None:
         self._seen: dict[Hashable, tuple[object, int]] = {}
 
     def look(self, progress: Mapping[Subject, object]) -> dict[Subject, int]:
-        """Take a look.
+        """Do one check.
 
         Args:
-            progress: what goes on, each with a value that is another once it has got on.
+            progress: the subjects, each with a value that changes when there is progress.
 
         Returns:
-            For each, how many looks in a row have found the same value since the first that did.
+            For each subject, how many checks in a row have seen the same value since the first one.
         """
-        stalls = {}
+        unchanged = {}
         for subject, value in progress.items():
             last, looks = self._seen.get(subject, (None, 0))
-            stalls[subject] = looks + 1 if subject in self._seen and last == value else 0
-        self._seen = {subject: (progress[subject], looks) for subject, looks in stalls.items()}
-        return stalls
+            unchanged[subject] = looks + 1 if subject in self._seen and last == value else 0
+        self._seen = {subject: (progress[subject], looks) for subject, looks in unchanged.items()}
+        return unchanged

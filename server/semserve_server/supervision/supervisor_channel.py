@@ -1,4 +1,4 @@
-"""The parent of a server process, where several processes serve together: told, and obeyed."""
+"""The channel from a worker process to its supervisor: orders and reports."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Literal
 
-Order = Literal["stop", "hurry", "refresh"]
-"""What a parent says: drain; end the drain; look for changed bundles."""
-Kind = Literal["serves", "refuses", "fails"]
-"""What a child says, each with a text: its banner, a StartupError's or an EngineFailed's."""
+Order = Literal["stop", "force_stop", "refresh"]
+"""What a supervisor sends: drain; end the drain; scan for changed bundles."""
+Report = Literal["serves", "refuses", "fails"]
+"""What a worker process sends, each with a text: its banner, or a StartupError's or an
+EngineFailed's."""
 
 
-class Parent:
-    """Used on the child's event loop."""
+class SupervisorChannel:
+    """The worker's end of the channel. Used on the worker's event loop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def tell(self, kind: Kind, text: str) -> None:
-        """Say something, if it still listens."""
+    def send(self, kind: Report, text: str) -> None:
+        """Send a report, if the supervisor is still there."""
         with contextlib.suppress(OSError):
             self._connection.send((kind, text))
 
-    def obey(self, orders: Mapping[Order, Callable[[], None]]) -> None:
-        """Do what it has said and will say; stop where it dies, for nobody else would end us."""
+    def handle_orders(self, orders: Mapping[Order, Callable[[], None]]) -> None:
+        """Call the handler of each order. Handle the supervisor's death as the order to stop."""
 
-        def hear() -> None:
+        def receive() -> None:
             try:
                 order: Order = self._connection.recv()
             except (EOFError, OSError):
@@ -37,4 +38,4 @@ class Parent:
             orders[order]()
 
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._connection.fileno(), hear)
+        loop.add_reader(self._connection.fileno(), receive)

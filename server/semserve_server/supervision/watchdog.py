@@ -1,9 +1,9 @@
-"""Notices what hangs: a run or a text that takes for ever, a lane that died, a blocked event loop.
+"""Detects hangs: a run or text that takes too long, a dead worker, a blocked event loop.
 
-The event loop looks at the threads that work for models, a thread looks at the event loop, and a
-timer of the C library's looks at Python itself. What hangs turns health to NOT_SERVING, and the
-log says why; what still hangs after the longest time that a run may take ends the process, since
-threads that hang cannot be mended from inside, for its supervisor to start another.
+The event loop checks the threads that work for models, a thread checks the event loop, and a timer
+of the C library checks Python itself. A hang turns health to NOT_SERVING, and the log has the
+reason. A hang that lasts longer than `--run-timeout` ends the process, because a hanging thread
+cannot be repaired from inside. The process's supervisor then starts another process.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import Self
 
 from semserve_server.errors import EngineFailed
 from semserve_server.observability.stderr import STDERR, flush
-from semserve_server.registry.registry import Models
+from semserve_server.registry.registry import ModelRegistry
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.supervision.progress import Progress
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-"""How often it looks."""
+"""Interval of the checks."""
 LAST_RESORT_SECONDS = 5.0
-"""How much longer than twice `run_timeout` the event loop may show no sign of life before a timer
-outside Python ends the process. It is only for what `LoopWatch` cannot see, and unlike that it goes
-by the clock, which runs on while the process is stopped: so it takes its time."""
+"""The C timer ends the process if the event loop makes no progress for twice `run_timeout` and
+this time. It covers only what `LoopWatch` cannot detect. It uses the clock, which continues
+while the process is stopped, so it has a long limit."""
 EXIT_CODE = 1
 _DOES = {
     "run": "a run",
@@ -43,52 +43,52 @@ _DOES = {
 
 
 class Watchdog:
-    """Looks at every thread that works for a model, and at the event loop that it is made on."""
+    """Checks every thread that works for a model, and the event loop that it was created on."""
 
-    def __init__(self, models: Models, *, stall_timeout: float, run_timeout: float) -> None:
-        """Make one.
+    def __init__(self, models: ModelRegistry, *, stall_timeout: float, run_timeout: float) -> None:
+        """Create a watchdog.
 
         Args:
-            models: whose workers to look at, and who tells of their health.
-            stall_timeout: seconds of no progress after which health is NOT_SERVING; 0 for never.
+            models: registry of the workers to check; reports their health.
+            stall_timeout: seconds without progress after which health is NOT_SERVING; 0 for never.
             run_timeout: seconds after which the process must end; 0 for never.
         """
         self._models = models
         self._run_timeout = run_timeout or math.inf
         self._stall_timeout = min(stall_timeout or math.inf, self._run_timeout)
-        self._stalls = Progress()
+        self._progress = Progress()
 
     async def watch(self, until: asyncio.Event) -> None:
-        """Look until the event is set.
+        """Check until the event is set.
 
         Raises:
-            EngineFailed: an engine will never answer again.
+            EngineFailed: a thread does not return.
         """
         with LoopWatch(stall_timeout=self._stall_timeout, run_timeout=self._run_timeout) as loop:
-            while not await either(until, LOOK_SECONDS):
+            while not await wait_or_timeout(until, LOOK_SECONDS):
                 loop.beat()
                 self.look()
 
     def look(self) -> None:
-        """Look once at the threads of every engine, also of those that have been replaced.
+        """Check the threads of every engine once, including replaced engines.
 
-        Loads have a limit of their own, which `ModelManager` keeps.
+        Loads have a time limit of their own, in `ModelManager`.
 
         Raises:
-            EngineFailed: a lane has died, or what a thread does does not return.
+            EngineFailed: a batch worker died, or the work of a thread does not return.
         """
         for engine in self._models.alive():
             if engine.failed:
-                raise EngineFailed(f"{engine.name}: a lane died; the log above says of what")
+                raise EngineFailed(f"{engine.name}: a batch worker died; see the log lines above")
         workers = [one for one in self._models.workers.all() if one.kind != "load"]
         busy = {one: since for one in workers if (since := one.busy_since) is not None}
-        looks = self._stalls.look(busy)
+        looks = self._progress.look(busy)
         changes = [self._judge(one, looks.get(one, 0) * LOOK_SECONDS) for one in workers]
         if any(changes):
             self._models.on_change()
 
     def _judge(self, worker: Worker, seconds: float) -> bool:
-        """Note whether a worker hangs; tell whether that is new."""
+        """Update whether a worker hangs. Return whether that changed."""
         what = f"{worker.model}: {_DOES[worker.kind]}"
         if seconds and seconds >= self._run_timeout:
             raise EngineFailed(
@@ -101,9 +101,9 @@ class Watchdog:
         worker.stalled = stalled
         if stalled:
             log.error(
-                "%s has not returned for %.0f s: NOT_SERVING until it does, and the process %s",
+                "%s has not returned for %.0f s: NOT_SERVING until it does; the process %s",
                 what, seconds,
-                "does not end for it" if math.isinf(self._run_timeout)
+                "continues" if math.isinf(self._run_timeout)
                 else f"ends after {self._run_timeout:g} s",
             )  # fmt: skip
         else:
@@ -112,19 +112,19 @@ class Watchdog:
 
 
 class LoopWatch:
-    """A thread that sees whether the event loop still turns, and a timer that sees the thread.
+    """A thread that checks the event loop, and a C timer that checks the thread.
 
-    While the loop does not turn, no call is answered and no health check either; the thread says
-    why, and ends the process if that goes on. It needs Python's global lock and the log, so where
-    it fails too, a timer of `faulthandler`, which needs neither, prints what every thread does and
-    ends the process.
+    While the event loop is blocked, the server answers neither calls nor health checks. The thread
+    logs the reason, and ends the process if the block lasts. It needs Python's global lock and the
+    log. In case these fail too, a timer of `faulthandler`, which needs neither, prints the stack of
+    every thread and ends the process.
     """
 
     def __init__(self, *, stall_timeout: float, run_timeout: float) -> None:
-        """Make one, on the event loop's thread.
+        """Create the watch, on the event loop's thread.
 
         Args:
-            stall_timeout: seconds after which the log tells; infinite for never.
+            stall_timeout: seconds after which a block is logged; infinite for never.
             run_timeout: seconds after which the process ends; infinite for never.
         """
         self._stall_timeout = stall_timeout
@@ -146,30 +146,30 @@ class LoopWatch:
         self._thread.join(LOOK_SECONDS)
 
     def beat(self) -> None:
-        """Tell, on the event loop, that it turns."""
+        """Report progress. Called on the event loop."""
         self._beats += 1
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Let the process end unless this is called again in time."""
+        """Restart the timer that ends the process."""
         if math.isfinite(self._run_timeout):
             seconds = 2 * self._run_timeout + LAST_RESORT_SECONDS
             faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
 
     def _watch(self) -> None:
-        stalls = Progress()
-        told = False
+        unchanged = Progress()
+        logged = False
         while not self._ended.wait(LOOK_SECONDS):
-            # The beat itself comes once a look, so the first one without it is no stall.
-            seconds = (stalls.look({"": self._beats})[""] - 1) * LOOK_SECONDS
-            if seconds > 0 and seconds >= self._stall_timeout and not told:
+            # There is one beat for each check, so the first check without a beat is not a stall.
+            seconds = (unchanged.look({"": self._beats})[""] - 1) * LOOK_SECONDS
+            if seconds > 0 and seconds >= self._stall_timeout and not logged:
                 log.error(
-                    "the event loop is blocked for %.0f s, and answers nobody:\n%s",
+                    "the event loop has been blocked for %.0f s; no call is answered:\n%s",
                     seconds, self._stack(),
                 )  # fmt: skip
-            told = seconds >= self._stall_timeout
+            logged = seconds >= self._stall_timeout
             if seconds > 0 and seconds >= self._run_timeout:
-                log.critical("the event loop stays blocked: the process ends")
+                log.critical("the event loop is still blocked: the process ends")
                 flush()
                 os._exit(EXIT_CODE)
 
@@ -178,8 +178,8 @@ class LoopWatch:
         return "".join(traceback.format_stack(frame)) if frame else "its thread has ended"
 
 
-async def either(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event, at most so long; tell whether it came."""
+async def wait_or_timeout(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, at most `seconds`. Return whether it is set."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()

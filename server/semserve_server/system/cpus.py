@@ -1,8 +1,8 @@
-"""How many CPUs this process may use, and what they are: affinity, and quotas of control groups.
+"""Number and model of the CPUs that this process may use: CPU affinity, and cgroup quotas.
 
-A set of CPUs (`taskset`, or the cpuset controller of a control group) narrows the affinity, which
-the kernel tells. A quota (`docker --cpus`, a Kubernetes limit, systemd's `CPUQuota=`) does not: it
-has to be read from the file system, for the process's own group and for each group around it.
+A set of CPUs (`taskset`, or the cpuset controller of a cgroup) is visible in the CPU affinity. A
+quota (`docker --cpus`, a Kubernetes limit, systemd's `CPUQuota=`) is not. It is read from the file
+system, for the cgroup of the process and for each parent cgroup.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
 MOST_BYTES = 1 << 20
-"""Most bytes that are read of a file of the kernel."""
+"""Most bytes that are read from a kernel file."""
 
 
 def usable_cpus(processes: int = 1, root: Path = ROOT) -> int:
-    """Return how many CPUs this process may use: its affinity, and its container's quota.
+    """Return the number of CPUs that this process may use, by its affinity and its cgroup quota.
 
     Args:
-        processes: how many like it divide them.
-        root: directory in which `proc` and `sys` lie.
+        processes: number of server processes that divide the CPUs.
+        root: directory that contains `proc` and `sys`.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(root)
@@ -33,23 +33,23 @@ def usable_cpus(processes: int = 1, root: Path = ROOT) -> int:
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:
-    """Return how many CPUs' time the control groups grant; None where none has a quota.
+    """Return the CPUs that the cgroups grant; None without a quota.
 
-    The least of the process's own group and of all groups around it, of cgroup version 2
-    (`cpu.max`) and version 1 (`cpu.cfs_quota_us`), both of which a machine may have.
+    The result is the minimum over the process's cgroup and its parents, for cgroup version 2
+    (`cpu.max`) and version 1 (`cpu.cfs_quota_us`). A machine may use both versions.
 
     Args:
-        root: directory in which `proc` and `sys` lie.
+        root: directory that contains `proc` and `sys`.
     """
     quotas = [quota for group in _groups(root) if (quota := _quota(group)) is not None]
     return min(quotas, default=None)
 
 
 def cpu_model(root: Path = ROOT) -> str:
-    """Return what the CPU is called, so that measurements of another are not taken for its own.
+    """Return the name of the CPU. Measurements of another CPU are not reused.
 
     Args:
-        root: directory in which `proc` lies.
+        root: directory that contains `proc`.
     """
     for line in _read(root / "proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
@@ -59,11 +59,11 @@ def cpu_model(root: Path = ROOT) -> str:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Yield the directory of each control group that bounds the process, as far as it is mounted.
+    """Yield the directory of each mounted cgroup that limits the process.
 
     A line of /proc/self/cgroup is `number:controllers:path`; version 2 has number 0 and no
     controllers. Inside a container the path may be that of the host, of which only the last part is
-    mounted, and at the top: so every directory from the path's up to the top is looked at.
+    mounted, at the top. So every directory from the path up to the top is examined.
     """
     mounts = root / "sys/fs/cgroup"
     tops = {mounts: "/"}
@@ -80,7 +80,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _quota(group: Path) -> float | None:
-    """Read the quota of one group, in CPUs; None where it has none."""
+    """Read the quota of one cgroup, in CPUs; None without a quota."""
     words = _read(group / "cpu.max").split() or [
         *_read(group / "cpu.cfs_quota_us").split()[:1],
         *_read(group / "cpu.cfs_period_us").split()[:1],
@@ -93,7 +93,7 @@ def _quota(group: Path) -> float | None:
 
 
 def _read(path: Path) -> str:
-    """Return a file of the kernel; empty where it cannot be read."""
+    """Return the content of a kernel file; empty if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(MOST_BYTES).decode(errors="replace")

@@ -1,20 +1,23 @@
-"""How many files this process may open: a connection is one."""
+"""The limit of open files of this process. Each connection needs one."""
 
 from __future__ import annotations
 
 import sys
 
 OTHERS = 128
-"""Files besides connections: libraries, logs, pipes, bundles that are being read."""
+"""Open files besides connections: libraries, logs, pipes, bundles that are being read."""
 
 
 def allow_connections(wanted: int) -> int:
-    """Raise the process's own limit as far as so many connections need it and the system lets it.
+    """Raise the soft limit of open files, as far as the hard limit allows.
 
-    A process that has no file left cannot even accept a connection to close it again.
+    A process without a free file descriptor cannot even accept a connection to close it.
+
+    Args:
+        wanted: connections that should be possible.
 
     Returns:
-        How many connections may be open at a time, at most `wanted`.
+        Number of connections that may be open at a time, at most `wanted`.
     """
     if sys.platform == "win32":
         return wanted

@@ -1,4 +1,4 @@
-"""Whether files have changed since somebody last looked, as cheaply as the system tells it."""
+"""Detects changes of files by their metadata."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path
 _Signature = tuple[tuple[int, int, int, int] | None, ...]
 
 
-class Changes:
-    """Some files that somebody else writes: in place, or by renaming another over them.
+class FileWatch:
+    """Watches files that another process writes, in place or by renaming another file over them.
 
-    Links are followed, so that a directory that is swapped by its link, as Kubernetes swaps the
-    files of a secret, is seen too.
+    Links are followed, so the watch also detects a directory that is swapped by its link, as
+    Kubernetes does with the files of a secret.
     """
 
     def __init__(self, *paths: Path) -> None:
         self._paths = paths
         self._signature: _Signature = ()
 
-    def seen(self) -> bool:
-        """Tell whether any file is another one, or another in time or size, than the last time."""
+    def changed(self) -> bool:
+        """Return whether the identity, time or size of any file has changed since the last call."""
         signature = tuple(map(_signature, self._paths))
         changed = signature != self._signature
         self._signature = signature
         return changed
 
-    def forget(self) -> None:
-        """Let the next look see a change: what was seen could not be used, and may yet be mended.
+    def reset(self) -> None:
+        """Make the next call of `changed` return True: the present content is unusable.
 
-        A file that is written in place has one size and time for a moment, whole or not.
+        A file that is written in place can have one size and time for a moment, complete or not.
         """
         self._signature = ()
 

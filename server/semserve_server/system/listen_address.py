@@ -1,4 +1,4 @@
-"""HOST:PORT, as settings give it, and whether somebody listens there already."""
+"""Listen addresses: HOST:PORT as given in settings, and whether another server has the port."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from semserve_server.system.unix_socket import UNIX
 
 LARGEST_PORT = 65_535
 Where = tuple[Any, ...]
-"""An address as sockets take it; how long it is depends on the family."""
+"""A socket address. Its length depends on the address family."""
 
 
 def check_address(address: str) -> None:
-    """Refuse what gRPC would take for another address than was meant.
+    """Refuse an address that gRPC would misread.
 
     Raises:
-        ConfigError: it is neither HOST:PORT nor unix:PATH.
+        ConfigError: the address is neither HOST:PORT nor unix:PATH.
     """
     if not address.startswith(UNIX):
         host_port("--address", address, ", or unix:PATH")
 
 
 def host_port(flag: str, address: str, otherwise: str = "") -> tuple[str, int]:
-    """Take an address apart; brackets stay around an IPv6 one.
+    """Split an address into host and port. Brackets stay around an IPv6 host.
 
     Args:
-        flag: what it was given with, for the error.
+        flag: name of the flag, for the error.
         address: HOST:PORT.
-        otherwise: what else might have been given, for the error.
+        otherwise: other accepted forms, for the error.
 
     Raises:
-        ConfigError: it is not HOST:PORT.
+        ConfigError: the address is not HOST:PORT.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > LARGEST_PORT:
@@ -46,29 +46,31 @@ def host_port(flag: str, address: str, otherwise: str = "") -> tuple[str, int]:
 
 
 def is_local(address: str) -> bool:
-    """Tell whether only this machine can reach an address."""
+    """Return whether only this machine can reach an address."""
     host = address.rpartition(":")[0].strip("[]")
     return address.startswith(UNIX) or host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def cannot_listen(address: str) -> ConfigError:
-    """Make the error of an address that cannot be bound."""
+    """Create the error of an address that cannot be bound."""
     return ConfigError(
-        f"--address {address}: cannot listen there: the port is taken, or the host is not "
-        "this machine's"
+        f"--address {address}: cannot listen there: the port is in use, or this machine does "
+        "not have the address"
     )
 
 
 @contextmanager
 def reserved(address: str) -> Iterator[str]:
-    """Hold an address for processes of ours that will share it; yields it with port 0 resolved.
+    """Hold an address for the worker processes that will share it.
 
-    Sockets that share a port with SO_REUSEPORT refuse nobody of the same user, so a second server
-    would take half of the first one's connections in silence. A socket that does not share is
-    refused where any other listens: it is tried first.
+    Yields the address with its port.
+
+    Sockets that share a port with SO_REUSEPORT accept every other socket of the same user, so a
+    second server would silently take half of the connections. A socket that does not share the port
+    is refused if any other socket listens there. This function tries that first.
 
     Raises:
-        ConfigError: somebody listens there, or the host is not this machine's.
+        ConfigError: another server listens there, or this machine does not have the address.
     """
     host, port = host_port("--address", address)
     with ExitStack() as held:
@@ -83,10 +85,10 @@ def reserved(address: str) -> Iterator[str]:
 
 
 def _found(host: str, port: int) -> list[tuple[int, Where]]:
-    """Look up a host, whose name may stand for addresses that this machine lacks: without those.
+    """Look up the addresses of a host name that this machine has.
 
     Raises:
-        OSError: it has none of them.
+        OSError: this machine has none of them.
     """
     host = host.strip("[]")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -109,10 +111,11 @@ def _is_ours(family: int, where: Where) -> bool:
 
 
 def _bound(family: int, where: Where, *, share: bool) -> socket.socket:
-    """Bind a socket that takes no connections."""
+    """Bind a socket that accepts no connections."""
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # Connections that a former server closed stay for a minute, and are in nobody's way.
+        # Closed connections of an earlier server keep the port in TIME_WAIT for a minute. They do
+        # no harm.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

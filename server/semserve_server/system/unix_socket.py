@@ -1,8 +1,9 @@
-"""A Unix socket's path: who may have it, and whose it is at the end.
+"""The path of a Unix socket: which server owns it, and who removes it.
 
-gRPC removes whatever socket it finds at the path that it binds, and at its end removes the path
-whoever has it by then. So it binds a path of its own beside the one that is asked for. That is
-moved into its place once nobody else answers there, and is removed at the end if it still is ours.
+gRPC removes any socket at the path that it binds, and at the end it removes the path, even if
+another server owns it by then. So gRPC binds a temporary path in the same directory. The socket is
+moved to the requested path after a check that no other server answers there. At the end it is
+removed only if it is still the same socket.
 """
 
 from __future__ import annotations
@@ -22,46 +23,46 @@ from semserve_server.errors import ConfigError
 
 UNIX = "unix:"
 MAX_PATH_BYTES = 107 if sys.platform == "linux" else 103
-"""Most bytes of a socket's path: what the system's `sockaddr_un` holds."""
+"""Most bytes of a socket's path: the size of the system's `sockaddr_un`."""
 
 
 class UnixSocket:
-    """A path that a server is to listen at."""
+    """The path of a socket that a server listens on."""
 
     def __init__(self, address: str) -> None:
-        """Take the address apart, and find out early what cannot work.
+        """Parse the address, and check early that it can work.
 
         Args:
-            address: unix:PATH, with percent signs as gRPC reads them; unix:///PATH is the same.
+            address: unix:PATH, with percent-encoding as gRPC reads it; unix:///PATH is the same.
 
         Raises:
-            ConfigError: no socket can be at that path, or somebody answers there.
+            ConfigError: no socket can be at that path, or another server answers there.
         """
         self._address = address
         path = unquote(address.removeprefix(UNIX))
         self._path = Path(path.removeprefix("//"))
         if self._path.name in ("", "..") or "\0" in path:
-            raise self._error("that is no path of a file: give unix:PATH")
-        # Short, for the directory may leave little room.
+            raise self._error("the path does not name a file: give unix:PATH")
+        # The name is short, because the directory may leave few bytes.
         self._own = self._path.with_name(f".{secrets.token_hex(4)}")
         self._identity: tuple[int, int] | None = None
         longest = max(len(os.fsencode(one)) for one in (self._path, self._own))
         if longest > MAX_PATH_BYTES:
-            raise self._error(f"the path is over {MAX_PATH_BYTES} bytes: take a shorter one")
+            raise self._error(f"the path is over {MAX_PATH_BYTES} bytes: use a shorter one")
         if not self._path.parent.is_dir():
-            raise self._error("there is no such directory")
+            raise self._error("the directory does not exist")
         self._check()
 
     @property
     def own_address(self) -> str:
-        """What gRPC is to listen at."""
+        """The temporary address that gRPC listens on."""
         return f"{UNIX}{quote(str(self._own))}"
 
     def publish(self) -> None:
-        """Move the socket that gRPC listens at to the path that was asked for.
+        """Move the socket from the temporary path to the requested path.
 
         Raises:
-            ConfigError: somebody was quicker, or the directory cannot be written.
+            ConfigError: another server was faster, or the directory is not writable.
         """
         try:
             with self._alone():
@@ -73,24 +74,25 @@ class UnixSocket:
             raise self._error(error.strerror or str(error)) from error
 
     def remove_own(self) -> None:
-        """Remove the socket that gRPC listens at, where it was not moved."""
+        """Remove the socket at the temporary path, if it was not moved."""
         with contextlib.suppress(OSError):
             self._own.unlink()
 
     def remove(self) -> None:
-        """Remove the socket, unless the path is another's by now."""
+        """Remove the socket, unless the path belongs to another server by now."""
         with contextlib.suppress(OSError), self._alone():
             found = self._path.lstat()
             if (found.st_dev, found.st_ino) == self._identity:
-                # Once only, for another's socket may get the number of the file that was ours.
+                # Remove it only once: the socket of another server may get the same inode number
+                # later.
                 self._identity = None
                 self._path.unlink()
 
     def _check(self) -> None:
-        """Refuse a path that is no socket, or where somebody answers.
+        """Refuse a path that is not a socket, or at which another server answers.
 
         Raises:
-            ConfigError: as it says.
+            ConfigError: with the reason.
         """
         try:
             mode = self._path.lstat().st_mode
@@ -99,13 +101,13 @@ class UnixSocket:
         except OSError as error:
             raise self._error(error.strerror or str(error)) from error
         if not stat.S_ISSOCK(mode):
-            raise self._error("there is a file that is no socket: remove it, or take another path")
+            raise self._error("the file there is not a socket: remove it, or use another path")
         if _answers(self._path):
-            raise self._error("another server answers there: stop it, or take another path")
+            raise self._error("another server answers there: stop it, or use another path")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep servers of ours that start or end at the same time from this directory's sockets."""
+        """Exclude other semserve processes that start or end at the same time in this directory."""
         if sys.platform == "win32":
             yield
             return
@@ -123,7 +125,7 @@ class UnixSocket:
 
 
 def _answers(path: Path) -> bool:
-    """Tell whether somebody listens at a socket, also if too busy to answer."""
+    """Return whether a server listens at a socket, even if it is too busy to answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.setblocking(False)
         refused = {errno.ECONNREFUSED, errno.ENOENT, errno.ENOTSOCK}

@@ -159,13 +159,13 @@ def _run(bench: Bench, server: Server, shape: str) -> Record:
 
 
 def _best_plan(bench: Bench, bare: ProcessPoolExecutor) -> Plan:
-    """Try each budget and keep the one that costs the least CPU: lanes have one thread each."""
+    """Try each budget and keep the one that costs the least CPU: workers have one thread each."""
     plans = [
         Plan(
             bundle=bench.embedder,
             graph=bench.embedder.variants[bench.variant],
             texts=tuple(bench.texts.short),
-            lanes=usable_cpus(),
+            workers=usable_cpus(),
             max_batch_tokens=budget,
             seconds=bench.settings.seconds,
         )
@@ -178,7 +178,7 @@ def _best_plan(bench: Bench, bare: ProcessPoolExecutor) -> Plan:
     ]
     bench.facts["bare runtime"] = {
         "graph": bench.variant,
-        "lanes": plans[0].lanes,
+        "workers": plans[0].workers,
         "cpu_us_per_text_by_budget": dict(zip(BUDGETS, cost, strict=True)),
     }
     return plans[cost.index(min(cost))]

@@ -8,9 +8,10 @@ use futures_util::future::try_join_all;
 use semserve::Client;
 use serde_json::Value;
 
+use crate::Outcome;
 use crate::compare::equal;
 use crate::given::{Generated, strings, text};
-use crate::{Outcome, Run};
+use crate::run::Run;
 
 impl Run<'_> {
     pub async fn failover_calls(&self, client: &Client) -> Outcome {

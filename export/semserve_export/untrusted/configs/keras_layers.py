@@ -81,6 +81,14 @@ def loss_of(saved: dict[str, Any]) -> str | None:
     return loss if isinstance(loss, str) else None
 
 
+def loss_takes_logits(saved: dict[str, Any]) -> bool:
+    """Tell whether a saved model was compiled with a loss of `from_logits=True`."""
+    compiled = saved.get("compile_config")
+    loss = compiled.get("loss") if isinstance(compiled, dict) else None
+    config = loss.get("config") if isinstance(loss, dict) else None
+    return isinstance(config, dict) and config.get("from_logits") is True
+
+
 def unknown_class(saved: Any) -> str | None:
     """Return the name of a class that a program registered with Keras, where a model holds one."""
     if isinstance(saved, dict):

@@ -154,7 +154,7 @@ async def test_few_scores_need_no_thread(scorer: ScoringThread) -> None:
     assert [threading.get_ident()] == threads
 
 
-async def test_the_thread_is_as_nice_as_a_lane(scorer: ScoringThread) -> None:
+async def test_the_thread_has_the_niceness_of_a_batch_worker(scorer: ScoringThread) -> None:
     def pieces() -> Iterator[bytes]:
         mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         yield str(mine).encode()

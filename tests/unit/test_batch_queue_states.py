@@ -1,7 +1,8 @@
-"""The queue, its door and its costs in any order of events: nobody lost, nobody twice, none late.
+"""The queue, admission control and the cost model in any order of events.
 
-The machine does what the batcher does, without its threads and its clock: requests ask at the door,
-lanes take batches and end them, callers leave, time passes.
+Every entry leaves the queue exactly once, and none runs after its deadline. The state machine does
+what the batcher does, without threads and clock: requests ask for admission, workers take batches
+and finish them, callers cancel, time passes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from hypothesis.stateful import (
 )
 from semserve_server.errors import Overloaded
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.scheduling.admission import Admission, Backlog, Demand
-from semserve_server.scheduling.batch_queue import BatchQueue, Entry, Taken
+from semserve_server.scheduling.admission import Admission, Backlog, QueueLoad
+from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch, Entry
 from semserve_server.scheduling.cost_model import CostModel
 
 BUDGET = 64
 MOST_ENTRIES = 40
 MOST_TOKENS = 600
-LANES = 2
+WORKERS = 2
 
 lengths = st.lists(st.integers(1, 100), min_size=1, max_size=20)
 
@@ -56,9 +57,9 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.cost = CostModel(fixed=0.001, per_token=0.000_1)
         self.queue: BatchQueue[Request] = BatchQueue(max_batch_tokens=BUDGET, cost=self.cost)
-        self.door = Admission(
+        self.admission = Admission(
             cost=self.cost,
-            lanes=LANES,
+            workers=WORKERS,
             max_batch_tokens=BUDGET,
             max_entries=MOST_ENTRIES,
             max_tokens=MOST_TOKENS,
@@ -66,7 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.waiting: list[Entry[Request]] = []
         """The entries that should be in the queue, the oldest first."""
-        self.running: list[Taken[Request]] = []
+        self.running: list[DequeuedBatch[Request]] = []
 
     @rule(
         target=requests,
@@ -77,7 +78,7 @@ class QueueMachine(RuleBasedStateMachine):
     def ask(self, sizes: list[int], patience: float, caller: str) -> Request:
         """Ask for admission, which takes the request whole or leaves no trace of it."""
         request = Request()
-        demand = Demand(len(sizes), sum(sizes))
+        demand = QueueLoad(len(sizes), sum(sizes))
         before = self.queue.backlog(caller)
         running = sum(taken.padded_tokens for taken in self.running)
         refusal = self._refusal(demand, before, running, patience)
@@ -98,10 +99,10 @@ class QueueMachine(RuleBasedStateMachine):
         return request
 
     def _refusal(
-        self, new: Demand, waiting: Backlog, running: int, patience: float
+        self, new: QueueLoad, waiting: Backlog, running: int, patience: float
     ) -> Overloaded | None:
         try:
-            self.door.check(new, waiting, running, patience)
+            self.admission.check(new, waiting, running, patience)
         except Overloaded as refusal:
             return refusal
         return None
@@ -115,10 +116,10 @@ class QueueMachine(RuleBasedStateMachine):
             self.waiting.remove(entry)
             request.fates[entry.index] = "dropped"
 
-    @precondition(lambda self: self.queue and len(self.running) < LANES)
+    @precondition(lambda self: self.queue and len(self.running) < WORKERS)
     @rule()
     def take(self) -> None:
-        """Take a batch on a free lane."""
+        """Take a batch on a free worker."""
         taken = self.queue.take(self.now)
         living = [one for one in self.waiting if self.now < one.deadline]
         for entry in taken.expired:
@@ -145,7 +146,7 @@ class QueueMachine(RuleBasedStateMachine):
         entry.owner.fates[entry.index] = fate
 
     @precondition(lambda self: self.running)
-    @rule(place=st.integers(0, LANES - 1), seconds=st.floats(1e-5, 10))
+    @rule(place=st.integers(0, WORKERS - 1), seconds=st.floats(1e-5, 10))
     def finish(self, place: int, seconds: float) -> None:
         """End a run that took so long, and learn from it."""
         taken = self.running.pop(place % len(self.running))
@@ -171,13 +172,13 @@ class QueueMachine(RuleBasedStateMachine):
         for caller in ("alice", "bob", "carol"):
             backlog = self.queue.backlog(caller)
             tokens = sum(one.length for one in self.waiting if one.caller == caller)
-            assert Demand(waiting[caller], tokens) == backlog.own
+            assert QueueLoad(waiting[caller], tokens) == backlog.own
             assert len(waiting.keys() - {caller}) == backlog.others
 
     @invariant()
     def nothing_dead_piles_up(self) -> None:
         """Dropped entries, and items of callers that left, are kept in a bounded number."""
-        assert self.queue.held <= 2 * len(self.queue) + 64 + 3 * (8 + 2)
+        assert self.queue.stored <= 2 * len(self.queue) + 64 + 3 * (8 + 2)
 
     @invariant()
     def costs_make_sense(self) -> None:
@@ -186,7 +187,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.cost.seconds(2 * BUDGET) >= self.cost.seconds(BUDGET) - 1e-9
 
     def teardown(self) -> None:
-        """Let the lanes empty the queue: each take ends at least one entry."""
+        """Let the workers empty the queue: each take ends at least one entry."""
         for _ in range(len(self.waiting)):
             if not self.queue:
                 break

@@ -8,19 +8,19 @@ from semserve_server.supervision.watchdog import LOOK_SECONDS
 
 
 def test_only_what_is_seen_again_unmoved_is_counted() -> None:
-    stalls = Progress()
-    assert {"hangs": 0, "moves": 0} == stalls.look({"hangs": 1.5, "moves": 1})
-    assert {"hangs": 1, "moves": 0} == stalls.look({"hangs": 1.5, "moves": 2})
-    assert {"hangs": 2, "comes": 0} == stalls.look({"hangs": 1.5, "comes": 2})
-    assert {"hangs": 0} == stalls.look({"hangs": 9.5})
-    assert {} == stalls.look({})
-    assert {"hangs": 0} == stalls.look({"hangs": 9.5})
+    unchanged = Progress()
+    assert {"hangs": 0, "moves": 0} == unchanged.look({"hangs": 1.5, "moves": 1})
+    assert {"hangs": 1, "moves": 0} == unchanged.look({"hangs": 1.5, "moves": 2})
+    assert {"hangs": 2, "comes": 0} == unchanged.look({"hangs": 1.5, "comes": 2})
+    assert {"hangs": 0} == unchanged.look({"hangs": 9.5})
+    assert {} == unchanged.look({})
+    assert {"hangs": 0} == unchanged.look({"hangs": 9.5})
 
 
 def test_none_is_a_value_like_others() -> None:
-    stalls = Progress()
-    assert {"a": 0} == stalls.look({"a": None})
-    assert {"a": 1} == stalls.look({"a": None})
+    unchanged = Progress()
+    assert {"a": 0} == unchanged.look({"a": None})
+    assert {"a": 1} == unchanged.look({"a": None})
 
 
 def test_what_hangs_is_told_within_ten_seconds() -> None:

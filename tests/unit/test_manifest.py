@@ -63,7 +63,7 @@ def test_a_truncated_file_is_refused_before_it_is_hashed(copy: Path) -> None:
 def test_a_link_is_refused(copy: Path) -> None:
     (copy / "NOTICE").rename(copy / "elsewhere")
     (copy / "NOTICE").symlink_to(copy / "elsewhere")
-    with pytest.raises(BundleError, match="no regular file"):
+    with pytest.raises(BundleError, match="not a regular file"):
         read_bundle(copy)
 
 
@@ -151,7 +151,7 @@ def test_bundles_are_found_and_hidden_or_unfinished_ones_are_not(
 
 
 def test_a_directory_without_bundles_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="holds no bundle"):
+    with pytest.raises(BundleError, match="contains no bundle"):
         find_bundles(tmp_path)
-    with pytest.raises(BundleError, match="no such directory"):
+    with pytest.raises(BundleError, match="the directory does not exist"):
         find_bundles(tmp_path / "none")

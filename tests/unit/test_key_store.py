@@ -91,10 +91,10 @@ def test_every_key_is_compared_whole_and_in_constant_time(monkeypatch: pytest.Mo
         ("alice ABC * *", "the sha256"),
         ("alice {sha} ../x *", "the models"),
         ("alice {sha} , *", "the models"),
-        ("alice {sha} * 0", "the tokens a second"),
-        ("alice {sha} * -1", "the tokens a second"),
-        ("alice {sha} * 9999999999", "the tokens a second"),
-        ("alice {sha} * ٣", "the tokens a second"),
+        ("alice {sha} * 0", "the tokens per second"),
+        ("alice {sha} * -1", "the tokens per second"),
+        ("alice {sha} * 9999999999", "the tokens per second"),
+        ("alice {sha} * ٣", "the tokens per second"),
         ("alice {sha} * * all", "the fifth column"),
         ("alice {sha} * * control x", "the fifth column"),
         ("bob {sha} * *", "an earlier line"),
@@ -123,7 +123,7 @@ def test_keys_are_added_to_a_file_that_only_its_owner_reads(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "No such file"), (b"", "holds no key"), (b"\xff", "not UTF-8"), (b"x\n", "line 1")],
+    [(None, "No such file"), (b"", "has no key"), (b"\xff", "not UTF-8"), (b"x\n", "line 1")],
 )
 def test_a_file_that_cannot_be_used_ends_the_start(
     tmp_path: Path, content: bytes | None, says: str
@@ -142,25 +142,25 @@ def test_a_file_that_changes_is_read_again_and_a_wrong_one_keeps_the_former_keys
     path, clock = tmp_path / "keys", Clock()
     (first, alice), (second, bob) = free("alice"), free("bob")
     path.write_text(f"{alice}\n")
-    keyring = KeyStore(path, clock=clock)
-    holder = keyring.holder(first)
-    assert alice == holder.present()
+    key_store = KeyStore(path, clock=clock)
+    principal = key_store.principal(first)
+    assert alice == principal.present()
 
     path.write_text("not a line\n")
     clock.now += 2
-    assert holder is keyring.holder(first)
+    assert principal is key_store.principal(first)
     clock.now += 2
-    assert holder is keyring.holder(first)
-    assert 1 == sum("the former keys stay" in message for message in caplog.messages)
+    assert principal is key_store.principal(first)
+    assert 1 == sum("the present keys stay" in message for message in caplog.messages)
 
     (tmp_path / "new").write_text(f"{bob}\n")
     os.replace(tmp_path / "new", path)  # noqa: PTH105  (the system's own name for it)
     clock.now += 2
-    assert bob == keyring.holder(second).present()
+    assert bob == key_store.principal(second).present()
     with pytest.raises(Unauthenticated):
-        keyring.holder(first)
+        key_store.principal(first)
     with pytest.raises(Unauthenticated):
-        holder.present()
+        principal.present()
     assert "secret" not in caplog.text
     assert first not in caplog.text
     assert alice.sha256.hex() not in caplog.text
@@ -170,37 +170,37 @@ def test_a_key_that_is_given_other_rights_keeps_its_holder(tmp_path: Path) -> No
     path, clock = tmp_path / "keys", Clock()
     presented, alice = free("alice")
     path.write_text(f"{alice}\n")
-    holder = KeyStore(path, clock=clock).holder(presented)
-    holder.check_model("any")
-    holder.reserve(1_000_000)
-    holder.reserve(1)
+    principal = KeyStore(path, clock=clock).principal(presented)
+    principal.check_model("any")
+    principal.reserve(1_000_000)
+    principal.reserve(1)
 
     path.write_text(f"alice {alice.sha256.hex()} mine 100\n")
     clock.now += 2
-    holder.check_model("mine")
+    principal.check_model("mine")
     with pytest.raises(PermissionDenied, match="'alice'"):
-        holder.check_model("any")
-    with holder.reserve(250):
+        principal.check_model("any")
+    with principal.reserve(250):
         pass
     with pytest.raises(Overloaded) as refusal:
-        holder.reserve(1)
+        principal.reserve(1)
     assert (1.5, "rate") == (refusal.value.retry_after, refusal.value.cause)
 
 
 def limited(tmp_path: Path, rate: int) -> tuple[Principal, Clock]:
-    """Make a holder of a key of so many tokens a second, whose bucket is full."""
+    """Make a principal of a key of so many tokens a second, whose bucket is full."""
     path, clock = tmp_path / "keys", Clock()
     presented, alice = new_key("alice", tokens_per_second=rate)
     path.write_text(f"{alice}\n")
-    return KeyStore(path, clock=clock).holder(presented), clock
+    return KeyStore(path, clock=clock).principal(presented), clock
 
 
 FULL = Overloaded("the queue is full", retry_after=1.0, cause="queue_entries")
 
 
-def spend(holder: Principal, estimate: int, cost: int | None, error: BaseException) -> None:
+def spend(principal: Principal, estimate: int, cost: int | None, error: BaseException) -> None:
     """Reserve an estimate, settle it if a cost is given, and end with an error."""
-    with holder.reserve(estimate) as charge:
+    with principal.reserve(estimate) as charge:
         if cost is not None:
             charge.settle(cost)
         raise error
@@ -211,35 +211,35 @@ def spend(holder: Principal, estimate: int, cost: int | None, error: BaseExcepti
 def test_what_is_not_admitted_or_fails_here_is_not_paid_for(
     tmp_path: Path, error: Exception, cost: int | None
 ) -> None:
-    holder, _ = limited(tmp_path, 10)
+    principal, _ = limited(tmp_path, 10)
     with pytest.raises(type(error)):
-        spend(holder, 1000, cost, error)
-    holder.reserve(1)
+        spend(principal, 1000, cost, error)
+    principal.reserve(1)
 
 
 def test_a_caller_that_leaves_pays_from_its_admission_on(tmp_path: Path) -> None:
-    holder, _ = limited(tmp_path, 10)
+    principal, _ = limited(tmp_path, 10)
     for cost in (None, 60):
         with pytest.raises(asyncio.CancelledError):
-            spend(holder, 1000, cost, asyncio.CancelledError())
+            spend(principal, 1000, cost, asyncio.CancelledError())
     with pytest.raises(Overloaded) as refusal:
-        holder.reserve(1)
+        principal.reserve(1)
     assert pytest.approx((60 - 10) / 10) == refusal.value.retry_after
 
 
 async def test_requests_that_arrive_together_see_what_each_other_costs(tmp_path: Path) -> None:
     """Fifty requests of 10,000 tokens on a key of 100 a second: one is ahead of the rate."""
-    holder, _ = limited(tmp_path, 100)
+    principal, _ = limited(tmp_path, 100)
 
     async def request() -> None:
-        with holder.reserve(9000) as charge:
+        with principal.reserve(9000) as charge:
             await asyncio.to_thread(lambda: None)  # as tokenising on a thread
             charge.settle(10_000)
 
     done = await asyncio.gather(*(request() for _ in range(50)), return_exceptions=True)
     assert [None] == [one for one in done if not isinstance(one, Overloaded)]
     with pytest.raises(Overloaded) as refusal:
-        holder.reserve(1)
+        principal.reserve(1)
     assert pytest.approx((10_000 - 100) / 100) == refusal.value.retry_after
 
 
@@ -255,12 +255,12 @@ def test_after_any_requests_a_key_owes_what_was_admitted_and_no_more(
     tmp_path_factory: pytest.TempPathFactory, requests: list[tuple[int, int, str]]
 ) -> None:
     """A key of 10**6 tokens a second never owes here, so each request passes."""
-    holder, clock = limited(tmp_path_factory.mktemp("keys"), 10**6)
+    principal, clock = limited(tmp_path_factory.mktemp("keys"), 10**6)
     admitted = 0
     for estimate, cost, end in requests:
         with (
             contextlib.suppress(Overloaded, asyncio.CancelledError),
-            holder.reserve(estimate) as one,
+            principal.reserve(estimate) as one,
         ):
             if end == "leaves":
                 raise asyncio.CancelledError
@@ -268,8 +268,8 @@ def test_after_any_requests_a_key_owes_what_was_admitted_and_no_more(
             if end == "full":
                 raise FULL
             admitted += cost
-    holder.reserve(2 * 10**6)
+    principal.reserve(2 * 10**6)
     with pytest.raises(Overloaded) as refusal:
-        holder.reserve(1)
+        principal.reserve(1)
     assert pytest.approx((10**6 + admitted) / 10**6) == refusal.value.retry_after
     assert clock.now == clock()

@@ -16,10 +16,10 @@ from semserve_server.instrumentation.counters import (
     Histogram,
     MethodCounters,
     ModelCounters,
-    late,
+    cancelled_at_deadline,
 )
-from semserve_server.instrumentation.request_context import Caller, RequestContext
-from semserve_server.observability.metrics import _histogram
+from semserve_server.instrumentation.request_context import CallMetadata, RequestContext
+from semserve_server.observability.metric_families import histogram
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.scheduling.admission import Admission
 from semserve_server.scheduling.batch_queue import BatchQueue
@@ -40,7 +40,7 @@ def test_a_histogram_tells_what_the_librarys_own_would(values: list[float]) -> N
         ours.observe(value)
     (metric,) = registry.collect()
     expected = [one for one in metric.samples if not one.name.endswith("_created")]
-    assert expected == _histogram("values", "Values.", ("model",), {("one",): ours}).samples
+    assert expected == histogram("values", "Values.", ("model",), {("one",): ours}).samples
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_who_leaves_at_the_end_of_its_time_leaves_for_its_deadline(
     remaining: float,
     wanted: bool,  # noqa: FBT001  (a table)
 ) -> None:
-    assert wanted is late(elapsed=elapsed, remaining=remaining)
+    assert wanted is cancelled_at_deadline(elapsed=elapsed, remaining=remaining)
 
 
 @pytest.mark.parametrize(
@@ -65,20 +65,20 @@ def test_a_call_that_was_cut_off_has_the_code_that_its_caller_sees(
     method = MethodCounters("service", "Method", streaming=False)
     with (
         pytest.raises(asyncio.CancelledError),
-        RequestContext(method, Caller(()), lambda: remaining, ended.append),
+        RequestContext(method, CallMetadata(()), lambda: remaining, ended.append),
     ):
         raise asyncio.CancelledError
     assert [code] == [one.code for one in ended]
 
 
 async def test_entries_that_never_run_are_counted_by_cause() -> None:
-    held, tally, now = Held(Lengths()), ModelCounters("test"), [0.0]
+    held, counters, now = Held(Lengths()), ModelCounters("test"), [0.0]
     admission = Admission(
-        cost=CostModel(), lanes=1, max_batch_tokens=64, max_entries=8, max_tokens=100
+        cost=CostModel(), workers=1, max_batch_tokens=64, max_entries=8, max_tokens=100
     )
     queue = BatchQueue(max_batch_tokens=64, cost=CostModel())
-    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, wide=False)
-    batcher = Batcher(held, queue, admission, runs, tally=tally, clock=lambda: now[0])
+    runs = Dispatch(cost=CostModel(), max_batch_tokens=64, exclusive=False)
+    batcher = Batcher(held, queue, admission, runs, counters=counters, clock=lambda: now[0])
 
     def submit(deadline: float) -> asyncio.Task[object]:
         encodings = [Encoding([1], [0])] * 2
@@ -92,15 +92,15 @@ async def test_entries_that_never_run_are_counted_by_cause() -> None:
         await asyncio.to_thread(lambda: None)
     leaves.cancel()
     await asyncio.wait([leaves])
-    assert {"expired": 0, "cancelled": 2, "failed": 0} == tally.dropped
+    assert {"expired": 0, "cancelled": 2, "failed": 0} == counters.dropped
     now[0] = 19
     leaves_late.cancel()
     await asyncio.wait([leaves_late])
-    assert {"expired": 2, "cancelled": 2, "failed": 0} == tally.dropped
+    assert {"expired": 2, "cancelled": 2, "failed": 0} == counters.dropped
     held.release()
     await first
     with pytest.raises(DeadlineExceeded):
         await expires
-    assert {"expired": 4, "cancelled": 2, "failed": 0} == tally.dropped
-    assert (2, 2) == (tally.tokens, tally.padded_tokens)
+    assert {"expired": 4, "cancelled": 2, "failed": 0} == counters.dropped
+    assert (2, 2) == (counters.tokens, counters.padded_tokens)
     batcher.close()

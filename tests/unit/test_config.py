@@ -38,7 +38,9 @@ def accepted(flag: str, value: str) -> bool:
 
 
 def test_there_are_numbers_among_the_flags() -> None:
-    assert {"--lanes", "--run-timeout", "--drain-timeout", "--trace-fraction"} < {*NUMBERS.values()}
+    assert {"--batch-workers", "--run-timeout", "--drain-timeout", "--trace-sample-ratio"} < {
+        *NUMBERS.values()
+    }
     types: dict[str, Any] = get_type_hints(Config)
     assert {*NUMBERS} == {name for name, kind in types.items() if kind in {int, float}}
 

@@ -1,4 +1,4 @@
-"""When lanes wake for what waits: at once, or when the event loop brings no more."""
+"""When workers wake for what waits: at once, or when the event loop brings no more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 from batching import NEVER, encoding
 from fakes import Held, Lengths
-from semserve_server.scheduling.batch_delay import QUIET_TURNS, BatchDelay
+from semserve_server.scheduling.batch_delay import QUIET_ITERATIONS, BatchDelay
 from semserve_server.scheduling.cost_model import CostModel
 
 CHEAP = CostModel(fixed=0.000_01, per_token=0.0)
@@ -18,33 +18,33 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_lanes_wake_once_the_loop_has_brought_nothing_for_some_turns() -> None:
+async def test_workers_wake_once_the_loop_has_brought_nothing_for_some_turns() -> None:
     woken: list[str] = []
-    gathering = BatchDelay(lambda: woken.append("now"), worthwhile=lambda: True)
+    delay = BatchDelay(lambda: woken.append("now"), should_delay=lambda: True)
     for _ in range(3):
-        gathering.add()
-        await turns(QUIET_TURNS - 2)
+        delay.add()
+        await turns(QUIET_ITERATIONS - 2)
         assert [] == woken
-        assert gathering.is_open
+        assert delay.is_open
     await turns(2)
     assert ["now"] == woken
-    assert not gathering.is_open
+    assert not delay.is_open
 
 
 async def test_where_it_is_not_worthwhile_they_wake_at_the_end_of_the_turn() -> None:
     woken: list[str] = []
-    gathering = BatchDelay(lambda: woken.append("now"), worthwhile=lambda: False)
-    gathering.add()
-    gathering.add()
+    delay = BatchDelay(lambda: woken.append("now"), should_delay=lambda: False)
+    delay.add()
+    delay.add()
     assert [] == woken
-    assert not gathering.is_open
+    assert not delay.is_open
     await turns(1)
     assert ["now"] == woken
 
 
 async def test_what_comes_within_some_turns_is_one_cheap_run(make) -> None:
     held = Held(Lengths())
-    batcher = make(held, lanes=2, cost=CHEAP)
+    batcher = make(held, workers=2, cost=CHEAP)
 
     async def ask(number: int) -> None:
         await turns(5 * (number // 4))
@@ -61,21 +61,21 @@ async def test_closing_ends_the_wait_for_more(make) -> None:
         for number in range(4)
     ]
     await turns(1)
-    assert batcher._gathering.is_open
+    assert batcher._batch_delay.is_open
     batcher.close()
-    assert not batcher._gathering.is_open
+    assert not batcher._batch_delay.is_open
     assert [0, 1, 2, 3] == [int((await one).rows[0, 0]) for one in asked]
 
 
-async def test_lanes_wake_even_where_nobody_can_tell_whether_to_wait() -> None:
+async def test_workers_wake_even_where_nobody_can_tell_whether_to_wait() -> None:
     woken: list[str] = []
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    gathering = BatchDelay(lambda: woken.append("now"), worthwhile=lambda: bool(1 / 0))
-    gathering.add()
+    delay = BatchDelay(lambda: woken.append("now"), should_delay=lambda: bool(1 / 0))
+    delay.add()
     await turns(1)
     assert ["now"] == woken
     assert 1 == len(told)
-    gathering.add()
+    delay.add()
     await turns(1)
     assert ["now", "now"] == woken

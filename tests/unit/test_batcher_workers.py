@@ -16,8 +16,8 @@ async def test_a_flooded_model_cannot_keep_another_waiting(make) -> None:
     flooded, other = Held(Lengths()), Held(Lengths())
     flooded.hold()
     other.hold()
-    flood = make(flooded, lanes=2, shares=shares)
-    beside = make(other, lanes=2, shares=shares)
+    flood = make(flooded, workers=2, concurrency_limit=shares)
+    beside = make(other, workers=2, concurrency_limit=shares)
     flooding = [
         asyncio.create_task(flood.submit([encoding(n, 60)], deadline=NEVER)) for n in range(6)
     ]
@@ -27,7 +27,7 @@ async def test_a_flooded_model_cannot_keep_another_waiting(make) -> None:
         asyncio.create_task(beside.submit([encoding(n, 60)], deadline=NEVER)) for n in range(2)
     ]
     await asyncio.to_thread(other.wait_for_run)
-    assert [False] == other.wide
+    assert [False] == other.exclusive
     other.release()
     await asyncio.gather(*waiting)
     assert 2 == len(flooded.batches)
@@ -41,10 +41,10 @@ async def test_a_run_that_goes_on_shows(make) -> None:
     batcher = make(held, clock=lambda: 100.0)
     assert {} == batcher.runs()
     first = await held_behind_a_run(batcher, held)
-    assert {"test-lane-0": 100.0} == batcher.runs()
+    assert {"test-worker-0": 100.0} == batcher.runs()
     held.release()
     await first
-    await batcher.submit([encoding(1)], deadline=NEVER)  # the lane has gone on to the next run
+    await batcher.submit([encoding(1)], deadline=NEVER)  # the worker has gone on to the next run
     batcher.close()
     await asyncio.to_thread(batcher.workers[0].thread.join, 30)
     assert {} == batcher.runs()
@@ -53,7 +53,7 @@ async def test_a_run_that_goes_on_shows(make) -> None:
 async def test_only_a_run_without_company_has_all_threads(make) -> None:
     """The first run finds nobody; while it lasts, and while others wait, none is alone."""
     held = Held(Lengths())
-    batcher = make(held, lanes=2)
+    batcher = make(held, workers=2)
     held.hold()
     first = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
     await asyncio.to_thread(held.wait_for_run)
@@ -66,14 +66,14 @@ async def test_only_a_run_without_company_has_all_threads(make) -> None:
     held.release()
     await asyncio.gather(first, second, third)
     await batcher.submit([encoding(5)], deadline=NEVER)
-    assert [True, False] == held.wide[:2]
-    assert not held.wide[2]
-    assert held.wide[-1]
+    assert [True, False] == held.exclusive[:2]
+    assert not held.exclusive[2]
+    assert held.exclusive[-1]
 
 
 async def test_little_that_comes_during_a_run_waits_for_its_end_and_is_one_batch(make) -> None:
     held = Held(Lengths())
-    batcher = make(held, lanes=2, cost=CostModel(fixed=1000.0))
+    batcher = make(held, workers=2, cost=CostModel(fixed=1000.0))
     first = await held_behind_a_run(batcher, held)
     others = []
     for number in range(3):
@@ -82,23 +82,23 @@ async def test_little_that_comes_during_a_run_waits_for_its_end_and_is_one_batch
     held.release()
     await asyncio.gather(first, *others)
     assert [1, 3] == [len(batch) for batch in held.batches]
-    assert [True, True] == held.wide
+    assert [True, True] == held.exclusive
 
 
 async def test_much_that_comes_during_a_run_runs_beside_it(make) -> None:
     held = Held(Lengths())
-    batcher = make(held, lanes=2, cost=CostModel(fixed=1000.0))
+    batcher = make(held, workers=2, cost=CostModel(fixed=1000.0))
     first = await held_behind_a_run(batcher, held)
     second = asyncio.create_task(batcher.submit([encoding(1, 16)], deadline=NEVER))
     await asyncio.to_thread(held.wait_for_run)
     held.release()
     await asyncio.gather(first, second)
-    assert [True, False] == held.wide
+    assert [True, False] == held.exclusive
 
 
 async def test_nobody_waits_for_a_run_that_should_have_ended(make) -> None:
     held, now = Held(Lengths()), [0.0]
-    batcher = make(held, lanes=2, cost=CostModel(fixed=1.0), clock=lambda: now[0])
+    batcher = make(held, workers=2, cost=CostModel(fixed=1.0), clock=lambda: now[0])
     first = await held_behind_a_run(batcher, held)
     now[0] = 3.0
     second = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))

@@ -14,17 +14,17 @@ def test_who_has_read_nothing_expects_nothing() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 10_000), st.integers(1, 512)), min_size=1))
 def test_it_lies_between_the_densest_and_the_thinnest(read: list[tuple[int, int]]) -> None:
-    density = TokenEstimator()
+    estimator = TokenEstimator()
     for characters, tokens in read:
-        density.observe(characters, tokens)
+        estimator.observe(characters, tokens)
     seen = [tokens / characters for characters, tokens in read]
-    assert 1000 * min(seen) - 1 <= density.tokens(1000) <= 1000 * max(seen) + 1
+    assert 1000 * min(seen) - 1 <= estimator.tokens(1000) <= 1000 * max(seen) + 1
 
 
 def test_it_follows_when_the_texts_change() -> None:
-    density = TokenEstimator()
+    estimator = TokenEstimator()
     for _ in range(1000):
-        density.observe(100, 20)
+        estimator.observe(100, 20)
     for _ in range(1000):
-        density.observe(100, 80)
-    assert 80 == pytest.approx(density.tokens(100), abs=1)
+        estimator.observe(100, 80)
+    assert 80 == pytest.approx(estimator.tokens(100), abs=1)

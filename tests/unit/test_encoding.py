@@ -25,8 +25,8 @@ def test_a_response_of_values_is_what_protobuf_writes(
 ) -> None:
     model = model or "m"
     error = status_pb2.Status(code=3, message="bad")
-    outcomes = [wire.Outcome(place, None, *tokens[place]) for place in range(len(vectors))]
-    outcomes.append(wire.Outcome(None, error, 0, 0))
+    outcomes = [wire.ItemResult(place, None, *tokens[place]) for place in range(len(vectors))]
+    outcomes.append(wire.ItemResult(None, error, 0, 0))
     expected = embedding_pb2.EmbedResponse(
         model=model,
         results=[
@@ -66,7 +66,7 @@ def test_int8_is_within_half_a_step_of_the_value(vectors: np.ndarray) -> None:
 
 @given(st.text(max_size=128), rows)
 def test_a_stream_reply_is_what_protobuf_writes(name: str, vectors: np.ndarray) -> None:
-    outcomes = [wire.Outcome(place, None, 1, 0) for place in range(len(vectors))]
+    outcomes = [wire.ItemResult(place, None, 1, 0) for place in range(len(vectors))]
     response = wire.response("m", wire.values(vectors), outcomes, wire.usage(1, 1))
     expected = embedding_pb2.StreamEmbedResponse(
         id=name, response=embedding_pb2.EmbedResponse.FromString(response)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from semserve_server.auth import key_store as keyring
+from semserve_server.auth import key_store
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key, read_keys
 from semserve_server.auth.key_store import INLINE_BYTES, KeyStore
@@ -39,7 +39,7 @@ def test_of_several_who_add_one_name_at_once_one_does(tmp_path: Path) -> None:
         for name in names:
             assert 1 == sum(pool.map(add, [name] * WRITERS))
     assert names == list(read_keys(path))
-    assert all("already: take another name" in told for told in refusals)
+    assert all("already: use another name" in told for told in refusals)
 
 
 def test_several_who_add_other_names_at_once_all_do(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_key_that_the_disk_has_no_room_for_leaves_the_file_as_it_was(tmp_path:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (2, "") == (ended.returncode, ended.stdout)
-    assert "there is no room for another key" in ended.stderr
+    assert "no space is left for another key" in ended.stderr
     assert before == path.read_bytes()
 
 
@@ -87,7 +87,7 @@ def may_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             event.wait(60)
         return read_keys(path)
 
-    monkeypatch.setattr(keyring, "read_keys", read)
+    monkeypatch.setattr(key_store, "read_keys", read)
     yield event
     event.set()
 
@@ -103,16 +103,16 @@ async def test_a_large_file_is_read_while_the_event_loop_goes_on(
     bob, key = new_key("bob")
     path.write_text("\n".join(["#" * INLINE_BYTES, str(key), ""]))
     clock.now += 2
-    holder = ring.holder(alice)
+    principal = ring.principal(alice)
     clock.now += 2
     ring.look()  # the reading goes on, and another is not begun
-    assert holder is ring.holder(alice)
+    assert principal is ring.principal(alice)
     may_read.set()
-    while holder.key is not None:
+    while principal.key is not None:
         await asyncio.to_thread(int)
-    assert "bob" == ring.holder(bob).key.name
+    assert "bob" == ring.principal(bob).key.name
     with pytest.raises(Unauthenticated):
-        ring.holder(alice)
+        ring.principal(alice)
 
 
 async def test_a_large_file_that_is_wrong_changes_nothing_but_the_log(
@@ -126,6 +126,6 @@ async def test_a_large_file_that_is_wrong_changes_nothing_but_the_log(
     may_read.set()
     clock.now += 2
     ring.look()
-    while "holds no key; the former keys stay" not in caplog.text:
+    while "has no key; the present keys stay" not in caplog.text:
         await asyncio.to_thread(int)
-    assert "alice" == ring.holder(alice).key.name
+    assert "alice" == ring.principal(alice).key.name
