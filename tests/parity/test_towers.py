@@ -219,6 +219,26 @@ REFUSED = {
         {},
         "the model was never called",
     ),
+    "numbers that are no text": (
+        models.a_text_and_its_features,
+        {},
+        "the input 'features' is no text: no Embedding looks its numbers up",
+    ),
+    "two texts in one sequence": (
+        models.two_texts_in_one_sequence,
+        {"tokenizer": None},
+        "the model reads its two texts as one sequence",
+    ),
+    "vectors of length 1 where the model compares others": (
+        models.manhattan_by_lambda,
+        {"normalize": True},
+        "normalize: manhattan of the towers' vectors differs from the model's own answers",
+    ),
+    "a pooling of vectors": (
+        models.cosine_by_dot,
+        {"pooling": "cls"},
+        "pooling: each tower gives one vector a text, by mean",
+    ),
     "labels of a comparison": (
         models.cosine_by_dot,
         {"labels": ("same", "other")},
@@ -261,3 +281,22 @@ def test_a_named_tower_is_taken():
         loaded.spec.metric,
         loaded.keras_model.output_shape[-1],
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "expected"),
+    [
+        (models.hypothesis_first, {}, ("hypothesis", "premise")),
+        (models.classes_of_both, {}, ("premise", "hypothesis")),
+        (
+            models.classes_of_both,
+            {"text_order": ("hypothesis", "premise")},
+            ("hypothesis", "premise"),
+        ),
+    ],
+)
+def test_the_left_text_of_a_pair_is_the_one_that_its_input_names_or_its_caller_says(
+    make, said, expected
+):
+    loaded = load_asked(OwnModel("", live=make(), name="mine", tokenizer=vectorization(), **said))
+    assert expected == loaded.spec.text_order

@@ -1,6 +1,7 @@
 """Models of two texts, as people write them: small, random, each with its own comparison."""
 
 import keras
+import keras_hub
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
@@ -210,3 +211,27 @@ def two_vocabularies():
     sides = [keras.Input((1,), dtype="string", name=name) for name in ("left", "right")]
     vectors = [tower(text) for tower, text in zip(towers, sides, strict=True)]
     return scrambled(keras.Model(sides, layers.Dot(axes=1)(vectors)))
+
+
+def a_text_and_its_features():
+    ids, features = id_inputs("ids")[0], keras.Input((5,), name="features")
+    both = ops.concatenate([encoder()(ids), features], axis=1)
+    return scrambled(keras.Model([ids, features], layers.Dense(1)(both)))
+
+
+def hypothesis_first():
+    """The inputs of a classifier in the order of KerasHub's tutorial, called by their names."""
+    sides = id_inputs("hypothesis", "premise")
+    tower = encoder()
+    vectors = ops.concatenate([tower(ids) for ids in sides], axis=1)
+    return scrambled(keras.Model(sides, layers.Dense(2, activation="softmax")(vectors)))
+
+
+def two_texts_in_one_sequence():
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    tokenizer = keras_hub.tokenizers.BertTokenizer(pieces, lowercase=True)
+    reading = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=12)
+    sides = [keras.Input((), dtype="string", name=name) for name in ("left", "right")]
+    ids = reading(x=tuple(sides))["token_ids"]
+    average = layers.GlobalAveragePooling1D()(layers.Embedding(len(pieces), WIDTH)(ids))
+    return keras.Model(sides, layers.Dense(1)(average))

@@ -165,7 +165,7 @@ def parity(
 
 
 @app.command
-def verify(
+def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
     bundle: Path,
     *,
     source: str | None = None,
@@ -173,6 +173,7 @@ def verify(
     tokenizer: str | None = None,
     strip_accents: bool | None = None,
     split_on_cjk: bool | None = None,
+    trust: Annotated[bool, Parameter(negative=())] = False,
     weights_cache: Cache = CACHE,
 ) -> None:
     """Check a bundle's digests and golden answers, and compare it with Keras anew.
@@ -184,10 +185,12 @@ def verify(
         tokenizer: as it was given to `export`.
         strip_accents: as it was given to `export`.
         split_on_cjk: as it was given to `export`.
+        trust: as it was given to `export`.
         weights_cache: where downloaded weights are kept.
     """
     manifest = read_manifest(bundle)
-    if not source and (adapter or tokenizer or (strip_accents, split_on_cjk) != (None, None)):
+    given = adapter or tokenizer or trust or (strip_accents, split_on_cjk) != (None, None)
+    if not source and given:
         raise ExportError("--adapter, --tokenizer and the like go with --source")
     asked = source and asked_before(
         source,
@@ -196,10 +199,11 @@ def verify(
         tokenizer=tokenizer,
         strip_accents=strip_accents,
         split_on_cjk=split_on_cjk,
+        trust=trust,
     )
     if asked:
         require_possible(asked)
-        read_models(asked.path, *_models(tokenizer), writes=[])
+        read_models(asked.path, *_models(tokenizer), writes=[], trust=trust)
     commands().verify(bundle, manifest, asked or None, weights_cache, console)
 
 

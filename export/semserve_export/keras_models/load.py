@@ -1,5 +1,6 @@
 """A Keras model of token ids or words, live or from a file, as a model to export."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -64,6 +65,8 @@ def load_keras_model(
     loss = loss or Loss.of_model(given)
     head = read_head(model.model, rows, loss, asked.scores)
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
+    if asked.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
+        asked = replace(asked, pooling=None)
     understood = understand(asked, head, rows, loss)
     served = _serve(model, sequences, understood, blank=bool(blank.any()))
     spec = ModelSpec(

@@ -71,6 +71,7 @@ class _Side:
             tokenizer=_tokenizer(asked, encoder),
             task="embedding",
             metric=None,
+            pooling=None,
             tower=None,
             live=encoder.model,
         )
@@ -184,6 +185,11 @@ def _served(
     if shared:
         left = replace(left, loaded=as_embedder(left.loaded, left.model))
     metric = comparison.metric
+    pooling = left.loaded.spec.pooling
+    if asked.pooling not in {None, pooling}:
+        raise WeightsError(
+            f"pooling: each tower gives one vector a text, by {pooling}; leave pooling out"
+        )
     if metric == "dot" and all(side.loaded.spec.normalized for side in sides):
         metric = "cosine"  # of vectors of length 1 it is the same
     spec = replace(
@@ -267,8 +273,8 @@ def _require_no_metric(
         raise problems[0]
     if not closest:
         raise WeightsError(
-            f"{named}: the model has no two encoders whose vectors are compared, so that it cannot"
-            " be served as an embedding model; leave metric, tower, normalize and task out to export"
+            f"{named}: the model has no two encoders whose vectors are compared, so it cannot be"
+            " served as an embedding model; leave metric, tower, normalize and task out to export"
             " it as a model of pairs"
         )
     distance, comparison = min(closest, key=lambda one: one[0])

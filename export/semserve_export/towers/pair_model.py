@@ -9,7 +9,7 @@ from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import ACTIVATIONS, CLOSE, Head, Loss, as_logits
+from semserve_export.keras_models.head import Loss, as_logits, read_head
 from semserve_export.keras_models.id_model import IdModel
 from semserve_export.keras_models.proof import proof_texts
 from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
@@ -22,10 +22,8 @@ from semserve_export.model_spec import (
     INPUTS_WITHOUT_SEGMENTS,
     PREMISE_FIRST,
     ModelSpec,
-    Scores,
     TextOrder,
 )
-from semserve_export.models.keras_internals import producer
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
 from semserve_export.report import Fact, Origin
@@ -61,9 +59,9 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
     number = max(tokens.tokenizer.get_vocab().values()) + 1
     left, right = (find_sequences(asked, side, tokens, number) for side in sides)
     pairs, rows = _answered(texts, tokens, (left, right))
-    head = _read_head(whole, rows)
-    task = asked.task or ("score" if head.outputs == 1 else "classification")
     loss = origins.loss or Loss.of_model(asked.live)
+    head = read_head(whole, rows, loss, asked.scores)
+    task = asked.task or ("score" if head.outputs == 1 else "classification")
     one_text = replace(asked, pair=False, text_order=None, task=task)
     understood = understand(one_text, head, rows, loss)
     names = texts.side_names()
@@ -159,35 +157,6 @@ def _answered(
     rows = answers(texts, readings, pairs)
     known = [bool(np.isfinite(row).all()) for row in rows]
     return tuple(pair for pair, good in zip(pairs, known, strict=True) if good), rows[known]
-
-
-def _read_head(whole: Any, rows: Rows) -> Head:
-    """Look at the last call of a graph: what its outputs are, and the graph before an activation.
-
-    Args:
-        whole: Functional.
-        rows: its outputs for pairs of texts.
-    """
-    last, given, _ = producer(whole.outputs[0])
-    dense = isinstance(last, keras.layers.Dense)
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
-    scores = ACTIVATIONS.get(activation or type(last).__name__.lower())
-    if scores is None:
-        linear = dense and activation == "linear"
-        return Head(rows.shape[1], None if linear else _seen(rows), dense=linear)
-    if not dense:
-        return Head(rows.shape[1], scores, dense=False, body=keras.Model(whole.inputs, given[0]))
-    bare = keras.layers.Dense(last.units, use_bias=last.use_bias, name=f"{last.name}_logits")
-    logits = bare(given[0])
-    bare.set_weights(last.get_weights())
-    return Head(rows.shape[1], scores, dense=True, body=keras.Model(whole.inputs, logits))
-
-
-def _seen(rows: Rows) -> Scores | None:
-    """Tell from the outputs of a graph whether they are probabilities of several labels."""
-    if rows.shape[1] == 1 or rows.min() < 0 or rows.max() > 1:
-        return None
-    return "softmax" if np.abs(rows.sum(axis=1) - 1).max() <= CLOSE else "sigmoid"
 
 
 def _serve(whole: Any, sequences: tuple[Sequences, Sequences], understood: Understood) -> Any:
