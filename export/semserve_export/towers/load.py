@@ -267,8 +267,8 @@ def _require_no_metric(
         raise problems[0]
     if not closest:
         raise WeightsError(
-            f"{named}: the model has no two encoders whose vectors are compared, so that it cannot"
-            " be served as an embedding model; leave metric, tower, normalize and task out to export"
+            f"{named}: the model has no two encoders whose vectors are compared, so it cannot be"
+            " served as an embedding model; leave metric, tower, normalize and task out to export"
             " it as a model of pairs"
         )
     distance, comparison = min(closest, key=lambda one: one[0])
