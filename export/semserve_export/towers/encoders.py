@@ -85,6 +85,15 @@ def behind_readers(
                     " export each side's encoder as a model of its own"
                 )
             return opened, [_read_by(step) for step in steps], steps[0].operation
+        if any(
+            isinstance(step.operation, READERS) and graph.needed(step) >= set(places)
+            for step in graph.steps
+            if len(places) > 1
+        ):
+            raise WeightsError(
+                "the model reads its two texts as one sequence; export the model behind its"
+                " preprocessor, such as KerasHub's classifier itself, with the preprocessor"
+            )
         inner = {id(step.operation) for step in graph.steps if _holds_reader(step.operation)}
         if not inner:
             break

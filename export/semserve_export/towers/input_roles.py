@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from semserve_export.errors import WeightsError
-from semserve_export.models.keras_internals import argument_names
+from semserve_export.models.keras_internals import argument_names, sublayers
 from semserve_export.towers.layer_graph import LayerGraph
 
 Roles = dict[str, int]
@@ -33,6 +33,8 @@ def texts_of(model: Any) -> list[Roles]:
     texts: list[Roles] = []
     for place in input_order(model):
         role = _role(graph, model.inputs[place])
+        if role == TOKEN_IDS:
+            _require_looked_up(graph, place)
         for text in texts:
             if role not in text:
                 text[role] = place
@@ -58,6 +60,25 @@ def input_order(model: Any) -> list[int]:
     places = {id(tensor): place for place, tensor in enumerate(model.inputs)}
     found = [places[id(tensor)] for tensor in _leaves(model.input) if id(tensor) in places]
     return found if len(found) == len(places) else list(range(len(places)))
+
+
+def _require_looked_up(graph: LayerGraph, place: int) -> None:
+    """Refuse numbers that are no token ids: no layer has vectors for them.
+
+    Raises:
+        WeightsError: it names the input.
+    """
+    steps = [step for step in graph.steps if place in graph.needed(step)]
+    layers = [layer for step in steps for layer in (step.operation, *_inside(step.operation))]
+    if steps and not any(hasattr(layer, "input_dim") for layer in layers):
+        raise WeightsError(
+            f"the input {graph.inputs[place].name!r} is no text: no Embedding looks its numbers up;"
+            " export a model whose inputs are token ids or strings"
+        )
+
+
+def _inside(operation: Any) -> list[Any]:
+    return sublayers(operation) if isinstance(operation, keras.layers.Layer) else []
 
 
 def _leaves(structure: Any) -> Iterator[Any]:

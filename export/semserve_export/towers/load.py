@@ -254,16 +254,22 @@ def _require_no_metric(
         FidelityError: it tells the difference.
         WeightsError: there are no towers, or they cannot be read.
     """
-    if asked.metric is None and asked.tower is None and asked.task != "embedding":
+    said = {
+        "metric": asked.metric is not None,
+        "tower": asked.tower is not None,
+        "normalize": asked.normalize is not None,
+        "task": asked.task == "embedding",
+    }
+    if not any(said.values()):
         return
-    named = "metric" if asked.metric else "tower" if asked.tower else "task"
+    named = next(name for name, is_said in said.items() if is_said)
     if not closest and problems:
         raise problems[0]
     if not closest:
         raise WeightsError(
-            f"{named}: the model has no two encoders whose vectors are compared, so that it cannot"
-            " be served as an embedding model; leave metric, tower and task out to export it as a"
-            " model of pairs"
+            f"{named}: the model has no two encoders whose vectors are compared, so it cannot be"
+            " served as an embedding model; leave metric, tower, normalize and task out to export"
+            " it as a model of pairs"
         )
     distance, comparison = min(closest, key=lambda one: one[0])
     raise FidelityError(
