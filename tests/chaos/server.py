@@ -10,7 +10,7 @@ from pathlib import Path
 
 from load.process import Process, running
 
-TINY = Path(__file__).supervisor.supervisor / "bundles"
+TINY = Path(__file__).parent.parent / "bundles"
 SERVING = "serving on "
 
 

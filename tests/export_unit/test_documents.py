@@ -12,8 +12,9 @@ README = Path(__file__).parents[2] / "export" / "README.md"
 
 def commands():
     """Return the commands of the README's blocks, without what stands after two blanks."""
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    shells = (block for language, block in blocks if language in {"", "sh", "console"})
+    lines = "\n".join(shells).replace("\\\n", " ").splitlines()
     return [
         re.split(r" {2,}(?=[^-\s])", line)[0]
         for line in lines
@@ -31,5 +32,7 @@ def test_a_command_of_the_readme_is_taken(command):
 
 
 def test_the_readme_shows_every_command():
-    shown = {shlex.split(command)[1] for command in commands()}
-    assert {name for name in app if not name.startswith("-")} == shown
+    """By any of its names."""
+    shown = {app[shlex.split(command)[1]].default_command for command in commands()}
+    every = {app[name].default_command for name in app if app[name].show and name[0] != "-"}
+    assert set() == every - shown

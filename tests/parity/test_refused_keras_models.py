@@ -27,20 +27,6 @@ class Named(keras.Model):
         return keras.ops.sum(self.table(inputs["ids"]), axis=1)
 
 
-class TwoArguments(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.table = layers.Embedding(WORDS, 4)
-
-    def call(self, ids, mask):
-        return keras.ops.sum(self.table(ids) * mask[..., None], axis=1)
-
-
-def called(model, *inputs):
-    model(*inputs)
-    return model
-
-
 REFUSED = {
     "no tokenizer": (masked_average, {}, "tokenizer: the model takes token ids, and holds nothing"),
     "a tokenizer of another kind": (masked_average, {"tokenizer": 7}, "tokenizer: a int is none"),
@@ -114,11 +100,6 @@ REFUSED = {
         ),
         {"tokenizer": INDEX},
         "the layer lstm",
-    ),
-    "a model of two arguments": (
-        lambda: called(TwoArguments(), np.ones((1, 3)), np.ones((1, 3))),
-        {"tokenizer": INDEX},
-        "the model's call takes ids, mask; a model of one text takes token ids alone",
     ),
     "a vector a token": (
         lambda: sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True)),

@@ -128,7 +128,7 @@ async def test_a_stream_outlives_its_connections_age(tiny_models: Path) -> None:
 
 
 async def test_a_stream_ends_with_the_grace_of_its_connection(tiny_models: Path) -> None:
-    async with limited(tiny_models, max_connection_age=0.2, max_connection_grace=0.3) as server:
+    async with limited(tiny_models, max_connection_age=0.2, max_connection_age_grace=0.3) as server:
         call = EmbeddingServiceStub(server.channel).StreamEmbed()
         refused = await refusal(call.read())
         assert (grpc.StatusCode.UNAVAILABLE, "max connection age") == (

@@ -104,7 +104,7 @@ async def test_a_batch_worker_without_a_thread_ends_the_watch(service: InProcess
     """Not even its last words have come."""
     worker, _ = service.engines[0].workers
     worker.thread = threading.Thread()
-    with pytest.raises(EngineFailed, match="tiny-embed: a worker died"):
+    with pytest.raises(EngineFailed, match="tiny-embed: a batch worker died"):
         Watchdog(service.models, stall_timeout=2, run_timeout=60).look()
 
 

@@ -43,7 +43,7 @@ BAD: dict[str, tuple[Callable[[], Tiny], str]] = {
     ),
     "single texts of a model of pairs": (
         lambda: replace(score(), golden=tiny_kinds.scorer("x", scores="none", pair=False).golden),
-        r"cases\[0\] contradicts `pair`",
+        r"cases\[0\] contradicts the manifest",
     ),
     "another second text": (
         lambda: first_case(tiny_kinds.separate(), token_ids_right=[2, 4, 3]),
