@@ -1,12 +1,9 @@
 """A model of two texts as a model to export: two towers that are compared, or a pair model."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from semserve_export.bundle.tolerance import TOLERANCE, traced_keras_run
 from semserve_export.errors import FidelityError, WeightsError
@@ -16,13 +13,13 @@ from semserve_export.keras_models.proof import proof_texts
 from semserve_export.model_spec import SIDES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
-from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.towers.comparison import Comparison, Wide, agreeing, tells_apart
 from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encoders
 from semserve_export.towers.origins import Origins
 from semserve_export.towers.pair_model import load_pair_model
 from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
+from semserve_export.towers.served import facts_of, kept_facts, notes_of, of_both
 from semserve_export.towers.transformers import as_embedder, within_positions
 from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
 
@@ -202,7 +199,7 @@ def _served(
     model, texts_of_golden = left.loaded.keras_model, left.loaded.texts
     if not shared:
         spec = replace(spec, sides=SIDES, inputs=(*spec.inputs, "side"))
-        model = _of_both(left.loaded.keras_model, right.loaded.keras_model)
+        model = of_both(left.loaded.keras_model, right.loaded.keras_model)
         half = max(1, len(texts_of_golden or ()) // 2)
         texts_of_golden = texts_of_golden[:half] if texts_of_golden else None
     return replace(
@@ -210,45 +207,10 @@ def _served(
         spec=spec,
         keras_model=model,
         texts=texts_of_golden,
-        facts=(*_facts(asked, texts, comparison, shared=shared), *_kept(left.loaded.facts)),
+        facts=(*facts_of(asked, texts, comparison, shared=shared), *kept_facts(left.loaded.facts)),
         proofs=(*(left.loaded.proofs if shared else ()), proof),
-        notes=(*left.loaded.notes, *_notes(comparison)),
+        notes=(*left.loaded.notes, *notes_of(comparison)),
     )
-
-
-def _of_both(left: Any, right: Any) -> Any:
-    """Build one model of both encoders: each row is of the side that its input `side` names."""
-    inputs = {
-        tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in left.inputs
-    }
-    side = keras.Input((), dtype="int32", name="side")
-    is_left = ops.equal(ops.expand_dims(side, 1), 0)  # `==` of symbols compares the objects
-    chosen = ops.where(is_left, left(inputs), right(inputs))
-    return keras.Model(inputs | {"side": side}, chosen)
-
-
-def _facts(
-    asked: OwnModel, texts: TwoTexts, comparison: Comparison, *, shared: bool
-) -> Iterator[Fact]:
-    left, right = texts.side_names()
-    origin: Origin = "stated" if asked.metric else "found"
-    sign = ", with a minus sign" if comparison.sign < 0 else ""
-    yield Fact("task", "embedding, of two texts that are compared")
-    yield Fact("left text, right text", f"{left}; {right}")
-    yield Fact("towers", "one encoder for both sides" if shared else "an encoder for each side")
-    yield Fact("metric", f"{comparison.metric}{sign}", origin)
-
-
-def _kept(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
-    return tuple(fact for fact in facts if fact.name not in {"task", "metric"})
-
-
-def _notes(comparison: Comparison) -> Iterator[str]:
-    if comparison.sign < 0:
-        yield (
-            "the model gives the distance of two texts; Compare gives minus that distance, so that"
-            " higher is more similar"
-        )
 
 
 def _require_no_metric(

@@ -1,0 +1,57 @@
+"""What a bundle of two towers is: one graph, and what the report says of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from semserve_export.options import OwnModel
+from semserve_export.report import Fact, Origin
+from semserve_export.towers.comparison import Comparison
+from semserve_export.towers.two_texts import TwoTexts
+
+
+def of_both(left: Any, right: Any) -> Any:
+    """Build one model of both encoders: each row is of the side that its input `side` names."""
+    inputs = {
+        tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in left.inputs
+    }
+    side = keras.Input((), dtype="int32", name="side")
+    is_left = ops.equal(ops.expand_dims(side, 1), 0)  # `==` of symbols compares the objects
+    chosen = ops.where(is_left, left(inputs), right(inputs))
+    return keras.Model(inputs | {"side": side}, chosen)
+
+
+def facts_of(
+    asked: OwnModel, texts: TwoTexts, comparison: Comparison, *, shared: bool
+) -> Iterator[Fact]:
+    """Say how a model was understood.
+
+    Args:
+        asked: what the caller says.
+        texts: the model of two texts.
+        comparison: of its towers' vectors.
+        shared: whether both sides have the same encoder.
+    """
+    left, right = texts.side_names()
+    origin: Origin = "stated" if asked.metric else "found"
+    sign = ", with a minus sign" if comparison.sign < 0 else ""
+    yield Fact("task", "embedding, of two texts that are compared")
+    yield Fact("left text, right text", f"{left}; {right}")
+    yield Fact("towers", "one encoder for both sides" if shared else "an encoder for each side")
+    yield Fact("metric", f"{comparison.metric}{sign}", origin)
+
+
+def kept_facts(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """Return the facts of one tower that hold for the whole model."""
+    return tuple(fact for fact in facts if fact.name not in {"task", "metric"})
+
+
+def notes_of(comparison: Comparison) -> Iterator[str]:
+    """Say in a line each what a caller must know of the scores."""
+    if comparison.sign < 0:
+        yield (
+            "the model gives the distance of two texts; Compare gives minus that distance, so that"
+            " higher is more similar"
+        )
