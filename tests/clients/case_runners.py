@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ UNREACHABLE = (
     "dial tcp", "no such host", "i/o timeout", "lookup disabled by GOPROXY=off",
     "Could not resolve host", "failed to download",
 )  # fmt: skip
+
+_BUILDING = threading.Lock()
+"""Held while a client is built: some cases run on threads beside the tests that build it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,10 @@ class Runner:
         if self.slow and not os.environ.get("SEMSERVE_ALL_CLIENTS"):
             pytest.skip(f"{self.language}: its build takes minutes: run `make test-clients`")
         for build in self.builds:
-            built = subprocess.run(
-                build, cwd=self.folder, capture_output=True, text=True, check=False
-            )
+            with _BUILDING:
+                built = subprocess.run(
+                    build, cwd=self.folder, capture_output=True, text=True, check=False
+                )
             if built.returncode:
                 said = built.stdout + built.stderr
                 if any(sign in said for sign in UNREACHABLE):

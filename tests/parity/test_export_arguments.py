@@ -61,6 +61,7 @@ def test_what_no_model_or_call_can_mean_is_refused_in_one_line(tmp_path, case):
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_trusted_lambda_finds_the_modules_that_its_program_imported(tmp_path):
     path = tmp_path / "sum.keras"
     ids = keras.Input((LENGTH,))

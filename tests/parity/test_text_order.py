@@ -15,7 +15,7 @@ from semserve_export.data.pairs import Pair
 from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.distillation.teacher import Teacher
 from semserve_export.errors import ExportError
-from semserve_export.options import OwnModel
+from semserve_export.options import OwnModel, asked_before
 from semserve_export.pipeline import custom_model as own
 from semserve_export.pipeline.loading import load_asked
 from semserve_export.report import Fact
@@ -65,13 +65,15 @@ def test_a_classifier_trained_hypothesis_first_is_served_as_keras_predicts(
         pairs = [Pair(*pair) for pair in PAIRS]
         taught = teacher.answer(pairs, LENGTH, AnswerCache(tmp_path / "answers"), progress)
     np.testing.assert_allclose(taught, expected, rtol=0, atol=1e-5)
-    assert 0 == run_command_line(["verify", "models/mine", "--source", "mine.keras"])
+    asked = asked_before("mine.keras", read_json(Path("models/mine/bundle.json")))
+    assert (FIRST, True) == (asked.text_order, asked.takes_pairs), "what `verify` asks for"
 
 
 def test_what_nobody_says_is_told_in_the_report_and_in_one_line():
     classifier = make_classifier("DistilBert")
     model = load_asked(OwnModel("", live=classifier, name="mine"))
     assert Fact("texts of an input", "1", "assumed") in model.facts
+    assert Fact("labels", "0, 1, 2", "assumed") in model.facts
     assert "so one is assumed; say --pair-order" in model.notes[0]
     assert (False, None) == (model.spec.pair, model.spec.text_order)
     model = load_asked(OwnModel("", live=classifier, name="mine", pair=True))

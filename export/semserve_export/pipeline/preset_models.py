@@ -124,7 +124,12 @@ def _classifier(asked: OwnModel, preset: Preset) -> PresetModel:
         pair=texts.pair,
         text_order=texts.order,
     )
-    return PresetModel(spec, model, (*texts.facts, fact), texts.notes)
+    facts = [*texts.facts, fact]
+    if spec.labels:
+        facts.append(
+            Fact("labels", ", ".join(spec.labels), "stated" if asked.labels else "assumed")
+        )
+    return PresetModel(spec, model, tuple(facts), texts.notes)
 
 
 def base_digest(preset: Preset) -> str:

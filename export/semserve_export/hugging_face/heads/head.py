@@ -84,6 +84,9 @@ def _classifier(asked: OwnModel, directory: HuggingFaceDirectory, reader: Encode
     texts = texts_of_input(
         asked, pairs=True if crosses else None, ordered=crosses and task == "score"
     )
+    facts = [*texts.facts, fact]
+    if labels:
+        facts.append(Fact("labels", ", ".join(labels), "stated" if asked.labels else "found"))
     notes = list(texts.notes)
     modules = directory.modules
     if modules and any(modules.prompts.values()):
@@ -98,7 +101,7 @@ def _classifier(asked: OwnModel, directory: HuggingFaceDirectory, reader: Encode
         numbers=numbers,
         task=task,
         spec={"labels": labels, "scores": scores, "pair": texts.pair, "text_order": texts.order},
-        facts=(*texts.facts, fact),
+        facts=tuple(facts),
         notes=tuple(notes),
     )
 
