@@ -74,7 +74,7 @@ REFUSED = {
     ),
     "pooling of one vector": (
         masked_average,
-        {"tokenizer": INDEX, "pooling": "mean"},
+        {"tokenizer": INDEX, "pooling": "max"},
         "pooling: the model gives one vector a text",
     ),
     "an argument that there is none of": (

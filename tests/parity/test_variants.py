@@ -167,7 +167,13 @@ def test_no_two_neighbouring_products_overflow_16_bits():
         assert (np.abs(wide * scales - kernel) <= scales * 0.5001).all()
 
 
-BAR = Bar(difference=0.05, cosine_mean=0.999, cosine_min=0.995, label_agreement=0.99)
+BAR = Bar(
+    difference=0.05,
+    cosine_mean=0.999,
+    cosine_min=0.995,
+    label_agreement=0.99,
+    rank_correlation=0.99,
+)
 GOOD = Quality(max_abs_difference=0.08, difference=0.01, cosine_mean=0.9991, cosine_min=0.9951)
 
 
