@@ -169,7 +169,7 @@ audit: .venv/.dev ## look the locked versions up among known vulnerabilities; sk
 	$(BIN)/python requirements/audit.py $(wildcard requirements/*.txt)
 
 .PHONY: lock
-lock: $(UV) ## resolve the locked versions anew, with hashes
+lock: $(UV) ## resolve the locked versions again, with hashes
 	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-cpu.txt
 	$(UV) pip compile $(LOCK) --extra gpu --extra otel --extra cli --group pyproject.toml:build \

@@ -176,7 +176,7 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
     trust: Annotated[bool, Parameter(negative=())] = False,
     weights_cache: Cache = CACHE,
 ) -> None:
-    """Check a bundle's digests and golden answers, and compare it with Keras anew.
+    """Check a bundle's digests and golden answers, and compare it with Keras again.
 
     Args:
         bundle: the directory of one bundle.

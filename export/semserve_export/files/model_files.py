@@ -133,7 +133,7 @@ def weight_files(directory: Path) -> list[Path]:
     for name in PICKLES:
         if (directory / name).is_file():
             raise WeightsError(
-                f"{name}: only safetensors are read; save the model anew with"
+                f"{name}: only safetensors are read; save the model again with"
                 " save_pretrained(directory, safe_serialization=True)"
             )
     raise WeightsError(f"{WEIGHTS}: is missing, and there is no {INDEX}")

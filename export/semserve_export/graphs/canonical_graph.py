@@ -61,7 +61,7 @@ def _in_order_of_use(
 def _replace(
     graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto], weights: Sequence[onnx.TensorProto]
 ) -> None:
-    """Put nodes and weights of the graph into it anew, in their order."""
+    """Put nodes and weights of the graph into it again, in their order."""
     whole = onnx.GraphProto()
     whole.node.extend(nodes)
     whole.initializer.extend(weights)

@@ -27,7 +27,7 @@ def load_file(file: Path, *, trust: bool) -> tuple[Any, Loss]:
     Args:
         file: the archive.
         trust: whether its code may run. Without trust Keras reads an unpacked copy, whose config is
-            written anew from what the allow-list lets through.
+            rewritten from what the allow-list lets through.
 
     Raises:
         WeightsError: it is damaged, or holds what is not on the allow-list.

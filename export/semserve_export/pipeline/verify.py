@@ -19,7 +19,7 @@ def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]
 
     Args:
         directory: the bundle.
-        model: what it was exported from, where that is known: it is compared with it anew.
+        model: what it was exported from, where that is known: it is compared with it again.
 
     Raises:
         BundleError: a file is missing or is not the one that the manifest names, or the server
@@ -43,7 +43,7 @@ def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]
 
 
 def _against_portable(bundle: StoredBundle, name: Variant) -> Iterator[Check]:
-    """Measure a variant anew, as it was before it was written."""
+    """Measure a variant again, as it was before it was written."""
     length, pair = bundle.manifest["max_sequence_length"], bundle.manifest["pair"]
     hypothesis_first = bundle.manifest.get("text_order") == list(HYPOTHESIS_FIRST)
     reference, other = (onnx_run(bundle.graph(variant)) for variant in ("portable", name))

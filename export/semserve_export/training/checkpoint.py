@@ -102,7 +102,7 @@ class Checkpoint:
             if training.get(name) != value:
                 raise ExportError(
                     f"{self._path}: belongs to another training: {name} was"
-                    f" {training.get(name)!r}, is {value!r}; leave out --resume to begin anew"
+                    f" {training.get(name)!r}, is {value!r}; leave out --resume to begin again"
                 )
 
 

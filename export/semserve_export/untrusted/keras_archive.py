@@ -50,7 +50,7 @@ def unpack(file: Path, directory: Path) -> tuple[dict[str, object], int]:
         directory: an empty directory of ours.
 
     Returns:
-        The config, which is not unpacked: what Keras reads is written anew from it; and how many
+        The config, which is not unpacked: what Keras reads is rewritten from it; and how many
         numbers the weights hold.
 
     Raises:

@@ -17,7 +17,7 @@ SUFFIX = ".keras"
 def write_preset(file: Path, directory: Path, scratch: Path) -> None:
     """Load a saved task or backbone, and save it as a preset, with its tokenizer where it has one.
 
-    Keras reads an unpacked copy, whose config is written anew from what the allow-list lets
+    Keras reads an unpacked copy, whose config is rewritten from what the allow-list lets
     through, in safe mode. What only the training needs (optimizer, loss, metrics) is not read.
 
     Args:

@@ -1,7 +1,7 @@
 """The saved Keras objects that an export loads: an allow-list for the JSON that Keras deserialises.
 
 Keras builds whatever class a config names and hands it whatever settings the config holds. So the
-config is written anew before Keras reads it: only the classes below, by their present names, with
+config is rewritten before Keras reads it: only the classes below, by their present names, with
 settings that are plain values within bounds. Whatever else a config asks for is refused by name.
 """
 
@@ -72,7 +72,7 @@ LONGEST_TOKEN = 1000  # characters
 
 
 def checked_model(saved: dict[str, Any]) -> dict[str, Any]:
-    """Write a saved model, tokenizer or preprocessor anew, with only what is known to be harmless.
+    """Rewrite a saved model, tokenizer or preprocessor with only what is known to be harmless.
 
     Args:
         saved: the object as its JSON has it; it is not changed.

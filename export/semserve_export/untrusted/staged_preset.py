@@ -1,6 +1,6 @@
-"""A KerasHub preset of a stranger, laid out anew: what KerasHub reads is what was checked.
+"""A KerasHub preset of a stranger, laid out again: what KerasHub reads is what was checked.
 
-Configs are written anew from what the allow-list lets through; weights and vocabularies are checked
+Configs are rewritten from what the allow-list lets through; weights and vocabularies are checked
 and linked to. Whatever else lies beside them is not there for KerasHub.
 """
 

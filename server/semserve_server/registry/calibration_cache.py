@@ -1,7 +1,7 @@
 """Measurements kept on disk, so that every start of a server chooses the same batches.
 
 A file is used only if no other user can have written it and its content is valid. It contains
-measurements and not choices, so a server with other rules chooses anew.
+measurements and not choices, so a server with other rules chooses again.
 """
 
 from __future__ import annotations

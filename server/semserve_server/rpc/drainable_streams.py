@@ -1,4 +1,4 @@
-"""The streams of health and reflection, which clients may hold open for ever and a drain ends."""
+"""The streams of health and reflection: clients may hold them open, and a drain ends them."""
 
 from __future__ import annotations
 

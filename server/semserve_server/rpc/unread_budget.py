@@ -7,7 +7,7 @@ client that does not read cannot block the others.
 A request either checks for room and takes it immediately, or waits for it. Waiting requests are
 served in turns, one connection after another, so that a connection with many streams gets no more
 than one with few. If the next one does not fit the budget, all others wait behind it; otherwise
-small replies would overtake a large one for ever.
+small replies would overtake a large one without end.
 """
 
 from __future__ import annotations

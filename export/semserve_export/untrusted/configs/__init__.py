@@ -1,1 +1,1 @@
-"""Configurations of saved models: what they may name, and how they are written anew."""
+"""Configurations of saved models: what they may name, and how they are rewritten."""

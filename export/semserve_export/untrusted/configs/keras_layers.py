@@ -1,6 +1,6 @@
 """A saved model of Keras's own layers: an allow-list for the config of a `.keras` file.
 
-As for the models of KerasHub, the config is written anew before Keras reads it. It may name the
+As for the models of KerasHub, the config is rewritten before Keras reads it. It may name the
 layers below and operations of `keras.ops`, with settings that are plain values within bounds.
 """
 
@@ -56,7 +56,7 @@ def is_of_layers(saved: dict[str, Any]) -> bool:
 
 
 def checked_layers(saved: dict[str, Any], stored: int | None = None) -> dict[str, Any]:
-    """Write a saved model of layers anew, with only what is known to be harmless.
+    """Rewrite a saved model of layers with only what is known to be harmless.
 
     Args:
         saved: the model as its JSON has it; it is not changed.
