@@ -185,7 +185,8 @@ def _alone(content: bytes) -> Iterator[Path]:
     """Write a graph to a temporary directory of its own while it is loaded.
 
     The file has exactly the verified bytes, and weights in external files are not found. If ONNX
-    Runtime's Python API loads a graph from memory, it keeps the bytes as long as the session exists.
+    Runtime's Python API loads a graph from memory, it keeps the bytes as long as the session
+    exists.
     """
     with tempfile.TemporaryDirectory(prefix="semserve-") as directory:
         path = Path(directory, "model.onnx")
