@@ -19,13 +19,13 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("arguments", "code", "line"),
         [
-            (["embed", "a", "--address", "127.0.0.1:1"], 1,
+            (["embed", "a", "--address", "127.0.0.1:1", "--wait", "0"], 1,
              "nothing answers at 127.0.0.1:1; start the server with make serve"),
             (["embed", "a", "--address", "nowhere.invalid:1"], 1,
              "nothing answers at nowhere.invalid:1; start the server with make serve"),
-            (["embed", "a", "--model", "nobody"], 1, "`semserve models` lists what there is"),
+            (["embed", "a", "--model", "nobody"], 1, "`semserve models` lists the models"),
             # Reading so much takes the server longer than gRPC takes to notice a deadline.
-            (["embed", "cat " * 12_000, "--timeout", "0.00001"], 1, "give more seconds with"),
+            (["embed", "cat " * 12_000, "--timeout", "0.00001"], 1, "allow more seconds with"),
             (["embed", ""], 1, "texts[0]"),
             (["embed"], 2, "no text: give it as an argument, with --file, or on standard input"),
             (["embed", "--file", "absent"], 2, "absent: No such file or directory"),

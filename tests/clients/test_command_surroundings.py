@@ -152,7 +152,7 @@ class TestArguments:
             said = run(*arguments)
             assert (1, "") == (said.code, said.out)
             assert said.err.startswith("semserve: no TLS with 127.0.0.1:")
-            assert said.err.endswith("a server without TLS is asked without --tls\n")
+            assert said.err.endswith("for a server without TLS, omit the --tls flags\n")
 
     def test_flags_without_a_command_say_so(self, run):
         said = run("--output", "json")

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from semserve import AsyncClient, Client, Retry, Unavailable
-from semserve.address import check_address, is_local, proxy_variable
+from semserve.connection.address import check_address, is_local, proxy_variable
 
 PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy")
 

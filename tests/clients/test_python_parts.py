@@ -11,9 +11,8 @@ import pytest
 import semserve
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve import (
-    InvalidRequest,
-    Retry,
+from semserve import InvalidRequest, Retry
+from semserve.calls import (
     classification,
     embedding,
     health,
@@ -23,6 +22,8 @@ from semserve import (
     similarity,
     sparse,
 )
+from semserve.requests.values import METRIC, TRUNCATION, chunks, text_bytes
+from semserve.requests.work import Method
 from semserve.v1 import (
     classification_pb2,
     common_pb2,
@@ -31,8 +32,6 @@ from semserve.v1 import (
     score_pb2,
     similarity_pb2,
 )
-from semserve.values import METRIC, TRUNCATION, chunks, text_bytes
-from semserve.work import Method
 
 
 class TestTheModule:

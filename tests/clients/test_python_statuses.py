@@ -23,16 +23,12 @@ from semserve import (
     Unauthenticated,
     Unavailable,
     Usage,
-    classification,
-    embedding,
 )
-from semserve.errors import from_status, moved
-from semserve.v1 import (
-    classification_pb2,
-    embedding_pb2,
-)
-from semserve.window import Window
-from semserve.work import Batches, Part
+from semserve.calls import classification, embedding
+from semserve.errors import from_status, with_offset
+from semserve.requests.work import Batches, Part
+from semserve.transport.window import Window
+from semserve.v1 import classification_pb2, embedding_pb2
 
 FLOAT32 = embedding_pb2.VECTOR_ENCODING_FLOAT32
 FLOAT16 = embedding_pb2.VECTOR_ENCODING_FLOAT16
@@ -80,7 +76,7 @@ class TestErrors:
 
     def test_of_a_part_name_the_places_of_the_whole(self):
         error = InvalidRequest("texts[3]: empty", fields={"texts[3]": "empty", "model": "x"})
-        whole = moved(error, "texts", 256)
+        whole = with_offset(error, "texts", 256)
         assert "texts[259]: empty" == str(whole)
         assert {"texts[259]": "empty", "model": "x"} == whole.fields
 

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import grpc
 import numpy as np
-from semserve.ending import Ending
+from semserve.transport.stream_status import Ending
 
 from load.load import Load
 from load.process import group_cpu_seconds

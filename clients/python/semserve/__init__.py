@@ -11,10 +11,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from semserve.aio import AsyncClient
-    from semserve.classification import Classification, Classifications
+    from semserve.async_client import AsyncClient
+    from semserve.calls.classification import Classification, Classifications
+    from semserve.calls.embedding import Embeddings
+    from semserve.calls.models import ModelInfo, ServerInfo, Tokens
+    from semserve.calls.retrieval import Hit, Ranking, SearchResults
+    from semserve.calls.scoring import PairScores
+    from semserve.calls.similarity import Scores
+    from semserve.calls.sparse import SparseEmbeddings, SparseVector
     from semserve.client import Client
-    from semserve.embedding import Embeddings
+    from semserve.connection.options import CLIENT_TIMEOUT
+    from semserve.connection.reply import Timing
+    from semserve.connection.retry import Retry
     from semserve.errors import (
         ClientClosed,
         DeadlineExceeded,
@@ -27,49 +35,41 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
-    from semserve.models import ModelInfo, ServerInfo, Tokens
-    from semserve.options import CLIENT_TIMEOUT
-    from semserve.reply import Timing
-    from semserve.retrieval import Hit, Ranking, SearchResults
-    from semserve.retry import Retry
-    from semserve.scoring import PairScores
-    from semserve.similarity import Scores
-    from semserve.sparse import SparseEmbeddings, SparseVector
-    from semserve.values import Usage
-    from semserve.work import Answer
+    from semserve.requests.values import Usage
+    from semserve.requests.work import Answer
 
 # Imported when first asked for: the stubs beside this file, and `semserve --help`, need none.
-_HOMES = {
-    "CLIENT_TIMEOUT": "options",
-    "Answer": "work",
-    "AsyncClient": "aio",
-    "Classification": "classification",
-    "Classifications": "classification",
+_MODULES = {
+    "CLIENT_TIMEOUT": "connection.options",
+    "Answer": "requests.work",
+    "AsyncClient": "async_client",
+    "Classification": "calls.classification",
+    "Classifications": "calls.classification",
     "Client": "client",
     "ClientClosed": "errors",
     "DeadlineExceeded": "errors",
-    "Embeddings": "embedding",
-    "Hit": "retrieval",
+    "Embeddings": "calls.embedding",
+    "Hit": "calls.retrieval",
     "InternalError": "errors",
     "InvalidRequest": "errors",
-    "ModelInfo": "models",
+    "ModelInfo": "calls.models",
     "ModelNotFound": "errors",
     "Overloaded": "errors",
-    "PairScores": "scoring",
+    "PairScores": "calls.scoring",
     "PermissionDenied": "errors",
-    "Ranking": "retrieval",
-    "Retry": "retry",
-    "Scores": "similarity",
-    "SearchResults": "retrieval",
+    "Ranking": "calls.retrieval",
+    "Retry": "connection.retry",
+    "Scores": "calls.similarity",
+    "SearchResults": "calls.retrieval",
     "SemserveError": "errors",
-    "ServerInfo": "models",
-    "SparseEmbeddings": "sparse",
-    "SparseVector": "sparse",
-    "Timing": "reply",
-    "Tokens": "models",
+    "ServerInfo": "calls.models",
+    "SparseEmbeddings": "calls.sparse",
+    "SparseVector": "calls.sparse",
+    "Timing": "connection.reply",
+    "Tokens": "calls.models",
     "Unauthenticated": "errors",
     "Unavailable": "errors",
-    "Usage": "values",
+    "Usage": "requests.values",
 }
 
 __all__ = [
@@ -107,11 +107,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'semserve' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - half of what `import semserve` costs
 
-    return getattr(import_module(f"semserve.{_HOMES[name]}"), name)
+    return getattr(import_module(f"semserve.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -3,17 +3,17 @@
 from collections.abc import Generator, Iterable, Mapping
 from typing import Unpack
 
-from semserve import classification, embedding, retrieval, scoring, similarity, sparse
-from semserve.classification import Classifications, ClassifyOptions, Pair
-from semserve.embedding import Embeddings, EmbedOptions
+from semserve.calls import classification, embedding, retrieval, scoring, similarity, sparse
+from semserve.calls.classification import Classifications, ClassifyOptions, Pair
+from semserve.calls.embedding import Embeddings, EmbedOptions
+from semserve.calls.retrieval import QueryPrompts, Ranking, SearchResults
+from semserve.calls.scoring import PairScores, ScoreItem, ScoreOptions
+from semserve.calls.similarity import ComparePair, PairPrompts, Scores
+from semserve.calls.sparse import EmbedSparseOptions, SparseEmbeddings
+from semserve.connection.options import CLIENT_TIMEOUT, Timeout
 from semserve.model_client import ModelClient
-from semserve.options import CLIENT_TIMEOUT, Timeout
-from semserve.retrieval import QueryPrompts, Ranking, SearchResults
-from semserve.scoring import PairScores, ScoreItem, ScoreOptions
-from semserve.similarity import ComparePair, PairPrompts, Scores
-from semserve.sparse import EmbedSparseOptions, SparseEmbeddings
-from semserve.values import Metric, Truncation
-from semserve.work import Answer
+from semserve.requests.values import Metric, Truncation
+from semserve.requests.work import Answer
 
 Metadata = Mapping[str, str | bytes]
 
@@ -52,7 +52,7 @@ class Client(ModelClient):
                 the prompt of the model to put before each text, by default its own default one,
                 `""` for none; `side`, `"left"` or `"right"`, for a model with an encoder for each.
         """
-        return self._do(embedding.embed(texts, self._chunk, **options), timeout, metadata)
+        return self._execute(embedding.embed(texts, self._chunk, **options), timeout, metadata)
 
     def stream_embed(
         self,
@@ -94,7 +94,7 @@ class Client(ModelClient):
                 `top_k`, to keep only the largest so many weights of each text; `include_tokens`,
                 to answer with the tokens too.
         """
-        return self._do(sparse.embed_sparse(texts, self._chunk, **options), timeout, metadata)
+        return self._execute(sparse.embed_sparse(texts, self._chunk, **options), timeout, metadata)
 
     def classify(
         self,
@@ -112,7 +112,9 @@ class Client(ModelClient):
             metadata: sent along; of a name that the client has too, this value is sent.
             options: `model`, `truncation` and `allow_partial`, as for `embed`.
         """
-        return self._do(classification.classify(pairs, self._chunk, **options), timeout, metadata)
+        return self._execute(
+            classification.classify(pairs, self._chunk, **options), timeout, metadata
+        )
 
     def stream_classify(
         self,
@@ -141,7 +143,7 @@ class Client(ModelClient):
             metadata: sent along; of a name that the client has too, this value is sent.
             options: `model`, `truncation` and `allow_partial`, as for `embed`.
         """
-        return self._do(scoring.score(items, self._chunk, **options), timeout, metadata)
+        return self._execute(scoring.score(items, self._chunk, **options), timeout, metadata)
 
     def rerank(
         self,
@@ -166,7 +168,7 @@ class Client(ModelClient):
             metadata: sent along; of a name that the client has too, this value is sent.
         """
         work = scoring.rerank(query, documents, model, truncation, top_k, self._chunk)
-        return self._do(work, timeout, metadata)
+        return self._execute(work, timeout, metadata)
 
     def compare(
         self,
@@ -190,7 +192,7 @@ class Client(ModelClient):
                 texts is another.
         """
         work = similarity.compare(pairs, model, metric, self._chunk, **prompts)
-        return self._do(work, timeout, metadata)
+        return self._execute(work, timeout, metadata)
 
     def rank(
         self,
@@ -218,7 +220,7 @@ class Client(ModelClient):
                 documents is another.
         """
         work = retrieval.rank(query, documents, model, metric, top_k, self._chunk, **prompts)
-        return self._do(work, timeout, metadata)
+        return self._execute(work, timeout, metadata)
 
     def search(
         self,
@@ -246,7 +248,7 @@ class Client(ModelClient):
                 documents is another.
         """
         work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk, **prompts)
-        return self._do(work, timeout, metadata)
+        return self._execute(work, timeout, metadata)
 
     def matrix(
         self,
@@ -270,4 +272,6 @@ class Client(ModelClient):
             metadata: sent along; of a name that the client has too, this value is sent.
             prompts: as for `compare`.
         """
-        return self._do(similarity.matrix(left, right, model, metric, **prompts), timeout, metadata)
+        return self._execute(
+            similarity.matrix(left, right, model, metric, **prompts), timeout, metadata
+        )

@@ -181,7 +181,7 @@ def from_status(status: status_pb2.Status) -> SemserveError:
     return error
 
 
-def moved(error: SemserveError, field: str, offset: int) -> SemserveError:
+def with_offset(error: SemserveError, field: str, offset: int) -> SemserveError:
     """Name the places of a whole list in an error that names those of one part of it.
 
     A list is split into requests, so what a server calls `texts[3]` may be the caller's

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from semserve.cli.failure import Failure, UsageError
-from semserve.cli.reading import STANDARD_INPUT
-from semserve.cli.surroundings import as_utf8, discard_output, prepare
+from semserve.cli.command_error import CommandError, UsageError
+from semserve.cli.input_texts import STANDARD_INPUT
+from semserve.cli.process_environment import as_utf8, discard_output, prepare
 
 SHARED = (
     *("--address", "--key", "--tls-ca", "--tls-certificate", "--tls-key"),
-    *("--output", "--timeout", "--model"),
+    *("--output", "--timeout", "--wait", "--model"),
 )
 """Flags with a value that may also stand before the command."""
 SHARED_SWITCHES = ("--tls",)
@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of the output has closed it
         discard_output()
-        sys.exit(Failure.code)
+        sys.exit(CommandError.code)
     except OSError as error:
         if error.filename is None:
             discard_output()
-            _stop(f"standard output: {error.strerror}", Failure.code)
+            _stop(f"standard output: {error.strerror}", CommandError.code)
         _stop(f"{error.filename}: {error.strerror}", UsageError.code)
 
 
@@ -52,8 +52,13 @@ def _run(arguments: Sequence[str]) -> None:
         import rich  # noqa: F401, PLC0415 - only to find out whether it is there
         from cyclopts import CycloptsError, UnknownOptionError  # noqa: PLC0415 - likewise
     except ImportError:
-        _stop(_NEEDS, Failure.code)
-    from semserve.cli import scoring, server, similarity, texts  # noqa: F401, PLC0415 - they join the app
+        _stop(_NEEDS, CommandError.code)
+    from semserve.cli import (  # noqa: PLC0415 - these modules register the commands
+        score_commands,  # noqa: F401
+        server_commands,  # noqa: F401
+        similarity_commands,  # noqa: F401
+        text_commands,  # noqa: F401
+    )
     from semserve.cli.app import app  # noqa: PLC0415 - so that an import costs nothing
 
     tokens = [STANDARD_INPUT if one == "-" else as_utf8(one) for one in arguments]
@@ -67,7 +72,7 @@ def _run(arguments: Sequence[str]) -> None:
         _stop(f"{str(error).rstrip('.')}; {hint}", UsageError.code)
     except CycloptsError as error:
         _stop(str(error), UsageError.code)
-    except Failure as error:
+    except CommandError as error:
         _stop(str(error), error.code)
 
 

@@ -1,4 +1,4 @@
-"""The application that the commands join, and the flags they share."""
+"""The application that the commands register with, and their common flags."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
-from semserve.address import DEFAULT_ADDRESS
-from semserve.cli.calling import Tls, calling
+from semserve.cli.server_connection import Tls, connect
+from semserve.connection.address import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
     from semserve import Client
 
 TEXTS = Group("Texts", sort_key=0)
+STARTING_SECONDS = 10.0
+"""Default seconds to wait for a server that is starting."""
 SIMILARITY = Group("Similarity", sort_key=1)
 SERVER = Group("Server", sort_key=2)
 CONNECTION = Group("Connection and output", sort_key=9)
 
 app = App(
     name="semserve",
-    help="Ask a semserve server for vectors, labels and similarities of texts.",
+    help="Get vectors, labels, scores and similarities of texts from a semserve server.",
     help_epilogue=(
-        "Texts come from the arguments, from files with a text a line (--file), or from standard "
-        "input where it is piped in; - stands for it. Pairs have a tab between their texts."
+        "Texts come from the arguments, from files with one text in each line (--file), or from "
+        "standard input if it is a pipe or file; - means standard input. Lines of pairs have a "
+        "tab between the two texts."
     ),
     version=lambda: version("semserve"),
 )
@@ -34,49 +37,56 @@ app = App(
 
 @Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """How the server is asked and its answer shown."""
+class ServerFlags:
+    """The flags of every command: the connection, and the output."""
 
     address: Annotated[str, Parameter(env_var="SEMSERVE_ADDRESS")] = DEFAULT_ADDRESS
     "HOST:PORT of the server."
     key: Annotated[str, Parameter(env_var="SEMSERVE_KEY", show_default=False)] = ""
-    "API key, where the server wants one. SEMSERVE_KEY keeps it out of the list of processes."
+    "API key, if the server needs one. SEMSERVE_KEY keeps it out of the list of processes."
     tls: Annotated[bool, Parameter(negative=())] = False
-    "Encrypt, and trust the authorities that gRPC knows."
+    "Encrypt the connection, and trust gRPC's default certificate authorities."
     tls_ca: Annotated[Path | None, Parameter(env_var="SEMSERVE_TLS_CA")] = None
-    "Encrypt, and trust the authorities of this PEM file."
+    "Encrypt the connection, and trust the certificate authorities in this PEM file."
     tls_certificate: Path | None = None
-    "PEM file of the client's own certificate, where the server wants one; with --tls-key."
+    "PEM file with the client's certificate, if the server needs one; with --tls-key."
     tls_key: Path | None = None
-    "PEM file of its private key."
+    "PEM file with the private key of the certificate."
     output: Literal["table", "json"] = "table"
-    "A table for people, or JSON for programs, which holds everything."
+    "table: for people. json: for programs, with all fields."
     timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 30.0
-    "Seconds to wait for an answer; of a long list, for each part of it."
+    "Seconds to wait for a reply; for a long list, for each part of it."
+    wait: Annotated[float | None, Parameter(validator=Number(gte=0), show_default=False)] = None
+    "Seconds to wait for a server that is starting: 10 by default, and 0 for `health`."
 
-    def client(self) -> AbstractContextManager["Client"]:
-        """Give a client whose calls show their progress and whose failures stop the command."""
+    def client(self, *, wait: float = STARTING_SECONDS) -> AbstractContextManager["Client"]:
+        """Create a client that shows progress, and whose failures end the command.
+
+        Args:
+            wait: seconds to wait for a server that is starting, if --wait does not say.
+        """
         wanted = self.tls or self.tls_ca or self.tls_certificate or self.tls_key
         paths = (self.tls_ca, self.tls_key, self.tls_certificate)
-        return calling(
+        return connect(
             self.address or DEFAULT_ADDRESS,
             self.timeout,
+            wait=wait if self.wait is None else self.wait,
             key=self.key,
             tls=Tls(*paths) if wanted else None,
         )
 
 
-ASKING = Asking()
+SERVER_FLAGS = ServerFlags()
 
 Model = Annotated[
     str,
-    Parameter(help="Model to ask; by default the server's own choice.", show_default=False),
+    Parameter(help="Name of the model; by default the server chooses.", show_default=False),
 ]
 Files = Annotated[
     Sequence[str],
     Parameter(
         name="--file",
-        help="File with a text a line; may be repeated.",
+        help="File with one text in each line; may be repeated.",
         negative=(),
         show_default=False,
     ),
@@ -85,19 +95,19 @@ PairFiles = Annotated[
     Sequence[str],
     Parameter(
         name="--file",
-        help="File with a pair a line, a tab between its texts; may be repeated.",
+        help="File with one pair in each line, with a tab between its texts; may be repeated.",
         negative=(),
         show_default=False,
     ),
 ]
 Metric = Annotated[
     Literal["cosine", "dot", "euclidean", "manhattan"] | None,
-    Parameter(help="How vectors make a score; by default the model's own way."),
+    Parameter(help="How vectors are compared; by default the model's metric."),
 ]
 PromptName = Annotated[
     str | None,
     Parameter(
-        help="Prompt of the model to put before each text; by default its own, and '' for none.",
+        help="Name of the prompt to put before each text; '' for none. By default the model's.",
         show_default=False,
     ),
 ]
@@ -106,11 +116,11 @@ PromptName = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryPrompts:
-    """The prompts of queries and of what is searched."""
+    """The prompts of queries and of documents."""
 
     prompt_name: PromptName = None
     document_prompt_name: str | None = None
-    "Prompt of the documents or the corpus, where it is another."
+    "Prompt of the documents or the corpus, if it differs."
 
 
 QUERY_PROMPTS = QueryPrompts()

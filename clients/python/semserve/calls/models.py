@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from semserve.inputs import as_texts
-from semserve.v1 import model_pb2
-from semserve.values import (
+from semserve.requests.inputs import as_texts
+from semserve.requests.values import (
     METRIC,
     MODEL_STATE,
     SCORE_FUNCTION,
@@ -19,7 +18,8 @@ from semserve.values import (
     Task,
     Truncation,
 )
-from semserve.work import Method, Work, single
+from semserve.requests.work import Method, Work, single
+from semserve.v1 import model_pb2
 
 LIST = Method(
     "/semserve.v1.ModelService/ListModels",
@@ -177,7 +177,7 @@ def unload_model(name: str) -> Work[None]:
 
 
 def server_info() -> Work[ServerInfo]:
-    """Make the work of asking what the server is."""
+    """Make the work of flags what the server is."""
 
     def read(_: object, response: model_pb2.GetServerInfoResponse) -> ServerInfo:
         limits = response.limits

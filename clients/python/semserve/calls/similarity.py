@@ -9,11 +9,11 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from semserve.inputs import COMPARE_NAMES, as_pairs, as_texts
-from semserve.reply import Reply
+from semserve.connection.reply import Reply
+from semserve.requests.inputs import COMPARE_NAMES, as_pairs, as_texts
+from semserve.requests.values import METRIC, Metric, Usage, chunks, usage
+from semserve.requests.work import Method, Part, Work, single
 from semserve.v1 import similarity_pb2
-from semserve.values import METRIC, Metric, Usage, chunks, usage
-from semserve.work import Method, Part, Work, single
 
 # Two texts. A mapping is read by its names: left and right, or sentence1 and sentence2.
 ComparePair = tuple[str, str] | Sequence[str] | Mapping[str, str]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from semserve.cli.failure import UsageError
+from semserve.cli.command_error import UsageError
 
 # What `-` is made into before the flags are parsed, for a parser that takes it for a flag. No
 # argument of a process can be the same, since none holds a NUL.

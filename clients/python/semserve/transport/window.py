@@ -18,14 +18,14 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from semserve.connection.retry import Retry
 from semserve.errors import (
     DeadlineExceeded,
     InternalError,
     SemserveError,
     from_status,
 )
-from semserve.retry import Retry
-from semserve.work import Answer, Batches, Part
+from semserve.requests.work import Answer, Batches, Part
 
 Result = TypeVar("Result")
 

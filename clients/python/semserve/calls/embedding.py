@@ -8,10 +8,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from semserve.errors import InvalidRequest
-from semserve.inputs import Failures, batch_source, partial_texts
-from semserve.outcomes import Outcomes, filled, gap, joined, outcomes, stacked
-from semserve.v1 import embedding_pb2
-from semserve.values import (
+from semserve.requests.inputs import Failures, batch_source, partial_texts
+from semserve.requests.item_results import (
+    ItemResults,
+    failed_item,
+    filled,
+    item_results,
+    joined,
+    stacked,
+)
+from semserve.requests.values import (
     ENCODING,
     SIDE,
     TRUNCATION,
@@ -21,7 +27,8 @@ from semserve.values import (
     chunks,
     text_bytes,
 )
-from semserve.work import Batches, Method, Part, Work
+from semserve.requests.work import Batches, Method, Part, Work
+from semserve.v1 import embedding_pb2
 
 EMBED = Method(
     "/semserve.v1.EmbeddingService/Embed",
@@ -43,7 +50,7 @@ _PACKED: dict[int, np.dtype[Any]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Embeddings(Outcomes):
+class Embeddings(ItemResults):
     """The vectors of texts, in the order of the texts. `numpy.asarray` gives `vectors`.
 
     Attributes:
@@ -104,7 +111,7 @@ def read(_: embedding_pb2.EmbedRequest, response: embedding_pb2.EmbedResponse) -
         for place, result in enumerate(response.results)
         if result.HasField("embedding")
     }
-    return Embeddings(vectors=filled(rows, len(response.results)), **outcomes(response))
+    return Embeddings(vectors=filled(rows, len(response.results)), **item_results(response))
 
 
 def join(parts: Sequence[Embeddings]) -> Embeddings:
@@ -145,7 +152,7 @@ def _part(  # noqa: PLR0913 - the fields of the request
 
 def _gap(error: InvalidRequest) -> Embeddings:
     """Make the result of one text that was too large to be sent."""
-    return Embeddings(vectors=np.full((1, 0), np.nan, np.float32), **gap(error))
+    return Embeddings(vectors=np.full((1, 0), np.nan, np.float32), **failed_item(error))
 
 
 def _vector(embedding: embedding_pb2.Embedding) -> NDArray[np.float32]:

@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semserve.cli.app import (
-    ASKING,
     QUERY_PROMPTS,
+    SERVER_FLAGS,
     SIMILARITY,
-    Asking,
     Files,
     Metric,
     Model,
     PairFiles,
     PromptName,
     QueryPrompts,
+    ServerFlags,
     TopK,
     app,
 )
-from semserve.cli.failure import Failure, UsageError
-from semserve.cli.output import cost, print_json, print_table, shortest
-from semserve.cli.reading import STANDARD_INPUT, read_lines, read_pairs, read_texts
+from semserve.cli.command_error import CommandError, UsageError
+from semserve.cli.input_texts import STANDARD_INPUT, read_lines, read_pairs, read_texts
+from semserve.cli.output import print_json, print_table, shortest, usage_document
 
 if TYPE_CHECKING:
     from semserve import Hit
@@ -37,7 +37,7 @@ def compare(
     model: Model = "",
     metric: Metric = None,
     prompt_name: PromptName = None,
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Score how alike two texts are.
 
@@ -45,14 +45,14 @@ def compare(
         pair: The two texts.
     """
     pairs = [_two(one) for one in read_pairs(pair, file)]
-    with asking.client() as client:
+    with flags.client() as client:
         found = client.compare(pairs, model=model, metric=metric, prompt_name=prompt_name)
-    if asking.output == "json":
+    if flags.output == "json":
         results = [
             {"left": left, "right": right, "score": score}
             for (left, right), score in zip(pairs, shortest(found.scores), strict=True)
         ]
-        print_json({"model": found.model, "results": results, "usage": cost(found.usage)})
+        print_json({"model": found.model, "results": results, "usage": usage_document(found.usage)})
     else:
         rows = [(*one, float(score)) for one, score in zip(pairs, found.scores, strict=True)]
         print_table(["left", "right", "score"], rows)
@@ -68,7 +68,7 @@ def rank(
     model: Model = "",
     metric: Metric = None,
     prompts: QueryPrompts = QUERY_PROMPTS,
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Sort documents by their likeness to a query, best first.
 
@@ -78,7 +78,7 @@ def rank(
         top_k: Show only the best so many.
     """
     listed = read_texts(documents, file)
-    with asking.client() as client:
+    with flags.client() as client:
         found = client.rank(
             query,
             listed,
@@ -87,9 +87,9 @@ def rank(
             metric=metric,
             **asdict(prompts),
         )
-    if asking.output == "json":
+    if flags.output == "json":
         document = {"model": found.model, "query": query, "hits": hit_list(found)}
-        print_json(document | {"usage": cost(found.usage)})
+        print_json(document | {"usage": usage_document(found.usage)})
     else:
         print_table(["score", "index", "document"], [(h.score, h.index, h.text) for h in found])
 
@@ -103,7 +103,7 @@ def search(
     model: Model = "",
     metric: Metric = None,
     prompts: QueryPrompts = QUERY_PROMPTS,
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Find the texts of a corpus that are most like each query.
 
@@ -116,7 +116,7 @@ def search(
     searched = list(read_lines(str(corpus)))
     if not searched:
         raise UsageError(f"--corpus {corpus}: no text in it".replace(STANDARD_INPUT, "-"))
-    with asking.client() as client:
+    with flags.client() as client:
         found = client.search(
             asked,
             searched,
@@ -125,12 +125,12 @@ def search(
             metric=metric,
             **asdict(prompts),
         )
-    if asking.output == "json":
+    if flags.output == "json":
         results = [
             {"query": query, "hits": hit_list(hits)}
             for query, hits in zip(asked, found, strict=True)
         ]
-        print_json({"model": found.model, "results": results, "usage": cost(found.usage)})
+        print_json({"model": found.model, "results": results, "usage": usage_document(found.usage)})
     else:
         rows = [
             (query, hit.score, hit.index, hit.text)
@@ -148,7 +148,7 @@ def heatmap(
     model: Model = "",
     metric: Metric = None,
     prompt_name: PromptName = None,
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Draw how alike sentences are, each with each.
 
@@ -162,17 +162,17 @@ def heatmap(
     try:
         from semserve.cli.heatmap import draw  # noqa: PLC0415 - matplotlib is large and optional
     except ImportError as error:
-        raise Failure(f"{error}; pip install 'semserve[heatmap]' brings it") from error
-    with asking.client() as client:
+        raise CommandError(f"{error}; pip install 'semserve[heatmap]' brings it") from error
+    with flags.client() as client:
         found = client.matrix(listed, model=model, metric=metric, prompt_name=prompt_name)
     try:
         draw(found.scores, listed, to, title=f"{metric or 'similarity'} by {found.model}")
     except OSError as error:
         raise UsageError(f"{to}: {error.strerror}") from error
-    if asking.output == "json":
+    if flags.output == "json":
         scores = [shortest(row) for row in found.scores]
         document = {"model": found.model, "texts": listed, "scores": scores, "to": str(to)}
-        print_json(document | {"usage": cost(found.usage)})
+        print_json(document | {"usage": usage_document(found.usage)})
     else:
         print(to)
 

@@ -13,20 +13,20 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from semserve import health
-from semserve.aio_stream import AsyncStream
+from semserve.calls import health
+from semserve.calls.health import Health
+from semserve.connection.options import Call, Options, Timeout
+from semserve.connection.reply import Timing, trailing, with_call_details
 from semserve.errors import ClientClosed, SemserveError
-from semserve.health import Health
-from semserve.options import Call, Options, Timeout
-from semserve.reply import Timing, told, trailing
-from semserve.window import Window
-from semserve.wire import Connection
-from semserve.work import Answer, Batches, Method, Part, Results, Work
+from semserve.requests.work import Answer, Batches, Method, Part, Results, Work
+from semserve.transport.async_stream import AsyncStream
+from semserve.transport.blocking_transport import Connection
+from semserve.transport.window import Window
 
 Result = TypeVar("Result")
 
 
-class AsyncWire(Options):
+class AsyncTransport(Options):
     """A connection to a server for each event loop, opened by the first call of the loop."""
 
     def _prepare(self) -> None:
@@ -80,7 +80,7 @@ class AsyncWire(Options):
             return grpc.aio.insecure_channel(self.address, arguments)
         return grpc.aio.secure_channel(self.address, self._credentials, arguments)
 
-    async def _do(
+    async def _execute(
         self,
         work: Work[Result],
         timeout: Timeout,
@@ -90,14 +90,16 @@ class AsyncWire(Options):
         call = self._call(timeout, metadata)
         results = Results(work, self._progress)
         batches = work.batches
-        answers = self._answers(batches, call) if batches else self._ask(work, call)
+        answers = self._answers(batches, call) if batches else self._send_parts(work, call)
         # Closed at once where a part fails, so that the server need not go on.
         async with aclosing(answers):
             async for answer in answers:
                 results.take(answer)
         return results.whole()
 
-    async def _ask(self, work: Work[Result], call: Call) -> AsyncGenerator[Answer[Result], None]:
+    async def _send_parts(
+        self, work: Work[Result], call: Call
+    ) -> AsyncGenerator[Answer[Result], None]:
         for index, part in enumerate(work.parts):
             try:
                 response, request_id, timing = await self._send(work.method, part, call)
@@ -105,7 +107,7 @@ class AsyncWire(Options):
                 yield part.failed(index, error)
             else:
                 result = work.read(part.request, response)
-                yield Answer(index, None, told(result, request_id, timing))
+                yield Answer(index, None, with_call_details(result, request_id, timing))
 
     async def _send(self, method: Method, part: Part, call: Call) -> tuple[Any, str, Timing | None]:
         """Send one request until it is answered, as `Retry` says; give the name and times too.
@@ -116,9 +118,9 @@ class AsyncWire(Options):
         started, attempt = time.monotonic(), 1
         while True:
             left = None if call.timeout is None else call.timeout - (time.monotonic() - started)
-            with self._closing_told():
+            with self._closed_errors():
                 try:
-                    asked = self._method(method)(part.request, **self._how(call, left))
+                    asked = self._method(method)(part.request, **self._call_arguments(call, left))
                     response = await asked
                     trailers = await asked.trailing_metadata()
                 except grpc.RpcError as failed:
@@ -151,9 +153,9 @@ class AsyncWire(Options):
             return batches.answered(index, part, response)
 
         def open_call() -> Any:
-            return self._method(batches.method)(**self._how(call, None))
+            return self._method(batches.method)(**self._call_arguments(call, None))
 
-        with self._closing_told():
+        with self._closed_errors():
             try:
                 window = Window(batches, self._in_flight, self.retry)
                 stream = AsyncStream(open_call, batches, window, alone)
@@ -170,9 +172,9 @@ class AsyncWire(Options):
     ) -> AsyncIterator[Health]:
         request = health.request(service)
         call = self._call(None, metadata)
-        watched = self._method(health.WATCH)(request, **self._how(call, None))
+        watched = self._method(health.WATCH)(request, **self._call_arguments(call, None))
         try:
-            with self._closing_told():
+            with self._closed_errors():
                 async for response in watched:
                     yield health.read(request, response)
         except grpc.RpcError as failed:
@@ -181,7 +183,7 @@ class AsyncWire(Options):
             watched.cancel()
 
     @contextmanager
-    def _closing_told(self) -> Iterator[None]:
+    def _closed_errors(self) -> Iterator[None]:
         """Raise `ClientClosed` for what gRPC raises in calls whose channel is closed.
 
         That is CancelledError, which means something else where nobody cancelled the task.

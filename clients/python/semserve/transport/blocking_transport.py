@@ -11,14 +11,14 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from semserve import health
+from semserve.calls import health
+from semserve.calls.health import Health
+from semserve.connection.options import Call, Options, Timeout
+from semserve.connection.reply import Timing, trailing, with_call_details
 from semserve.errors import ClientClosed, SemserveError
-from semserve.health import Health
-from semserve.options import Call, Options, Timeout
-from semserve.reply import Timing, told, trailing
-from semserve.stream import Stream
-from semserve.window import Window
-from semserve.work import Answer, Batches, Method, Part, Results, Work
+from semserve.requests.work import Answer, Batches, Method, Part, Results, Work
+from semserve.transport.blocking_stream import Stream
+from semserve.transport.window import Window
 
 Result = TypeVar("Result")
 
@@ -42,7 +42,7 @@ class Connection:
         return found
 
 
-class Wire(Options):
+class BlockingTransport(Options):
     """A connection to a server, opened by the first call."""
 
     def _prepare(self) -> None:
@@ -88,7 +88,7 @@ class Wire(Options):
             return grpc.insecure_channel(self.address, arguments)
         return grpc.secure_channel(self.address, self._credentials, arguments)
 
-    def _do(
+    def _execute(
         self,
         work: Work[Result],
         timeout: Timeout,
@@ -98,14 +98,14 @@ class Wire(Options):
         call = self._call(timeout, metadata)
         results = Results(work, self._progress)
         batches = work.batches
-        answers = self._answers(batches, call) if batches else self._ask(work, call)
+        answers = self._answers(batches, call) if batches else self._send_parts(work, call)
         # Closed at once where a part fails, so that the server need not go on.
         with closing(answers):
             for answer in answers:
                 results.take(answer)
         return results.whole()
 
-    def _ask(self, work: Work[Result], call: Call) -> Generator[Answer[Result], None, None]:
+    def _send_parts(self, work: Work[Result], call: Call) -> Generator[Answer[Result], None, None]:
         for index, part in enumerate(work.parts):
             try:
                 response, request_id, timing = self._send(work.method, part, call)
@@ -113,7 +113,7 @@ class Wire(Options):
                 yield part.failed(index, error)
             else:
                 result = work.read(part.request, response)
-                yield Answer(index, None, told(result, request_id, timing))
+                yield Answer(index, None, with_call_details(result, request_id, timing))
 
     def _send(self, method: Method, part: Part, call: Call) -> tuple[Any, str, Timing | None]:
         """Send one request until it is answered, as `Retry` says; give the name and times too.
@@ -126,7 +126,7 @@ class Wire(Options):
             left = None if call.timeout is None else call.timeout - (time.monotonic() - started)
             try:
                 response, done = self._method(method).with_call(
-                    part.request, **self._how(call, left)
+                    part.request, **self._call_arguments(call, left)
                 )
             except grpc.RpcError as failed:
                 error = self._error(failed, call)
@@ -162,7 +162,7 @@ class Wire(Options):
             return batches.answered(index, part, response)
 
         def open_call(requests: Iterator[Message]) -> Any:
-            return self._method(batches.method)(requests, **self._how(call, None))
+            return self._method(batches.method)(requests, **self._call_arguments(call, None))
 
         stream = Stream(batches, Window(batches, self._in_flight, self.retry), alone)
         try:
@@ -180,7 +180,7 @@ class Wire(Options):
     def _watch(self, service: str, metadata: Mapping[str, str | bytes] | None) -> Iterator[Health]:
         request = health.request(service)
         call = self._call(None, metadata)
-        watched = self._method(health.WATCH)(request, **self._how(call, None))
+        watched = self._method(health.WATCH)(request, **self._call_arguments(call, None))
         try:
             for response in watched:
                 yield health.read(request, response)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve.errors import InvalidRequest
-from semserve.inputs import as_top_k, partial_texts
-from semserve.outcomes import Outcomes, gap, joined, outcomes
+from semserve.requests.inputs import as_top_k, partial_texts
+from semserve.requests.item_results import ItemResults, failed_item, item_results, joined
+from semserve.requests.values import TRUNCATION, Truncation, chunks, text_bytes
+from semserve.requests.work import Method, Part, Work
 from semserve.v1 import embedding_pb2
-from semserve.values import TRUNCATION, Truncation, chunks, text_bytes
-from semserve.work import Method, Part, Work
 
 EMBED_SPARSE = Method(
     "/semserve.v1.EmbeddingService/EmbedSparse",
@@ -40,7 +40,7 @@ class SparseVector:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SparseEmbeddings(Outcomes):
+class SparseEmbeddings(ItemResults):
     """The sparse vectors of texts, in the order of the texts. Iterate over it for one at a time.
 
     Attributes:
@@ -93,7 +93,7 @@ def read(
         )
         for result in response.results
     )
-    return SparseEmbeddings(vectors=vectors, **outcomes(response))
+    return SparseEmbeddings(vectors=vectors, **item_results(response))
 
 
 def join(parts: Sequence[SparseEmbeddings]) -> SparseEmbeddings:
@@ -120,4 +120,4 @@ def _part(texts: Sequence[str], start: int, **options: Unpack[EmbedSparseOptions
 def _gap(error: InvalidRequest) -> SparseEmbeddings:
     """Make the result of one text that was too large to be sent."""
     nothing = SparseVector(np.zeros(0, np.uint32), np.zeros(0, np.float32))
-    return SparseEmbeddings(vectors=(nothing,), **gap(error))
+    return SparseEmbeddings(vectors=(nothing,), **failed_item(error))

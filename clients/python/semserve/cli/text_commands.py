@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from semserve.cli.app import ASKING, TEXTS, Asking, Files, Model, PairFiles, PromptName, app
-from semserve.cli.output import Figures, cost, print_json, print_table, shortest
-from semserve.cli.reading import read_pairs, read_texts
+from semserve.cli.app import (
+    SERVER_FLAGS,
+    TEXTS,
+    Files,
+    Model,
+    PairFiles,
+    PromptName,
+    ServerFlags,
+    app,
+)
+from semserve.cli.input_texts import read_pairs, read_texts
+from semserve.cli.output import Figures, print_json, print_table, shortest, usage_document
 
 if TYPE_CHECKING:
     from semserve import Classifications, Embeddings
@@ -27,7 +36,7 @@ def embed(
     dimensions: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     prompt_name: PromptName = None,
     side: Literal["left", "right"] | None = None,
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Turn texts into vectors.
 
@@ -38,7 +47,7 @@ def embed(
         side: Encoder that reads the texts, of a model with one for each side.
     """
     listed = read_texts(texts, file)
-    with asking.client() as client:
+    with flags.client() as client:
         found = client.embed(
             listed,
             model=model,
@@ -47,7 +56,7 @@ def embed(
             prompt_name=prompt_name,
             side=side,
         )
-    if asking.output == "json":
+    if flags.output == "json":
         print_json(_vectors(listed, found))
     else:
         rows = [
@@ -67,7 +76,7 @@ def classify(
     *pair: str,
     file: PairFiles = (),
     model: Model = "",
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Label a premise and a hypothesis, or a text alone where the model takes one.
 
@@ -75,10 +84,10 @@ def classify(
         pair: PREMISE and HYPOTHESIS.
     """
     pairs = read_pairs(pair, file)
-    with asking.client() as client:
+    with flags.client() as client:
         given = [one[0] if len(one) == 1 else (one[0], one[1]) for one in pairs]
         found = client.classify(given, model=model)
-    if asking.output == "json":
+    if flags.output == "json":
         print_json(_labels(pairs, found))
     else:
         rows = [
@@ -98,7 +107,7 @@ def _vectors(texts: Sequence[str], found: "Embeddings") -> dict[str, object]:
         }
         for place, text in enumerate(texts)
     ]
-    return {"model": found.model, "results": results, "usage": cost(found.usage)}
+    return {"model": found.model, "results": results, "usage": usage_document(found.usage)}
 
 
 def _labels(pairs: Sequence[tuple[str, ...]], found: "Classifications") -> dict[str, object]:
@@ -113,4 +122,4 @@ def _labels(pairs: Sequence[tuple[str, ...]], found: "Classifications") -> dict[
         }
         for place, pair in enumerate(pairs)
     ]
-    return {"model": found.model, "results": results, "usage": cost(found.usage)}
+    return {"model": found.model, "results": results, "usage": usage_document(found.usage)}

@@ -10,10 +10,9 @@ from functools import reduce
 from operator import add
 from typing import TypedDict, Unpack
 
-from semserve.inputs import as_texts, as_top_k, check_text
-from semserve.reply import Reply
-from semserve.v1 import similarity_pb2
-from semserve.values import (
+from semserve.connection.reply import Reply
+from semserve.requests.inputs import as_texts, as_top_k, check_text
+from semserve.requests.values import (
     MAX_REQUEST_BYTES,
     METRIC,
     Chunk,
@@ -23,7 +22,8 @@ from semserve.values import (
     text_bytes,
     usage,
 )
-from semserve.work import Method, Part, Work
+from semserve.requests.work import Method, Part, Work
+from semserve.v1 import similarity_pb2
 
 RANK = Method(
     "/semserve.v1.SimilarityService/Rank",

@@ -10,13 +10,13 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from semserve.errors import InvalidRequest, SemserveError, from_status, moved
-from semserve.inputs import SCORE_NAMES, as_pairs, as_texts, as_top_k, check_text
-from semserve.reply import Reply
-from semserve.retrieval import Ranking, found_hits, joined_rankings
+from semserve.calls.retrieval import Ranking, found_hits, joined_rankings
+from semserve.connection.reply import Reply
+from semserve.errors import InvalidRequest, SemserveError, from_status, with_offset
+from semserve.requests.inputs import SCORE_NAMES, as_pairs, as_texts, as_top_k, check_text
+from semserve.requests.values import TRUNCATION, Truncation, Usage, chunks, text_bytes, usage
+from semserve.requests.work import Method, Part, Work
 from semserve.v1 import score_pb2
-from semserve.values import TRUNCATION, Truncation, Usage, chunks, text_bytes, usage
-from semserve.work import Method, Part, Work
 
 # Two texts, or one for a model of single texts. A mapping is read by its names: left and right,
 # query and document, premise and hypothesis, text and text_pair, or sentence1 and sentence2.
@@ -157,7 +157,7 @@ def _join(parts: Sequence[PairScores], field: str) -> PairScores:
         reduce(add, (part.usage for part in parts)),
         sum(part.truncated_tokens for part in parts),
         {
-            start + place: moved(error, field, start)
+            start + place: with_offset(error, field, start)
             for start, part in zip(starts, parts, strict=False)
             for place, error in part.errors.items()
         },

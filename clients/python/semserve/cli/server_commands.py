@@ -2,27 +2,31 @@
 """The commands that ask about the server itself."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from semserve.cli.app import ASKING, SERVER, Asking, app
-from semserve.cli.failure import Failure
+from semserve.cli.app import SERVER, SERVER_FLAGS, ServerFlags, app
+from semserve.cli.command_error import CommandError
 from semserve.cli.output import Figures, print_json, print_table
+
+if TYPE_CHECKING:
+    from semserve import ModelInfo
 
 models_app = App(name="models", group=SERVER)
 app.command(models_app)
 
 
 @models_app.default
-def models(name: str = "", *, asking: Asking = ASKING) -> None:
+def models(name: str = "", *, flags: ServerFlags = SERVER_FLAGS) -> None:
     """List the models with their states, or describe one.
 
     Args:
         name: Model to describe; one that is called load or unload goes with --name.
     """
-    with asking.client() as client:
+    with flags.client() as client:
         found = [client.model(name)] if name else client.models()
-    if asking.output == "json":
+    if flags.output == "json":
         print_json([asdict(model) for model in found])
     elif name:
         print_table(["field", "value"], [(f, _words(v)) for f, v in asdict(found[0]).items()])
@@ -31,54 +35,56 @@ def models(name: str = "", *, asking: Asking = ASKING) -> None:
             (
                 model.name,
                 model.task,
-                model.is_default,
-                model.dimensions or _words(model.labels),
+                _outputs(model),
                 model.max_sequence_length or None,
                 model.variant,
-                f"{model.state}: {model.reason}" if model.reason else model.state,
+                f"{model.state}, default" if model.is_default else model.state,
             )
             for model in found
         ]
-        columns = ["name", "task", "default", "dimensions or labels", "tokens", "variant", "state"]
-        print_table(columns, rows)
+        columns = ["name", "task", "outputs", "tokens", "variant", "state"]
+        print_table(columns, rows, whole_words=True)
+        for model in found:
+            if model.reason:
+                print(f"{model.name}: {model.reason}")
 
 
 @models_app.command
-def load(name: str, *, asking: Asking = ASKING) -> None:
+def load(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
     """Serve a bundle of the server's models directory as it is there now, once it is warm.
 
     Args:
         name: Model of the bundle.
     """
-    with asking.client() as client:
+    with flags.client() as client:
         loaded = client.load_model(name)
-    if asking.output == "json":
+    if flags.output == "json":
         print_json(asdict(loaded))
     else:
         print(f"{loaded.name} is served, digest {loaded.digest[:12]}")
 
 
 @models_app.command
-def unload(name: str, *, asking: Asking = ASKING) -> None:
+def unload(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
     """Serve a model no longer.
 
     Args:
         name: Model that is loaded.
     """
-    with asking.client() as client:
+    with flags.client() as client:
         client.unload_model(name)
-    if asking.output == "json":
+    if flags.output == "json":
         print_json({"name": name})
     else:
         print(f"{name} is no longer served")
 
 
 @app.command(group=SERVER)
-def info(*, asking: Asking = ASKING) -> None:
+def info(*, flags: ServerFlags = SERVER_FLAGS) -> None:
     """Tell the server's version, its limits and its default models."""
-    with asking.client() as client:
+    with flags.client() as client:
         found = client.server_info()
-    if asking.output == "json":
+    if flags.output == "json":
         print_json(asdict(found))
         return
     rows = [
@@ -92,7 +98,7 @@ def info(*, asking: Asking = ASKING) -> None:
 
 
 @app.command(group=SERVER)
-def health(service: str = "", *, watch: bool = False, asking: Asking = ASKING) -> None:
+def health(service: str = "", *, watch: bool = False, flags: ServerFlags = SERVER_FLAGS) -> None:
     """Ask whether the server, or one of its models, is ready; the exit code is 1 if not.
 
     Args:
@@ -101,23 +107,32 @@ def health(service: str = "", *, watch: bool = False, asking: Asking = ASKING) -
     """
     from semserve import ModelNotFound  # noqa: PLC0415 - --help needs no gRPC
 
-    with asking.client() as client:
+    with flags.client(wait=0.0) as client:
         for status in client.watch(service) if watch else ():
-            _tell(service, status, asking)
+            _tell(service, status, flags)
         try:
             status = client.health(service)
         except ModelNotFound:
             status = "service_unknown"
-        _tell(service, status, asking)
+        _tell(service, status, flags)
     if status != "serving":
-        raise Failure(f"{service or 'the server'} is not ready: {status.replace('_', ' ')}")
+        raise CommandError(f"{service or 'the server'} is not ready: {status.replace('_', ' ')}")
 
 
-def _tell(service: str, status: str, asking: Asking) -> None:
-    if asking.output == "json":
+def _tell(service: str, status: str, flags: ServerFlags) -> None:
+    if flags.output == "json":
         print_json({"service": service, "status": status})
     else:
         print(status.replace("_", " "), flush=True)
+
+
+def _outputs(model: "ModelInfo") -> str | None:
+    """Return the size of a model's result; None for a model that is not loaded."""
+    if model.labels:
+        return f"{len(model.labels)} labels"
+    if model.task == "score":
+        return "1 score"
+    return str(model.dimensions) if model.dimensions else None
 
 
 def _words(value: object) -> object:

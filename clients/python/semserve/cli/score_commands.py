@@ -4,10 +4,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from semserve.cli.app import ASKING, TEXTS, Asking, Files, Model, PairFiles, TopK, app
-from semserve.cli.output import cost, print_json, print_table, shortest
-from semserve.cli.reading import read_pairs, read_texts
-from semserve.cli.similarity import hit_list
+from semserve.cli.app import SERVER_FLAGS, TEXTS, Files, Model, PairFiles, ServerFlags, TopK, app
+from semserve.cli.input_texts import read_pairs, read_texts
+from semserve.cli.output import print_json, print_table, shortest, usage_document
+from semserve.cli.similarity_commands import hit_list
 
 if TYPE_CHECKING:
     from semserve import PairScores
@@ -18,7 +18,7 @@ def score(
     *pair: str,
     file: PairFiles = (),
     model: Model = "",
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Give two texts, or a text alone where the model takes one, the number of a score model.
 
@@ -27,9 +27,9 @@ def score(
     """
     pairs = read_pairs(pair, file)
     given = [one[0] if len(one) == 1 else (one[0], one[1]) for one in pairs]
-    with asking.client() as client:
+    with flags.client() as client:
         found = client.score(given, model=model)
-    if asking.output == "json":
+    if flags.output == "json":
         print_json(_scores(pairs, found))
     else:
         rows = [
@@ -47,7 +47,7 @@ def rerank(
     file: Files = (),
     top_k: TopK = None,
     model: Model = "",
-    asking: Asking = ASKING,
+    flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Sort documents by the number that a score model gives the query and each, best first.
 
@@ -57,11 +57,11 @@ def rerank(
         top_k: Show only the best so many.
     """
     listed = read_texts(documents, file)
-    with asking.client() as client:
+    with flags.client() as client:
         found = client.rerank(query, listed, top_k=top_k, model=model)
-    if asking.output == "json":
+    if flags.output == "json":
         document = {"model": found.model, "query": query, "hits": hit_list(found)}
-        print_json(document | {"usage": cost(found.usage)})
+        print_json(document | {"usage": usage_document(found.usage)})
     else:
         print_table(["score", "index", "document"], [(h.score, h.index, h.text) for h in found])
 
@@ -71,7 +71,7 @@ def _scores(pairs: Sequence[tuple[str, ...]], found: "PairScores") -> dict[str, 
         {**dict(zip(_names(pair), pair, strict=True)), "score": number}
         for pair, number in zip(pairs, shortest(found.scores), strict=True)
     ]
-    return {"model": found.model, "results": results, "usage": cost(found.usage)}
+    return {"model": found.model, "results": results, "usage": usage_document(found.usage)}
 
 
 def _names(pair: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,11 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve.errors import InvalidRequest
-from semserve.inputs import CLASSIFY_NAMES, Failures, as_pairs, batch_source
-from semserve.outcomes import Outcomes, filled, gap, joined, outcomes, stacked
+from semserve.requests.inputs import CLASSIFY_NAMES, Failures, as_pairs, batch_source
+from semserve.requests.item_results import (
+    ItemResults,
+    failed_item,
+    filled,
+    item_results,
+    joined,
+    stacked,
+)
+from semserve.requests.values import TRUNCATION, Truncation, chunks
+from semserve.requests.work import Batches, Method, Part, Work
 from semserve.v1 import classification_pb2
-from semserve.values import TRUNCATION, Truncation, chunks
-from semserve.work import Batches, Method, Part, Work
 
 CLASSIFY = Method(
     "/semserve.v1.ClassificationService/Classify",
@@ -45,7 +52,7 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Classifications(Outcomes):
+class Classifications(ItemResults):
     """The labels of pairs, in the order of the pairs. Iterate over it for one at a time.
 
     Attributes:
@@ -128,7 +135,7 @@ def read(
         labels=tuple(found[place].label if place in found else "" for place in range(count)),
         scores=filled(scores, count),
         logits=filled(logits, count),
-        **outcomes(response),
+        **item_results(response),
     )
 
 
@@ -167,7 +174,9 @@ def _part(
 def _gap(error: InvalidRequest) -> Classifications:
     """Make the result of one pair that was too large to be sent."""
     nothing = np.full((1, 0), np.nan, np.float32)
-    return Classifications(classes=(), labels=("",), scores=nothing, logits=nothing, **gap(error))
+    return Classifications(
+        classes=(), labels=("",), scores=nothing, logits=nothing, **failed_item(error)
+    )
 
 
 def _messages(

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semserve.errors import SemserveError, from_status, moved
-from semserve.reply import Reply
-from semserve.values import Usage, usage
+from semserve.connection.reply import Reply
+from semserve.errors import SemserveError, from_status, with_offset
+from semserve.requests.values import Usage, usage
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Outcomes(Reply):
+class ItemResults(Reply):
     """One outcome for each text or pair of a list, in the order of the list.
 
     Attributes:
@@ -37,8 +37,8 @@ class Outcomes(Reply):
         return len(self.token_counts)
 
 
-def outcomes(response: Any) -> dict[str, Any]:
-    """Read the fields of `Outcomes` from a response."""
+def item_results(response: Any) -> dict[str, Any]:
+    """Read the fields of `ItemResults` from a response."""
     results = response.results
     return {
         "model": response.model,
@@ -53,8 +53,8 @@ def outcomes(response: Any) -> dict[str, Any]:
     }
 
 
-def gap(error: SemserveError) -> dict[str, Any]:
-    """Give the fields of `Outcomes` of a request of one item, which was too large to be sent."""
+def failed_item(error: SemserveError) -> dict[str, Any]:
+    """Give the fields of `ItemResults` of a request of one item, which was too large to be sent."""
     none = np.zeros(1, np.int32)
     return {
         "model": "",
@@ -65,15 +65,15 @@ def gap(error: SemserveError) -> dict[str, Any]:
     }
 
 
-def joined(parts: Sequence[Outcomes], field: str) -> dict[str, Any]:
-    """Join the fields of `Outcomes` of all parts; `field` holds the list in the requests."""
+def joined(parts: Sequence[ItemResults], field: str) -> dict[str, Any]:
+    """Join the fields of `ItemResults` of all parts; `field` holds the list in the requests."""
     starts = accumulate((len(part) for part in parts), initial=0)
     return {
         "model": next((part.model for part in parts if part.model), ""),
         "token_counts": np.concatenate([part.token_counts for part in parts]),
         "truncated_tokens": np.concatenate([part.truncated_tokens for part in parts]),
         "errors": {
-            start + place: moved(error, field, start)
+            start + place: with_offset(error, field, start)
             for start, part in zip(starts, parts, strict=False)
             for place, error in part.errors.items()
         },

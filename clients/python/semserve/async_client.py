@@ -4,7 +4,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Unpack
 
-from semserve import (
+from semserve.calls import (
     classification,
     embedding,
     health,
@@ -14,23 +14,23 @@ from semserve import (
     similarity,
     sparse,
 )
-from semserve.aio_wire import AsyncWire
-from semserve.classification import Classifications, ClassifyOptions, Pair
-from semserve.embedding import Embeddings, EmbedOptions
-from semserve.health import Health
-from semserve.models import ModelInfo, ServerInfo, Tokens
-from semserve.options import CLIENT_TIMEOUT, Timeout
-from semserve.retrieval import QueryPrompts, Ranking, SearchResults
-from semserve.scoring import PairScores, ScoreItem, ScoreOptions
-from semserve.similarity import ComparePair, PairPrompts, Scores
-from semserve.sparse import EmbedSparseOptions, SparseEmbeddings
-from semserve.values import Metric, Truncation
-from semserve.work import Answer
+from semserve.calls.classification import Classifications, ClassifyOptions, Pair
+from semserve.calls.embedding import Embeddings, EmbedOptions
+from semserve.calls.health import Health
+from semserve.calls.models import ModelInfo, ServerInfo, Tokens
+from semserve.calls.retrieval import QueryPrompts, Ranking, SearchResults
+from semserve.calls.scoring import PairScores, ScoreItem, ScoreOptions
+from semserve.calls.similarity import ComparePair, PairPrompts, Scores
+from semserve.calls.sparse import EmbedSparseOptions, SparseEmbeddings
+from semserve.connection.options import CLIENT_TIMEOUT, Timeout
+from semserve.requests.values import Metric, Truncation
+from semserve.requests.work import Answer
+from semserve.transport.async_transport import AsyncTransport
 
 Metadata = Mapping[str, str | bytes]
 
 
-class AsyncClient(AsyncWire):
+class AsyncClient(AsyncTransport):
     """A semserve server, awaited. Event loops may share one: each has a connection of its own.
 
     Its methods take the arguments of those of `Client`, which tells what they mean, and give the
@@ -47,7 +47,9 @@ class AsyncClient(AsyncWire):
         **options: Unpack[EmbedOptions],
     ) -> Embeddings:
         """Turn texts into vectors, in the order of the texts."""
-        return await self._do(embedding.embed(texts, self._chunk, **options), timeout, metadata)
+        return await self._execute(
+            embedding.embed(texts, self._chunk, **options), timeout, metadata
+        )
 
     def stream_embed(
         self,
@@ -70,7 +72,7 @@ class AsyncClient(AsyncWire):
     ) -> SparseEmbeddings:
         """Turn texts into the weights of tokens of the vocabulary, in the order of the texts."""
         work = sparse.embed_sparse(texts, self._chunk, **options)
-        return await self._do(work, timeout, metadata)
+        return await self._execute(work, timeout, metadata)
 
     async def classify(
         self,
@@ -81,7 +83,7 @@ class AsyncClient(AsyncWire):
         **options: Unpack[ClassifyOptions],
     ) -> Classifications:
         """Label pairs, in the order of the pairs."""
-        return await self._do(
+        return await self._execute(
             classification.classify(pairs, self._chunk, **options), timeout, metadata
         )
 
@@ -105,7 +107,7 @@ class AsyncClient(AsyncWire):
         **options: Unpack[ScoreOptions],
     ) -> PairScores:
         """Give each pair, or each text, the number of a score model, in their order."""
-        return await self._do(scoring.score(items, self._chunk, **options), timeout, metadata)
+        return await self._execute(scoring.score(items, self._chunk, **options), timeout, metadata)
 
     async def rerank(
         self,
@@ -120,7 +122,7 @@ class AsyncClient(AsyncWire):
     ) -> Ranking:
         """Sort documents by the number that a score model gives the query and each, best first."""
         work = scoring.rerank(query, documents, model, truncation, top_k, self._chunk)
-        return await self._do(work, timeout, metadata)
+        return await self._execute(work, timeout, metadata)
 
     async def compare(
         self,
@@ -133,7 +135,7 @@ class AsyncClient(AsyncWire):
         **prompts: Unpack[PairPrompts],
     ) -> Scores:
         """Score pairs of texts by their likeness, in the order of the pairs."""
-        return await self._do(
+        return await self._execute(
             similarity.compare(pairs, model, metric, self._chunk, **prompts), timeout, metadata
         )
 
@@ -151,7 +153,7 @@ class AsyncClient(AsyncWire):
     ) -> Ranking:
         """Sort documents by their likeness to a query, best first."""
         work = retrieval.rank(query, documents, model, metric, top_k, self._chunk, **prompts)
-        return await self._do(work, timeout, metadata)
+        return await self._execute(work, timeout, metadata)
 
     async def search(
         self,
@@ -167,7 +169,7 @@ class AsyncClient(AsyncWire):
     ) -> SearchResults:
         """Find the texts of a corpus that are most like each query."""
         work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk, **prompts)
-        return await self._do(work, timeout, metadata)
+        return await self._execute(work, timeout, metadata)
 
     async def matrix(
         self,
@@ -181,7 +183,7 @@ class AsyncClient(AsyncWire):
         **prompts: Unpack[PairPrompts],
     ) -> Scores:
         """Score every left text against every right one; the left ones themselves if none."""
-        return await self._do(
+        return await self._execute(
             similarity.matrix(left, right, model, metric, **prompts), timeout, metadata
         )
 
@@ -189,31 +191,31 @@ class AsyncClient(AsyncWire):
         self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> list[ModelInfo]:
         """List the models, sorted by name: those that are loaded, loading, refused and unloaded."""
-        return await self._do(models.models(), timeout, metadata)
+        return await self._execute(models.models(), timeout, metadata)
 
     async def model(
         self, name: str = "", *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ModelInfo:
         """Describe one model; the name may be left out where only one is loaded."""
-        return await self._do(models.model(name), timeout, metadata)
+        return await self._execute(models.model(name), timeout, metadata)
 
     async def server_info(
         self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ServerInfo:
         """Ask for the server's version, its limits and its default models."""
-        return await self._do(models.server_info(), timeout, metadata)
+        return await self._execute(models.server_info(), timeout, metadata)
 
     async def load_model(
         self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ModelInfo:
         """Have a bundle served as it is on the server's disk now; returns when it is warm."""
-        return await self._do(models.load_model(name), timeout, metadata)
+        return await self._execute(models.load_model(name), timeout, metadata)
 
     async def unload_model(
         self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> None:
         """Have a model served no longer, where the server allows it."""
-        await self._do(models.unload_model(name), timeout, metadata)
+        await self._execute(models.unload_model(name), timeout, metadata)
 
     async def tokenize(
         self,
@@ -224,7 +226,7 @@ class AsyncClient(AsyncWire):
         metadata: Metadata | None = None,
     ) -> list[Tokens]:
         """Show how a model's tokenizer reads texts, without running the model."""
-        return await self._do(models.tokenize(texts, model), timeout, metadata)
+        return await self._execute(models.tokenize(texts, model), timeout, metadata)
 
     async def health(
         self,
@@ -234,7 +236,7 @@ class AsyncClient(AsyncWire):
         metadata: Metadata | None = None,
     ) -> Health:
         """Ask whether the server, or one model by its name, is ready."""
-        return await self._do(health.check(service), timeout, metadata)
+        return await self._execute(health.check(service), timeout, metadata)
 
     def watch(
         self, service: str = "", *, metadata: Metadata | None = None

@@ -4,8 +4,8 @@ from typing import Literal
 
 from grpc_health.v1 import health_pb2
 
-from semserve.values import Words
-from semserve.work import Method, Work, single
+from semserve.requests.values import Words
+from semserve.requests.work import Method, Work, single
 
 CHECK = Method(
     "/grpc.health.v1.Health/Check",
@@ -23,7 +23,7 @@ _STATUS = Words(health_pb2.HealthCheckResponse.ServingStatus, prefix="")
 
 
 def check(service: str) -> Work[Health]:
-    """Make the work of asking after the server, or after one model by its name."""
+    """Make the work of flags after the server, or after one model by its name."""
     return single(CHECK, request(service), read)
 
 

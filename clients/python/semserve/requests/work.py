@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from semserve.errors import InvalidRequest, SemserveError, moved
-from semserve.inputs import Failures
-from semserve.reply import Reply, told
+from semserve.connection.reply import Reply, with_call_details
+from semserve.errors import InvalidRequest, SemserveError, with_offset
+from semserve.requests.inputs import Failures
 
 Result = TypeVar("Result")
 
@@ -69,7 +69,7 @@ class Part:
     def explain(self, error: SemserveError) -> SemserveError:
         """Name the caller's places in an error that names those of this request."""
         for name, offset in self.offsets.items():
-            error = moved(error, name, offset)
+            error = with_offset(error, name, offset)
         return error
 
     def failed(self, index: int, error: SemserveError) -> "Answer[Any]":
@@ -107,7 +107,7 @@ class Batches(Generic[Result]):
 
     def answered(self, index: int, part: Part, response: Any) -> "Answer[Result]":
         """Give the answer to a request that was answered."""
-        return Answer(index, None, amended(self.read(part.request, response), part.failures))
+        return Answer(index, None, with_failures(self.read(part.request, response), part.failures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Answer(Generic[Result]):
         if self.error is not None:
             self.error.request_id = request_id
             return self
-        return replace(self, _result=told(self._result, request_id, None))
+        return replace(self, _result=with_call_details(self._result, request_id, None))
 
 
 class Results(Generic[Result]):
@@ -202,15 +202,15 @@ class Results(Generic[Result]):
             replies = [one for one in results if isinstance(one, Reply)]
             times = [one.timing for one in replies if one.timing is not None]
             request_id = next((one.request_id for one in replies if one.request_id), "")
-            whole = told(
+            whole = with_call_details(
                 self._work.join(results), request_id, reduce(add, times) if times else None
             )
         else:
             whole = results[0]
-        return amended(whole, self._work.failures)
+        return with_failures(whole, self._work.failures)
 
 
-def amended(result: Result, failures: Failures) -> Result:
+def with_failures(result: Result, failures: Failures) -> Result:
     """Put the reasons why items were not sent in place of what the server said of placeholders."""
     if not failures:
         return result

@@ -10,11 +10,11 @@ from enum import Enum
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from semserve.address import DEFAULT_ADDRESS, check_address, is_local, proxy_variable
+from semserve.connection.address import DEFAULT_ADDRESS, check_address, is_local, proxy_variable
+from semserve.connection.metadata import check_key, check_metadata, joined, with_request_id
+from semserve.connection.reply import trailing
+from semserve.connection.retry import Retry
 from semserve.errors import ClientClosed, Overloaded, SemserveError, Unavailable, from_call
-from semserve.metadata import check_key, check_metadata, joined, with_request_id
-from semserve.reply import trailing
-from semserve.retry import Retry
 
 if TYPE_CHECKING:
     import grpc
@@ -167,7 +167,7 @@ class Options:
         sent, request_id = with_request_id(both)
         return Call(timeout=seconds, metadata=sent, request_id=request_id)
 
-    def _how(self, call: Call, timeout: float | None) -> dict[str, Any]:
+    def _call_arguments(self, call: Call, timeout: float | None) -> dict[str, Any]:
         """The arguments that gRPC takes beside a request."""
         return {
             "timeout": timeout,

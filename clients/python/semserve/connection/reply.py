@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from semserve.metadata import REQUEST_ID
+from semserve.connection.metadata import REQUEST_ID
 
 Result = TypeVar("Result")
 
@@ -51,7 +51,7 @@ class Reply:
     timing: Timing | None = None
 
 
-def told(result: Result, request_id: str, timing: Timing | None) -> Result:
+def with_call_details(result: Result, request_id: str, timing: Timing | None) -> Result:
     """Give a result that tells about its call; a list of results has no place for that."""
     if not isinstance(result, Reply):
         return result

@@ -14,10 +14,10 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from semserve.ending import Ending
 from semserve.errors import SemserveError
-from semserve.window import Window, early_error, late_error
-from semserve.work import Answer, Batches, Part
+from semserve.requests.work import Answer, Batches, Part
+from semserve.transport.stream_status import StreamStatus
+from semserve.transport.window import Window, early_error, late_error
 
 Result = TypeVar("Result")
 
@@ -171,7 +171,7 @@ class AsyncStream(Generic[Result]):
 
     async def _receive(self, call: Any) -> None:
         """Queue what comes: messages, then EOF at the end or the error."""
-        ending = Ending(call)
+        ending = StreamStatus(call)
         message: Any = None
         while message is not grpc.aio.EOF and not isinstance(message, BaseException):
             try:

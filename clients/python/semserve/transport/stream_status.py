@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 0.005
 _MOST_PAUSES = 200
 
 
-class Ending:
+class StreamStatus:
     """The status that a call ends with, noted as soon as it is there.
 
     Args:

@@ -3,13 +3,13 @@
 from typing import ClassVar
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """The server could not be asked, or did not answer."""
 
     code: ClassVar[int] = 1
 
 
-class UsageError(Failure):
+class UsageError(CommandError):
     """The command was asked for in a wrong way."""
 
     code: ClassVar[int] = 2

@@ -12,8 +12,8 @@ import grpc
 from google.protobuf.message import Message
 
 from semserve.errors import SemserveError
-from semserve.window import Window, early_error, late_error
-from semserve.work import Answer, Batches, Part
+from semserve.requests.work import Answer, Batches, Part
+from semserve.transport.window import Window, early_error, late_error
 
 Result = TypeVar("Result")
 

@@ -1,0 +1,1 @@
+"""The calls of each service: makes their requests and reads their responses."""

@@ -1,0 +1,1 @@
+"""How a client reaches a server: address, deadlines, retries, metadata, call details."""

@@ -1,0 +1,1 @@
+"""Parts that the calls share: input checks, requests as values, results for each item."""

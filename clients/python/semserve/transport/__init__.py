@@ -1,0 +1,1 @@
+"""Sends requests over gRPC, blocking and with asyncio, unary and as streams."""
