@@ -28,6 +28,13 @@ EXPORT_LAYERS = (
     "training", "word_vectors", "api", "__init__", "cli", "__main__",
 )  # fmt: skip
 """The same of the export stage."""
+CLIENT = ROOT / "clients" / "python" / "semserve"
+CLIENT_LAYERS = (
+    "v1", "errors", "connection", "requests", "calls", "transport", "model_client", "client",
+    "async_client", "__init__", "cli", "__main__",
+)  # fmt: skip
+"""The same of the Python client."""
+PACKAGES = ((SERVER, SERVER_LAYERS), (EXPORT, EXPORT_LAYERS), (CLIENT, CLIENT_LAYERS))
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -66,7 +73,7 @@ def parts(package: Path) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize(("package", "layers"), [(SERVER, SERVER_LAYERS), (EXPORT, EXPORT_LAYERS)])
+@pytest.mark.parametrize(("package", "layers"), PACKAGES)
 def test_imports_between_folders_point_one_way(package: Path, layers: tuple[str, ...]) -> None:
     """Each part imports only parts that stand before it in the list."""
     upward = {
@@ -78,7 +85,7 @@ def test_imports_between_folders_point_one_way(package: Path, layers: tuple[str,
     assert set() == upward
 
 
-@pytest.mark.parametrize("package", [SERVER, EXPORT])
+@pytest.mark.parametrize("package", [SERVER, EXPORT, CLIENT])
 def test_a_folder_has_a_charter_of_one_line_and_few_modules(package: Path) -> None:
     for folder in {path.parent for path in package.rglob("*.py")} - {package}:
         charter = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 
 import grpc
 import numpy as np
-from semserve.transport.stream_status import Ending
+from semserve.transport.stream_status import StreamStatus
 
 from load.load import Load
 from load.process import group_cpu_seconds
@@ -180,7 +180,7 @@ class _Client:
         """One stream: a writer that asks, and a reader that matches answers by their id."""
         stream = channel.stream_stream(self._load.method)()
         slots = asyncio.Semaphore(max(self._load.callers // self._load.streams, 1))
-        ending = Ending(stream)
+        ending = StreamStatus(stream)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write(stream, slots, number))

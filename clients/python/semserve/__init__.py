@@ -1,11 +1,11 @@
-"""semserve: semantic similarity as a service, from Python.
+"""semserve: text embeddings, classification and semantic similarity, from Python.
 
     from semserve import Client
 
     with Client("127.0.0.1:50051") as client:
         print(client.compare([("The cat sits on the mat.", "A cat is sitting on a mat.")]).scores)
 
-`AsyncClient` does the same for asyncio. What a call may raise stands in `semserve.errors`.
+`AsyncClient` does the same with asyncio. `semserve.errors` lists the errors of calls.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from semserve.requests.values import Usage
     from semserve.requests.work import Answer
 
-# Imported when first asked for: the stubs beside this file, and `semserve --help`, need none.
+# Imported on first access, because the stubs in this package and `semserve --help` need none of
+# them.
 _MODULES = {
     "CLIENT_TIMEOUT": "connection.options",
     "Answer": "requests.work",

@@ -31,11 +31,11 @@ Metadata = Mapping[str, str | bytes]
 
 
 class AsyncClient(AsyncTransport):
-    """A semserve server, awaited. Event loops may share one: each has a connection of its own.
+    """A semserve server, with asyncio. Event loops may share a client: each has its own connection.
 
-    Its methods take the arguments of those of `Client`, which tells what they mean, and give the
-    same results. Batches for a stream may come from an async iterable as well; a plain one is read
-    on other threads, so that one that waits does not block the event loop.
+    The methods have the arguments and results of `Client`, which documents them. Batches for a
+    stream may also be an async iterable. A plain iterable is read on other threads, so that it does
+    not block the event loop.
     """
 
     async def embed(
@@ -46,7 +46,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **options: Unpack[EmbedOptions],
     ) -> Embeddings:
-        """Turn texts into vectors, in the order of the texts."""
+        """Convert texts to vectors, in the order of the texts."""
         return await self._execute(
             embedding.embed(texts, self._chunk, **options), timeout, metadata
         )
@@ -59,7 +59,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **options: Unpack[EmbedOptions],
     ) -> AsyncGenerator[Answer[Embeddings], None]:
-        """Embed batch after batch, and yield each answer as it comes."""
+        """Embed batches over a stream, and yield each answer when it arrives."""
         return self._stream(embedding.stream(batches, **options), timeout, metadata)
 
     async def embed_sparse(
@@ -70,7 +70,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **options: Unpack[EmbedSparseOptions],
     ) -> SparseEmbeddings:
-        """Turn texts into the weights of tokens of the vocabulary, in the order of the texts."""
+        """Convert texts to weights of tokens of the vocabulary, in the order of the texts."""
         work = sparse.embed_sparse(texts, self._chunk, **options)
         return await self._execute(work, timeout, metadata)
 
@@ -82,7 +82,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> Classifications:
-        """Label pairs, in the order of the pairs."""
+        """Classify pairs or texts, in their order."""
         return await self._execute(
             classification.classify(pairs, self._chunk, **options), timeout, metadata
         )
@@ -95,7 +95,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> AsyncGenerator[Answer[Classifications], None]:
-        """Label batch after batch of pairs, and yield each answer as `stream_embed` does."""
+        """Classify batches of pairs over a stream, and yield answers as `stream_embed` does."""
         return self._stream(classification.stream(batches, **options), timeout, metadata)
 
     async def score(
@@ -106,7 +106,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **options: Unpack[ScoreOptions],
     ) -> PairScores:
-        """Give each pair, or each text, the number of a score model, in their order."""
+        """Compute the score of each pair or text with a score model, in their order."""
         return await self._execute(scoring.score(items, self._chunk, **options), timeout, metadata)
 
     async def rerank(
@@ -120,7 +120,7 @@ class AsyncClient(AsyncTransport):
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
     ) -> Ranking:
-        """Sort documents by the number that a score model gives the query and each, best first."""
+        """Sort documents by a score model's score of the query and each document, best first."""
         work = scoring.rerank(query, documents, model, truncation, top_k, self._chunk)
         return await self._execute(work, timeout, metadata)
 
@@ -134,7 +134,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **prompts: Unpack[PairPrompts],
     ) -> Scores:
-        """Score pairs of texts by their likeness, in the order of the pairs."""
+        """Compute the similarity of pairs of texts, in the order of the pairs."""
         return await self._execute(
             similarity.compare(pairs, model, metric, self._chunk, **prompts), timeout, metadata
         )
@@ -151,7 +151,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **prompts: Unpack[QueryPrompts],
     ) -> Ranking:
-        """Sort documents by their likeness to a query, best first."""
+        """Sort documents by their similarity to a query, best first."""
         work = retrieval.rank(query, documents, model, metric, top_k, self._chunk, **prompts)
         return await self._execute(work, timeout, metadata)
 
@@ -167,7 +167,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **prompts: Unpack[QueryPrompts],
     ) -> SearchResults:
-        """Find the texts of a corpus that are most like each query."""
+        """Find the texts of a corpus that are most similar to each query."""
         work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk, **prompts)
         return await self._execute(work, timeout, metadata)
 
@@ -182,7 +182,7 @@ class AsyncClient(AsyncTransport):
         metadata: Metadata | None = None,
         **prompts: Unpack[PairPrompts],
     ) -> Scores:
-        """Score every left text against every right one; the left ones themselves if none."""
+        """Compute the score of every left text with every right text, by default the left texts."""
         return await self._execute(
             similarity.matrix(left, right, model, metric, **prompts), timeout, metadata
         )
@@ -190,25 +190,25 @@ class AsyncClient(AsyncTransport):
     async def models(
         self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> list[ModelInfo]:
-        """List the models, sorted by name: those that are loaded, loading, refused and unloaded."""
+        """List all models, sorted by name: loaded, loading, refused and unloaded ones."""
         return await self._execute(models.models(), timeout, metadata)
 
     async def model(
         self, name: str = "", *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ModelInfo:
-        """Describe one model; the name may be left out where only one is loaded."""
+        """Describe one model. The name may be omitted if only one model is loaded."""
         return await self._execute(models.model(name), timeout, metadata)
 
     async def server_info(
         self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ServerInfo:
-        """Ask for the server's version, its limits and its default models."""
+        """Return the server's version, its limits and its default models."""
         return await self._execute(models.server_info(), timeout, metadata)
 
     async def load_model(
         self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ModelInfo:
-        """Have a bundle served as it is on the server's disk now; returns when it is warm."""
+        """Load a bundle from the server's disk. Returns when the model serves requests."""
         return await self._execute(models.load_model(name), timeout, metadata)
 
     async def unload_model(

@@ -19,15 +19,16 @@ Metadata = Mapping[str, str | bytes]
 
 
 class Client(ModelClient):
-    """A semserve server, called and waited for. Threads may share one.
+    """A semserve server, with blocking calls. Threads may share a client.
 
-    Of every method: `model` may be left out where one loaded model, or the server's default, does
-    the job. `timeout`, in seconds, is the client's own unless given (`CLIENT_TIMEOUT`), and `None`
-    is no deadline. `metadata` is sent along. A call that fails raises a `SemserveError` (see
-    `semserve.errors`), and an argument of the wrong kind a TypeError or a ValueError. Lists may be
-    of any length but for `matrix` and `tokenize`: one longer than `chunk` travels in many requests,
-    and `timeout` bounds the wait for each of them. A result, and an error, tells the `request_id`
-    under which the server's logs have the call; a result tells the server's `timing` too.
+    All methods have common arguments. `model` is the name of a model; it may be omitted if only one
+    loaded model fits, or if the server has a default. `timeout` is in seconds; the default is the
+    client's (`CLIENT_TIMEOUT`), and `None` means no deadline. `metadata` is sent with the call. A
+    call that fails raises a `SemserveError` (see `semserve.errors`). An argument of the wrong type
+    raises a TypeError or a ValueError. Lists may have any length, except for `matrix` and
+    `tokenize`: a list longer than `chunk` is sent in several requests, and `timeout` limits each of
+    them. Results and errors have the `request_id` of the call, which the server's logs contain.
+    Results also have the server's `timing`.
     """
 
     def embed(
@@ -38,19 +39,20 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **options: Unpack[EmbedOptions],
     ) -> Embeddings:
-        """Turn texts into vectors, in the order of the texts.
+        """Convert texts to vectors, in the order of the texts.
 
         Args:
             texts: the texts, none empty.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
-            options: `model`; `normalize`, whether to scale vectors to unit length (by default
-                the model's own way); `dimensions`, to keep only the first so many; `truncation`,
-                `"end"`, `"start"` or `"none"`; `encoding`, how vectors travel, `"values"`,
-                `"float32"`, `"float16"` or `"int8"`, the last two shorter and less exact;
-                `allow_partial`, to answer the good texts even where others are bad; `prompt_name`,
-                the prompt of the model to put before each text, by default its own default one,
-                `""` for none; `side`, `"left"` or `"right"`, for a model with an encoder for each.
+            metadata: sent with the call; overrides the client's metadata of the same name.
+            options: `model`; `normalize`, whether to scale vectors to unit length (the default
+                depends on the model); `dimensions`, to keep only the first dimensions;
+                `truncation`, `"end"`, `"start"` or `"none"`; `encoding`, the encoding of vectors in
+                the reply, `"values"`, `"float32"`, `"float16"` or `"int8"`, of which the last two
+                are smaller and less exact; `allow_partial`, to get the results of valid texts even
+                if others are invalid; `prompt_name`, the name of the prompt to put before each
+                text, by default the model's default prompt, `""` for none; `side`, `"left"` or
+                `"right"`, for a model with an encoder for each side.
         """
         return self._execute(embedding.embed(texts, self._chunk, **options), timeout, metadata)
 
@@ -62,16 +64,16 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **options: Unpack[EmbedOptions],
     ) -> Generator[Answer[Embeddings], None, None]:
-        """Embed batch after batch, and yield each answer as it comes.
+        """Embed batches over a stream, and yield each answer when it arrives.
 
-        Answers come in any order: `Answer.index` tells which batch each belongs to. A batch that
-        fails is answered with an error, and the stream goes on. `batches` may be endless; it is
-        read on another thread, at most `in_flight` batches ahead of the answers.
+        Answers arrive in any order; `Answer.index` is the index of the batch. A batch that fails
+        yields an answer with an error, and the stream continues. `batches` may be infinite. Another
+        thread reads it, at most `in_flight` batches ahead of the answers.
 
         Args:
-            batches: lists of texts, each of at most as many as the server takes in one request.
-            timeout: seconds that may pass without an answer while one is owed.
-            metadata: sent along; of a name that the client has too, this value is sent.
+            batches: lists of texts, each no longer than the server's limit for one request.
+            timeout: most seconds without an answer while one is outstanding.
+            metadata: sent with the call; overrides the client's metadata of the same name.
             options: as for `embed`.
         """
         return self._stream(embedding.stream(batches, **options), timeout, metadata)
@@ -84,15 +86,15 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **options: Unpack[EmbedSparseOptions],
     ) -> SparseEmbeddings:
-        """Turn texts into the weights of tokens of the vocabulary, in the order of the texts.
+        """Convert texts to weights of tokens of the vocabulary, in the order of the texts.
 
         Args:
             texts: the texts, none empty.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
+            metadata: sent with the call; overrides the client's metadata of the same name.
             options: `model`, `truncation`, `allow_partial` and `prompt_name`, as for `embed`;
-                `top_k`, to keep only the largest so many weights of each text; `include_tokens`,
-                to answer with the tokens too.
+                `top_k`, to keep only the largest weights of each text; `include_tokens`, to get the
+                tokens too.
         """
         return self._execute(sparse.embed_sparse(texts, self._chunk, **options), timeout, metadata)
 
@@ -104,12 +106,12 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> Classifications:
-        """Label pairs, in the order of the pairs.
+        """Classify pairs or texts, in their order.
 
         Args:
             pairs: (premise, hypothesis), or strings for a classifier of single texts.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
+            metadata: sent with the call; overrides the client's metadata of the same name.
             options: `model`, `truncation` and `allow_partial`, as for `embed`.
         """
         return self._execute(
@@ -124,7 +126,7 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **options: Unpack[ClassifyOptions],
     ) -> Generator[Answer[Classifications], None, None]:
-        """Label batch after batch of pairs, and yield each answer as `stream_embed` does."""
+        """Classify batches of pairs over a stream, and yield answers as `stream_embed` does."""
         return self._stream(classification.stream(batches, **options), timeout, metadata)
 
     def score(
@@ -135,12 +137,12 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **options: Unpack[ScoreOptions],
     ) -> PairScores:
-        """Give each pair, or each text, the number of a score model, in their order.
+        """Compute the score of each pair or text with a score model, in their order.
 
         Args:
             items: (left, right), or strings for a model of single texts.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
+            metadata: sent with the call; overrides the client's metadata of the same name.
             options: `model`, `truncation` and `allow_partial`, as for `embed`.
         """
         return self._execute(scoring.score(items, self._chunk, **options), timeout, metadata)
@@ -156,16 +158,16 @@ class Client(ModelClient):
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
     ) -> Ranking:
-        """Sort documents by the number that a score model gives the query and each, best first.
+        """Sort documents by a score model's score of the query and each document, best first.
 
         Args:
             query: the left text of every pair.
             documents: the right texts.
-            top_k: answer with only the best so many; by default with all.
+            top_k: number of documents to return; by default all.
             model: name of a score model of pairs.
-            truncation: what to do with pairs of too many tokens, as for `embed`.
+            truncation: rule for pairs with too many tokens, as for `embed`.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
+            metadata: sent with the call; overrides the client's metadata of the same name.
         """
         work = scoring.rerank(query, documents, model, truncation, top_k, self._chunk)
         return self._execute(work, timeout, metadata)
@@ -180,16 +182,16 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **prompts: Unpack[PairPrompts],
     ) -> Scores:
-        """Score pairs of texts by their likeness, in the order of the pairs.
+        """Compute the similarity of pairs of texts, in the order of the pairs.
 
         Args:
             pairs: (left, right).
             model: name of an embedding model.
             metric: `"cosine"`, `"dot"`, `"euclidean"` or `"manhattan"`; by default the model's.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
-            prompts: `prompt_name`, as for `embed`; `right_prompt_name`, where that of the right
-                texts is another.
+            metadata: sent with the call; overrides the client's metadata of the same name.
+            prompts: `prompt_name`, as for `embed`; `right_prompt_name`, if the right texts have
+                another prompt.
         """
         work = similarity.compare(pairs, model, metric, self._chunk, **prompts)
         return self._execute(work, timeout, metadata)
@@ -206,18 +208,18 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **prompts: Unpack[QueryPrompts],
     ) -> Ranking:
-        """Sort documents by their likeness to a query, best first.
+        """Sort documents by their similarity to a query, best first.
 
         Args:
-            query: the text to rank by.
-            documents: the texts to rank.
-            top_k: answer with only the best so many; by default with all.
+            query: the query.
+            documents: the texts to sort.
+            top_k: number of documents to return; by default all.
             model: name of an embedding model.
             metric: as for `compare`.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
-            prompts: `prompt_name`, as for `embed`; `document_prompt_name`, where that of the
-                documents is another.
+            metadata: sent with the call; overrides the client's metadata of the same name.
+            prompts: `prompt_name`, as for `embed`; `document_prompt_name`, if the documents have
+                another prompt.
         """
         work = retrieval.rank(query, documents, model, metric, top_k, self._chunk, **prompts)
         return self._execute(work, timeout, metadata)
@@ -234,18 +236,18 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **prompts: Unpack[QueryPrompts],
     ) -> SearchResults:
-        """Find the texts of a corpus that are most like each query.
+        """Find the texts of a corpus that are most similar to each query.
 
         Args:
-            queries: the texts to look for.
-            corpus: the texts to look in. All of it is sent and embedded with every call.
-            top_k: how many hits a query; by default 10.
+            queries: the queries.
+            corpus: the texts to search. Every call sends and embeds all of them.
+            top_k: hits for each query; by default 10.
             model: name of an embedding model.
             metric: as for `compare`.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
-            prompts: `prompt_name`, as for `embed`; `document_prompt_name`, where that of the
-                documents is another.
+            metadata: sent with the call; overrides the client's metadata of the same name.
+            prompts: `prompt_name`, as for `embed`; `document_prompt_name`, if the corpus has
+                another prompt.
         """
         work = retrieval.search(queries, corpus, model, metric, top_k, self._chunk, **prompts)
         return self._execute(work, timeout, metadata)
@@ -261,15 +263,16 @@ class Client(ModelClient):
         metadata: Metadata | None = None,
         **prompts: Unpack[PairPrompts],
     ) -> Scores:
-        """Score every left text against every right one; the left ones themselves if none.
+        """Compute the score of every left text with every right text.
 
         Args:
             left: the texts of the rows.
-            right: the texts of the columns. With `left` at most what one request may carry.
+            right: the texts of the columns; by default `left`. Together at most the limit of one
+                request.
             model: name of an embedding model.
             metric: as for `compare`.
             timeout: seconds to wait.
-            metadata: sent along; of a name that the client has too, this value is sent.
+            metadata: sent with the call; overrides the client's metadata of the same name.
             prompts: as for `compare`.
         """
         return self._execute(

@@ -1,15 +1,15 @@
-"""What a call may raise: a flat tree, one class for each thing a caller can do about it.
+"""The errors of calls: a flat tree, with one class for each possible reaction of a caller.
 
-SemserveError             the call failed; the base of all, raised itself for rare statuses
-├── InvalidRequest        INVALID_ARGUMENT     fix the request; `fields` says where
-├── ModelNotFound         NOT_FOUND            ask for a model that `models()` lists
+SemserveError             a call failed; the base class, raised itself for rare statuses
+├── InvalidRequest        INVALID_ARGUMENT     change the request; `fields` has the places
+├── ModelNotFound         NOT_FOUND            use a model that `models()` lists
 ├── Overloaded            RESOURCE_EXHAUSTED   wait `retry_after` seconds, or send less
 ├── Unavailable           UNAVAILABLE          nothing answers, or the server starts or stops
-├── DeadlineExceeded      DEADLINE_EXCEEDED    give more time, or ask for less
+├── DeadlineExceeded      DEADLINE_EXCEEDED    allow more time, or request less
 ├── Unauthenticated       UNAUTHENTICATED      send a key
 ├── PermissionDenied      PERMISSION_DENIED    send another key
-├── ClientClosed          CANCELLED            make another client: this one was closed
-└── InternalError         INTERNAL, UNKNOWN    a fault of the server's: report it
+├── ClientClosed          CANCELLED            create another client: this one was closed
+└── InternalError         INTERNAL, UNKNOWN    a fault of the server: report it
 """
 
 import re
@@ -21,10 +21,10 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 if TYPE_CHECKING:
     import grpc
 
-# What gRPC's libraries say of a message over a limit, with the status RESOURCE_EXHAUSTED.
+# Texts of gRPC's libraries for a message over a limit, with the status RESOURCE_EXHAUSTED.
 _TOO_LARGE = re.compile(r"larger than max|exceeds maximum size", re.IGNORECASE)
 _REPLY_TOO_LARGE = re.compile(r"CLIENT: Received", re.IGNORECASE)
-# Where gRPC carries a google.rpc.Status, and where it tells a client to hold off.
+# The trailers with a google.rpc.Status, and with the delay before a retry.
 STATUS_DETAILS = "grpc-status-details-bin"
 PUSHBACK = "grpc-retry-pushback-ms"
 _MILLISECONDS = 1000
@@ -35,7 +35,7 @@ class SemserveError(Exception):
 
     Attributes:
         code: the gRPC status by name, such as `INVALID_ARGUMENT`.
-        request_id: the `x-request-id` of the call, which the server's logs name too; empty where
+        request_id: the `x-request-id` of the call, which the server's logs contain; empty if
             nothing was sent.
     """
 
@@ -44,11 +44,11 @@ class SemserveError(Exception):
 
 
 class InvalidRequest(SemserveError):
-    """The request is wrong, and will be until it is changed.
+    """The request is invalid.
 
     Attributes:
         fields: what is wrong with which field, such as `{"texts[3]": "empty"}`.
-        too_large: whether the request is larger than the server lets one message be.
+        too_large: whether the request exceeds the server's limit for one message.
     """
 
     code = "INVALID_ARGUMENT"
@@ -68,11 +68,11 @@ class ModelNotFound(SemserveError):
 
 
 class Overloaded(SemserveError):
-    """The server has more to do than it can finish in time.
+    """The server is overloaded.
 
     Attributes:
-        retry_after: seconds after which the server asks to be tried again, if it said so.
-        final: whether the server asks not to be tried again.
+        retry_after: seconds after which to retry, if the server sent them.
+        final: whether the server asks not to retry.
     """
 
     code = "RESOURCE_EXHAUSTED"
@@ -90,25 +90,25 @@ class Unavailable(SemserveError):
 
 
 class DeadlineExceeded(SemserveError):
-    """The answer did not come in time."""
+    """The reply did not arrive in time."""
 
     code = "DEADLINE_EXCEEDED"
 
 
 class Unauthenticated(SemserveError):
-    """The server wants to know who asks."""
+    """The server requires a valid key."""
 
     code = "UNAUTHENTICATED"
 
 
 class PermissionDenied(SemserveError):
-    """The server knows who asks, and refuses."""
+    """The key does not have the right."""
 
     code = "PERMISSION_DENIED"
 
 
 class ClientClosed(SemserveError):
-    """The client was closed, before the call or during it."""
+    """The client was closed, before or during the call."""
 
     code = "CANCELLED"
 
@@ -117,7 +117,7 @@ class ClientClosed(SemserveError):
 
 
 class InternalError(SemserveError):
-    """The server failed at a request that it should have answered."""
+    """The server failed to process a valid request."""
 
     code = "INTERNAL"
 
@@ -136,8 +136,8 @@ _BY_CODE: Mapping[str, type[SemserveError]] = {
 
 
 def from_call(failed: "grpc.RpcError") -> SemserveError:
-    """Make the error of a failed call, of the blocking or the asyncio kind."""
-    # Both kinds raise an error that is also the call, which only their stubs do not say.
+    """Create the error of a failed call, blocking or asyncio."""
+    # Both libraries raise an error that is also the call. Only their stubs do not declare this.
     call: Any = failed
     trailers: dict[str, Any] = dict(call.trailing_metadata() or ())
     details = call.details() or ""
@@ -157,7 +157,7 @@ def from_call(failed: "grpc.RpcError") -> SemserveError:
 
 
 def _too_large(details: str) -> InvalidRequest:
-    """Make the error of a message over a limit, which is as large at the next attempt."""
+    """Create the error of a message over a limit. A retry would fail too."""
     if _REPLY_TOO_LARGE.search(details):
         advice = (
             "ask for less at a time, or raise grpc.max_receive_message_length in channel_options"
@@ -169,7 +169,7 @@ def _too_large(details: str) -> InvalidRequest:
 
 
 def from_status(status: status_pb2.Status) -> SemserveError:
-    """Make the error of a google.rpc.Status, as results and streams carry it."""
+    """Create the error of a google.rpc.Status in a result or a stream."""
     name = _name_of(status.code)
     message = status.message or name.lower().replace("_", " ")
     if name == InvalidRequest.code:
@@ -182,10 +182,10 @@ def from_status(status: status_pb2.Status) -> SemserveError:
 
 
 def with_offset(error: SemserveError, field: str, offset: int) -> SemserveError:
-    """Name the places of a whole list in an error that names those of one part of it.
+    """Translate the indices in an error from one part of a list to the whole list.
 
-    A list is split into requests, so what a server calls `texts[3]` may be the caller's
-    `texts[259]`. Errors that name no such place are returned as they are.
+    A list is split into requests, so the server's `texts[3]` may be the caller's `texts[259]`.
+    Errors without such an index are returned unchanged.
     """
     if not isinstance(error, InvalidRequest) or not offset:
         return error

@@ -1,4 +1,4 @@
-"""The calls of the blocking client that ask about the server and its models."""
+"""The calls of the blocking client that concern the server and its models."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -12,48 +12,48 @@ Metadata = Mapping[str, str | bytes]
 
 
 class ModelClient(BlockingTransport):
-    """What `Client` asks about the server and its models."""
+    """The base class of `Client`: calls that concern the server and its models."""
 
     def models(
         self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> list[ModelInfo]:
-        """List the models, sorted by name: those that are loaded, loading, refused and unloaded."""
+        """List all models, sorted by name: loaded, loading, refused and unloaded ones."""
         return self._execute(models.models(), timeout, metadata)
 
     def model(
         self, name: str = "", *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ModelInfo:
-        """Describe one model; the name may be left out where only one is loaded."""
+        """Describe one model. The name may be omitted if only one model is loaded."""
         return self._execute(models.model(name), timeout, metadata)
 
     def server_info(
         self, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ServerInfo:
-        """Ask for the server's version, its limits and its default models."""
+        """Return the server's version, its limits and its default models."""
         return self._execute(models.server_info(), timeout, metadata)
 
     def load_model(
         self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> ModelInfo:
-        """Have a bundle served as it is on the server's disk now; returns when it is warm.
+        """Load a bundle from the server's disk. Returns when the model serves requests.
 
-        What was served under that name serves until then. The server must allow it, with
+        The present model of that name serves requests until then. The server must run with
         `--allow-model-control`.
 
         Args:
-            name: of a bundle in the server's models directory.
-            timeout: seconds to wait. The server goes on loading after that.
-            metadata: sent along; of a name that the client has too, this value is sent.
+            name: name of a bundle in the server's models directory.
+            timeout: seconds to wait. The server continues to load after that.
+            metadata: sent with the call; overrides the client's metadata of the same name.
 
         Raises:
-            SemserveError: with the code FAILED_PRECONDITION, the bundle cannot be served.
+            SemserveError: with the code FAILED_PRECONDITION, if the bundle cannot be loaded.
         """
         return self._execute(models.load_model(name), timeout, metadata)
 
     def unload_model(
         self, name: str, *, timeout: Timeout = CLIENT_TIMEOUT, metadata: Metadata | None = None
     ) -> None:
-        """Have a model served no longer, where the server allows it."""
+        """Unload a model, if the server allows model control."""
         self._execute(models.unload_model(name), timeout, metadata)
 
     def tokenize(
@@ -64,7 +64,7 @@ class ModelClient(BlockingTransport):
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
     ) -> list[Tokens]:
-        """Show how a model's tokenizer reads texts, without running the model."""
+        """Return the tokens of texts, without running the model."""
         return self._execute(models.tokenize(texts, model), timeout, metadata)
 
     def health(
@@ -74,9 +74,9 @@ class ModelClient(BlockingTransport):
         timeout: Timeout = CLIENT_TIMEOUT,
         metadata: Metadata | None = None,
     ) -> Health:
-        """Ask whether the server, or one model by its name, is ready."""
+        """Return whether the server, or a model by its name, is ready."""
         return self._execute(health.check(service), timeout, metadata)
 
     def watch(self, service: str = "", *, metadata: Metadata | None = None) -> Iterator[Health]:
-        """Yield whether the server or a model is ready, now and at every change; never ends."""
+        """Yield the health of the server or a model, now and at every change; never ends."""
         return self._watch(service, metadata)

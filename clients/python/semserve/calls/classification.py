@@ -1,4 +1,4 @@
-"""Pairs to labels: the requests of ClassificationService, and `Classifications`, their answer."""
+"""ClassificationService: its requests, and the result `Classifications`."""
 
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,12 +39,12 @@ Pair = tuple[str, str] | Sequence[str] | Mapping[str, str] | str
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The model's view of one pair.
+    """The result of one pair.
 
     Attributes:
-        label: the label of the highest score.
-        scores: every label with its probability; they sum to 1, unless the model's labels are
-            independent of each other (sigmoid scores).
+        label: the label with the highest score.
+        scores: the probability of every label. They sum to 1, unless the labels are independent
+            (sigmoid scores).
     """
 
     label: str
@@ -53,14 +53,14 @@ class Classification:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Classifications(ItemResults):
-    """The labels of pairs, in the order of the pairs. Iterate over it for one at a time.
+    """The labels of pairs, in the order of the pairs. Iterate over it to get one at a time.
 
     Attributes:
         classes: the model's labels, in the order of the columns below.
         labels: the label of each pair; empty for a pair that failed.
-        scores: float32 (pairs, classes), probabilities; NaN in the row of one that failed.
-        logits: float32 (pairs, classes), the model's raw outputs, of which scores are the softmax,
-            or the sigmoid where the model's labels are independent of each other.
+        scores: float32 (pairs, classes), probabilities; NaN for a pair that failed.
+        logits: float32 (pairs, classes), the model's outputs; the scores are their softmax, or
+            their sigmoid if the labels are independent.
     """
 
     classes: tuple[str, ...]
@@ -69,7 +69,7 @@ class Classifications(ItemResults):
     logits: NDArray[np.float32]
 
     def __getitem__(self, place: int) -> Classification:
-        """Give the classification of one pair, or raise the error that stands in its place."""
+        """Return the classification of one pair, or raise the pair's error."""
         place = range(len(self))[place]
         if place in self.errors:
             raise self.errors[place]
@@ -81,7 +81,7 @@ class Classifications(ItemResults):
 
 
 class ClassifyOptions(TypedDict, total=False):
-    """The fields of a ClassifyRequest beside its pairs; all may be left out."""
+    """The optional fields of a ClassifyRequest."""
 
     model: str
     truncation: Truncation | None
@@ -93,7 +93,7 @@ def classify(
     chunk: int,
     **options: Unpack[ClassifyOptions],
 ) -> Work[Classifications]:
-    """Make the work of classifying a list, in requests of at most `chunk` pairs."""
+    """Create the work to classify a list, in requests of at most `chunk` pairs."""
     listed, failures = _messages(pairs, **options)
     cut = chunks(listed, chunk, classification_pb2.ClassifyPair.ByteSize)
     parts = [_part(part, start, **options) for start, part in cut]
@@ -104,7 +104,7 @@ def stream(
     batches: Iterable[Iterable[Pair]] | AsyncIterable[Iterable[Pair]],
     **options: Unpack[ClassifyOptions],
 ) -> Batches[Classifications]:
-    """Make a stream of the batches, each one request."""
+    """Create a stream of batches, with one request for each."""
 
     def part(pairs: Iterable[Pair]) -> Part:
         listed, failures = _messages(pairs, **options)
@@ -140,7 +140,7 @@ def read(
 
 
 def join(parts: Sequence[Classifications]) -> Classifications:
-    """Make one result of the parts of a list, in their order."""
+    """Join the results of the parts of a list, in their order."""
     return Classifications(
         classes=max((part.classes for part in parts), key=len),
         labels=tuple(label for part in parts for label in part.labels),
@@ -159,7 +159,7 @@ def _part(
     truncation: Truncation | None = None,
     allow_partial: bool = False,
 ) -> Part:
-    """Make the request for pairs that start at `start` of the caller's list."""
+    """Create the request for pairs from index `start` of the caller's list."""
     request = classification_pb2.ClassifyRequest(
         model=model,
         pairs=pairs,
@@ -172,7 +172,7 @@ def _part(
 
 
 def _gap(error: InvalidRequest) -> Classifications:
-    """Make the result of one pair that was too large to be sent."""
+    """Create the result of one pair that was too large to send."""
     nothing = np.full((1, 0), np.nan, np.float32)
     return Classifications(
         classes=(), labels=("",), scores=nothing, logits=nothing, **failed_item(error)
@@ -182,7 +182,7 @@ def _gap(error: InvalidRequest) -> Classifications:
 def _messages(
     pairs: Iterable[Pair], **options: Unpack[ClassifyOptions]
 ) -> tuple[list[classification_pb2.ClassifyPair], Failures]:
-    """Take pairs and single texts into messages.
+    """Convert pairs and single texts to messages.
 
     Raises:
         TypeError, InvalidRequest: as `as_pairs`.

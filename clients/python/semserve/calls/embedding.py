@@ -1,4 +1,4 @@
-"""Texts to vectors: the requests of EmbeddingService, and `Embeddings`, their answer."""
+"""EmbeddingService: its requests, and the result `Embeddings`."""
 
 from collections.abc import AsyncIterable, Iterable, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ STREAM_EMBED = Method(
     embedding_pb2.StreamEmbedResponse,
     "stream_stream",
 )
-# What packed bytes hold.
+# Element types of packed vectors.
 _PACKED: dict[int, np.dtype[Any]] = {
     embedding_pb2.VECTOR_ENCODING_FLOAT32: np.dtype("<f4"),
     embedding_pb2.VECTOR_ENCODING_FLOAT16: np.dtype("<f2"),
@@ -51,10 +51,10 @@ _PACKED: dict[int, np.dtype[Any]] = {
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Embeddings(ItemResults):
-    """The vectors of texts, in the order of the texts. `numpy.asarray` gives `vectors`.
+    """The vectors of texts, in the order of the texts. `numpy.asarray` returns `vectors`.
 
     Attributes:
-        vectors: float32 (texts, dimensions); NaN in the row of a text that failed.
+        vectors: float32 (texts, dimensions); NaN for a text that failed.
     """
 
     vectors: NDArray[np.float32]
@@ -70,7 +70,7 @@ class Embeddings(ItemResults):
 
 
 class EmbedOptions(TypedDict, total=False):
-    """The fields of an EmbedRequest beside its texts; all may be left out."""
+    """The optional fields of an EmbedRequest."""
 
     model: str
     normalize: bool | None
@@ -83,7 +83,7 @@ class EmbedOptions(TypedDict, total=False):
 
 
 def embed(texts: Iterable[str], chunk: int, **options: Unpack[EmbedOptions]) -> Work[Embeddings]:
-    """Make the work of embedding a list, in requests of at most `chunk` texts."""
+    """Create the work to embed a list, in requests of at most `chunk` texts."""
     partial = options.get("allow_partial", False)
     listed, failures = partial_texts(texts, "texts", allow_partial=partial)
     parts = [_part(part, start, **options) for start, part in chunks(listed, chunk, text_bytes)]
@@ -94,7 +94,7 @@ def stream(
     batches: Iterable[Iterable[str]] | AsyncIterable[Iterable[str]],
     **options: Unpack[EmbedOptions],
 ) -> Batches[Embeddings]:
-    """Make a stream of the batches, each one request."""
+    """Create a stream of batches, with one request for each."""
 
     def part(texts: Iterable[str]) -> Part:
         partial = options.get("allow_partial", False)
@@ -115,7 +115,7 @@ def read(_: embedding_pb2.EmbedRequest, response: embedding_pb2.EmbedResponse) -
 
 
 def join(parts: Sequence[Embeddings]) -> Embeddings:
-    """Make one result of the parts of a list, in their order."""
+    """Join the results of the parts of a list, in their order."""
     return Embeddings(vectors=stacked(part.vectors for part in parts), **joined(parts, "texts"))
 
 
@@ -133,7 +133,7 @@ def _part(  # noqa: PLR0913 - the fields of the request
     prompt_name: str | None = None,
     side: Side | None = None,
 ) -> Part:
-    """Make the request for checked texts that start at `start` of the caller's list."""
+    """Create the request for validated texts from index `start` of the caller's list."""
     request = embedding_pb2.EmbedRequest(
         model=model,
         texts=texts,
@@ -151,12 +151,12 @@ def _part(  # noqa: PLR0913 - the fields of the request
 
 
 def _gap(error: InvalidRequest) -> Embeddings:
-    """Make the result of one text that was too large to be sent."""
+    """Create the result of one text that was too large to send."""
     return Embeddings(vectors=np.full((1, 0), np.nan, np.float32), **failed_item(error))
 
 
 def _vector(embedding: embedding_pb2.Embedding) -> NDArray[np.float32]:
-    """Read one vector, whichever way it travelled: float32 (dimensions,)."""
+    """Decode one vector of any encoding: float32 (dimensions,)."""
     if not embedding.packed:
         return np.array(embedding.values, dtype=np.float32)
     kind = _PACKED[embedding.encoding]

@@ -1,4 +1,4 @@
-"""Whether a server or one of its models is ready: the requests of `grpc.health.v1`."""
+"""The health of a server or one of its models: the requests of `grpc.health.v1`."""
 
 from typing import Literal
 
@@ -23,12 +23,12 @@ _STATUS = Words(health_pb2.HealthCheckResponse.ServingStatus, prefix="")
 
 
 def check(service: str) -> Work[Health]:
-    """Make the work of flags after the server, or after one model by its name."""
+    """Create the work to check the server, or one model by its name."""
     return single(CHECK, request(service), read)
 
 
 def request(service: str) -> health_pb2.HealthCheckRequest:
-    """Make the request, which Check and Watch share."""
+    """Create the request of Check and Watch."""
     return health_pb2.HealthCheckRequest(service=service)
 
 

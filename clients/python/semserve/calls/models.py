@@ -1,4 +1,4 @@
-"""What a server serves: the calls of ModelService, and what they answer."""
+"""ModelService: its requests and results."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,32 +55,32 @@ TOKENIZE = Method(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model. One that is not ready has only its name, its state and the reason.
+    """A model. If it is not loaded, only its name, its state and the reason are set.
 
     Attributes:
-        name: the name that requests use.
+        name: the name for requests.
         description: one line for people.
-        task: what it does; none where the model is not ready.
-        is_default: whether it answers requests of its task that name no model.
+        task: the model's task; none if the model is not loaded.
+        is_default: whether requests of its task that name no model use it.
         max_sequence_length: most tokens of a text or pair, special tokens included.
-        truncation: what it does with longer ones unless a request says otherwise.
-        dimensions: dimensions of a vector; 0 for a model that gives no vectors.
-        pooling: how token vectors become one; empty where it is not known.
-        normalized: whether its vectors are of unit length.
-        metric: how its vectors are compared unless a request says otherwise, if they are.
+        truncation: the default rule for longer texts.
+        dimensions: dimensions of a vector; 0 for a model without vectors.
+        pooling: how token vectors are pooled; empty if unknown.
+        normalized: whether vectors have unit length.
+        metric: the default metric for comparing its vectors, if it has vectors.
         labels: a classifier's labels in the order of its outputs.
-        takes_pairs: whether it takes pairs rather than single texts.
+        takes_pairs: whether it takes pairs instead of single texts.
         variant: the graph in use, such as `portable`.
         provider: the ONNX Runtime execution provider in use.
         digest: SHA-256 of the bundle's manifest in hexadecimal.
-        reload_error: why the bundle that is on the disk now was refused, if it was.
-        scores: how its logits become scores; none for a model without logits.
-        text_order: which text of a pair it reads first; empty for single texts.
-        prompts: texts that may be put before each text, by their names.
-        default_prompt: the prompt of calls that name none; empty where there is none.
+        reload_error: why the present bundle on the disk failed to load, if it did.
+        scores: the function from logits to scores; none for a model without logits.
+        text_order: order of the texts in a pair's encoding; empty for single texts.
+        prompts: texts that can be put before each text, by name.
+        default_prompt: the prompt of calls that name none; empty if there is none.
         sides: the sides for which it has an encoder each.
-        state: what the server does with it.
-        reason: why it is refused, if it is.
+        state: whether it is loaded.
+        reason: why it failed to load, if it did.
     """
 
     name: str
@@ -110,13 +110,13 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """What the server is.
+    """A description of the server.
 
     Attributes:
-        version: of the server.
-        limits: the bounds of requests, by the names that `ServerLimits` of the schema gives them.
-        default_models: the model that answers calls which name none, by task.
-        default_top_k: hits of a query of `search` that sets no `top_k`.
+        version: version of the server.
+        limits: limits of requests, by the names of the message `ServerLimits`.
+        default_models: the model for calls that name none, by task.
+        default_top_k: hits of a query in `search` without `top_k`.
         allow_model_control: whether `load_model` and `unload_model` are allowed.
     """
 
@@ -129,13 +129,13 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """How a tokenizer reads one text, special tokens included and nothing truncated.
+    """The tokens of one text, special tokens included, without truncation.
 
     Attributes:
         tokens: the tokens as written in the vocabulary.
         ids: their ids in the vocabulary.
-        spans: where each starts and ends in the text, in characters; (0, 0) for special ones.
-        truncated_tokens: how many of them the model would drop as too many.
+        spans: start and end of each token in the text, in characters; (0, 0) for special tokens.
+        truncated_tokens: how many tokens the model would drop.
     """
 
     tokens: tuple[str, ...]
@@ -145,7 +145,7 @@ class Tokens:
 
 
 def models() -> Work[list[ModelInfo]]:
-    """Make the work of listing the models, sorted by name."""
+    """Create the work to list the models, sorted by name."""
 
     def read(_: object, response: model_pb2.ListModelsResponse) -> list[ModelInfo]:
         return [_info(model) for model in response.models]
@@ -154,7 +154,7 @@ def models() -> Work[list[ModelInfo]]:
 
 
 def model(name: str) -> Work[ModelInfo]:
-    """Make the work of describing one model."""
+    """Create the work to describe one model."""
 
     def read(_: object, response: model_pb2.GetModelResponse) -> ModelInfo:
         return _info(response.model)
@@ -163,7 +163,7 @@ def model(name: str) -> Work[ModelInfo]:
 
 
 def load_model(name: str) -> Work[ModelInfo]:
-    """Make the work of having a bundle served as it is on the server's disk."""
+    """Create the work to load a bundle from the server's disk."""
 
     def read(_: object, response: model_pb2.LoadModelResponse) -> ModelInfo:
         return _info(response.model)
@@ -172,12 +172,12 @@ def load_model(name: str) -> Work[ModelInfo]:
 
 
 def unload_model(name: str) -> Work[None]:
-    """Make the work of having a model served no longer."""
+    """Create the work to unload a model."""
     return single(UNLOAD, model_pb2.UnloadModelRequest(model=name), lambda _, __: None)
 
 
 def server_info() -> Work[ServerInfo]:
-    """Make the work of flags what the server is."""
+    """Create the work to describe the server."""
 
     def read(_: object, response: model_pb2.GetServerInfoResponse) -> ServerInfo:
         limits = response.limits
@@ -193,7 +193,7 @@ def server_info() -> Work[ServerInfo]:
 
 
 def tokenize(texts: Iterable[str], name: str) -> Work[list[Tokens]]:
-    """Make the work of showing how a model reads texts."""
+    """Create the work to tokenise texts."""
 
     def read(_: object, response: model_pb2.TokenizeResponse) -> list[Tokens]:
         return [

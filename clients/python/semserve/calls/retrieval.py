@@ -1,7 +1,7 @@
-"""Texts that are most like a text: `rank` and `search` of SimilarityService, and their answers.
+"""`rank` and `search` of SimilarityService, and their results.
 
-A corpus longer than one request may be is cut into parts. The best hits of each part hold the
-best of all, so putting them together is exact and needs no vector on this side.
+A corpus longer than one request is split into parts. The best hits of each part contain the best
+hits of the whole, so merging them is exact and needs no vectors in the client.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ SEARCH = Method(
     similarity_pb2.SearchRequest,
     similarity_pb2.SearchResponse,
 )
-# What the server answers a search with where the request does not say.
+# Hits of a search if the request does not set top_k.
 DEFAULT_TOP_K = 10
 
 
@@ -44,9 +44,9 @@ class Hit:
     """One text that was found.
 
     Attributes:
-        index: its place, from 0, in the list that was searched.
+        index: its index in the list that was searched.
         score: its score; higher is more similar.
-        text: the text itself.
+        text: the text.
     """
 
     index: int
@@ -56,13 +56,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Ranking(Reply):
-    """What `rank` found, best first.
+    """The result of `rank`, best first.
 
     Attributes:
-        model: name of the model that answered.
+        model: name of the model.
         hits: the documents, best first; equal scores in the order of the documents.
-        usage: what the call cost.
-        truncated_tokens: tokens that truncation dropped, of each different text of a request once.
+        usage: cost of the call.
+        truncated_tokens: tokens that truncation dropped, counted once for each unique text of a
+            request.
     """
 
     model: str
@@ -82,13 +83,14 @@ class Ranking(Reply):
 
 @dataclass(frozen=True, slots=True)
 class SearchResults(Reply):
-    """What `search` found for each query.
+    """The result of `search` for each query.
 
     Attributes:
-        model: name of the model that answered.
-        results: one tuple of hits a query, best first, in the order of the queries.
-        usage: what the call cost.
-        truncated_tokens: tokens that truncation dropped, of each different text of a request once.
+        model: name of the model.
+        results: a tuple of hits for each query, best first, in the order of the queries.
+        usage: cost of the call.
+        truncated_tokens: tokens that truncation dropped, counted once for each unique text of a
+            request.
     """
 
     model: str
@@ -107,11 +109,11 @@ class SearchResults(Reply):
 
 
 class QueryPrompts(TypedDict, total=False):
-    """Which prompts of the model are put before texts; left out, its default one.
+    """The prompts of queries and documents; by default the model's default prompt.
 
     Attributes:
-        prompt_name: of all texts; empty for none.
-        document_prompt_name: of the documents or the corpus, where theirs is another.
+        prompt_name: prompt of all texts; empty for none.
+        document_prompt_name: prompt of the documents or the corpus, if it differs.
     """
 
     prompt_name: str | None
@@ -127,7 +129,7 @@ def rank(
     chunk: int,
     **prompts: Unpack[QueryPrompts],
 ) -> Work[Ranking]:
-    """Make the work of ranking documents, in requests of at most `chunk` texts."""
+    """Create the work to rank documents, in requests of at most `chunk` texts."""
     check_text(query, "query")
     top_k = as_top_k(top_k)
     cut = chunks(as_texts(documents, "documents"), max(chunk - 1, 1), text_bytes)
@@ -164,7 +166,7 @@ def rank(
 def joined_rankings(
     parts: Sequence[Chunk[str]], rankings: Sequence[Ranking], top_k: int | None
 ) -> Ranking:
-    """Make one ranking of those of the parts of a list of documents."""
+    """Join the rankings of the parts of a list of documents."""
     hits = _best(zip(parts, (ranking.hits for ranking in rankings), strict=True), top_k)
     return Ranking(
         rankings[0].model,
@@ -183,10 +185,10 @@ def search(
     chunk: int,
     **prompts: Unpack[QueryPrompts],
 ) -> Work[SearchResults]:
-    """Make the work of searching a corpus, in requests of at most `chunk` texts.
+    """Create the work to search a corpus, in requests of at most `chunk` texts.
 
-    A request carries queries and corpus. Queries take at most a quarter of it, so that a
-    corpus of many requests is embedded once for every so many queries.
+    A request contains queries and corpus texts. Queries take at most a quarter of it, so that a
+    long corpus is embedded only once for many queries.
     """
     top_k = as_top_k(top_k)
     most_bytes = MAX_REQUEST_BYTES // 4
@@ -220,7 +222,7 @@ def search(
         return SearchResults(response.model, results, cost, response.truncated_tokens)
 
     def join(found: Sequence[SearchResults]) -> SearchResults:
-        # Queries by queries, each with its hits from every part of the corpus.
+        # For each group of queries: the hits of each query from every part of the corpus.
         per_queries = range(0, len(found), len(searched))
         results = tuple(
             _best(zip(searched, hits, strict=True), top_k or DEFAULT_TOP_K)
@@ -238,7 +240,7 @@ def search(
 
 
 def found_hits(hits: Iterable[similarity_pb2.Hit], texts: Sequence[str]) -> tuple[Hit, ...]:
-    """Read the hits of a response, with the texts that were found."""
+    """Read the hits of a response, with their texts."""
     return tuple(Hit(hit.index, hit.score, texts[hit.index]) for hit in hits)
 
 
@@ -246,6 +248,6 @@ def _best(
     parts: Iterable[tuple[Chunk[str], Sequence[Hit]]],
     top_k: int | None,
 ) -> tuple[Hit, ...]:
-    """Merge what was found in the parts of a list; equal scores in list order."""
+    """Merge the hits of the parts of a list; equal scores in list order."""
     hits = (replace(hit, index=chunk.start + hit.index) for chunk, part in parts for hit in part)
     return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.index))[:top_k])

@@ -1,4 +1,4 @@
-"""Pairs or texts to one number each: the calls of ScoreService, and `PairScores`, their answer."""
+"""ScoreService: its requests, and the result `PairScores`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ RERANK = Method(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairScores(Reply):
-    """One number for each pair or text, in their order. `numpy.asarray` gives `scores`.
+    """One score for each pair or text, in their order. `numpy.asarray` returns `scores`.
 
     Attributes:
-        model: name of the model that answered.
-        scores: float32 (items,); NaN for one that failed.
-        usage: what the call cost.
+        model: name of the model.
+        scores: float32 (items,); NaN for an item that failed.
+        usage: cost of the call.
         truncated_tokens: tokens that truncation dropped from all items.
-        errors: why items failed, by their place; empty unless `allow_partial` was asked for.
+        errors: errors of items by index; empty without `allow_partial`.
     """
 
     model: str
@@ -64,7 +64,7 @@ class PairScores(Reply):
 
 
 class ScoreOptions(TypedDict, total=False):
-    """The fields of a ScoreRequest beside its pairs or texts; all may be left out."""
+    """The optional fields of a ScoreRequest."""
 
     model: str
     truncation: Truncation | None
@@ -74,10 +74,10 @@ class ScoreOptions(TypedDict, total=False):
 def score(
     items: Iterable[ScoreItem], chunk: int, **options: Unpack[ScoreOptions]
 ) -> Work[PairScores]:
-    """Make the work of scoring a list of pairs, or of texts, in requests of at most `chunk`.
+    """Create the work to score a list of pairs or texts, in requests of at most `chunk`.
 
     Raises:
-        TypeError: the list has pairs and single texts, or what is neither.
+        TypeError: the list mixes pairs and single texts, or contains something else.
         InvalidRequest: a text is not valid Unicode, without `allow_partial`.
     """
     partial = options.get("allow_partial", False)
@@ -101,9 +101,9 @@ def rerank(
     top_k: int | None,
     chunk: int,
 ) -> Work[Ranking]:
-    """Make the work of sorting documents, in requests of at most `chunk` documents.
+    """Create the work to sort documents, in requests of at most `chunk` documents.
 
-    The server bounds the characters of all pairs, and the query stands in each of them.
+    The server limits the characters of all pairs, and every pair contains the query.
     """
     check_text(query, "query")
     top_k = as_top_k(top_k)
@@ -149,7 +149,7 @@ def read(_: score_pb2.ScoreRequest, response: score_pb2.ScoreResponse) -> PairSc
 
 
 def _join(parts: Sequence[PairScores], field: str) -> PairScores:
-    """Make one result of the parts of a list, in their order."""
+    """Join the results of the parts of a list, in their order."""
     starts = accumulate((len(part) for part in parts), initial=0)
     return PairScores(
         next((part.model for part in parts if part.model), ""),
@@ -167,7 +167,7 @@ def _join(parts: Sequence[PairScores], field: str) -> PairScores:
 def _parts(
     items: Sequence[Any], field: str, weigh: Any, chunk: int, **options: Unpack[ScoreOptions]
 ) -> list[Part]:
-    """Make the requests for checked pairs or texts."""
+    """Create the requests for validated pairs or texts."""
     partial = options.get("allow_partial", False)
     return [
         Part(
@@ -186,5 +186,5 @@ def _parts(
 
 
 def _gap(error: InvalidRequest) -> PairScores:
-    """Make the result of one pair or text that was too large to be sent."""
+    """Create the result of one pair or text that was too large to send."""
     return PairScores("", np.full(1, np.nan, np.float32), Usage(), 0, {0: error})

@@ -1,4 +1,4 @@
-"""Texts to scores: `compare` and `matrix` of SimilarityService, and `Scores`, their answer."""
+"""`compare` and `matrix` of SimilarityService, and their result `Scores`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +31,14 @@ MATRIX = Method(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores(Reply):
-    """Scores of texts against texts. `numpy.asarray` gives `scores`.
+    """Similarity scores. `numpy.asarray` returns `scores`.
 
     Attributes:
-        model: name of the model that answered.
+        model: name of the model.
         scores: float32, (pairs,) from `compare` and (left, right) from `matrix`.
-        usage: what the call cost.
-        truncated_tokens: tokens that truncation dropped, of each different text of a request once.
+        usage: cost of the call.
+        truncated_tokens: tokens that truncation dropped, counted once for each unique text of a
+            request.
     """
 
     model: str
@@ -58,11 +59,11 @@ class Scores(Reply):
 
 
 class PairPrompts(TypedDict, total=False):
-    """Which prompts of the model are put before texts; left out, its default one.
+    """The prompts of left and right texts; by default the model's default prompt.
 
     Attributes:
-        prompt_name: of all texts; empty for none.
-        right_prompt_name: of the right texts, where theirs is another.
+        prompt_name: prompt of all texts; empty for none.
+        right_prompt_name: prompt of the right texts, if it differs.
     """
 
     prompt_name: str | None
@@ -76,7 +77,7 @@ def compare(
     chunk: int,
     **prompts: Unpack[PairPrompts],
 ) -> Work[Scores]:
-    """Make the work of scoring pairs; a pair is two texts of the `chunk` of one request."""
+    """Create the work to compare pairs. A pair counts as two of the `chunk` texts of a request."""
     names = COMPARE_NAMES[0]
     listed = [
         similarity_pb2.ComparePair(**dict(zip(names, sides, strict=True)))
@@ -108,7 +109,7 @@ def matrix(
     metric: Metric | None,
     **prompts: Unpack[PairPrompts],
 ) -> Work[Scores]:
-    """Make the work of scoring every left text against every right one, in one request."""
+    """Create the work to compare every left text with every right text, in one request."""
     request = similarity_pb2.MatrixRequest(
         model=model,
         left=as_texts(left, "left"),

@@ -1,4 +1,4 @@
-"""Texts to sparse vectors: `embed_sparse` of EmbeddingService, and its answer."""
+"""`embed_sparse` of EmbeddingService, and its result."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class SparseVector:
     """The weights of one text.
 
     Attributes:
-        indices: uint32 (weights,), ids of tokens of the vocabulary, ascending.
+        indices: uint32 (weights,), token ids of the vocabulary, ascending.
         values: float32 (weights,), the weight of each, above 0.
-        tokens: each of them as written in the vocabulary, where that was asked for.
+        tokens: the tokens as written in the vocabulary, if they were requested.
     """
 
     indices: NDArray[np.uint32]
@@ -41,16 +41,16 @@ class SparseVector:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SparseEmbeddings(ItemResults):
-    """The sparse vectors of texts, in the order of the texts. Iterate over it for one at a time.
+    """The sparse vectors of texts, in the order of the texts. Iterate to get one at a time.
 
     Attributes:
-        vectors: one a text; empty for a text that failed.
+        vectors: one for each text; empty for a text that failed.
     """
 
     vectors: tuple[SparseVector, ...]
 
     def __getitem__(self, place: int) -> SparseVector:
-        """Give the vector of one text, or raise the error that stands in its place."""
+        """Return the vector of one text, or raise the text's error."""
         place = range(len(self))[place]
         if place in self.errors:
             raise self.errors[place]
@@ -61,7 +61,7 @@ class SparseEmbeddings(ItemResults):
 
 
 class EmbedSparseOptions(TypedDict, total=False):
-    """The fields of an EmbedSparseRequest beside its texts; all may be left out."""
+    """The optional fields of an EmbedSparseRequest."""
 
     model: str
     top_k: int | None
@@ -74,7 +74,7 @@ class EmbedSparseOptions(TypedDict, total=False):
 def embed_sparse(
     texts: Iterable[str], chunk: int, **options: Unpack[EmbedSparseOptions]
 ) -> Work[SparseEmbeddings]:
-    """Make the work of embedding a list, in requests of at most `chunk` texts."""
+    """Create the work to embed a list, in requests of at most `chunk` texts."""
     partial = options.get("allow_partial", False)
     listed, failures = partial_texts(texts, "texts", allow_partial=partial)
     parts = [_part(part, start, **options) for start, part in chunks(listed, chunk, text_bytes)]
@@ -97,13 +97,13 @@ def read(
 
 
 def join(parts: Sequence[SparseEmbeddings]) -> SparseEmbeddings:
-    """Make one result of the parts of a list, in their order."""
+    """Join the results of the parts of a list, in their order."""
     vectors = tuple(vector for part in parts for vector in part.vectors)
     return SparseEmbeddings(vectors=vectors, **joined(parts, "texts"))
 
 
 def _part(texts: Sequence[str], start: int, **options: Unpack[EmbedSparseOptions]) -> Part:
-    """Make the request for checked texts that start at `start` of the caller's list."""
+    """Create the request for validated texts from index `start` of the caller's list."""
     partial = options.get("allow_partial", False)
     request = embedding_pb2.EmbedSparseRequest(
         model=options.get("model", ""),
@@ -118,6 +118,6 @@ def _part(texts: Sequence[str], start: int, **options: Unpack[EmbedSparseOptions
 
 
 def _gap(error: InvalidRequest) -> SparseEmbeddings:
-    """Make the result of one text that was too large to be sent."""
+    """Create the result of one text that was too large to send."""
     nothing = SparseVector(np.zeros(0, np.uint32), np.zeros(0, np.float32))
     return SparseEmbeddings(vectors=(nothing,), **failed_item(error))

@@ -1,9 +1,5 @@
 # ruff: noqa: T201 - a command speaks by printing
-"""The command `semserve`: every call of the client, from a shell.
-
-Exit codes: 0, the call was answered; 1, it failed; 2, it was asked for in a wrong way; 130, it was
-interrupted.
-"""
+"""The command `semserve`: every call of the client, from a shell."""
 
 import sys
 from collections.abc import Sequence
@@ -17,11 +13,11 @@ SHARED = (
     *("--address", "--key", "--tls-ca", "--tls-certificate", "--tls-key"),
     *("--output", "--timeout", "--wait", "--model"),
 )
-"""Flags with a value that may also stand before the command."""
+"""Flags with a value that may also precede the command."""
 SHARED_SWITCHES = ("--tls",)
-"""Flags without a value that may also stand before the command."""
+"""Flags without a value that may also precede the command."""
 INTERRUPTED = 130
-"""The exit code of an interrupted program, as shells have it: 128 and the number of SIGINT."""
+"""Exit code of an interrupted program, as in shells: 128 + SIGINT."""
 _NEEDS = 'the command needs packages that are not installed: pip install "semserve[cli]"'
 
 
@@ -43,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    """Run the command, and stop where it fails.
+    """Run the command. Exit with one line if it fails.
 
     Raises:
-        OSError: a file of the user's, which the error names, or standard output, which it does not.
+        OSError: of a file that the error names, or of standard output, without a name.
     """
     try:
         import rich  # noqa: F401, PLC0415 - only to find out whether it is there
@@ -77,10 +73,12 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _after_the_command(tokens: Sequence[str]) -> list[str]:
-    """Let `semserve --address A compare` mean `semserve compare --address A`.
+    """Move flags that precede the command behind it.
+
+    So `semserve --address A compare` means `semserve compare --address A`.
 
     Raises:
-        UsageError: there is no command behind the flags.
+        UsageError: no command follows the flags.
     """
     at = 0
     while at < len(tokens) and tokens[at].partition("=")[0] in (*SHARED, *SHARED_SWITCHES):
@@ -93,7 +91,7 @@ def _after_the_command(tokens: Sequence[str]) -> list[str]:
 
 
 def _stop(text: str, code: int) -> NoReturn:
-    """Say in one line why there is no answer, and exit."""
+    """Print one line with the reason, and exit."""
     try:
         print("semserve:", *text.split(), file=sys.stderr, flush=True)
     except OSError:  # nobody can be told; the exit code remains

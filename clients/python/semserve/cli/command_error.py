@@ -1,15 +1,15 @@
-"""Why a command stops without an answer. The text is one line that says what to do."""
+"""The errors that end a command. Their text is one line that says what to do."""
 
 from typing import ClassVar
 
 
 class CommandError(Exception):
-    """The server could not be asked, or did not answer."""
+    """The call failed, or the server could not be reached."""
 
     code: ClassVar[int] = 1
 
 
 class UsageError(CommandError):
-    """The command was asked for in a wrong way."""
+    """The command line is wrong."""
 
     code: ClassVar[int] = 2

@@ -1,4 +1,4 @@
-"""The picture of how alike sentences are, each with each."""
+"""Draws the similarity matrix of sentences."""
 
 import logging
 import textwrap
@@ -13,32 +13,32 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-# It warns of a home that cannot be written to, which costs it a cache and nobody else anything.
+# It warns if the home directory is not writable, which only disables its cache.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 _COLOURS = colormaps["YlGnBu"]
-# Above this share of the colour range a cell is too dark for dark figures.
+# Above this part of the colour range a cell is too dark for dark digits.
 _DARK = 0.55
-# A label takes so many characters a line, and as many lines as its cell is high.
+# Characters of a label's line, height of a line, and most lines of a label.
 _LABEL_WIDTH = 28
 _LINE_INCHES = 0.13
 _MOST_LINES = 4
-# With few sentences the columns are wide enough for labels that need no turned head.
+# With few sentences the columns are wide enough for horizontal labels.
 _FEW = 6
 _FEW_LABEL_WIDTH = 15
-# Below this side a cell has no room for figures; its colour still speaks.
+# Smaller cells have no room for digits.
 _LEGIBLE_INCHES = 0.4
 _MARGIN_INCHES = 2.6
 _DOTS_PER_INCH = 150
 
 
 def draw(scores: NDArray[np.float32], sentences: Sequence[str], to: Path, title: str) -> None:
-    """Write the picture of a square of scores.
+    """Write the picture of a square matrix of scores.
 
     Args:
         scores: float32 (sentences, sentences).
-        sentences: the labels of rows and columns; long ones are wrapped, and cut.
-        to: where to write; its ending is the format.
-        title: what the scores are.
+        sentences: labels of rows and columns; long ones are wrapped and shortened.
+        to: file to write; its suffix is the format.
+        title: title of the picture.
 
     Raises:
         OSError: the file cannot be written.
@@ -57,13 +57,13 @@ def draw(scores: NDArray[np.float32], sentences: Sequence[str], to: Path, title:
     bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 6 / side + 0.3), pad=0.02)
     bar.outline.set_visible(False)
     with warnings.catch_warnings():
-        # A script that the font lacks is shown as boxes, which say enough.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(to, dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.15)
 
 
 def _scale(scores: NDArray[np.float32]) -> Normalize:
-    """One scale for all cosines, so that pictures can be compared; other scores make their own."""
+    """Return one scale for all cosines, so that pictures are comparable, else the scores' range."""
     low, high = float(scores.min()), float(scores.max())
     tolerance = 1e-3
     if low >= -1 - tolerance and abs(high - 1) <= tolerance:
@@ -72,7 +72,7 @@ def _scale(scores: NDArray[np.float32]) -> Normalize:
 
 
 def _label(axes: Axes, sentences: Sequence[str], cell: float) -> None:
-    """Name rows and columns, and rule white lines between the cells."""
+    """Label rows and columns, and draw white lines between the cells."""
     count = len(sentences)
     places = range(count)
     lines = min(max(1, int(cell / _LINE_INCHES)), _MOST_LINES)

@@ -1,4 +1,4 @@
-"""Where texts come from: arguments, files with a text a line, and standard input."""
+"""Reads texts from arguments, files with one text in each line, and standard input."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from semserve.cli.command_error import UsageError
 
-# What `-` is made into before the flags are parsed, for a parser that takes it for a flag. No
-# argument of a process can be the same, since none holds a NUL.
+# Replaces `-` before the flags are parsed, because the parser takes `-` for a flag. No argument of
+# a process can be equal, because none contains NUL.
 STANDARD_INPUT = "\0"
 _PAIR = 2
 
 
 def read_texts(given: Sequence[str], files: Sequence[str]) -> list[str]:
-    """Read the texts of a command: its arguments, then its files; else what is piped in.
+    """Read the texts of a command: its arguments, then its files, or else standard input.
 
     Args:
-        given: the arguments; `-` stands for standard input.
-        files: files with a text a line; `-` is standard input. Empty lines are no texts.
+        given: the arguments; `-` means standard input.
+        files: files with one text in each line; `-` means standard input. Empty lines are skipped.
 
     Raises:
         UsageError: there is no text, or a line is not UTF-8.
@@ -33,10 +33,10 @@ def read_texts(given: Sequence[str], files: Sequence[str]) -> list[str]:
 def read_pairs(given: Sequence[str], files: Sequence[str]) -> list[tuple[str, ...]]:
     """Read the pairs of a command: two arguments, or lines of two texts with a tab between.
 
-    One argument, and a line without a tab, is one text alone.
+    One argument, or a line without a tab, is a single text.
 
     Raises:
-        UsageError: there is no pair, one of more than two texts, or a line that is not UTF-8.
+        UsageError: there is no pair, a pair has more than two texts, or a line is not UTF-8.
         OSError: a file cannot be read.
     """
     pairs = [tuple(given)] if given and STANDARD_INPUT not in given else []
@@ -54,7 +54,7 @@ def read_pairs(given: Sequence[str], files: Sequence[str]) -> list[tuple[str, ..
 
 
 def read_lines(file: str) -> Iterator[str]:
-    """Read the lines of a file that are not empty; `-` is standard input.
+    """Read the non-empty lines of a file; `-` means standard input.
 
     Raises:
         UsageError: a line is not UTF-8.
@@ -70,7 +70,7 @@ def read_lines(file: str) -> Iterator[str]:
 def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
     for number, line in enumerate(_read(lines, name), start=1):
         try:
-            # A mark of the byte order is how some editors begin UTF-8.
+            # Some editors start UTF-8 files with a byte order mark.
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             raise UsageError(f"{name}: line {number} is not UTF-8") from None
@@ -90,7 +90,7 @@ def _texts_of(argument: str) -> Iterable[str]:
 
 
 def _sources(given: Sequence[str], files: Sequence[str]) -> Sequence[str]:
-    """The files to read: those named, or what is piped in where nothing at all is named."""
+    """Return the files to read: the named ones, or standard input if nothing is named."""
     if given or files or sys.stdin.isatty():
         return files
     return [STANDARD_INPUT]

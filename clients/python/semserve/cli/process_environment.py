@@ -1,20 +1,20 @@
-"""What a shell, cron or a container gives the command: files, variables, encodings."""
+"""Adapts the command to its shell, cron or container: files, variables, encodings."""
 
 import io
 import os
 import sys
 
 _VARIABLES = ("SEMSERVE_ADDRESS", "SEMSERVE_KEY", "SEMSERVE_TLS_CA")
-# Help and tables need so many columns to be read.
+# Least number of columns for readable help and tables.
 _LEAST_COLUMNS = 40
 
 
 def prepare() -> None:
-    """Make the surroundings such that every command can run in them."""
+    """Adapt the process so that every command can run."""
     _open_standard_files()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A character that the encoding lacks is written as an escape, not as a traceback.
+            # A character that the encoding lacks is written as an escape, without a traceback.
             stream.reconfigure(errors="backslashreplace")
     for name in _VARIABLES:
         if os.environ.get(name) == "":  # as containers pass what is not set
@@ -22,12 +22,12 @@ def prepare() -> None:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns) < _LEAST_COLUMNS:
         os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
-    # The command says in one line what gRPC's C core would log in many.
+    # The command reports in one line what gRPC's C core would log in many.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def as_utf8(argument: str) -> str:
-    """Read an argument as UTF-8 where the locale's encoding, such as ASCII, could not read it."""
+    """Decode an argument as UTF-8 if the locale's encoding, such as ASCII, could not."""
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -36,7 +36,7 @@ def as_utf8(argument: str) -> str:
 
 
 def discard_output() -> None:
-    """Let what is still buffered go nowhere, or Python complains when it flushes at the end."""
+    """Discard buffered output, because Python would fail to flush it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -46,10 +46,10 @@ def discard_output() -> None:
 
 
 def _open_standard_files() -> None:
-    """Open /dev/null where standard input, output or error is closed.
+    """Open /dev/null for standard input, output or error if it is closed.
 
-    The next file or connection would get the number of the closed one, and what a library prints
-    would be sent to the server.
+    Otherwise the next file or connection would get the number of the closed one, and the output of
+    a library would be sent to the server.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is not None:

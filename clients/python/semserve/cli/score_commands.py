@@ -1,5 +1,5 @@
 # ruff: noqa: D417 - shared flags tell about themselves
-"""The commands that ask for the scores of score models."""
+"""The commands for score models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ def score(
     model: Model = "",
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Give two texts, or a text alone where the model takes one, the number of a score model.
+    """Score two texts, or a single text if the model takes one.
 
     Args:
         pair: The two texts.
@@ -49,12 +49,12 @@ def rerank(
     model: Model = "",
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Sort documents by the number that a score model gives the query and each, best first.
+    """Sort documents by a score model's score of the query and each document, best first.
 
     Args:
         query: Left text of every pair.
         documents: Texts to sort.
-        top_k: Show only the best so many.
+        top_k: Show only this many of the best.
     """
     listed = read_texts(documents, file)
     with flags.client() as client:

@@ -1,5 +1,5 @@
 # ruff: noqa: D417, T201 - shared flags tell about themselves; a command speaks by printing
-"""The commands that ask about the server itself."""
+"""The commands about the server and its models."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ def models(name: str = "", *, flags: ServerFlags = SERVER_FLAGS) -> None:
     """List the models with their states, or describe one.
 
     Args:
-        name: Model to describe; one that is called load or unload goes with --name.
+        name: Model to describe; for a model with the name load or unload, use --name.
     """
     with flags.client() as client:
         found = [client.model(name)] if name else client.models()
@@ -51,10 +51,10 @@ def models(name: str = "", *, flags: ServerFlags = SERVER_FLAGS) -> None:
 
 @models_app.command
 def load(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
-    """Serve a bundle of the server's models directory as it is there now, once it is warm.
+    """Load a bundle from the server's models directory, and return when it serves requests.
 
     Args:
-        name: Model of the bundle.
+        name: Name of the bundle's model.
     """
     with flags.client() as client:
         loaded = client.load_model(name)
@@ -66,10 +66,10 @@ def load(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
 
 @models_app.command
 def unload(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
-    """Serve a model no longer.
+    """Unload a model.
 
     Args:
-        name: Model that is loaded.
+        name: Name of a loaded model.
     """
     with flags.client() as client:
         client.unload_model(name)
@@ -81,7 +81,7 @@ def unload(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
 
 @app.command(group=SERVER)
 def info(*, flags: ServerFlags = SERVER_FLAGS) -> None:
-    """Tell the server's version, its limits and its default models."""
+    """Show the server's version, its limits and its default models."""
     with flags.client() as client:
         found = client.server_info()
     if flags.output == "json":
@@ -99,11 +99,11 @@ def info(*, flags: ServerFlags = SERVER_FLAGS) -> None:
 
 @app.command(group=SERVER)
 def health(service: str = "", *, watch: bool = False, flags: ServerFlags = SERVER_FLAGS) -> None:
-    """Ask whether the server, or one of its models, is ready; the exit code is 1 if not.
+    """Show whether the server, or one of its models, is ready; the exit code is 1 if not.
 
     Args:
-        service: Model to ask after.
-        watch: Go on, and tell every change, until interrupted.
+        service: Name of a model.
+        watch: Continue and show every change, until interrupted.
     """
     from semserve import ModelNotFound  # noqa: PLC0415 - --help needs no gRPC
 

@@ -1,5 +1,5 @@
 # ruff: noqa: D417, T201 - shared flags tell about themselves; a command speaks by printing
-"""The commands that ask how alike texts are."""
+"""The commands for similarity."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -39,7 +39,7 @@ def compare(
     prompt_name: PromptName = None,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Score how alike two texts are.
+    """Compute the similarity of two texts.
 
     Args:
         pair: The two texts.
@@ -70,12 +70,12 @@ def rank(
     prompts: QueryPrompts = QUERY_PROMPTS,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Sort documents by their likeness to a query, best first.
+    """Sort documents by their similarity to a query, best first.
 
     Args:
-        query: Text to rank by.
-        documents: Texts to rank.
-        top_k: Show only the best so many.
+        query: The query.
+        documents: Texts to sort.
+        top_k: Show only this many of the best.
     """
     listed = read_texts(documents, file)
     with flags.client() as client:
@@ -105,11 +105,11 @@ def search(
     prompts: QueryPrompts = QUERY_PROMPTS,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Find the texts of a corpus that are most like each query.
+    """Find the texts of a corpus that are most similar to each query.
 
     Args:
-        queries: Texts to look for.
-        corpus: File with a text a line to look in; - is standard input.
+        queries: The queries.
+        corpus: File with one text in each line to search; - is standard input.
         top_k: Hits for each query.
     """
     asked = read_texts(queries, file)
@@ -150,11 +150,11 @@ def heatmap(
     prompt_name: PromptName = None,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Draw how alike sentences are, each with each.
+    """Draw the similarity matrix of sentences.
 
     Args:
         sentences: Sentences of the rows and columns.
-        to: Picture to write, by its ending a PNG, an SVG or a PDF.
+        to: Picture to write: PNG, SVG or PDF by its suffix.
     """
     if to.suffix.lower() not in _PICTURES:
         raise UsageError(f"{to}: end its name with one of {', '.join(_PICTURES)}")
@@ -184,5 +184,5 @@ def _two(pair: Sequence[str]) -> tuple[str, str]:
 
 
 def hit_list(hits: "Iterable[Hit]") -> list[dict[str, object]]:
-    """Give hits as JSON has them."""
+    """Return hits as JSON values."""
     return [{"index": h.index, "score": shortest([h.score])[0], "text": h.text} for h in hits]

@@ -1,5 +1,5 @@
 # ruff: noqa: D417 - shared flags tell about themselves
-"""The commands that ask for vectors and labels."""
+"""The commands for vectors and labels."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,7 +23,7 @@ from semserve.cli.output import Figures, print_json, print_table, shortest, usag
 if TYPE_CHECKING:
     from semserve import Classifications, Embeddings
 
-# As many of a vector's numbers as tell one from another at a glance.
+# Number of a vector's elements to show.
 _SHOWN = 4
 
 
@@ -38,13 +38,13 @@ def embed(
     side: Literal["left", "right"] | None = None,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Turn texts into vectors.
+    """Convert texts to vectors.
 
     Args:
         texts: Texts to embed.
-        normalize: Scale vectors to unit length, or not; by default the model's own way.
-        dimensions: Keep only the first so many dimensions.
-        side: Encoder that reads the texts, of a model with one for each side.
+        normalize: Scale vectors to unit length, or not; the default depends on the model.
+        dimensions: Keep only this many dimensions.
+        side: Encoder for the texts, of a model with one for each side.
     """
     listed = read_texts(texts, file)
     with flags.client() as client:
@@ -78,7 +78,7 @@ def classify(
     model: Model = "",
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
-    """Label a premise and a hypothesis, or a text alone where the model takes one.
+    """Classify a premise and a hypothesis, or a single text if the model takes one.
 
     Args:
         pair: PREMISE and HYPOTHESIS.

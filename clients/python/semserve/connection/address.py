@@ -1,31 +1,31 @@
-"""Addresses: what gRPC can resolve, whether it is this machine, and which proxy is used for it."""
+"""Addresses: what gRPC can resolve, which are local, and which proxy is used."""
 
 import ipaddress
 import re
 from collections.abc import Mapping
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
-# The resolvers of gRPC's C core for hosts with ports, and those for something else.
+# The resolvers of gRPC's C core: those for hosts with ports, and the others.
 _HOST_SCHEMES = ("dns", "ipv4", "ipv6")
 _OTHER_SCHEMES = ("unix", "unix-abstract", "vsock", "xds", "google-c2p", "google-c2p-experimental")
 _MOST_PORT = 65_535
 # sockaddr_un.sun_path of Linux holds 108 bytes with the closing NUL.
 _MOST_PATH_BYTES = 107
-# In the order in which gRPC reads them; it does not read them in capitals.
+# In the order in which gRPC reads them. It ignores the upper-case names.
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXY_VARIABLES = ("no_grpc_proxy", "no_proxy")
 
 
 def check_address(address: str) -> str:
-    """Give an address without white space around it.
+    """Return an address without white space around it.
 
     Args:
-        address: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`, or another target that gRPC resolves.
+        address: `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`, or another gRPC target.
 
     Raises:
-        TypeError: not a string.
-        ValueError: gRPC cannot resolve it, or would use a port that nobody asked for; the message
-            says what to write.
+        TypeError: the address is not a string.
+        ValueError: gRPC cannot resolve it, or would use a port that is not in it; the message says
+            what to write.
     """
     if not isinstance(address, str):
         raise TypeError(f"address must be a string, not {type(address).__name__}")
@@ -49,7 +49,7 @@ def check_address(address: str) -> str:
 
 
 def is_local(address: str) -> bool:
-    """Tell whether a checked address is this machine's: loopback, or a unix socket."""
+    """Return whether a valid address belongs to this machine: loopback, or a Unix socket."""
     scheme, rest = _split(address)
     if scheme in ("unix", "unix-abstract"):
         return True
@@ -60,7 +60,7 @@ def is_local(address: str) -> bool:
 
 
 def proxy_variable(address: str, environment: Mapping[str, str]) -> str | None:
-    """Name the variable of the proxy through which gRPC reaches an address, if there is one."""
+    """Return the variable of the proxy that gRPC uses for an address, or None."""
     scheme, rest = _split(address)
     if is_local(address) or scheme not in ("", "dns"):
         return None
@@ -75,10 +75,10 @@ def proxy_variable(address: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _split(address: str) -> tuple[str, str]:
-    """Give the scheme, empty where there is none, and what follows it.
+    """Return the scheme, empty if there is none, and the rest.
 
     Raises:
-        ValueError: a scheme that gRPC does not know, such as http.
+        ValueError: gRPC does not know the scheme, such as http.
     """
     scheme, colon, rest = address.partition(":")
     if colon and scheme in _OTHER_SCHEMES:
@@ -95,10 +95,10 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _host(name: str, address: str) -> str:
-    """Give the host of a HOST:PORT.
+    """Return the host of a HOST:PORT.
 
     Raises:
-        ValueError: there is no host, or no port.
+        ValueError: the host or the port is missing.
     """
     if name.startswith("["):
         host, bracket, port = name[1:].partition("]")

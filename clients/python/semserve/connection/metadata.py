@@ -1,4 +1,4 @@
-"""The metadata of a call: keys and values that gRPC can send, and the name of the request."""
+"""The metadata of a call: validated names and values, and the request id."""
 
 import random
 import re
@@ -12,11 +12,11 @@ _BINARY = "-bin"
 
 
 def check_key(key: str | None) -> str:
-    """Give an API key without white space around it, as files keep it; empty for none.
+    """Return an API key without white space around it, as in files; empty for none.
 
     Raises:
-        TypeError: not a string.
-        ValueError: a key cannot have such characters.
+        TypeError: the key is not a string.
+        ValueError: the key has a character that no key can have.
     """
     if key is None:
         return ""
@@ -37,11 +37,11 @@ def check_key(key: str | None) -> str:
 
 
 def check_metadata(metadata: Mapping[str, str | bytes] | None) -> Metadata:
-    """Give metadata as gRPC takes it.
+    """Return metadata in gRPC's form.
 
     Raises:
-        TypeError: not a mapping of strings to strings or bytes.
-        ValueError: gRPC cannot send a name or a value; the message names it.
+        TypeError: it is not a mapping of strings to strings or bytes.
+        ValueError: gRPC cannot send a name or a value; the message has the name.
     """
     if metadata is None:
         return ()
@@ -53,12 +53,12 @@ def check_metadata(metadata: Mapping[str, str | bytes] | None) -> Metadata:
 
 
 def joined(first: Metadata, second: Metadata) -> Metadata:
-    """Give both, where of one name the second's value wins."""
+    """Merge metadata; of the same name, the second value wins."""
     return tuple((dict(first) | dict(second)).items())
 
 
 def with_request_id(metadata: Metadata) -> tuple[Metadata, str]:
-    """Give metadata that names the request, and the name: the caller's own, or a new one."""
+    """Return metadata with a request id, and the id: the caller's, or a new one."""
     for name, value in metadata:
         if name == REQUEST_ID and isinstance(value, str):
             return metadata, value

@@ -1,4 +1,4 @@
-"""How a client reaches its server: address, deadlines, retries. Both clients start from here."""
+"""The options of both clients: address, deadlines, retries."""
 
 import json
 import os
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 ADDRESS_VARIABLE = "SEMSERVE_ADDRESS"
 KEY_VARIABLE = "SEMSERVE_KEY"
 DEFAULT_TIMEOUT = 30.0
-"""Seconds that a call may take where neither it nor its client says otherwise."""
+"""Default timeout of a call, in seconds."""
 _MEBIBYTE = 1 << 20
-# The answer to a large matrix is longer than the 4 MiB that gRPC allows by itself.
+# The reply to a large matrix is larger than gRPC's default limit of 4 MiB.
 _MAX_RESPONSE_BYTES = 64 * _MEBIBYTE
-# By how much waits differ, so that callers that were refused together do not come back together.
+# Random variation of waits, so that callers that were rejected together do not retry together.
 _JITTER = 0.2
 _ENABLE_PROXY = "grpc.enable_http_proxy"
-# What gRPC says where no server was reached; a server that is not ready says otherwise.
+# gRPC's messages if no server was reached. A server that is not ready has another message.
 NOT_REACHED = re.compile(
     r"failed to connect|errors? resolving|DNS (resolution|query)|proxy|connection refused"
     r"|handshake|timed? ?out",
@@ -50,18 +50,18 @@ class _Default(Enum):
 
 
 CLIENT_TIMEOUT: Final = _Default.CLIENT
-"""The value of a call's `timeout` that stands for the timeout of the client."""
+"""Value of a call's `timeout` that means the client's timeout."""
 Timeout = float | None | Literal[_Default.CLIENT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What one call of a client says to gRPC beside its requests.
+    """The gRPC arguments of one call besides its requests.
 
     Attributes:
         timeout: seconds, or `None` for no deadline.
-        metadata: what is sent along, the request's name included.
-        request_id: that name.
+        metadata: the metadata, including the request id.
+        request_id: the request id.
     """
 
     timeout: float | None
@@ -70,7 +70,7 @@ class Call:
 
 
 class Options:
-    """The arguments that both clients take; `Client` and `AsyncClient` tell what they mean."""
+    """The arguments of `Client` and `AsyncClient`."""
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, and all but one by name
         self,
@@ -87,31 +87,31 @@ class Options:
         in_flight: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Keep the choices; nothing is connected before the first call.
+        """Store the options. The first call opens the connection.
 
         Args:
-            address: `host:port`, `unix:path`, or another target that gRPC resolves. Without one it
-                is the environment's SEMSERVE_ADDRESS, and else 127.0.0.1:50051. An HTTP proxy of
-                the environment is used for other machines, not for this one.
-            timeout: seconds that a call may take unless it says otherwise, of a stream the
-                seconds that may pass without an answer; `None` for no deadline.
+            address: `host:port`, `unix:path`, or another gRPC target. Default: the environment
+                variable SEMSERVE_ADDRESS, or 127.0.0.1:50051. The environment's HTTP proxy is used
+                for other machines, not for this one.
+            timeout: default timeout of calls in seconds; for a stream, most seconds without an
+                answer. `None` for no deadline.
             retry: when a request is sent again; by default four attempts in all.
-            key: of a server that wants one; white space around it is dropped. Without an address
-                and a key it is the environment's SEMSERVE_KEY; `""` is no key. Without
-                `credentials` the network can read it.
-            metadata: sent with every call: names of lower-case ASCII, and printable ASCII as
-                values, or bytes where the name ends in `-bin`.
+            key: API key, if the server requires one; white space around it is removed. Default
+                without an address and a key: the environment variable SEMSERVE_KEY; `""` for no
+                key. Without `credentials` the key is sent unencrypted.
+            metadata: sent with every call. Names are lower-case ASCII; values are printable ASCII,
+                or bytes if the name ends in `-bin`.
             credentials: for TLS; without them the connection is not encrypted.
-            channel_options: further gRPC channel arguments; they win over ours.
+            channel_options: further gRPC channel arguments; they override the client's.
             wait_for_ready: wait for a server that does not answer yet, until the deadline.
-            chunk: most texts of one request; longer lists are cut.
-            in_flight: most requests of one stream that wait for their answer.
-            progress: called with the texts done and the texts in all while a long list proceeds.
+            chunk: most texts of one request; longer lists are split.
+            in_flight: most unanswered requests of one stream.
+            progress: called with the finished and the total number of texts during a long list.
 
         Raises:
             ValueError: `chunk`, `in_flight` or `timeout` is not positive, or gRPC cannot use the
                 address, the key or the metadata.
-            TypeError: the address, the key or the metadata is of the wrong type.
+            TypeError: the address, the key or the metadata has the wrong type.
         """
         for name, number in (("chunk", chunk), ("in_flight", in_flight), ("timeout", timeout)):
             _check_positive(name, number)
@@ -138,7 +138,7 @@ class Options:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make what a kind of client keeps beside its options."""
+        """Initialise the state of a subclass."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
@@ -153,7 +153,7 @@ class Options:
         return list((ours | dict(self._channel_options)).items())
 
     def _call(self, timeout: Timeout, metadata: Mapping[str, str | bytes] | None) -> Call:
-        """Settle what one call says: its own timeout and metadata, or the client's.
+        """Determine the timeout and the metadata of one call.
 
         Raises:
             ValueError, TypeError: as the constructor.
@@ -168,7 +168,7 @@ class Options:
         return Call(timeout=seconds, metadata=sent, request_id=request_id)
 
     def _call_arguments(self, call: Call, timeout: float | None) -> dict[str, Any]:
-        """The arguments that gRPC takes beside a request."""
+        """Return the gRPC arguments besides the request."""
         return {
             "timeout": timeout,
             "metadata": call.metadata,
@@ -176,7 +176,7 @@ class Options:
         }
 
     def _error(self, failed: "grpc.RpcError", call: Call) -> SemserveError:
-        """Make the error of a failed call, with what this client knows of its cause."""
+        """Create the error of a failed call, with what this client knows of the cause."""
         error = from_call(failed)
         if self._closed and error.code == ClientClosed.code:
             error = ClientClosed()
@@ -190,9 +190,9 @@ class Options:
         return error
 
     def _pause(self, error: SemserveError, attempt: int, left: float | None) -> float | None:
-        """Seconds until a request is sent again; `None` where it is not, or would be too late.
+        """Return the seconds until a request is sent again; `None` if it is not, or too late.
 
-        gRPC itself has sent again what was UNAVAILABLE.
+        gRPC itself retries UNAVAILABLE.
         """
         if not isinstance(error, Overloaded):
             return None
@@ -205,8 +205,8 @@ class Options:
 
 
 LONGEST_SECONDS = 10.0 * 365 * 86_400
-"""Timeouts past ten years are none: gRPC's clock overflows at some 292 years, and a call would then
-fail at once."""
+"""Timeouts longer than ten years mean no deadline: gRPC's clock overflows at about 292 years,
+and a call would then fail immediately."""
 
 
 def _check_positive(name: str, number: float | None) -> None:

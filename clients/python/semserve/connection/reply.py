@@ -1,4 +1,4 @@
-"""What every result of a call tells beside its answer: the name of the request, and the times."""
+"""What every result has besides its content: the request id, and the server's times."""
 
 import re
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ _MILLISECONDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the server spent the time of a call, in seconds.
+    """The server's times of a call, in seconds.
 
     Attributes:
         queue: waiting for a run of the model.
-        tokenize: tokenizing.
-        compute: in runs of the model.
+        tokenize: tokenising.
+        compute: runs of the model.
     """
 
     queue: float = 0.0
@@ -38,13 +38,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a result tells about its call.
+    """The base class of results.
 
     Attributes:
-        request_id: the `x-request-id` of the call, which the server's logs name too. A call that is
-            sent as many requests has one.
-        timing: the server's own times, the sum of all requests of the call; `None` where it did not
-            tell them, as on streams, which `embed` and `classify` use for long lists.
+        request_id: the `x-request-id` of the call, which the server's logs contain. A call that is
+            sent as several requests has one id.
+        timing: the server's times, summed over all requests of the call; `None` if the server did
+            not send them, as on streams, which `embed` and `classify` use for long lists.
     """
 
     request_id: str = ""
@@ -52,7 +52,7 @@ class Reply:
 
 
 def with_call_details(result: Result, request_id: str, timing: Timing | None) -> Result:
-    """Give a result that tells about its call; a list of results has no place for that."""
+    """Add the request id and times to a result; a list of results is returned unchanged."""
     if not isinstance(result, Reply):
         return result
     made: Any = replace(result, request_id=request_id, timing=timing)
@@ -62,7 +62,7 @@ def with_call_details(result: Result, request_id: str, timing: Timing | None) ->
 def trailing(
     trailers: Iterable[tuple[str, Any]] | None, request_id: str
 ) -> tuple[str, Timing | None]:
-    """Read the request's name and times from a call's trailers; `request_id` is what was sent."""
+    """Read the request id and times from the trailers; `request_id` is the id that was sent."""
     found = dict(trailers or ())
     times = {
         name: float(duration) / _MILLISECONDS

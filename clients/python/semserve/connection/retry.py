@@ -1,4 +1,4 @@
-"""When a request that a server could not take is sent again."""
+"""When a failed request is sent again."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +8,16 @@ from semserve.errors import Overloaded, SemserveError, Unavailable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """When a call that a server could not take is sent again.
+    """When a failed request is sent again.
 
-    The statuses are UNAVAILABLE and RESOURCE_EXHAUSTED: a server sends both before it has
-    begun, so sending again repeats no work. What the server itself says about when to come
-    back is obeyed in place of the back-off.
+    The statuses are UNAVAILABLE and RESOURCE_EXHAUSTED: a server sends both before it starts the
+    work, so a retry repeats no work. A delay that the server sends replaces the back-off.
 
     Attributes:
-        attempts: most times that a request is sent, from 1 (no retry) to 5 (gRPC's own bound).
-        initial_backoff: seconds before the second attempt, give or take a fifth.
+        attempts: most times that a request is sent, from 1 (no retry) to 5 (gRPC's limit).
+        initial_backoff: seconds before the second attempt, plus or minus 20 %.
         max_backoff: most seconds before any attempt.
-        multiplier: how many times longer each wait is than the last.
+        multiplier: factor between two successive waits.
     """
 
     attempts: int = 4
@@ -32,14 +31,14 @@ class Retry:
             raise ValueError(f"attempts is {self.attempts}, not from 1 to {most}")
 
     def backoff(self, attempt: int) -> float:
-        """Seconds to wait after the first, second, … attempt has failed."""
+        """Return the seconds to wait after the given attempt, from 1, has failed."""
         return float(min(self.initial_backoff * self.multiplier ** (attempt - 1), self.max_backoff))
 
     def wait(self, error: SemserveError, attempt: int) -> float | None:
-        """Seconds until a request is sent again that failed at its first, second, … attempt.
+        """Return the seconds until the next attempt, after the given attempt has failed.
 
-        `None` where it is not sent again: the error would come again, the attempts are used up, or
-        the server asks not to be tried again.
+        `None` if there is no next attempt: the error is permanent, the attempts are used up, or the
+        server asks not to retry.
         """
         if not isinstance(error, Overloaded | Unavailable) or attempt >= self.attempts:
             return None
@@ -49,10 +48,10 @@ class Retry:
         return self.backoff(attempt) if asked is None else asked
 
     def service_config(self) -> dict[str, Any]:
-        """Make the gRPC service config: retries of UNAVAILABLE, and round robin over the replicas.
+        """Return the gRPC service config: retries of UNAVAILABLE, and round robin over replicas.
 
-        RESOURCE_EXHAUSTED is the status of a message over a limit too, and gRPC cannot tell the
-        two apart: the client sends again by itself what was refused with it.
+        RESOURCE_EXHAUSTED is also the status of a message over a limit, and gRPC cannot distinguish
+        the two. So the client itself retries it.
         """
         method: dict[str, Any] = {"name": [{}]}
         if self.attempts > 1:

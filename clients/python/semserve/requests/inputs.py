@@ -1,8 +1,8 @@
-"""Texts and pairs from what a caller passes.
+"""Converts the caller's arguments to texts and pairs.
 
-A mapping is never read by its keys, nor a data frame by its column names: both are refused with a
-TypeError that says what to write. A pair that has names, such as a record of a data frame or a
-named tuple, is read by its names, whatever their order.
+A mapping is never read by its keys, nor a data frame by its column names: both raise a TypeError
+that says what to write. A pair with names, such as a record of a data frame or a named tuple, is
+read by its names, in any order.
 """
 
 import operator
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 from semserve.errors import InvalidRequest
 
-# The names that the two texts of a pair may have, the schema's own first.
+# Accepted names of the two texts of a pair; the schema's names come first.
 CLASSIFY_NAMES = (("premise", "hypothesis"), ("text", "text_pair"), ("sentence1", "sentence2"))
 COMPARE_NAMES = (("left", "right"), ("sentence1", "sentence2"))
 SCORE_NAMES = (
@@ -22,7 +22,7 @@ SCORE_NAMES = (
     ("premise", "hypothesis"),
     ("text", "text_pair"),
 )
-# Stands for a text that cannot be sent; the server refuses it, and the places stay the same.
+# Replaces a text that cannot be sent. The server refuses it, and the indices stay the same.
 PLACEHOLDER = ""
 _PAIR = 2
 # Of the schema's int32.
@@ -32,34 +32,34 @@ Failures = Mapping[int, InvalidRequest]
 
 
 class Texts(NamedTuple):
-    """The texts of a field, and why some of them cannot be sent, by place."""
+    """The texts of a field, and the errors of those that cannot be sent, by index."""
 
     texts: list[str]
     failures: Failures
 
 
 class Pairs(NamedTuple):
-    """The pairs of a field as one or two texts each, and why some cannot be sent, by place."""
+    """The pairs of a field, as one or two texts each, and the errors by index."""
 
     pairs: list[tuple[str, ...]]
     failures: Failures
 
 
 def as_texts(texts: Iterable[str], field: str) -> list[str]:
-    """Take the texts of a field into a list.
+    """Return the texts of a field as a list.
 
     Raises:
-        TypeError: not a list of strings; a mapping and a data frame are none.
+        TypeError: it is not a list of strings, but for example a mapping or a data frame.
         InvalidRequest: a text is not valid Unicode; the error names it.
     """
     return partial_texts(texts, field, allow_partial=False).texts
 
 
 def partial_texts(texts: Iterable[str], field: str, *, allow_partial: bool) -> Texts:
-    """Take the texts of a field; with `allow_partial`, texts that cannot be sent are told apart.
+    """Return the texts of a field; with `allow_partial`, invalid texts become failures.
 
     Raises:
-        TypeError: not a list of strings; a mapping and a data frame are none.
+        TypeError: it is not a list of strings, but for example a mapping or a data frame.
         InvalidRequest: a text is not valid Unicode, without `allow_partial`.
     """
     listed = []
@@ -84,16 +84,16 @@ def as_pairs(
     single: bool,
     allow_partial: bool = False,
 ) -> Pairs:
-    """Take the pairs of the field `pairs`.
+    """Return the pairs of the field `pairs`.
 
     Args:
-        pairs: what the caller passed.
-        names: the names that a pair's two texts may have, the schema's own first.
-        single: whether a text alone is an item too.
-        allow_partial: whether to tell texts that cannot be sent apart.
+        pairs: the caller's argument.
+        names: accepted names of a pair's two texts; the schema's names come first.
+        single: whether a single text is accepted too.
+        allow_partial: whether invalid texts become failures.
 
     Raises:
-        TypeError: not a list, or an item that is neither a text nor a pair.
+        TypeError: it is not a list, or an item is neither a text nor a pair.
         InvalidRequest: a text is not valid Unicode, without `allow_partial`.
     """
     listed: list[tuple[str, ...]] = []
@@ -114,10 +114,10 @@ def as_pairs(
 
 
 def items(given: Any, field: str, of_what: str) -> Iterable[Any]:
-    """Give what a caller passed as a list, if it is one.
+    """Return the caller's argument as an iterable, if it is a list.
 
     Raises:
-        TypeError: one string, bytes, a mapping, a data frame, or nothing to iterate over.
+        TypeError: it is a string, bytes, a mapping, a data frame, or not iterable.
     """
     if isinstance(given, str | bytes | bytearray | memoryview):
         raise TypeError(f"{field} must be a list of {of_what}")
@@ -139,10 +139,10 @@ def items(given: Any, field: str, of_what: str) -> Iterable[Any]:
 
 
 def batch_source(batches: Any) -> Any:
-    """Give what a caller passed as batches; an async iterable stays as it is.
+    """Return the caller's batches. An async iterable is returned unchanged.
 
     Raises:
-        TypeError: a mapping, a data frame, a string, or nothing to iterate over.
+        TypeError: it is a mapping, a data frame, a string, or not iterable.
     """
     if isinstance(batches, AsyncIterable):
         return batches
@@ -150,11 +150,11 @@ def batch_source(batches: Any) -> Any:
 
 
 def check_text(text: Any, field: str) -> None:
-    """Refuse what protobuf cannot carry, with the words that the server would use.
+    """Refuse a text that protobuf cannot encode, with the server's words.
 
     Raises:
-        TypeError: not a string.
-        InvalidRequest: half of a surrogate pair, as badly decoded bytes leave behind.
+        TypeError: it is not a string.
+        InvalidRequest: it contains half of a surrogate pair, as from wrongly decoded bytes.
     """
     if not isinstance(text, str):
         raise TypeError(f"{field} must be a string, not {type(text).__name__}")
@@ -168,7 +168,7 @@ def check_text(text: Any, field: str) -> None:
 def _sides(
     pair: Any, field: str, names: Sequence[tuple[str, str]], *, single: bool
 ) -> Iterable[Any]:
-    """Give the text or the two texts of one item, not yet checked."""
+    """Return the text or the two texts of one item, not validated yet."""
     kind = type(pair).__name__
     wanted = f"({', '.join(names[0])})" + (" or a string" if single else "")
     if single and isinstance(pair, str):
@@ -192,7 +192,7 @@ def _sides(
 
 
 def _named(pair: Any, names: Sequence[tuple[str, str]]) -> Mapping[Any, Any] | None:
-    """Give an item that has names as a mapping; None where only the order says which is which."""
+    """Return an item with names as a mapping; None if only its order has a meaning."""
     if isinstance(pair, Mapping):
         return pair
     if is_dataclass(pair) and not isinstance(pair, type):
@@ -200,7 +200,7 @@ def _named(pair: Any, names: Sequence[tuple[str, str]]) -> Mapping[Any, Any] | N
     known = {name for both in names for name in both}
     keys = getattr(pair, "_fields", None)  # a named tuple, a row of SQLAlchemy
     if isinstance(pair, tuple) and isinstance(keys, tuple):
-        # A tuple of other names is a tuple: its order says which is which.
+        # A tuple with other names is read by its order.
         return dict(zip(keys, pair, strict=True)) if known & {*keys} else None
     keys = getattr(getattr(pair, "dtype", None), "names", None)  # a record of numpy
     if keys is None and callable(getattr(pair, "keys", None)):  # a row of pandas or sqlite3
@@ -213,7 +213,7 @@ def _named(pair: Any, names: Sequence[tuple[str, str]]) -> Mapping[Any, Any] | N
 def _by_names(
     named: Mapping[Any, Any], field: str, names: Sequence[tuple[str, str]], *, single: bool
 ) -> Iterable[Any]:
-    """Give the texts of an item by their names."""
+    """Return the texts of an item by their names."""
     for first, second in names:
         if {*named} == {first, second}:
             return named[first], named[second]
@@ -227,18 +227,18 @@ def _by_names(
 
 
 def _is_frame(given: Any) -> bool:
-    """Tell whether iterating gives columns or their names rather than rows."""
+    """Return whether iteration yields columns or their names instead of rows."""
     columns = getattr(given, "columns", None)
     return columns is not None and not callable(columns) and not isinstance(given, type)
 
 
 def as_top_k(top_k: int | None) -> int | None:
-    """Return a number of hits as an `int`; where it is too low the server says so.
+    """Return a number of hits as an `int`. The server refuses numbers that are too low.
 
-    Numbers past those of the wire stand for all hits, as any number past the texts does.
+    Numbers beyond int32 mean all hits, as any number beyond the number of texts does.
 
     Raises:
-        TypeError: it is no whole number.
+        TypeError: it is not a whole number.
     """
     if top_k is None:
         return None

@@ -1,4 +1,4 @@
-"""What the answers of lists have in common: a row for each item, and why some have none."""
+"""The common fields of results of lists: an entry for each item, and the errors of items."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from semserve.requests.values import Usage, usage
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ItemResults(Reply):
-    """One outcome for each text or pair of a list, in the order of the list.
+    """One result for each text or pair of a list, in the order of the list.
 
     Attributes:
-        model: name of the model that answered.
+        model: name of the model.
         token_counts: int32 (items,), tokens of each item, special tokens included.
         truncated_tokens: int32 (items,), tokens of each item that truncation dropped.
-        errors: why items failed, by their place; empty unless `allow_partial` was asked for.
-        usage: what the call cost.
+        errors: errors of items by index; empty without `allow_partial`.
+        usage: cost of the call.
     """
 
     model: str
@@ -54,7 +54,7 @@ def item_results(response: Any) -> dict[str, Any]:
 
 
 def failed_item(error: SemserveError) -> dict[str, Any]:
-    """Give the fields of `ItemResults` of a request of one item, which was too large to be sent."""
+    """Return the fields of `ItemResults` for a request of one item that was too large to send."""
     none = np.zeros(1, np.int32)
     return {
         "model": "",
@@ -66,7 +66,12 @@ def failed_item(error: SemserveError) -> dict[str, Any]:
 
 
 def joined(parts: Sequence[ItemResults], field: str) -> dict[str, Any]:
-    """Join the fields of `ItemResults` of all parts; `field` holds the list in the requests."""
+    """Join the fields of `ItemResults` of all parts.
+
+    Args:
+        parts: the results, in order.
+        field: the list's field in the requests.
+    """
     starts = accumulate((len(part) for part in parts), initial=0)
     return {
         "model": next((part.model for part in parts if part.model), ""),
@@ -82,7 +87,7 @@ def joined(parts: Sequence[ItemResults], field: str) -> dict[str, Any]:
 
 
 def filled(rows: Mapping[int, NDArray[np.float32]], count: int) -> NDArray[np.float32]:
-    """Lay rows at their places in a float32 (count, width) whose other rows are NaN."""
+    """Return a float32 (count, width) with rows at their indices; other rows are NaN."""
     width = len(next(iter(rows.values()), ()))
     matrix = np.full((count, width), np.nan, np.float32)
     for place, row in rows.items():
@@ -91,7 +96,7 @@ def filled(rows: Mapping[int, NDArray[np.float32]], count: int) -> NDArray[np.fl
 
 
 def stacked(matrices: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Stack matrices; one whose items all failed has no width and takes that of the others."""
+    """Stack matrices. A matrix without width, whose items all failed, gets the others' width."""
     matrices = list(matrices)
     width = max(matrix.shape[1] for matrix in matrices)
     return np.concatenate(

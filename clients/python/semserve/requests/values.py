@@ -1,4 +1,4 @@
-"""What calls share: words for the schema's numbers, parts of lists, and what a call cost."""
+"""Common values: words for the schema's enums, parts of lists, and the cost of a call."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ ModelState = Literal["loading", "ready", "refused", "unloaded"]
 
 T = TypeVar("T")
 
-# Half of what the server takes in one message (4 MiB) unless it was told otherwise.
+# Half of the server's default limit for one message (4 MiB).
 MAX_REQUEST_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words that stand for the numbers of one enum of the schema."""
+    """The words for the values of one enum of the schema."""
 
     enum: Any
     prefix: str
 
     def number(self, word: str | None) -> Any:
-        """Give the number of a word; `None` is the model's own, number 0.
+        """Return the number of a word; `None` is the model's default, number 0.
 
         Raises:
-            ValueError: the enum has no such word; the message lists those it has.
+            ValueError: the enum has no such word; the message lists its words.
         """
         name = self.prefix + ("UNSPECIFIED" if word is None else word.upper())
         if name not in self.enum.keys():  # noqa: SIM118 - enum wrappers are no containers
@@ -40,7 +40,7 @@ class Words:
         return self.enum.Value(name)
 
     def word(self, number: int) -> Any:
-        """Give the word of a number, `None` where it says nothing.
+        """Return the word of a number; `None` for the unspecified value.
 
         A number that only a newer server knows stays a number.
         """
@@ -63,11 +63,11 @@ MODEL_STATE = Words(model_pb2.ModelState, "MODEL_STATE_")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a call cost, in tokens.
+    """The cost of a call, in tokens.
 
     Attributes:
-        token_count: tokens of the call's own texts, special tokens included.
-        padded_token_count: tokens that were computed for them, padding included.
+        token_count: tokens of the call's texts, special tokens included.
+        padded_token_count: tokens computed for them, padding included.
     """
 
     token_count: int = 0
@@ -81,7 +81,7 @@ class Usage:
 
 
 def usage(message: common_pb2.Usage) -> Usage:
-    """Read what a call cost."""
+    """Read the cost of a call."""
     return Usage(message.token_count, message.padded_token_count)
 
 
@@ -98,9 +98,9 @@ def chunks(
     weigh: Callable[[T], int],
     max_bytes: int = MAX_REQUEST_BYTES,
 ) -> list[Chunk[T]]:
-    """Cut a list into parts of at most `size` items and `max_bytes` in all.
+    """Split a list into parts of at most `size` items and `max_bytes` in all.
 
-    An empty list is one empty part: what it means is for the server to say.
+    An empty list is one empty part, because the server decides what it means.
     """
     cut: list[Chunk[T]] = []
     start = weight = 0
@@ -113,5 +113,5 @@ def chunks(
 
 
 def text_bytes(text: str) -> int:
-    """Count the bytes of a text on the wire."""
+    """Return the UTF-8 bytes of a text."""
     return len(text.encode())

@@ -1,7 +1,7 @@
-"""What a client has to do, as a value: which method, which requests, how to read the answers.
+"""Calls as values: the method, the requests, and how to read the responses.
 
-The modules of the services make these values and the two clients only carry them out, so that
-nothing about a request or an answer is written once for each client.
+The modules of the services create these values, and the two clients execute them. So everything
+about a request or a response is written only once.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
@@ -18,10 +18,10 @@ from semserve.requests.inputs import Failures
 
 Result = TypeVar("Result")
 
-# A larger request is sent by itself, not over a stream: one that the server refuses as too large
-# ends the whole stream. Parts of lists are smaller, unless one text alone is so large.
+# A larger request is sent as a unary call, because a request that the server refuses as too large
+# ends the whole stream. Parts of lists are smaller, unless a single text is so large.
 MAX_STREAM_REQUEST_BYTES = 3 << 20
-# Fields beside which a request has no other texts, so that its one item is what is too large.
+# Fields of requests without other texts: if such a request has one item, that item is too large.
 _ONLY_FIELDS = ("texts", "pairs")
 
 
@@ -30,10 +30,10 @@ class Method:
     """One RPC.
 
     Attributes:
-        path: where gRPC finds it, `/package.Service/Name`.
-        request: the class of its requests.
-        response: the class of its responses.
-        kind: gRPC's word for what is one and what is a stream.
+        path: gRPC path, `/package.Service/Name`.
+        request: class of the requests.
+        response: class of the responses.
+        kind: gRPC's name for the cardinality.
     """
 
     path: str
@@ -47,12 +47,12 @@ class Part:
     """One request of a piece of work.
 
     Attributes:
-        request: what is sent.
-        size: how many of the caller's texts or pairs it carries, which progress counts.
-        offsets: where in the caller's list each field of the request starts.
-        failures: why items of it could not be sent; the request has placeholders in their places.
-        gap: makes the result of a request of one item that failed, where the caller allows partial
-            answers.
+        request: the request.
+        size: number of the caller's texts or pairs in it, for progress.
+        offsets: start of each field of the request in the caller's list.
+        failures: errors of items that cannot be sent; the request has placeholders for them.
+        gap: creates the result of a failed request of one item, if the caller allows partial
+            results.
     """
 
     request: Message
@@ -63,17 +63,17 @@ class Part:
 
     @property
     def oversize(self) -> bool:
-        """Whether it has to be sent by itself rather than over a stream."""
+        """Whether it must be sent as a unary call instead of over a stream."""
         return self.request.ByteSize() > MAX_STREAM_REQUEST_BYTES
 
     def explain(self, error: SemserveError) -> SemserveError:
-        """Name the caller's places in an error that names those of this request."""
+        """Translate the indices in an error to those of the caller's list."""
         for name, offset in self.offsets.items():
             error = with_offset(error, name, offset)
         return error
 
     def failed(self, index: int, error: SemserveError) -> "Answer[Any]":
-        """Give the answer to a request that failed as a whole."""
+        """Create the answer to a request that failed as a whole."""
         if isinstance(error, InvalidRequest) and error.too_large and self.size == 1:
             name = next(iter(self.offsets), "")
             if name in _ONLY_FIELDS:
@@ -89,14 +89,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Batches(Generic[Result]):
-    """The requests of one stream, which may have no end.
+    """The requests of one stream, which may be infinite.
 
     Attributes:
-        source: what the caller gave; the asyncio client takes an async iterable too.
-        part: makes the request of one item of it.
+        source: the caller's argument; for the asyncio client also an async iterable.
+        part: creates the request of one item of it.
         method: the RPC of the stream.
-        single: the RPC of one request by itself.
-        read: makes the result of a request and its response.
+        single: the RPC of a unary call.
+        read: creates the result from a request and its response.
     """
 
     source: Iterable[Any] | AsyncIterable[Any]
@@ -106,21 +106,21 @@ class Batches(Generic[Result]):
     read: Callable[[Any, Any], Result]
 
     def answered(self, index: int, part: Part, response: Any) -> "Answer[Result]":
-        """Give the answer to a request that was answered."""
+        """Create the answer to a request from its response."""
         return Answer(index, None, with_failures(self.read(part.request, response), part.failures))
 
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[Result]):
-    """A call of a client: one request, or the many that a long list is cut into.
+    """A call of a client: one request, or the several requests of a long list.
 
     Attributes:
         parts: the requests, at least one.
-        method: the RPC for one of them.
-        read: makes the result of a request and its response.
-        join: makes one result of those of all parts, in their order.
-        stream: the RPC that carries many requests, if there is one.
-        failures: why items of the list could not be sent, by place in the caller's list.
+        method: the RPC of one request.
+        read: creates the result from a request and its response.
+        join: joins the results of all parts, in their order.
+        stream: the RPC for several requests, if there is one.
+        failures: errors of items that cannot be sent, by index in the caller's list.
     """
 
     parts: Sequence[Part]
@@ -132,7 +132,7 @@ class Work(Generic[Result]):
 
     @property
     def batches(self) -> Batches[Result] | None:
-        """The parts as a stream, where there are many and an RPC that streams them."""
+        """The parts as a stream, if there are several and an RPC streams them."""
         if self.stream is None or len(self.parts) == 1:
             return None
         return Batches(self.parts, lambda part: part, self.stream, self.method, self.read)
@@ -140,10 +140,10 @@ class Work(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Result]):
-    """What a stream answered to one batch.
+    """The answer of a stream to one batch.
 
     Attributes:
-        index: the batch's place, from 0, in what the caller gave.
+        index: index of the batch in the caller's batches, from 0.
         error: why there is no result, or `None`.
     """
 
@@ -163,7 +163,7 @@ class Answer(Generic[Result]):
         return self._result  # type: ignore[return-value]  # None only beside an error
 
     def of(self, request_id: str) -> "Answer[Result]":
-        """Give the answer with the name of its call in its result or its error."""
+        """Set the request id of the call in the result or the error."""
         if self.error is not None:
             self.error.request_id = request_id
             return self
@@ -171,11 +171,12 @@ class Answer(Generic[Result]):
 
 
 class Results(Generic[Result]):
-    """The results of the parts of some work, as their answers come in any order.
+    """Collects the results of the parts of some work, which arrive in any order.
 
     Args:
-        work: what is being done.
-        progress: called with the texts done and the texts in all, where there are many parts.
+        work: the work.
+        progress: called with the finished and the total number of texts, if there are several
+            parts.
     """
 
     def __init__(self, work: Work[Result], progress: Callable[[int, int], None]) -> None:
@@ -184,10 +185,10 @@ class Results(Generic[Result]):
         self._found: dict[int, Result] = {}
 
     def take(self, answer: Answer[Result]) -> None:
-        """Keep the result of one part.
+        """Store the result of one part.
 
         Raises:
-            SemserveError: the part failed, and so the whole.
+            SemserveError: the part failed, and so the whole call.
         """
         self._found[answer.index] = answer.result
         parts = self._work.parts
@@ -196,7 +197,7 @@ class Results(Generic[Result]):
             self._progress(done, sum(part.size for part in parts))
 
     def whole(self) -> Result:
-        """Make one result of all."""
+        """Join all results."""
         results = [self._found[index] for index in range(len(self._work.parts))]
         if len(results) > 1:
             replies = [one for one in results if isinstance(one, Reply)]
@@ -211,7 +212,7 @@ class Results(Generic[Result]):
 
 
 def with_failures(result: Result, failures: Failures) -> Result:
-    """Put the reasons why items were not sent in place of what the server said of placeholders."""
+    """Replace the server's errors for placeholders by the reasons why items were not sent."""
     if not failures:
         return result
     made: Any = result
@@ -221,5 +222,5 @@ def with_failures(result: Result, failures: Failures) -> Result:
 
 
 def single(method: Method, request: Message, read: Callable[[Any, Any], Result]) -> Work[Result]:
-    """Make work of one request."""
+    """Create work with one request."""
     return Work([Part(request)], method, read, join=lambda results: results[0])

@@ -23,16 +23,16 @@ Result = TypeVar("Result")
 
 
 class AsyncStream(Generic[Result]):
-    """The requests of one stream, and the answers as they come.
+    """The requests of one stream, and the answers as they arrive.
 
-    Two tasks send and one receives. Where the server goes away another call goes on, and sends
-    again what the server had.
+    Two tasks send and one receives. If the server goes away, another call continues and sends the
+    unanswered requests again.
 
     Args:
-        open_call: has gRPC make the call.
-        batches: what to send.
-        window: what has been sent and not yet been answered.
-        alone: sends a request by itself, and gives the answer.
+        open_call: starts a gRPC call.
+        batches: the requests.
+        window: the unanswered requests.
+        alone: sends a request as a unary call, and returns the answer.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class AsyncStream(Generic[Result]):
         timeout: float | None,
         explain: Callable[[grpc.RpcError], SemserveError],
     ) -> AsyncGenerator[Answer[Result], None]:
-        """Give the answers as they come.
+        """Yield the answers as they arrive.
 
         Args:
             timeout: seconds.
-            explain: makes the error of a stream that failed.
+            explain: creates the error of a stream that failed.
 
         Raises:
-            DeadlineExceeded: no answer came for `timeout` seconds while one was owed.
+            DeadlineExceeded: no answer arrived for `timeout` seconds while one was outstanding.
             SemserveError: the stream as a whole failed.
         """
         feeding = asyncio.create_task(self._feed())
@@ -103,10 +103,10 @@ class AsyncStream(Generic[Result]):
     def _reopen(
         self, error: SemserveError, cause: grpc.RpcError, timeout: float | None, since: float
     ) -> None:
-        """Have another call send what the server of a broken one had.
+        """Start another call that sends the unanswered requests of a broken one.
 
         Raises:
-            SemserveError: it broke too often, or for good, or there is no time left.
+            SemserveError: it broke too often or permanently, or there is no time left.
         """
         self._breaks += 1
         pause, now = self._window.pause(error, self._breaks), time.monotonic()
@@ -118,11 +118,11 @@ class AsyncStream(Generic[Result]):
 
     @property
     def _complete(self) -> bool:
-        """Whether all has been asked, and all that was asked answered."""
+        """Whether all requests were sent and answered."""
         return self._exhausted and self._window.empty
 
     async def _feed(self) -> None:
-        """Send what the caller gives, as long as there is room."""
+        """Send the caller's batches while there is room."""
         source = aiter(_each(self._batches.source))
         try:
             while await self._has_room():
@@ -144,7 +144,7 @@ class AsyncStream(Generic[Result]):
         return True
 
     async def _send_again(self) -> None:
-        """Send again what is due, and end the requests once every one is answered."""
+        """Send due requests again, and half-close the call when every request is answered."""
         while not self._complete:
             now = time.monotonic()
             if again := self._window.again(now):
@@ -155,22 +155,22 @@ class AsyncStream(Generic[Result]):
         await self._call.done_writing()
 
     async def _write(self, call: Any, message: Message) -> None:
-        # A call that has ended takes no more, and why it ended is what reading it tells. What was
-        # to be written to one that broke is sent again by the next.
+        # Writing to a call that has ended fails, and reading the call reports the reason. The next
+        # call sends the request again.
         with suppress(grpc.RpcError, asyncio.InvalidStateError):
             async with self._writing:
                 if call is self._call:
                     await call.write(message)
 
     async def _change(self, seconds: float | None) -> None:
-        """Wait until an answer came or the source ended, or for so many seconds."""
+        """Wait until an answer arrives or the batches end, at most `seconds`."""
         self._changed.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
     async def _receive(self, call: Any) -> None:
-        """Queue what comes: messages, then EOF at the end or the error."""
+        """Queue what arrives: messages, then EOF at the end, or the error."""
         ending = StreamStatus(call)
         message: Any = None
         while message is not grpc.aio.EOF and not isinstance(message, BaseException):
@@ -184,9 +184,9 @@ class AsyncStream(Generic[Result]):
             self._received.put_nowait(message)
 
     async def _next_message(self, timeout: float | None, since: float) -> Any:
-        """Wait for what comes next: a message, an answer, an error, or EOF at the end.
+        """Wait for the next message, answer or error; EOF at the end.
 
-        The time counts from `since`, and from now on once all that was owed has been answered.
+        The timeout counts from `since`, and restarts when no answer is outstanding.
         """
         while True:
             asked = self._window.admitted
@@ -201,9 +201,9 @@ class AsyncStream(Generic[Result]):
 
 
 async def _each(source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
-    """Go through an iterable of either kind, and never block the loop.
+    """Iterate over an iterable of either kind without blocking the loop.
 
-    A plain one may read a file or wait for a queue, so another thread waits for each of its items.
+    A plain iterable may read a file or wait for a queue, so another thread waits for each item.
     """
     if isinstance(source, AsyncIterable):
         async for item in source:
@@ -215,7 +215,7 @@ async def _each(source: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[An
 
 
 async def _on_a_thread(work: Callable[[], Any]) -> Any:
-    """Run what may block on a thread of its own, which a program that ends does not wait for."""
+    """Run a function that may block on a daemon thread, which the program does not wait for."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()

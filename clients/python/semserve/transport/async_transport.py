@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC109 - a timeout becomes the deadline on the wire, which the server obeys
-"""How the asyncio client carries out work: over a channel for each event loop that calls it."""
+"""Executes the work of the asyncio client, over a channel for each event loop."""
 
 import asyncio
 import threading
@@ -27,11 +27,12 @@ Result = TypeVar("Result")
 
 
 class AsyncTransport(Options):
-    """A connection to a server for each event loop, opened by the first call of the loop."""
+    """A connection to a server for each event loop. The first call of the loop opens it."""
 
     def _prepare(self) -> None:
         self._lock = threading.Lock()
-        # gRPC binds a channel to its loop. Channels of closed loops go when another loop calls.
+        # gRPC binds a channel to its loop. Channels of closed loops are dropped when another loop
+        # calls.
         self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
 
     async def __aenter__(self) -> Self:
@@ -46,7 +47,7 @@ class AsyncTransport(Options):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Calls in flight and later ones raise `ClientClosed`."""
+        """Close the connections. Calls in flight and later calls raise `ClientClosed`."""
         with self._lock:
             self._closed = True
             connections = dict(self._connections)
@@ -59,7 +60,7 @@ class AsyncTransport(Options):
                 asyncio.run_coroutine_threadsafe(connection.channel.close(), loop)
 
     def _method(self, method: Method) -> Any:
-        """Give what makes a call of a method on the running loop.
+        """Return the gRPC callable of a method on the running loop.
 
         Raises:
             ClientClosed: the client is closed.
@@ -86,12 +87,12 @@ class AsyncTransport(Options):
         timeout: Timeout,
         metadata: Mapping[str, str | bytes] | None,
     ) -> Result:
-        """Carry out work: one request, one after the other, or over a stream."""
+        """Execute work: one request, several in sequence, or over a stream."""
         call = self._call(timeout, metadata)
         results = Results(work, self._progress)
         batches = work.batches
         answers = self._answers(batches, call) if batches else self._send_parts(work, call)
-        # Closed at once where a part fails, so that the server need not go on.
+        # Closed immediately if a part fails, so that the server can stop.
         async with aclosing(answers):
             async for answer in answers:
                 results.take(answer)
@@ -110,7 +111,10 @@ class AsyncTransport(Options):
                 yield Answer(index, None, with_call_details(result, request_id, timing))
 
     async def _send(self, method: Method, part: Part, call: Call) -> tuple[Any, str, Timing | None]:
-        """Send one request until it is answered, as `Retry` says; give the name and times too.
+        """Send one request until it succeeds, with the retries of `Retry`.
+
+        Returns:
+            The response, the request id, and the server's times.
 
         Raises:
             SemserveError: the call failed.
@@ -139,7 +143,7 @@ class AsyncTransport(Options):
         timeout: Timeout,
         metadata: Mapping[str, str | bytes] | None,
     ) -> AsyncGenerator[Answer[Result], None]:
-        """Carry out a stream that the caller gave."""
+        """Execute a stream of the caller's batches."""
         return self._answers(batches, self._call(timeout, metadata))
 
     async def _answers(
@@ -184,9 +188,9 @@ class AsyncTransport(Options):
 
     @contextmanager
     def _closed_errors(self) -> Iterator[None]:
-        """Raise `ClientClosed` for what gRPC raises in calls whose channel is closed.
+        """Raise `ClientClosed` for gRPC's errors in calls whose channel is closed.
 
-        That is CancelledError, which means something else where nobody cancelled the task.
+        gRPC raises CancelledError, which has another meaning if nothing cancelled the task.
         """
         try:
             yield

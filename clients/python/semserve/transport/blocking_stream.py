@@ -19,11 +19,11 @@ Result = TypeVar("Result")
 
 
 class Stream(Generic[Result]):
-    """The requests of one stream, and the answers as they come.
+    """The requests of one stream, and the answers as they arrive.
 
-    Three threads work on it beside the caller's: one runs the caller's iterable, gRPC's own sends,
-    and one receives. None of them holds the lock while it waits for something outside. Where the
-    server goes away another call goes on, and sends again what the server had.
+    Three threads work for it beside the caller's: one iterates over the caller's batches, gRPC's
+    own thread sends, and one receives. None of them holds the lock while it waits for something
+    else. If the server goes away, another call continues and sends the unanswered requests again.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Stream(Generic[Result]):
         timeout: float | None,
         explain: Callable[[grpc.RpcError], SemserveError],
     ) -> Generator[Answer[Result], None, None]:
-        """Give the answers as they come.
+        """Yield the answers as they arrive.
 
         Args:
-            open_call: has gRPC make a call with these requests.
+            open_call: starts a gRPC call with these requests.
             timeout: seconds.
-            explain: makes the error of a stream that failed.
+            explain: creates the error of a stream that failed.
 
         Raises:
-            DeadlineExceeded: no answer came for `timeout` seconds while one was owed.
+            DeadlineExceeded: no answer arrived for `timeout` seconds while one was outstanding.
             SemserveError: the stream as a whole failed.
         """
         call = open_call(self._sending)
@@ -95,10 +95,10 @@ class Stream(Generic[Result]):
             raise self._failure
 
     def _lose(self, error: SemserveError, timeout: float | None, since: float) -> None:
-        """Have another call send what the server of a broken one had.
+        """Start another call that sends the unanswered requests of a broken one.
 
         Raises:
-            SemserveError: it broke too often, or for good, or there is no time left.
+            SemserveError: it broke too often or permanently, or there is no time left.
         """
         self._breaks += 1
         pause, now = self._window.pause(error, self._breaks), time.monotonic()
@@ -112,7 +112,7 @@ class Stream(Generic[Result]):
             self._changed.notify_all()
 
     def _next_request(self, sending: "_Sending") -> Message:
-        """Give gRPC the next request: new, or again, or none where every one is answered."""
+        """Return the next request for gRPC, new or again. Ends when every request is answered."""
         with self._changed:
             while not (self._closed or sending.over):
                 now = time.monotonic()
@@ -128,11 +128,11 @@ class Stream(Generic[Result]):
 
     @property
     def _complete(self) -> bool:
-        """Whether all has been asked, and all that was asked answered."""
+        """Whether all requests were sent and answered."""
         return self._exhausted and self._window.empty
 
     def _feed(self) -> None:
-        """Take what the caller gives, as long as there is room."""
+        """Read the caller's batches while there is room."""
         try:
             source = iter(cast("Iterable[Any]", self._batches.source))
             while self._has_room():
@@ -152,7 +152,7 @@ class Stream(Generic[Result]):
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        """Wait for room in the window; false where the stream was closed meanwhile."""
+        """Wait for room in the window. False if the stream was closed meanwhile."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self._window.full)
             return not self._closed

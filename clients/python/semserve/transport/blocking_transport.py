@@ -1,4 +1,4 @@
-"""How the blocking client carries out work: over a channel that the first call opens."""
+"""Executes the work of the blocking client, over a channel that the first call opens."""
 
 import threading
 import time
@@ -24,14 +24,14 @@ Result = TypeVar("Result")
 
 
 class Connection:
-    """A channel, and what makes a call of each method, made once."""
+    """A channel and its gRPC callables, each created once."""
 
     def __init__(self, channel: Any) -> None:
         self.channel = channel
         self._methods: dict[str, Any] = {}
 
     def method(self, method: Method) -> Any:
-        """Give what makes a call of a method."""
+        """Return the gRPC callable of a method."""
         found = self._methods.get(method.path)
         if found is None:
             found = self._methods[method.path] = getattr(self.channel, method.kind)(
@@ -43,7 +43,7 @@ class Connection:
 
 
 class BlockingTransport(Options):
-    """A connection to a server, opened by the first call."""
+    """A connection to a server. The first call opens it."""
 
     def _prepare(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class BlockingTransport(Options):
         self.close()
 
     def close(self) -> None:
-        """Close the connection. Calls in flight and later ones raise `ClientClosed`."""
+        """Close the connection. Calls in flight and later calls raise `ClientClosed`."""
         with self._lock:
             self._closed = True
             self._closing.set()
@@ -70,7 +70,7 @@ class BlockingTransport(Options):
                 self._connection.channel.close()
 
     def _method(self, method: Method) -> Any:
-        """Give what makes a call of a method.
+        """Return the gRPC callable of a method.
 
         Raises:
             ClientClosed: the client is closed.
@@ -94,12 +94,12 @@ class BlockingTransport(Options):
         timeout: Timeout,
         metadata: Mapping[str, str | bytes] | None,
     ) -> Result:
-        """Carry out work: one request, one after the other, or over a stream."""
+        """Execute work: one request, several in sequence, or over a stream."""
         call = self._call(timeout, metadata)
         results = Results(work, self._progress)
         batches = work.batches
         answers = self._answers(batches, call) if batches else self._send_parts(work, call)
-        # Closed at once where a part fails, so that the server need not go on.
+        # Closed immediately if a part fails, so that the server can stop.
         with closing(answers):
             for answer in answers:
                 results.take(answer)
@@ -116,7 +116,10 @@ class BlockingTransport(Options):
                 yield Answer(index, None, with_call_details(result, request_id, timing))
 
     def _send(self, method: Method, part: Part, call: Call) -> tuple[Any, str, Timing | None]:
-        """Send one request until it is answered, as `Retry` says; give the name and times too.
+        """Send one request until it succeeds, with the retries of `Retry`.
+
+        Returns:
+            The response, the request id, and the server's times.
 
         Raises:
             SemserveError: the call failed.
@@ -148,7 +151,7 @@ class BlockingTransport(Options):
         timeout: Timeout,
         metadata: Mapping[str, str | bytes] | None,
     ) -> Generator[Answer[Result], None, None]:
-        """Carry out a stream that the caller gave."""
+        """Execute a stream of the caller's batches."""
         return self._answers(batches, self._call(timeout, metadata))
 
     def _answers(

@@ -1,9 +1,9 @@
-"""Why a stream of grpc.aio ended, even where a request was being written just then.
+"""The status of an ended grpc.aio stream, even if a request was being written at that moment.
 
-A write that the end of its call overtakes makes grpc.aio put an error of its own, INTERNAL and
-without details, in the place of the status that the server sent: sometimes before that status has
-come, sometimes after, and then for good. A caller would take a server that stops, or that wants a
-key, for one that is broken.
+If a call ends during a write, grpc.aio replaces the server's status with an error of its own,
+INTERNAL without details: sometimes before that status has arrived, sometimes after it, and then
+permanently. A caller would mistake a server that stops, or that requires a key, for one that is
+broken.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ import grpc.aio
 
 T = TypeVar("T")
 
-# What grpc.aio says of a write that was overtaken.
+# grpc.aio's message for a write that the end of the call interrupted.
 _OVERTAKEN = "Internal error from Core"
-# The status is on its way when this is said, so the bound is only for safety.
+# The status arrives soon after this message, so the limit is only for safety.
 _PAUSE_SECONDS = 0.005
 _MOST_PAUSES = 200
 
 
 class StreamStatus:
-    """The status that a call ends with, noted as soon as it is there.
+    """The status of a call, stored as soon as it is known.
 
     Args:
-        call: what grpc.aio returned for a stream.
+        call: grpc.aio's call object of a stream.
     """
 
     def __init__(self, call: Any) -> None:
@@ -34,7 +34,7 @@ class StreamStatus:
         call.add_done_callback(self._note)
 
     async def wait(self, failed: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """Give the server's status for a call that failed; its code may even be OK."""
+        """Return the server's status for a call that failed; its code may even be OK."""
         if failed.details() != _OVERTAKEN:
             return failed
         for _ in range(_MOST_PAUSES):
@@ -49,7 +49,7 @@ class StreamStatus:
 
 
 def _status(call: Any) -> grpc.aio.AioRpcError:
-    """Give the status of a call that is done."""
+    """Return the status of a call that is done."""
     return grpc.aio.AioRpcError(
         _now(call.code()),
         grpc.aio.Metadata(),
@@ -59,7 +59,7 @@ def _status(call: Any) -> grpc.aio.AioRpcError:
 
 
 def _now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run what has nothing to wait for, since the call is done, without the event loop's turn."""
+    """Run a coroutine that has nothing to wait for, because the call is done, without the loop."""
     try:
         coroutine.send(None)
     except StopIteration as returned:

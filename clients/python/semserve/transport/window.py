@@ -1,15 +1,15 @@
-"""The requests of one stream: which are in flight, which will be sent again, and when to stop.
+"""The requests of one stream: which are in flight, which are sent again, and when to stop.
 
-This is the whole policy of a stream, without a clock and without a lock; the two clients bring
-those. A request passes through three states:
+This is the policy of a stream, without clock and lock; the two clients provide those. A request has
+three states:
 
     admitted ──> in flight ──> answered
                    │   ▲
                    ▼   │ when due
                   waiting        the server was overloaded, not ready, or went away
 
-In flight and waiting together never exceed the bound, so a server that sheds load slows its
-clients down instead of growing their memory.
+The number of requests in flight and waiting never exceeds the bound. So a server that rejects
+requests slows its clients down instead of filling their memory.
 """
 
 import heapq
@@ -38,15 +38,15 @@ class _Entry:
 
 
 class Window(Generic[Result]):
-    """The requests of one stream that have no answer yet.
+    """The unanswered requests of one stream.
 
     Args:
-        batches: what the stream carries.
-        bound: most requests without an answer, at least 1.
-        retry: how often, and after which wait, a request is sent again.
+        batches: the batches of the stream.
+        bound: most unanswered requests, at least 1.
+        retry: when a request is sent again.
 
     Attributes:
-        admitted: how many requests have been taken in.
+        admitted: number of requests admitted so far.
     """
 
     def __init__(self, batches: Batches[Result], bound: int, retry: Retry) -> None:
@@ -63,7 +63,7 @@ class Window(Generic[Result]):
 
     @property
     def full(self) -> bool:
-        """Whether another request has to wait for an answer first."""
+        """Whether the next request must wait for an answer."""
         return len(self._in_flight) + len(self._waiting) >= self._bound
 
     @property
@@ -72,42 +72,42 @@ class Window(Generic[Result]):
         return not self._in_flight and not self._waiting
 
     def owes(self, admitted: int) -> bool:
-        """Whether one of the first `admitted` requests has no answer yet."""
+        """Return whether one of the first `admitted` requests has no answer yet."""
         entries = (*self._in_flight.values(), *(entry for _, _, entry in self._waiting))
         return any(entry.index < admitted for entry in entries)
 
     @property
     def due(self) -> float | None:
-        """The instant at which a request has to be sent again, or `None`."""
+        """The instant at which a request must be sent again, or `None`."""
         return self._waiting[0][0] if self._waiting else None
 
     def admit(self, part: Part) -> Message:
-        """Take a new request in, and give the message to send."""
+        """Admit a new request, and return the message to send."""
         entry = _Entry(self.admitted, part)
         self.admitted += 1
         return self._send(entry)
 
     def pause(self, error: SemserveError, breaks: int) -> float | None:
-        """Seconds until another stream goes on, after one broke for the first, second, … time.
+        """Return the seconds until another call continues a stream that broke `breaks` times.
 
-        `None` where none does.
+        `None` if none does.
         """
         return self._retry.wait(error, breaks)
 
     def lose(self, due: float) -> None:
-        """Put off until `due` what the server had when it went away."""
+        """Delay the requests of a server that went away until `due`."""
         for entry in self._in_flight.values():
             entry.attempts -= 1
             heapq.heappush(self._waiting, (due, entry.index, entry))
         self._in_flight.clear()
 
     def skip(self) -> int:
-        """Take a request in that is sent by itself, and give its place."""
+        """Admit a request that is sent as a unary call, and return its index."""
         self.admitted += 1
         return self.admitted - 1
 
     def again(self, now: float) -> Message | None:
-        """Give a message whose time to be sent again has come, or `None`."""
+        """Return a message that is due to be sent again, or `None`."""
         if self.due is None or self.due > now:
             return None
         _, _, entry = heapq.heappop(self._waiting)
@@ -115,10 +115,12 @@ class Window(Generic[Result]):
         return self._send(entry)
 
     def settle(self, message: Any, now: float) -> Answer[Result] | None:
-        """Take what the server sent; give the answer, or `None` where there will be another.
+        """Process a message of the server.
+
+        Return the answer, or `None` if the request is sent again.
 
         Raises:
-            InternalError: the server answered what was not asked.
+            InternalError: the server answered a request that was not sent.
         """
         entry = self._in_flight.pop(message.id, None)
         if entry is None:
@@ -139,10 +141,10 @@ class Window(Generic[Result]):
 
 
 def late_error(timeout: float | None) -> DeadlineExceeded:
-    """Make the error of a stream on which an answer that is owed did not come in time."""
+    """Create the error of a stream with an answer that did not arrive in time."""
     return DeadlineExceeded(f"no answer on the stream for {timeout:g} s")
 
 
 def early_error(window: Window[Any]) -> InternalError:
-    """Make the error of a stream that the server ended before all was asked and answered."""
+    """Create the error of a stream that the server ended before everything was answered."""
     return InternalError(f"the server ended the stream too early: {window}")
