@@ -8,11 +8,12 @@ import grpc
 import pytest
 from asking import refusal
 from conftest import SMALL_LIMITS, InProcess
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from health_list import list_health
 from semserve.v1 import classification_pb2, embedding_pb2, model_pb2, score_pb2, similarity_pb2
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
@@ -25,6 +26,7 @@ from semserve_server.services.validation import Limits
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+HEALTH = "grpc.health.v1.Health"
 FILES = (embedding_pb2, classification_pb2, similarity_pb2, score_pb2, model_pb2)
 
 
@@ -118,6 +120,24 @@ async def test_reflection_finds_services_and_methods(service: InProcess) -> None
     assert grpc.StatusCode.NOT_FOUND.value[0] == unknown.error_response.error_code
 
 
+async def test_the_health_of_all_can_be_listed_by_the_schema_that_reflection_gives(
+    service: InProcess,
+) -> None:
+    """As ghz and grpcurl call it; the stubs of grpcio before 1.84 do not know it."""
+    asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{HEALTH}.List")
+    stub = ServerReflectionStub(service.channel)
+    (found,) = [one async for one in stub.ServerReflectionInfo(iter([asked]))]
+    pool = descriptor_pool.DescriptorPool()
+    for content in found.file_descriptor_response.file_descriptor_proto:
+        pool.AddSerializedFile(content)
+    methods = pool.FindServiceByName(HEALTH).methods_by_name
+    assert {"Check", "List", "Watch"} == set(methods)
+    response = message_factory.GetMessageClass(methods["List"].output_type)
+    call = service.channel.unary_unary(f"/{HEALTH}/List", response_deserializer=response.FromString)
+    statuses = (await call(b"")).statuses
+    assert SERVING == statuses[""].status == statuses["tiny-nli"].status
+
+
 @pytest.mark.parametrize("name", REFLECTION)
 async def test_reflection_answers_alike_under_both_names_and_knows_itself(
     service: InProcess, name: str
@@ -144,8 +164,7 @@ async def test_health_is_told_for_each_service_by_its_models(service: InProcess)
     health = HealthStub(service.channel)
 
     async def told() -> dict[str, int]:
-        answers = (await health.List(health_pb2.HealthListRequest())).statuses
-        return {name: answer.status for name, answer in answers.items()}
+        return await list_health(service.channel)
 
     ours = [d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()]
     unserved = "semserve.v1.ScoreService"  # no model of that task is loaded

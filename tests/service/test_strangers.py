@@ -13,10 +13,11 @@ import pytest
 from asking import refusal
 from conftest import InProcess, in_process
 from google.rpc import error_details_pb2
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthListRequest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from health_list import list_health
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
@@ -247,19 +248,17 @@ async def test_health_is_open_and_reflection_closed_unless_asked_otherwise(
 async def test_names_of_models_are_listed_only_to_keys_that_may_use_them(
     guarded: Guarded,
 ) -> None:
-    health = HealthStub(guarded.server.channel)
+    channel = guarded.server.channel
 
     async def models(metadata: tuple[tuple[str, str], ...]) -> set[str]:
-        listed = await health.List(HealthListRequest(), metadata=metadata)
-        return {name for name in listed.statuses if name.startswith("tiny")}
+        return {name for name in await list_health(channel, metadata) if name.startswith("tiny")}
 
     assert set() == await models(())
     for metadata in wrong(guarded.keys["all"]):
         assert set() == await models(metadata)
     assert {"tiny-nli"} == await models(guarded.metadata("nli"))
     assert {"tiny-embed", "tiny-nli"} == await models(guarded.metadata("all"))
-    listed = await health.List(HealthListRequest())
-    assert {"", "semserve.v1.EmbeddingService"} <= set(listed.statuses)
+    assert {"", "semserve.v1.EmbeddingService"} <= set(await list_health(channel))
 
 
 async def reflect(channel: grpc.aio.Channel) -> grpc.StatusCode:

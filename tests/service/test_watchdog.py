@@ -13,6 +13,7 @@ from conftest import InProcess
 from fakes import Deadly
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from health_list import list_health
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.errors import EngineFailed
@@ -35,12 +36,8 @@ with watchdog.LoopWatch(stall_timeout=0.05, run_timeout=0.1):
 
 async def health(service: InProcess) -> dict[str, int]:
     """Tell the health of the server and of its models; that of services follows from theirs."""
-    listed = await HealthStub(service.channel).List(health_pb2.HealthListRequest())
-    return {
-        name: one.status
-        for name, one in listed.statuses.items()
-        if not name.startswith("semserve.v1.")
-    }
+    listed = await list_health(service.channel)
+    return {n: status for n, status in listed.items() if not n.startswith("semserve.v1.")}
 
 
 async def a_run_that_hangs(service: InProcess) -> asyncio.Task[None]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from semserve_server.auth.key_store import PRINCIPAL
 from semserve_server.errors import Draining, ModelNotFound
+from semserve_server.frontend.health_schema import HealthListRequest, HealthListResponse
 from semserve_server.registry.registry import STOPPING, shown
 from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Context, Handlers
@@ -49,7 +50,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
         """Return the handler of each RPC of the service."""
         return {
             "Check": unary_handler(HealthCheckRequest, self.Check),
-            "List": unary_handler(health_pb2.HealthListRequest, self.List),
+            "List": unary_handler(HealthListRequest, self.List),
             "Watch": server_stream_handler(HealthCheckRequest, self.Watch),
         }
 
@@ -82,16 +83,14 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
         return HealthCheckResponse(status=self._status(request.service))
 
     async def List(  # noqa: N802  (gRPC's name)
-        self, _request: health_pb2.HealthListRequest, _context: Context
-    ) -> health_pb2.HealthListResponse:
+        self, _request: HealthListRequest, _context: Context
+    ) -> HealthListResponse:
         """Return the health of all services, and of the models that the caller may use."""
-        return health_pb2.HealthListResponse(
-            statuses={
-                name: HealthCheckResponse(status=self._status(name))
-                for name in self._serving
-                if self._may_list(name)
-            }
-        )
+        reply = HealthListResponse()
+        for name in self._serving:
+            if self._may_list(name):
+                reply.statuses[name].status = self._status(name)
+        return reply
 
     def _may_list(self, name: str) -> bool:
         if name in self._services or not self._keyed:

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from semserve_server.errors import Draining
+from semserve_server.frontend import health_schema
 from semserve_server.registry.registry import STOPPING
 from semserve_server.rpc.drainable_streams import DrainableStreams, require_room
 from semserve_server.rpc.handlers import Context, Handlers
@@ -61,7 +62,7 @@ class ReflectionServicer(reflection.aio.ReflectionServicer):  # type: ignore[mis
 
 
 class MethodPool:
-    """The default descriptor pool, which also finds the file of a method, and reflection v1.
+    """The default descriptor pool, with reflection v1 and health's `List`; finds methods too.
 
     ghz asks for the file that contains `pkg.Service.Method`. Protobuf's pool finds services and
     messages by name, but not methods.
@@ -69,7 +70,7 @@ class MethodPool:
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
-        self._reflection = _reflection_v1()
+        self._pools = (health_schema.POOL, self._pool, _reflection_v1())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)
@@ -80,10 +81,10 @@ class MethodPool:
         Raises:
             KeyError: there is no such file.
         """
-        try:
-            return self._pool.FindFileByName(name)
-        except KeyError:
-            return self._reflection.FindFileByName(name)
+        for pool in self._pools:
+            with contextlib.suppress(KeyError):
+                return pool.FindFileByName(name)
+        raise KeyError(name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802  (protobuf's)
         """Find the file that declares a symbol, including methods.
@@ -91,7 +92,7 @@ class MethodPool:
         Raises:
             KeyError: there is no such symbol.
         """
-        for pool in (self._pool, self._reflection):
+        for pool in self._pools:
             for find in (
                 pool.FindFileContainingSymbol,
                 lambda name, pool=pool: pool.FindMethodByName(name).containing_service.file,
