@@ -198,7 +198,7 @@ def whole_search(window: list[Entry[None]], cost: CostModel) -> list[Entry[None]
 def test_a_search_that_ends_early_chooses_what_a_whole_search_does(
     asked: list[tuple[int, str]], padding: float, fixed: float
 ) -> None:
-    """It misses at most entries that are shorter than every one before, for the last free tokens."""
+    """It misses at most entries that are shorter than each of the batch, for the last tokens."""
     entries = [entry(size, index=n, caller=caller) for n, (size, caller) in enumerate(asked)]
     twins = [entry(size, index=n, caller=caller) for n, (size, caller) in enumerate(asked)]
     cost = CostModel(fixed=fixed, padding=padding)
