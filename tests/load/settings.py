@@ -70,6 +70,12 @@ class Settings:
     install_mlserver: bool = False
     """Install MLServer there from PyPI first."""
 
+    grpcio: Path = Path(".cache/grpcio")
+    """Directory of grpcio's newest release, which is compared with the locked one."""
+
+    install_grpcio: bool = False
+    """Install it there from PyPI first."""
+
     cache: Path = Path(".cache")
     """Where what peers need is made."""
 
