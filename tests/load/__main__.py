@@ -39,7 +39,11 @@ app = cyclopts.App(
 @app.default
 def run(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int:
     """Run the parts; the exit code is 1 where one of them failed, whatever the figures are."""
-    settings = settings or Settings()
+    try:
+        settings = (settings or Settings()).of_its_length()
+    except ValueError as error:
+        print(error)
+        return 2
     unknown = set(settings.only) - set(PARTS)
     if unknown:
         print(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")

@@ -18,7 +18,9 @@ from load.client import drive
 from load.figure import Figure, ratio
 from load.load import Load
 from load.parts import PARTS
+from load.process import running
 from load.record import OK, SHED, UNFINISHED, LoadError, Record
+from load.settings import Settings
 from load.texts import read_texts
 
 
@@ -110,3 +112,27 @@ def test_made_up_texts_have_the_lengths_of_questions() -> None:
     middle, most = np.percentile(lengths, [50, 99])
     assert 12 <= middle <= 14
     assert 28 <= most <= 34
+
+
+def test_the_bench_has_three_lengths() -> None:
+    usual = Settings()
+    quick, full = Settings(quick=True).of_its_length(), Settings(full=True).of_its_length()
+    assert usual == usual.of_its_length()
+    assert quick.seconds * quick.rounds < usual.seconds * usual.rounds < full.seconds * full.rounds
+    assert set(quick.only) < set(PARTS)
+    with pytest.raises(ValueError, match="--quick and --full"):
+        Settings(quick=True, full=True).of_its_length()
+
+
+def test_memory_that_processes_share_counts_once() -> None:
+    with running(
+        "one",
+        [
+            sys.executable,
+            "-c",
+            "print('up', flush=True); import threading; threading.Event().wait()",
+        ],
+    ) as process:
+        process.wait_for(lambda said: "up" in said, "word")
+        if Path("/proc/self/smaps_rollup").is_file():
+            assert 0 < process.proportional_bytes() <= process.resident_bytes()

@@ -24,20 +24,20 @@ def measure(bench: Bench) -> list[Figure]:
     """Return the calls a second of an echo on the newest grpcio over those on the locked one."""
     packages = bench.settings.grpcio
     try:
-        names = f"grpcio {locked()}", f"grpcio {newest(packages)}"
+        versions = locked(), newest(packages)
     except Absent as error:
         return [Figure(name="newest grpcio over the locked one", bar=BAR, skipped=str(error))]
     like = Wire("", "", lambda text: str(text).encode())
     answer = bytes(ANSWER_BYTES)
     with (
-        echo(like, answer, name=names[0]) as ours,
-        echo(like, answer, name=names[1], packages=packages) as other,
+        echo(like, answer, name="locked grpcio") as ours,
+        echo(like, answer, name="newest grpcio", packages=packages) as other,
     ):
         sides = {one.name: partial(_run, bench, one) for one in (ours, other)}
         seen = alternate(sides, bench.settings.rounds)
     rates = [[record.texts_per_second for record in records] for records in seen.values()]
     figure = Figure(
-        name=f"{names[1]} over the locked {locked()}, echo at {IN_FLIGHT} callers",
+        name=f"grpcio {versions[1]} over the locked {versions[0]}, echo at {IN_FLIGHT} callers",
         bar=BAR,
         detail=f"{median(rates[1]):.0f} against {median(rates[0]):.0f} calls/s; from {BAR:g} on, "
         "the upper bound of grpcio in server/pyproject.toml can go",
