@@ -20,7 +20,7 @@ from load.figure import Figure
 from load.parts import PARTS
 from load.process import StartError
 from load.record import LoadError
-from load.servers import mlserver
+from load.servers import grpcio, mlserver
 from load.settings import Settings
 from load.texts import read_texts
 
@@ -39,7 +39,11 @@ app = cyclopts.App(
 @app.default
 def run(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int:
     """Run the parts; the exit code is 1 where one of them failed, whatever the figures are."""
-    settings = settings or Settings()
+    try:
+        settings = (settings or Settings()).of_its_length()
+    except ValueError as error:
+        print(error)
+        return 2
     unknown = set(settings.only) - set(PARTS)
     if unknown:
         print(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
@@ -48,6 +52,8 @@ def run(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if settings.install_mlserver:
         mlserver.install(settings.mlserver)
+    if settings.install_grpcio:
+        grpcio.install(settings.grpcio)
     console = Console()
     texts = read_texts(settings.texts, settings.text_count)
     console.print(f"{report.machine()}\ntexts: {texts.source}")

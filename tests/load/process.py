@@ -68,6 +68,16 @@ class Process:
                 pages += int((directory / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def proportional_bytes(self) -> int:
+        """Resident memory of the whole group, with a shared page divided among its users (Pss)."""
+        kibibytes = 0
+        for directory in _group(self.group):
+            with contextlib.suppress(OSError):
+                for line in (directory / "smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        kibibytes += int(line.split()[1])
+        return kibibytes * 1024
+
 
 @contextlib.contextmanager
 def running(

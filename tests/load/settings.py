@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,9 @@ from cyclopts.validators import Number
 
 SHARED = Path("../shared")
 """Texts and peers that may lie beside a checkout; nothing needs them."""
+
+QUICK = ("serving", "start", "front-end")
+"""The parts of `--quick`."""
 
 _Seconds = Annotated[float, Parameter(validator=Number(gt=0, lte=600))]
 
@@ -28,6 +31,12 @@ class Settings:
 
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=100))] = 3
     """How often each comparison alternates between its sides."""
+
+    quick: bool = False
+    """Measure the main parts briefly, in about a minute: windows of 1 s, one round."""
+
+    full: bool = False
+    """Measure thoroughly: windows of 6 s, five rounds."""
 
     only: tuple[str, ...] = ()
     """Parts to run; all of them where none is named."""
@@ -70,8 +79,28 @@ class Settings:
     install_mlserver: bool = False
     """Install MLServer there from PyPI first."""
 
+    grpcio: Path = Path(".cache/grpcio")
+    """Directory of grpcio's newest release, which is compared with the locked one."""
+
+    install_grpcio: bool = False
+    """Install it there from PyPI first."""
+
     cache: Path = Path(".cache")
     """Where what peers need is made."""
 
     results: Path = Path("results")
     """Where the results are written."""
+
+    def of_its_length(self) -> Settings:
+        """Return the settings with the windows, the rounds and the parts of `quick` or `full`.
+
+        Raises:
+            ValueError: both are set.
+        """
+        if self.quick and self.full:
+            raise ValueError("--quick and --full exclude each other")
+        if self.quick:
+            return replace(
+                self, seconds=1.0, warm_up=0.5, rounds=1, depths=(1, 64), only=self.only or QUICK
+            )
+        return replace(self, seconds=6.0, rounds=5) if self.full else self

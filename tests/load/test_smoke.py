@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from conftest import ROOT, TINY
@@ -17,8 +18,15 @@ from load.client import drive
 from load.figure import Figure, ratio
 from load.load import Load
 from load.parts import PARTS
+from load.process import running
 from load.record import OK, SHED, UNFINISHED, LoadError, Record
+from load.settings import Settings
 from load.texts import read_texts
+
+
+def site_packages() -> Path:
+    """Return the directory of this environment's grpcio, which stands in for a newer one."""
+    return Path(grpc.__file__).parents[1]
 
 
 @pytest.mark.timeout(300)
@@ -28,6 +36,7 @@ def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
          "--classifier", TINY / "tiny-nli", "--seconds", "0.3", "--warm-up", "0.1",
          "--rounds", "1", "--depths", "1", "--depths", "16", "--text-count", "64",
          "--texts", tmp_path, "--tei", tmp_path / "none", "--mlserver", tmp_path,
+         "--grpcio", site_packages(),
          "--results", tmp_path],
         cwd=ROOT, env={"PYTHONPATH": str(ROOT / "tests")},
         capture_output=True, text=True, timeout=280, check=False,
@@ -36,7 +45,7 @@ def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stdout + ran.stderr
     written = json.loads((tmp_path / "bench.json").read_text())
     assert all(run["texts_per_second"] > 0 for run in written["runs"] if run["part"] != "overload")
-    assert {"front-end", "overload", "depth"} <= {run["part"] for run in written["runs"]}
+    assert {"front-end", "grpcio", "overload", "depth"} <= {run["part"] for run in written["runs"]}
     skipped = {one["skipped"] for one in written["figures"] if one["verdict"] == "SKIP"}
     assert {"text-embeddings-inference", "MLServer"} <= {why.split()[0] for why in skipped}
     assert len(PARTS) <= len(written["figures"])
@@ -103,3 +112,27 @@ def test_made_up_texts_have_the_lengths_of_questions() -> None:
     middle, most = np.percentile(lengths, [50, 99])
     assert 12 <= middle <= 14
     assert 28 <= most <= 34
+
+
+def test_the_bench_has_three_lengths() -> None:
+    usual = Settings()
+    quick, full = Settings(quick=True).of_its_length(), Settings(full=True).of_its_length()
+    assert usual == usual.of_its_length()
+    assert quick.seconds * quick.rounds < usual.seconds * usual.rounds < full.seconds * full.rounds
+    assert set(quick.only) < set(PARTS)
+    with pytest.raises(ValueError, match="--quick and --full"):
+        Settings(quick=True, full=True).of_its_length()
+
+
+def test_memory_that_processes_share_counts_once() -> None:
+    with running(
+        "one",
+        [
+            sys.executable,
+            "-c",
+            "print('up', flush=True); import threading; threading.Event().wait()",
+        ],
+    ) as process:
+        process.wait_for(lambda said: "up" in said, "word")
+        if Path("/proc/self/smaps_rollup").is_file():
+            assert 0 < process.proportional_bytes() <= process.resident_bytes()

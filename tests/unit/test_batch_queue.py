@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.scheduling.batch_queue import BatchQueue, Entry
+from semserve_server.scheduling.batch_queue import (
+    HANDOVER_SECONDS,
+    MAX_PADDED_FACTOR,
+    MAX_TIME_FACTOR,
+    WINDOW_BATCHES,
+    BatchQueue,
+    Entry,
+)
 from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.scheduling.fair_queue import FairQueue
 
 BUDGET = 100
 NEVER = float("inf")
@@ -157,3 +167,68 @@ def test_where_a_run_costs_the_same_whatever_its_size_all_that_fits_rides_along(
     queue: BatchQueue[None] = BatchQueue(max_batch_tokens=1000, cost=flat)
     queue.put([entry(size) for size in (10, 60, 20, 40)])
     assert [10, 20, 40, 60] == sorted(one.length for one in queue.take(0.0).batch)
+
+
+def whole_search(window: list[Entry[None]], cost: CostModel) -> list[Entry[None]]:
+    """Choose as the queue's policy says, by a search that tries every entry of the window."""
+
+    def seconds(tokens: int, padded_tokens: int) -> float:
+        computed = cost.effective_tokens(tokens, padded_tokens)
+        if computed > BUDGET or padded_tokens > MAX_PADDED_FACTOR * BUDGET:
+            return inf
+        return HANDOVER_SECONDS + cost.seconds(computed)
+
+    first = window[0]
+    batch = [first]
+    for entry in sorted(window[1:], key=lambda e: int(cost.padding * abs(e.length - first.length))):
+        tokens, longest = sum(e.length for e in batch), max(e.length for e in batch)
+        before = seconds(tokens, longest * len(batch))
+        after = seconds(tokens + entry.length, max(longest, entry.length) * (len(batch) + 1))
+        faster = (tokens + entry.length) * before >= tokens * after
+        if tokens + entry.length <= BUDGET and faster and after <= MAX_TIME_FACTOR * before < inf:
+            batch.append(entry)
+    return batch
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 120), st.sampled_from("abc")), min_size=1, max_size=60),
+    st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    st.sampled_from([0.0001, 0.001, 0.01]),
+)
+def test_a_search_that_ends_early_chooses_what_a_whole_search_does(
+    asked: list[tuple[int, str]], padding: float, fixed: float
+) -> None:
+    """It misses at most entries that are shorter than each of the batch, for the last tokens."""
+    entries = [entry(size, index=n, caller=caller) for n, (size, caller) in enumerate(asked)]
+    twins = [entry(size, index=n, caller=caller) for n, (size, caller) in enumerate(asked)]
+    cost = CostModel(fixed=fixed, padding=padding)
+    in_turns: FairQueue[None] = FairQueue(max_lead=inf)
+    in_turns.put(twins)
+    window = list(in_turns.pop(0.0, WINDOW_BATCHES * BUDGET, []))
+    expected = [one.index for one in whole_search(window, cost)]
+    queue: BatchQueue[None] = BatchQueue(max_batch_tokens=BUDGET, cost=cost)
+    queue.put(entries)
+    batch = queue.take(0.0).batch
+    assert expected[: len(batch)] == [one.index for one in batch]
+    shortest = min(one.length for one in batch)
+    assert all(entries[n].length < shortest for n in expected[len(batch) :])
+
+
+def test_a_full_batch_ends_the_search() -> None:
+    """What is queued behind a full batch is not looked at, so that it may be much."""
+    looked_at: list[int] = []
+
+    class Watched(Entry[None]):
+        @property
+        def deadline(self) -> float:
+            looked_at.append(self.index)
+            return NEVER
+
+        @deadline.setter
+        def deadline(self, _instant: float) -> None: ...
+
+    queue = queue_of(
+        *[Watched(Encoding([1] * 10, [0] * 10), 10, NEVER, None, n) for n in range(70)], padding=0.0
+    )
+    assert 10 == len(queue.take(0.0).batch)
+    assert list(range(11)) == looked_at

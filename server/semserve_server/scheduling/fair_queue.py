@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
@@ -88,7 +88,7 @@ class FairQueue(Generic[Owner]):
         self._heap: list[tuple[float, int, _Caller[Owner]]] = []
         self._tickets = count(1)
         self._popped: dict[_Caller[Owner], int] = {}
-        """Callers of the present window, with the tickets that they had; 0 after an entry was
+        """Callers of the popped entries, with the tickets that they had; 0 after an entry was
         chosen."""
 
     def __len__(self) -> int:
@@ -138,51 +138,66 @@ class FairQueue(Generic[Owner]):
         if not self._callers:
             self._time = 0.0
 
-    def pop_window(
-        self, now: float, most_tokens: float
-    ) -> tuple[list[Entry[Owner]], list[Entry[Owner]]]:
-        """Remove the first entries, up to `most_tokens`.
+    def pop(
+        self, now: float, most_tokens: float, expired: list[Entry[Owner]]
+    ) -> Generator[Entry[Owner]]:
+        """Remove and yield the first entries one by one, up to `most_tokens`.
 
-        Return them, and the expired entries among them.
+        Close the iterator where no more entries are needed; the work depends on the entries that
+        were yielded, and not on the size of the queue. They count as queued until `commit`, which
+        must be the next call. Entries that have expired are not yielded and have left the queue.
 
-        The entries of the window count as queued until `commit`, which must be the next call. The
-        expired entries have left the queue.
+        Args:
+            now: instant, in seconds of the queue's clock.
+            most_tokens: the first entry with which this is reached is the last one.
+            expired: gets the expired entries that were found on the way.
         """
-        window: list[Entry[Owner]] = []
-        expired: list[Entry[Owner]] = []
-        tokens = 0
-        while self._heap and tokens < most_tokens:
-            time, ticket, caller = heapq.heappop(self._heap)
+        heap, tokens = self._heap, 0
+        while heap and tokens < most_tokens:
+            time, ticket, caller = heapq.heappop(heap)
             if ticket != caller.ticket:
                 continue
             self._popped.setdefault(caller, ticket)
-            turn = self._heap[0][0] if self._heap else inf
-            while (entry := self._next(caller, now, expired)) is not None:
-                window.append(entry)
-                size = max(entry.length, 1)
-                tokens += size
-                time += size
-                if tokens >= most_tokens or time >= turn:
-                    break
-            caller.ticket = 0
-            if caller.entries:
-                self._push(caller, time, next(self._tickets))
-        return window, expired
+            turn = heap[0][0] if heap else inf
+            entries = caller.entries
+            try:
+                while entries:
+                    entry = entries.popleft()
+                    if not entry.waiting:
+                        continue
+                    if now >= entry.deadline:
+                        self._remove(entry)
+                        expired.append(entry)
+                        continue
+                    size = entry.length or 1
+                    tokens += size
+                    time += size
+                    yield entry
+                    if tokens >= most_tokens or time >= turn:
+                        break
+            finally:
+                caller.ticket = 0
+                if entries:
+                    self._push(caller, time, next(self._tickets))
 
-    def commit(self, window: Sequence[Entry[Owner]], chosen: Sequence[Entry[Owner]]) -> None:
-        """Remove the chosen entries of the window, charge their callers, and put the rest back."""
+    def commit(self, chosen: Sequence[Entry[Owner]], skipped: Sequence[Entry[Owner]]) -> None:
+        """Remove the chosen ones of the popped entries, charge their callers, put the rest back.
+
+        Args:
+            chosen: in any order.
+            skipped: in the order in which `pop` yielded them.
+        """
         callers = max(self.callers, 1)
         tokens = 0
         for entry in chosen:
-            size = max(entry.length, 1)
+            size = entry.length or 1
             tokens += size
             caller = self._callers[entry.caller]
             caller.time += size
             self._popped[caller] = 0
             self._remove(entry)
-        for entry in reversed(window):
-            if entry.waiting:
-                self._callers[entry.caller].entries.appendleft(entry)
+        for entry in reversed(skipped):
+            self._callers[entry.caller].entries.appendleft(entry)
         self._time += tokens / callers
         for caller, ticket in self._popped.items():
             if caller.waiting:
@@ -192,21 +207,6 @@ class FairQueue(Generic[Owner]):
         self._popped.clear()
         self._compact()
         self._time = max(self._time, self._heap[0][0]) if self._heap else 0.0
-
-    def _next(
-        self, caller: _Caller[Owner], now: float, expired: list[Entry[Owner]]
-    ) -> Entry[Owner] | None:
-        """Remove the oldest entry that is neither dropped nor expired; None if there is none."""
-        entries = caller.entries
-        while entries:
-            entry = entries.popleft()
-            if not entry.waiting:
-                continue
-            if now < entry.deadline:
-                return entry
-            self._remove(entry)
-            expired.append(entry)
-        return None
 
     def _remove(self, entry: Entry[Owner]) -> None:
         entry.waiting = False

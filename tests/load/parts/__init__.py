@@ -6,13 +6,24 @@ from collections.abc import Callable
 
 from load.bench import Bench
 from load.figure import Figure
-from load.parts import depth, front_end, mixed, overload, processes, serving, start, variants
+from load.parts import (
+    depth,
+    front_end,
+    grpcio,
+    mixed,
+    overload,
+    processes,
+    serving,
+    start,
+    variants,
+)
 
 PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
     "serving": serving.measure,
     "start": start.measure,
     "variants": variants.measure,
     "front-end": front_end.measure,
+    "grpcio": grpcio.measure,
     "processes": processes.measure,
     "overload": overload.measure,
     "mixed": mixed.measure,

@@ -94,12 +94,14 @@ def measure(bench: Bench) -> list[Figure]:
         plan = _best_plan(bench, bare)
         sides = _sides(bench, ours, peers, partial(_bare, bench, bare, plan))
         seen = alternate(sides, bench.settings.rounds)
-        memory = {one.name: one.process.resident_bytes() for one in (ours, *peers)}
+        resident = {one.name: one.process.resident_bytes() for one in (ours, *peers)}
+        proportional = {one.name: one.process.proportional_bytes() for one in (ours, *peers)}
         _curve(bench, [ours, *(peer for peer in peers if peer.name != TEI_WITH_OURS)])
     return [
         *_over_peers(seen, absent),
         *_over_bare(bench, seen),
-        _memory(memory, absent),
+        _memory("resident memory", resident, absent),
+        _memory("proportional memory (Pss)", proportional, absent),
     ]
 
 
@@ -233,8 +235,8 @@ def _cpu(ours: list[Any], theirs: list[Any]) -> str:
     return f"{spent[0]:.0f} against {spent[1]:.0f} us of CPU a text"
 
 
-def _memory(memory: dict[str, int], absent: dict[str, str]) -> Figure:
-    name, peer = f"resident memory, over {TEI}", memory.get(TEI)
+def _memory(kind: str, memory: dict[str, int], absent: dict[str, str]) -> Figure:
+    name, peer = f"{kind}, over {TEI}", memory.get(TEI)
     if peer is None:
         return Figure(name=name, bar=1.5, at_least=False, skipped=absent[TEI])
     detail = ", ".join(f"{server} {size / 2**20:.0f} MiB" for server, size in memory.items())

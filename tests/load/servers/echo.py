@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -22,12 +24,20 @@ SERVICE = "load.Echo"
 
 
 @contextlib.contextmanager
-def echo(like: Wire, answer: bytes) -> Iterator[Server]:
-    """Serve `answer`, alone or after the id of a stream's message, to requests `like` another's."""
-    with running("echo", [sys.executable, "-m", "load.servers.echo", answer.hex()]) as process:
+def echo(
+    like: Wire, answer: bytes, *, name: str = "echo", packages: Path | None = None
+) -> Iterator[Server]:
+    """Serve `answer`, alone or after the id of a stream's message, to requests `like` another's.
+
+    Packages of a directory `packages` come before those of this environment.
+    """
+    path = [str(packages.absolute())] if packages else []
+    environment = {"PYTHONPATH": os.pathsep.join([*path, str(Path(__file__).parents[2])])}
+    command = [sys.executable, "-m", "load.servers.echo", answer.hex()]
+    with running(name, command, environment=environment) as process:
         port = process.wait_for(lambda said: said.endswith("\n"), "port").strip()
         dialect = Wire(f"/{SERVICE}/Ask", f"/{SERVICE}/Stream", like.write)
-        yield Server("echo", process, f"127.0.0.1:{port}", dialect, len(answer))
+        yield Server(name, process, f"127.0.0.1:{port}", dialect, len(answer))
 
 
 async def _serve(answer: bytes) -> None:
