@@ -174,7 +174,8 @@ lock: $(UV) ## resolve the locked versions again, with hashes
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-cpu.txt
 	$(UV) pip compile $(LOCK) --extra gpu --extra otel --extra cli --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-gpu.txt
-	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --group pyproject.toml:dev \
+	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --extra bulk --extra search \
+		--group pyproject.toml:dev \
 		-c requirements/server-cpu.txt \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/dev.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:build --group pyproject.toml:test \
