@@ -205,6 +205,10 @@ class Config:
     """Also serve the Open Inference Protocol (inference.GRPCInferenceService), for clients of
     KServe and Triton."""
 
+    text_embeddings_inference: Annotated[bool, Parameter(group=OPERATION)] = False
+    """Also serve the API of text-embeddings-inference (tei.v1), for clients that switch by changing
+    the address."""
+
     allow_model_control: Annotated[bool, Parameter(group=OPERATION)] = False
     """Let clients load and unload the bundles of --models with LoadModel and UnloadModel."""
 
