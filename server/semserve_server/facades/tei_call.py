@@ -70,7 +70,7 @@ def require_one_encoder(engine: Engine) -> None:
         raise Unsupported(f"{engine.name} has an encoder for each side: call semserve.v1")
 
 
-def truncation(request: Any) -> common_pb2.Truncation:
+def truncation(request: Any) -> common_pb2.Truncation.ValueType:
     """Return the truncation rule of a request.
 
     Raises:

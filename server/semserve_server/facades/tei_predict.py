@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from semserve.v1 import common_pb2
 
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, NoSuchTask, Unsupported
@@ -165,7 +166,7 @@ class RerankFacade:
         self,
         engine: Engine,
         pairs: Sequence[tuple[str, str]],
-        rules: Sequence[int],
+        rules: Sequence[common_pb2.Truncation.ValueType],
         context: Context,
         *,
         raw: bool,
@@ -206,7 +207,7 @@ async def _run(
     engine: Engine,
     items: Sequence[Item],
     *,
-    rule: int,
+    rule: common_pb2.Truncation.ValueType,
     context: Context,
     reply_bytes: int,
     fields: dict[str, str],
