@@ -20,7 +20,8 @@ from semserve.v1.embedding_pb2 import EmbedRequest, EmbedSparseRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.score_pb2 import RerankRequest
 from semserve.v1.score_pb2_grpc import ScoreServiceStub
-from semserve_server.auth.key_file import add_key, new_key
+from semserve_server.auth.api_key import new_key
+from semserve_server.auth.key_file import add_key
 from semserve_server.auth.key_store import KeyStore
 from semserve_server.facades.registration import Facades
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
