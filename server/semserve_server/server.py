@@ -217,6 +217,7 @@ def new_grpc_server(config: Config, models: ModelRegistry, recorder: Recorder) -
         facades=Facades(
             open_inference=config.open_inference,
             text_embeddings_inference=config.text_embeddings_inference,
+            openai_embeddings=config.openai_embeddings,
         ),
     )
 

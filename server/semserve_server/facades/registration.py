@@ -28,6 +28,7 @@ class Facades:
 
     open_inference: bool = False
     text_embeddings_inference: bool = False
+    openai_embeddings: bool = False
 
     @property
     def health(self) -> dict[str, frozenset[str]]:
@@ -54,6 +55,11 @@ def facade_handlers(facades: Facades, services: Services, streams: Streams) -> d
         handlers |= _open_inference(services, streams)
     if facades.text_embeddings_inference:
         handlers |= _text_embeddings_inference(services, streams)
+    if facades.openai_embeddings:
+        from semserve_server.facades.openai_embeddings import OpenAIEmbeddings  # noqa: PLC0415
+
+        facade = OpenAIEmbeddings(services.limits, services.embedding)
+        handlers[facade.name] = facade.handlers()
     return handlers
 
 

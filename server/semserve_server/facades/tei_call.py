@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from semserve.v1 import common_pb2
 
 from semserve_server.engine import Engine
-from semserve_server.errors import InvalidRequest, NoSuchTask, Unsupported, Violation
+from semserve_server.errors import InvalidRequest, NoSuchTask, Unsupported
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from semserve_server.instrumentation.request_context import current
 from semserve_server.registry.registry import ModelRegistry
@@ -84,24 +83,6 @@ def truncation(request: Any) -> common_pb2.Truncation.ValueType:
     if direction == tei.TRUNCATION_DIRECTION_LEFT:
         return common_pb2.TRUNCATION_START
     return common_pb2.TRUNCATION_END
-
-
-@contextlib.contextmanager
-def fields_renamed(names: Mapping[str, str]) -> Iterator[None]:
-    """Translate the fields in an error of `semserve.v1` to the fields of this API.
-
-    Args:
-        names: a field, such as `texts[0]`, and its name in this API.
-    """
-    try:
-        yield
-    except InvalidRequest as error:
-        raise InvalidRequest(
-            *(
-                Violation(names.get(one.field, one.field), one.description)
-                for one in error.violations
-            )
-        ) from None
 
 
 def cost(*texts: str, tokens: int) -> tei.Metadata:

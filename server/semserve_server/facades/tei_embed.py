@@ -5,10 +5,10 @@ from __future__ import annotations
 from semserve.v1 import embedding_pb2
 
 from semserve_server.errors import Unsupported
+from semserve_server.facades.fields import fields_renamed
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from semserve_server.facades.tei_call import (
     cost,
-    fields_renamed,
     model_of,
     require_one_encoder,
     truncation,
