@@ -117,6 +117,7 @@ parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100
 .PHONY: proto
 proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from proto/
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset server/semserve_server/facades/stubs
+	$(BIN)/python proto/transcoding.py server/deploy/envoy/http.protoset
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
 	@if command -v cargo >/dev/null; then cd clients/rust && cargo run --quiet --locked -p generate; \
