@@ -6,6 +6,7 @@ from semserve.v1 import embedding_pb2
 
 from semserve_server.errors import Unsupported
 from semserve_server.facades.fields import fields_renamed
+from semserve_server.facades.ordered_streams import ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from semserve_server.facades.tei_call import (
     cost,
@@ -17,7 +18,6 @@ from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc import encoding as wire
 from semserve_server.rpc.handlers import Context, Handlers, Streams, unary
-from semserve_server.rpc.ordered_streams import ordered_stream
 from semserve_server.services.embedding import EmbeddingService
 
 _FIELDS = {"texts[0]": "inputs", "texts": "inputs"}

@@ -11,12 +11,12 @@ from semserve.v1 import common_pb2
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, NoSuchTask, Unsupported
 from semserve_server.facades.fields import fields_renamed
+from semserve_server.facades.ordered_streams import gathering_stream, ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from semserve_server.facades.tei_call import cost, model_of, truncation
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc.handlers import Context, Handlers, Streams, unary
-from semserve_server.rpc.ordered_streams import gathering_stream, ordered_stream
 from semserve_server.runtime.tokenizer import Item
 from semserve_server.services import validation as checks
 from semserve_server.services.execution import (

@@ -9,12 +9,12 @@ from semserve_server import __version__
 from semserve_server.auth.key_store import FREE, PRINCIPAL
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest
+from semserve_server.facades.ordered_streams import ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from semserve_server.facades.tei_call import model_of
 from semserve_server.instrumentation.request_context import current
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.rpc.handlers import Context, Handlers, Streams, unary
-from semserve_server.rpc.ordered_streams import ordered_stream
 from semserve_server.rpc.reply_room import reply_room
 from semserve_server.runtime.tokenizer import Tokens
 from semserve_server.services import validation as checks
