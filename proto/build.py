@@ -19,7 +19,7 @@ import google.rpc
 SCHEMA = Path(__file__).parent
 COMPILER = SCHEMA.parent / ".tools" / "proto" / "bin" / "python"
 SOURCES = sorted(str(path.relative_to(SCHEMA)) for path in SCHEMA.rglob("semserve/**/*.proto"))
-FACADES = ["inference/grpc_service.proto"]
+FACADES = ["inference/grpc_service.proto", "tei/v1/tei.proto", "openai/v1/embeddings.proto"]
 """Schemas of other platforms, which the server alone speaks."""
 
 

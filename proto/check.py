@@ -18,10 +18,12 @@ from pathlib import Path
 
 import google.rpc
 from build import SCHEMA, build
+from transcoding import build_http
 
 ROOT = SCHEMA.parent
 STUBS = ROOT / "clients" / "python"
 FACADES = ROOT / "server" / "semserve_server" / "facades" / "stubs"
+HTTP = ROOT / "server" / "deploy" / "envoy" / "http.protoset"
 
 
 def check(buf: str, against: str) -> list[str]:
@@ -81,6 +83,9 @@ def stale_stubs(scratch: Path) -> list[str]:
         for path in made.rglob("*_pb2*")
     }
     pairs[SCHEMA / "semserve.protoset"] = protoset
+    transcoded = scratch / "http.protoset"
+    build_http(transcoded)
+    pairs[HTTP] = transcoded
     stale = [
         path
         for path, made in pairs.items()

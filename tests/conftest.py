@@ -20,6 +20,7 @@ import tiny_kinds
 from fakes import Held
 from hypothesis import settings
 from semserve_server.engine import Capacity, Engine
+from semserve_server.facades.registration import Facades
 from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import OPEN, Security
@@ -108,7 +109,9 @@ def kinds_address(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -
         shutil.copytree(tiny_models / name, models / name)
     defaults = ("--default-embedder", "tiny-embed", "--default-classifier", "tiny-nli")
     scorer = ("--default-scorer", "tiny-score")
-    with running_server("--models", str(models), "--device", "cpu", *defaults, *scorer) as server:
+    facades = ("--text-embeddings-inference",)
+    arguments = ("--models", str(models), "--device", "cpu", *defaults, *scorer, *facades)
+    with running_server(*arguments) as server:
         yield server.address
 
 
@@ -229,7 +232,7 @@ async def in_process(
     limits: ConnectionLimits = SMALL_LIMITS,
     security: Security = OPEN,
     recorder: Recorder | None = None,
-    open_inference: bool = False,
+    facades: Facades = Facades(),
 ) -> AsyncIterator[InProcess]:
     """Serve the tiny bundles inside the test."""
     held = {}
@@ -262,7 +265,7 @@ async def in_process(
         limits,
         recorder,
         security,
-        open_inference=open_inference,
+        facades=facades,
     )
     number = await port.open("127.0.0.1:0")
     models.open(engines)

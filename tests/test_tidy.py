@@ -53,7 +53,7 @@ def test_locks_carry_hashes_and_no_download_addresses(tracked: list[Path]) -> No
     locks = [
         path for path in tracked if path.parent.name == "requirements" and path.suffix == ".txt"
     ]
-    names = ("dev", "export", "proto", "server-cpu", "server-gpu", "triton", "uv")
+    names = ("dev", "envoy", "export", "proto", "server-cpu", "server-gpu", "triton", "uv")
     assert {f"{name}.txt" for name in names} == {path.name for path in locks}
     for path in locks:
         text = path.read_text()

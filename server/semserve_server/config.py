@@ -205,6 +205,14 @@ class Config:
     """Also serve the Open Inference Protocol (inference.GRPCInferenceService), for clients of
     KServe and Triton."""
 
+    text_embeddings_inference: Annotated[bool, Parameter(group=OPERATION)] = False
+    """Also serve the API of text-embeddings-inference (tei.v1), for clients that switch by changing
+    the address."""
+
+    openai_embeddings: Annotated[bool, Parameter(group=OPERATION)] = False
+    """Also serve the embeddings API of OpenAI (openai.v1.Embeddings), which a transcoder such as
+    Envoy offers as POST /v1/embeddings."""
+
     allow_model_control: Annotated[bool, Parameter(group=OPERATION)] = False
     """Let clients load and unload the bundles of --models with LoadModel and UnloadModel."""
 

@@ -181,6 +181,23 @@ class Engine:
         """
         return await self._tokenizer_thread.tokens(texts, convert, remaining=remaining)
 
+    async def decode(
+        self, ids: Sequence[int], *, skip_special: bool, remaining: float | None
+    ) -> str:
+        """Return the text of token ids, each below the size of the vocabulary.
+
+        Args:
+            ids: at least one.
+            skip_special: whether to leave out special tokens.
+            remaining: seconds until the caller's deadline; None without a deadline.
+
+        Raises:
+            Overloaded, Draining: as `tokens`.
+        """
+        return await self._tokenizer_thread.decode(
+            ids, skip_special=skip_special, remaining=remaining
+        )
+
     def estimate(self, items: Sequence[Item]) -> int:
         """Estimate the tokens of items after truncation, from their characters."""
         characters = characters_of(items)

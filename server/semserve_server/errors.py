@@ -9,6 +9,8 @@ SemserveError
 ├── NotReady            UNAVAILABLE         the server is starting
 ├── Draining            UNAVAILABLE         the server is stopping
 ├── LoadFailed          FAILED_PRECONDITION a bundle cannot be loaded; the present model stays
+├── NoSuchTask          FAILED_PRECONDITION no loaded model has the task of the call
+├── Unsupported         UNIMPLEMENTED       the server, or this model, cannot do what is asked
 ├── DeadlineExceeded    DEADLINE_EXCEEDED   the deadline passed in the queue
 └── InferenceFailed     INTERNAL            ONNX Runtime failed; only the log has the cause
 StartupError            no RPC: one line on standard error, exit code 2
@@ -120,6 +122,18 @@ class LoadFailed(SemserveError):
     """The bundle of a LoadModel call cannot be loaded."""
 
     status = "FAILED_PRECONDITION"
+
+
+class NoSuchTask(SemserveError):
+    """No loaded model has the task of a call whose API cannot name a model in the request."""
+
+    status = "FAILED_PRECONDITION"
+
+
+class Unsupported(SemserveError):
+    """What is asked is valid in the API of the call, and this server or model cannot do it."""
+
+    status = "UNIMPLEMENTED"
 
 
 class DeadlineExceeded(SemserveError):

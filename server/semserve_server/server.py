@@ -13,6 +13,7 @@ from semserve_server.auth.key_store import KeyStore
 from semserve_server.config import Config
 from semserve_server.engine import Engine
 from semserve_server.errors import ConfigError, EngineFailed
+from semserve_server.facades.registration import Facades
 from semserve_server.frontend.certificates import Certificates
 from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.grpc_server import GrpcServer
@@ -213,7 +214,11 @@ def new_grpc_server(config: Config, models: ModelRegistry, recorder: Recorder) -
         ),
         recorder=recorder,
         security=_security(config),
-        open_inference=config.open_inference,
+        facades=Facades(
+            open_inference=config.open_inference,
+            text_embeddings_inference=config.text_embeddings_inference,
+            openai_embeddings=config.openai_embeddings,
+        ),
     )
 
 

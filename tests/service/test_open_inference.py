@@ -17,6 +17,7 @@ from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server.facades.registration import Facades
 from semserve_server.facades.stubs.inference import grpc_service_pb2 as oip
 
 SERVICE = "/inference.GRPCInferenceService/"
@@ -26,7 +27,7 @@ Call = Callable[[str, Any], Awaitable[Any]]
 
 @pytest.fixture
 async def server(tiny_models: Path) -> AsyncIterator[InProcess]:
-    async with in_process(tiny_models, open_inference=True) as server:
+    async with in_process(tiny_models, facades=Facades(open_inference=True)) as server:
         yield server
 
 

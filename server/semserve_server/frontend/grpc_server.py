@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import grpc
 from grpc_health.v1 import health
 
+from semserve_server.facades.registration import Facades, Services, facade_handlers
 from semserve_server.frontend.auth_interceptor import AuthInterceptor
 from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.health import SERVER, Health
@@ -45,6 +46,7 @@ SERVICES: dict[str, frozenset[str]] = {
     ModelService.name: frozenset(),
 }
 """The services of semserve, and the tasks of which each needs a loaded model."""
+NO_FACADES = Facades()
 REFUSE_SECONDS = 2.0
 """Most seconds in which calls are answered with "the server is stopping" before gRPC stops."""
 QUIET_SECONDS = 0.3
@@ -66,7 +68,7 @@ class GrpcServer:
         recorder: Recorder | None = None,
         security: Security = OPEN,
         *,
-        open_inference: bool = False,
+        facades: Facades = NO_FACADES,
     ) -> None:
         recorder = recorder or Recorder()
         key_store = security.key_store
@@ -89,7 +91,8 @@ class GrpcServer:
         recorder.gauges.update(_gauges(self._unread, self._scorer))
         self._calls = OpenCalls()
         self._drainable = DrainableStreams()
-        self._health = Health(self._drainable, SERVICES, keyed=key_store is not None)
+        self._services = SERVICES | facades.health
+        self._health = Health(self._drainable, self._services, keyed=key_store is not None)
         self._socket: UnixSocket | None = None
         self._models = models
         models.on_change = self._update_health
@@ -99,7 +102,7 @@ class GrpcServer:
             max_unread_bytes=connection_limits.max_unread_bytes,
         )
         visible = ScopedRegistry(models) if key_store else models
-        handlers = self._handlers(visible, limits, transport, open_inference=open_inference)
+        handlers = self._handlers(visible, limits, transport, facades)
         self._register(handlers, recorder)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
@@ -108,8 +111,7 @@ class GrpcServer:
         models: ModelRegistry,
         limits: Limits,
         transport: TransportLimits,
-        *,
-        open_inference: bool,
+        facades: Facades,
     ) -> dict[str, Handlers]:
         """Create the services. Returns the handlers of each by its full name."""
         embedding = EmbeddingService(models, limits, self._scorer)
@@ -124,19 +126,15 @@ class GrpcServer:
             score.name: score.handlers(),
             model.name: model.handlers(),
         }
-        if open_inference:
-            # Imported only here, because its messages have the same names as those of other
-            # packages.
-            from semserve_server.facades.model_infer import ModelInfer  # noqa: PLC0415
-            from semserve_server.facades.open_inference import (  # noqa: PLC0415
-                OpenInferenceService,
-            )
-
-            infer = ModelInfer(
-                limits, embedding=embedding, classification=classification, score=score
-            )
-            facade = OpenInferenceService(models, limits, infer, model)
-            handlers[facade.name] = facade.handlers(self._streams)
+        services = Services(
+            models=models,
+            limits=limits,
+            embedding=embedding,
+            classification=classification,
+            score=score,
+            model=model,
+        )
+        handlers |= facade_handlers(facades, services, self._streams)
         return handlers
 
     def _register(self, handlers: Mapping[str, Handlers], recorder: Recorder) -> None:
@@ -189,7 +187,9 @@ class GrpcServer:
         engines = self._models.all()
         models = {engine.name: not engine.stalled for engine in engines}
         ready = {engine.manifest.task for engine in engines if not engine.stalled}
-        services = {name: not tasks or bool(tasks & ready) for name, tasks in SERVICES.items()}
+        services = {
+            name: not tasks or bool(tasks & ready) for name, tasks in self._services.items()
+        }
         hangs = any(one.kind != "load" for one in self._models.workers.hanging())
         self._health.update({**models, **services, SERVER: bool(models) and not hangs})
 

@@ -113,7 +113,7 @@ class Streams:
         """
         self._unread = unread
         self._new_window = new_window
-        self._max_fields = max_fields
+        self.max_fields = max_fields
         self._readers: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -124,9 +124,9 @@ class Streams:
 
         async def handle(_messages: object, context: Context) -> None:
             try:
-                rooms = StreamRooms(self._unread, context.peer(), self._new_window())
-                parse: Callable[[bytes], Any] = parser(shape.request, self._max_fields)
-                whole = await _Stream(shape, parse, answer, context, rooms).serve(self)
+                parse: Callable[[bytes], Any] = parser(shape.request, self.max_fields)
+                stream = _Stream(shape, parse, answer, context, self.rooms(context))
+                whole = await stream.serve(self)
             except Exception as error:  # noqa: BLE001  (every error becomes a status)
                 await abort(context, error)
             if not whole:
@@ -138,6 +138,10 @@ class Streams:
             request_deserializer=None,
             response_serializer=serialize,
         )
+
+    def rooms(self, context: Context) -> StreamRooms:
+        """Create the limits of one stream, and the reservations of its messages."""
+        return StreamRooms(self._unread, context.peer(), self._new_window())
 
     def drain(self) -> None:
         """Read no more messages. Messages that were read are answered, and then the streams end."""

@@ -13,6 +13,12 @@ import tokenizers
 from semserve_server.errors import InferenceFailed
 from semserve_server.runtime.encoding import Encoding
 
+SPECIAL_TOKENS = (
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
+    "<pad>", "<unk>", "<s>", "</s>", "<mask>",
+)  # fmt: skip
+"""Names of the special tokens of BERT and RoBERTa vocabularies."""
+
 
 class Truncation(enum.Enum):
     """What happens to a text with more tokens than the model's maximum."""
@@ -30,6 +36,8 @@ class Tokens:
     ids: list[int]
     offsets: list[tuple[int, int]]
     """Start and end of each token in the text, in code points; (0, 0) for special tokens."""
+    special: list[int]
+    """1 for each token that the tokenizer added, such as `[CLS]`, and 0 for a token of the text."""
 
 
 Item = str | tuple[str, str]
@@ -121,6 +129,12 @@ class Tokenizer:
         """
         return max((len(token.encode()) for token in self._whole.get_vocab()), default=0)
 
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        """Ids of the special tokens by their usual names; a bundle may not mark them as special."""
+        found = (self._whole.token_to_id(name) for name in SPECIAL_TOKENS)
+        return frozenset(one for one in found if one is not None)
+
     def _encode_jointly(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         with _contained():
             encoded = self._whole.encode_batch_fast(list(items))
@@ -151,7 +165,21 @@ class Tokenizer:
         """Return the tokens of each text, without truncation."""
         with _contained():
             encoded = self._whole.encode_batch(list(texts))
-        return [Tokens(one.tokens, one.ids, one.offsets) for one in encoded]
+        return [
+            Tokens(one.tokens, one.ids, one.offsets, one.special_tokens_mask) for one in encoded
+        ]
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool) -> str:
+        """Return the text of token ids.
+
+        Args:
+            ids: ids below `vocabulary_size`.
+            skip_special: whether to leave out special tokens.
+        """
+        if skip_special:
+            ids = [one for one in ids if one not in self._special_ids]
+        with _contained():
+            return self._whole.decode(list(ids), skip_special_tokens=skip_special)
 
     def _truncate(self, item: Item, whole: int, truncation: Truncation) -> Encoding:
         # Encoding again is the only way to truncate before special tokens are added. Texts of this

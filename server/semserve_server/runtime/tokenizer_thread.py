@@ -111,6 +111,24 @@ class TokenizerThread:
         finally:
             self._tokens_waiting -= size
 
+    async def decode(
+        self, ids: Sequence[int], *, skip_special: bool, remaining: float | None
+    ) -> str:
+        """Return the text of token ids. Waits its turn with `tokens`; an id counts as a character.
+
+        Raises:
+            Overloaded, Draining: as `tokens`.
+        """
+        size = len(ids)
+        self._expect_tokens(size, float("inf") if remaining is None else remaining)
+        self._tokens_waiting += size
+        try:
+            async with self._turn:
+                work = partial(self._tokenizer.decode, ids, skip_special=skip_special)
+                return await self._on_the_thread(work)
+        finally:
+            self._tokens_waiting -= size
+
     def close(self) -> None:
         """Let the thread end after the present chunk."""
         self._thread.shutdown()

@@ -26,7 +26,7 @@ class EmbeddingService:
     def __init__(self, models: ModelRegistry, limits: Limits, scorer: ScoringThread) -> None:
         self._models = models
         self._limits = limits
-        self._sparse = SparseEmbedding(models, limits, scorer)
+        self.sparse = SparseEmbedding(models, limits, scorer)
 
     def handlers(self, streams: Streams) -> Handlers:
         """Return a handler for each RPC of the service."""
@@ -38,7 +38,7 @@ class EmbeddingService:
             "StreamEmbed": streams.handler(shape, self.embed),
             "EmbedSparse": unary(
                 embedding_pb2.EmbedSparseRequest,
-                self._sparse.embed_sparse,
+                self.sparse.embed_sparse,
                 max_fields=self._limits.max_texts,
             ),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -114,19 +114,7 @@ class ModelService:
         checks.texts(((f"texts[{place}]", t) for place, t in enumerate(texts)), self._limits)
         content = checks.total_bytes("texts", texts, self._limits)
         size = content * TOKEN_BYTES + len(texts) * ITEM_BYTES
-        principal = PRINCIPAL.get(None)
-        estimate = engine.estimate(texts)
-        with FREE if principal is None else principal.reserve(estimate) as charge:
-            await reply_room().enter(size)
-            reply_room().hold(size)
-            started = perf_counter()
-            chunks = await engine.tokens(
-                texts, partial(_write_results, engine), remaining=context.time_remaining()
-            )
-            current().tokenized = started, perf_counter()
-            tokens = sum(one.tokens for one in chunks)
-            charge.settle(tokens)
-            engine.counters.tokenized += tokens
+        chunks = await read_tokens(engine, texts, partial(_write_results, engine), size, context)
         head = wire.delimited(1, engine.name.encode())
         return b"".join((head, *(one.content for one in chunks)))
 
@@ -190,15 +178,48 @@ def _text_order(manifest: Manifest) -> Sequence[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
-    """The results of some texts, as a part of a TokenizeResponse."""
+class TokenizedChunk:
+    """The results of some texts, as a part of a reply."""
 
     content: bytes
-    """Serialized; the parts of a response are concatenated."""
+    """Serialized; the parts of a reply are concatenated."""
     tokens: int
 
 
-def _write_results(engine: Engine, read: list[Tokens]) -> _Chunk:
+async def read_tokens(
+    engine: Engine,
+    texts: Sequence[str],
+    write: Callable[[list[Tokens]], TokenizedChunk],
+    reply_bytes: int,
+    context: Context,
+) -> list[TokenizedChunk]:
+    """Tokenise texts for a reply, and charge the caller's key for the tokens.
+
+    Args:
+        engine: the model.
+        texts: at least one, validated.
+        write: serializes the results of some texts, on the tokenizer thread.
+        reply_bytes: upper bound of the bytes of the reply.
+        context: context of the call.
+
+    Raises:
+        Overloaded, Draining: as `Engine.tokens`.
+    """
+    principal = PRINCIPAL.get(None)
+    estimate = engine.estimate(texts)
+    with FREE if principal is None else principal.reserve(estimate) as charge:
+        await reply_room().enter(reply_bytes)
+        reply_room().hold(reply_bytes)
+        started = perf_counter()
+        chunks = await engine.tokens(texts, write, remaining=context.time_remaining())
+        current().tokenized = started, perf_counter()
+        tokens = sum(one.tokens for one in chunks)
+        charge.settle(tokens)
+        engine.counters.tokenized += tokens
+    return chunks
+
+
+def _write_results(engine: Engine, read: list[Tokens]) -> TokenizedChunk:
     """Serialize the results of some texts. Runs on the tokenizer thread."""
     limit = engine.manifest.max_sequence_length
     results = [
@@ -212,4 +233,4 @@ def _write_results(engine: Engine, read: list[Tokens]) -> _Chunk:
         for one in read
     ]
     content = model_pb2.TokenizeResponse(results=results).SerializeToString()
-    return _Chunk(content, sum(len(one.ids) for one in read))
+    return TokenizedChunk(content, sum(len(one.ids) for one in read))

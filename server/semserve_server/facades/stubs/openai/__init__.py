@@ -1,0 +1,1 @@
+"""Messages of the embeddings API of OpenAI."""

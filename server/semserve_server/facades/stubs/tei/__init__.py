@@ -1,0 +1,1 @@
+"""Messages of text-embeddings-inference."""
