@@ -48,11 +48,15 @@ class Retry:
         asked = error.retry_after if isinstance(error, Overloaded) else None
         return self.backoff(attempt) if asked is None else asked
 
-    def service_config(self) -> dict[str, Any]:
+    def service_config(self, *, health_checks: bool = False) -> dict[str, Any]:
         """Make the gRPC service config: retries of UNAVAILABLE, and round robin over the replicas.
 
         RESOURCE_EXHAUSTED is the status of a message over a limit too, and gRPC cannot tell the
         two apart: the client sends again by itself what was refused with it.
+
+        Args:
+            health_checks: each connection watches the health of its replica, and calls go to
+                replicas that are SERVING.
         """
         method: dict[str, Any] = {"name": [{}]}
         if self.attempts > 1:
@@ -63,4 +67,5 @@ class Retry:
                 "backoffMultiplier": self.multiplier,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             }
-        return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+        config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+        return config | {"healthCheckConfig": {"serviceName": ""}} if health_checks else config
