@@ -131,4 +131,4 @@ async def callers(
             await all_of_them.wait_for(calls=2 * number, messages=2 * streams)
         finally:
             all_of_them.leave()
-    assert [] == all_of_them.faults
+    assert [] == all_of_them.faults, "\n".join(all_of_them.faults[:9])

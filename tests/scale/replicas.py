@@ -82,7 +82,7 @@ class Replica:
     def answered(self) -> int:
         """How many requests its log has since its last start; needs `--access-log`."""
         assert self.process
-        return self.process.log.read_text(errors="replace").count(" EmbeddingService/Embed")
+        return self.process.log.read_text(errors="replace").count("Embed OK")
 
     def close(self) -> None:
         """End it, however it is."""
