@@ -50,8 +50,9 @@ class Callers:
         least_calls, least_messages = self.calls + calls, self.messages + messages
         async with asyncio.timeout(PATIENCE), self._answered:
             await self._answered.wait_for(
-                lambda: self.faults
-                or (self.calls >= least_calls and self.messages >= least_messages)
+                lambda: (
+                    self.faults or (self.calls >= least_calls and self.messages >= least_messages)
+                )
             )
 
     async def ask(self, client: AsyncClient, first: int) -> None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from chaos.answers import Known, compute
+from load.process import free_port
 
 from scale.envoy import ENVOY, Envoy, envoy
-from scale.replicas import TINY, Replica, replicas
-
-ROUNDS = int(os.environ.get("SCALE_ROUNDS", "1"))
-"""How often each test is run; `make test-scale` says."""
+from scale.replicas import ROUNDS, TINY, Replica, replicas
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat each test that breaks something."""
     if "round_" in metafunc.fixturenames:
-        metafunc.parametrize("round_", range(ROUNDS))
+        metafunc.parametrize("round_", range(ROUNDS or 1))
 
 
 @pytest.fixture(scope="package")
@@ -37,8 +34,6 @@ def three() -> Iterator[list[Replica]]:
 @pytest.fixture(scope="package")
 def latecomer(three: list[Replica]) -> Iterator[Replica]:
     """A fourth server, which Envoy knows of and which has not started."""
-    from load.process import free_port  # noqa: PLC0415
-
     late = Replica(free_port(), three[0].flags)
     yield late
     late.close()

@@ -97,6 +97,6 @@ def envoy(ports: Sequence[int], directory: Path) -> Iterator[Envoy]:
         process.wait_for(lambda said: "starting main dispatch loop" in said, "main loop")
         started = Envoy("", admin.read_text())
         process.wait_for(lambda said: "all clusters initialized" in said, "listener")
-        listeners = started._get("/listeners?format=json")["listener_statuses"]  # noqa: SLF001
+        listeners = started._get("/listeners?format=json")["listener_statuses"]
         port = listeners[0]["local_address"]["socket_address"]["port_value"]
         yield Envoy(f"127.0.0.1:{port}", started.admin)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from conftest import CALIBRATIONS
 from load.process import Process, free_port, running
 
 TINY = Path(__file__).parent.parent / "bundles"
 SERVING = "serving on "
-FLAGS = ("--variant", "portable", "--batch-workers", "1", "--intra-op-threads", "1")
+FLAGS = (
+    "--variant", "portable", "--batch-workers", "1", "--intra-op-threads", "1",
+    "--drain-delay", "2",  # longer than the two health checks of Envoy
+)  # fmt: skip
+ROUNDS = int(os.environ.get("SCALE_ROUNDS", "0"))
+"""How often each test is run, as `make test-scale` says; 0: the short form, once."""
+LONG_FORM = pytest.mark.skipif(not ROUNDS, reason="part of the long form: run `make test-scale`")
 END_SECONDS = 40.0
 """More than a drain may take."""
 
@@ -85,10 +93,9 @@ class Replica:
         return self.process.log.read_text(errors="replace").count("Embed OK")
 
     def close(self) -> None:
-        """End it, however it is."""
+        """End it at once, however it is."""
         if self.process and self.process.popen.poll() is None:
-            self.send(signal.SIGCONT)
-        self._stack.close()
+            self.kill()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from semserve import AsyncClient
 
 from scale.callers import ONCE, Callers, callers
 from scale.envoy import Envoy, Host
-from scale.replicas import Replica
+from scale.replicas import LONG_FORM, ROUNDS, Replica
 
 pytestmark = pytest.mark.xdist_group("replicas")
 
@@ -39,10 +39,13 @@ async def healthy(proxy: Envoy, *replicas: Replica) -> None:
 
 
 async def test_a_rolling_restart_under_load_fails_no_call(
-    proxy: Envoy, three: list[Replica], texts: Known, round_: int
+    proxy: Envoy,
+    three: list[Replica],
+    texts: Known,
+    round_: int,  # noqa: ARG001
 ) -> None:
     async with through(proxy, texts) as load:
-        for replica in three:
+        for replica in three if ROUNDS else three[:1]:
             await asyncio.to_thread(replica.restart)
             await healthy(proxy, *three)
             await load.wait_for(calls=30, messages=10)
@@ -59,6 +62,7 @@ async def test_a_caller_does_not_notice_that_a_replica_is_killed_and_streams_los
         await healthy(proxy, killed)
 
 
+@LONG_FORM
 async def test_a_replica_that_hangs_gets_no_more_calls_until_it_answers(
     proxy: Envoy, three: list[Replica], texts: Known, round_: int
 ) -> None:
@@ -78,8 +82,13 @@ async def test_a_replica_that_hangs_gets_no_more_calls_until_it_answers(
         await healthy(proxy, hanging)
 
 
+@LONG_FORM
 async def test_a_new_replica_gets_its_share(
-    proxy: Envoy, three: list[Replica], latecomer: Replica, texts: Known, round_: int
+    proxy: Envoy,
+    three: list[Replica],
+    latecomer: Replica,
+    texts: Known,
+    round_: int,  # noqa: ARG001
 ) -> None:
     async with through(proxy, texts) as load:
         await asyncio.to_thread(latecomer.start)

@@ -11,9 +11,9 @@ from chaos.answers import Known
 from semserve import AsyncClient
 
 from scale.callers import Callers, callers
-from scale.replicas import Replica
+from scale.replicas import LONG_FORM, Replica
 
-pytestmark = pytest.mark.xdist_group("replicas")
+pytestmark = [pytest.mark.xdist_group("replicas"), LONG_FORM]
 
 
 def address(replicas: Sequence[Replica]) -> str:
@@ -32,7 +32,9 @@ async def spread(replicas: Sequence[Replica], texts: Known) -> AsyncIterator[Cal
 
 
 async def test_a_rolling_restart_under_load_fails_no_call_of_our_client(
-    three: list[Replica], texts: Known, round_: int
+    three: list[Replica],
+    texts: Known,
+    round_: int,  # noqa: ARG001
 ) -> None:
     async with spread(three, texts) as load:
         for replica in three:
@@ -44,7 +46,6 @@ async def test_our_client_loses_and_doubles_nothing_where_a_replica_is_killed(
     three: list[Replica], texts: Known, round_: int
 ) -> None:
     killed = three[round_ % len(three)]
-    # A call of which the replica had begun the answer may fail: only streams are sent again then.
     async with spread(three, texts) as load:
         await asyncio.to_thread(killed.kill)
         await load.wait_for(calls=100, messages=20)

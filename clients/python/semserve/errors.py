@@ -150,7 +150,9 @@ def from_call(failed: "grpc.RpcError") -> SemserveError:
     if status is None:
         code = call.code().value[0]
         if code == _INTERNAL and _RESET.search(details):
-            code = _UNAVAILABLE  # no server said so: a proxy lost its server in the middle of a call
+            code = (
+                _UNAVAILABLE  # no server said so: a proxy lost its server in the middle of a call
+            )
         status = status_pb2.Status(code=code, message=details)
     error = from_status(status)
     if isinstance(error, Overloaded) and _TOO_LARGE.search(details):
