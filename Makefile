@@ -60,6 +60,12 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
+SCALE_ROUNDS ?= 10
+
+.PHONY: test-scale
+test-scale: .venv/.dev .tools/envoy/.ready ## restart, kill and stop replicas under load, ten times (SCALE_ROUNDS=1: once)
+	SCALE_ROUNDS=$(SCALE_ROUNDS) $(BIN)/pytest tests/scale $(PYTEST_ARGS)
+
 # The clients whose first build takes minutes are built and run here alone.
 .PHONY: test-clients
 test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
@@ -165,6 +171,12 @@ helm: ## build helm into .tools, for the tests of the chart
 	@command -v helm >/dev/null || test -x .tools/go/bin/helm || { command -v go >/dev/null \
 		|| { echo 'Go is not installed: the tests of the Helm chart are skipped'; exit 0; }; \
 		echo 'building helm into .tools/go'; GOBIN='$(CURDIR)/.tools/go/bin' go install helm.sh/helm/v3/cmd/helm@v3.19.2; }
+
+# The schemas come in KServe's Go module.
+.PHONY: test-kserve
+test-kserve: .venv/.dev ## hold the manifests of KServe to the schemas of its custom resources
+	KSERVE_CRDS="$$(go mod download -json github.com/kserve/kserve@v0.15.2 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/config/crd/full" \
+		$(BIN)/pytest tests/deploy/test_kserve.py $(PYTEST_ARGS)
 
 .PHONY: audit
 audit: .venv/.dev ## look the locked versions up among known vulnerabilities; skips, loudly, offline

@@ -135,6 +135,11 @@ _BY_CODE: Mapping[str, type[SemserveError]] = {
 } | {"UNKNOWN": InternalError, "DATA_LOSS": InternalError}
 
 
+_INTERNAL, _UNAVAILABLE = 13, 14
+# What gRPC says where the stream of HTTP/2 was reset, as Envoy does to one whose server has died.
+_RESET = re.compile(r"RST_STREAM")
+
+
 def from_call(failed: "grpc.RpcError") -> SemserveError:
     """Create the error of a failed call, blocking or asyncio."""
     # Both libraries raise an error that is also the call. Only their stubs do not declare this.
@@ -143,7 +148,12 @@ def from_call(failed: "grpc.RpcError") -> SemserveError:
     details = call.details() or ""
     status = _status_of(trailers)
     if status is None:
-        status = status_pb2.Status(code=call.code().value[0], message=details)
+        code = call.code().value[0]
+        if code == _INTERNAL and _RESET.search(details):
+            code = (
+                _UNAVAILABLE  # no server said so: a proxy lost its server in the middle of a call
+            )
+        status = status_pb2.Status(code=code, message=details)
     error = from_status(status)
     if isinstance(error, Overloaded) and _TOO_LARGE.search(details):
         error = _too_large(details)

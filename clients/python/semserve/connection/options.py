@@ -83,6 +83,7 @@ class Options:
         credentials: "grpc.ChannelCredentials | None" = None,
         channel_options: Sequence[tuple[str, Any]] = (),
         wait_for_ready: bool = False,
+        health_checks: bool = False,
         chunk: int = 256,
         in_flight: int = 8,
         progress: Callable[[int, int], None] | None = None,
@@ -104,6 +105,8 @@ class Options:
             credentials: for TLS; without them the connection is not encrypted.
             channel_options: further gRPC channel arguments; they override the client's.
             wait_for_ready: wait for a server that does not answer yet, until the deadline.
+            health_checks: watch the health of each replica of the address, and send calls only to
+                those that are ready. The server must answer health checks without a key.
             chunk: most texts of one request; longer lists are split.
             in_flight: most unanswered requests of one stream.
             progress: called with the finished and the total number of texts during a long list.
@@ -131,6 +134,7 @@ class Options:
         self._credentials = credentials
         self._channel_options = channel_options
         self._wait_for_ready = wait_for_ready
+        self._health_checks = health_checks
         self._chunk = chunk
         self._in_flight = in_flight
         self._progress = progress or (lambda _done, _total: None)
@@ -145,7 +149,9 @@ class Options:
 
     def _channel_arguments(self) -> list[tuple[str, Any]]:
         ours: dict[str, Any] = {
-            "grpc.service_config": json.dumps(self.retry.service_config()),
+            "grpc.service_config": json.dumps(
+                self.retry.service_config(health_checks=self._health_checks)
+            ),
             "grpc.max_receive_message_length": _MAX_RESPONSE_BYTES,
         }
         if is_local(self.address):

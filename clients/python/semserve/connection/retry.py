@@ -47,11 +47,15 @@ class Retry:
         asked = error.retry_after if isinstance(error, Overloaded) else None
         return self.backoff(attempt) if asked is None else asked
 
-    def service_config(self) -> dict[str, Any]:
+    def service_config(self, *, health_checks: bool = False) -> dict[str, Any]:
         """Return the gRPC service config: retries of UNAVAILABLE, and round robin over replicas.
 
         RESOURCE_EXHAUSTED is also the status of a message over a limit, and gRPC cannot distinguish
         the two. So the client itself retries it.
+
+        Args:
+            health_checks: each connection watches the health of its replica, and calls go to
+                replicas that are SERVING.
         """
         method: dict[str, Any] = {"name": [{}]}
         if self.attempts > 1:
@@ -62,4 +66,5 @@ class Retry:
                 "backoffMultiplier": self.multiplier,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             }
-        return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+        config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+        return config | {"healthCheckConfig": {"serviceName": ""}} if health_checks else config

@@ -1,0 +1,1 @@
+"""Several replicas, behind Envoy and without it, while they end, hang and start."""
