@@ -83,8 +83,8 @@ class Config:
         Literal["auto", "portable", "fused", "fp16", "int8"], Parameter(group=COMPUTE)
     ] = "auto"
     """Graph of each bundle to run; `semserve models` lists it. auto: on the CPU the fastest graph
-    in fp32, whose results agree with Keras; on a GPU fp16, if the bundle has it. fp16 and int8 are faster and less exact; the manifest has
-    the differences."""
+    in fp32, whose results agree with Keras; on a GPU fp16, if the bundle has it. fp16 and int8 are
+    faster and less exact; the manifest has the differences."""
 
     batch_workers: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
     """Worker threads of each model: how many batches of one model run at the same time. On a CPU,
