@@ -39,7 +39,7 @@ def test_a_missing_library_is_named_in_one_line_without_the_runtimes_own(device:
     assert line.endswith("or start with --device cpu")
 
 
-def test_auto_serves_on_the_cpu(tmp_path) -> None:
+def test_auto_serves_on_the_cpu() -> None:
     from conftest import running_server  # noqa: PLC0415
 
     flags = ("--default-embedder", "tiny-embed", "--default-classifier", "tiny-nli")

@@ -7,13 +7,13 @@ It prints a line for each measurement, and writes it to `cuda.jsonl` at once; at
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ from semserve.v1 import embedding_pb2
 
 from load.bundle import Bundle, read_bundle
 from load.client import drive
+from load.cuda_report import Report, draw
 from load.load import Load
 from load.process import free_port, running
 from load.record import LoadError
@@ -72,25 +73,6 @@ class Settings:
     """Whether to measure sentence-transformers in fp16, if it is installed."""
     results: Path = Path("results")
     """Where the results are written."""
-
-
-@dataclass
-class Report:
-    """The measurements so far, in a file too."""
-
-    path: Path
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, **row: Any) -> None:
-        """Keep, print and write a measurement."""
-        self.rows.append(row)
-        print(" ".join(f"{name}={_short(value)}" for name, value in row.items()), flush=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def _short(value: object) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def texts_of(tokens: int, count: int) -> list[str]:
@@ -182,7 +164,7 @@ def bare_session(settings: Settings, bundle: Bundle, report: Report) -> None:
     for tokens in settings.lengths:
         for texts in (*settings.texts, 1024):
             batch = [Encoding([5] * tokens, [0] * tokens)] * texts
-            rate = _rate(lambda: opened.session.run(batch), texts, settings.seconds / 3)
+            rate = _rate(partial(opened.session.run, batch), texts, settings.seconds / 3)
             report.add(part="bare session", texts=texts, tokens=tokens, texts_per_second=rate)
 
 
@@ -215,7 +197,7 @@ def sentence_transformers(settings: Settings, bundle: Bundle, report: Report) ->
     for tokens in settings.lengths:
         for texts in (32, 256, 1024):
             pool = texts_of(tokens, texts)
-            rate = _rate(lambda: encode(pool), texts, settings.seconds / 3)
+            rate = _rate(partial(encode, pool), texts, settings.seconds / 3)
             report.add(part="torch fp16", texts=texts, tokens=tokens, texts_per_second=rate)
 
 
@@ -252,25 +234,6 @@ def _used_mib() -> int:
         command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
         return int(subprocess.check_output(command, text=True, timeout=20).splitlines()[0])
     return 0
-
-
-def draw(report: Report, path: Path) -> None:
-    """Draw throughput against the texts of a call."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    axes = figure.add_subplot()
-    series: dict[str, list[tuple[int, float]]] = {}
-    for row in report.rows:
-        if "texts_per_second" in row:
-            extra = f" x {row['processes']}" if "processes" in row else ""
-            name = f"{row['part']}{extra}, {row['tokens']} tokens"
-            series.setdefault(name, []).append((row["texts"], row["texts_per_second"]))
-    for name, points in series.items():
-        axes.plot(*zip(*sorted(points), strict=True), "o-", label=name)
-    axes.set(xscale="log", yscale="log", xlabel="texts a call or batch", ylabel="texts a second")
-    axes.legend(fontsize=7, ncols=2)
-    figure.savefig(path, dpi=130)
 
 
 def main(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int:

@@ -54,9 +54,8 @@ def test_simultaneous_runs_do_not_mix(bound):
     wrong: list[int] = []
 
     def ask(size: int) -> None:
-        for _ in range(30):
-            if not np.array_equal(expected[size], bound.run(texts(size))):
-                wrong.append(size)
+        rows = [bound.run(texts(size)) for _ in range(30)]
+        wrong.extend(size for row in rows if not np.array_equal(expected[size], row))
 
     threads = [threading.Thread(target=ask, args=(size,)) for size in expected]
     for thread in threads:
@@ -147,7 +146,7 @@ def test_what_is_no_device_is_refused_by_name(text):
         parse_device(text)
 
 
-def test_auto_takes_fp16_on_a_gpu_and_full_precision_on_the_cpu(tmp_path):
+def test_auto_takes_fp16_on_a_gpu_and_full_precision_on_the_cpu():
     manifest, _ = read_manifest(TINY / "tiny-embed")
     import msgspec  # noqa: PLC0415
 
