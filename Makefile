@@ -11,6 +11,8 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
+# The Python of an environment with semserve-server[gpu], for make bench-cuda.
+PYTHON_GPU ?= $(BIN)/python
 PARITY ?= export/semserve_export/adapters/nli-roberta
 # The newest Python that every dependency has wheels for and that really starts.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
@@ -86,6 +88,14 @@ test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face dire
 .PHONY: bench
 bench: .venv/.dev models-if-none ## measure the server beside its peers and the bare runtime (BENCH_ARGS=--help)
 	PYTHONPATH=tests $(BIN)/python -m load $(BENCH_ARGS)
+
+.PHONY: bench-cuda
+bench-cuda: models-if-none ## measure the server on a GPU, in an environment with semserve-server[gpu] (PYTHON_GPU, BENCH_ARGS)
+	PYTHONPATH=tests $(PYTHON_GPU) -m load.cuda $(BENCH_ARGS)
+
+.PHONY: test-gpu
+test-gpu: .venv-gpu/.ready ## test the sessions of GPUs with onnxruntime-gpu, whose CPU provider needs no GPU
+	.venv-gpu/bin/pytest tests/gpu tests/unit/test_bound_session.py $(PYTEST_ARGS)
 
 .PHONY: chaos
 chaos: .venv/.dev ## let callers, strangers and signals do their worst, a million requests long (CHAOS_ARGS=--help)
@@ -203,7 +213,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotat
 
 .PHONY: clean
 clean: ## remove the environments and caches, not models/
-	rm -rf .venv .venv-export .tools .build .cache clients/node/node_modules clients/node/dist clients/java/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-export .venv-gpu .tools .build .cache clients/node/node_modules clients/node/dist clients/java/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # ---- clients --------------------------------------------------------------------------------
 
@@ -240,6 +250,16 @@ $(UV):
 	@$(UV) pip $(PIP_SYNC) --python .venv -r requirements/server-cpu.txt
 	@$(UV) pip $(EDITABLE) --python .venv -e server -e clients/python
 	@ln -sf ../../.venv-export/bin/semserve-export .venv/bin/semserve-export
+	@touch $@
+
+# ONNX Runtime for GPUs, without the libraries of CUDA: the other packages are those of .venv.
+.venv-gpu/.ready: requirements/dev.txt requirements/server-gpu.txt | $(UV)
+	@echo 'installing onnxruntime-gpu into .venv-gpu (256 MB)'
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv-gpu
+	@$(UV) pip $(PIP_SYNC) --python .venv-gpu -r requirements/dev.txt
+	@$(UV) pip uninstall --quiet --python .venv-gpu onnxruntime
+	@$(UV) pip install --quiet --python .venv-gpu --no-deps --constraint requirements/server-gpu.txt onnxruntime-gpu
+	@$(UV) pip $(EDITABLE) --python .venv-gpu -e server -e clients/python
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.serve

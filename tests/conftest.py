@@ -27,7 +27,8 @@ from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import Bundle, find_bundles, read_bundle, read_graph
-from semserve_server.runtime.session import Graph, Session
+from semserve_server.runtime.graph import Graph
+from semserve_server.runtime.session import Session
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.services.validation import Limits
@@ -200,7 +201,7 @@ def load_session(bundle: Bundle) -> Session:
         output=manifest.output,
         outputs=manifest.outputs,
     )
-    return Session(graph, device="cpu", threads=1, exclusive_threads=2)
+    return Session(graph, threads=1, exclusive_threads=2)
 
 
 @dataclass(frozen=True, slots=True)

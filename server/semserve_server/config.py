@@ -62,21 +62,34 @@ class Config:
     client needs several connections. The processes divide the CPUs and the rates of API keys. All
     other limits hold for each process."""
 
-    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=COMPUTE)] = "auto"
-    """Device that models run on. cuda: the start fails without CUDA. auto: CUDA if available, else
-    the CPU; the log says which."""
+    device: Annotated[str, Parameter(group=COMPUTE)] = "auto"
+    """Device that models run on: auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt. N and M are numbers
+    of GPUs; each GPU has the models in its memory and runs batches of its own. With cuda and
+    tensorrt the start fails if a library or a GPU is missing, or if a node of a model would run on
+    the CPU. auto: the first GPU if CUDA is available, else the CPU; the log says which."""
+
+    gpu_memory_limit: Annotated[
+        int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=2**40))
+    ] = 0
+    """Most bytes of memory for the runs of one model on each GPU, without its weights. A batch that
+    needs more is divided. 0: no limit."""
+
+    cuda_graphs: Annotated[bool, Parameter(group=COMPUTE, negative=())] = False
+    """Record the kernels of each shape of a batch once, and start all of them together (CUDA
+    graphs). It lowers the latency of small batches. Each model then has one run at a time on each
+    GPU."""
 
     variant: Annotated[
         Literal["auto", "portable", "fused", "fp16", "int8"], Parameter(group=COMPUTE)
     ] = "auto"
-    """Graph of each bundle to run; `semserve models` lists it. auto: the fastest graph in fp32,
-    whose results agree with Keras. fp16 and int8 are faster and less exact; the manifest has the
-    differences."""
+    """Graph of each bundle to run; `semserve models` lists it. auto: on the CPU the fastest graph
+    in fp32, whose results agree with Keras; on a GPU fp16, if the bundle has it. fp16 and int8 are
+    faster and less exact; the manifest has the differences."""
 
     batch_workers: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
     """Worker threads of each model: how many batches of one model run at the same time. On a CPU,
     several runs of one thread each process more texts per second than one run with many threads.
-    0: auto, one for each CPU, or one on CUDA."""
+    0: auto, one for each CPU; on GPUs two for each GPU, or one with --cuda-graphs."""
 
     intra_op_threads: Annotated[int, Parameter(group=COMPUTE, validator=Number(gte=0, lte=256))] = 0
     """Intra-op threads of a run on the CPU while no other run is active. More threads lower the

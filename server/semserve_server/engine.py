@@ -58,8 +58,14 @@ class Capacity:
     """Measured cost of a run."""
     concurrency_limit: ConcurrencyLimit | None = None
     """Limit of the active runs of all models."""
+    on_gpu: bool = False
+    """Whether runs use a GPU, and so hardly any CPU time."""
 
     def __str__(self) -> str:
+        if self.on_gpu:
+            return (
+                f"{_counted(self.workers, 'batch worker')}, {self.max_batch_tokens} tokens a batch"
+            )
         return (
             f"{_counted(self.workers, 'batch worker')} x {_counted(self.threads, 'thread')}, "
             f"{_counted(self.exclusive_threads, 'thread')} for a single run, "
@@ -108,6 +114,7 @@ class Engine:
             ),
             counters=self.counters,
             concurrency_limit=capacity.concurrency_limit,
+            background=not capacity.on_gpu,
         )
         if self.manifest.task == "sparse_embedding":
             self._batcher.condense = sparse_rows

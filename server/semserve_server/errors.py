@@ -16,7 +16,8 @@ SemserveError
 StartupError            no RPC: one line on standard error, exit code 2
 ├── BundleError         an invalid bundle
 │   ├── BundleUnreadable  a failure of the disk or the memory, which may pass
-│   └── LoadHangs         loading the bundle does not return
+│   ├── LoadHangs         loading the bundle does not return
+│   └── MisplacedNodes    nodes of the graph would not run on the device
 └── ConfigError         settings that cannot work
 EngineFailed            no RPC: health to NOT_SERVING, one line, exit code 1
 ProcessFailed           no RPC: the other processes drain, one line, exit code 1
@@ -165,6 +166,10 @@ class BundleUnreadable(BundleError):
 
 class LoadHangs(BundleError):
     """Loading a bundle did not return in time. The load cannot be stopped, and is abandoned."""
+
+
+class MisplacedNodes(BundleError):
+    """Nodes of a graph would run on the CPU, although its session is on another device."""
 
 
 class ConfigError(StartupError):

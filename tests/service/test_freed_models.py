@@ -91,7 +91,7 @@ async def failing_runs(served: Controlled, monkeypatch: pytest.MonkeyPatch) -> N
 
     stub = EmbeddingServiceStub(served.channel)
     with monkeypatch.context() as patched, unlogged():
-        patched.setattr(session, "_pad", fail)
+        patched.setattr(session, "pad", fail)
         assert grpc.StatusCode.INTERNAL == (await refusal(served.embed())).code
         texts = ["one", "two", "three"]
         for partial in (False, True):

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper
 from semserve_server.errors import BundleError
 from semserve_server.repository import bundle_files
 from semserve_server.repository.manifest import MAX_FILE_BYTES, MAX_JSON_BYTES, read_bundle
-from semserve_server.runtime.session import Graph, Session
+from semserve_server.runtime.graph import Graph
+from semserve_server.runtime.session import Session
 from semserve_server.runtime.tokenizer import Tokenizer
 
 INPUTS = ("token_ids", "padding_mask")
@@ -138,7 +139,7 @@ def graph(node: onnx.NodeProto, *initializers: TensorProto) -> Graph:
 
 
 def load(hostile: Graph) -> Session:
-    return Session(hostile, device="cpu", threads=1, exclusive_threads=1)
+    return Session(hostile, threads=1, exclusive_threads=1)
 
 
 def outside(location: str, offset: int = 0) -> TensorProto:

@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.runtime.session import _pad
+from semserve_server.runtime.padding import pad
 
 IDS = st.lists(st.integers(1, 99), max_size=9)
 
 
 @given(st.lists(IDS, min_size=1, max_size=6), st.booleans(), st.sampled_from([0, 9, 12]))
 def test_zeros_stand_at_one_end_and_the_mask_says_where(sequences, start, fixed):
-    made = _pad([Encoding(ids, ids, padded_length=fixed) for ids in sequences], start=start)
+    made = pad([Encoding(ids, ids, padded_length=fixed) for ids in sequences], start=start)
     width = fixed or max(1, *map(len, sequences))
     for row, ids in enumerate(sequences):
         zeros = [0] * (width - len(ids))
@@ -27,7 +27,7 @@ def test_zeros_stand_at_one_end_and_the_mask_says_where(sequences, start, fixed)
 @given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))
 def test_two_sequences_are_padded_to_one_length(pairs):
     encodings = [Encoding(left, left, right_ids=right) for left, right in pairs]
-    made = _pad(encodings, start=False)
+    made = pad(encodings, start=False)
     width = max(1, *(len(ids) for pair in pairs for ids in pair))
     for row, (left, right) in enumerate(pairs):
         assert [*left, *[0] * (width - len(left))] == made["token_ids"][row].tolist()
@@ -36,7 +36,7 @@ def test_two_sequences_are_padded_to_one_length(pairs):
 
 
 def test_sides_are_one_number_a_text():
-    made = _pad([Encoding([1], [0], side=side) for side in (0, 1, 1)], start=False)
+    made = pad([Encoding([1], [0], side=side) for side in (0, 1, 1)], start=False)
     assert [0, 1, 1] == made["side"].tolist()
 
 
@@ -46,6 +46,6 @@ def test_an_encoding_counts_its_tokens_and_what_a_run_computes(left, right, fixe
     sequences = [left] if right is None else [left, right]
     assert sum(map(len, sequences)) == one.tokens
     assert max(map(len, sequences)) == one.longest
-    computed = _pad([one], start=False)
+    computed = pad([one], start=False)
     ids = [value for name, value in computed.items() if name.startswith("token_ids")]
     assert sum(value.size for value in ids) == len(one)

@@ -1,6 +1,8 @@
-"""The padded graph: of the operators that ONNX Runtime has kernels of their own for on a GPU.
+"""The padded graph: built from the fused operators for which ONNX Runtime has GPU kernels.
 
-There packing would make the device wait for the host, which must learn how many tokens are left.
+On a GPU, packing would make the device wait for the host, which must learn how many tokens are
+left. Every tensor is [batch, sequence, hidden], so no node computes a shape: ONNX Runtime places
+shape arithmetic on the CPU, and a CUDA graph cannot contain it.
 """
 
 import numpy as np
@@ -10,7 +12,6 @@ import onnx
 from semserve_export.encoder_weights import Dense, Encoder, Layer
 from semserve_export.graphs.attention import position_bias
 from semserve_export.graphs.encoder_graph import (
-    TOKEN_IDS,
     embeddings,
     finish,
     gelu,
@@ -28,12 +29,10 @@ def padded_graph(
 ) -> onnx.ModelProto:
     """Build the graph, its layers in this precision; inputs, output and head are as portable's."""
     graph = GraphBuilder(precision)
-    embedded, width = embeddings(graph, encoder)
-    slots = graph.node("Reshape", embedded, graph.weight(np.array([-1, width])))
-    x = project(graph, encoder, slots)
+    embedded, _ = embeddings(graph, encoder)
+    x = project(graph, encoder, embedded)
     for layer in encoder.layers:
         x = _layer(graph, encoder, layer, x)
-    x = _by_text(graph, encoder, x)
     if reads_first_alone(encoder.head):
         # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
         x = graph.node("Gather", x, graph.weight(np.array(0)), axis=1)
@@ -53,20 +52,12 @@ def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
 def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
     merged = Dense.side_by_side(layer.query, layer.key, layer.value)
     weights = (graph.weight(merged.kernel), graph.weight(merged.bias))
-    inputs = [_by_text(graph, encoder, x), *weights, PADDING_MASK]
+    inputs = [x, *weights, PADDING_MASK]
     if encoder.relative_bias is not None:
         bias = position_bias(graph, encoder.relative_bias)
         # There is no past; the bias is [1, heads, sequence, sequence].
         inputs += ["", graph.node("Unsqueeze", bias, graph.weight(np.array([0])))]
-    context = graph.fused("Attention", *inputs, num_heads=encoder.heads)
-    return graph.node("Reshape", context, graph.weight(np.array([-1, encoder.hidden])))
-
-
-def _by_text(graph: GraphBuilder, encoder: Encoder, x: str) -> str:
-    """Go from [slots, hidden] to [batch, sequence, hidden]; nothing is copied."""
-    hidden = graph.weight(np.array([encoder.hidden]))
-    shape = graph.node("Concat", graph.node("Shape", TOKEN_IDS), hidden, axis=0)
-    return graph.node("Reshape", x, shape)
+    return graph.fused("Attention", *inputs, num_heads=encoder.heads)
 
 
 def _product(graph: GraphBuilder, x: str, dense: Dense) -> str:

@@ -9,17 +9,21 @@ from pathlib import Path
 
 from semserve_server import __version__
 from semserve_server.config import Config
+from semserve_server.cuda.bound_session import BoundSession
+from semserve_server.cuda.opening import gpu_names
 from semserve_server.engine import Capacity
 from semserve_server.errors import BundleError, BundleUnreadable, StartupError
 from semserve_server.registry.calibration import Calibration, calibrate
 from semserve_server.registry.calibration_cache import CacheKey
 from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.registry.measurements import LARGEST_BUDGET
+from semserve_server.registry.sessions import cuda_options, open_on_device
 from semserve_server.repository import echo
 from semserve_server.repository.golden import verify_golden
-from semserve_server.repository.manifest import Bundle, Manifest, read_bundle, read_graph
+from semserve_server.repository.manifest import Bundle, Manifest, read_bundle
+from semserve_server.runtime.device import Device
 from semserve_server.runtime.runner import Runner
-from semserve_server.runtime.session import CUDA, VERSION, Graph, Session
+from semserve_server.runtime.session import VERSION, Session
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.system.cpus import cpu_model, usable_cpus
 from semserve_server.system.memory import return_memory
@@ -32,8 +36,6 @@ SHORT_RUN_SECONDS = 0.001
 """If one thread finishes a single run within this time, more threads are not worth waking."""
 MOST_MEASURED_NUMBERS = 2**26
 """Most logits of a measured batch of a sparse model: 256 MiB in float32."""
-AUTO = ("fused", "portable")
-"""The variants for `--variant auto`: the fastest one in fp32, whose results agree with Keras."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,48 +79,44 @@ def load(config: Config, directory: Path, calibrations: CalibrationSource | None
 
 def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Loaded:
     manifest = bundle.manifest
-    variant = choose_variant(manifest, config.variant)
     tokenizer = make_tokenizer(bundle)
     if manifest.task == "sparse_embedding":
         _ = tokenizer.longest_token  # found here, and not on the event loop
-    graph = Graph(
-        name=f"{bundle.directory / manifest.variants[variant].file}",
-        content=read_graph(bundle, variant),
-        inputs=tuple(manifest.inputs),
-        output=manifest.output,
-        outputs=manifest.outputs,
-        pads_start=manifest.padding == "start",
-    )
     cpus = usable_cpus(config.processes)
     workers = config.batch_workers or cpus
     threads = max(cpus // workers, 1)
     exclusive_threads = config.intra_op_threads or cpus
-    session = Session(
-        graph, device=config.device, threads=threads, exclusive_threads=exclusive_threads
+    opened = open_on_device(config, bundle, threads=threads, exclusive_threads=exclusive_threads)
+    session, variant, on_gpu = (
+        opened.session,
+        opened.variant,
+        isinstance(opened.session, BoundSession),
     )
-    on_cuda = session.provider == CUDA
     tolerance = max(
         bundle.golden.tolerance,
         manifest.variants[variant].tolerance,
-        CUDA_TOLERANCE if on_cuda else 0.0,
+        CUDA_TOLERANCE if on_gpu else 0.0,
     )
     difference = verify_golden(bundle, tokenizer, session, tolerance=tolerance)
     log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
-    if on_cuda:  # has no second session for lone runs
-        exclusive_threads = threads
+    cpu = cpu_model()
+    if on_gpu:  # has no second session for lone runs
+        workers = config.batch_workers or _gpu_workers(config, opened.device)
+        threads = exclusive_threads = 1
+        cpu = f"{cpu}, {opened.device} {gpu_names(opened.device)}"[:256]
     calibration = calibrations.find(
         manifest.model,
         CacheKey(
             digest=bundle.digest,
             variant=variant,
-            provider=session.provider,
-            cpu=cpu_model(),
+            provider=f"{session.provider}{' with graphs' if config.cuda_graphs else ''}",
+            cpu=cpu,
             threads=threads,
             exclusive_threads=exclusive_threads,
             onnxruntime=VERSION,
             server=__version__,
         ),
-        len(graph.content),
+        opened.graph_bytes,
         lambda: (
             calibrate(
                 session,
@@ -126,9 +124,9 @@ def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Lo
                 blank=tokenizer.blank,
                 most_tokens=_most_tokens(manifest),
                 exclusive=exclusive_threads > threads,
-                # With one thread, a run uses the calling thread. On CUDA the time of the CPU does
+                # With one thread, a run uses the calling thread. On a GPU the time of the CPU does
                 # not count.
-                clock=time.thread_time if threads == 1 and not on_cuda else time.perf_counter,
+                clock=time.thread_time if threads == 1 and not on_gpu else time.perf_counter,
                 wall=time.perf_counter,
             ).measurements
         ),
@@ -139,17 +137,24 @@ def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Lo
         and not config.intra_op_threads
         and (short or not calibration.exclusive_pays)
     ):
-        session.drop_exclusive()
+        if isinstance(session, Session):
+            session.drop_exclusive()
         exclusive_threads = threads
     capacity = _capacity(
         config,
         calibration,
-        # A CUDA session has one stream, so simultaneous runs would only wait for each other.
-        workers=(config.batch_workers or 1) if on_cuda else workers,
+        workers=workers,
         threads=threads,
         exclusive_threads=exclusive_threads,
+        on_gpu=on_gpu,
     )
+    if isinstance(session, BoundSession):
+        session.warm_up(tokenizer.blank, most_tokens=capacity.max_batch_tokens)
     return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
+
+
+def _gpu_workers(config: Config, device: Device) -> int:
+    return len(device.gpus) * cuda_options(config).runs_per_gpu
 
 
 def make_tokenizer(bundle: Bundle) -> Tokenizer:
@@ -189,9 +194,16 @@ def _echo(config: Config) -> Loaded:
 
 
 def _capacity(
-    config: Config, calibration: Calibration, *, workers: int, threads: int, exclusive_threads: int
+    config: Config,
+    calibration: Calibration,
+    *,
+    workers: int,
+    threads: int,
+    exclusive_threads: int,
+    on_gpu: bool = False,
 ) -> Capacity:
     return Capacity(
+        on_gpu=on_gpu,
         workers=workers,
         threads=threads,
         exclusive_threads=exclusive_threads,
@@ -200,19 +212,4 @@ def _capacity(
         max_queue_tokens=config.max_queue_tokens,
         max_queue_characters=config.max_queue_characters,
         cost=calibration.cost,
-    )
-
-
-def choose_variant(manifest: Manifest, wanted: str) -> str:
-    """Return the name of the graph to run.
-
-    Raises:
-        BundleError: the bundle does not have it.
-    """
-    candidates = AUTO if wanted == "auto" else (wanted,)
-    for name in candidates:
-        if name in manifest.variants:
-            return name
-    raise BundleError(
-        f"--variant {wanted}: {manifest.model} has {', '.join(sorted(manifest.variants))}"
     )

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from semserve_server.config import Config
-from semserve_server.errors import BundleError, BundleUnreadable, LoadHangs, StartupError
+from semserve_server.errors import (
+    BundleError,
+    BundleUnreadable,
+    ConfigError,
+    LoadHangs,
+    StartupError,
+)
 from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.registry.loader import Loaded
 from semserve_server.repository.manifest import find_bundles
@@ -72,6 +78,8 @@ class Loader:
                     raise BundleError(
                         f"{self._config.models}: two bundles have the name {name!r}: remove one"
                     )
+            except ConfigError:
+                raise  # concerns every bundle
             except StartupError as error:
                 raise type(error)(
                     f"{error}{_fate_of_others(loaded, directories[place + 1 :])}"

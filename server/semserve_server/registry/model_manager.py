@@ -28,6 +28,7 @@ from semserve_server.registry.loader import Loaded, load
 from semserve_server.registry.loader_thread import Loader
 from semserve_server.registry.refusals import Refusals
 from semserve_server.registry.registry import STOPPING, ModelRegistry, shown
+from semserve_server.registry.sessions import gpu_runs
 from semserve_server.repository.scan import BundleEntry, list_bundles
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.system.cpus import usable_cpus
@@ -49,7 +50,7 @@ class ModelManager:
         self._config = config
         self._models = models
         self._limit = shares = ConcurrencyLimit(
-            config.batch_workers or usable_cpus(config.processes)
+            config.batch_workers or max(usable_cpus(config.processes), gpu_runs(config))
         )
         cache = open_cache(config.calibration_cache)
         self._loading = asyncio.Lock()

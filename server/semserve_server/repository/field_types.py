@@ -14,6 +14,8 @@ Tolerance = Annotated[float, Meta(gt=0, le=1)]
 """Largest difference of a row from its golden answer, as `golden.scaled_difference`."""
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Words = Annotated[str, Meta(max_length=512)]
+Operator = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,127}$")]
+"""The type of a node of an ONNX graph, such as `MatMul`."""
 Label = Annotated[str, Meta(min_length=1, max_length=256)]
 PromptName = Annotated[str, Meta(min_length=1, max_length=128)]
 Prompt = Annotated[str, Meta(max_length=4096)]

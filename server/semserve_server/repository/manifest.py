@@ -24,6 +24,7 @@ from semserve_server.repository.field_types import (
     Input,
     Label,
     Name,
+    Operator,
     Prompt,
     PromptName,
     Side,
@@ -68,6 +69,9 @@ class Variant(Strict, frozen=True, kw_only=True):
     """Of the scores of a model of one output: Spearman's."""
     scheme: Words | None = None
     """Description of the quantisation, if the graph is quantised."""
+    cpu_operators: Annotated[list[Operator], Meta(max_length=64)] | None = None
+    """Operators that may run on the CPU while the graph is on a GPU. None by default: the server
+    refuses to load such a graph on a GPU."""
 
 
 class Weights(Strict, frozen=True, kw_only=True):

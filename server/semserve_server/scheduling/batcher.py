@@ -39,7 +39,7 @@ _Dequeued: TypeAlias = DequeuedBatch[PendingRequest]
 class Batcher:
     """The queue of one session and the workers that run its batches. Used on one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the parts of the engine)
         self,
         session: Runner,
         queue: BatchQueue[PendingRequest],
@@ -48,6 +48,7 @@ class Batcher:
         *,
         counters: ModelCounters,
         concurrency_limit: ConcurrencyLimit | None = None,
+        background: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the workers.
@@ -60,6 +61,7 @@ class Batcher:
             counters: the counters of the model. The worker threads are named after the model.
             concurrency_limit: limit of the active runs of all models; without it, only this
                 model's.
+            background: whether the workers have a low priority, as `BatchWorker`.
             clock: in seconds.
         """
         self._session = session
@@ -80,7 +82,8 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._batch_delay = BatchDelay(self._wake, should_delay=self._should_delay)
         self._workers = [
-            BatchWorker(counters.name, n, self._serve) for n in range(admission.workers)
+            BatchWorker(counters.name, n, self._serve, background=background)
+            for n in range(admission.workers)
         ]
         for worker in self._workers:
             worker.thread.start()
@@ -257,7 +260,7 @@ class Batcher:
         """
         with self._changed:
             taken = self._queue.take(self._clock())
-            exclusive = alone and not self._queue
+            exclusive = self._dispatch.exclusive and alone and not self._queue
             self._running_tokens += taken.effective_tokens
         started = self._clock()
 

@@ -39,7 +39,8 @@ class Dispatch:
         """
         self._cost = cost
         self._max_batch_tokens = max_batch_tokens
-        self._exclusive = exclusive
+        self.exclusive = exclusive
+        """Whether a run that is alone has more threads than other runs."""
         self._ends: dict[object, float] = {}
 
     def begin(self, worker: object, waiting_tokens: int, now: float) -> None:
@@ -57,7 +58,7 @@ class Dispatch:
         The wait is at most twice the time of the run itself, whether the active runs are long or
         overdue.
         """
-        if not self._exclusive or not self._ends:
+        if not self.exclusive or not self._ends:
             return 0.0
         if waiting_tokens >= MIN_BATCH_FILL * self._max_batch_tokens:
             return 0.0

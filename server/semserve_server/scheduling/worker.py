@@ -16,9 +16,16 @@ the load that fits, the goodput was 0.12 of its peak without this and 0.37 with 
 
 
 class BatchWorker(Worker):
-    """A thread of low priority that runs batches. The batcher starts it."""
+    """A thread that runs batches, of low priority by default. The batcher starts it."""
 
-    def __init__(self, model: str, number: int, serve: Callable[[BatchWorker], None]) -> None:
+    def __init__(
+        self,
+        model: str,
+        number: int,
+        serve: Callable[[BatchWorker], None],
+        *,
+        background: bool = True,
+    ) -> None:
         """Create the thread.
 
         Args:
@@ -26,12 +33,16 @@ class BatchWorker(Worker):
             number: index among the workers of the model.
             serve: the function of the thread, called with this worker. The thread ends when it
                 returns.
+            background: whether the thread has a low priority. On a GPU, a run takes hardly any
+                CPU time, and the GPU must not wait for it.
         """
         super().__init__(model, "run")
+        self._background = background
         self.thread = daemon(self._serve, serve, name=f"{model}-worker-{number}")
 
     def _serve(self, serve: Callable[[BatchWorker], None]) -> None:
-        lower_priority()
+        if self._background:
+            lower_priority()
         serve(self)
 
 

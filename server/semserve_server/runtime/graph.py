@@ -1,0 +1,41 @@
+"""A graph to load, and the file that ONNX Runtime loads it from."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph to load, and what its manifest says of it."""
+
+    name: str
+    """Origin of the graph, for messages."""
+    content: bytes
+    """A complete serialized ONNX model; external weight files are not read."""
+    inputs: tuple[str, ...]
+    output: str
+    outputs: int
+    """Size of a row of the output."""
+    pads_start: bool = False
+    """Whether padding precedes the tokens of a sequence."""
+    cpu_operators: frozenset[str] = frozenset()
+    """Operators that may run on the CPU although the session is on another device."""
+
+
+@contextlib.contextmanager
+def graph_file(content: bytes) -> Iterator[Path]:
+    """Write a graph to a temporary directory of its own while it is loaded.
+
+    The file has exactly the verified bytes, and weights in external files are not found. If ONNX
+    Runtime's Python API loads a graph from memory, it keeps the bytes as long as the session
+    exists.
+    """
+    with tempfile.TemporaryDirectory(prefix="semserve-") as directory:
+        path = Path(directory, "model.onnx")
+        path.write_bytes(content)
+        yield path

@@ -1,0 +1,65 @@
+"""Pads encodings to the inputs of a graph. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semserve_server.runtime.encoding import Encoding
+
+PER_TEXT = frozenset({"side"})
+"""Inputs with one number for each text, [batch]; every other input is [batch, sequence]."""
+
+
+def padded_shape(encodings: Sequence[Encoding]) -> tuple[int, int]:
+    """Return (batch, sequence): the number of encodings, and the length that all are padded to.
+
+    Args:
+        encodings: at least one.
+    """
+    longest = max(encoding.padded_length or encoding.longest for encoding in encodings)
+    return len(encodings), max(longest, 1)
+
+
+def pad(
+    encodings: Sequence[Encoding], *, start: bool, shape: tuple[int, int] | None = None
+) -> dict[str, NDArray[np.int32]]:
+    """Create every possible input of a graph: int32 [batch, sequence], 0 for padding.
+
+    Args:
+        encodings: at least one.
+        start: whether padding precedes the tokens.
+        shape: the shape to pad to, at least `padded_shape`; `padded_shape` if None. A row beyond
+            the encodings has one token with the id 0, so that no mean divides by 0.
+    """
+    shape = shape or padded_shape(encodings)
+    token_ids, mask = _padded([one.token_ids for one in encodings], shape, start=start)
+    feeds = {
+        "token_ids": token_ids,
+        "padding_mask": mask,
+        "segment_ids": _padded([one.segment_ids for one in encodings], shape, start=start)[0],
+        "side": np.zeros(shape[0], np.int32),
+    }
+    feeds["side"][: len(encodings)] = [one.side for one in encodings]
+    right = [one.right_ids for one in encodings if one.right_ids is not None]
+    if right:
+        right_ids, right_mask = _padded(right, shape, start=start)
+        feeds |= {"token_ids_right": right_ids, "padding_mask_right": right_mask}
+    return feeds
+
+
+def _padded(
+    sequences: Sequence[list[int]], shape: tuple[int, int], *, start: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return sequences padded with 0, and their masks, which are 1 for tokens."""
+    rows = len(sequences)
+    lengths = np.fromiter(map(len, sequences), np.int64, rows)[:, None]
+    places = np.arange(shape[1])
+    padded, mask = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
+    mask[:rows] = places >= shape[1] - lengths if start else places < lengths
+    padded[mask] = np.fromiter(chain.from_iterable(sequences), np.int32, int(lengths.sum()))
+    mask[rows:, -1 if start else 0] = True
+    return padded, mask.astype(np.int32)
