@@ -110,3 +110,19 @@ async def test_a_call_without_a_key_is_refused(tiny_models: Path, tmp_path: Path
         known = (("authorization", f"Bearer {presented}"),)
         answer = tei.InfoResponse.FromString(await info(b"", metadata=known))
         assert "tiny-embed" == answer.model_id
+
+
+async def test_a_stream_to_rank_is_bounded_in_its_messages(tiny_models: Path) -> None:
+    facades = Facades(text_embeddings_inference=True)
+    async with in_process(tiny_models, facades=facades) as server:
+        call = server.channel.stream_unary(
+            "/tei.v1.Rerank/RerankStream",
+            request_serializer=tei.RerankStreamRequest.SerializeToString,
+            response_deserializer=tei.RerankResponse.FromString,
+        )
+        messages = [tei.RerankStreamRequest(query="a", text="b")] * 201
+        refusing = await refusal(call(iter(messages)))
+        assert grpc.StatusCode.INVALID_ARGUMENT == refusing.code
+        assert "at most 200" in refusing.message
+        none = await refusal(call(iter(messages[:1])))
+        assert grpc.StatusCode.FAILED_PRECONDITION == none.code
