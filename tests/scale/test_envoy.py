@@ -51,6 +51,7 @@ async def test_a_rolling_restart_under_load_fails_no_call(
             await load.wait_for(calls=30, messages=10)
 
 
+@LONG_FORM
 async def test_a_caller_does_not_notice_that_a_replica_is_killed_and_streams_lose_nothing(
     proxy: Envoy, three: list[Replica], texts: Known, round_: int
 ) -> None:

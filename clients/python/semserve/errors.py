@@ -136,8 +136,9 @@ _BY_CODE: Mapping[str, type[SemserveError]] = {
 
 
 _INTERNAL, _UNAVAILABLE = 13, 14
-# What gRPC says where the stream of HTTP/2 was reset, as Envoy does to one whose server has died.
-_RESET = re.compile(r"RST_STREAM")
+# What gRPC says where the stream of HTTP/2 was reset, as Envoy does to one whose server has died,
+# and what grpc.aio says where a call could not begin on a connection that was being lost.
+_RESET = re.compile(r"RST_STREAM|^Internal error from Core$")
 
 
 def from_call(failed: "grpc.RpcError") -> SemserveError:
