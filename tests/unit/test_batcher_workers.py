@@ -53,11 +53,11 @@ async def test_a_run_that_goes_on_shows(make) -> None:
 async def test_only_a_run_without_company_has_all_threads(make) -> None:
     """The first run finds nobody; while it lasts, and while others wait, none is alone."""
     held = Held(Lengths())
-    batcher = make(held, workers=2)
+    batcher = make(held, workers=2, cost=CostModel())
     held.hold()
     first = asyncio.create_task(batcher.submit([encoding(1)], deadline=NEVER))
     await asyncio.to_thread(held.wait_for_run)
-    second = asyncio.create_task(batcher.submit([encoding(2)], deadline=NEVER))
+    second = asyncio.create_task(batcher.submit([encoding(2, 20)], deadline=NEVER))
     await asyncio.to_thread(held.wait_for_run)
     third = asyncio.create_task(batcher.submit([encoding(3, 60), encoding(4)], deadline=NEVER))
     await asyncio.sleep(0)  # the task runs up to its wait
@@ -69,6 +69,14 @@ async def test_only_a_run_without_company_has_all_threads(make) -> None:
     assert [True, False] == held.exclusive[:2]
     assert not held.exclusive[2]
     assert held.exclusive[-1]
+
+
+async def test_no_run_is_exclusive_where_more_threads_do_not_exist(make) -> None:
+    """A run that is taken for exclusive teaches admission nothing, so on a GPU none may be."""
+    held = Held(Lengths())
+    batcher = make(held, workers=2)
+    await batcher.submit([encoding(1)], deadline=NEVER)
+    assert [False] == held.exclusive
 
 
 async def test_little_that_comes_during_a_run_waits_for_its_end_and_is_one_batch(make) -> None:
