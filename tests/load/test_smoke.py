@@ -125,14 +125,8 @@ def test_the_bench_has_three_lengths() -> None:
 
 
 def test_memory_that_processes_share_counts_once() -> None:
-    with running(
-        "one",
-        [
-            sys.executable,
-            "-c",
-            "print('up', flush=True); import threading; threading.Event().wait()",
-        ],
-    ) as process:
+    script = "import threading; print('up', flush=True); threading.Event().wait()"
+    with running("one", [sys.executable, "-c", script]) as process:
         process.wait_for(lambda said: "up" in said, "word")
         if Path("/proc/self/smaps_rollup").is_file():
             assert 0 < process.proportional_bytes() <= process.resident_bytes()

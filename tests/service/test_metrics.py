@@ -112,6 +112,17 @@ async def test_each_message_of_a_stream_is_a_request(
     assert 0 == value("streams_open", **labels)
 
 
+async def test_a_worker_is_idle_while_a_text_waits_for_it(
+    stub: EmbeddingServiceStub, value: Value
+) -> None:
+    """A lone text waits for nothing but the hand-over to the worker."""
+    assert 0 == value("worker_idle_seconds_total", model=NAME)
+    await stub.Embed(EmbedRequest(texts=["a cat"]))
+    waited = value("queue_duration_seconds_sum", model=NAME)
+    assert waited > 0
+    assert waited == pytest.approx(value("worker_idle_seconds_total", model=NAME))
+
+
 async def test_tokens_and_padding_are_those_of_the_batches(
     stub: EmbeddingServiceStub, value: Value
 ) -> None:

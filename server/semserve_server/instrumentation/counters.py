@@ -114,6 +114,8 @@ class ModelCounters:
         self.score_seconds = Histogram(SECONDS)
         """One value for each request: from its vectors to its scores."""
         self.failed_entries = 0
+        self.worker_idle_seconds = 0.0
+        """Time in which a batch worker was free and entries waited, of all workers."""
         self.dropped: Counter[str] = Counter(expired=0, cancelled=0, failed=0)
         """Entries that were admitted and did not run, by cause: `expired`, `cancelled`,
         `failed`."""

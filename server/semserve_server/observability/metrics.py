@@ -252,6 +252,10 @@ def _model_counters(models: Sequence[ModelCounters]) -> Iterator[Metric]:
             "Scores that Compare, Rank, Search and Matrix have computed.", lambda one: one.scores,
         ),
         "entries_failed": ("Texts whose run failed.", lambda one: one.failed_entries),
+        "worker_idle_seconds": (
+            "Time in which a batch worker was free while texts waited.",
+            lambda one: one.worker_idle_seconds,
+        ),
     }  # fmt: skip
     for name, (help_text, value) in counters.items():
         yield counter(name, help_text, MODEL, {(one.name,): value(one) for one in models})

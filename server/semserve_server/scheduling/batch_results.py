@@ -26,6 +26,8 @@ class BatchResult:
     started: float
     """Instant, in seconds of the batcher's clock."""
     seconds: float
+    idle_seconds: float
+    """Time before it in which its worker was free and entries waited."""
 
 
 def deliver_or_fail(
@@ -64,6 +66,7 @@ def deliver(
     if run is None:
         return
     counters.observe_run([one.length for one in taken.batch], taken.padded_tokens, result.seconds)
+    counters.worker_idle_seconds += result.idle_seconds
     counters.failed_entries += len(run.failures)
     if not result.exclusive and not run.failures:
         # Admission control predicts runs that share the CPUs with others, so it learns only from

@@ -79,6 +79,7 @@ class Batcher:
         self._share = (concurrency_limit or ConcurrencyLimit(admission.workers)).share()
         self._pending: set[PendingRequest] = set()
         self._running_tokens = 0
+        self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
         self._loop = asyncio.get_running_loop()
         self._batch_delay = BatchDelay(self._wake, should_delay=self._should_delay)
         self._workers = [
@@ -131,6 +132,8 @@ class Batcher:
                 raise Draining("the server is stopping")
             backlog = self._queue.backlog(caller)
             self._admission.check(load, backlog, self._running_tokens, deadline - now)
+            if not self._queue:
+                self._waiting_since = now
             self._queue.put(entries)
         self._pending.add(request)
         try:
@@ -248,6 +251,7 @@ class Batcher:
         """Note the end of a run, and wake a worker that may have waited for it."""
         with self._changed:
             self._dispatch.end(worker)
+            worker.free_since = self._clock()
             if self._queue:
                 self._changed.notify()
 
@@ -262,7 +266,9 @@ class Batcher:
             taken = self._queue.take(self._clock())
             exclusive = self._dispatch.exclusive and alone and not self._queue
             self._running_tokens += taken.effective_tokens
+            waiting_since = self._waiting_since
         started = self._clock()
+        idle = started - max(worker.free_since, waiting_since)
 
         def run(encodings: Sequence[Encoding]) -> Rows:
             worker.busy_since = self._clock()
@@ -272,7 +278,7 @@ class Batcher:
         rows = run_batch(run, encodings) if encodings else None
         if rows is not None and self.condense is not None:
             rows.make_sparse(self.condense, encodings)
-        return taken, BatchResult(rows, exclusive, started, self._clock() - started)
+        return taken, BatchResult(rows, exclusive, started, self._clock() - started, idle)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call a function on the event loop.

@@ -38,6 +38,8 @@ class BatchWorker(Worker):
         """
         super().__init__(model, "run")
         self._background = background
+        self.free_since = 0.0
+        """End of its latest run, in seconds of the batcher's clock."""
         self.thread = daemon(self._serve, serve, name=f"{model}-worker-{number}")
 
     def _serve(self, serve: Callable[[BatchWorker], None]) -> None:
