@@ -58,6 +58,30 @@ async def test_a_run_that_is_killed_twice_gives_the_bytes_of_an_uninterrupted_on
     assert {file, whole, killed} == {*tmp_path.iterdir()}
 
 
+async def test_a_second_process_is_refused_and_changes_nothing_of_the_first(tmp_path):
+    file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
+    file.write_text(lines(LINES))
+    async with echoing(dimensions=8) as server:
+        first = await start(server, "embed", str(file), "--to", str(to))
+        await server.until(lambda: server.counters.tokens >= 200_000)
+        second = await run(server, "embed", str(file), "--to", str(to))
+        await first.communicate()
+    line = f"semserve: another process writes {to}: wait for its end\n"
+    assert (2, "", line) == second
+    assert (0, LINES) == (first.returncode, len(np.load(to, mmap_mode="r")))
+
+
+@pytest.mark.parametrize("ends", [(".npy",), (".npy.partial.finished",)])
+def test_a_run_that_was_killed_between_its_last_steps_is_completed(run, tmp_path, ends):
+    """The rows have another name, or their own, and the journal is still there."""
+    file, to = tmp_path / "in.txt", tmp_path / "out.npy"
+    file.write_text("one\n" * 300 + "bad \x00\n")
+    assert 2 == run("embed", str(file), "--to", str(to)).code
+    Path(f"{to}.partial").rename(to.with_suffix(ends[0]))
+    assert (0, f"{to}: 256 rows\n", "") == run("embed", str(file), "--to", str(to))
+    assert {file, to} == {*tmp_path.iterdir()}
+
+
 async def test_the_rows_of_a_matrix_have_the_order_of_the_lines(tmp_path):
     file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
     file.write_text(lines(3000))

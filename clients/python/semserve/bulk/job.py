@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from semserve.bulk.errors import FileError
 from semserve.bulk.journal import Journal, digest, read_journal
+from semserve.bulk.locked_file import cut, open_locked
 from semserve.bulk.records import Columns, Record, read_records
-from semserve.bulk.row_files import RowFile, Rows, Shape, check_suffix, open_partial, row_file
+from semserve.bulk.row_files import RowFile, Rows, Shape, check_suffix, row_file
 from semserve.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -25,6 +26,24 @@ MAX_BATCHES = 16
 """Most batches in memory: those without an answer, and those whose turn has not come."""
 COMMIT_ROWS = 4096
 """Rows between two entries of the journal: what a killed run computes again at most."""
+
+
+PATH_ENDS = (".partial", ".partial.finished", ".journal")
+"""What the names of an unfinished output's files add to its own name."""
+
+
+class Paths(NamedTuple):
+    """The files of an unfinished output.
+
+    Attributes:
+        partial: its rows.
+        finished: the rows in the final format, if that is another.
+        journal: its journal.
+    """
+
+    partial: Path
+    finished: Path
+    journal: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,40 +83,52 @@ class Job:
             OSError: a file cannot be read or written.
         """
         check_suffix(self.output)
-        partial = self.output.with_name(f"{self.output.name}.partial")
-        journal_path = self.output.with_name(f"{self.output.name}.journal")
-        if self.overwrite:
-            for path in (self.output, partial, journal_path):
-                path.unlink(missing_ok=True)
+        paths = Paths(*(self.output.with_name(self.output.name + end) for end in PATH_ENDS))
+        if not self.overwrite and (done := self._already_done(paths)):
+            return done
         inputs = {str(path): digest(path) for path in self.inputs}
         wanted = Journal(settings=self.settings, inputs=inputs)
-        found = read_journal(journal_path)
-        if self.output.exists():
-            if found is None or partial.exists():
-                raise FileError(f"{self.output} exists: pass --overwrite to write it anew")
-            journal_path.unlink()  # killed between the last two steps
-            return found
         target = row_file(self.output, self.shape)
-        if found is not None:
-            found.check(wanted, self.output)
-            resumed(found.rows)
-        with open_partial(partial, found.size if found else 0) as file:
-            _lock(file, self.output)
+        with open_locked(paths.partial, self.output) as file:
+            if self.overwrite:
+                for path in (self.output, paths.journal, paths.finished):
+                    path.unlink(missing_ok=True)
+            found = read_journal(paths.journal)
+            if found is not None:
+                found.check(wanted, self.output)
+                resumed(found.rows)
+            cut(file, found.size if found else 0, paths.partial)
             if found is None:
                 file.write(target.begin())
-            run = _Run(self, target, file, found or wanted, journal_path)
+            run = _Run(self, target, file, found or wanted, paths.journal)
             run.go(progress)
-            done = run.journal
-        # Formats whose directory is at the end are finished again if this is interrupted.
-        finished = partial.with_name(f"{partial.name}.finished")
-        target.finish(partial, finished, done.rows)
-        if finished.exists():
-            finished.replace(self.output)
-            partial.unlink()
-        else:
-            partial.replace(self.output)
-        journal_path.unlink()
-        return done
+            target.finish(paths.partial, paths.finished, run.journal.rows)
+            if paths.finished.exists():
+                paths.partial.unlink()
+                paths.finished.replace(self.output)
+            else:
+                paths.partial.replace(self.output)
+            paths.journal.unlink()
+        return run.journal
+
+    def _already_done(self, paths: Paths) -> Journal | None:
+        """Take the last steps of a run that was killed between them.
+
+        Return its journal, or None if there is work to do.
+
+        Raises:
+            FileError: the output exists, and no journal belongs to it.
+        """
+        found = read_journal(paths.journal)
+        if found is not None and not paths.partial.exists():
+            if paths.finished.exists():  # complete, because the partial file is deleted after it
+                paths.finished.replace(self.output)
+            if self.output.exists():
+                paths.journal.unlink()
+                return found
+        if self.output.exists():
+            raise FileError(f"{self.output} exists: pass --overwrite to write it anew")
+        return None
 
 
 class _Run:
@@ -196,15 +227,3 @@ def _located(error: Exception, batch: Sequence[tuple[Path, Record]]) -> Exceptio
                 advice = "pass --allow-partial to leave its row empty"
                 return FileError(f"{path}: line {record.place}: {reason}; {advice}")
     return error
-
-
-def _lock(file: IO[bytes], output: Path) -> None:
-    """Refuse a second process that writes the same output. Systems without flock do not lock."""
-    try:
-        import fcntl  # noqa: PLC0415 - not on every system
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise FileError(f"another process writes {output}: wait for its end") from None

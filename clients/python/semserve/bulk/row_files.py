@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -256,18 +256,3 @@ def _csv_lines(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
-
-
-def open_partial(path: Path, size: int) -> IO[bytes]:
-    """Open a partial file for appending, cut to its complete rows.
-
-    Raises:
-        FileError: it is shorter than the journal says.
-    """
-    file = path.open("r+b" if size else "wb")
-    if file.seek(0, io.SEEK_END) < size:
-        file.close()
-        raise FileError(f"{path} is shorter than its journal says: pass --overwrite")
-    file.truncate(size)
-    file.seek(size)
-    return file
