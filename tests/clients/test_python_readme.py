@@ -44,6 +44,7 @@ def test_the_commands_run(kinds_address, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
     monkeypatch.chdir(tmp_path)
     Path("sentences.txt").write_text("a bed\nthe sea\na warm room\n")
+    Path("pairs.csv").write_text("premise,hypothesis\nit rains,it is wet\n")
     commands = [
         line
         for line in "\n".join(blocks("")).splitlines()

@@ -29,7 +29,8 @@ app = App(
     help_epilogue=(
         "Texts come from the arguments, from files with one text in each line (--file), or from "
         "standard input if it is a pipe or file; - means standard input. Lines of pairs have a "
-        "tab between the two texts."
+        "tab between the two texts.\n\n"
+        "Exit codes: 0, the call succeeded; 1, it failed; 2, wrong usage; 130, interrupted."
     ),
     version=lambda: version("semserve"),
 )

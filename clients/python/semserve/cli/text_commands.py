@@ -2,6 +2,8 @@
 """The commands for vectors and labels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -17,18 +19,46 @@ from semserve.cli.app import (
     ServerFlags,
     app,
 )
+from semserve.cli.bulk_commands import classify_file, embed_file
+from semserve.cli.command_error import UsageError
 from semserve.cli.input_texts import read_pairs, read_texts
 from semserve.cli.output import Figures, print_json, print_table, shortest, usage_document
 
 if TYPE_CHECKING:
     from semserve import Classifications, Embeddings
 
+
+@Parameter(name="*", group="Long files")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """The flags of a run over long files."""
+
+    to: Path | None = None
+    "File to write; with it, the arguments are files to read. The same command continues a run."
+    column: Annotated[Sequence[str], Parameter(negative=(), show_default=False)] = ()
+    "Column of the texts in a file; twice for pairs. By default one with a usual name."
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+    "Write the file of --to anew, if it exists or was begun."
+    allow_partial: Annotated[bool, Parameter(negative=())] = False
+    "Leave the rows of invalid texts empty, and continue."
+
+    def check(self) -> None:
+        """Refuse flags that need --to.
+
+        Raises:
+            UsageError: it names them.
+        """
+        if self.to is None and (self.column or self.overwrite or self.allow_partial):
+            raise UsageError("--column, --overwrite and --allow-partial go with --to")
+
+
+BULK = Bulk()
 # Number of a vector's elements to show.
 _SHOWN = 4
 
 
 @app.command(group=TEXTS)
-def embed(
+def embed(  # noqa: PLR0913 - the flags of the command
     *texts: str,
     file: Files = (),
     model: Model = "",
@@ -36,6 +66,7 @@ def embed(
     dimensions: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     prompt_name: PromptName = None,
     side: Literal["left", "right"] | None = None,
+    bulk: Bulk = BULK,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Convert texts to vectors.
@@ -46,6 +77,18 @@ def embed(
         dimensions: Keep only this many dimensions.
         side: Encoder for the texts, of a model with one for each side.
     """
+    bulk.check()
+    if bulk.to is not None:
+        if len(bulk.column) > 1:
+            raise UsageError("--column: embed takes one column")
+        options = {
+            "model": model, "normalize": normalize, "dimensions": dimensions,
+            "prompt_name": prompt_name, "side": side, "allow_partial": bulk.allow_partial,
+        }  # fmt: skip
+        column = "".join(bulk.column)
+        files = (*texts, *file)
+        embed_file(files, bulk.to, flags, options, column=column, overwrite=bulk.overwrite)
+        return
     listed = read_texts(texts, file)
     with flags.client() as client:
         found = client.embed(
@@ -76,6 +119,7 @@ def classify(
     *pair: str,
     file: PairFiles = (),
     model: Model = "",
+    bulk: Bulk = BULK,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Classify a premise and a hypothesis, or a single text if the model takes one.
@@ -83,6 +127,12 @@ def classify(
     Args:
         pair: PREMISE and HYPOTHESIS.
     """
+    bulk.check()
+    if bulk.to is not None:
+        sent = {"model": model, "allow_partial": bulk.allow_partial}
+        files, over = (*pair, *file), bulk.overwrite
+        classify_file(files, bulk.to, flags, sent, columns=bulk.column, overwrite=over)
+        return
     pairs = read_pairs(pair, file)
     with flags.client() as client:
         given = [one[0] if len(one) == 1 else (one[0], one[1]) for one in pairs]

@@ -1,0 +1,186 @@
+"""`semserve embed FILE --to OUTPUT`: order, formats, and runs that are killed and continued."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from echoing import Echoing, echoing
+
+COMMAND = Path(sys.executable).with_name("semserve")
+LINES = 20_000
+
+
+def lines(count: int) -> str:
+    """Return lines whose numbers of words, which the echo model answers, tell them apart."""
+    return "".join(f"{'word ' * (place % 211)}{place}\n" for place in range(count))
+
+
+async def start(server: Echoing, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        COMMAND, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"SEMSERVE_ADDRESS": server.address},
+    )  # fmt: skip
+
+
+async def run(server: Echoing, *arguments: str) -> tuple[int | None, str, str]:
+    command = await start(server, *arguments)
+    out, err = await command.communicate()
+    return command.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+async def test_a_run_that_is_killed_twice_gives_the_bytes_of_an_uninterrupted_one(tmp_path, suffix):
+    file = tmp_path / "lines.txt"
+    file.write_text(lines(LINES))
+    whole, killed = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"
+    left = []
+    async with echoing(dimensions=8) as server:
+        assert 0 == (await run(server, "embed", str(file), "--to", str(whole)))[0]
+        for _ in range(2):
+            begun = server.counters.tokens
+            command = await start(server, "embed", str(file), "--to", str(killed))
+            await server.until(lambda begun=begun: server.counters.tokens >= begun + 900_000)
+            command.kill()
+            await command.communicate()
+            assert not killed.exists()
+            left.append(json.loads((tmp_path / f"killed.{suffix}.journal").read_text())["rows"])
+        code, out, err = await run(server, "embed", str(file), "--to", str(killed))
+    assert 0 < left[0] < left[1] < LINES
+    assert (0, f"{killed}: {LINES} rows\n") == (code, out)
+    assert f"semserve: {killed} has {left[1]} complete rows; continuing after them\n" == err
+    assert whole.read_bytes() == killed.read_bytes()
+    assert {file, whole, killed} == {*tmp_path.iterdir()}
+
+
+async def test_a_second_process_is_refused_and_changes_nothing_of_the_first(tmp_path):
+    file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
+    file.write_text(lines(LINES))
+    async with echoing(dimensions=8) as server:
+        first = await start(server, "embed", str(file), "--to", str(to))
+        await server.until(lambda: server.counters.tokens >= 200_000)
+        second = await run(server, "embed", str(file), "--to", str(to))
+        await first.communicate()
+    line = f"semserve: another process writes {to}: wait for its end\n"
+    assert (2, "", line) == second
+    assert (0, LINES) == (first.returncode, len(np.load(to, mmap_mode="r")))
+
+
+@pytest.mark.parametrize("ends", [(".npy",), (".npy.partial.finished",)])
+def test_a_run_that_was_killed_between_its_last_steps_is_completed(run, tmp_path, ends):
+    """The rows have another name, or their own, and the journal is still there."""
+    file, to = tmp_path / "in.txt", tmp_path / "out.npy"
+    file.write_text("one\n" * 300 + "bad \x00\n")
+    assert 2 == run("embed", str(file), "--to", str(to)).code
+    Path(f"{to}.partial").rename(to.with_suffix(ends[0]))
+    assert (0, f"{to}: 256 rows\n", "") == run("embed", str(file), "--to", str(to))
+    assert {file, to} == {*tmp_path.iterdir()}
+
+
+async def test_the_rows_of_a_matrix_have_the_order_of_the_lines(tmp_path):
+    file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
+    file.write_text(lines(3000))
+    async with echoing(dimensions=8) as server:
+        await run(server, "embed", str(file), "--to", str(to))
+    found = np.load(to, mmap_mode="r")
+    assert ((3000, 8), np.float32) == (found.shape, found.dtype)
+    assert [place % 211 + 1 for place in range(3000)] == found[:, 0].tolist()
+
+
+class TestFiles:
+    TEXTS = ("the cat", "a dog, or two", 'a "quoted"\nword')
+
+    def written(self, folder: Path, suffix: str) -> Path:
+        file = folder / f"in.{suffix}"
+        if suffix == "parquet":
+            import pyarrow as pa  # noqa: PLC0415 - of an extra
+            from pyarrow import parquet  # noqa: PLC0415 - likewise
+
+            parquet.write_table(pa.table({"id": [1, 2, 3], "text": self.TEXTS}), file)
+        elif suffix == "csv":
+            quoted = ['"' + text.replace('"', '""') + '"' for text in self.TEXTS]
+            file.write_text("id,text\n" + "".join(f"1,{text}\n" for text in quoted))
+        else:
+            file.write_text("".join(json.dumps({"text": text}) + "\n" for text in self.TEXTS))
+        return file
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+    def test_texts_come_from_the_column_of_a_file(self, run, tmp_path, suffix):
+        to = tmp_path / "out.jsonl"
+        said = run("embed", str(self.written(tmp_path, suffix)), "--to", str(to))
+        assert (0, f"{to}: 3 rows\n", "") == said
+        assert [*self.TEXTS] == [json.loads(line)["text"] for line in to.read_text().splitlines()]
+
+    @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+    def test_pairs_are_classified_into_a_file(self, run, tmp_path, suffix):
+        file, to = tmp_path / "pairs.csv", tmp_path / f"labels.{suffix}"
+        file.write_text("hypothesis,premise\nit is wet,it rains\nit is dry,it snows\n")
+        assert (0, f"{to}: 2 rows\n", "") == run("classify", str(file), "--to", str(to))
+        if suffix == "jsonl":
+            first = json.loads(to.read_text().splitlines()[0])
+            expected = run("classify", "it rains", "it is wet", "--output", "json").document
+            (expected,) = expected["results"]
+            assert expected["label"] == first["label"]
+            assert expected["scores"] == pytest.approx(first["scores"], abs=1e-5)
+
+    def test_a_changed_input_is_refused_by_name_until_it_may_be_overwritten(self, run, tmp_path):
+        file, to = tmp_path / "in.txt", tmp_path / "out.jsonl"
+        file.write_text("one\n" * 300 + "half \\ud83d\x00\n")
+        assert 2 == run("embed", str(file), "--to", str(to)).code  # NUL, in the second batch
+        file.write_text("one\ntwo\n")
+        said = run("embed", str(file), "--to", str(to))
+        advice = f"pass --overwrite to write {to} anew"
+        assert f"semserve: {file} has changed since {to} was begun: {advice}\n" == said.err
+        assert 2 == said.code
+        assert 0 == run("embed", str(file), "--to", str(to), "--overwrite").code
+        assert 2 == len(to.read_text().splitlines())
+        assert "exists: pass --overwrite" in run("embed", str(file), "--to", str(to)).err
+
+    def test_an_invalid_text_is_named_by_its_line_and_may_have_an_empty_row(self, run, tmp_path):
+        file, to = tmp_path / "in.txt", tmp_path / "out.npy"
+        file.write_text("one\n\nbad \x00\nthree\n")
+        said = run("embed", str(file), "--to", str(to))
+        assert 2 == said.code
+        assert said.err.startswith(f"semserve: {file}: line 3: ")
+        said = run("embed", str(file), "--to", str(to), "--allow-partial")
+        assert f"{to}: 3 rows, 1 of them without a result\n" == said.out
+        assert [False, True, False] == np.isnan(np.load(to)[:, 0]).tolist()
+
+    @pytest.mark.parametrize(
+        ("content", "name", "line"),
+        [
+            (b"a\n\xff\n", "in.txt", "line 2 is not UTF-8"),
+            (b'"a"\n{', "in.jsonl", "line 2 is not JSON"),
+            (b"a,b\n1,2\n", "in.csv", "no column text; it has a, b: choose with --column"),
+            (b"text,b\n1\n", "in.csv", "row 1 has 1 of 2 columns"),
+        ],
+    )
+    def test_a_bad_file_is_one_line(self, run, tmp_path, content, name, line):
+        file = tmp_path / name
+        file.write_bytes(content)
+        said = run("embed", str(file), "--to", str(tmp_path / "out.npy"))
+        assert 2 == said.code
+        (only,) = said.err.splitlines()
+        assert line in only
+
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            (["embed", "absent", "--to", "x.npy"], "absent: No such file or directory"),
+            (["embed", "--to", "x.npy"], "with --to, the arguments are the files to read"),
+            (["embed", "a", "--overwrite"], "go with --to"),
+            (["embed", os.devnull, "--to", "x.txt"], "end its name with one of .npy, .jsonl"),
+            (["classify", os.devnull, "--to", "x.npy"], "labels are no numbers"),
+        ],
+    )
+    def test_wrong_usage_is_one_line(self, run, tmp_path, monkeypatch, arguments, line):
+        monkeypatch.chdir(tmp_path)
+        said = run(*arguments)
+        assert 2 == said.code
+        (only,) = said.err.splitlines()
+        assert line in only
