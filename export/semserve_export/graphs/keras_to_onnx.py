@@ -4,7 +4,7 @@ import gc
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from semserve_export.graphs.canonical_graph import make_canonical
 OPSET = 18
 AXES = ("batch", "sequence")
 MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
+MAX_KEPT_BYTES = 1 << 20
+"""Bytes of weights of a model whose old copies may stay while it is converted: some fifty of them
+take 50 MB, and to look for them fifty times takes a second or more."""
 TOO_LARGE = (
     "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
 )
@@ -57,7 +60,8 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     with warnings.catch_warnings():
         # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        with _without_old_copies():
+        large = 4 * model.count_params() > MAX_KEPT_BYTES
+        with _without_old_copies() if large else nullcontext():
             model.export(str(path), format="onnx", opset_version=OPSET, verbose=False)
     gc.collect()
     proto = onnx.load(path)
