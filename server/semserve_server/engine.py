@@ -22,7 +22,7 @@ from semserve_server.scheduling.batch_queue import BatchQueue
 from semserve_server.scheduling.batcher import Batcher
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.dispatch import Dispatch
+from semserve_server.scheduling.dispatch import CHEAP_SECONDS, GPU_CHEAP_SECONDS, Dispatch
 from semserve_server.scheduling.request import Inference
 from semserve_server.scheduling.token_estimator import TokenEstimator
 
@@ -60,6 +60,9 @@ class Capacity:
     """Limit of the active runs of all models."""
     on_gpu: bool = False
     """Whether runs use a GPU, and so hardly any CPU time."""
+    tokenizer_threads: int = 1
+    """Threads that tokenise long requests. On a CPU, more than one would take CPUs from the runs;
+    in front of a GPU, one is the limit of the server: 2 million characters a second."""
 
     def __str__(self) -> str:
         if self.on_gpu:
@@ -111,6 +114,7 @@ class Engine:
                 cost=cost,
                 max_batch_tokens=capacity.max_batch_tokens,
                 exclusive=capacity.exclusive_threads > capacity.threads,
+                cheap_seconds=GPU_CHEAP_SECONDS if capacity.on_gpu else CHEAP_SECONDS,
             ),
             counters=self.counters,
             concurrency_limit=capacity.concurrency_limit,
@@ -119,9 +123,12 @@ class Engine:
         if self.manifest.task == "sparse_embedding":
             self._batcher.condense = sparse_rows
         self._tokenizer_thread = TokenizerThread(
-            tokenizer, self.name, max_characters=capacity.max_queue_characters
+            tokenizer,
+            self.name,
+            max_characters=capacity.max_queue_characters,
+            threads=capacity.tokenizer_threads,
         )
-        self.workers: tuple[Worker, ...] = (*self._batcher.workers, self._tokenizer_thread.worker)
+        self.workers: tuple[Worker, ...] = (*self._batcher.workers, *self._tokenizer_thread.workers)
         """The threads that work for the model, for the watchdog."""
         self._token_estimator = TokenEstimator()
 

@@ -213,14 +213,14 @@ def _rate(run: Any, texts: int, seconds: float) -> float:
 
 def memory(settings: Settings, bundle: Bundle, report: Report, pool: ProcessPoolExecutor) -> None:
     """Send mixed lengths with both models loaded, and read the card's memory as they run."""
-    with serving(settings, settings.processes[0]) as address:
+    with serving(settings, settings.processes[-1]) as address:
         done = 0
         while done < settings.requests:
             for tokens in settings.lengths:
                 load = Load(
                     address=address, group=0, method="/semserve.v1.EmbeddingService/Embed",
                     requests=requests_of(bundle, tokens, 256), texts_per_request=256,
-                    answer_bytes=4 * bundle.dimensions * 256, callers=4 * settings.clients,
+                    answer_bytes=4 * bundle.dimensions * 256, callers=2 * settings.clients,
                     seconds=settings.seconds, warm_up=0.1,
                 )  # fmt: skip
                 rate, _, _ = ask(pool, load, settings.clients)

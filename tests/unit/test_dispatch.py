@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.dispatch import MIN_BATCH_FILL, Dispatch
+from semserve_server.scheduling.dispatch import LONGEST_DELAY_SECONDS, MIN_BATCH_FILL, Dispatch
 
 BUDGET = 256
 
@@ -73,3 +73,11 @@ def test_nobody_waits_for_more_than_twice_its_own_run(
         assert not patience
     # Who has waited for as long as it was told begins, though the run goes on.
     assert not patience or some.wait_seconds(waiting, later + patience + 1e-9) == 0
+
+
+def test_no_run_waits_for_more_requests_for_long() -> None:
+    cheap = Dispatch(
+        cost=CostModel(fixed=0.0001, per_token=0.0), max_batch_tokens=BUDGET, exclusive=False
+    )
+    assert cheap.should_delay(3, 1, LONGEST_DELAY_SECONDS / 2)
+    assert not cheap.should_delay(3, 1, LONGEST_DELAY_SECONDS)

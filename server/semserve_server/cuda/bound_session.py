@@ -224,6 +224,8 @@ def _load(graph: Graph, path: Path, place: Place, *, profiled: bool) -> ort.Infe
     if profiled:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="semserve-"), "run"))
+    # Without this, each load warns that no plugin offers the provider, which is built in.
+    ort.set_default_logger_severity(3)
     providers = [(place.provider, dict(place.options)), *place.behind]
     try:
         session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)

@@ -30,6 +30,9 @@ from semserve_server.system.memory import return_memory
 
 log = logging.getLogger(__name__)
 
+MOST_TOKENIZERS = 8
+"""Most threads that tokenise for a model on a GPU; with more, Python is the limit."""
+
 CUDA_TOLERANCE = 1e-4
 """Largest `scaled_difference` from Keras on CUDA, whose kernels sum in another order."""
 SHORT_RUN_SECONDS = 0.001
@@ -211,5 +214,6 @@ def _capacity(
         max_queue_entries=config.max_queue_entries,
         max_queue_tokens=config.max_queue_tokens,
         max_queue_characters=config.max_queue_characters,
+        tokenizer_threads=min(usable_cpus(config.processes), MOST_TOKENIZERS) if on_gpu else 1,
         cost=calibration.cost,
     )

@@ -1,4 +1,4 @@
-"""The thread that tokenises the texts of one model, and its queue."""
+"""The threads that tokenise the texts of one model, and their queue."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import cycle, islice
 from typing import TypeVar
 
 from semserve_server.errors import Draining, Overloaded
@@ -14,8 +15,10 @@ from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncatio
 from semserve_server.runtime.worker_threads import Worker, WorkerThread
 
 CHUNK_CHARACTERS = 32_768
-"""Characters that the thread tokenises at a time, about 10 ms of work. Requests take turns, and
+"""Characters that a thread tokenises at a time, about 10 ms of work. Requests take turns, and
 a request whose caller has cancelled stops between two chunks."""
+SHARED_CHUNK_CHARACTERS = 4_096
+"""Characters of a chunk where several threads share the chunks of a request."""
 TOKENIZE_SHARE = 16
 """The Tokenize RPC may use 1/16 of the characters that may wait to be tokenised."""
 SECONDS_PER_CHARACTER = 1e-6
@@ -26,21 +29,29 @@ _Item = TypeVar("_Item", bound=Item)
 
 
 class TokenizerThread:
-    """A tokenizer on a thread of its own. Used only on the event loop."""
+    """A tokenizer on threads of its own, one by default. Used only on the event loop."""
 
-    def __init__(self, tokenizer: Tokenizer, name: str, *, max_characters: int) -> None:
-        """Create a tokenizer thread. It starts with the first text.
+    def __init__(
+        self, tokenizer: Tokenizer, name: str, *, max_characters: int, threads: int = 1
+    ) -> None:
+        """Create the threads. Each starts with its first text.
 
         Args:
             tokenizer: the model's tokenizer.
             name: the model's name.
             max_characters: most characters that may wait to be tokenised for inference.
+            threads: how many; several share the chunks of a request.
         """
         self._tokenizer = tokenizer
         self._max_characters = max_characters
-        self.worker = Worker(name, "tokenize")
-        """The state of the thread, for the watchdog."""
-        self._thread = WorkerThread(f"{name}-tokenizer", self.worker)
+        self.workers = tuple(Worker(name, "tokenize") for _ in range(threads))
+        """The states of the threads, for the watchdog."""
+        self._threads = cycle(
+            [
+                WorkerThread(f"{name}-tokenizer{n or ''}", worker)
+                for n, worker in enumerate(self.workers)
+            ]
+        )
         self._waiting = 0
         self._tokens_waiting = 0
         self._turn = asyncio.Lock()
@@ -64,9 +75,13 @@ class TokenizerThread:
         self._waiting += size
         encodings: list[Encoding] = []
         try:
-            for part in _parts(items):
-                work = partial(self._tokenizer.encode, part, truncation)
-                encodings += await self._on_the_thread(work)
+            for group in self._groups(items):
+                done = [
+                    self._on_a_thread(partial(self._tokenizer.encode, part, truncation))
+                    for part in group
+                ]
+                for encoded in await asyncio.gather(*done):
+                    encodings += encoded
         finally:
             self._waiting -= size
         return encodings
@@ -105,7 +120,7 @@ class TokenizerThread:
         try:
             async with self._turn:
                 started = time.monotonic()
-                told = [await self._on_the_thread(partial(read, part)) for part in _parts(texts)]
+                told = [await self._on_a_thread(partial(read, part)) for part in _parts(texts)]
                 self._seconds_per_character = (time.monotonic() - started) / size
                 return told
         finally:
@@ -125,13 +140,21 @@ class TokenizerThread:
         try:
             async with self._turn:
                 work = partial(self._tokenizer.decode, ids, skip_special=skip_special)
-                return await self._on_the_thread(work)
+                return await self._on_a_thread(work)
         finally:
             self._tokens_waiting -= size
 
     def close(self) -> None:
-        """Let the thread end after the present chunk."""
-        self._thread.shutdown()
+        """Let each thread end after its present chunk."""
+        for _ in self.workers:
+            next(self._threads).shutdown()
+
+    def _groups(self, items: Sequence[Item]) -> Iterator[list[Sequence[Item]]]:
+        """Split items into groups of chunks that are tokenised at the same time."""
+        threads = len(self.workers)
+        parts = _parts(items, CHUNK_CHARACTERS if threads == 1 else SHARED_CHUNK_CHARACTERS)
+        while group := list(islice(parts, threads)):
+            yield group
 
     def _expect_tokens(self, size: int, seconds: float) -> None:
         most = self._max_characters // TOKENIZE_SHARE
@@ -150,20 +173,20 @@ class TokenizerThread:
                 cause="deadline",
             )
 
-    async def _on_the_thread(self, work: Callable[[], _Read]) -> _Read:
+    async def _on_a_thread(self, work: Callable[[], _Read]) -> _Read:
         try:
-            future = self._thread.submit(work)
+            future = next(self._threads).submit(work)
         except RuntimeError as error:  # the thread has ended
             raise Draining("the server is stopping") from error
         return await asyncio.wrap_future(future)
 
 
-def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Split items into chunks of about `CHUNK_CHARACTERS`, each of at least one item."""
+def _parts(items: Sequence[_Item], characters: int = CHUNK_CHARACTERS) -> Iterator[Sequence[_Item]]:
+    """Split items into chunks of about so many characters, each of at least one item."""
     begin = size = 0
     for end, item in enumerate(items, 1):
         size += characters_of((item,))
-        if size >= CHUNK_CHARACTERS or end == len(items):
+        if size >= characters or end == len(items):
             yield items[begin:end]
             begin, size = end, 0
 

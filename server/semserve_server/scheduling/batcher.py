@@ -2,8 +2,7 @@
 
 Workers are threads. A free worker takes the next batch from the queue. Requests that arrive during
 a run form the next batch, so no timer is needed. The results of a batch return to the event loop
-with one call. This module has the threads and the waiting. The policy is in `admission`,
-`batch_queue` and `dispatch`.
+with one call. The policy is in `admission`, `batch_queue` and `dispatch`.
 """
 
 from __future__ import annotations
@@ -190,16 +189,16 @@ class Batcher:
         """Refuse new requests. The workers end when the queue is empty."""
         with self._changed:
             self._closed = True
-            # A reference cycle would keep the session in memory until the cyclic collector runs,
-            # which is rare.
+            # A reference cycle would keep the session until the cyclic collector runs.
             self._batch_delay.close()
             self._changed.notify_all()
 
     def _should_delay(self) -> bool:
         """Return whether the queued entries are too few to run while more requests may arrive."""
-        if self._closed:
-            return False
-        return self._dispatch.should_delay(len(self._pending), self._queue.tokens)
+        waited = self._clock() - self._waiting_since
+        return not self._closed and self._dispatch.should_delay(
+            len(self._pending), self._queue.tokens, waited
+        )
 
     def _wake(self) -> None:
         with self._changed:
