@@ -189,8 +189,7 @@ class Batcher:
         """Refuse new requests. The workers end when the queue is empty."""
         with self._changed:
             self._closed = True
-            # A reference cycle would keep the session until the cyclic collector runs.
-            self._batch_delay.close()
+            self._batch_delay.close()  # a reference cycle would keep the session in memory
             self._changed.notify_all()
 
     def _should_delay(self) -> bool:
