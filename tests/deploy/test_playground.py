@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import browsing
 import pytest
 import tiny_kinds
 from conftest import CALIBRATIONS, ROOT
@@ -43,21 +44,13 @@ VALUES: dict[str, dict[str, Any]] = {
     "rank": {"query": "two dogs", "documents": ["a man", "two dogs"]},
     "rerank": {"model": "tiny-score", "query": "two dogs", "documents": ["a man", "two dogs"]},
 }
-BROWSER = next(
-    (
-        found
-        for name in (
-            "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome",
-        )
-        if (found := shutil.which(name))
-    ),
-    None,
-)  # fmt: skip
+CONTROLS = {"textbox", "combobox", "button", "link", "table", "region"}
 needs_envoy = pytest.mark.skipif(
     not ENVOY.is_file(), reason="Envoy is not installed: run `make .tools/envoy/.ready`"
 )
 needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no browser is installed: Debian's is `apt-get install chromium`"
+    browsing.PROGRAM is None,
+    reason="no browser is installed: Debian's is `apt-get install chromium`",
 )
 pytestmark = pytest.mark.xdist_group("playground")
 
@@ -202,11 +195,11 @@ def test_a_port_that_is_taken_is_refused(url: str, playground: Playground) -> No
 
 def rendered(url: str, scratch: Path, **parameters: str) -> Document:
     """Open the page in the browser; the document after its calls."""
-    assert BROWSER is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={scratch}"]
+    assert browsing.PROGRAM is not None
+    options = [*browsing.OPTIONS, f"--user-data-dir={scratch}"]
     address = f"{url}?{urllib.parse.urlencode(parameters)}"
     dumped = subprocess.run(
-        [BROWSER, *options, "--virtual-time-budget=20000", "--dump-dom", address],
+        [browsing.PROGRAM, *options, "--virtual-time-budget=20000", "--dump-dom", address],
         capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     return Document(dumped)
@@ -244,6 +237,44 @@ def test_a_browser_shows_the_servers_error(url: str, tmp_path: Path) -> None:
     assert ["left: is empty: at least one is needed"] == texts["similarity-error"]
     assert ["pairs[0].premise: is empty"] == texts["classify-error"]
     assert "similarity-status" not in texts
+
+
+@needs_envoy
+@needs_browser
+def test_the_keyboard_alone_reaches_and_runs_every_form(url: str, tmp_path: Path) -> None:
+    page = browsing.Page(url, tmp_path)
+    try:
+        page.wait("document.documentElement?.dataset.ready")
+        reached = []
+        for _ in range(40):
+            page.press("Tab")
+            at = page.value("document.activeElement.id || document.activeElement.textContent")
+            reached.append(at.strip())
+            if at == "texts":
+                page.press("Enter", browsing.CONTROL)
+                page.wait("document.querySelector('#similarity-answer td')")
+            if at == "hypothesis":
+                page.press("Enter")
+                page.wait("document.querySelector('#classify-answer td')")
+            if at == "Rank the documents":
+                page.press("Enter")
+                page.wait("document.querySelector('#rank-answer td')")
+                break
+        assert "Skip to the forms" == reached[0]
+        order = ["key", "texts", "similarity-model", "premise", "hypothesis", "classify-model"]
+        order += ["query", "documents", "rank-model", "Rank the documents"]
+        assert order == [at for at in reached if at in order]
+        tree = page.send("Accessibility.getFullAXTree")["nodes"]
+        controls = [node for node in tree if node["role"]["value"] in CONTROLS]
+        assert 14 <= len(controls)
+        assert [] == [node for node in controls if not node["name"]["value"]]
+        page.send("Emulation.setDeviceMetricsOverride", width=360, height=700,
+                  deviceScaleFactor=1, mobile=True)  # fmt: skip
+        assert 360 == page.value("document.documentElement.scrollWidth")
+        # Nothing breaks the policy, no script fails, and no file is missing.
+        assert [] == page.errors
+    finally:
+        page.close()
 
 
 # The last test, since it ends what the others use.
