@@ -70,7 +70,7 @@ async function run(name) {
 }
 
 function show(name, { answer, milliseconds, serverMilliseconds }, truncated, result) {
-  const server = serverMilliseconds === null ? "" : ` (${serverMilliseconds} ms of it the server)`;
+  const server = serverMilliseconds === null ? "" : `, the server ${serverMilliseconds} ms`;
   say(name, [
     result,
     `Model: ${answer.model}`,

@@ -57,7 +57,7 @@ export function heatmap(texts, rows, fixedRange) {
       "tr",
       {},
       element("th", { scope: "row", title: texts[at] }, `${at + 1} ${texts[at]}`),
-      ...row.map((score) => element("td", { class: `heat-${level(score, low, high)}` }, score.toFixed(2))),
+      ...row.map((score) => element("td", { class: `heat-${level(score, low, high)}` }, rounded(score, 2))),
     ),
   );
   return table(`Similarity of ${texts.length} texts`, heads, body, "heatmap");
@@ -68,6 +68,11 @@ function level(score, low, high) {
   return Math.round(HEAT_LEVELS * Math.min(1, Math.max(0, share || 0)));
 }
 
+// Writes a score, which is a text where JSON has no number for it; there is no minus before a zero.
+function rounded(score, digits) {
+  return Number(score).toFixed(digits).replace(/^-(0\.0+)$/, "$1");
+}
+
 // Returns a sentence on the two different texts of the highest score.
 export function mostAlike(rows) {
   let best = null;
@@ -76,7 +81,7 @@ export function mostAlike(rows) {
       if (right > left && (best === null || Number(score) > best.score)) best = { left, right, score: Number(score) };
     }),
   );
-  return best && `Most alike: ${best.left + 1} and ${best.right + 1}, ${best.score.toFixed(2)}`;
+  return best && `Most alike: ${best.left + 1} and ${best.right + 1}, ${rounded(best.score, 2)}`;
 }
 
 // A row for each label, in the order of the model's labels; the best one is marked by a word too.
@@ -88,7 +93,7 @@ export function labelBars({ label, scores }) {
       one.label === label ? { class: "best" } : {},
       element("th", { scope: "row" }, one.label),
       bar(one.score / longest),
-      element("td", { class: "number" }, Number(one.score).toFixed(3)),
+      element("td", { class: "number" }, rounded(one.score, 3)),
       element("td", {}, one.label === label ? "highest" : ""),
     ),
   );
@@ -104,7 +109,7 @@ export function ranking(documents, hits) {
       element("td", { class: "number" }, `${place + 1}`),
       element("th", { scope: "row" }, documents[hit.index]),
       bar(hit.score / longest),
-      element("td", { class: "number" }, Number(hit.score).toFixed(3)),
+      element("td", { class: "number" }, rounded(hit.score, 3)),
       element("td", { class: "number" }, `${hit.index + 1}`),
     ),
   );

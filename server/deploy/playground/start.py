@@ -1,10 +1,11 @@
-"""Starts Envoy with the page and the JSON routes, and a server if none answers: `make playground`."""
+"""Starts Envoy with the page and the JSON routes, and a server if none answers."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,7 +53,8 @@ def main() -> int:
     parser.add_argument("--envoy", default="envoy", help="Envoy's program")
     parser.add_argument("server", nargs="*", help="command that starts the server, if none answers")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     started: list[subprocess.Popen[bytes]] = []
     try:
         if not _answers(options.address):
@@ -64,7 +66,7 @@ def main() -> int:
         return _watch(started, f"http://{options.listen}/")
     except KeyboardInterrupt:
         return 0
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return _fail(str(error))
     finally:
         _end(started)
@@ -73,11 +75,13 @@ def main() -> int:
 def configuration(server: tuple[str, int], listen: tuple[str, int]) -> str:
     """Return `http.yaml` for these addresses, with a route for each file of the page."""
     text = (ENVOY_FILES / "http.yaml").read_text()
+    largest = f"max_direct_response_body_size_bytes: {LARGEST_FILE_BYTES}"
     # YAML holds JSON, so the routes need no indentation of their own.
     page = [f"- {json.dumps(_route(name))}\n" for name in PAGE]
     for old, new in (
-        ("route_config:\n", f"route_config:\n{' ' * 18}"
-         f"max_direct_response_body_size_bytes: {LARGEST_FILE_BYTES}\n"),
+        # A port that is taken is an error, and not shared.
+        ("- name: http\n", f"- name: http\n{' ' * 6}enable_reuse_port: false\n"),
+        ("route_config:\n", f"route_config:\n{' ' * 18}{largest}\n"),
         ("routes:\n", "routes:\n" + "".join(" " * 24 + line for line in page)),
         ("/etc/envoy/http.protoset", json.dumps(str(ENVOY_FILES / "http.protoset"))),
         ("address: 127.0.0.1, port_value: 8080", _place(*listen)),
@@ -117,6 +121,11 @@ def _split(address: str) -> tuple[str, int]:
 
 
 def _answers(address: str) -> bool:
+    """Whether a gRPC server is there; a port that refuses connections needs no wait."""
+    try:
+        socket.create_connection(_split(address), SERVER_ANSWERS_WITHIN_SECONDS).close()
+    except OSError:
+        return False
     with grpc.insecure_channel(address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=SERVER_ANSWERS_WITHIN_SECONDS)
