@@ -59,7 +59,7 @@ class Run:
         self.began = asked.began or time.time()
         self.end = self.began + asked.budget_seconds - MARGIN
         self.output, self.scratch = asked.output, asked.scratch
-        self.most = 256 if asked.tiny else None
+        self.most = 96 if asked.tiny else None
 
     def at(self, share: float) -> float:
         """Return when a share of the time is over."""
