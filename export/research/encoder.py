@@ -64,7 +64,9 @@ class Layer(nn.Module):
         """Return [batch, tokens, H]; `bias` is added to the scores, [batch, heads or 1, T, T]."""
         batch, tokens, width = x.shape
         heads, dropout = self.shape.heads, self.shape.dropout if self.training else 0.0
-        q, k, v = self.qkv(x).reshape(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(x).reshape(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        )
         mask = bias.to(q.dtype).expand(batch, heads, tokens, tokens)
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         attended = self.output(context.transpose(1, 2).reshape(batch, tokens, width))
@@ -147,9 +149,7 @@ def values_of(model: Classifier) -> dict[str, torch.Tensor]:
     }
 
 
-def _product(
-    arrays: Mapping[str, torch.Tensor], name: str, rank: int, parts: int
-) -> nn.Module:
+def _product(arrays: Mapping[str, torch.Tensor], name: str, rank: int, parts: int) -> nn.Module:
     weight, bias = arrays[f"{name}.weight"], arrays[f"{name}.bias"]
     if rank:
         return LowRank(weight, bias, rank, parts)

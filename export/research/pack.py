@@ -8,12 +8,12 @@ their own: 0 padding, 1 [CLS], 2 [SEP], then the word-pieces that the texts use.
 
 import argparse
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from packing import Array, write_packed
 from safetensors.numpy import load_file
-
 from semserve_export.data.pairs import Pair, PairFiles, read_pairs, read_unlabelled, words_of
 from semserve_export.files.digest import sha256_of
 from semserve_export.models.loaded_model import VOCABULARY_FILES, load_tokenizer
@@ -92,7 +92,9 @@ def tokenised(
     sets: dict[str, list[Pair]], folders: dict[str, Path]
 ) -> tuple[dict[str, Array], list[str]]:
     """Tokenise each text once; return the arrays, and the word-pieces from id 3 on."""
-    texts = list(dict.fromkeys(t for s in sets.values() for p in s for t in (p.premise, p.hypothesis)))
+    texts = list(
+        dict.fromkeys(t for s in sets.values() for p in s for t in (p.premise, p.hypothesis))
+    )
     place = {text: number for number, text in enumerate(texts)}
     tokenizer = load_tokenizer(NLI_MINILM, folders["minilm"])
     vocabulary = vocabulary_of("minilm", folders)
@@ -128,7 +130,7 @@ def check_same_pieces(sample: list[str], vocabulary: list[str], folders: dict[st
     wanted = None
     for name, recipe in RECIPES.items():
         own = vocabulary_of(name, folders)
-        pairs = list(zip(sample, sample[1:], strict=False))
+        pairs = list(pairwise(sample))
         special = set(SPECIAL.get(name, BERT_SPECIAL))
         cut = [
             [own[number] for number in one.token_ids if own[number] not in special]
@@ -168,7 +170,9 @@ def base_of(name: str, folder: Path, pieces: list[str]) -> dict[str, Array]:
     first = 2 if mpnet else 0  # MPNet's first two rows belong to padding
     arrays = {
         "words.weight": file[embeddings][rows_of(name, folder, pieces)],
-        "positions.weight": file["embeddings.position_embeddings.weight"][first : first + POSITIONS],
+        "positions.weight": file["embeddings.position_embeddings.weight"][
+            first : first + POSITIONS
+        ],
         **{f"norm.{key}": value for key, value in norm("embeddings.LayerNorm").items()},
     }
     if mpnet:

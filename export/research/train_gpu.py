@@ -19,18 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing as multiprocessing
-from encoder import Classifier, Shape, values_of
-from packing import read_packed
+from encoder import Classifier, values_of
 from pairs import Pairs
+from run import MARGIN, Run
 from safetensors.torch import load_file, save_file
+from torch import multiprocessing
 from training import Course, Plan, accuracy, answers, balanced, of_labels, train
 
 TEACHERS = 4
 TEACHER_SHARE = 0.27  # of the time, until which teachers are trained at most
 ANSWER_SHARE = 0.47  # until which they are waited for
 LAST_SHARE = 0.14  # of a learner's time: the human labels, last
-MARGIN = 6  # seconds at the end, for writing
 WEAKER = 0.02  # a teacher that is so much worse than the best is not asked
 TEACHER_PART = 0.5  # of the target of a pair that has a label
 ANSWER_BATCH = 1024
@@ -41,59 +40,19 @@ TEACHER = Plan("teacher", rate=4e-5, epochs=2.5, batch=64, ends=2, average=0.998
 TEACHER_RATES = (3e-5, 4e-5, 4e-5, 5e-5)
 LEARNERS = {
     "nli-mpnet": Plan("nli-mpnet", rate=5e-4, epochs=3, batch=128, ends=2, seed=60),
-    "nli-minilm": Plan("nli-minilm", rate=4e-4, epochs=10, batch=256, ends=1, seed=61, average=0.999),
-    "nli-minilm-b": Plan("nli-minilm-b", rate=4e-4, epochs=10, batch=256, ends=1, seed=62, average=0.999),
-    "nli-bert-tiny": Plan("nli-bert-tiny", rate=1.5e-3, epochs=16, batch=512, ends=1, seed=63, average=0.999),
+    "nli-minilm": Plan(
+        "nli-minilm", rate=4e-4, epochs=10, batch=256, ends=1, seed=61, average=0.999
+    ),
+    "nli-minilm-b": Plan(
+        "nli-minilm-b", rate=4e-4, epochs=10, batch=256, ends=1, seed=62, average=0.999
+    ),
+    "nli-bert-tiny": Plan(
+        "nli-bert-tiny", rate=1.5e-3, epochs=16, batch=512, ends=1, seed=63, average=0.999
+    ),
 }
 BASES = {"nli-mpnet": "mpnet", "nli-bert-tiny": "tiny"}
 DROPOUT = {"teacher": 0.1, "nli-mpnet": 0.05, "nli-bert-tiny": 0.0}
 RANK = 16
-
-
-class Run:
-    """What all processes know: the arrays, the clock and the folders."""
-
-    def __init__(self, asked: argparse.Namespace) -> None:
-        self.asked = asked
-        self.arrays, self.facts = read_packed(asked.packed)
-        self.began = asked.began or time.time()
-        self.end = self.began + asked.budget_seconds - MARGIN
-        self.output, self.scratch = asked.output, asked.scratch
-        self.most = 96 if asked.tiny else None
-
-    def at(self, share: float) -> float:
-        """Return when a share of the time is over."""
-        return self.began + share * (self.end - self.began)
-
-    def log(self, name: str, **figures: Any) -> None:
-        """Print one line."""
-        text = " ".join(f"{key} {value}" for key, value in figures.items())
-        print(f"{time.time() - self.began:6.1f} {name}: {text}", flush=True)
-
-    def device(self) -> torch.device:
-        """Return the device, set up."""
-        torch.set_num_threads(1)
-        torch.backends.cuda.matmul.allow_tf32 = True
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def pairs(self, name: str, device: torch.device) -> Pairs:
-        """Return a set of pairs."""
-        return Pairs(self.arrays, name, device, self.most)
-
-    def model(self, base: str, device: torch.device, seed: int, **more: Any) -> Classifier:
-        """Return a classifier on a base with a fresh head; tables of MPNet stay as they are."""
-        torch.manual_seed(seed)
-        prefix = f"{base}/"
-        arrays = {
-            name.removeprefix(prefix): torch.from_numpy(np.array(value))
-            for name, value in self.arrays.items()
-            if name.startswith(prefix)
-        }
-        if self.asked.tiny:
-            two = ("layers.0.", "layers.1.")
-            arrays = {k: v for k, v in arrays.items() if k[:7] != "layers." or k.startswith(two)}
-        shape = Shape(self.facts["heads"][base], self.facts["epsilon"][base], **more)
-        return Classifier(arrays, shape).to(device)
 
 
 def teach(run: Run, place: int) -> None:
@@ -158,7 +117,8 @@ def wait_for_teachers(run: Run) -> dict[str, np.ndarray]:
         f"{name}": round(
             float(
                 np.mean(
-                    means[name].argmax(1) == np.asarray(run.arrays[f"data/{name}/label"])[: run.most]
+                    means[name].argmax(1)
+                    == np.asarray(run.arrays[f"data/{name}/label"])[: run.most]
                 )
             ),
             4,
@@ -185,7 +145,9 @@ def learn(run: Run, name: str) -> None:
     means = wait_for_teachers(run)
     dev, mnli = run.pairs("snli_dev", device), run.pairs("mnli_val", device)
     labelled, pairs = run.pairs("labelled", device), joined(run, device)
-    soft = {key: torch.softmax(torch.from_numpy(means[key]), 1) for key in ("labelled", "unlabelled")}
+    soft = {
+        key: torch.softmax(torch.from_numpy(means[key]), 1) for key in ("labelled", "unlabelled")
+    }
     human = TEACHER_PART * soft["labelled"].to(device)
     human += (1 - TEACHER_PART) * of_labels(labelled, plan.smoothing)
     targets = torch.cat([human, soft["unlabelled"].to(device)])
@@ -221,7 +183,9 @@ def joined(run: Run, device: torch.device) -> Pairs:
     """Return the labelled pairs and the unlabelled ones behind them as one set."""
     arrays = {name: run.arrays[name] for name in ("data/tokens", "data/lengths")}
     for part in ("a", "b", "label"):
-        both = [run.arrays[f"data/{name}/{part}"][: run.most] for name in ("labelled", "unlabelled")]
+        both = [
+            run.arrays[f"data/{name}/{part}"][: run.most] for name in ("labelled", "unlabelled")
+        ]
         arrays[f"data/all/{part}"] = np.concatenate(both)
     return Pairs(arrays, "all", device)
 

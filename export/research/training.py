@@ -79,7 +79,7 @@ class Averaged:
         self._steps += 1
         decay = min(self._decay, self._steps / (self._steps + 9))
         live = [value.detach() for value in self._live]
-        torch._foreach_lerp_(self._mean, live, 1 - decay)  # noqa: SLF001 - as optimizers do
+        torch._foreach_lerp_(self._mean, live, 1 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:
@@ -185,9 +185,11 @@ def train(  # noqa: PLR0913 - what, on what, to answer what, measured on what, u
 
 def of_labels(pairs: Pairs, smoothing: float) -> torch.Tensor:
     """Return the labels as distributions, fp32 [pairs, classes] on the device."""
-    return torch.eye(3, device=pairs.device)[torch.from_numpy(pairs.label).to(pairs.device)] * (
-        1 - smoothing
-    ) + smoothing / 3
+    return (
+        torch.eye(3, device=pairs.device)[torch.from_numpy(pairs.label).to(pairs.device)]
+        * (1 - smoothing)
+        + smoothing / 3
+    )
 
 
 def balanced(targets: torch.Tensor) -> torch.Tensor:
