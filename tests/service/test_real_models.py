@@ -99,7 +99,6 @@ def test_the_classifier_labels_sensibly(channel: grpc.Channel) -> None:
         assert 1 == pytest.approx(sum(s.score for s in one.classification.scores), abs=1e-6)
 
 
-@pytest.mark.xfail(reason="the classifier knows too little of New York: contradiction, by 0.49")
 def test_the_classifier_knows_that_times_square_is_in_midtown(channel: grpc.Channel) -> None:
     pair = (
         "I am taking the subway to Times Square.",

@@ -1,6 +1,6 @@
 """The order of a training: from a start and pairs to an adapter that was read back and measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -85,17 +85,46 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
     log, checkpoint = ResultLog(output / RESULTS), Checkpoint(output, facts)
     if resume:
         checkpoint.check()
-    validation = _encode(start, data.validation.pairs, plan)
+    validation = _encode(start, data.validation.pairs, plan.max_tokens)
     seed_everything(plan.seed)
     ask = partial(_ask, teachers, plan, AnswerCache(answers), progress)
     training = _prepare(start, data, plan, validation, ask, log)
     course = training.run(checkpoint, progress, resume=resume)
 
+    low_rank = bool(plan.lora) or any(map(has_factors, plan.start))
+    record = keep(start, data, course, facts, output, notice, low_rank=low_rank, log=log.lines())
+    checkpoint.remove()
+    return record
+
+
+def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of it
+    start: Start,
+    data: TrainingData,
+    course: Course,
+    facts: Mapping[str, Any],
+    output: Path,
+    notice: str,
+    *,
+    low_rank: bool,
+    log: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Write what a training learnt as an adapter, calibrated, with record and report.
+
+    Args:
+        start: the model that the training began from.
+        data: what was learnt from, and what is measured on.
+        course: the values to keep; the head's are divided by the temperature in place.
+        facts: what the record says beside the figures; `plan` with `max_tokens` among it.
+        output: gets adapter.safetensors, adapter.json, and report.md with its pictures.
+        notice: whose work it is; the files' names where it is empty.
+        low_rank: whether the differences are products of two small factors.
+        log: the lines of the training's `ResultLog`, for the curve.
+    """
     model = start.make(0, "float32")
     base = base_values(model)
-    low_rank = bool(plan.lora) or any(map(has_factors, plan.start))
     save_adapter(output, course.values, base, low_rank=low_rank)
     apply_adapter(output, model)
+    validation = _encode(start, data.validation.pairs, facts["plan"]["max_tokens"])
     logits = logits_of(model, validation)
     calibration = calibrate(logits, validation.labels, first_half(data.validation.pairs))
     # The head is linear, so dividing what it is made of divides the logits, in every graph alike.
@@ -107,8 +136,7 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
     figures = _figures(course, quality, calibration, data)
     record = {**facts, "figures": figures, "notice": notice or _notice(data)}
     write_record(output, record)
-    write_report(output, record, quality, calibration, log.lines())
-    checkpoint.remove()
+    write_report(output, record, quality, calibration, log)
     return record
 
 
@@ -123,7 +151,7 @@ def _prepare(
     """Make the model to train, and what it is to answer."""
     symmetric = [start.labels.index(label) for label in plan.symmetric]
     labelled = with_swapped(data.training.pairs, symmetric)
-    training = _encode(start, (*labelled, *data.unlabelled.pairs), plan)
+    training = _encode(start, (*labelled, *data.unlabelled.pairs), plan.max_tokens)
     classes = len(start.labels)
     # Where labels are the whole target, nobody has to be asked about what has one.
     unasked = [np.zeros((len(labelled), classes), np.float32)] * len(plan.teachers)
@@ -150,10 +178,10 @@ def _ask(
     return [teacher.answer(pairs, plan.max_tokens, cache, progress) for teacher in teachers]
 
 
-def _encode(start: Start, pairs: Sequence[Pair], plan: TrainingPlan) -> EncodedPairs:
+def _encode(start: Start, pairs: Sequence[Pair], max_tokens: int) -> EncodedPairs:
     """Tokenise pairs; batches are padded past their longest, and no further than the positions."""
     longest = start.max_sequence_length // LENGTH_STEP * LENGTH_STEP
-    return EncodedPairs.of(start.tokenizer, pairs, min(plan.max_tokens, longest), start.inputs)
+    return EncodedPairs.of(start.tokenizer, pairs, min(max_tokens, longest), start.inputs)
 
 
 def _facts(

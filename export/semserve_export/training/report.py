@@ -37,7 +37,7 @@ def write_report(
         CONFUSION: _confusion(quality, labels),
         RELIABILITY: _reliability(calibration),
     }
-    if record["figures"]["accuracy_by_epoch"]:
+    if any("validation_accuracy" in line for line in log):
         pictures[CURVE] = _curve(log)
     for name, figure in pictures.items():
         # Without the software's name the same figures give the same bytes.
@@ -84,7 +84,7 @@ on both, {calibration.temperature:.4f}.
 
 ![Reliability diagram]({RELIABILITY})
 
-{_course(figures)}
+{_course(record)}
 
 | option | value |
 |---|---|
@@ -92,7 +92,10 @@ on both, {calibration.temperature:.4f}.
 """
 
 
-def _course(figures: Mapping[str, Any]) -> str:
+def _course(record: Mapping[str, Any]) -> str:
+    figures = record["figures"]
+    if "trained_by" in record:
+        return f"## How it went\n\n![Training curve]({CURVE})\n\nTrained by {record['trained_by']}."
     if not figures["accuracy_by_epoch"]:
         return "Nothing was trained: this is the mean of the adapters that it began from."
     return f"""## How it went

@@ -1,0 +1,155 @@
+"""Make adapters of what `train_gpu.py` learnt, calibrated and measured by the product's own code.
+
+    python unpack.py NAME --learnt DIRECTORY --packed packed.bin --data DIRECTORY \
+        --weights CACHE --output ADAPTERS
+
+The adapter of NAME, such as nli-minilm, replaces the one in ADAPTERS/NAME.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from names import TABLES, Array, full_name, keras_names, to_keras
+from pack import HELD_OUT, RECIPES, TRAINING, folder_of, rows_of
+from packing import read_packed
+from safetensors.numpy import load_file
+from semserve_export.data.pairs import PairFiles, TrainingData, read_pairs
+from semserve_export.files.digest import sha256_of
+from semserve_export.models.delta_adapter import base_values
+from semserve_export.training.base_model import Start, start_from_recipe
+from semserve_export.training.classifier_training import keep
+from semserve_export.training.trainer import Course
+
+BASES = {"nli-mpnet": "mpnet", "nli-minilm": "minilm", "nli-bert-tiny": "tiny"}
+NOT_RUN = ("names.py", "unpack.py")  # of the scripts: these only convert
+TRAINED_BY = (
+    "export/research/train_gpu.py on one H100, as EXPERIMENTS.md describes; the accuracies of the"
+    " curve were measured in bfloat16"
+)
+NOTICE = (
+    "Fine-tuned by the semserve authors, Apache License 2.0, on the Stanford Natural Language"
+    " Inference corpus (Bowman et al. 2015, CC BY-SA 4.0), its counterfactual revision (Kaushik et"
+    " al. 2020) and the Multi-Genre NLI corpus (Williams et al. 2018). None of their text is"
+    " included."
+)
+
+
+def main() -> None:
+    """Read, convert, measure and write one adapter."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=BASES)
+    for name in ("learnt", "packed", "data", "weights", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--scripts", type=Path, default=Path(__file__).parent, help="as they ran")
+    asked = parser.parse_args()
+    base = BASES[asked.name]
+    recipe = RECIPES[base]
+    folder = folder_of(recipe, asked.weights)
+    start = start_from_recipe(recipe, folder)
+    arrays, packed = read_packed(asked.packed)
+    metrics = json.loads((asked.learnt / "metrics.json").read_text())
+    if any(metrics["facts"][key] != packed[key] for key in metrics["facts"]):
+        raise SystemExit(f"{asked.packed}: is not what {asked.learnt} was learnt from")
+
+    learnt: dict[str, Array] = {}
+    for path in sorted(asked.learnt.glob(f"{asked.name}.*.safetensors")):
+        learnt |= load_file(path)
+    values = values_in_keras(learnt, start, rows_of(base, folder, packed["pieces"]))
+    labels = start.labels
+    read = read_pairs([asked.data / name for name in TRAINING], labels)
+    kept = read.pairs[: len(arrays["data/labelled/label"])]  # for the count alone
+    new = [*range(len(arrays["data/unlabelled/label"]))]
+    data = TrainingData(
+        PairFiles(kept, read.sha256),
+        read_pairs([asked.data / HELD_OUT], labels),
+        PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type] # counted only
+    )
+    course = Course(values, (), 0, round(metrics["budget_seconds"]))
+    facts = facts_of(asked.name, start, metrics, data)
+    ran = sorted(path for path in asked.scripts.glob("*.py") if path.name not in NOT_RUN)
+    facts["scripts"] = {path.name: sha256_of(path) for path in ran}
+    lines = lines_of(metrics[f"figures-{asked.name}"]["lines"])
+    low_rank = any(key.endswith(".a") for key in learnt)
+    record = keep(
+        start, data, course, facts, asked.output / asked.name, NOTICE, low_rank=low_rank, log=lines
+    )
+    print(asked.name, json.dumps(record["figures"]))
+
+
+def facts_of(
+    name: str, start: Start, metrics: dict[str, Any], data: TrainingData
+) -> dict[str, Any]:
+    """Return what the adapter's record says beside the figures that are measured here."""
+    own, teachers = metrics[f"figures-{name}"], metrics["teachers"]
+    return {
+        **start.facts,
+        "trained_by": TRAINED_BY,
+        "plan": {
+            **own["plan"],
+            "teachers": f"{teachers['asked']} of mpnet, fine-tuned in the same run",
+            "teacher_accuracies": [round(one, 4) for one in teachers["each"]],
+            "max_tokens": metrics["facts"]["max_tokens"],
+        },
+        "training_files": dict(data.training.sha256),
+        "unlabelled_files": dict(data.unlabelled.sha256),
+        "validation_files": dict(data.validation.sha256),
+        "measured_where_it_was_trained": {
+            "snli_dev": own["snli_dev"],
+            "mnli_val": own["mnli_val"],
+            "precision": "bfloat16",
+        },
+    }
+
+
+def lines_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines of the log in one count of steps: the last pass begins again at 0."""
+    found, before, last = [], 0, ""
+    for line in lines:
+        if "step" not in line:
+            continue
+        if last and line["name"] != last:
+            before = found[-1]["step"]
+        last = line["name"]
+        found.append({**line, "step": before + line["step"]})
+    return found
+
+
+def values_in_keras(learnt: dict[str, Array], start: Start, rows: list[int]) -> dict[str, Array]:
+    """Return what was learnt by the names of the Keras variables, fp32, whole.
+
+    Args:
+        learnt: parameters of `encoder.py`; products are updated by the factors `.b` and `.a`.
+        start: the model that it was learnt from.
+        rows: the row of the model's table of word vectors of each packed id.
+    """
+    model = start.make(0, "float32")
+    base = base_values(model)
+    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
+    layers = 1 + max(int(name.split(".")[1]) for name in learnt if name.startswith("layers."))
+    architecture = "bert" if "segments.weight" in learnt else "mpnet"
+    values: dict[str, Array] = {}
+    for own, suffixes in keras_names(architecture, layers).items():
+        paths = [full_name(suffix, shapes) for suffix in suffixes]
+        wanted = [shapes[path] for path in paths]
+        stem = own.removesuffix(".weight")
+        if f"{stem}.a" in learnt and own.endswith(".weight"):
+            update = learnt[f"{stem}.b"] @ learnt[f"{stem}.a"]
+            deltas = to_keras(own, update.reshape(-1, update.shape[-1]), wanted)
+            values |= {p: base[p] + delta for p, delta in zip(paths, deltas, strict=True)}
+        elif own in learnt:
+            pieces = to_keras(own, learnt[own].astype(np.float32), wanted)
+            values |= {p: np.ascontiguousarray(v) for p, v in zip(paths, pieces, strict=True)}
+    for own, suffix in TABLES.items():
+        if own in learnt:
+            path = full_name(suffix, shapes)
+            values[path] = base[path].copy()
+            count = len(learnt[own])
+            values[path][rows if own == "words.weight" else slice(count)] = learnt[own]
+    return values
+
+
+if __name__ == "__main__":
+    main()
