@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from conftest import load_session
 from semserve_server.errors import BundleError
-from semserve_server.registry.loader import choose_variant
+from semserve_server.registry.sessions import choose_variant
 from semserve_server.repository import manifest as bundles
 from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import find_bundles, read_bundle, read_graph
