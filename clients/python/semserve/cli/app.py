@@ -14,7 +14,7 @@ from semserve.cli.server_connection import Tls, connect
 from semserve.connection.address import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
-    from semserve import Client
+    from semserve import Client, Retry
 
 TEXTS = Group("Texts", sort_key=0)
 STARTING_SECONDS = 10.0
@@ -60,11 +60,14 @@ class ServerFlags:
     wait: Annotated[float | None, Parameter(validator=Number(gte=0), show_default=False)] = None
     "Seconds to wait for a server that is starting: 10 by default, and 0 for `health`."
 
-    def client(self, *, wait: float = STARTING_SECONDS) -> AbstractContextManager["Client"]:
+    def client(
+        self, *, wait: float = STARTING_SECONDS, retry: "Retry | None" = None
+    ) -> AbstractContextManager["Client"]:
         """Create a client that shows progress, and whose failures end the command.
 
         Args:
             wait: seconds to wait for a server that is starting, if --wait does not say.
+            retry: when a failed request is sent again; None for the client's default.
         """
         wanted = self.tls or self.tls_ca or self.tls_certificate or self.tls_key
         paths = (self.tls_ca, self.tls_key, self.tls_certificate)
@@ -73,6 +76,7 @@ class ServerFlags:
             self.timeout,
             wait=wait if self.wait is None else self.wait,
             key=self.key,
+            retry=retry,
             tls=Tls(*paths) if wanted else None,
         )
 
