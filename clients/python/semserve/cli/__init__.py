@@ -52,6 +52,7 @@ def _run(arguments: Sequence[str]) -> None:
     from semserve.cli import (  # noqa: PLC0415 - these modules register the commands
         bench_command,  # noqa: F401
         score_commands,  # noqa: F401
+        search_command,  # noqa: F401
         server_commands,  # noqa: F401
         similarity_commands,  # noqa: F401
         text_commands,  # noqa: F401
