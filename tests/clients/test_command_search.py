@@ -138,3 +138,28 @@ class TestTheIndex:
         assert {str(number) for number in range(2, corpus_index.MAX_FILES + 2)} == {
             path.name for path in tmp_path.iterdir()
         }
+
+
+@pytest.mark.xdist_group("kinds")
+class TestPromptsAndSides:
+    def hits(self, said):
+        return [
+            (hit["index"], round(hit["score"], 4)) for hit in said.document["results"][0]["hits"]
+        ]
+
+    @pytest.mark.parametrize(
+        "flags",
+        [
+            ("--model", "tiny-sided"),
+            ("--model", "e5-small-v2", "--prompt-name", "query"),
+            ("--model", "e5-small-v2", "--prompt-name", "query", "--document-prompt-name", ""),
+            ("--model", "e5-small-v2"),
+        ],
+    )
+    def test_a_file_has_the_hits_of_the_server(
+        self, command, kinds_address, corpus, monkeypatch, flags
+    ):
+        monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
+        asked = ("search", "the cat", "--output", "json", *flags, "--corpus")
+        piped = command(*asked, "-", stdin=corpus.read_bytes())
+        assert self.hits(piped) == self.hits(command(*asked, str(corpus)))

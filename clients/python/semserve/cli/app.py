@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a command speaks by printing
 """The application that the commands register with, and their common flags."""
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ STARTING_SECONDS = 10.0
 """Default seconds to wait for a server that is starting."""
 SIMILARITY = Group("Similarity", sort_key=1)
 SERVER = Group("Server", sort_key=2)
+SHELL = Group("Shell", sort_key=3)
 CONNECTION = Group("Connection and output", sort_key=9)
 
 app = App(
@@ -130,3 +132,16 @@ class QueryPrompts:
 
 QUERY_PROMPTS = QueryPrompts()
 TopK = Annotated[int | None, Parameter(validator=Number(gte=1))]
+
+
+@app.command(group=SHELL)
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print a script that completes commands and flags in a shell.
+
+    For bash, write it to ~/.local/share/bash-completion/completions/semserve; for zsh, to a file
+    _semserve in a directory of $fpath; for fish, to ~/.config/fish/completions/semserve.fish.
+
+    Args:
+        shell: Shell that reads the script.
+    """
+    print(app.generate_completion(shell=shell))
