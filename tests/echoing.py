@@ -38,7 +38,8 @@ class Echoing:
     @property
     def embedded(self) -> int:
         """Embed calls that were answered."""
-        return self.recorder.methods[0].requests.codes["OK"]
+        counters = {f"{one.service}/{one.name}": one for one in self.recorder.methods}
+        return counters["semserve.v1.EmbeddingService/Embed"].requests.codes["OK"]
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait for something while another client is served."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from echoing import Echoing, echoing
+from semserve.bulk.records import expected_rows
 
 COMMAND = Path(sys.executable).with_name("semserve")
 LINES = 20_000
@@ -184,3 +186,46 @@ class TestFiles:
         assert 2 == said.code
         (only,) = said.err.splitlines()
         assert line in only
+
+
+async def test_on_a_terminal_the_rows_have_a_rate_and_the_time_left(tmp_path):
+    file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
+    file.write_text(lines(LINES))
+    ours, theirs = os.openpty()
+    async with echoing(dimensions=8) as server:
+        command = await asyncio.create_subprocess_exec(
+            COMMAND, "embed", str(file), "--to", str(to), stdout=asyncio.subprocess.DEVNULL,
+            stderr=theirs,
+            env=os.environ | {"SEMSERVE_ADDRESS": server.address, "TERM": "xterm", "COLUMNS": "99"},
+        )  # fmt: skip
+        os.close(theirs)
+        shown = await asyncio.to_thread(read_to_the_end, ours)
+        assert 0 == await command.wait()
+    assert re.search(
+        r"vectors\.npy [\d,]+ rows [\d,]+ rows/s \d:\d\d:\d\d left \d:\d\d:\d\d", shown
+    )
+
+
+def read_to_the_end(terminal: int) -> str:
+    """Return what is written to a terminal, without the codes of colours."""
+    shown = b""
+    try:
+        while block := os.read(terminal, 1 << 16):
+            shown += block
+    except OSError:  # the other end is closed
+        pass
+    os.close(terminal)
+    return re.sub(r"\x1b\[[\d;?]*\w", "", shown.decode())
+
+
+@pytest.mark.parametrize(("suffix", "rows"), [("txt", 3), ("parquet", 2)])
+def test_the_expected_rows_are_the_lines_or_the_rows_of_the_file(tmp_path, suffix, rows):
+    file = tmp_path / f"in.{suffix}"
+    if suffix == "parquet":
+        import pyarrow as pa  # noqa: PLC0415 - of an extra
+        from pyarrow import parquet  # noqa: PLC0415 - likewise
+
+        parquet.write_table(pa.table({"text": ["a", "b"]}), file)
+    else:
+        file.write_text("a\n\nb\n")
+    assert rows == expected_rows(file)

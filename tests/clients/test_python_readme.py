@@ -42,6 +42,7 @@ def test_what_an_example_says_it_prints_it_prints(kinds_address, monkeypatch, ca
 def test_the_commands_run(kinds_address, tmp_path, monkeypatch, capsys):
     """All but those that need a pipe, or never end."""
     monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     Path("sentences.txt").write_text("a bed\nthe sea\na warm room\n")
     Path("pairs.csv").write_text("premise,hypothesis\nit rains,it is wet\n")

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +89,23 @@ def read_records(file: Path, columns: Columns = DEFAULT_COLUMNS) -> Iterator[Rec
             yield from read_lines(lines, str(file), suffix, columns)
         return
     yield from (record for record in found if any(text.strip() for text in record.texts))
+
+
+def expected_rows(file: Path) -> int:
+    """Return about how many records a file has: its rows or its lines, without reading them.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if file.suffix.lower() == ".parquet":
+        try:
+            from pyarrow import ArrowException, parquet  # noqa: PLC0415 - of an extra
+
+            return int(parquet.ParquetFile(file).metadata.num_rows)
+        except (ImportError, ArrowException):  # reading the records reports it
+            return 0
+    with file.open("rb") as content:
+        return sum(block.count(b"\n") for block in iter(partial(content.read, 1 << 20), b""))
 
 
 def read_lines(

@@ -50,7 +50,9 @@ def _run(arguments: Sequence[str]) -> None:
     except ImportError:
         _stop(_NEEDS, CommandError.code)
     from semserve.cli import (  # noqa: PLC0415 - these modules register the commands
+        bench_command,  # noqa: F401
         score_commands,  # noqa: F401
+        search_command,  # noqa: F401
         server_commands,  # noqa: F401
         similarity_commands,  # noqa: F401
         text_commands,  # noqa: F401

@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a command speaks by printing
 """The application that the commands register with, and their common flags."""
 
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from semserve.cli.server_connection import Tls, connect
 from semserve.connection.address import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
-    from semserve import Client
+    from semserve import Client, Retry
 
 TEXTS = Group("Texts", sort_key=0)
 STARTING_SECONDS = 10.0
 """Default seconds to wait for a server that is starting."""
 SIMILARITY = Group("Similarity", sort_key=1)
 SERVER = Group("Server", sort_key=2)
+SHELL = Group("Shell", sort_key=3)
 CONNECTION = Group("Connection and output", sort_key=9)
 
 app = App(
@@ -60,11 +62,14 @@ class ServerFlags:
     wait: Annotated[float | None, Parameter(validator=Number(gte=0), show_default=False)] = None
     "Seconds to wait for a server that is starting: 10 by default, and 0 for `health`."
 
-    def client(self, *, wait: float = STARTING_SECONDS) -> AbstractContextManager["Client"]:
+    def client(
+        self, *, wait: float = STARTING_SECONDS, retry: "Retry | None" = None
+    ) -> AbstractContextManager["Client"]:
         """Create a client that shows progress, and whose failures end the command.
 
         Args:
             wait: seconds to wait for a server that is starting, if --wait does not say.
+            retry: when a failed request is sent again; None for the client's default.
         """
         wanted = self.tls or self.tls_ca or self.tls_certificate or self.tls_key
         paths = (self.tls_ca, self.tls_key, self.tls_certificate)
@@ -73,6 +78,7 @@ class ServerFlags:
             self.timeout,
             wait=wait if self.wait is None else self.wait,
             key=self.key,
+            retry=retry,
             tls=Tls(*paths) if wanted else None,
         )
 
@@ -126,3 +132,16 @@ class QueryPrompts:
 
 QUERY_PROMPTS = QueryPrompts()
 TopK = Annotated[int | None, Parameter(validator=Number(gte=1))]
+
+
+@app.command(group=SHELL)
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print a script that completes commands and flags in a shell.
+
+    For bash, write it to ~/.local/share/bash-completion/completions/semserve; for zsh, to a file
+    _semserve in a directory of $fpath; for fish, to ~/.config/fish/completions/semserve.fish.
+
+    Args:
+        shell: Shell that reads the script.
+    """
+    print(app.generate_completion(shell=shell))

@@ -40,8 +40,8 @@ def embed_file(
     from semserve.bulk.rows_of import vector_rows, vector_shape  # noqa: PLC0415 - likewise
 
     inputs = _inputs(files)
-    with flags.client() as client, _failures():
-        model = _chosen(client, str(options["model"]), "embedding")
+    with flags.client() as client, file_failures():
+        model = chosen_model(client, str(options["model"]), "embedding")
         width = int(options["dimensions"] or model.dimensions)
         sent = {**options, "model": model.name}
         job = Job(
@@ -78,8 +78,8 @@ def classify_file(
     if to.suffix.lower() == ".npy":
         raise UsageError(f"{to}: labels are no numbers; write .jsonl, .csv or .parquet")
     inputs = _inputs(files)
-    with flags.client() as client, _failures():
-        model = _chosen(client, str(options["model"]), "classification")
+    with flags.client() as client, file_failures():
+        model = chosen_model(client, str(options["model"]), "classification")
         sent = {**options, "model": model.name}
         shape = label_shape(model.labels, pairs=model.takes_pairs)
         job = Job(
@@ -109,7 +109,7 @@ def _settings(sent: Mapping[str, Any], model: "ModelInfo", **columns: Any) -> di
     return {**kept, "digest": model.digest, **columns}
 
 
-def _chosen(client: "Client", name: str, task: "Task") -> "ModelInfo":
+def chosen_model(client: "Client", name: str, task: "Task") -> "ModelInfo":
     """Return the model that the calls use, so that all of them name the same one."""
     if not name:
         name = client.server_info().default_models.get(task, "")
@@ -120,7 +120,7 @@ def _chosen(client: "Client", name: str, task: "Task") -> "ModelInfo":
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def file_failures() -> Iterator[None]:
     """Convert the errors of files to those of commands."""
     from semserve.bulk.errors import FileError, MissingPackage  # noqa: PLC0415 - as above
 
@@ -133,7 +133,7 @@ def _failures() -> Iterator[None]:
 
 
 def _run(job: Any, model: str, flags: ServerFlags) -> None:
-    with _bar(job.output.name) as progress:
+    with row_bar(job.output.name, job.inputs) as progress:
         try:
             done = job.run(progress, partial(_resumed, job.output))
         except KeyboardInterrupt:
@@ -157,21 +157,32 @@ def _resumed(output: Path, rows: int) -> None:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Progress]:
-    """Show the rows and their rate on standard error, if that is a terminal."""
+def row_bar(name: str, inputs: Sequence[Path]) -> Iterator[Progress]:
+    """Show rows, their rate and the time left on standard error, if that is a terminal.
+
+    The time left is an estimate, because it counts empty lines as rows.
+    """
     if not sys.stderr.isatty():
         yield lambda _rows: None
         return
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.progress import Progress as Bar  # noqa: PLC0415 - likewise
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415 - likewise
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from semserve.bulk.records import expected_rows  # noqa: PLC0415 - likewise
 
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,} rows"),
-        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
+        TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(),
     )  # fmt: skip
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None, rate="")
+        task = bar.add_task(name, total=sum(map(expected_rows, inputs)) or None, rate="")
 
         def advance(rows: int) -> None:
             speed = bar.tasks[0].speed

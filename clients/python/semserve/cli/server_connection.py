@@ -14,7 +14,7 @@ from semserve.cli.command_error import CommandError, UsageError
 if TYPE_CHECKING:
     import grpc
 
-    from semserve import Client, SemserveError
+    from semserve import Client, Retry, SemserveError
 
 PROBE_SECONDS = 0.2
 """Seconds between two health checks of a server that is starting."""
@@ -49,7 +49,13 @@ class Tls(NamedTuple):
 
 @contextmanager
 def connect(
-    address: str, timeout: float, *, wait: float = 0.0, key: str = "", tls: Tls | None = None
+    address: str,
+    timeout: float,
+    *,
+    wait: float = 0.0,
+    key: str = "",
+    retry: "Retry | None" = None,
+    tls: Tls | None = None,
 ) -> Iterator["Client"]:
     """Create a client for a command, once its server is ready.
 
@@ -58,6 +64,7 @@ def connect(
         timeout: seconds for a call.
         wait: most seconds to wait for a server that is starting; 0 for none.
         key: API key.
+        retry: when a failed request is sent again; None for the client's default.
         tls: files for an encrypted connection.
 
     Raises:
@@ -70,7 +77,12 @@ def connect(
     with _bar() as progress:
         try:
             client = Client(
-                address, timeout=timeout, progress=progress, key=key, credentials=credentials
+                address,
+                timeout=timeout,
+                progress=progress,
+                key=key,
+                credentials=credentials,
+                retry=retry,
             )
         except ValueError as error:  # such as an address without a port
             raise UsageError(str(error)) from error

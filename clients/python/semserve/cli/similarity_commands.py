@@ -21,7 +21,7 @@ from semserve.cli.app import (
     app,
 )
 from semserve.cli.command_error import CommandError, UsageError
-from semserve.cli.input_texts import STANDARD_INPUT, read_lines, read_pairs, read_texts
+from semserve.cli.input_texts import read_pairs, read_texts
 from semserve.cli.output import print_json, print_table, shortest, usage_document
 
 if TYPE_CHECKING:
@@ -92,52 +92,6 @@ def rank(
         print_json(document | {"usage": usage_document(found.usage)})
     else:
         print_table(["score", "index", "document"], [(h.score, h.index, h.text) for h in found])
-
-
-@app.command(group=SIMILARITY)
-def search(
-    *queries: str,
-    corpus: Path,
-    file: Files = (),
-    top_k: TopK = 10,
-    model: Model = "",
-    metric: Metric = None,
-    prompts: QueryPrompts = QUERY_PROMPTS,
-    flags: ServerFlags = SERVER_FLAGS,
-) -> None:
-    """Find the texts of a corpus that are most similar to each query.
-
-    Args:
-        queries: The queries.
-        corpus: File with one text in each line to search; - is standard input.
-        top_k: Hits for each query.
-    """
-    asked = read_texts(queries, file)
-    searched = list(read_lines(str(corpus)))
-    if not searched:
-        raise UsageError(f"--corpus {corpus}: no text in it".replace(STANDARD_INPUT, "-"))
-    with flags.client() as client:
-        found = client.search(
-            asked,
-            searched,
-            top_k=top_k,
-            model=model,
-            metric=metric,
-            **asdict(prompts),
-        )
-    if flags.output == "json":
-        results = [
-            {"query": query, "hits": hit_list(hits)}
-            for query, hits in zip(asked, found, strict=True)
-        ]
-        print_json({"model": found.model, "results": results, "usage": usage_document(found.usage)})
-    else:
-        rows = [
-            (query, hit.score, hit.index, hit.text)
-            for query, hits in zip(asked, found, strict=True)
-            for hit in hits
-        ]
-        print_table(["query", "score", "line", "text"], rows)
 
 
 @app.command(group=SIMILARITY)
