@@ -83,7 +83,7 @@ test-clients: .venv/.dev ## build every client whose toolchain is there, and run
 	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_languages.py -m 'not venvs' $(PYTEST_ARGS)
 
 .PHONY: test-integrations
-test-integrations: .venv/.serve .tools/integrations/.ready ## run the adapters of LangChain, LlamaIndex and Haystack with the real libraries
+test-integrations: .venv/.dev .tools/integrations/.ready ## run the adapters of LangChain, LlamaIndex and Haystack with the real libraries
 	.tools/integrations/bin/pytest tests/integrations --confcutdir tests/integrations $(PYTEST_ARGS)
 
 .PHONY: bench-clients
