@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv" / "bin" / "python"
 WRITE_BUNDLES = "import pathlib, sys, tiny_kinds; tiny_kinds.write_all(pathlib.Path(sys.argv[1]))"
 SERVING = "serving on "
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
 
 
 @pytest.fixture(scope="session")

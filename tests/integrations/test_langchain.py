@@ -71,9 +71,7 @@ def test_a_vector_store_finds_the_nearest_document() -> None:
     assert TEXTS[1] == store.similarity_search(TEXTS[1], k=1)[0].page_content
 
 
-@pytest.mark.parametrize(
-    ("by", "method"), [("score_model", "rerank"), ("embedding_model", "rank")]
-)
+@pytest.mark.parametrize(("by", "method"), [("score_model", "rerank"), ("embedding_model", "rank")])
 async def test_documents_are_sorted_by_the_scores_of_the_client(by: str, method: str) -> None:
     documents = [Document(text, metadata={"place": place}) for place, text in enumerate(TEXTS)]
     reranker = SemserveReranker(by=by, top_n=2)

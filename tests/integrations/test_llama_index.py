@@ -59,9 +59,7 @@ def test_a_pickled_adapter_embeds_and_one_with_a_client_is_refused() -> None:
         pickle.dumps(SemserveEmbedding(client=client))
 
 
-@pytest.mark.parametrize(
-    ("by", "method"), [("score_model", "rerank"), ("embedding_model", "rank")]
-)
+@pytest.mark.parametrize(("by", "method"), [("score_model", "rerank"), ("embedding_model", "rank")])
 async def test_nodes_are_sorted_by_the_scores_of_the_client(by: str, method: str) -> None:
     nodes = [NodeWithScore(node=TextNode(text=text)) for text in TEXTS]
     reranker = SemserveRerank(by=by, top_n=2)

@@ -1,4 +1,4 @@
-"""`SentenceEncoder.encode` is called as sentence-transformers' is, and refuses what it cannot do."""
+"""`SentenceEncoder.encode` takes arguments of sentence-transformers, or refuses them by name."""
 
 from __future__ import annotations
 

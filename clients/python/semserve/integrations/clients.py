@@ -60,7 +60,7 @@ class Clients:
         return getattr(self.client, method)(*arguments, **_given(options))
 
     async def call_async(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call a method of the asynchronous client, or of `client` on a thread if only that is given.
+        """Call a method of the asynchronous client; of `client` on a thread if only that is given.
 
         Raises:
             SemserveError: as the method.

@@ -40,7 +40,8 @@ class _ServerComponent:
             raise ValueError("client: a component with a client of its own cannot be stored")
         key = self._parameters["key"]
         stored = self._parameters | {"key": None if key is None else key.to_dict()}
-        return default_to_dict(self, **stored)
+        form: dict[str, Any] = default_to_dict(self, **stored)
+        return form
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
