@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,24 +18,50 @@ SERVING = "serving on "
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
 
 
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
+
+
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server whose default models are tiny-prompted and tiny-score."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny bundle of each kind."""
     models = tmp_path_factory.mktemp("bundles")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
     subprocess.run(
         [PYTHON, "-c", WRITE_BUNDLES, models],
-        env=clean | {"PYTHONPATH": str(ROOT / "tests")}, check=True, timeout=60,
+        env=CLEAN | {"PYTHONPATH": str(ROOT / "tests")}, check=True, timeout=60,
     )  # fmt: skip
-    arguments = (
-        "--models", models, "--device", "cpu", "--address", "127.0.0.1:0",
-        "--default-embedder", "tiny-prompted", "--default-scorer", "tiny-score",
+    return models
+
+
+@pytest.fixture(scope="session")
+def address(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose default models are tiny-prompted and tiny-score."""
+    with served(models, tmp_path_factory.mktemp("calibrations")) as address:
+        yield address
+
+
+@pytest.fixture
+def secured(models: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The address of a server that wants a key, and the key."""
+    keys = tmp_path / "keys"
+    made = subprocess.run(
+        [PYTHON, "-m", "semserve_server", "key", "alice", "--file", keys],
+        env=CLEAN, check=True, timeout=60, capture_output=True, text=True,
     )  # fmt: skip
-    caches = {"SEMSERVE_CALIBRATION_CACHE": str(tmp_path_factory.mktemp("calibrations"))}
-    with subprocess.Popen(
-        [PYTHON, "-m", "semserve_server", *arguments],
-        stderr=subprocess.PIPE, text=True, env=clean | caches,
-    ) as process:  # fmt: skip
+    (key,) = re.findall(r"alice\.\S+", made.stdout)
+    with served(models, tmp_path, "--api-key-file", keys) as address:
+        yield address, key
+
+
+@contextlib.contextmanager
+def served(models: Path, caches: Path, *arguments: str | Path) -> Iterator[str]:
+    """Run a server in the environment of the server, and end it."""
+    command = (
+        PYTHON, "-m", "semserve_server", "--models", models, "--device", "cpu",
+        "--address", "127.0.0.1:0", "--default-embedder", "tiny-prompted",
+        "--default-scorer", "tiny-score", *arguments,
+    )  # fmt: skip
+    environment = CLEAN | {"SEMSERVE_CALIBRATION_CACHE": str(caches)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         lines: list[str] = []
         for line in process.stderr:
@@ -42,9 +70,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 break
         else:
             pytest.fail(f"the server never served: {''.join(lines)}")
-        yield lines[-1].split(SERVING)[1].split(": ")[0]
-        process.terminate()
-        process.communicate(timeout=30)
+        try:
+            yield lines[-1].split(SERVING)[1].split(": ")[0]
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
 
 
 @pytest.fixture(autouse=True)

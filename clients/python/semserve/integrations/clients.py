@@ -1,8 +1,9 @@
 """The clients of an adapter: one that blocks and one for asyncio, each made by its first call."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -114,6 +115,20 @@ def check_texts(texts: Sequence[str | None], what: str) -> list[str]:
         message = "; ".join(f"{name}: {why}" for name, why in empty.items())
         raise InvalidRequest(message, fields=empty)
     return [str(text) for text in texts]
+
+
+@contextlib.contextmanager
+def library_of(extra: str) -> Iterator[None]:
+    """Import the library of an adapter.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message names the extra that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        advice = f"{missing.name} is not installed: run pip install 'semserve[{extra}]'"
+        raise ModuleNotFoundError(advice, name=missing.name) from None
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

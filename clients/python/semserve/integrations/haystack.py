@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Any, Self
 
-from haystack import Document, component, default_from_dict, default_to_dict
-from haystack.utils import Secret, deserialize_secrets_inplace
-
 from semserve import AsyncClient, Client, Embeddings, Ranking
-from semserve.integrations.clients import Clients, RankBy, check_texts, method_of
+from semserve.integrations.clients import Clients, RankBy, check_texts, library_of, method_of
+
+with library_of("haystack"):
+    from haystack import Document, component, default_from_dict, default_to_dict
+    from haystack.utils import Secret, deserialize_secrets_inplace
 
 
 class _ServerComponent:

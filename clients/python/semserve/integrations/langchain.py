@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.callbacks import Callbacks
-from langchain_core.cross_encoders import BaseCrossEncoder
-from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_core.embeddings import Embeddings
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
-
 from semserve import AsyncClient, Client, Ranking
-from semserve.integrations.clients import Clients, RankBy, method_of
+from semserve.integrations.clients import Clients, RankBy, library_of, method_of
+
+with library_of("langchain"):
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.cross_encoders import BaseCrossEncoder
+    from langchain_core.documents import BaseDocumentCompressor, Document
+    from langchain_core.embeddings import Embeddings
+    from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 
 class SemserveEmbeddings(Embeddings):

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
-from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
-
 from semserve import Ranking
-from semserve.integrations.clients import Clients, RankBy, method_of
+from semserve.integrations.clients import Clients, RankBy, library_of, method_of
+
+with library_of("llama-index"):
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+    from llama_index.core.bridge.pydantic import Field, PrivateAttr
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 MAX_BATCH = 2048
 """Most texts that LlamaIndex hands over at a time; the client sends them over one stream."""
@@ -48,7 +49,8 @@ class SemserveEmbedding(BaseEmbedding):
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to pickle a client of the caller, which the base class would leave out."""
         self._clients.__getstate__()
-        return super().__getstate__()  # type: ignore[no-any-return]
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
     @classmethod
     def class_name(cls) -> str:
@@ -116,7 +118,8 @@ class SemserveRerank(BaseNodePostprocessor):
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to pickle a client of the caller, which the base class would leave out."""
         self._clients.__getstate__()
-        return super().__getstate__()  # type: ignore[no-any-return]
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
     @classmethod
     def class_name(cls) -> str:
