@@ -32,7 +32,7 @@ BREAKING_AGAINST ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/nu
 
 .PHONY: help
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---- what users run -------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from semserve import Unauthenticated
 
-for library in ("langchain_core", "llama_index.core", "haystack"):
-    pytest.importorskip(library, reason=f"{library} is not there: `make test-integrations`")
+pytest.importorskip("haystack", reason="Haystack is not there: `make test-integrations`")
+pytest.importorskip("langchain_core", reason="LangChain is not there: `make test-integrations`")
+pytest.importorskip("llama_index.core", reason="LlamaIndex is not there: `make test-integrations`")
 from haystack.utils import Secret
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, TextNode
