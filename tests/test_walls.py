@@ -31,7 +31,7 @@ EXPORT_LAYERS = (
 CLIENT = ROOT / "clients" / "python" / "semserve"
 CLIENT_LAYERS = (
     "v1", "errors", "connection", "requests", "calls", "transport", "model_client", "client",
-    "async_client", "__init__", "bulk", "cli", "__main__",
+    "async_client", "__init__", "integrations", "bulk", "cli", "__main__",
 )  # fmt: skip
 """The same of the Python client."""
 PACKAGES = ((SERVER, SERVER_LAYERS), (EXPORT, EXPORT_LAYERS), (CLIENT, CLIENT_LAYERS))

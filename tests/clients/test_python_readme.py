@@ -21,7 +21,11 @@ def blocks(language: str) -> list[str]:
     return [code for named, code in fenced if named == language]
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+CLIENT_ALONE = [code for code in blocks("python") if "semserve.integrations" not in code]
+"""The others need libraries: tests/integrations runs them."""
+
+
+@pytest.mark.parametrize("code", CLIENT_ALONE)
 def test_the_python_examples_run(code, kinds_address, monkeypatch, capsys):
     monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
     exec(compile(code.replace(DEFAULT_ADDRESS, kinds_address), README, "exec"), {})  # noqa: S102

@@ -1,0 +1,1 @@
+"""Adapters for LangChain, LlamaIndex, Haystack and code written for sentence-transformers."""
