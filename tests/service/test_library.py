@@ -138,6 +138,9 @@ def test_invalid_texts_are_refused_by_name(
         ({"side": "left"}, "side"),
         ({"truncation": "middle"}, "truncation"),
         ({"timeout": 0}, "timeout"),
+        ({"timeout": "1 s"}, "timeout"),
+        ({"dimensions": "5"}, "dimensions"),
+        ({"truncation": ""}, "truncation"),
         ({"truncation": "none"}, "texts[2]"),
     ],
 )
@@ -195,8 +198,11 @@ def test_settings_that_cannot_work_are_refused_by_name(
 
 
 def test_a_missing_bundle_is_refused_by_name(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
     with pytest.raises(BundleError, match="nowhere"):
         open_model(tmp_path / "nowhere", device="cpu", calibration_cache="none")
+    own = set(threading.enumerate()) - before
+    assert "semserve-model" not in {thread.name for thread in own}
 
 
 def test_a_closed_model_refuses_calls_and_its_threads_end(tiny_models: Path) -> None:

@@ -97,7 +97,7 @@ def truncation(value: str | None, manifest: Manifest) -> Truncation:
     Raises:
         InvalidRequest: there is no such rule.
     """
-    return choice("truncation", value or manifest.truncation, _TRUNCATIONS)
+    return choice("truncation", manifest.truncation if value is None else value, _TRUNCATIONS)
 
 
 def side(value: str | None, manifest: Manifest) -> int | None:
@@ -115,15 +115,26 @@ def side(value: str | None, manifest: Manifest) -> int | None:
     return choice("side", value, SIDES)
 
 
-def choice(field: str, name: str, values: Mapping[str, _Value]) -> _Value:
+def choice(field: str, name: object, values: Mapping[str, _Value]) -> _Value:
     """Return the value of a name.
 
     Raises:
         InvalidRequest: the name is unknown; has those that are known.
     """
-    if name not in values:
+    if not isinstance(name, str) or name not in values:
         raise InvalidRequest.of(field, f"{name!r} is not one of {', '.join(values)}")
     return values[name]
+
+
+def refuse_other_type(field: str, value: object, *kinds: type) -> None:
+    """Refuse an option of another type; None is no value.
+
+    Raises:
+        InvalidRequest: names the types.
+    """
+    if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise InvalidRequest.of(field, f"is of type {type(value).__name__}, not {names}")
 
 
 def _refuse_single(field: str, texts: object) -> None:

@@ -108,6 +108,8 @@ class AsyncModel:
         async with self._call("embedding", timeout) as deadline:
             checked = arguments.checked_texts("texts", texts, self._limits)
             number = arguments.side(side, manifest)
+            arguments.refuse_other_type("prompt_name", prompt_name, str)
+            arguments.refuse_other_type("dimensions", dimensions, int)
             prompt = checks.named_prompt(manifest, prompt_name, "prompt_name")
             if dimensions is not None:
                 checks.within("dimensions", dimensions, most=size)
@@ -219,6 +221,7 @@ class AsyncModel:
             raise Draining(CLOSED)
         if self.task != task:
             raise InvalidRequest.of("model", f"{self.name!r} is not {TASKS[task]}")
+        arguments.refuse_other_type("timeout", seconds, int, float)
         if seconds is not None and not seconds > 0:
             raise InvalidRequest.of("timeout", f"{seconds}: must be more than 0 seconds, or None")
         self._calls += 1

@@ -69,8 +69,10 @@ def comparison(
     rights = lefts if right is None else arguments.checked_texts("right", right, limits)
     name = "left" if right is None else "right"
     checks.scores(limits, ("left", len(lefts)), (name, len(rights)))
-    formula = metric or manifest.metric or "cosine"
+    formula = (manifest.metric or "cosine") if metric is None else metric
     arguments.choice("metric", formula, METRICS)
+    arguments.refuse_other_type("prompt_name", prompts[0], str)
+    arguments.refuse_other_type("right_prompt_name", prompts[1], str)
     first = second = checks.named_prompt(manifest, prompts[0], "prompt_name")
     if prompts[1] is not None:
         second = checks.named_prompt(manifest, prompts[1], "right_prompt_name")

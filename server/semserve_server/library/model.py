@@ -40,7 +40,11 @@ class Model:
             target=lambda: asyncio.run(_live(opening, started)), name="semserve-model", daemon=True
         )
         self._thread.start()
-        self._running = started.result()
+        try:
+            self._running = started.result()
+        except Exception:
+            self._thread.join()
+            raise
 
     def __enter__(self) -> Self:
         return self
