@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, running_server
+from conftest import CALIBRATIONS, ROOT, running_server
 from load.__main__ import app as bench
 
 README = (ROOT / "README.md").read_text()
@@ -59,6 +59,17 @@ def test_the_scores_of_the_readmes_table_are_the_models(real_address: str) -> No
     for left, right, score in rows:
         shown = output(f'.venv/bin/semserve compare "{left}" "{right}" --output json', real_address)
         assert float(score) == pytest.approx(float(re.findall(r"0\.\d+", shown)[-1]), abs=0.00501)
+
+
+def test_the_servers_readmes_python_prints_what_it_says(real_models: Path) -> None:
+    code = "\n".join(blocks("python", (ROOT / "server" / "README.md").read_text()))
+    expected = re.findall(r"print\(.*\)  # (.*)$", code, re.MULTILINE)
+    cached = f'device="cpu", calibration_cache={CALIBRATIONS!r}'
+    printed = subprocess.run(
+        [sys.executable, "-c", code.replace('device="cpu"', cached)],
+        cwd=real_models.parent, capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    assert expected == printed.splitlines()
 
 
 SERVERS = commands(ROOT / "server" / "README.md", "sh", "semserve-server --models")

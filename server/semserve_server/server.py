@@ -22,7 +22,7 @@ from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.setup import observability
 from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import ModelRegistry
-from semserve_server.services.validation import Limits
+from semserve_server.request_checks import Limits, check_limits
 from semserve_server.supervision.supervisor_channel import SupervisorChannel
 from semserve_server.supervision.watchdog import Watchdog, wait_or_timeout
 from semserve_server.system.file_limit import allow_connections
@@ -50,33 +50,12 @@ async def serve(config: Config, supervisor: SupervisorChannel | None = None) -> 
         StartupError: a bundle or a setting is invalid.
         EngineFailed: a batch worker died or a run did not return.
     """
-    _check_limits(config)
+    check_limits(config)
     map_large_blocks()
     models = _models(config)
     async with observability(config, models) as recorder:
         await _serve(config, models, recorder, supervisor)
     log.info("stopped")
-
-
-def _check_limits(config: Config) -> None:
-    """Refuse a request limit that is larger than the queue that must hold the request.
-
-    Raises:
-        ConfigError: names both flags.
-    """
-    bounds = (
-        (
-            ("--max-request-texts", config.max_request_texts),
-            ("--max-queue-entries", config.max_queue_entries),
-        ),
-        (
-            ("--max-request-scores", config.max_request_scores),
-            ("--max-queue-scores", config.max_queue_scores),
-        ),
-    )
-    for (name, most), (queue, room) in bounds:
-        if most > room:
-            raise ConfigError(f"{name} {most}: must be at most {queue} {room}")
 
 
 async def _serve(

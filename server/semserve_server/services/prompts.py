@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
-from semserve_server.errors import InvalidRequest
 from semserve_server.repository.manifest import Manifest
-
-LONGEST_SHOWN = 64
-"""Most characters of an unknown name that an error repeats."""
+from semserve_server.request_checks import named_prompt
 
 
 def prompt_text(manifest: Manifest, request: Message, field: str = "prompt_name") -> str:
@@ -29,15 +26,8 @@ def prompt_text(manifest: Manifest, request: Message, field: str = "prompt_name"
     Raises:
         InvalidRequest: the model has no prompt of that name.
     """
-    prompts = manifest.prompts or {}
-    if not request.HasField(field):
-        return prompts[manifest.default_prompt] if manifest.default_prompt is not None else ""
-    name: str = getattr(request, field)
-    if name and name not in prompts:
-        shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
-        known = f"its prompts are: {', '.join(sorted(prompts))}" if prompts else "it has none"
-        raise InvalidRequest.of(field, f"{manifest.model} has no prompt {shown!r}; {known}")
-    return prompts[name] if name else ""
+    name: str | None = getattr(request, field) if request.HasField(field) else None
+    return named_prompt(manifest, name, field)
 
 
 def second_prompt_text(manifest: Manifest, request: Message, field: str) -> str:

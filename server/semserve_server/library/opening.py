@@ -1,0 +1,108 @@
+"""Opens a bundle as a model of this program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from semserve_server.config import Config
+from semserve_server.engine import Engine
+from semserve_server.errors import BundleError
+from semserve_server.library.async_model import AsyncModel
+from semserve_server.library.model import Model
+from semserve_server.library.settings import Settings, config_of
+from semserve_server.registry import cache_directory
+from semserve_server.registry.calibration_cache import open_cache
+from semserve_server.registry.calibration_source import CalibrationSource
+from semserve_server.registry.loader import load
+from semserve_server.registry.loader_thread import Loader
+from semserve_server.request_checks import Limits
+from semserve_server.runtime.worker_threads import Workers
+from semserve_server.services.scoring_thread import ScoringThread
+
+TASKS = ("embedding", "classification")
+"""The tasks whose models the library opens."""
+
+
+def open_model(
+    bundle: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    variant: str = "auto",
+    **settings: Unpack[Settings],
+) -> Model:
+    """Load a bundle for calls from any thread. Close it after use, for example with `with`.
+
+    Args:
+        bundle: directory of one bundle.
+        device: as `--device` of the server.
+        variant: as `--variant` of the server.
+        settings: as the server's flags of the same names; each has the default of its flag.
+
+    Raises:
+        BundleError: the bundle is missing, broken, or of another task.
+        ConfigError: a setting is unknown or cannot be honoured.
+    """
+    config = _config(bundle, {"device": device, "variant": variant, **settings})
+    return Model(lambda: _opened(config))
+
+
+@contextlib.asynccontextmanager
+async def open_async_model(
+    bundle: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    variant: str = "auto",
+    **settings: Unpack[Settings],
+) -> AsyncIterator[AsyncModel]:
+    """Load a bundle for calls on this event loop. Use it with `async with`.
+
+    The arguments and the errors are those of `open_model`.
+    """
+    config = _config(bundle, {"device": device, "variant": variant, **settings})
+    async with _opened(config) as model:
+        yield model
+
+
+def _config(bundle: str | os.PathLike[str], given: dict[str, Any]) -> Config:
+    config = config_of(Path(bundle), given)
+    cache = cache_directory.resolve(config.calibration_cache, os.environ)
+    return replace(config, calibration_cache=cache)
+
+
+@contextlib.asynccontextmanager
+async def _opened(config: Config) -> AsyncIterator[AsyncModel]:
+    """Load and verify a bundle as the server does, and close its model at the end."""
+    loader = Loader(config, Workers(), CalibrationSource(open_cache(config.calibration_cache)))
+    try:
+        loaded = await loader.load(load, config.models)
+    finally:
+        loader.close()
+    manifest = loaded.bundle.manifest
+    if manifest.task not in TASKS:
+        raise BundleError(
+            f"{config.models}: its task is {manifest.task}; the library opens models of: "
+            f"{', '.join(TASKS)}. Serve this one with semserve-server"
+        )
+    engine = Engine(
+        loaded.bundle,
+        loaded.tokenizer,
+        loaded.runner,
+        loaded.capacity,
+        variant=loaded.variant,
+        provider=loaded.provider,
+    )
+    limits = Limits(
+        max_texts=config.max_request_texts,
+        max_text_bytes=config.max_text_bytes,
+        max_scores=config.max_request_scores,
+    )
+    model = AsyncModel(engine, limits, ScoringThread(max_waiting=config.max_queue_scores))
+    try:
+        yield model
+    finally:
+        await model.close()
