@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "clients"
 CACHE = ROOT / ".cache" / "clients"
+BUILD_LOCK = ROOT / ".build" / "clients.lock"
 # How npm, Maven, Go and Cargo say that no registry answers; any other failure is a fault of ours.
 UNREACHABLE = (
     "ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "Unknown host", "Connection refused",
@@ -22,8 +25,14 @@ UNREACHABLE = (
     "Could not resolve host", "failed to download",
 )  # fmt: skip
 
-_BUILDING = threading.Lock()
-"""Held while a client is built: some cases run on threads beside the tests that build it too."""
+
+@contextmanager
+def _building() -> Iterator[None]:
+    """Let one thread of one test process build: two installations at once break each other."""
+    BUILD_LOCK.parent.mkdir(exist_ok=True)
+    with BUILD_LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ class Runner:
         if self.slow and not os.environ.get("SEMSERVE_ALL_CLIENTS"):
             pytest.skip(f"{self.language}: its build takes minutes: run `make test-clients`")
         for build in self.builds:
-            with _BUILDING:
+            with _building():
                 built = subprocess.run(
                     build, cwd=self.folder, capture_output=True, text=True, check=False
                 )
