@@ -75,7 +75,8 @@ class TestTheProcess:
         )
         assert "set()" == said.stdout.splitlines()[-1]
         groups = [line for line in said.stdout.splitlines() if line.startswith("╭─")]
-        assert ["Commands", "Texts", "Similarity", "Server"] == [one.split()[1] for one in groups]
+        titles = [one.split()[1] for one in groups]
+        assert ["Commands", "Texts", "Similarity", "Server", "Shell"] == titles
 
     def test_an_interrupt_leaves_no_trace(self, server_address):
         # Under nohup, and in the background of a script, a suite and its children ignore SIGINT.
