@@ -17,6 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / "clients"
 CACHE = ROOT / ".cache" / "clients"
+# rustup's words where it has no toolchain, though its `cargo` is on the path.
+NO_TOOLCHAIN = "could not choose a version of"
 BUILD_LOCK = ROOT / ".build" / "clients.lock"
 # How npm, Maven, Go and Cargo say that no registry answers; any other failure is a fault of ours.
 UNREACHABLE = (
@@ -77,6 +79,10 @@ class Runner:
                 )
             if built.returncode:
                 said = built.stdout + built.stderr
+                if NO_TOOLCHAIN in said:
+                    pytest.skip(
+                        f"{self.language}: no toolchain is chosen: run `rustup default stable`"
+                    )
                 if any(sign in said for sign in UNREACHABLE):
                     pytest.skip(f"{self.language}: its packages cannot be downloaded")
                 pytest.fail(f"{' '.join(build)}:\n{said}")
