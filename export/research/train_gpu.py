@@ -94,7 +94,7 @@ def put(model: Classifier, values: dict[str, torch.Tensor]) -> None:
 
 
 def write_whole(path: Path, write: Any) -> None:
-    """Write a file beside its place and move it there, so that nobody reads half of it."""
+    """Write a file under another name and rename it, so that no reader gets a part of it."""
     part = path.with_name(f"part-{path.name}")
     write(part)
     part.replace(path)

@@ -62,7 +62,7 @@ class Capacity:
     """Whether runs use a GPU, and so hardly any CPU time."""
     tokenizer_threads: int = 1
     """Threads that tokenise long requests. On a CPU, more than one would take CPUs from the runs;
-    in front of a GPU, one is the limit of the server: 2 million characters a second."""
+    on a GPU, one thread limits the server: 271,000 tokens a second on the machine of an H100."""
 
     def __str__(self) -> str:
         if self.on_gpu:

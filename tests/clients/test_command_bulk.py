@@ -136,7 +136,7 @@ class TestFiles:
         assert 2 == run("embed", str(file), "--to", str(to)).code  # NUL, in the second batch
         file.write_text("one\ntwo\n")
         said = run("embed", str(file), "--to", str(to))
-        advice = f"pass --overwrite to write {to} anew"
+        advice = f"pass --overwrite to replace {to}"
         assert f"semserve: {file} has changed since {to} was begun: {advice}\n" == said.err
         assert 2 == said.code
         assert 0 == run("embed", str(file), "--to", str(to), "--overwrite").code

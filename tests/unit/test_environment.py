@@ -35,7 +35,7 @@ def test_a_server_that_listens_at_the_clients_address_warns() -> None:
 
 
 def test_a_clients_key_gives_a_warning_if_the_server_has_no_key_file() -> None:
-    """Whoever set it may believe that the server checks keys."""
+    """The user of an ignored variable may believe that the server checks keys."""
     (line,) = warned({"SEMSERVE_KEY": "secret"})
     assert "set SEMSERVE_API_KEY_FILE" in line
     assert "secret" not in line

@@ -31,7 +31,7 @@ from semserve_server.system.memory import return_memory
 log = logging.getLogger(__name__)
 
 MOST_TOKENIZERS = 8
-"""Most threads that tokenise for a model on a GPU; with more, Python is the limit."""
+"""Most threads that tokenise for a model on a GPU. Other numbers were not measured."""
 
 CUDA_TOLERANCE = 1e-4
 """Largest `scaled_difference` from Keras on CUDA, whose kernels sum in another order."""

@@ -127,7 +127,7 @@ class Job:
                 paths.journal.unlink()
                 return found
         if self.output.exists():
-            raise FileError(f"{self.output} exists: pass --overwrite to write it anew")
+            raise FileError(f"{self.output} exists: pass --overwrite to replace it")
         return None
 
 

@@ -56,7 +56,7 @@ class Journal:
         Raises:
             FileError: it names what differs.
         """
-        advice = f"pass --overwrite to write {output} anew"
+        advice = f"pass --overwrite to replace {output}"
         for name, digest in wanted.inputs.items():
             if name in self.inputs and digest != self.inputs[name]:
                 raise FileError(f"{name} has changed since {output} was begun: {advice}")

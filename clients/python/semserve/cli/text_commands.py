@@ -38,7 +38,7 @@ class Bulk:
     column: Annotated[Sequence[str], Parameter(negative=(), show_default=False)] = ()
     "Column of the texts in a file; twice for pairs. By default one with a usual name."
     overwrite: Annotated[bool, Parameter(negative=())] = False
-    "Write the file of --to anew, if it exists or was begun."
+    "Replace the file of --to, complete or not, in place of continuing it."
     allow_partial: Annotated[bool, Parameter(negative=())] = False
     "Leave the rows of invalid texts empty, and continue."
 
