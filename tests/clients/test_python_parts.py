@@ -240,8 +240,8 @@ class TestRetrieval:
 
 
 class TestOptions:
-    def test_retries_are_a_service_config_that_grpc_understands(self):
-        config = json.loads(dict(semserve.Client()._channel_arguments())["grpc.service_config"])
+    def test_retries_are_a_service_config_of_grpc(self):
+        config = json.loads(json.dumps(Retry().service_config()))
         assert [{"round_robin": {}}] == config["loadBalancingConfig"]
         (method,) = config["methodConfig"]
         assert ["UNAVAILABLE"] == method["retryPolicy"]["retryableStatusCodes"]

@@ -39,25 +39,27 @@ import asyncio, ctypes
 from semserve_server import __main__, server
 from semserve_server.supervision import watchdog
 watchdog.LOOK_SECONDS, watchdog.LAST_RESORT_SECONDS = 0.05, 0.5
-banner = server._banner
-def hold_the_lock(*arguments):
-    asyncio.get_running_loop().call_later(0.3, ctypes.PyDLL(None).sleep, 600)
-    return banner(*arguments)
-server._banner = hold_the_lock
+class HoldsTheLock(watchdog.Watchdog):
+    async def watch(self, until):
+        asyncio.get_running_loop().call_later(0.3, ctypes.PyDLL(None).sleep, 600)
+        await super().watch(until)
+server.Watchdog = HoldsTheLock
 __main__.main()
 """
 CRASHES = """
+import asyncio
+import grpc
 from semserve_server import __main__, server
-from semserve_server.frontend.grpc_server import GrpcServer
-class Crashes(GrpcServer):
-    async def open(self, address):
-        port = await super().open(address)
-        import asyncio
-        asyncio.get_running_loop().call_later(
-            0.5, lambda: asyncio.ensure_future(self._server.stop(None))
-        )
-        return port
-server.GrpcServer = Crashes
+from semserve_server.supervision.watchdog import Watchdog
+new_server, made = grpc.aio.server, []
+def remembered(*arguments, **options):
+    made.append(new_server(*arguments, **options))
+    return made[-1]
+class StopsGrpc(Watchdog):
+    async def watch(self, until):
+        asyncio.ensure_future(made[-1].stop(None))
+        await super().watch(until)
+grpc.aio.server, server.Watchdog = remembered, StopsGrpc
 __main__.main()
 """
 
@@ -194,10 +196,10 @@ import asyncio, os, signal
 from semserve_server import __main__, server
 from semserve_server.supervision import watchdog
 watchdog.LOOK_SECONDS = 0.01
-banner = server._banner
-def end_soon(*arguments):
-    asyncio.get_running_loop().call_later(1, os.kill, os.getpid(), signal.SIGTERM)
-    return banner(*arguments)
-server._banner = end_soon
+class EndsSoon(watchdog.Watchdog):
+    async def watch(self, until):
+        asyncio.get_running_loop().call_later(1, os.kill, os.getpid(), signal.SIGTERM)
+        await super().watch(until)
+server.Watchdog = EndsSoon
 __main__.main()
 """

@@ -11,12 +11,15 @@ from pathlib import Path
 import grpc
 import pytest
 from asking import refusal
+from conftest import load_session
 from controlled import NAME, Controlled, add, describe, serving
 from fakes import Held
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from semserve_server.engine import Engine
+from semserve_server.repository.manifest import read_bundle
 
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
@@ -59,10 +62,7 @@ async def test_reloading_under_load_fails_no_call_and_changes_no_answer(served: 
 async def test_a_call_that_has_found_the_old_one_is_answered_by_it_and_then_it_is_gone(
     served: Controlled, request: pytest.FixtureRequest
 ) -> None:
-    engine = served.models.named(NAME)
-    held = Held(engine._batcher._session)
-    engine._batcher._session = held
-    held.hold()
+    engine, held = hold(served)
     old = asyncio.create_task(served.embed())
     await asyncio.to_thread(held.wait_for_run)
     workers = [worker.thread for worker in engine.workers if worker.kind == "run"]
@@ -92,10 +92,7 @@ async def test_an_unloaded_model_finishes_what_it_has_and_its_health_is_told(
     health = HealthStub(served.channel)
     watch = health.Watch(HealthCheckRequest(service=NAME))
     assert SERVING == (await watch.read()).status
-    engine = served.models.named(NAME)
-    held = Held(engine._batcher._session)
-    engine._batcher._session = held
-    held.hold()
+    _, held = hold(served)
     admitted = asyncio.create_task(served.embed())
     await asyncio.to_thread(held.wait_for_run)
     await served.unload()
@@ -111,6 +108,19 @@ async def test_an_unloaded_model_finishes_what_it_has_and_its_health_is_told(
     assert NAME == (await served.load()).name
     assert SERVING == (await watch.read()).status
     assert 16 == len(await served.embed())
+
+
+def hold(served: Controlled) -> tuple[Engine, Held]:
+    """Replace the model by an engine of the same bundle whose runs are held."""
+    bundle, replaced = read_bundle(served.bundle), served.models.named(NAME)
+    held = Held(load_session(bundle))
+    engine = Engine(
+        bundle, replaced.tokenizer, held, replaced.capacity,
+        variant=replaced.variant, provider=replaced.provider,
+    )  # fmt: skip
+    served.models.put(engine)
+    held.hold()
+    return engine, held
 
 
 async def test_a_server_without_any_model_says_so_and_can_be_given_one(served: Controlled) -> None:
