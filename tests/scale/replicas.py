@@ -37,12 +37,14 @@ class Replica:
     port: int
     flags: tuple[str, ...] = ()
     process: Process | None = None
+    host: str = "127.0.0.1"
+    """A loopback address."""
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def address(self) -> str:
         """Where it listens, as HOST:PORT."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> None:
         """Start it, without waiting until it serves."""
