@@ -46,6 +46,11 @@ class Replica:
         """Where it listens, as HOST:PORT."""
         return f"{self.host}:{self.port}"
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process has started and not ended."""
+        return self.process is not None and self.process.popen.poll() is None
+
     def start(self) -> None:
         """Start it, without waiting until it serves."""
         command = [sys.executable, "-m", "semserve_server", "--address", self.address]
@@ -96,7 +101,7 @@ class Replica:
 
     def close(self) -> None:
         """End it at once, however it is."""
-        if self.process and self.process.popen.poll() is None:
+        if self.runs:
             self.kill()
 
 

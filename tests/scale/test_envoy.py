@@ -13,11 +13,16 @@ from chaos.answers import Known
 from semserve import AsyncClient
 
 from scale.callers import MODEL, ONCE, Callers, callers
-from scale.envoy import Envoy, Host
+from scale.envoy import ENVOY, Envoy, Host
 from scale.envoy import envoy as running_envoy
 from scale.replicas import LONG_FORM, ROUNDS, Replica
 
-pytestmark = pytest.mark.xdist_group("replicas")
+pytestmark = [
+    pytest.mark.xdist_group("replicas"),
+    pytest.mark.skipif(
+        ENVOY is None, reason="Envoy is not installed: run `make .tools/envoy/.ready`"
+    ),
+]
 
 
 @contextlib.asynccontextmanager
@@ -74,7 +79,6 @@ async def test_a_rolling_restart_under_load_fails_no_call(
             await load.wait_for(calls=30, messages=10)
 
 
-@LONG_FORM
 async def test_a_caller_does_not_notice_that_a_replica_is_killed_and_streams_lose_nothing(
     proxy: Envoy, three: list[Replica], texts: Known, round_: int
 ) -> None:
@@ -82,8 +86,6 @@ async def test_a_caller_does_not_notice_that_a_replica_is_killed_and_streams_los
     async with through(proxy, texts) as load:
         await asyncio.to_thread(killed.kill)
         await load.wait_for(calls=100, messages=20)
-        await asyncio.to_thread(killed.start)
-        await healthy(proxy, killed)
 
 
 @LONG_FORM
