@@ -12,10 +12,13 @@ import numpy as np
 from chaos.answers import TOLERANCE, Known
 from semserve import AsyncClient, Retry, SemserveError
 
+from scale.replicas import ROUNDS
+
 PATIENCE = 60.0
 MODEL = "tiny-embed"
 BATCH = 3
 """Texts of one request."""
+CALLERS, STREAMS = (8, 2) if ROUNDS else (2, 1)
 ONCE = Retry(attempts=1)
 """Each request is sent once: what fails, the caller sees."""
 
@@ -109,7 +112,12 @@ class Callers:
 
 @contextlib.asynccontextmanager
 async def callers(
-    calling: AsyncClient, streaming: AsyncClient, texts: Known, *, number: int = 8, streams: int = 2
+    calling: AsyncClient,
+    streaming: AsyncClient,
+    texts: Known,
+    *,
+    number: int = CALLERS,
+    streams: int = STREAMS,
 ) -> AsyncIterator[Callers]:
     """Let callers call until the end of the context, when all have had their last answers.
 

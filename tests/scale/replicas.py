@@ -37,12 +37,19 @@ class Replica:
     port: int
     flags: tuple[str, ...] = ()
     process: Process | None = None
+    host: str = "127.0.0.1"
+    """A loopback address."""
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def address(self) -> str:
         """Where it listens, as HOST:PORT."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process has started and not ended."""
+        return self.process is not None and self.process.popen.poll() is None
 
     def start(self) -> None:
         """Start it, without waiting until it serves."""
@@ -94,7 +101,7 @@ class Replica:
 
     def close(self) -> None:
         """End it at once, however it is."""
-        if self.process and self.process.popen.poll() is None:
+        if self.runs:
             self.kill()
 
 
