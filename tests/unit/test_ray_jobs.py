@@ -189,7 +189,7 @@ def test_shards_that_are_lost_or_reported_twice_are_noticed(job: Job) -> None:
     def doubles(settings: WorkerSettings, plan: Sequence[shards.Shard]) -> Iterator[ShardReport]:
         yield from run_here(settings, [*plan, *plan])
 
-    with pytest.raises(JobFailed, match="^1 shards have no result"):
+    with pytest.raises(JobFailed, match=r"^1 shards have no result"):
         run(job, loses)
     assert (100, 10) == ((done := run(job, doubles)).done_rows, done.done_shards)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: D417 - shared flags tell about themselves
 """The command `semserve-ray`: bulk jobs over Parquet files."""
 
 from __future__ import annotations

@@ -52,7 +52,11 @@ def connected(cluster: str) -> Iterator[None]:
     Raises:
         JobRefused: there is no such cluster.
     """
-    local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    local = {
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "_node_ip_address": "127.0.0.1",
+    }
     try:
         ray.init(
             address=cluster,

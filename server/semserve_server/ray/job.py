@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from semserve_server.errors import JobFailed, JobRefused
 from semserve_server.ray import input_files, shards
 from semserve_server.ray.batches import check_model, new_columns

@@ -84,25 +84,7 @@ def shard_problem(path: Path, shard: Shard, job: str) -> str:
 
     The whole file is read, and the checksum of every page compared.
     """
-    try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            metadata = file.schema_arrow.metadata or {}
-            if metadata.get(_JOB) != job.encode():
-                return "it belongs to another job"
-            if metadata.get(_SHARD) != str(shard.number).encode():
-                return "it is another shard"
-            if file.metadata.num_rows != shard.rows:
-                return f"it has {file.metadata.num_rows} rows, not {shard.rows}"
-            at = shard.begin
-            for batch in file.iter_batches(READ_ROWS):
-                if not _are_next(batch.column(ROW), at):
-                    return f"the rows from {at} on are not in order"
-                at += len(batch)
-    except FileNotFoundError:
-        return "it is missing"
-    except (pa.ArrowException, OSError, KeyError) as error:
-        return " ".join(str(error).split())
-    return ""
+    return _problem(path, shard, job, None)
 
 
 def rows_problem(path: Path, shard: Shard, job: str) -> str:
@@ -110,19 +92,26 @@ def rows_problem(path: Path, shard: Shard, job: str) -> str:
 
     Only the column `row` is read.
     """
+    return _problem(path, shard, job, [ROW])
+
+
+def _problem(path: Path, shard: Shard, job: str, columns: list[str] | None) -> str:
+    """Return what is wrong with a file, after reading some columns of it, or all."""
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             metadata = file.schema_arrow.metadata or {}
-            if metadata.get(_JOB) != job.encode():
-                return "it belongs to another job"
-            rows = file.read([ROW]).column(ROW)
+            at = shard.begin
+            for batch in file.iter_batches(READ_ROWS, columns=columns):
+                if not _are_next(batch.column(ROW), at):
+                    return f"the rows from {at} on are not in order"
+                at += len(batch)
     except FileNotFoundError:
         return "it is missing"
     except (pa.ArrowException, OSError, KeyError) as error:
         return " ".join(str(error).split())
-    if len(rows) != shard.rows or not _are_next(rows, shard.begin):
-        return f"it has not exactly the rows {shard.begin} to {shard.begin + shard.rows - 1}"
-    return ""
+    if (metadata.get(_JOB), metadata.get(_SHARD)) != (job.encode(), str(shard.number).encode()):
+        return "it is of another job, or another shard"
+    return "" if at == shard.begin + shard.rows else f"it has not {shard.rows} rows"
 
 
 def _are_next(rows: pa.Array | pa.ChunkedArray, begin: int) -> bool:

@@ -72,22 +72,26 @@ class ShardWorker:
         settings = self._settings
         if not shard_problem(settings.output / shard.name, shard, settings.key):
             return ShardReport(number=shard.number, rows=shard.rows, computed=False)
-        file = settings.files[shard.file]
         try:
-            if add_attempt(settings.output, shard) > MOST_ATTEMPTS:
-                rows = f"rows {shard.first} to {shard.first + shard.rows - 1}"
-                died = f"the worker died {MOST_ATTEMPTS} times (memory?); try fewer --shard-rows"
-                return _stopped(shard, f"{file.path}: {rows}: {died}")
-            return self._compute(shard, file)
-        except InvalidRow as error:
-            return _stopped(shard, self._located(error, shard, file))
+            return self._attempt(shard, settings.files[shard.file])
         except (pa.ArrowException, OSError) as error:
-            return _stopped(shard, f"{file.path}: {error}")
-        except InferenceFailed:
-            rows = f"rows {shard.first} to {shard.first + shard.rows - 1}"
-            return _stopped(shard, f"{file.path}: inference failed for one of the {rows}")
+            return _stopped(shard, f"{settings.files[shard.file].path}: {error}")
         except (SemserveError, StartupError) as error:
             return _stopped(shard, str(error))
+
+    def _attempt(self, shard: Shard, file: InputFile) -> ShardReport:
+        rows = f"{file.path}: rows {shard.first} to {shard.first + shard.rows - 1}"
+        if add_attempt(self._settings.output, shard) > MOST_ATTEMPTS:
+            died = f"the worker died {MOST_ATTEMPTS} times (memory?); try fewer --shard-rows"
+            return _stopped(shard, f"{rows}: {died}")
+        try:
+            return self._compute(shard, file)
+        except InvalidRow as error:
+            advice = "pass --allow-partial to leave its result empty"
+            row = shard.first + error.row
+            return _stopped(shard, f"{file.path}: row {row}: {error.reason}; {advice}")
+        except InferenceFailed:
+            return _stopped(shard, f"{rows}: inference failed for one of them")
 
     def _compute(self, shard: Shard, file: InputFile) -> ShardReport:
         settings = self._settings
@@ -120,10 +124,6 @@ class ShardWorker:
                 **settings.model_settings,
             )
         return self._model
-
-    def _located(self, error: InvalidRow, shard: Shard, file: InputFile) -> str:
-        advice = "pass --allow-partial to leave its result empty"
-        return f"{file.path}: row {shard.first + error.row}: {error.reason}; {advice}"
 
 
 def _stopped(shard: Shard, error: str) -> ShardReport:
