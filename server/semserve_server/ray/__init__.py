@@ -1,0 +1,1 @@
+"""Bulk jobs on Ray Data and a deployment of Ray Serve, for clusters that run Ray."""
