@@ -164,13 +164,28 @@ class Engine:
         """
         size = characters_of(items)
         seconds = float("inf") if remaining is None else remaining
-        self._check_admission(len(items), size, seconds, caller)
+        self.check_admission(len(items), size, seconds, caller)
         if size < INLINE_CHARACTERS:
             encodings = self.tokenizer.encode(items, truncation)
         else:
             encodings = await self._tokenizer_thread.encode(items, truncation)
         self._token_estimator.observe(size, sum(encoding.tokens for encoding in encodings))
         return encodings
+
+    def check_admission(self, items: int, characters: int, seconds: float, caller: str) -> None:
+        """Refuse a request that the queue could not admit, before its texts are tokenised.
+
+        The number of tokens is not known yet. It is estimated from the characters and the recent
+        ratio of tokens to characters. Under load the queue is nearly always full, and a request
+        that it will refuse must not cost tokenisation first.
+
+        Raises:
+            Overloaded: as `encode`.
+        """
+        least = items * len(self.tokenizer.blank(0))  # padding that the model computes always
+        most = items * self.tokenizer.most_tokens
+        tokens = min(max(self._token_estimator.tokens(characters), least), most)
+        self._batcher.check_admission(QueueLoad(items, tokens), seconds=seconds, caller=caller)
 
     async def tokens(
         self,
@@ -248,6 +263,11 @@ class Engine:
         return self._batcher.waiting
 
     @property
+    def refusing(self) -> bool:
+        """Whether the latest request that asked for admission was refused for overload."""
+        return self._batcher.refusing
+
+    @property
     def stalled(self) -> bool:
         """Whether the watchdog found that a thread of the model hangs."""
         return any(worker.hangs for worker in self.workers)
@@ -268,18 +288,6 @@ class Engine:
     def close(self) -> None:
         """Refuse new work and let the threads end."""
         _close(self._batcher, self._tokenizer_thread)
-
-    def _check_admission(self, items: int, characters: int, seconds: float, caller: str) -> None:
-        """Refuse a request that the queue could not admit, before its texts are tokenised.
-
-        The number of tokens is not known yet. It is estimated from the characters and the recent
-        ratio of tokens to characters. Under load the queue is nearly always full, and a request
-        that it will refuse must not cost tokenisation first.
-        """
-        least = items * len(self.tokenizer.blank(0))  # padding that the model computes always
-        most = items * self.tokenizer.most_tokens
-        tokens = min(max(self._token_estimator.tokens(characters), least), most)
-        self._batcher.check_admission(QueueLoad(items, tokens), seconds=seconds, caller=caller)
 
 
 def _counted(number: int, noun: str) -> str:

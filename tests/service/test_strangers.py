@@ -210,6 +210,9 @@ async def test_what_the_queue_refuses_is_not_charged(guarded: Guarded) -> None:
     for _ in range(3):
         refused = await refusal(stub.Embed(request, metadata=guarded.metadata("slow")))
         assert "the queue holds 200 of at most 256" in refused.message
+    # A key learns nothing of the load of a model that it may not use.
+    refused = await refusal(stub.Embed(request, metadata=guarded.metadata("nli")))
+    assert {"model": "no loaded model is an embedding model"} == refused.fields
     guarded.server.embedder.release()
     await asyncio.gather(*waiting)
 

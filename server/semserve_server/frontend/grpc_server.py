@@ -12,6 +12,7 @@ from grpc_health.v1 import health
 from semserve_server.facades.registration import Facades, Services, facade_handlers
 from semserve_server.frontend.auth_interceptor import AuthInterceptor
 from semserve_server.frontend.channel_arguments import ConnectionLimits
+from semserve_server.frontend.early_refusal import EarlyRefusal, early_refusals
 from semserve_server.frontend.health import SERVER, Health
 from semserve_server.frontend.reflection import REFLECTION, ReflectionServicer
 from semserve_server.frontend.security import OPEN, Security
@@ -103,7 +104,7 @@ class GrpcServer:
         )
         visible = ScopedRegistry(models) if key_store else models
         handlers = self._handlers(visible, limits, transport, facades)
-        self._register(handlers, recorder)
+        self._register(handlers, recorder, early_refusals(visible))
         logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
     def _handlers(
@@ -137,7 +138,12 @@ class GrpcServer:
         handlers |= facade_handlers(facades, services, self._streams)
         return handlers
 
-    def _register(self, handlers: Mapping[str, Handlers], recorder: Recorder) -> None:
+    def _register(
+        self,
+        handlers: Mapping[str, Handlers],
+        recorder: Recorder,
+        gates: Mapping[str, EarlyRefusal],
+    ) -> None:
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._drainable, names)
         # Registered by this code, because gRPC's own registration answers bytes that it cannot
@@ -148,7 +154,7 @@ class GrpcServer:
         }
         services = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
         self._server.add_generic_rpc_handlers(
-            [Methods(services, drainable_services, recorder, self._calls)]
+            [Methods(services, drainable_services, recorder, self._calls, gates)]
         )
 
     async def open(self, address: str) -> int:

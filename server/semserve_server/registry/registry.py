@@ -177,6 +177,14 @@ class ModelRegistry:
             return engine
         return self._default(task, [e for e in self.all() if e.manifest.task == task])
 
+    def only(self, task: str) -> Engine | None:
+        """Return the only loaded model of a task, unless the server drains.
+
+        None if no model or several have the task.
+        """
+        found = [engine for engine in self._engines.values() if engine.manifest.task == task]
+        return found[0] if len(found) == 1 and not self._draining else None
+
     def any_task(self, name: str) -> Engine:
         """Return the model of that name.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import grpc
 
@@ -53,6 +54,16 @@ def unknown(recorder: Recorder) -> Handler:
     return _instrumented(handler, recorder.method("semserve", "unknown", streaming=False), recorder)
 
 
+class Gate(Protocol):
+    """Decides for one unary method whether a call is handled before its message is read."""
+
+    def expected(self) -> bool:
+        """Return whether the next call will probably be refused."""
+
+    def handler(self, unary: Handler) -> Handler:
+        """Create the handler, a stream's, of calls that will probably be refused."""
+
+
 class Methods(grpc.GenericRpcHandler):
     """All methods of the server, by path."""
 
@@ -62,6 +73,7 @@ class Methods(grpc.GenericRpcHandler):
         drainable_services: Mapping[str, Handlers],
         recorder: Recorder,
         calls: OpenCalls,
+        gates: Mapping[str, Gate] = MappingProxyType({}),
     ) -> None:
         """Register every service.
 
@@ -71,6 +83,7 @@ class Methods(grpc.GenericRpcHandler):
             drainable_services: the same for health and reflection, whose streams a drain ends.
             recorder: gets every request.
             calls: counts the calls of `services` that are in progress.
+            gates: decide for unary methods, by path.
         """
         self._unknown = unknown(recorder)
         watching = [instrumented(name, each, recorder, calls) for name, each in services.items()]
@@ -83,6 +96,12 @@ class Methods(grpc.GenericRpcHandler):
             for name, handler in handlers.items()
         }
         self._method_counters = {f"/{one.service}/{one.name}": one for one in recorder.methods}
+        self._gates: dict[str, tuple[Gate, Handler]] = {}
+        for path, gate in gates.items():
+            service, name = path.removeprefix("/").split("/")
+            handler = gate.handler(services[service][name])
+            counters = self._method_counters[path]
+            self._gates[path] = gate, _instrumented(handler, counters, recorder, calls)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return the handler of a call."""
@@ -90,6 +109,10 @@ class Methods(grpc.GenericRpcHandler):
         handler = self._handlers.get(path)
         if handler is None:
             return self._unknown
+        if path in self._gates:
+            gate, refusing = self._gates[path]
+            if gate.expected():
+                return refusing
         task = asyncio.current_task()
         if not handler.request_streaming and task is not None:
             # gRPC runs the handler in the task that asks for it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 import grpc
@@ -30,6 +31,10 @@ MAX_VIOLATIONS = 16
 """Most field violations in one status."""
 MAX_DESCRIPTION_BYTES = 128
 """Most UTF-8 bytes of the description of one field violation."""
+MAX_OVERLOADS = 1024
+"""Most statuses of overloads that are kept for the next refusals."""
+DETAILS = "grpc-status-details-bin"
+"""The trailer with the status and its details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Failure:
     code: grpc.StatusCode
     status: status_pb2.Status
     trailers: tuple[tuple[str, str | bytes], ...] = ()
+    """The status is among them, serialized."""
 
 
 def failure(error: Exception) -> Failure:
@@ -63,18 +69,23 @@ def _translate(error: Exception) -> Failure:
         case InvalidRequest():
             return _failure(code, message, bad_request(error))
         case Overloaded():
-            seconds = max(error.retry_after, 0.001)
-            delay = duration_pb2.Duration()
-            delay.FromMilliseconds(round(seconds * 1000))
-            pushback = ("grpc-retry-pushback-ms", str(round(seconds * 1000)))
-            info = error_details_pb2.RetryInfo(retry_delay=delay)
-            return _failure(code, message, info, trailers=(pushback,))
+            return _overloaded(message, max(round(error.retry_after * 1000), 1))
         case InferenceFailed():
             if error.__cause__ is not None:
                 log.error("inference failed", exc_info=error)
             return _failure(code, message)
         case _:
             return _failure(code, message)
+
+
+@lru_cache(maxsize=MAX_OVERLOADS)
+def _overloaded(message: str, milliseconds: int) -> Failure:
+    """Create the status of an overload. Calls that are refused in the same moment share it."""
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(milliseconds)
+    info = error_details_pb2.RetryInfo(retry_delay=delay)
+    pushback = ("grpc-retry-pushback-ms", str(milliseconds))
+    return _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, message, info, trailers=(pushback,))
 
 
 def bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
@@ -107,8 +118,7 @@ async def abort_unknown(context: grpc.aio.ServicerContext[object, object]) -> No
 
 
 async def _end(context: grpc.aio.ServicerContext[object, object], failed: Failure) -> NoReturn:
-    details = ("grpc-status-details-bin", failed.status.SerializeToString())
-    trailers = (*(context.trailing_metadata() or ()), *failed.trailers, details)
+    trailers = (*(context.trailing_metadata() or ()), *failed.trailers)
     await context.abort(failed.code, failed.status.message, trailers)
     raise asyncio.InvalidStateError("abort returned")  # for the type checker: abort raises
 
@@ -126,7 +136,7 @@ def _failure(
         packed.append(one)
     message = _cut(message, MAX_MESSAGE_BYTES)
     status = status_pb2.Status(code=code.value[0], message=message, details=packed)
-    return Failure(code, status, trailers)
+    return Failure(code, status, (*trailers, (DETAILS, status.SerializeToString())))
 
 
 def _cut(text: str, most: int) -> str:

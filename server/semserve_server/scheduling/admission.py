@@ -114,8 +114,8 @@ class Admission:
         predicted = WAIT_MARGIN * ahead + RUN_MARGIN * own
         if predicted > seconds:
             raise Overloaded(
-                f"the answer would take {predicted:.3f} s and the deadline is in "
-                f"{max(seconds, 0.0):.3f} s",
+                f"the answer would take {predicted:.2f} s and the deadline is in "
+                f"{max(seconds, 0.0):.2f} s",
                 retry_after=min(predicted - seconds, ahead),
                 cause="deadline",
             )

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from semserve_server.errors import Draining, InferenceFailed
+from semserve_server.errors import Draining, InferenceFailed, Overloaded
 from semserve_server.instrumentation.counters import ModelCounters, cancelled_at_deadline
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
@@ -77,6 +77,8 @@ class Batcher:
         self._worker_died = False
         self._share = (concurrency_limit or ConcurrencyLimit(admission.workers)).share()
         self._pending: set[PendingRequest] = set()
+        self.refusing = False
+        """Whether the latest request that asked for admission was refused for overload."""
         self._running_tokens = 0
         self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
         self._loop = asyncio.get_running_loop()
@@ -129,8 +131,7 @@ class Batcher:
                 raise InferenceFailed
             if self._closed:
                 raise Draining("the server is stopping")
-            backlog = self._queue.backlog(caller)
-            self._admission.check(load, backlog, self._running_tokens, deadline - now)
+            self.check_admission(load, seconds=deadline - now, caller=caller)
             if not self._queue:
                 self._waiting_since = now
             self._queue.put(entries)
@@ -152,14 +153,17 @@ class Batcher:
             self._pending.discard(request)
 
     def check_admission(self, load: QueueLoad, *, seconds: float, caller: str = "") -> None:
-        """Refuse a request that could not be admitted, before its texts are tokenised.
+        """Refuse a request that could not be admitted, such as before its texts are tokenised.
 
-        Raises:
-            Overloaded: as `submit`.
+        Only `submit` takes the lock for it, which a worker may hold. Raises `Overloaded`.
         """
-        # This does not take the lock, which a worker may hold. `submit` repeats the check exactly.
-        backlog = self._queue.backlog(caller)
-        self._admission.check(load, backlog, self._running_tokens, seconds)
+        try:
+            backlog = self._queue.backlog(caller)
+            self._admission.check(load, backlog, self._running_tokens, seconds)
+        except Overloaded:
+            self.refusing = True
+            raise
+        self.refusing = False
 
     @property
     def waiting(self) -> QueueLoad:
@@ -226,10 +230,7 @@ class Batcher:
             log.exception("a batch worker died. This is a bug.")
 
     def _wait(self, worker: BatchWorker) -> bool:
-        """Wait until a run should start, and note its start.
-
-        False if the batcher is closed and empty.
-        """
+        """Wait until a run should start, and note it. False if the batcher is closed and empty."""
         with self._changed:
             while True:
                 now = self._clock()
@@ -279,10 +280,7 @@ class Batcher:
         return taken, BatchResult(rows, exclusive, started, self._clock() - started, idle)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call a function on the event loop.
-
-        After the loop has ended, no caller waits for a result.
-        """
+        """Call a function on the event loop. After it has ended, no caller waits for a result."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 

@@ -41,6 +41,11 @@ class ScopedRegistry(ModelRegistry):
         PRINCIPAL.get().check_model(name)
         return super().named(name)
 
+    def only(self, task: str) -> Engine | None:
+        """Return the only loaded model of a task, if the key may use it."""
+        engine = self._models.only(task)
+        return engine if engine and PRINCIPAL.get().may_use(engine.name) else None
+
     def unserved(self) -> dict[str, BundleState]:
         """Return the state of each bundle that is not loaded and that the key may use, by name."""
         principal = PRINCIPAL.get()
