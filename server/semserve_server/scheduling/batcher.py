@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from semserve_server.errors import Draining, InferenceFailed
@@ -79,6 +80,7 @@ class Batcher:
         self._pending: set[PendingRequest] = set()
         self._running_tokens = 0
         self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
+        self._background = background
         self._loop = asyncio.get_running_loop()
         self._batch_delay = BatchDelay(self._wake, should_delay=self._should_delay)
         self._workers = [
@@ -99,6 +101,7 @@ class Batcher:
         deadline: float,
         partial: bool = False,
         caller: str = "",
+        alone: bool = False,
     ) -> Inference:
         """Run the encodings of a request. The request is admitted whole or not at all.
 
@@ -110,6 +113,8 @@ class Batcher:
             deadline: instant, in seconds of the clock.
             partial: whether the result may lack the rows of encodings that fail.
             caller: name of the caller; callers share the runs fairly.
+            alone: whether the server has no other call. A short run may then use the event loop's
+                thread, which saves the hand-over to a worker and back.
 
         Raises:
             Overloaded: the queue cannot hold the request, or its results would miss the deadline.
@@ -131,9 +136,13 @@ class Batcher:
                 raise Draining("the server is stopping")
             backlog = self._queue.backlog(caller)
             self._admission.check(load, backlog, self._running_tokens, deadline - now)
-            if not self._queue:
-                self._waiting_since = now
-            self._queue.put(entries)
+            inline = alone and self._may_run_inline(entries)
+            if not inline:
+                if not self._queue:
+                    self._waiting_since = now
+                self._queue.put(entries)
+        if inline:
+            return self._run_inline(request, entries)
         self._pending.add(request)
         try:
             self._batch_delay.add()
@@ -278,6 +287,31 @@ class Batcher:
             rows.make_sparse(self.condense, encodings)
         return taken, BatchResult(rows, exclusive, started, self._clock() - started, idle)
 
+    def _may_run_inline(self, entries: Sequence[Entry[PendingRequest]]) -> bool:
+        """Return whether a request may run on the event loop's thread; if so, its run begins."""
+        return (
+            len(entries) == 1
+            and self._background
+            and self.condense is None
+            and not self._queue
+            and self._dispatch.may_run_inline(entries[0].length)
+            and self._share.begin_alone()
+        )
+
+    def _run_inline(
+        self, request: PendingRequest, entries: list[Entry[PendingRequest]]
+    ) -> Inference:
+        """Run the one entry of a request on the event loop's thread."""
+        run = partial(self._session.run, exclusive=self._dispatch.exclusive)
+        started = self._clock()
+        try:
+            rows = run_batch(run, [entry.encoding for entry in entries])
+        finally:
+            self._share.end()
+        result = BatchResult(rows, exclusive=True, started=started, seconds=self._clock() - started)
+        self._deliver(DequeuedBatch(entries, [], entries[0].length), result)
+        return request.answer.result()
+
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call a function on the event loop.
 
@@ -290,6 +324,11 @@ class Batcher:
         """Deliver the results of a batch, on the event loop."""
         with self._changed:
             self._running_tokens -= taken.effective_tokens
+        self._deliver(taken, result)
+
+    def _deliver(self, taken: _Dequeued, result: BatchResult) -> None:
+        if len(taken.batch) == 1:
+            self._dispatch.observe_single(taken.effective_tokens, result.seconds)
         deliver_or_fail(taken, result, self._counters, self._admission.cost)
 
     def _fail_all(self) -> None:
