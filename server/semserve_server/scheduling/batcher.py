@@ -13,23 +13,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeAlias
 
 from semserve_server.errors import Draining, InferenceFailed
-from semserve_server.instrumentation.counters import ModelCounters, cancelled_at_deadline
+from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.scheduling.admission import Admission, QueueLoad
 from semserve_server.scheduling.batch_delay import BatchDelay
-from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch, Entry
+from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch
 from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fail
 from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
-from semserve_server.scheduling.request import Inference, PendingRequest
-from semserve_server.scheduling.worker import BatchWorker
+from semserve_server.scheduling.inline_run import InlineRun
+from semserve_server.scheduling.request import Inference, PendingRequest, drop_cause
+from semserve_server.scheduling.worker import BatchWorker, active_runs
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Batcher:
         self._pending: set[PendingRequest] = set()
         self._running_tokens = 0
         self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
-        self._background = background
+        self._inline = InlineRun(session, dispatch, self._share, clock, enabled=background)
         self._loop = asyncio.get_running_loop()
         self._batch_delay = BatchDelay(self._wake, should_delay=self._should_delay)
         self._workers = [
@@ -105,16 +105,14 @@ class Batcher:
     ) -> Inference:
         """Run the encodings of a request. The request is admitted whole or not at all.
 
-        Cancellation drops the request's queued entries. Batches that already contain its entries
-        continue.
+        Cancellation drops its queued entries. Batches that already contain its entries continue.
 
         Args:
             encodings: at least one.
             deadline: instant, in seconds of the clock.
             partial: whether the result may lack the rows of encodings that fail.
             caller: name of the caller; callers share the runs fairly.
-            alone: whether the server has no other call. A short run may then use the event loop's
-                thread, which saves the hand-over to a worker and back.
+            alone: whether the server has no other call; then this may run as `InlineRun`.
 
         Raises:
             Overloaded: the queue cannot hold the request, or its results would miss the deadline.
@@ -124,10 +122,7 @@ class Batcher:
         """
         now = self._clock()
         request = PendingRequest(len(encodings), now, self._loop.create_future(), partial=partial)
-        entries = [
-            Entry(encoding, len(encoding), deadline, request, index, caller)
-            for index, encoding in enumerate(encodings)
-        ]
+        entries = request.entries(encodings, deadline=deadline, caller=caller)
         load = QueueLoad(len(entries), sum(entry.length for entry in entries))
         with self._changed:
             if self._worker_died:
@@ -136,13 +131,14 @@ class Batcher:
                 raise Draining("the server is stopping")
             backlog = self._queue.backlog(caller)
             self._admission.check(load, backlog, self._running_tokens, deadline - now)
-            inline = alone and self._may_run_inline(entries)
+            inline = alone and now < deadline and not (self._queue or self.condense)
+            inline = inline and self._inline.begin(entries)
             if not inline:
-                if not self._queue:
-                    self._waiting_since = now
+                self._waiting_since = self._waiting_since if self._queue else now
                 self._queue.put(entries)
         if inline:
-            return self._run_inline(request, entries)
+            self._deliver(*self._inline.run(entries))
+            return request.answer.result()
         self._pending.add(request)
         try:
             self._batch_delay.add()
@@ -152,9 +148,7 @@ class Batcher:
                 unwanted = sum(entry.waiting for entry in entries)
                 self._queue.drop(entries)
             left = self._clock()
-            expired = cancelled_at_deadline(elapsed=left - now, remaining=deadline - left)
-            cancelled = isinstance(error, asyncio.CancelledError)
-            cause = "expired" if expired else "cancelled" if cancelled else "failed"
+            cause = drop_cause(error, elapsed=left - now, remaining=deadline - left)
             self._counters.dropped[cause] += unwanted
             raise
         finally:
@@ -188,11 +182,7 @@ class Batcher:
 
     def runs(self) -> dict[str, float]:
         """Return the start of each active run, in seconds of the clock, by its worker's name."""
-        return {
-            worker.thread.name: since
-            for worker in self._workers
-            if (since := worker.busy_since) is not None
-        }
+        return active_runs(self._workers)
 
     def close(self) -> None:
         """Refuse new requests. The workers end when the queue is empty."""
@@ -287,36 +277,8 @@ class Batcher:
             rows.make_sparse(self.condense, encodings)
         return taken, BatchResult(rows, exclusive, started, self._clock() - started, idle)
 
-    def _may_run_inline(self, entries: Sequence[Entry[PendingRequest]]) -> bool:
-        """Return whether a request may run on the event loop's thread; if so, its run begins."""
-        return (
-            len(entries) == 1
-            and self._background
-            and self.condense is None
-            and not self._queue
-            and self._dispatch.may_run_inline(entries[0].length)
-            and self._share.begin_alone()
-        )
-
-    def _run_inline(
-        self, request: PendingRequest, entries: list[Entry[PendingRequest]]
-    ) -> Inference:
-        """Run the one entry of a request on the event loop's thread."""
-        run = partial(self._session.run, exclusive=self._dispatch.exclusive)
-        started = self._clock()
-        try:
-            rows = run_batch(run, [entry.encoding for entry in entries])
-        finally:
-            self._share.end()
-        result = BatchResult(rows, exclusive=True, started=started, seconds=self._clock() - started)
-        self._deliver(DequeuedBatch(entries, [], entries[0].length), result)
-        return request.answer.result()
-
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call a function on the event loop.
-
-        After the loop has ended, no caller waits for a result.
-        """
+        """Call a function on the event loop. After the loop has ended, no caller waits for it."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
@@ -327,8 +289,7 @@ class Batcher:
         self._deliver(taken, result)
 
     def _deliver(self, taken: _Dequeued, result: BatchResult) -> None:
-        if len(taken.batch) == 1:
-            self._dispatch.observe_single(taken.effective_tokens, result.seconds)
+        self._inline.observe(taken, result)
         deliver_or_fail(taken, result, self._counters, self._admission.cost)
 
     def _fail_all(self) -> None:
