@@ -23,6 +23,8 @@ class Held:
         self._entered = threading.Semaphore(0)
         self.batches: list[list[Encoding]] = []
         self.exclusive: list[bool] = []
+        self.threads: list[str] = []
+        """Name of the thread of each run."""
 
     def hold(self) -> None:
         """Let no run through."""
@@ -43,6 +45,7 @@ class Held:
         """Note the batch, wait to be let through, run."""
         self.batches.append(list(encodings))
         self.exclusive.append(exclusive)
+        self.threads.append(threading.current_thread().name)
         self._entered.release()
         with self._changed:
             if not self._changed.wait_for(lambda: self._passes > 0, timeout=60):

@@ -240,6 +240,7 @@ class Engine:
         timeout: float | None,  # noqa: ASYNC109  (a deadline travels with the entries, no scope)
         partial: bool = False,
         caller: str = "",
+        alone: bool = False,
     ) -> Inference:
         """Run encodings. They may share batches with those of other requests.
 
@@ -248,13 +249,14 @@ class Engine:
             timeout: seconds until the caller's deadline; None without a deadline.
             partial: whether the result may lack the rows of encodings that fail.
             caller: name of the caller; callers share the runs fairly.
+            alone: whether the server has no other call, as in `Batcher.submit`.
 
         Raises:
             Overloaded, Draining, DeadlineExceeded, InferenceFailed: as `Batcher.submit`.
         """
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
         return await self._batcher.submit(
-            encodings, deadline=deadline, partial=partial, caller=caller
+            encodings, deadline=deadline, partial=partial, caller=caller, alone=alone
         )
 
     @property

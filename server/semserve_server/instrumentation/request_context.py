@@ -42,6 +42,11 @@ def current_name() -> str:
     return request.name if request else ""
 
 
+def _unknown() -> bool:
+    """Return False: nobody counts the calls, or another one was there first."""
+    return False
+
+
 class CallMetadata:
     """The metadata of a call that the server reads. The values are untrusted."""
 
@@ -82,6 +87,7 @@ class RequestContext:
         "code",
         "id",
         "inference",
+        "is_alone",
         "is_stream",
         "metadata",
         "method",
@@ -126,6 +132,8 @@ class RequestContext:
         self.tokenized: tuple[float, float] | None = None
         """Start and end of the tokenisation, in seconds of `time.perf_counter`."""
         self.inference: InferenceCost | None = None
+        self.is_alone: Callable[[], bool] = _unknown
+        """Returns whether this is the only call in progress, and was when it began."""
         self._messages = 0
         self._time_remaining = time_remaining
         self._end = end

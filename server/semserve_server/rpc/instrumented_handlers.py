@@ -156,7 +156,9 @@ def _instrumented(
         context.set_trailing_metadata((caller.trailer,))
         with RequestContext(
             method, caller, context.time_remaining, recorder.ended, is_stream=method.streaming
-        ):
+        ) as one:
+            if calls is not None and calls.is_one() and not method.streaming:
+                one.is_alone = calls.is_one
             return await answer(request, context)
 
     make: Callable[..., Handler] = grpc.unary_unary_rpc_method_handler

@@ -25,6 +25,10 @@ class OpenCalls:
         self._none.clear()
         context.add_done_callback(self._done)  # type: ignore[arg-type]  # its stubs want a class
 
+    def is_one(self) -> bool:
+        """Return whether exactly one call is in progress."""
+        return self._open == 1
+
     async def none(self) -> None:
         """Wait until no call is in progress."""
         await self._none.wait()

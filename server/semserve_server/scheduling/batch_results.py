@@ -26,7 +26,7 @@ class BatchResult:
     started: float
     """Instant, in seconds of the batcher's clock."""
     seconds: float
-    idle_seconds: float
+    idle_seconds: float = 0.0
     """Time before it in which its worker was free and entries waited."""
 
 

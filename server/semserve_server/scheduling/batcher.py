@@ -15,20 +15,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from semserve_server.errors import Draining, InferenceFailed, Overloaded
-from semserve_server.instrumentation.counters import ModelCounters, cancelled_at_deadline
+from semserve_server.errors import Draining, InferenceFailed
+from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.scheduling.admission import Admission, QueueLoad
 from semserve_server.scheduling.batch_delay import BatchDelay
-from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch, Entry
+from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch
 from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fail
 from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
-from semserve_server.scheduling.request import Inference, PendingRequest
-from semserve_server.scheduling.worker import BatchWorker
+from semserve_server.scheduling.inline_run import InlineRun
+from semserve_server.scheduling.request import Inference, PendingRequest, drop_cause
+from semserve_server.scheduling.worker import BatchWorker, active_runs
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Batcher:
         """Whether the latest request that asked for admission was refused for overload."""
         self._running_tokens = 0
         self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
+        self._inline = InlineRun(session, dispatch, self._share, clock, enabled=background)
         self._loop = asyncio.get_running_loop()
         self._batch_delay = BatchDelay(self._wake, should_delay=self._should_delay)
         self._workers = [
@@ -101,17 +103,18 @@ class Batcher:
         deadline: float,
         partial: bool = False,
         caller: str = "",
+        alone: bool = False,
     ) -> Inference:
         """Run the encodings of a request. The request is admitted whole or not at all.
 
-        Cancellation drops the request's queued entries. Batches that already contain its entries
-        continue.
+        Cancellation drops its queued entries. Batches that already contain its entries continue.
 
         Args:
             encodings: at least one.
             deadline: instant, in seconds of the clock.
             partial: whether the result may lack the rows of encodings that fail.
             caller: name of the caller; callers share the runs fairly.
+            alone: whether the server has no other call; then this may run as `InlineRun`.
 
         Raises:
             Overloaded: the queue cannot hold the request, or its results would miss the deadline.
@@ -121,10 +124,7 @@ class Batcher:
         """
         now = self._clock()
         request = PendingRequest(len(encodings), now, self._loop.create_future(), partial=partial)
-        entries = [
-            Entry(encoding, len(encoding), deadline, request, index, caller)
-            for index, encoding in enumerate(encodings)
-        ]
+        entries = request.entries(encodings, deadline=deadline, caller=caller)
         load = QueueLoad(len(entries), sum(entry.length for entry in entries))
         with self._changed:
             if self._worker_died:
@@ -132,9 +132,14 @@ class Batcher:
             if self._closed:
                 raise Draining("the server is stopping")
             self.check_admission(load, seconds=deadline - now, caller=caller)
-            if not self._queue:
-                self._waiting_since = now
-            self._queue.put(entries)
+            inline = alone and now < deadline and not (self._queue or self.condense)
+            inline = inline and self._inline.begin(entries)
+            if not inline:
+                self._waiting_since = self._waiting_since if self._queue else now
+                self._queue.put(entries)
+        if inline:
+            self._deliver(*self._inline.run(entries))
+            return request.answer.result()
         self._pending.add(request)
         try:
             self._batch_delay.add()
@@ -144,9 +149,7 @@ class Batcher:
                 unwanted = sum(entry.waiting for entry in entries)
                 self._queue.drop(entries)
             left = self._clock()
-            expired = cancelled_at_deadline(elapsed=left - now, remaining=deadline - left)
-            cancelled = isinstance(error, asyncio.CancelledError)
-            cause = "expired" if expired else "cancelled" if cancelled else "failed"
+            cause = drop_cause(error, elapsed=left - now, remaining=deadline - left)
             self._counters.dropped[cause] += unwanted
             raise
         finally:
@@ -157,12 +160,9 @@ class Batcher:
 
         Only `submit` takes the lock for it, which a worker may hold. Raises `Overloaded`.
         """
-        try:
-            backlog = self._queue.backlog(caller)
-            self._admission.check(load, backlog, self._running_tokens, seconds)
-        except Overloaded:
-            self.refusing = True
-            raise
+        self.refusing = True  # until the check has passed
+        backlog = self._queue.backlog(caller)
+        self._admission.check(load, backlog, self._running_tokens, seconds)
         self.refusing = False
 
     @property
@@ -183,11 +183,7 @@ class Batcher:
 
     def runs(self) -> dict[str, float]:
         """Return the start of each active run, in seconds of the clock, by its worker's name."""
-        return {
-            worker.thread.name: since
-            for worker in self._workers
-            if (since := worker.busy_since) is not None
-        }
+        return active_runs(self._workers)
 
     def close(self) -> None:
         """Refuse new requests. The workers end when the queue is empty."""
@@ -280,7 +276,7 @@ class Batcher:
         return taken, BatchResult(rows, exclusive, started, self._clock() - started, idle)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call a function on the event loop. After it has ended, no caller waits for a result."""
+        """Call a function on the event loop. After the loop has ended, no caller waits for it."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
@@ -288,6 +284,10 @@ class Batcher:
         """Deliver the results of a batch, on the event loop."""
         with self._changed:
             self._running_tokens -= taken.effective_tokens
+        self._deliver(taken, result)
+
+    def _deliver(self, taken: _Dequeued, result: BatchResult) -> None:
+        self._inline.observe(taken, result)
         deliver_or_fail(taken, result, self._counters, self._admission.cost)
 
     def _fail_all(self) -> None:

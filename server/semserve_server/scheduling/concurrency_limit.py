@@ -46,13 +46,18 @@ class ConcurrencyLimit:
                 self.waiting.append(share)
                 self._changed.wait_for(lambda: self.may_begin(share))
                 self.waiting.remove(share)
-            self._turns += 1
-            share.turn = self._turns
-            share.running += 1
-            self._running += 1
+            self._count(share)
             if self.waiting:  # another share may fit that was behind this one
                 self._changed.notify_all()
             return self._running == 1
+
+    def begin_alone(self, share: ModelShare) -> bool:
+        """Start a run of this share if no other run is active or waits. Return whether it did."""
+        with self._changed:
+            if self._running or self.waiting:
+                return False
+            self._count(share)
+            return True
 
     def end(self, share: ModelShare) -> None:
         """Note the end of a run, and wake the waiting threads."""
@@ -61,6 +66,12 @@ class ConcurrencyLimit:
             self._running -= 1
             if self.waiting:
                 self._changed.notify_all()
+
+    def _count(self, share: ModelShare) -> None:
+        self._turns += 1
+        share.turn = self._turns
+        share.running += 1
+        self._running += 1
 
     def may_begin(self, share: ModelShare) -> bool:
         """Return whether a run of this share may start now."""
@@ -91,6 +102,10 @@ class ModelShare:
     def begin(self) -> bool:
         """Wait until a run may start. Return whether no other run is active."""
         return self._limit.begin(self)
+
+    def begin_alone(self) -> bool:
+        """Start a run if no other run is active or waits. Return whether it did."""
+        return self._limit.begin_alone(self)
 
     def end(self) -> None:
         """Note the end of a run."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from semserve_server.errors import InferenceFailed
+from semserve_server.instrumentation.counters import cancelled_at_deadline
+from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows
 from semserve_server.runtime.sparse import SparseRow
 from semserve_server.scheduling.batch_queue import Entry
@@ -99,6 +101,21 @@ class PendingRequest:
         self._queued = 0.0
         self._compute = 0.0
 
+    def entries(
+        self, encodings: Sequence[Encoding], *, deadline: float, caller: str
+    ) -> list[Entry[PendingRequest]]:
+        """Create the entries of the request, one for each encoding.
+
+        Args:
+            encodings: as many as the request has.
+            deadline: instant, in seconds of the batcher's clock.
+            caller: name of the caller.
+        """
+        return [
+            Entry(encoding, len(encoding), deadline, self, index, caller)
+            for index, encoding in enumerate(encodings)
+        ]
+
     def add_row(
         self, entry: Entry[PendingRequest], row: Rows | SparseRow, timing: BatchTiming
     ) -> None:
@@ -151,3 +168,16 @@ class PendingRequest:
                 self._sparse,
             )
         )
+
+
+def drop_cause(error: BaseException, *, elapsed: float, remaining: float) -> str:
+    """Return why the entries of a request were dropped: `expired`, `cancelled` or `failed`.
+
+    Args:
+        error: what ended the request.
+        elapsed: seconds since the request was admitted.
+        remaining: seconds until its deadline.
+    """
+    if cancelled_at_deadline(elapsed=elapsed, remaining=remaining):
+        return "expired"
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from semserve_server.runtime.worker_threads import Worker, daemon
 
@@ -46,6 +46,13 @@ class BatchWorker(Worker):
         if self._background:
             lower_priority()
         serve(self)
+
+
+def active_runs(workers: Iterable[BatchWorker]) -> dict[str, float]:
+    """Return the start of each active run, in seconds of the batcher's clock, by its worker."""
+    return {
+        worker.thread.name: since for worker in workers if (since := worker.busy_since) is not None
+    }
 
 
 def lower_priority() -> None:

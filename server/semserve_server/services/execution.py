@@ -193,6 +193,7 @@ class _Execution:
             timeout=self._context.time_remaining(),
             partial=self._request.allow_partial,
             caller=self._caller,
+            alone=self._request_context.is_alone(),
         )
         self._request_context.inference = self._inference.cost
         self._set_server_timing(self._inference)
