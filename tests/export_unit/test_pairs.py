@@ -81,7 +81,12 @@ def test_every_format_gives_the_same_pairs(tmp_path, name, write):
         ("pairs.tsv", "premise\thypothesis\tlabel\na\t\tneutral\n", "pair 1: the premise or"),
         ("pairs.tsv", "premise\thypothesis\tlabel\na\tb\n", "cannot be read"),
         ("pairs.tsv", "", "cannot be read"),
-        ("pairs.jsonl", '{"premise": "a", "hypothesis": "b"}\n', "pair 1: label None is none"),
+        ("pairs.jsonl", '{"premise": "a", "hypothesis": "b"}\n', "the header lacks label"),
+        ("pairs.jsonl", '{"text": "a", "label": null}\n', "pair 1: label None is none"),
+        ("pairs.tsv", "text\tlabel\na\t3\n", r"pair 1: label '3' is none .*\(0 to 2\)"),
+        ("pairs.tsv", "text\tlabel\tgold_label\na\t0\t0\n", "has both label and gold_label"),
+        ("pairs.tsv", "text\tlabel\n\t0\n", "pair 1: the text is empty"),
+        ("pairs.tsv", "text\tlabel\na\t-1\nb\t-\n", "there are no pairs"),
         ("pairs.jsonl", "premise\n", "cannot be read"),
         ("pairs.parquet", "premise\n", "cannot be read"),
         ("pairs.csv.gz", "premise\n", "cannot be read"),
@@ -93,6 +98,58 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, name, content, message):
     path.write_text(content)
     with pytest.raises(ExportError, match=f"{name}.*{message}"):
         read_pairs([path], LABELS)
+
+
+@pytest.mark.parametrize("name", ["gold_label", "label"])
+@pytest.mark.parametrize("sides", [("premise", "hypothesis"), ("sentence1", "sentence2")])
+@pytest.mark.parametrize("kind", ["tsv", "csv", "jsonl", "parquet"])
+def test_labels_are_names_or_numbers_and_rows_without_one_are_dropped_and_counted(
+    tmp_path, kind, sides, name
+):
+    path = tmp_path / f"pairs.{kind}"
+    values = ["2", "neutral", "-"] if kind in ("tsv", "csv") else [2, 1, -1]
+    rows = [dict(zip(sides, "ab", strict=True)) | {name: value} for value in values]
+    if kind == "parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        mark = {"tsv": "\t", "csv": ","}[kind]
+        path.write_text("\n".join([mark.join(rows[0]), *(mark.join(r.values()) for r in rows)]))
+    read = read_pairs([path], LABELS)
+    assert [LabelledPair("a", "b", 2), LabelledPair("a", "b", 1)] == read.pairs
+    assert {f"pairs.{kind}": 1} == read.undecided
+
+
+def test_a_number_that_is_the_name_of_a_label_is_that_label(tmp_path):
+    path = tmp_path / "stars.tsv"
+    path.write_text("text\tlabel\ngood\t2\nbad\t1\n")
+    assert [1, 0] == [pair.label for pair in read_pairs([path], ("1", "2")).pairs]
+
+
+def test_numbers_with_a_point_and_a_gap_are_numbers_of_labels(tmp_path):
+    path = tmp_path / "texts.parquet"
+    parquet.write_table(pa.table({"text": ["a", "b"], "label": [1.0, -1.0]}), path)
+    read = read_pairs([path], LABELS)
+    assert [LabelledPair("a", "", 1)] == read.pairs
+    assert {"texts.parquet": 1} == read.undecided
+
+
+@pytest.mark.parametrize("column", ["text", "sentence"])
+def test_a_file_of_single_texts_gives_texts_without_a_second_side(tmp_path, column):
+    path = tmp_path / "texts.csv"
+    path.write_text(f"{column},label\nA fine film.,entailment\n")
+    read = read_pairs([path], LABELS)
+    assert [LabelledPair("A fine film.", "", 0)] == read.pairs
+    assert read.single
+
+
+def test_single_texts_and_pairs_are_not_mixed(tmp_path):
+    paths = [tmp_path / "texts.tsv", tmp_path / "pairs.tsv"]
+    paths[0].write_text("text\tlabel\na\t0\n")
+    paths[1].write_text("premise\thypothesis\tlabel\na\tb\t0\n")
+    with pytest.raises(ExportError, match=r"pairs.tsv: holds pairs, and the files before it"):
+        read_pairs(paths, LABELS)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -35,8 +35,10 @@ class EncodedPairs:
         max_tokens: int,
         names: Sequence[str] = INPUTS,
     ) -> Self:
-        """Tokenise pairs, cut to `max_tokens`, the longer side first."""
-        texts = [(pair.premise, pair.hypothesis) for pair in pairs]
+        """Tokenise pairs or single texts, cut to `max_tokens`, a pair's longer side first."""
+        texts = [
+            pair.premise if pair.single else (pair.premise, pair.hypothesis) for pair in pairs
+        ]
         labels = [pair.label if isinstance(pair, LabelledPair) else UNLABELLED for pair in pairs]
         return cls(encode(tokenizer, texts, max_tokens), np.array(labels, np.int64), names)
 

@@ -1,4 +1,4 @@
-"""Pairs for training and measuring, read from TSV, CSV, JSON Lines or Parquet."""
+"""Labelled pairs and texts for training and measuring, from TSV, CSV, JSON Lines or Parquet."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,27 +6,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from semserve_export.data.table import read_table, require_columns
+from semserve_export.data.table import LABEL_COLUMNS, read_table, require_columns
 from semserve_export.errors import ExportError
 from semserve_export.files.digest import sha256_of
 
 SIDES = ("premise", "hypothesis")
-COLUMNS = (*SIDES, "label")
+TEXT_COLUMNS = (SIDES, ("sentence1", "sentence2"), ("text",), ("sentence",))
+"""The columns of texts, the first of these that a file has; one column is for single texts."""
+COLUMNS = (*(name for names in TEXT_COLUMNS for name in names), *LABEL_COLUMNS)
+UNDECIDED = ("-", "-1")
+"""What data sets write where people did not agree on a label; such rows are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A premise, and a hypothesis that may follow from it; nobody has said whether it does."""
+    """A premise, and a hypothesis that may follow from it; nobody has said whether it does.
+
+    The hypothesis of a single text is empty; that of a pair never is.
+    """
 
     premise: str
-    hypothesis: str
+    hypothesis: str = ""
+
+    @property
+    def single(self) -> bool:
+        """Whether it is a single text."""
+        return not self.hypothesis
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPair(Pair):
     """A pair, and the label's place among the classifier's labels."""
 
-    label: int
+    label: int = 0
 
 
 AnyPair = TypeVar("AnyPair", bound=Pair)
@@ -38,6 +50,13 @@ class PairFiles(Generic[AnyPair]):
 
     pairs: Sequence[AnyPair]
     sha256: Mapping[str, str]
+    undecided: Mapping[str, int] = field(default_factory=dict)
+    """How many rows of a file were dropped because they have no label; files with some only."""
+
+    @property
+    def single(self) -> bool:
+        """Whether these are single texts and no pairs."""
+        return bool(self.pairs) and self.pairs[0].single
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +65,65 @@ class TrainingData:
 
     training: PairFiles[LabelledPair]
     validation: PairFiles[LabelledPair]
+    """Chooses the epoch, where `--patience` says so, and the temperature."""
     unlabelled: PairFiles[Pair] = field(default_factory=lambda: PairFiles((), {}))
     """To be learnt as teachers answer them."""
+    test: PairFiles[LabelledPair] | None = None
+    """Chooses nothing: what was learnt is measured on it once, at the end."""
+
+    @property
+    def single(self) -> bool:
+        """Whether the classifier is for single texts and not for pairs."""
+        return self.training.single
 
 
 def read_pairs(paths: Sequence[Path], labels: Sequence[str]) -> PairFiles[LabelledPair]:
-    """Read files with the columns premise, hypothesis and label; what other columns hold is left.
+    """Read files of pairs, or of single texts, with their labels; other columns are ignored.
 
-    `read_table` names the formats.
+    The texts are in the columns premise and hypothesis, or sentence1 and sentence2; single texts
+    are in the column text or sentence. The label is in the column label or gold_label: its name, or
+    its number counted from 0. A row with the label -1 or "-" is dropped and counted. `read_table`
+    names the formats.
+
+    Args:
+        paths: the files.
+        labels: the names of the labels in the order of their numbers.
 
     Raises:
         ExportError: a file is missing, of another kind or damaged, lacks a column, or holds an
-            empty text or an unknown label.
+            empty text or an unknown label; or some files hold pairs and others single texts.
     """
-    index_of = {label: index for index, label in enumerate(labels)}
+    places = _places(labels)
     pairs: list[LabelledPair] = []
     sha256: dict[str, str] = {}
+    undecided: dict[str, int] = {}
     for path in paths:
-        for place, pair, (label,) in _read(path, "label"):
-            if label not in index_of:
-                known = ", ".join(index_of)
-                raise ExportError(f"{path}, pair {place}: label {label!r} is none of {known}")
-            pairs.append(LabelledPair(pair.premise, pair.hypothesis, index_of[label]))
+        found: list[LabelledPair] = []
+        dropped = 0
+        for place, pair, value in _read(path, labelled=True):
+            label = _name_of(value)
+            if label in places:
+                found.append(LabelledPair(pair.premise, pair.hypothesis, places[label]))
+            elif label in UNDECIDED:
+                dropped += 1
+            else:
+                known = ", ".join(labels)
+                raise ExportError(
+                    f"{path}, pair {place}: label {value!r} is none of {known}, nor the number of"
+                    f" one (0 to {len(labels) - 1})"
+                )
+        _require_alike(path, pairs, found)
+        pairs += found
         sha256[path.name] = sha256_of(path)
+        if dropped:
+            undecided[path.name] = dropped
     if not pairs:
         raise ExportError(f"{', '.join(map(str, paths))}: there are no pairs")
-    return PairFiles(pairs, sha256)
+    return PairFiles(pairs, sha256, undecided)
 
 
 def read_unlabelled(paths: Iterable[Path]) -> PairFiles[Pair]:
-    """Read files with the columns premise and hypothesis; a label that is there is left, too.
+    """Read the texts of files as `read_pairs` does; a label that is there is ignored.
 
     Raises:
         ExportError: as `read_pairs`, labels apart.
@@ -83,7 +131,9 @@ def read_unlabelled(paths: Iterable[Path]) -> PairFiles[Pair]:
     pairs: list[Pair] = []
     sha256: dict[str, str] = {}
     for path in paths:
-        pairs += (pair for _, pair, _ in _read(path))
+        found = [pair for _, pair, _ in _read(path, labelled=False)]
+        _require_alike(path, pairs, found)
+        pairs += found
         sha256[path.name] = sha256_of(path)
     return PairFiles(pairs, sha256)
 
@@ -96,9 +146,9 @@ def without_premises_of(
     kept = [
         pair
         for pair in files.pairs
-        if premises.isdisjoint((words_of(pair.premise), words_of(pair.hypothesis)))
+        if premises.isdisjoint(words_of(text) for text in (pair.premise, pair.hypothesis) if text)
     ]
-    return PairFiles(kept, files.sha256)
+    return PairFiles(kept, files.sha256, files.undecided)
 
 
 def words_of(text: str) -> str:
@@ -106,12 +156,35 @@ def words_of(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def _read(path: Path, *more: str) -> Iterator[tuple[int, Pair, tuple[Any, ...]]]:
-    """Give the place of each pair, counted from 1, the pair, and what the further columns hold."""
+def _read(path: Path, *, labelled: bool) -> Iterator[tuple[int, Pair, Any]]:
+    """Give the place of each pair, counted from 1, the pair, and its label where it has one."""
     table = read_table(path, COLUMNS)
-    require_columns(path, table, (*SIDES, *more))
-    rows = zip(*(table[column] for column in (*SIDES, *more)), strict=True)
-    for place, (premise, hypothesis, *rest) in enumerate(rows, 1):
-        if not premise or not hypothesis:
-            raise ExportError(f"{path}, pair {place}: the premise or the hypothesis is empty")
-        yield place, Pair(str(premise), str(hypothesis)), tuple(rest)
+    sides = next((names for names in TEXT_COLUMNS if set(names) <= set(table)), SIDES)
+    label = [name for name in LABEL_COLUMNS if name in table]
+    if labelled and len(label) > 1:
+        raise ExportError(f"{path}: the header has both {' and '.join(label)}; leave one of them")
+    require_columns(path, table, (*sides, *(label or LABEL_COLUMNS[:1])) if labelled else sides)
+    values = table[label[0]] if labelled else [None] * len(table[sides[0]])
+    for place, (*texts, value) in enumerate(
+        zip(*(table[side] for side in sides), values, strict=True), 1
+    ):
+        if not all(texts):
+            raise ExportError(f"{path}, pair {place}: the {' or the '.join(sides)} is empty")
+        yield place, Pair(*map(str, texts)), value
+
+
+def _places(labels: Sequence[str]) -> dict[str, int]:
+    """Return the place of each label, by its name and by its number; a name goes first."""
+    names = {label: place for place, label in enumerate(labels)}
+    return {str(place): place for place in range(len(labels))} | names
+
+
+def _name_of(value: Any) -> str:
+    """Return a label as it is written: the number 1, which a table may hold as 1.0, as "1"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _require_alike(path: Path, before: Sequence[Pair], found: Sequence[Pair]) -> None:
+    if before and found and before[0].single != found[0].single:
+        kinds = ("single texts", "pairs") if found[0].single else ("pairs", "single texts")
+        raise ExportError(f"{path}: holds {kinds[0]}, and the files before it {kinds[1]}")

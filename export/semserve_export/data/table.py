@@ -12,6 +12,9 @@ from semserve_export.errors import ExportError
 from semserve_export.failures import reason_of
 
 
+LABEL_COLUMNS = ("label", "gold_label")
+
+
 def read_table(path: Path, texts: Sequence[str]) -> Mapping[str, list[Any]]:
     """Read a table's columns by their names in the header.
 
@@ -75,8 +78,12 @@ def _read_separated(file: io.BytesIO, texts: Sequence[str], *, separator: str, q
 def _read_json_lines(file: io.BytesIO, texts: Sequence[str]) -> Any:
     from pyarrow import json, schema, string  # noqa: PLC0415 - as above
 
-    columns = schema([(column, string()) for column in texts])
-    return json.read_json(file, parse_options=json.ParseOptions(explicit_schema=columns))
+    # A label may be a number there. A column that is named in the schema has to be text.
+    columns = schema([(column, string()) for column in texts if column not in LABEL_COLUMNS])
+    table = json.read_json(file, parse_options=json.ParseOptions(explicit_schema=columns))
+    # A column of the schema is in the table even where no line has it.
+    absent = [name for name in columns.names if table[name].null_count == len(table)]
+    return table.drop_columns(absent)
 
 
 def _read_parquet(file: io.BytesIO, _: Sequence[str]) -> Any:
