@@ -21,6 +21,11 @@ LONG = round((MAX_INLINE_SECONDS - COST.fixed) / COST.per_token) + 1
 WORKER = "test-worker-0"
 
 
+def at_once() -> float:
+    """A clock that every run takes no time by, however busy the machine."""
+    return 0.0
+
+
 async def ask(batcher: Batcher, first: int = 7, tokens: int = 3) -> Inference:
     """Submit one encoding as the only call."""
     return await batcher.submit([encoding(first, tokens)], deadline=NEVER, alone=True)
@@ -34,7 +39,7 @@ async def measured(batcher: Batcher) -> None:
 
 async def test_a_short_request_of_a_lone_caller_runs_on_the_loops_thread(make) -> None:
     held = Held(Lengths())
-    batcher = make(held, cost=COST)
+    batcher = make(held, cost=COST, clock=at_once)
     await measured(batcher)
     answer = await ask(batcher, first=5, tokens=4)
     assert [[5, 4]] == answer.rows.tolist()
@@ -46,7 +51,7 @@ async def test_a_short_request_of_a_lone_caller_runs_on_the_loops_thread(make) -
 async def test_until_runs_were_measured_a_worker_runs_them(make) -> None:
     """So a model that hangs at its first texts does not block the event loop."""
     held = Held(Lengths())
-    batcher = make(held, cost=COST)
+    batcher = make(held, cost=COST, clock=at_once)
     await measured(batcher)
     assert {WORKER} == set(held.threads)
 
@@ -60,7 +65,7 @@ async def test_other_requests_run_on_a_worker(
     make, tokens: int, entries: int, *, alone: bool
 ) -> None:
     held = Held(Lengths())
-    batcher = make(held, cost=COST)
+    batcher = make(held, cost=COST, clock=at_once)
     await measured(batcher)
     encodings = [encoding(1, tokens)] * entries
     await batcher.submit(encodings, deadline=NEVER, alone=alone)
@@ -69,7 +74,7 @@ async def test_other_requests_run_on_a_worker(
 
 async def test_beside_a_run_of_the_same_model_a_request_waits_for_a_worker(make) -> None:
     held = Held(Lengths())
-    batcher = make(held, cost=COST)
+    batcher = make(held, cost=COST, clock=at_once)
     await measured(batcher)
     first = await held_behind_a_run(batcher, held)
     second = asyncio.create_task(ask(batcher))
@@ -82,7 +87,7 @@ async def test_beside_a_run_of_the_same_model_a_request_waits_for_a_worker(make)
 async def test_beside_a_run_of_another_model_a_request_runs_on_a_worker(make) -> None:
     limit = ConcurrencyLimit(2)
     held, other = Held(Lengths()), Held(Lengths())
-    batcher = make(held, cost=COST, concurrency_limit=limit)
+    batcher = make(held, cost=COST, clock=at_once, concurrency_limit=limit)
     busy = make(other, concurrency_limit=limit)
     await measured(batcher)
     first = await held_behind_a_run(busy, other)
@@ -114,7 +119,7 @@ async def test_after_a_slow_run_the_next_ones_use_a_worker_again(make) -> None:
 
 async def test_a_run_on_the_loops_thread_that_fails_fails_its_request_alone(make) -> None:
     held = Held(Poisoned(Lengths(), raises=[13]))
-    batcher = make(held, cost=COST)
+    batcher = make(held, cost=COST, clock=at_once)
     await measured(batcher)
     with pytest.raises(InferenceFailed):
         await ask(batcher, first=13)
@@ -127,7 +132,7 @@ async def test_a_failed_run_on_the_loops_thread_ends(make) -> None:
     """Else it would count as active for ever, and keep every other model from running inline."""
     limit = ConcurrencyLimit(1)
     held = Held(Lengths())
-    batcher = make(held, cost=COST, concurrency_limit=limit)
+    batcher = make(held, cost=COST, clock=at_once, concurrency_limit=limit)
     await measured(batcher)
     held.runner = Failing()
     with pytest.raises(InferenceFailed):
@@ -137,7 +142,7 @@ async def test_a_failed_run_on_the_loops_thread_ends(make) -> None:
 
 async def test_on_a_gpu_no_run_uses_the_loops_thread(make) -> None:
     held = Held(Lengths())
-    batcher = make(held, cost=COST, background=False)
+    batcher = make(held, cost=COST, clock=at_once, background=False)
     await measured(batcher)
     await ask(batcher)
     assert {WORKER} == set(held.threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.runtime.encoding import Encoding
@@ -49,3 +50,24 @@ def test_an_encoding_counts_its_tokens_and_what_a_run_computes(left, right, fixe
     computed = pad([one], start=False)
     ids = [value for name, value in computed.items() if name.startswith("token_ids")]
     assert sum(value.size for value in ids) == len(one)
+
+
+@pytest.mark.parametrize("start", [False, True])
+@pytest.mark.parametrize(
+    "alone",
+    [
+        Encoding([5, 6, 7], [0, 0, 1], side=1),
+        Encoding([], []),
+        Encoding([5, 6], [0, 1], padded_length=4),
+        Encoding([5, 6], [0, 0], right_ids=[7]),
+    ],
+    ids=["one sequence", "no tokens", "a fixed length", "two sequences"],
+)
+def test_a_batch_of_one_has_the_inputs_that_it_has_as_a_row_of_a_batch(
+    alone: Encoding, *, start: bool
+) -> None:
+    inputs, batch = pad([alone], start=start), pad([alone, alone], start=start)
+    assert batch.keys() == inputs.keys()
+    for name, values in inputs.items():
+        assert batch[name][:1].tolist() == values.tolist()
+        assert batch[name].dtype == values.dtype
