@@ -179,7 +179,11 @@ def test_a_directory_that_others_can_write_is_refused_by_the_name_of_the_flag(
 
 def config(directory: Path) -> Config:
     return Config(
-        device="cpu", batch_workers=1, cache_dir=str(directory), calibration_cache=CALIBRATIONS
+        device="cpu",
+        batch_workers=2,
+        intra_op_threads=1,
+        cache_dir=str(directory),
+        calibration_cache=CALIBRATIONS,
     )
 
 
