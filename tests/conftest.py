@@ -44,7 +44,7 @@ if "TEST_CALIBRATIONS" not in os.environ:  # else the first of the test processe
     os.environ["TEST_CALIBRATIONS"] = tempfile.mkdtemp(prefix="semserve-tests-")
     atexit.register(shutil.rmtree, os.environ["TEST_CALIBRATIONS"], ignore_errors=True)
 CALIBRATIONS = os.environ["TEST_CALIBRATIONS"]
-"""What the servers of the tests keep of their measurements, so that later starts are quick."""
+"""What the servers of the tests keep of graphs and measurements, so that later starts are quick."""
 SERVING = "serving on "
 SMALL_LIMITS = ConnectionLimits(
     max_message_bytes=1_000_000,
@@ -153,7 +153,7 @@ def start_server(*arguments: str, command: Sequence[str] = COMMAND) -> subproces
     """Start the command; nothing of the caller's settings reaches it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
     address = [] if "--address" in arguments else ["--address", "127.0.0.1:0"]
-    clean["SEMSERVE_CALIBRATION_CACHE"] = CALIBRATIONS
+    clean["SEMSERVE_CACHE_DIR"] = CALIBRATIONS
     return subprocess.Popen(
         [sys.executable, *command, *address, *arguments],
         stderr=subprocess.PIPE,

@@ -64,7 +64,7 @@ def test_the_scores_of_the_readmes_table_are_the_models(real_address: str) -> No
 def test_the_servers_readmes_python_prints_what_it_says(real_models: Path) -> None:
     code = "\n".join(blocks("python", (ROOT / "server" / "README.md").read_text()))
     expected = re.findall(r"print\(.*\)  # (.*)$", code, re.MULTILINE)
-    cached = f'device="cpu", calibration_cache={CALIBRATIONS!r}'
+    cached = f'device="cpu", cache_dir={CALIBRATIONS!r}'
     printed = subprocess.run(
         [sys.executable, "-c", code.replace('device="cpu"', cached)],
         cwd=real_models.parent, capture_output=True, text=True, check=True, timeout=60,

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -46,8 +45,7 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
         *environment.warnings(os.environ, config),
     ):
         log.warning("%s", line)
-    cache = cache_directory.resolve(config.calibration_cache, os.environ)
-    config = replace(config, calibration_cache=cache)
+    config = cache_directory.resolved(config, os.environ)
     # One thread for each tokenizer: more would take CPUs from the runs.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Scores are computed on one thread; numpy's BLAS would start one for each CPU.

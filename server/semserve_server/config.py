@@ -22,6 +22,7 @@ OBSERVATION = Group("Observability", sort_key=8)
 # which none of these makes sense refuses 0.
 _Count = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000_000))]
 _Seconds = Annotated[float, Parameter(validator=Number(gte=0, lte=86_400))]
+_Bytes = Annotated[int, Parameter(validator=Number(gte=1, lte=2**50))]
 _SomeSeconds = Annotated[float, Parameter(validator=Number(gt=0, lte=86_400))]
 
 
@@ -102,11 +103,21 @@ class Config:
     """Most tokens of a batch. Padding counts by its measured cost. 0: auto, the largest batch that
     still raises the throughput, measured at the start."""
 
+    cache_dir: Annotated[str, Parameter(group=COMPUTE)] = "auto"
+    """Directory for optimised graphs with packed weights. The CPU sessions of all server processes
+    map these files, so the weights are in memory once, and the next start is faster. Only the owner
+    may have write permission. none: keep none, and pack the weights of every session in its own
+    memory. auto: the directory semserve in XDG_CACHE_HOME or ~/.cache, or none if that directory is
+    not usable."""
+
+    max_cache_bytes: Annotated[_Bytes, Parameter(group=COMPUTE)] = 8_000_000_000
+    """Most bytes of the graphs in --cache-dir. A graph needs about 1.5 times the bytes of its file.
+    Beyond the limit, the server removes the graphs that were not used for the longest time."""
+
     calibration_cache: Annotated[str, Parameter(group=COMPUTE)] = "auto"
     """Directory for the measurements of each bundle. The next start on the same CPU reads them,
     measures nothing and chooses the same batches. Only the owner may have write permission. none:
-    measure at every start. auto: the directory semserve in XDG_CACHE_HOME or ~/.cache, or none if
-    that directory is not usable."""
+    measure at every start. auto: the directory of --cache-dir."""
 
     max_queue_entries: Annotated[_Count, Parameter(group=LIMITS)] = 16_384
     """Most texts in the queue of one model. Requests beyond it get RESOURCE_EXHAUSTED."""

@@ -71,7 +71,7 @@ def start(address: str, listen: str, *server: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"SEMSERVE_CALIBRATION_CACHE": CALIBRATIONS},
+        env=os.environ | {"SEMSERVE_CACHE_DIR": CALIBRATIONS},
     )
 
 

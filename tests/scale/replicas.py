@@ -54,7 +54,7 @@ class Replica:
     def start(self) -> None:
         """Start it, without waiting until it serves."""
         command = [sys.executable, "-m", "semserve_server", "--address", self.address]
-        environment = {"SEMSERVE_CALIBRATION_CACHE": CALIBRATIONS}
+        environment = {"SEMSERVE_CACHE_DIR": CALIBRATIONS}
         self.process = self._stack.enter_context(
             running(
                 f"replica {self.port}",

@@ -40,7 +40,7 @@ def embedder(tiny_models: Path) -> Iterator[Model]:
     with open_model(
         tiny_models / "tiny-embed",
         device="cpu",
-        calibration_cache=CALIBRATIONS,
+        cache_dir=CALIBRATIONS,
         max_request_texts=8,
     ) as model:
         yield model
@@ -48,9 +48,7 @@ def embedder(tiny_models: Path) -> Iterator[Model]:
 
 @pytest.fixture(scope="module")
 def classifier(tiny_models: Path) -> Iterator[Model]:
-    with open_model(
-        tiny_models / "tiny-nli", device="cpu", calibration_cache=CALIBRATIONS
-    ) as model:
+    with open_model(tiny_models / "tiny-nli", device="cpu", cache_dir=CALIBRATIONS) as model:
         yield model
 
 
@@ -176,7 +174,7 @@ def test_a_call_of_another_task_is_refused(embedder: Model, classifier: Model) -
 def test_a_bundle_of_another_task_is_refused(tmp_path: Path) -> None:
     tiny_kinds.write_all(tmp_path)
     with pytest.raises(BundleError, match="its task is score; the library opens models of"):
-        open_model(tmp_path / "tiny-score", device="cpu", calibration_cache="none")
+        open_model(tmp_path / "tiny-score", device="cpu", cache_dir="none")
 
 
 @pytest.mark.parametrize(
@@ -200,14 +198,14 @@ def test_settings_that_cannot_work_are_refused_by_name(
 def test_a_missing_bundle_is_refused_by_name(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with pytest.raises(BundleError, match="nowhere"):
-        open_model(tmp_path / "nowhere", device="cpu", calibration_cache="none")
+        open_model(tmp_path / "nowhere", device="cpu", cache_dir="none")
     own = set(threading.enumerate()) - before
     assert "semserve-model" not in {thread.name for thread in own}
 
 
 def test_a_closed_model_refuses_calls_and_its_threads_end(tiny_models: Path) -> None:
     before = set(threading.enumerate())
-    model = open_model(tiny_models / "tiny-embed", device="cpu", calibration_cache=CALIBRATIONS)
+    model = open_model(tiny_models / "tiny-embed", device="cpu", cache_dir=CALIBRATIONS)
     model.embed(["cat " * 1000])  # starts the tokenizer's thread
     own = set(threading.enumerate()) - before
     model.close()
@@ -224,7 +222,7 @@ async def test_calls_of_an_event_loop_are_answered_and_end_at_their_timeout(
     tiny_models: Path, embedder: Model
 ) -> None:
     directory = tiny_models / "tiny-embed"
-    async with open_async_model(directory, device="cpu", calibration_cache=CALIBRATIONS) as model:
+    async with open_async_model(directory, device="cpu", cache_dir=CALIBRATIONS) as model:
         answers = await asyncio.gather(*(model.embed([text]) for text in TEXTS))
         with pytest.raises((DeadlineExceeded, Overloaded)):
             await model.embed(["cat " * 10_000] * 64, timeout=1e-6)

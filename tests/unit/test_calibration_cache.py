@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from semserve_server.config import Config
 from semserve_server.errors import ConfigError
-from semserve_server.registry.cache_directory import default_directory, resolve
+from semserve_server.registry.cache_directory import default_directory, resolve, resolved
 from semserve_server.registry.calibration_cache import (
     MAX_FILES,
     CacheKey,
@@ -172,6 +173,21 @@ def test_a_default_that_cannot_be_used_is_no_cache(tmp_path: Path) -> None:
     assert "none" == resolve("auto", {"XDG_CACHE_HOME": str(tmp_path)})
     assert "none" == resolve("auto", {})
     assert open_cache("none") is None
+
+
+def test_measurements_are_kept_beside_the_graphs_unless_another_directory_is_named(
+    tmp_path: Path,
+) -> None:
+    home = {"HOME": str(tmp_path)}
+    for given, graphs, measurements in (
+        (Config(), f"{tmp_path}/.cache/semserve", f"{tmp_path}/.cache/semserve"),
+        (Config(cache_dir="a"), "a", "a"),
+        (Config(cache_dir="none"), "none", "none"),
+        (Config(cache_dir="none", calibration_cache="b"), "none", "b"),
+        (Config(calibration_cache="none"), f"{tmp_path}/.cache/semserve", "none"),
+    ):
+        found = resolved(given, home)
+        assert (graphs, measurements) == (found.cache_dir, found.calibration_cache)
 
 
 class Measuring:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from semserve_server.system.cpus import cpu_model, cpu_quota, usable_cpus
+from semserve_server.system.cpus import cpu_features, cpu_model, cpu_quota, usable_cpus
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -115,3 +115,20 @@ def test_the_cpu_is_told_by_its_model(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: A CPU 9000\n"})
     assert cpu_model(root).endswith("A CPU 9000")
     assert cpu_model(tmp_path / "nowhere")
+
+
+CPU = "processor : 0\nvendor_id : A\nmodel name : B 9\ncpu MHz : {}\nflags : fpu {}\n"
+
+
+def test_the_features_of_a_cpu_change_with_its_instruction_sets_and_not_with_its_clock(
+    tmp_path: Path,
+) -> None:
+    def features(content: str) -> str:
+        return cpu_features(tree(tmp_path, {"proc/cpuinfo": content}))
+
+    first = features(CPU.format(2000, "avx avx2"))
+    assert "avx2" in first
+    assert first == features(CPU.format(3000, "avx2 avx"))
+    assert first != features(CPU.format(2000, "avx avx2 avx512f"))
+    assert first != features(CPU.format(2000, "avx avx2") + CPU.format(2000, "avx"))
+    assert "" == features("processor : 0\nmodel name : B 9\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -69,9 +68,7 @@ async def open_async_model(
 
 
 def _config(bundle: str | os.PathLike[str], given: dict[str, Any]) -> Config:
-    config = config_of(Path(bundle), given)
-    cache = cache_directory.resolve(config.calibration_cache, os.environ)
-    return replace(config, calibration_cache=cache)
+    return cache_directory.resolved(config_of(Path(bundle), given), os.environ)
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,8 @@ class Settings(TypedDict, total=False):
     max_batch_tokens: int
     gpu_memory_limit: int
     cuda_graphs: bool
+    cache_dir: str
+    max_cache_bytes: int
     calibration_cache: str
     max_queue_entries: int
     max_queue_tokens: int

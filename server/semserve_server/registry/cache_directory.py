@@ -1,14 +1,15 @@
-"""The directory of `--calibration-cache`, which other users must not be able to write."""
+"""The directories of `--cache-dir` and `--calibration-cache`, as the settings name them."""
 
 from __future__ import annotations
 
 import logging
-import os
-import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from semserve_server.config import Config
 from semserve_server.errors import ConfigError
+from semserve_server.system.private_files import private_directory
 
 log = logging.getLogger(__name__)
 
@@ -18,22 +19,35 @@ AUTO = "auto"
 """Value of the setting for the user's cache directory, if that is usable."""
 
 
+def resolved(config: Config, environment: Mapping[str, str]) -> Config:
+    """Return the settings with a directory or `none` in place of each `auto`. Never raises.
+
+    Args:
+        config: the settings.
+        environment: environment variables of the process.
+    """
+    directory = resolve(config.cache_dir, environment)
+    calibrations = directory if config.calibration_cache == AUTO else config.calibration_cache
+    return replace(config, cache_dir=directory, calibration_cache=calibrations)
+
+
 def resolve(setting: str, environment: Mapping[str, str]) -> str:
     """Return the directory or `none` for a setting that may be `auto`. Never raises for `auto`.
 
     Args:
-        setting: value of `--calibration-cache`.
+        setting: value of `--cache-dir`.
         environment: environment variables of the process.
     """
     if setting != AUTO:
         return setting
     directory = default_directory(environment)
     if directory is None:
+        log.info("nothing is cached: neither XDG_CACHE_HOME nor HOME is set; see --cache-dir")
         return NONE
     try:
-        return str(private_directory(directory))
+        return str(private_directory(directory, "--cache-dir"))
     except ConfigError as error:
-        log.info("calibrations are not cached: %s", error)
+        log.info("nothing is cached: %s", error)
         return NONE
 
 
@@ -48,36 +62,3 @@ def default_directory(environment: Mapping[str, str]) -> Path | None:
         if path.is_absolute():  # the specification: ignore what is not
             return path / "semserve"
     return None
-
-
-def private_directory(directory: Path) -> Path:
-    """Return a directory that only this user can write. It is created if missing.
-
-    Raises:
-        ConfigError: the directory cannot be created, or other users can write it.
-    """
-    said = f"--calibration-cache {directory}:"
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.stat(follow_symlinks=False)
-    except OSError as error:
-        raise ConfigError(
-            f"{said} {error.strerror}: name a directory that can be created, or none"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise ConfigError(f"{said} it is not a directory: name one, or none")
-    if problem := untrusted(status):
-        raise ConfigError(f"{said} {problem}: name a directory of your own, or chmod go-w it")
-    return directory
-
-
-def untrusted(status: os.stat_result) -> str:
-    """Return why another user may have written a file or directory; empty if none can have."""
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return "it is not a regular file"
-    # Windows has neither owners by number nor these bits.
-    if hasattr(os, "geteuid") and status.st_uid not in {0, os.geteuid()}:
-        return "another user owns it"
-    if hasattr(os, "geteuid") and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return "other users can write it"
-    return ""

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from semserve_server.registry.cache_directory import AUTO, NONE, private_directory, untrusted
+from semserve_server.registry.cache_directory import AUTO, NONE
 from semserve_server.registry.measurements import Measurements
+from semserve_server.system.private_files import open_private, private_directory
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,6 @@ MAX_BYTES = 65_536
 """Most bytes of a file."""
 MAX_FILES = 256
 """Most files in the directory; the oldest are removed."""
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class CacheKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class CalibrationCache:
         Raises:
             ConfigError: the directory cannot be created, or other users can write it.
         """
-        self.directory = private_directory(directory)
+        self.directory = private_directory(directory, "--calibration-cache")
 
     def read(self, key: CacheKey) -> Measurements | None:
         """Return the measurements of a key; None if the cache has no valid ones."""
@@ -138,10 +138,8 @@ def _content(path: Path) -> bytes:
         OSError: the file cannot be read.
         ValueError: another user can have written it, or it is too large.
     """
-    descriptor = os.open(path, _FLAGS)
+    descriptor = open_private(path)
     try:
-        if problem := untrusted(os.fstat(descriptor)):
-            raise ValueError(problem)
         content = os.read(descriptor, MAX_BYTES + 1)
     finally:
         os.close(descriptor)

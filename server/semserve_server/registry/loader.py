@@ -17,7 +17,7 @@ from semserve_server.registry.calibration import Calibration, calibrate
 from semserve_server.registry.calibration_cache import CacheKey
 from semserve_server.registry.calibration_source import CalibrationSource
 from semserve_server.registry.measurements import LARGEST_BUDGET
-from semserve_server.registry.sessions import cuda_options, open_on_device
+from semserve_server.registry.sessions import Opened, cuda_options, open_verified
 from semserve_server.repository import echo
 from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import Bundle, Manifest, read_bundle
@@ -89,19 +89,15 @@ def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Lo
     workers = config.batch_workers or cpus
     threads = max(cpus // workers, 1)
     exclusive_threads = config.intra_op_threads or cpus
-    opened = open_on_device(config, bundle, threads=threads, exclusive_threads=exclusive_threads)
-    session, variant, on_gpu = (
-        opened.session,
-        opened.variant,
-        isinstance(opened.session, BoundSession),
+    opened = open_verified(
+        config,
+        bundle,
+        lambda opened: _verify(bundle, tokenizer, opened),
+        threads=threads,
+        exclusive_threads=exclusive_threads,
     )
-    tolerance = max(
-        bundle.golden.tolerance,
-        manifest.variants[variant].tolerance,
-        CUDA_TOLERANCE if on_gpu else 0.0,
-    )
-    difference = verify_golden(bundle, tokenizer, session, tolerance=tolerance)
-    log.debug("%s: differs from Keras by %.1e", manifest.model, difference)
+    session, variant = opened.session, opened.variant
+    on_gpu = isinstance(session, BoundSession)
     cpu = cpu_model()
     if on_gpu:  # has no second session for lone runs
         workers = config.batch_workers or _gpu_workers(config, opened.device)
@@ -154,6 +150,21 @@ def _load(config: Config, bundle: Bundle, calibrations: CalibrationSource) -> Lo
     if isinstance(session, BoundSession):
         session.warm_up(tokenizer.blank, most_tokens=capacity.max_batch_tokens)
     return Loaded(bundle, variant, tokenizer, session, session.provider, capacity)
+
+
+def _verify(bundle: Bundle, tokenizer: Tokenizer, opened: Opened) -> None:
+    """Compare the answers of a session with the golden ones.
+
+    Raises:
+        BundleError: they differ.
+    """
+    tolerance = max(
+        bundle.golden.tolerance,
+        bundle.manifest.variants[opened.variant].tolerance,
+        CUDA_TOLERANCE if isinstance(opened.session, BoundSession) else 0.0,
+    )
+    difference = verify_golden(bundle, tokenizer, opened.session, tolerance=tolerance)
+    log.debug("%s: differs from Keras by %.1e", bundle.manifest.model, difference)
 
 
 def _gpu_workers(config: Config, device: Device) -> int:

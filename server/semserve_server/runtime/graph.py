@@ -16,7 +16,8 @@ class Graph:
     name: str
     """Origin of the graph, for messages."""
     content: bytes
-    """A complete serialized ONNX model; external weight files are not read."""
+    """A complete serialized ONNX model; external weight files are not read. Empty if the graph is
+    optimised."""
     inputs: tuple[str, ...]
     output: str
     outputs: int
@@ -25,6 +26,9 @@ class Graph:
     """Whether padding precedes the tokens of a sequence."""
     cpu_operators: frozenset[str] = frozenset()
     """Operators that may run on the CPU although the session is on another device."""
+    optimised: Path | None = None
+    """File of the optimised graph in the cache, which a session on the CPU opens in place of the
+    content. Its weights are in a file beside it."""
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import mmap
 from collections.abc import Sequence
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from semserve_server.errors import BundleError
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.graph import Graph, graph_file
+from semserve_server.runtime.graph_cache import GRAPH_FILE, WEIGHTS_FILE, GraphKey
 from semserve_server.runtime.lookup_tables import lookup_tables
 from semserve_server.runtime.padding import pad
 from semserve_server.system.memory import return_memory
+from semserve_server.system.private_files import write_pieces
 
 VERSION: str = ort.__version__
 """Version of ONNX Runtime."""
@@ -27,6 +30,15 @@ as fast as with endless spinning (3.0 and 3.1 ms), and other work gets more CPU 
 simultaneous runs of two threads computed 804 texts/s, and 712 with endless spinning."""
 
 CPU = "CPUExecutionProvider"
+
+
+_SAVED = {
+    "session.save_external_prepacked_constant_initializers": "1",
+    "session.optimized_model_external_initializers_file_name": WEIGHTS_FILE,
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+}
+"""Options of a session that writes its optimised graph: the weights go to a file of their own, in
+the layout of the CPU's kernels too."""
 
 
 class Session:
@@ -50,12 +62,16 @@ class Session:
         Raises:
             BundleError: ONNX Runtime cannot load the graph.
         """
-        with graph_file(graph.content) as path:
-            self._tables = _map_tables(graph.content, path)
-            self._shared = self._load(graph.name, path, _options(threads))
+        self._tables: dict[str, ort.OrtValue] = {}
+        with contextlib.ExitStack() as stack:
+            path = graph.optimised or stack.enter_context(graph_file(graph.content))
+            if not graph.optimised:  # whose weights ONNX Runtime maps itself
+                self._tables = _map_tables(graph.content, path)
+            optimised = graph.optimised is not None
+            self._shared = self._load(graph.name, path, _options(threads, optimised=optimised))
             self._exclusive = self._shared
             if exclusive_threads > threads:
-                options = _options(exclusive_threads, spin=True)
+                options = _options(exclusive_threads, spin=True, optimised=optimised)
                 self._exclusive = self._load(graph.name, path, options)
         # The graph itself is not kept: it is as large as the weights.
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
@@ -104,6 +120,36 @@ class Session:
             raise BundleError(f"{name}: ONNX Runtime cannot load it: {error}") from error
 
 
+def optimise(graph: Graph, directory: Path) -> None:
+    """Write the optimised graph with its packed weights into files that sessions can map.
+
+    Args:
+        graph: the graph of a bundle.
+        directory: gets `GRAPH_FILE`, and `WEIGHTS_FILE` if a weight has 1,024 bytes or more.
+
+    Raises:
+        Exception: ONNX Runtime cannot load the graph or write the files.
+    """
+    options = _options(1)
+    options.optimized_model_filepath = str(directory / GRAPH_FILE)
+    for name, value in _SAVED.items():
+        options.add_session_config_entry(name, value)
+    with graph_file(graph.content) as path:
+        ort.InferenceSession(path, options, providers=[CPU])
+    return_memory()
+
+
+def cache_key(sha256: str, cpu: str) -> GraphKey:
+    """Return the key of an optimised graph in the cache.
+
+    Args:
+        sha256: digest of the bundle's graph.
+        cpu: maker, model and instruction sets of the CPUs.
+    """
+    build = f"{VERSION} {ort.get_build_info()}"
+    return GraphKey(graph=sha256, onnxruntime=build, cpu=cpu, options=f"all {_SAVED}")
+
+
 def check_names(graph: Graph, session: ort.InferenceSession) -> None:
     """Compare the inputs and outputs of a loaded graph with its manifest.
 
@@ -127,7 +173,7 @@ def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
     tables = {}
     for place, table in enumerate(lookup_tables(content)):
         file = path.with_name(f"table-{place}")
-        file.write_bytes(memoryview(content)[table.start : table.stop])
+        write_pieces(file, memoryview(content)[table.start : table.stop])
         with file.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a huge page would bring in a thousand rows for one
@@ -137,7 +183,7 @@ def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
     return tables
 
 
-def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:
+def _options(threads: int, *, spin: bool = False, optimised: bool = False) -> ort.SessionOptions:
     """Create the options of a session.
 
     Args:
@@ -145,8 +191,11 @@ def _options(threads: int, *, spin: bool = False) -> ort.SessionOptions:
         spin: whether threads spin briefly while they wait for the next part of a run. Spinning
             lowers a single run of MiniLM from 3.7 to 3.0 ms, and slows simultaneous runs, which
             share the CPUs. Between runs no thread spins.
+        optimised: whether the graph comes from `optimise`, and must not be changed again.
     """
     options = ort.SessionOptions()
+    if optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Lengths vary from batch to batch, so remembered memory plans would only accumulate.

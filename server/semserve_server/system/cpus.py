@@ -58,6 +58,36 @@ def cpu_model(root: Path = ROOT) -> str:
     return f"{platform.machine()} {platform.processor()}"[:256]
 
 
+def cpu_features(root: Path = ROOT) -> str:
+    """Return what code may depend on of the CPUs: maker, model and instruction sets.
+
+    ONNX Runtime chooses the layout of packed weights by them. All processors count, because a
+    machine may have processors of different kinds.
+
+    Args:
+        root: directory that contains `proc`.
+
+    Returns:
+        Empty if the kernel does not list the instruction sets.
+    """
+    found: set[str] = set()
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in _IDENTITY:
+            found.add(f"{name.strip()}: {' '.join(sorted(value.split()))}")
+    if not any(line.startswith(("flags", "Features", "isa")) for line in found):
+        return ""
+    return f"{platform.machine()}; {'; '.join(sorted(found))}"
+
+
+_IDENTITY = frozenset({
+    "vendor_id", "cpu family", "model", "model name", "stepping", "flags",  # x86
+    "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features",
+    "isa", "uarch",  # RISC-V
+})  # fmt: skip
+"""Lines of /proc/cpuinfo that describe a CPU and not its present state."""
+
+
 def _groups(root: Path) -> Iterator[Path]:
     """Yield the directory of each mounted cgroup that limits the process.
 
