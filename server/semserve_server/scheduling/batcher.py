@@ -27,6 +27,7 @@ from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fai
 from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
+from semserve_server.scheduling.pushback import Pushback
 from semserve_server.scheduling.request import Inference, PendingRequest
 from semserve_server.scheduling.worker import BatchWorker
 
@@ -65,8 +66,7 @@ class Batcher:
         """
         self._session = session
         self.condense: Condense | None = None
-        """Converts the rows of a batch to sparse rows, on the thread of the run. Set before the
-        first request; None for a model with dense rows."""
+        """Makes sparse rows of a batch's rows, on the thread of the run; None for dense rows."""
         self._queue = queue
         self._admission = admission
         self._dispatch = dispatch
@@ -79,6 +79,7 @@ class Batcher:
         self._pending: set[PendingRequest] = set()
         self.refusing = False
         """Whether the latest request that asked for admission was refused for overload."""
+        self._pushback = Pushback()
         self._running_tokens = 0
         self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
         self._loop = asyncio.get_running_loop()
@@ -104,8 +105,7 @@ class Batcher:
     ) -> Inference:
         """Run the encodings of a request. The request is admitted whole or not at all.
 
-        Cancellation drops the request's queued entries. Batches that already contain its entries
-        continue.
+        Cancellation drops its queued entries. Batches that already contain others continue.
 
         Args:
             encodings: at least one.
@@ -135,6 +135,7 @@ class Batcher:
             if not self._queue:
                 self._waiting_since = now
             self._queue.put(entries)
+            self._pushback.admitted(self._admission.seconds(load.tokens))
         self._pending.add(request)
         try:
             self._batch_delay.add()
@@ -160,8 +161,9 @@ class Batcher:
         try:
             backlog = self._queue.backlog(caller)
             self._admission.check(load, backlog, self._running_tokens, seconds)
-        except Overloaded:
+        except Overloaded as error:
             self.refusing = True
+            error.retry_after = self._pushback.refused(self._clock(), error.retry_after)
             raise
         self.refusing = False
 
