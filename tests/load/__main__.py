@@ -59,13 +59,14 @@ def run(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int
     console.print(f"{report.machine()}\ntexts: {texts.source}")
     figures: list[Figure] = []
     with _progress(console) as progress, worker_process() as client, worker_process() as beside:
-        chosen = settings.only or tuple(PARTS)
+        chosen = settings.only or tuple(part for part in PARTS if settings.full or part != "base")
         task = progress.add_task("", total=len(chosen))
         bench = Bench(
             settings, texts, client, beside, lambda what: progress.update(task, description=what)
         )
         for part in chosen:
             try:
+                bench.measure_peak()
                 found = PARTS[part](bench)
             except FAILURES as error:
                 found = [Figure(name=part, failed=str(error))]

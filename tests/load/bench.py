@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -10,10 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 from load.bundle import Bundle, read_bundle
 from load.client import drive
+from load.flops import mean_text, peak_rate
 from load.load import Load
 from load.record import Record
 from load.server import Server
@@ -22,6 +25,7 @@ from load.settings import Settings
 from load.texts import Texts
 
 TINY = Path(__file__).parent.parent / "bundles" / "tiny-nli"
+PEAK_SECONDS = 0.4
 FP32 = ("fused", "portable")
 """Graphs of full precision, the fastest first."""
 
@@ -52,6 +56,25 @@ class Bench:
     runs: list[Run] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
     """What to say in the results of what was measured."""
+    peaks: list[float] = field(default_factory=list)
+    """The machine's fp32 operations a second in large matrix products, measured now and then."""
+    source: str = ""
+    """Recipe or directory that the embedder was exported from; its name where empty."""
+
+    def measure_peak(self) -> float:
+        """Measure the peak once more, and return it."""
+        self.tell("the machine's peak")
+        self.peaks.append(self.beside.submit(peak_rate, PEAK_SECONDS).result())
+        return self.peaks[-1]
+
+    @cached_property
+    def text_flops(self) -> float:
+        """Floating-point operations of a short text in the embedder, in the mean."""
+        return mean_text(self.embedder, tuple(self.texts.short))
+
+    def share_of_peak(self, texts_per_second: float) -> float:
+        """Return what a rate of short texts is of the machine's peak; NaN before it is measured."""
+        return texts_per_second * self.text_flops / median(self.peaks) if self.peaks else math.nan
 
     def drive(self, part: str, server: Server, load: Load, *, beside: Load | None = None) -> Record:
         """Run a load in a client process, with another one beside it if given; keep the record."""

@@ -22,7 +22,8 @@ from semserve.transport.stream_status import StreamStatus
 
 from load.load import Load
 from load.process import group_cpu_seconds
-from load.record import OK, UNFINISHED, WRONG, LoadError, Record
+from load.record import HELD_BACK, OK, UNFINISHED, WRONG, LoadError, Record
+from load.restraint import Restraint
 from load.wire import field
 
 CONNECT_SECONDS = 30.0
@@ -134,11 +135,16 @@ class _Client:
     async def _arrivals(self, calls: list[grpc.aio.UnaryUnaryMultiCallable]) -> None:
         """Ask whenever a request is due, whatever became of those before it."""
         asked = set()
+        callers = [Restraint() for _ in range(self._load.obedient_callers)]
         for due in self._due(self._load.rate, seed=0):
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
             number = self._begin(due)
-            task = asyncio.create_task(self._ask(calls[number % len(calls)], number))
+            caller = callers[number % len(callers)] if callers else None
+            if caller and caller.holds():
+                self._end(number, HELD_BACK)
+                continue
+            task = asyncio.create_task(self._ask(calls[number % len(calls)], number, caller))
             asked.add(task)
             task.add_done_callback(asked.discard)
         if asked:
@@ -151,7 +157,12 @@ class _Client:
         while (due := due + draw.exponential(1 / rate)) < self._close:
             yield due
 
-    async def _ask(self, call: grpc.aio.UnaryUnaryMultiCallable, number: int) -> None:
+    async def _ask(
+        self,
+        call: grpc.aio.UnaryUnaryMultiCallable,
+        number: int,
+        caller: Restraint | None = None,
+    ) -> None:
         """Make one unary call and note its end."""
         load = self._load
         timeout = max(self._begun[number] + load.timeout - time.perf_counter(), 0.001)
@@ -160,6 +171,8 @@ class _Client:
             answer = await running
         except grpc.aio.AioRpcError as error:
             self._end(number, error.code().value[0])
+            if caller:
+                caller.note(error)
             return
         self._end(number, OK if len(answer) >= load.answer_bytes else WRONG)
         sampled = load.texts_per_request > 1 or number % TIMING_SAMPLE == 0

@@ -27,6 +27,9 @@ class Load:
     """Requests in flight of a closed loop."""
     rate: float = 0.0
     """Requests a second of an open loop; 0 for a closed one."""
+    obedient_callers: int = 0
+    """Callers of an open loop that share its requests, each of which sends nothing before the delay
+    is over that the server asked it for; 0 where nobody obeys."""
     streams: int = 0
     """Streams over which the requests go as messages; 0 for unary calls."""
     connections: int = 1
@@ -42,4 +45,5 @@ class Load:
         """How the requests travel, in words."""
         kind = f"stream x {self.streams}" if self.streams else "unary"
         how = f"{self.rate:.0f}/s" if self.rate else f"{self.callers} in flight"
-        return f"{kind}, {self.texts_per_request} a message, {how}"
+        obey = f" of {self.obedient_callers} obedient callers" if self.obedient_callers else ""
+        return f"{kind}, {self.texts_per_request} a message, {how}{obey}"

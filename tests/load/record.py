@@ -17,9 +17,12 @@ UNFINISHED = -1
 """No answer had come when the client stopped waiting."""
 WRONG = -2
 """An answer came that was too short to be whole, or a stream's error."""
+HELD_BACK = -3
+"""An obedient caller did not send it, because the server had asked it to wait."""
 NAMES = {code.value[0]: code.name for code in grpc.StatusCode} | {
     UNFINISHED: "UNFINISHED",
     WRONG: "WRONG_ANSWER",
+    HELD_BACK: "HELD_BACK",
 }
 Seconds = NDArray[np.float64]
 
@@ -98,6 +101,11 @@ class Record:
         load = self.load
         waiting = load.callers * load.texts_per_request
         return waiting <= self.texts_per_second * (load.warm_up + load.seconds)
+
+    @property
+    def sent_per_second(self) -> float:
+        """Requests of the window that were sent, a second."""
+        return int((self.in_window & (self.status != HELD_BACK)).sum()) / self.load.seconds
 
     def goodput(self, deadline: float) -> float:
         """Texts a second that were answered well within `deadline` seconds."""

@@ -8,13 +8,18 @@ import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from load.bench import Bench, Run
 from load.ceiling import usable_cpus
 from load.figure import Figure
+from load.flops import SIDE
 
 HEADLINE = ("texts/s", "p50 ms", "p90 ms", "p99 ms", "max ms")
 READ = ("texts_per_second", "p50_ms", "p90_ms", "p99_ms", "max_ms")
+
+SHORT_TEXTS = ("serving", "curve", "variants", "overload", "depth")
+"""Parts whose runs embed the short texts."""
 
 
 def write(bench: Bench, figures: list[Figure]) -> list[Path]:
@@ -47,12 +52,19 @@ def _document(bench: Bench, figures: list[Figure]) -> dict[str, object]:
         "settings": asdict(bench.settings),
         "texts": bench.texts.source,
         "facts": bench.facts,
+        "peak_gflops": [peak / 1e9 for peak in bench.peaks],
         "figures": [
             asdict(figure) | {"verdict": figure.verdict, "bar_text": figure.bar_text}
             for figure in figures
         ],
         "runs": [
-            {"part": run.part, "server": run.server, **run.record.summary()} for run in bench.runs
+            {
+                "part": run.part,
+                "server": run.server,
+                **run.record.summary(),
+                "share_of_peak": _share(bench, run),
+            }
+            for run in bench.runs
         ],
     }
 
@@ -65,6 +77,7 @@ def _markdown(bench: Bench, figures: list[Figure]) -> str:
         f"{machine()}. Clients, servers and models share these CPUs. Texts: {bench.texts.source}.",
         f"Windows of {settings.seconds:g} s after {settings.warm_up:g} s of warm-up; the median of",
         f"{settings.rounds} alternating rounds, with the least and the greatest in brackets.",
+        *_peak(bench),
         "",
         *_table(
             ("figure", "value", "bar", "", "how it came about"),
@@ -77,15 +90,26 @@ def _markdown(bench: Bench, figures: list[Figure]) -> str:
         "are the server's own medians in ms, beside the client's median of the same calls.",
         "",
         *_table(
-            ("part", "server", "load", *HEADLINE, "CPU", "client = queue + tokenize + compute +",
-             "statuses"),
-            [_row(run) for run in bench.runs],
+            ("part", "server", "load", *HEADLINE, "of peak", "CPU",
+             "client = queue + tokenize + compute +", "statuses"),
+            [_row(bench, run) for run in bench.runs],
         ),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _peak(bench: Bench) -> list[str]:
+    """Say what the machine can do at most, and what a text needs."""
+    if not bench.peaks:
+        return []
+    low, middle, high = (each(bench.peaks) / 1e9 for each in (min, median, max))
+    return [
+        f"The peak is {middle:.0f} fp32 GFLOP/s ({low:.0f} to {high:.0f}), products of matrices of",
+        f"{SIDE} x {SIDE}; a text needs {bench.text_flops / 1e6:.0f} MFLOP, without padding.",
+    ]
+
+
+def _row(bench: Bench, run: Run) -> tuple[str, ...]:
     seen = run.record.summary()
     timing = seen["server_timing_p50_ms"]
     times = [f"{timing[name]:.2f}" for name in timing] if isinstance(timing, dict) else []
@@ -95,10 +119,17 @@ def _row(run: Run) -> tuple[str, ...]:
         run.server,
         run.record.load.shape,
         *(_number(seen[name], ".4g") for name in READ),
+        _number(_share(bench, run), ".0%"),
         " / ".join(_number(one, ".0f") for one in cpu),
         " / ".join(times),
         ", ".join(f"{count} {name}" for name, count in run.record.statuses().items()),
     )
+
+
+def _share(bench: Bench, run: Run) -> float:
+    """Return what the texts of a run are of the machine's peak; NaN where that is not known."""
+    known = run.part in SHORT_TEXTS
+    return bench.share_of_peak(run.record.texts_per_second) if known else math.nan
 
 
 def _number(value: object, form: str) -> str:

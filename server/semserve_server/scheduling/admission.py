@@ -88,7 +88,7 @@ class Admission:
             raise InvalidRequest.of(
                 "", f"{new.entries} texts, and the queue holds at most {self.max_entries}"
             )
-        queued = self._seconds(waiting.tokens + running_tokens) / self.workers
+        queued = self.seconds(waiting.tokens + running_tokens)
         if waiting.entries + new.entries > self.max_entries:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts "
@@ -107,7 +107,7 @@ class Admission:
         if not waiting.entries and not running_tokens:
             return  # An idle model always admits, so that a wrong cost model can correct itself.
         ahead_tokens = waiting.ahead(new.tokens)
-        ahead = self._seconds(ahead_tokens + running_tokens) / self.workers
+        ahead = self.seconds(ahead_tokens + running_tokens)
         # The batches of this request also contain entries that other callers queued behind it.
         beside = min(waiting.tokens - ahead_tokens, self.max_batch_tokens - new.tokens)
         own = self._seconds(new.tokens + max(beside, 0)) / min(self.workers, new.entries)
@@ -145,6 +145,10 @@ class Admission:
                 retry_after=seconds / 2,
                 cause="queue_tokens",
             )
+
+    def seconds(self, tokens: int) -> float:
+        """Predict how long the workers take together for `tokens`."""
+        return self._seconds(tokens) / self.workers
 
     def _seconds(self, tokens: int) -> float:
         """Predict how long one worker takes for `tokens`, in batches of the largest size."""

@@ -28,6 +28,7 @@ from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
 from semserve_server.scheduling.inline_run import InlineRun
+from semserve_server.scheduling.pushback import Pushback
 from semserve_server.scheduling.request import Inference, PendingRequest, drop_cause
 from semserve_server.scheduling.worker import BatchWorker, active_runs
 
@@ -66,8 +67,7 @@ class Batcher:
         """
         self._session = session
         self.condense: Condense | None = None
-        """Converts the rows of a batch to sparse rows, on the thread of the run. Set before the
-        first request; None for a model with dense rows."""
+        """Makes sparse rows of a batch's rows, on the thread of the run; None for dense rows."""
         self._queue = queue
         self._admission = admission
         self._dispatch = dispatch
@@ -80,6 +80,7 @@ class Batcher:
         self._pending: set[PendingRequest] = set()
         self.refusing = False
         """Whether the latest request that asked for admission was refused for overload."""
+        self._pushback = Pushback()
         self._running_tokens = 0
         self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
         self._inline = InlineRun(session, dispatch, self._share, clock, enabled=background)
@@ -137,6 +138,7 @@ class Batcher:
             if not inline:
                 self._waiting_since = self._waiting_since if self._queue else now
                 self._queue.put(entries)
+                self._pushback.admitted(self._admission.seconds(load.tokens))
         if inline:
             self._deliver(*self._inline.run(entries))
             return request.answer.result()
@@ -160,9 +162,13 @@ class Batcher:
 
         Only `submit` takes the lock for it, which a worker may hold. Raises `Overloaded`.
         """
-        self.refusing = True  # until the check has passed
-        backlog = self._queue.backlog(caller)
-        self._admission.check(load, backlog, self._running_tokens, seconds)
+        try:
+            backlog = self._queue.backlog(caller)
+            self._admission.check(load, backlog, self._running_tokens, seconds)
+        except Overloaded as error:
+            self.refusing = True
+            error.retry_after = self._pushback.refused(self._clock(), error.retry_after)
+            raise
         self.refusing = False
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from load.bench import Bench
 from load.figure import Figure
 from load.parts import (
+    base,
     depth,
     front_end,
     grpcio,
@@ -28,4 +29,5 @@ PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
     "overload": overload.measure,
     "mixed": mixed.measure,
     "depth": depth.measure,
+    "base": base.measure,
 }

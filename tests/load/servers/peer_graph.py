@@ -10,23 +10,25 @@ from load.bundle import Bundle
 from load.server import Absent
 
 EXPORT_PYTHON = Path(".venv-export/bin/python")
+EXPORT = Path(".venv-export/bin/semserve-export")
 PADDED_GRAPH = Path(__file__).parent / "padded_graph.py"
 
 
-def peer_graph(bundle: Bundle, cache: Path) -> Path:
+def peer_graph(bundle: Bundle, source: str, cache: Path) -> Path:
     """Return the padded graph of a bundle's model, built once.
 
     Args:
-        bundle: made by a recipe.
+        bundle: whose graph it is.
+        source: recipe or directory that the bundle was made from.
         cache: where to keep what is made.
 
     Raises:
-        Absent: there is no environment to build it in, or the bundle is no recipe's BERT.
+        Absent: there is no environment to build it in, or the source is no BERT.
     """
     digest = hashlib.sha256(bundle.variants["portable"].read_bytes()).hexdigest()[:12]
     graph = cache / "peers" / f"{bundle.name}-{digest}.onnx"
     if not graph.is_file():
-        run_in_export(PADDED_GRAPH, bundle.name, graph)
+        run_in_export(PADDED_GRAPH, source, graph)
     return graph
 
 

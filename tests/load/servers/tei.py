@@ -87,7 +87,7 @@ def _model(bundle: Bundle, graph: Path, place: Path) -> Path:
     model = place / f"{bundle.name}-{digest}"
     if (model / "onnx" / "model.onnx").is_file():
         return model
-    published = _published(bundle)
+    published = _published(bundle, place.parent)
     model.mkdir(exist_ok=True)
     for name in CONFIGURATION:
         shutil.copy(published / name, model / name)
@@ -99,9 +99,9 @@ def _model(bundle: Bundle, graph: Path, place: Path) -> Path:
     return model
 
 
-def _published(bundle: Bundle) -> Path:
+def _published(bundle: Bundle, cache: Path) -> Path:
     """Find the weights that a bundle was made from: those that came with vectors of its size."""
-    for config in sorted(WEIGHTS.glob("*/config.json")):
+    for config in sorted([*WEIGHTS.glob("*/config.json"), *cache.glob("base/*/config.json")]):
         whole = all((config.parent / name).is_file() for name in CONFIGURATION)
         if whole and json.loads(config.read_text()).get("hidden_size") == bundle.dimensions:
             return config.parent
