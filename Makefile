@@ -9,7 +9,7 @@ ADDRESS ?= 127.0.0.1:50051
 # HOST:PORT of the page of `make playground`.
 PLAYGROUND ?= 127.0.0.1:8080
 PYTEST_ARGS ?=
-# Test processes side by side; each has one thread for its runs.
+# Test processes of the server's and of the export's tests; each has one thread for its runs.
 JOBS ?= 2
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
@@ -61,14 +61,22 @@ models-if-none:
 SIDE_BY_SIDE := --numprocesses $(JOBS) --durations 25
 # A tenth of a second of each process, and six of each that imports Keras, where Python may keep no bytecode.
 KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/.build/bytecode'
-ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1
 
 .PHONY: test
 test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run every test
 	@$(MAKE) --no-print-directory .tools/proto/.ready || echo 'without the compiler of the schema, the test of the Go stubs is skipped'
 	@$(MAKE) --no-print-directory .tools/triton/.ready || echo "without Triton's client, its test is skipped"
 	@$(MAKE) --no-print-directory .tools/envoy/.ready || echo 'without Envoy, its tests are skipped'
+	@echo "the server's and the export's tests run side by side; each half prints when it has ended"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going test-serving test-exporting
+
+.PHONY: test-serving
+test-serving: .venv/.dev models-if-none ## run the tests of the server and the clients
 	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+.PHONY: test-exporting
+test-exporting: .venv-export/.ready ## run the tests of the export
 	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 SCALE_ROUNDS ?= 10
@@ -77,7 +85,7 @@ SCALE_ROUNDS ?= 10
 test-scale: .venv/.dev .tools/envoy/.ready ## restart, kill and stop replicas under load, ten times (SCALE_ROUNDS=1: once)
 	SCALE_ROUNDS=$(SCALE_ROUNDS) $(BIN)/pytest tests/scale $(PYTEST_ARGS)
 
-# The clients whose first build takes minutes are built and run here alone.
+# `make test` runs the Python and the Go client; the others, which take minutes, are built and run here.
 .PHONY: test-clients
 test-clients: .venv/.dev ## build every client whose toolchain is there, and run the shared cases and its tests
 	SEMSERVE_ALL_CLIENTS=1 $(BIN)/pytest tests/clients/test_cases.py tests/clients/test_languages.py -m 'not venvs' $(PYTEST_ARGS)

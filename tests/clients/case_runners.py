@@ -47,8 +47,8 @@ class Runner:
         folder: of the client, where the build runs.
         tools: programs that have to be on the PATH.
         builds: commands that build the runner; a second run of them is quick.
-        slow: whether the first build takes more than a minute, so that only `make test-clients`
-            builds it.
+        slow: whether a build or a run takes a minute of processor time, so that only
+            `make test-clients` builds and runs it.
         sample: runs the sample in `folder`, with the address as a further argument.
         tests: runs the client's own tests in `folder`; empty where another test runs them.
         program: the fence of README's programs, the suffix of such a file, the folder in which it
@@ -71,7 +71,7 @@ class Runner:
             if shutil.which(tool) is None:
                 pytest.skip(f"{self.language}: {tool} is not installed")
         if self.slow and not os.environ.get("SEMSERVE_ALL_CLIENTS"):
-            pytest.skip(f"{self.language}: its build takes minutes: run `make test-clients`")
+            pytest.skip(f"{self.language}: it takes a minute or more: run `make test-clients`")
         for build in self.builds:
             with _building():
                 built = subprocess.run(
@@ -115,6 +115,7 @@ RUNNERS = (
         folder=NODE,
         tools=("node", "npm"),
         builds=((*MAKE, "clients/node/dist/.ready"),),
+        slow=True,
         sample=("node", "dist/sample/sample.js"),
         tests=("npm", "test"),
         program=("js", ".mjs", NODE / "dist", ("node",)),
@@ -125,6 +126,7 @@ RUNNERS = (
         folder=JAVA,
         tools=("java", "mvn"),
         builds=((*MAKE, "clients/java/target/.ready"),),
+        slow=True,
         sample=("env", f"JAVA_OPTS={QUICK_START}", "./run", "Sample"),
         tests=("mvn", "--quiet", "--batch-mode", "surefire:test"),
         program=("java", ".java", JAVA / "target", ("env", f"JAVA_OPTS={QUICK_START}", "../run")),

@@ -1,29 +1,26 @@
 """A tiny BERT with seeded random weights, and its bundle: small enough to export in a test."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime
 import pytest
-from semserve_export.cli.quiet import choose_backend, held_stderr
-
-# ruff: noqa: E402 - the backend is chosen before Keras is first imported, here or by a test
-choose_backend()
-with held_stderr():
-    import keras_hub
-
 from semserve_export.bundle.layout import read_json, read_manifest, write_json
+from semserve_export.cli.quiet import choose_backend, held_stderr
 from semserve_export.model_spec import ModelSpec, Variant
-from semserve_export.models import bert
-from semserve_export.models.activation import set_activation
-from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.pipeline.export import export_model
-from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
+
+if TYPE_CHECKING:
+    from semserve_export.models.loaded_model import LoadedModel
+
+# ruff: noqa: PLC0415 - the process that hands tests to the others does without Keras
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 VOCABULARY = [
@@ -36,12 +33,31 @@ VOCABULARY = [
 LENGTH_MAX = 48
 
 
-LONGEST = ("families", "training", "variants", "bundle", "tokenizer_parity", "user_model_rules")
-"""Files of half a minute or so, which come first: one that came last would leave a CPU idle."""
+LONGEST = ("families", "training", "examples", "bundle", "heads", "family_variants", "mpnet")
+"""Files of the most processor time, which come first: one that came last would leave a CPU idle."""
+
+
+class OneThread(onnxruntime.InferenceSession):
+    """A session with one thread: further ones would spin on the CPU of the other test process."""
+
+    def __init__(self, graph: Any, sess_options: Any = None, **more: Any) -> None:
+        options = sess_options or onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        super().__init__(graph, options, **more)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a process that runs tests; the one that hands them to others needs no Keras."""
+    onnxruntime.InferenceSession = OneThread
+    choose_backend()  # before Keras is first imported, here or by a test
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        with held_stderr():
+            import keras_hub  # noqa: F401 - whatever TensorFlow prints, it prints here
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,9 @@ class Exported:
 
 def tiny_backbone(activation: str = "erf", *, dropout: float = 0, layers: int = 2) -> Any:
     """Build layers of 16, with weights so large that every mistake shows."""
+    import keras_hub
+    from semserve_export.models.activation import set_activation
+
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=len(VOCABULARY),
         num_layers=layers,
@@ -79,6 +98,10 @@ def scramble(model: Any, seed: int = 3) -> None:
 
 def load_tiny(task: str) -> LoadedModel:
     """Make the tiny embedder, or the tiny classifier of pairs."""
+    from semserve_export.models import bert
+    from semserve_export.models.loaded_model import LoadedModel
+    from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
+
     if task == "embedding":
         model = bert.make_embedder(tiny_backbone(), "mean", normalize=True)
         facts = {"pooling": "mean", "normalized": True, "metric": "cosine"}
@@ -120,6 +143,8 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 @pytest.fixture(scope="session", params=["embedding", "classification"])
 def varied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A tiny model and its bundle with every variant."""
+    from semserve_export.pipeline.export import export_model
+
     model = load_tiny(request.param)
     names: tuple[Variant, ...] = ("fused", "int8", "fp16")
     directory = made_once(
