@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from pyarrow import parquet
+from ray.cluster_utils import Cluster
 from semserve_server.ray.cluster import Pool, connected, run_on_ray
 from semserve_server.ray.job import Job, Progress, run_job
 from semserve_server.ray.shard_worker import ShardReport, WorkerSettings
@@ -48,10 +48,8 @@ def timed(name: str, job: Job, **arguments: bool) -> float:
     return rows / total
 
 
-def on_two_raylets(job: Job, tell: object, *, kill: bool) -> None:
+def on_two_raylets(job: Job, tell: Callable[[Progress], None], *, kill: bool) -> None:
     """Run a job on a new cluster of two raylets with one CPU each; kill one in the middle."""
-    from ray.cluster_utils import Cluster
-
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
     other = cluster.add_node(**NODE)
     begun = time.monotonic()
@@ -60,7 +58,7 @@ def on_two_raylets(job: Job, tell: object, *, kill: bool) -> None:
         return run_on_ray(settings, shards, Pool(cpus=1))
 
     def each(progress: Progress) -> None:
-        tell(progress)  # type: ignore[operator]
+        tell(progress)
         if kill and other in cluster.worker_nodes and progress.done_rows * 2 >= progress.rows:
             seconds = time.monotonic() - begun
             print(f"  one raylet killed after {progress.done_rows} rows and {seconds:.1f} s")
@@ -97,7 +95,6 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--shard-rows", type=int, default=8192)
     given = parser.parse_args()
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     task = read_manifest(given.model)[0].task
     with tempfile.TemporaryDirectory() as folder:
         one, two = Path(folder) / "one", Path(folder) / "two"

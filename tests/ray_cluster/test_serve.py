@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import grpc
 import pytest
@@ -131,12 +132,26 @@ def test_a_stream_is_answered_as_by_the_server(server: grpc.Channel, replica: gr
     requests = [kind(id=str(at), request=Embed(texts=[text])) for at, text in enumerate(TEXTS)]
     requests.append(kind(id="bad", request=Embed()))
     messages = [one.SerializeToString() for one in requests] + [b"\xff"]
-    replies = [
-        sorted(channel.stream_stream(f"{SEMSERVE}EmbeddingService/StreamEmbed")(iter(messages)))
-        for channel in (server, replica)
-    ]
-    assert 6 == len(replies[0])
-    assert replies[0] == replies[1]
+    answered = conversation(server, messages)
+    assert 6 == len(answered)
+    assert answered == conversation(replica, messages)
+
+
+def conversation(channel: grpc.Channel, messages: list[bytes]) -> list[bytes]:
+    """Return the reply to each message of a stream, sent one after another as replies come.
+
+    Messages that are sent together share batches, and then the last bits depend on the batch.
+    """
+    sent: SimpleQueue[bytes | None] = SimpleQueue()
+    call = channel.stream_stream(f"{SEMSERVE}EmbeddingService/StreamEmbed")
+    stream = call(iter(sent.get, None), timeout=60)
+    replies = []
+    for message in messages:
+        sent.put(message)
+        replies.append(next(stream))
+    sent.put(None)
+    assert [] == list(stream)
+    return replies
 
 
 def test_the_health_of_models_and_services_is_reported(replica: grpc.Channel) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from semserve_server.rpc.handlers import Handler
+from semserve_server.rpc.handlers import Handler, serialize
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 _END = object()
@@ -158,7 +158,7 @@ async def answer_call(handler: Handler, content: bytes, context: CallContext) ->
     answer: Any = handler.unary_unary
     try:
         await context.refuse_large(content)
-        return bytes(await answer(parse(content), context))
+        return serialize(await answer(parse(content), context))
     except grpc.aio.AbortError:
         return b""
     finally:
