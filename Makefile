@@ -96,7 +96,7 @@ test-integrations: .venv/.dev .tools/integrations/.ready ## run the adapters of 
 
 .PHONY: test-ray
 test-ray: .venv/.dev .tools/ray/.ready ## bulk jobs and the deployment on a local Ray cluster, of which one raylet is killed
-	RAY_USAGE_STATS_ENABLED=0 .tools/ray/bin/pytest tests/ray_cluster --confcutdir tests/ray_cluster $(PYTEST_ARGS)
+	RAY_USAGE_STATS_ENABLED=0 .tools/ray/bin/pytest tests/ray_cluster --confcutdir tests/ray_cluster -W ignore $(PYTEST_ARGS)
 
 .PHONY: bench-clients
 bench-clients: .venv/.dev ## stream 100,000 texts with every client whose toolchain is there: a table

@@ -97,7 +97,11 @@ def test_a_folder_has_a_charter_of_one_line_and_few_modules(package: Path) -> No
 
 def test_only_the_front_end_and_the_services_know_grpc_and_protobuf() -> None:
     found = importers("grpc", "google", "semserve.v1", "grpc_health", "grpc_reflection")
-    assert {"facades", "frontend", "rpc", "services"} == {name.split("/")[0] for name in found}
+    assert {"facades", "frontend", "ray", "rpc", "services"} == {
+        name.split("/")[0] for name in found
+    }
+    serving = {"call_context.py", "deployment.py", "replica_services.py"}
+    assert {f"ray/{name}" for name in serving} == {one for one in found if one.startswith("ray/")}
 
 
 def test_only_the_folder_of_ray_knows_ray_and_nothing_imports_the_folder() -> None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
 OBJECT_STORE_BYTES = 80 << 20
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported
+# Read when Ray is imported: nothing is reported, and raylets listen on 127.0.0.1 alone.
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @pytest.fixture(scope="session", autouse=True)

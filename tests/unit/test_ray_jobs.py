@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import CALIBRATIONS
+from conftest import CALIBRATIONS, ROOT
 from hypothesis import given
 from hypothesis import strategies as some
 from pyarrow import parquet
 from semserve_server.errors import JobFailed, JobRefused
 from semserve_server.library import open_model
 from semserve_server.ray import shards
+from semserve_server.ray.__main__ import app
 from semserve_server.ray.job import Job, Progress, Runner, run_job
 from semserve_server.ray.manifest import read_job
 from semserve_server.ray.shard_worker import MOST_ATTEMPTS, ShardReport, WorkerSettings
@@ -263,3 +268,38 @@ def test_columns_of_other_types_are_refused(job: Job) -> None:
 def test_an_output_inside_of_its_input_is_refused(job: Job) -> None:
     with pytest.raises(JobRefused, match="is inside of the input"):
         run(dataclasses.replace(job, output=job.source / "output"))
+
+
+def command(job: Job, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run `semserve-ray embed`."""
+    words = ("embed", job.source, "--model", job.bundle, "--to", job.output, *more)
+    return subprocess.run(
+        [sys.executable, "-m", "semserve_server.ray", *words],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={"XDG_CACHE_HOME": str(job.output.parent)},
+    )  # fmt: skip
+
+
+def test_the_command_runs_without_ray_in_one_process(job: Job) -> None:
+    done = command(job, "--cluster", "none", "--shard-rows", "50")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith(f"{job.output}: 100 rows in 3 files")
+    again = command(job, "--cluster", "none", "--shard-rows", "60")
+    assert 2 == again.returncode
+    assert "was begun with shard_rows 50, and it is 60 now" in again.stderr
+    assert 1 == len(again.stderr.splitlines())
+
+
+def test_without_ray_the_command_says_what_to_install(job: Job) -> None:
+    told = "semserve-ray: ray is not installed: pip install 'semserve-server[cpu,ray]'\n"
+    assert (2, told) == ((done := command(job)).returncode, done.stderr)
+
+
+DOCUMENTED = re.findall(
+    r"^semserve-ray .*$", (ROOT / "docs" / "scale.md").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_the_documented_commands_are_valid(line: str) -> None:
+    app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)

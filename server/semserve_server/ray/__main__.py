@@ -133,6 +133,10 @@ def _run(
     """Run a job on the cluster that the flags name, and print what it did."""
     from semserve_server.ray.job import Job, run_job
 
+    alone = workers.cluster == NO_CLUSTER
+    if alone and workers.workers:
+        raise JobRefused("--workers goes with a cluster: without one, this process is the worker")
+    cpus = {"batch_workers": workers.worker_cpus} if alone and workers.worker_cpus else {}
     job = Job(
         task=task,
         bundle=flags.model,
@@ -148,10 +152,11 @@ def _run(
             "device": "cuda" if workers.worker_gpus else "cpu",
             "variant": flags.variant,
             "max_batch_tokens": flags.max_batch_tokens,
+            **cpus,
         },
     )
     lines = _ProgressLines(flags.to)
-    if workers.cluster == NO_CLUSTER:
+    if alone:
         from semserve_server.ray.single_process import run_here
 
         done = run_job(job, run_here, lines.tell)

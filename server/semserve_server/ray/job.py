@@ -105,7 +105,7 @@ def run_job(job: Job, runner: Runner, tell: Callable[[Progress], None]) -> Progr
         model_digest=digest,
         columns=columns,
         keep=job.keep,
-        options={**options, **job.model_settings},
+        options={**options, **_choices(job.model_settings)},
         shard_rows=job.shard_rows,
         inputs=tuple(Input(name=one.name, sha256=one.sha256, rows=one.rows) for one in files),
     )
@@ -230,6 +230,11 @@ def _locked(output: Path) -> Iterator[None]:
         except BlockingIOError:
             raise JobRefused(f"another run writes {output}: wait for its end") from None
         yield
+
+
+def _choices(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that rows depend on: which graph runs, and where."""
+    return {name: settings[name] for name in ("device", "variant") if name in settings}
 
 
 def _usual_columns(task: str, manifest: Manifest) -> tuple[str, ...]:

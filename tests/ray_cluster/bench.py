@@ -1,0 +1,112 @@
+"""Times a job in one process and on two raylets of which one is killed, and compares the rows.
+
+.tools/ray/bin/python tests/ray_cluster/bench.py INPUT.parquet --model models/nli-bert-tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from pyarrow import parquet
+from ray.cluster_utils import Cluster
+from semserve_server.ray.cluster import Pool, connected, run_on_ray
+from semserve_server.ray.job import Job, Progress, run_job
+from semserve_server.ray.shard_worker import ShardReport, WorkerSettings
+from semserve_server.ray.shards import Shard
+from semserve_server.ray.single_process import run_here
+from semserve_server.repository.manifest import read_manifest
+
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+
+
+def timed(name: str, job: Job, **arguments: bool) -> float:
+    """Run a job in this process or on a cluster, print its rate, and return it in rows a second."""
+    begun = time.monotonic()
+    first: list[float] = []
+
+    def here(progress: Progress) -> None:
+        if progress.done_shards == 1:
+            first.append(time.monotonic())
+
+    if arguments:
+        on_two_raylets(job, here, **arguments)
+    else:
+        run_job(job, run_here, here)
+    total = time.monotonic() - begun
+    rows = parquet.ParquetDataset(job.output).read(["row"]).num_rows
+    print(
+        f"{name}: {rows} rows in {total:.1f} s, {rows / total:.0f} rows/s; "
+        f"first shard after {first[0] - begun:.1f} s",
+        flush=True,
+    )
+    return rows / total
+
+
+def on_two_raylets(job: Job, tell: Callable[[Progress], None], *, kill: bool) -> None:
+    """Run a job on a new cluster of two raylets with one CPU each; kill one in the middle."""
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    other = cluster.add_node(**NODE)
+    begun = time.monotonic()
+
+    def runner(settings: WorkerSettings, shards: Sequence[Shard]) -> Iterator[ShardReport]:
+        return run_on_ray(settings, shards, Pool(cpus=1))
+
+    def each(progress: Progress) -> None:
+        tell(progress)
+        if kill and other in cluster.worker_nodes and progress.done_rows * 2 >= progress.rows:
+            seconds = time.monotonic() - begun
+            print(f"  one raylet killed after {progress.done_rows} rows and {seconds:.1f} s")
+            cluster.remove_node(other, allow_graceful=False)
+
+    try:
+        with connected(cluster.address):
+            run_job(job, runner, each)
+    finally:
+        cluster.shutdown()
+
+
+def difference(one: Path, other: Path) -> str:
+    """Describe how two outputs differ."""
+    left, right = parquet.read_table(one), parquet.read_table(other)
+    order = left["row"].equals(right["row"])
+    said = [f"rows {'equal' if order else 'DIFFERENT'}"]
+    for name in left.column_names:
+        if name == "vector" or name.startswith("scores_"):
+            columns = [np.stack(table[name].to_numpy()) for table in (left, right)]
+            said.append(f"{name} within {np.abs(columns[0] - columns[1]).max():.1e}")
+        elif name != "row":
+            equal = sum(
+                a == b for a, b in zip(left[name].to_pylist(), right[name].to_pylist(), strict=True)
+            )
+            said.append(f"{name} {equal} of {len(left)} equal")
+    return ", ".join(said)
+
+
+def main() -> None:
+    """Print the rates."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("input", type=Path)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--shard-rows", type=int, default=8192)
+    given = parser.parse_args()
+    task = read_manifest(given.model)[0].task
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = Path(folder) / "one", Path(folder) / "two"
+        job = Job(
+            task=task, bundle=given.model, source=given.input, output=one,
+            shard_rows=given.shard_rows, model_settings={"device": "cpu"},
+        )  # fmt: skip
+        alone = timed("one process", job)
+        killed = dataclasses.replace(job, output=two)
+        rate = timed("two raylets, one killed", killed, kill=True)
+        print(f"{rate / alone:.2f} times the rows/s of one process; {difference(one, two)}")
+
+
+if __name__ == "__main__":
+    main()
