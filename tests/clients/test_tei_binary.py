@@ -1,33 +1,25 @@
-"""The program text-embeddings-inference and this server: the same request, the same answer.
-
-`SEMSERVE_TEI_BINARY` is the path of its program, built with ONNX Runtime and gRPC.
-"""
+"""The program text-embeddings-inference and this server: the same request, the same answer."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime
 import pytest
-from conftest import ROOT, running_server
+from clients.tei_program import NEEDS_PROGRAM, Channels, answers, both
+from conftest import ROOT
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 
-BINARY = os.environ.get("SEMSERVE_TEI_BINARY", "")
 CUT_GRAPH = ROOT / "tests" / "load" / "servers" / "cut_graph.py"
 TEXTS = ["a man is eating", "Héllo wörld, unaffable 😀", "cat " * 400, "x"]
 CONFIG = {
@@ -36,9 +28,7 @@ CONFIG = {
     "hidden_act": "gelu", "max_position_embeddings": 512, "vocab_size": 30522,
     "type_vocab_size": 2, "pad_token_id": 0, "layer_norm_eps": 1e-12,
 }  # fmt: skip
-pytestmark = pytest.mark.skipif(
-    not BINARY, reason="SEMSERVE_TEI_BINARY names no program of text-embeddings-inference"
-)
+pytestmark = NEEDS_PROGRAM
 
 
 def _model(bundle: Path, place: Path) -> Path:
@@ -56,44 +46,8 @@ def _model(bundle: Path, place: Path) -> Path:
     return place
 
 
-def _libraries(place: Path) -> Path:
-    """Link our ONNX Runtime under the name that the program loads."""
-    capi = Path(onnxruntime.__file__).parent / "capi"
-    place.mkdir()
-    (place / "libonnxruntime.so.1").symlink_to(next(capi.glob("libonnxruntime.so.1*")))
-    return place
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _program(model: Path, libraries: Path) -> Iterator[grpc.Channel]:
-    port = _free_port()
-    command = [
-        BINARY, "--model-id", model, "--pooling", "mean", "--hostname", "127.0.0.1",
-        "--port", str(port), "--prometheus-port", str(_free_port()),
-    ]  # fmt: skip
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries), "RUST_LOG": "warn"}
-    process = subprocess.Popen(
-        [*map(str, command)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            grpc.channel_ready_future(channel).result(60)
-            yield channel
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
-def channels(
-    real_models: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[grpc.Channel, grpc.Channel]]:
+def channels(real_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Channels]:
     """A channel to the program, and one to this server."""
     place = tmp_path_factory.mktemp("tei")
     alone = place / "models"
@@ -101,32 +55,12 @@ def channels(
     (alone / "minilm-l6-v2").symlink_to(real_models / "minilm-l6-v2")
     model = place / "model"
     model.mkdir()
-    with (
-        _program(_model(real_models / "minilm-l6-v2", model), _libraries(place / "lib")) as theirs,
-        running_server("--models", str(alone), "--text-embeddings-inference") as server,
-        grpc.insecure_channel(server.address) as ours,
-    ):
-        yield theirs, ours
-
-
-def answers(channels: tuple[grpc.Channel, ...], method: str, request: Any, reply: Any) -> list[Any]:
-    """Return the answer of each, or the code with which it refused."""
-    found = []
-    for channel in channels:
-        call = channel.unary_unary(
-            f"/tei.v1.{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=reply.FromString,
-        )
-        try:
-            found.append(call(request))
-        except grpc.RpcError as error:
-            found.append(error.code())  # type: ignore[attr-defined]  # a call is an error too
-    return found
+    with both(alone, _model(real_models / "minilm-l6-v2", model), place) as channels:
+        yield channels
 
 
 def test_every_field_has_the_number_and_type_that_the_program_tells(
-    channels: tuple[grpc.Channel, ...],
+    channels: Channels,
 ) -> None:
     files = []
     for channel in channels:
@@ -145,49 +79,49 @@ def test_every_field_has_the_number_and_type_that_the_program_tells(
         assert expected == {one.name: one for one in getattr(ours, kind)}
 
 
-def test_vectors_are_those_of_the_program(channels: tuple[grpc.Channel, ...]) -> None:
+def test_vectors_are_those_of_the_program(channels: Channels) -> None:
     for text in TEXTS:
         for direction in (0, 1):
             request = tei.EmbedRequest(inputs=text, truncate=True, truncation_direction=direction)
-            theirs, ours = answers(channels, "Embed/Embed", request, tei.EmbedResponse)
+            theirs, ours = answers(channels, "Embed/Embed", request)
             difference = np.abs(np.subtract(theirs.embeddings, ours.embeddings)).max()
             assert 5e-4 >= difference, text
             for count in ("compute_chars", "compute_tokens"):
                 assert getattr(theirs.metadata, count) == getattr(ours.metadata, count)
 
 
-def test_fewer_dimensions_are_those_of_the_program(channels: tuple[grpc.Channel, ...]) -> None:
+def test_fewer_dimensions_are_those_of_the_program(channels: Channels) -> None:
     request = tei.EmbedRequest(inputs="a cat", dimensions=10)
-    theirs, ours = answers(channels, "Embed/Embed", request, tei.EmbedResponse)
+    theirs, ours = answers(channels, "Embed/Embed", request)
     assert 5e-4 >= np.abs(np.subtract(theirs.embeddings, ours.embeddings)).max()
 
 
-def test_tokens_are_those_of_the_program(channels: tuple[grpc.Channel, ...]) -> None:
+def test_tokens_are_those_of_the_program(channels: Channels) -> None:
     for text in TEXTS:
         for special in (True, False):
             request = tei.EncodeRequest(inputs=text, add_special_tokens=special)
-            theirs, ours = answers(channels, "Tokenize/Tokenize", request, tei.EncodeResponse)
+            theirs, ours = answers(channels, "Tokenize/Tokenize", request)
             assert list(theirs.tokens) == list(ours.tokens)
             decode = tei.DecodeRequest(ids=[one.id for one in theirs.tokens])
-            theirs, ours = answers(channels, "Tokenize/Decode", decode, tei.DecodeResponse)
+            theirs, ours = answers(channels, "Tokenize/Decode", decode)
             assert theirs.text == ours.text
 
 
-def test_refusals_have_the_codes_of_the_program(channels: tuple[grpc.Channel, ...]) -> None:
+def test_refusals_have_the_codes_of_the_program(channels: Channels) -> None:
     cases = [
-        ("Embed/Embed", tei.EmbedRequest(), tei.EmbedResponse),
-        ("Embed/Embed", tei.EmbedRequest(inputs="cat " * 400), tei.EmbedResponse),
-        ("Embed/Embed", tei.EmbedRequest(inputs="a", dimensions=0), tei.EmbedResponse),
-        ("Embed/Embed", tei.EmbedRequest(inputs="a", dimensions=999), tei.EmbedResponse),
-        ("Embed/Embed", tei.EmbedRequest(inputs="a", prompt_name="zz"), tei.EmbedResponse),
-        ("Embed/EmbedSparse", tei.EmbedSparseRequest(inputs="a"), tei.EmbedSparseResponse),
-        ("Predict/Predict", tei.PredictRequest(inputs="a"), tei.PredictResponse),
-        ("Predict/PredictPair", tei.PredictPairRequest(inputs=["a", "b"]), tei.PredictResponse),
-        ("Rerank/Rerank", tei.RerankRequest(query="a", texts=["b"]), tei.RerankResponse),
-        ("Tokenize/Tokenize", tei.EncodeRequest(), tei.EncodeResponse),
-        ("Tokenize/Decode", tei.DecodeRequest(), tei.DecodeResponse),
+        ("Embed/Embed", tei.EmbedRequest()),
+        ("Embed/Embed", tei.EmbedRequest(inputs="cat " * 400)),
+        ("Embed/Embed", tei.EmbedRequest(inputs="a", dimensions=0)),
+        ("Embed/Embed", tei.EmbedRequest(inputs="a", dimensions=999)),
+        ("Embed/Embed", tei.EmbedRequest(inputs="a", prompt_name="zz")),
+        ("Embed/EmbedSparse", tei.EmbedSparseRequest(inputs="a")),
+        ("Predict/Predict", tei.PredictRequest(inputs="a")),
+        ("Predict/PredictPair", tei.PredictPairRequest(inputs=["a", "b"])),
+        ("Rerank/Rerank", tei.RerankRequest(query="a", texts=["b"])),
+        ("Tokenize/Tokenize", tei.EncodeRequest()),
+        ("Tokenize/Decode", tei.DecodeRequest()),
     ]
-    for method, request, reply in cases:
-        theirs, ours = answers(channels, method, request, reply)
+    for method, request in cases:
+        theirs, ours = answers(channels, method, request)
         assert isinstance(theirs, grpc.StatusCode), method
         assert theirs == ours, method

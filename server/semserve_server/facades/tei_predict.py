@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from semserve.v1 import common_pb2
 
 from semserve_server.engine import Engine
-from semserve_server.errors import InvalidRequest, NoSuchTask, Unsupported
+from semserve_server.errors import InvalidRequest, Unsupported
 from semserve_server.facades.fields import fields_renamed
 from semserve_server.facades.ordered_streams import gathering_stream, ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
@@ -26,7 +26,7 @@ from semserve_server.services.execution import (
     execute,
 )
 from semserve_server.services.score import MAX_RERANK_CHARACTERS
-from semserve_server.services.scores import SCORES, sigmoid, softmax, top
+from semserve_server.services.scores import SCORES, sigmoid, softmax
 from semserve_server.services.validation import Limits
 
 _Rows = NDArray[np.float32]
@@ -72,10 +72,14 @@ class PredictFacade:
         *,
         single: bool,
     ) -> tei.PredictResponse:
+        if len(texts) not in (1, 2):
+            raise InvalidRequest.of("inputs", f"has {len(texts)} texts; it takes one or two")
         engine = model_of(self._models, ("classification", "score"), context)
-        item = _item(engine, texts)
+        item: Item = texts[0] if len(texts) == 1 else (texts[0], texts[1])
+        if isinstance(item, str):
+            _refuse_one_of_two_inputs(engine)
         paths = ["inputs"] if single else [f"inputs[{place}]" for place in range(len(texts))]
-        checks.texts(zip(paths, texts, strict=True), self._limits)
+        _check_texts([list(zip(paths, texts, strict=True))], self._limits)
         labels = engine.manifest.labels or [_SINGLE_LABEL]
         result = await _run(
             engine,
@@ -89,7 +93,7 @@ class PredictFacade:
         return tei.PredictResponse(
             predictions=[
                 tei.Prediction(score=float(scores[place]), label=labels[place])
-                for place in top(scores, len(labels))
+                for place in _best_first(scores)
             ],
             metadata=cost(*texts, tokens=_tokens(result)),
         )
@@ -118,12 +122,18 @@ class RerankFacade:
 
     async def rerank(self, request: tei.RerankRequest, context: Context) -> tei.RerankResponse:
         """Return the texts, best first: the scores of Rerank of `semserve.v1`, to the bit."""
-        engine = self._reranker(context)
+        if not request.texts:
+            raise InvalidRequest.of("texts", "is empty: at least one is needed")
+        engine = model_of(self._models, ("score",), context)
         checks.count("texts", len(request.texts), self._limits)
-        texts = list(request.texts)
-        fields = [(f"texts[{place}]", text) for place, text in enumerate(texts)]
-        checks.texts([("query", request.query), *fields], self._limits)
-        pairs = [(request.query, text) for text in texts]
+        pairs = [(request.query, text) for text in request.texts]
+        _check_texts(
+            [
+                [("query", query), (f"texts[{place}]", text)]
+                for place, (query, text) in enumerate(pairs)
+            ],
+            self._limits,
+        )
         return await self._ranked(
             engine,
             pairs,
@@ -138,15 +148,16 @@ class RerankFacade:
         self, requests: Sequence[tei.RerankStreamRequest], context: Context
     ) -> tei.RerankResponse:
         """Return the texts of all messages, best first."""
-        engine = self._reranker(context)
+        engine = model_of(self._models, ("score",), context)
         checks.count("", len(requests), self._limits)
         pairs = [(one.query, one.text) for one in requests]
-        fields = [
-            (f"messages[{place}].{side}", text)
-            for place, pair in enumerate(pairs)
-            for side, text in zip(("query", "text"), pair, strict=True)
-        ]
-        checks.texts(fields, self._limits)
+        _check_texts(
+            [
+                [(f"messages[{place}].query", query), (f"messages[{place}].text", text)]
+                for place, (query, text) in enumerate(pairs)
+            ],
+            self._limits,
+        )
         return await self._ranked(
             engine,
             pairs,
@@ -156,12 +167,6 @@ class RerankFacade:
             return_text=requests[0].return_text,
             path="messages[{}]".format,
         )
-
-    def _reranker(self, context: Context) -> Engine:
-        engine = model_of(self._models, ("score",), context)
-        if not engine.manifest.pair:
-            raise NoSuchTask(f"{engine.name} scores single texts, not pairs")
-        return engine
 
     async def _ranked(
         self,
@@ -198,7 +203,7 @@ class RerankFacade:
                     score=float(scores[place]),
                     text=pairs[place][1] if return_text else None,
                 )
-                for place in top(scores, len(pairs))
+                for place in _best_first(scores)
             ],
             metadata=cost(*(text for pair in pairs for text in pair), tokens=_tokens(result)),
         )
@@ -228,18 +233,41 @@ async def _run(
         )
 
 
-def _item(engine: Engine, texts: Sequence[str]) -> Item:
-    """Return one text, or a pair, as the model takes it.
+def _refuse_one_of_two_inputs(engine: Engine) -> None:
+    """Refuse a single text for a model that takes the texts of a pair as two inputs.
+
+    Other models get a single text, or a pair, as their tokenizer joins it, whatever they were
+    trained on: that is what text-embeddings-inference does.
 
     Raises:
-        InvalidRequest: there are too many or too few texts for the model.
+        InvalidRequest: the model needs two texts.
     """
-    if len(texts) not in (1, 2):
-        raise InvalidRequest.of("inputs", f"has {len(texts)} texts; it takes one or two")
-    if engine.manifest.pair != (len(texts) == 2):  # noqa: PLR2004  (a pair)
-        takes = "a pair: call PredictPair" if engine.manifest.pair else "single texts"
-        raise InvalidRequest.of("inputs", f"has {len(texts)}; {engine.name} takes {takes}")
-    return (texts[0], texts[1]) if engine.manifest.pair else texts[0]
+    if engine.manifest.pair_inputs == "separate":
+        raise InvalidRequest.of("inputs", f"has 1; {engine.name} takes a pair: call PredictPair")
+
+
+def _check_texts(items: Iterable[Sequence[tuple[str, str]]], limits: Limits) -> None:
+    """Refuse invalid texts. One text of a pair may be empty, if the other is not.
+
+    Args:
+        items: path and text of each text of each item.
+        limits: the limits.
+
+    Raises:
+        InvalidRequest: with a violation for each invalid text.
+    """
+    fields: dict[str, str] = {}
+    for item in items:
+        fields.update([one for one in item if one[1]] or item)
+    checks.texts(fields.items(), limits)
+
+
+def _best_first(scores: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return the indices of float32 [n] scores, best first; of equal scores the last comes first.
+
+    text-embeddings-inference sorts upwards and reverses.
+    """
+    return np.argsort(scores, kind="stable")[::-1]
 
 
 def _rows(result: InferenceResult) -> _Rows:

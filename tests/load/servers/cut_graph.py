@@ -29,7 +29,7 @@ def cut(graph: Path, target: Path) -> None:
     node.output.append("last_hidden_state")
     _use(model.graph, hidden, "last_hidden_state")
     _drop_unused(model.graph, "last_hidden_state")
-    _publish_inputs(model.graph)
+    publish_inputs(model.graph)
     del model.graph.output[:]
     model.graph.output.append(
         helper.make_tensor_value_info(
@@ -74,7 +74,7 @@ def _drop_unused(graph: onnx.GraphProto, output: str) -> None:
     graph.initializer.extend(weights)
 
 
-def _publish_inputs(graph: onnx.GraphProto) -> None:
+def publish_inputs(graph: onnx.GraphProto) -> None:
     """Take int64 under the published names, and cast to what the graph has always taken."""
     casts = []
     for value in graph.input:
