@@ -25,7 +25,9 @@ FLAGS = {
 NAMES = {flag: name for name, flag in FLAGS.items()}
 SWITCHES = frozenset({"pair", "trust", "ignore_prompts", "allow_tokenizer_differences"})
 ORDER = re.compile(r"--pair-order (premise|hypothesis)-(premise|hypothesis)")
-FLAG = re.compile(r"(?<![\w-])(--[a-z-]*[a-z])(?: (sigmoid|softmax|none|embedding|score)\b)?")
+WORDS = "sigmoid|softmax|none|embedding|sparse_embedding|classification|score"
+"""Values that a message puts behind a flag."""
+FLAG = re.compile(rf"(?<![\w-])(--[a-z-]*[a-z])(?: ({WORDS})\b)?")
 SUBJECT = re.compile(rf"(^|: )({'|'.join(FLAGS)}): ")
 GIVEN = re.compile(rf"(?<![\w/.-])({'|'.join(FLAGS)})=(?:True\b|\"(\w+)\")?")
 INSIDE = re.compile(rf"(?<![\w/.-])({'|'.join(name for name in FLAGS if '_' in name)})(?![\w/.-])")

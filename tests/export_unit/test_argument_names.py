@@ -34,6 +34,11 @@ from semserve_export.cli.app import app
             "export it with --trust and --metric",
         ),
         (
+            "--task classification: the head has 1 output",
+            'task="classification": the head has 1 output',
+            "--task classification: the head has 1 output",
+        ),
+        (
             "no/max_length/file-text_order.json: the labels, --output and --unknown stay",
             "no/max_length/file-text_order.json: the labels, --output and --unknown stay",
             "no/max_length/file-text_order.json: the labels, --output and --unknown stay",

@@ -15,7 +15,7 @@ from semserve_export.bundle.prompts import read_prompts
 from semserve_export.cli.confined_process import run_confined
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.training_app import mix_pairs, train
-from semserve_export.cli.word_app import measure, train_words
+from semserve_export.cli.word_app import measure
 from semserve_export.confinement.process_limits import NeedsConfinement
 from semserve_export.errors import ExportError
 from semserve_export.failures import tell
@@ -194,7 +194,6 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
         trust: as it was given to `export`.
         weights_cache: where downloaded weights are kept.
     """
-    manifest = read_manifest(bundle)
     given = {
         "adapter": adapter,
         "tokenizer": tokenizer,
@@ -206,6 +205,7 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
     }
     if not source and (trust or any(value is not None for value in given.values())):
         raise ExportError("--adapter, --tokenizer and the like go with --source")
+    manifest = read_manifest(bundle)
     asked = source and asked_before(source, manifest, **given, trust=trust)
     if asked:
         require_possible(asked)
@@ -215,7 +215,6 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
 
 app.command(train)
 app.command(mix_pairs)
-app.command(train_words)
 app.command(measure, name="evaluate", alias="measure")
 
 
