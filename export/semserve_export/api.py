@@ -4,9 +4,11 @@ The command `semserve-export export` asks for the same work by `export_asked`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from semserve_export.argument_names import in_python
 from semserve_export.bundle.option_rules import require_choices, require_possible
 from semserve_export.errors import ExportError, FidelityError
 from semserve_export.model_spec import (
@@ -107,8 +109,12 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
         trust=trust,
         **settings,
     )
-    require_choices(asked)
-    return export_asked(asked, place, chosen_variants(variants), announce)
+    try:
+        require_choices(asked)
+        report = export_asked(asked, place, chosen_variants(variants), announce)
+    except ExportError as error:
+        raise type(error)(in_python(str(error))) from error
+    return replace(report, notes=tuple(map(in_python, report.notes)))
 
 
 def export_asked(

@@ -38,6 +38,9 @@ def reason_of(error: BaseException) -> str:
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
+    if lines[0].startswith("Graph execution error"):  # the reason comes before the node's name
+        last = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 0)
+        return lines[last - 1] if last else lines[0]
     if lines[0] == "in user code:":  # TensorFlow puts the stack before the reason
         start = next((i for i, line in enumerate(lines) if REASON.match(line)), 0)
         lines = lines[start:]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.test_load_tools import GHZ, tool
 from conftest import ROOT
+from go_tools import GHZ, tool
 from google.protobuf import descriptor_pb2
 
 CONFIGURATIONS = sorted((ROOT / "tests" / "load" / "ghz").glob("*.json"))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from go_tools import GHZ, GRPCURL, tool
 
-GHZ = "github.com/bojand/ghz/cmd/ghz@v0.121.0"
-GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 CALLS = {
     "EmbeddingService/Embed": {"texts": ["hello world"]},
     "ClassificationService/Classify": {"pairs": [{"premise": "a cat", "hypothesis": "a dog"}]},
@@ -32,26 +28,6 @@ OF_OTHER_TASKS = {
 }
 
 pytestmark = pytest.mark.xdist_group("go")  # one process builds each tool, once
-
-
-def tool(module: str) -> str:
-    """Return the path of a Go command, built where it is not there yet; skip where it cannot be."""
-    name = module.partition("@")[0].rpartition("/")[2]
-    place = ROOT / ".tools" / "bin"
-    if found := shutil.which(name, path=f"{place}{os.pathsep}{os.environ['PATH']}"):
-        return found
-    if not shutil.which("go"):
-        pytest.skip(f"{name} is not installed, nor is Go to build it with")
-    built = subprocess.run(
-        ["go", "install", module],
-        env=os.environ | {"GOBIN": str(place)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if built.returncode:
-        pytest.skip(f"{name} cannot be built here: {built.stderr.strip().splitlines()[-1]}")
-    return str(place / name)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_pairs
+from semserve_export.data.scored_pairs import read_scored_pairs
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.tokenizers.word_tokenizer import END, PADDING, SPECIAL, UNKNOWN
 from semserve_export.word_vectors.glove import Glove, weighted_table, word_table
@@ -57,13 +57,11 @@ def test_for_averages_frequent_words_weigh_less_and_what_all_share_is_gone():
     assert not table[SPECIAL.index(END)].any()
 
 
-def test_pairs_are_read_with_and_without_scores(tmp_path):
-    scored, inferred = tmp_path / "scored.tsv", tmp_path / "nli.tsv"
+def test_pairs_are_read_with_their_scores(tmp_path):
+    scored = tmp_path / "scored.tsv"
     scored.write_text("sentence1\tsentence2\tscore\n1\t2\t3\na\tb\t4.5\n")
-    inferred.write_text("premise\thypothesis\tlabel\na\tb\tneutral\n")
     read = read_scored_pairs([scored])
     assert ([("1", "2"), ("a", "b")], [3, 4.5]) == (read.pairs, read.scores)
-    assert [("1", "2"), ("a", "b"), ("a", "b")] == read_unscored_pairs([scored, inferred]).pairs
 
 
 @pytest.mark.parametrize(

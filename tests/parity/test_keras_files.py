@@ -1,5 +1,6 @@
 """A .keras file of Keras's own layers: exported as it is, and refused where it holds code."""
 
+import io
 import json
 import zipfile
 
@@ -10,9 +11,13 @@ import semserve_export
 import tensorflow as tf
 from keras import layers
 from parity.hostile_archives import rewrite
+from rich.console import Console
+from semserve_export.bundle.layout import read_manifest
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.cli.app import run_command_line
-from semserve_export.errors import ExportError
+from semserve_export.cli.export_commands import verify
+from semserve_export.errors import ExportError, FidelityError
+from semserve_export.options import asked_before
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.untrusted.configs.keras_layers import checked_layers, loss_of
 from tokenizers import Tokenizer
@@ -83,9 +88,38 @@ def test_a_file_with_its_vocabulary_is_exported_by_the_command_and_told_in_80_co
     np.testing.assert_allclose(row_of(tmp_path / "texts", TEXT), expected[0], rtol=0, atol=1e-5)
 
 
+def test_verify_takes_the_padding_that_the_export_took(saved, tmp_path):
+    ids = keras.Input((4,), dtype="int32")
+    flat = layers.Flatten()(layers.Embedding(5, 4)(ids))
+    keras.Model(ids, flat).save(tmp_path / "flat.keras")
+    words, bundle = str(saved / "words.json"), tmp_path / "flat"
+    semserve_export.export(tmp_path / "flat.keras", bundle, tokenizer=words, padding="pre")
+    manifest = read_manifest(bundle)
+
+    def check(**said):
+        asked = asked_before(str(tmp_path / "flat.keras"), manifest, tokenizer=words, **said)
+        verify(bundle, manifest, asked, tmp_path, Console(file=io.StringIO()))
+
+    check(padding="pre")
+    check(padding="pre", padded_length=4, truncating="pre")
+    with pytest.raises(FidelityError, match=r"Keras, on .* padded batches: past the bound"):
+        check(padding="post")
+    with pytest.raises(ExportError, match="--padding: the model answers otherwise for a text"):
+        check()
+
+
+@pytest.mark.parametrize(
+    "said", [("--padding", "pre"), ("--truncating", "post"), ("--padded-length", "4")]
+)
+def test_the_sequences_of_a_source_are_refused_without_the_source(saved, tmp_path, capfd, said):
+    semserve_export.export(saved / "texts.keras", tmp_path / "texts")
+    assert 2 == run_command_line(["verify", str(tmp_path / "texts"), *said])
+    assert "--adapter, --tokenizer and the like go with --source" in capfd.readouterr().err
+
+
 def test_code_is_refused_unless_it_is_trusted(saved, tmp_path):
     said = {"tokenizer": saved / "words.json"}
-    with pytest.raises(ExportError, match=r"code\.keras: holds a Lambda layer, .* --trust"):
+    with pytest.raises(ExportError, match=r"code\.keras: holds a Lambda layer, .* trust=True"):
         semserve_export.export(saved / "code.keras", tmp_path / "mine", **said)
     report = semserve_export.export(saved / "code.keras", tmp_path / "mine", trust=True, **said)
     assert "embedding" == report.manifest["task"]

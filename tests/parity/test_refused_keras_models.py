@@ -1,6 +1,7 @@
 """A Keras model that contradicts what is said of it, or leaves something open: one line tells."""
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import semserve_export
@@ -27,7 +28,87 @@ class Named(keras.Model):
         return keras.ops.sum(self.table(inputs["ids"]), axis=1)
 
 
+def with_positions():
+    """A mask, and a vector for each of ten positions: zeros before a text move it."""
+    ids = keras.Input((None,))
+    table = keras_hub.layers.TokenAndPositionEmbedding(WORDS, 10, 4, mask_zero=True)
+    return keras.Model(ids, layers.GlobalAveragePooling1D()(table(ids)))
+
+
+def bag_of_words():
+    words = layers.TextVectorization(output_mode="multi_hot", vocabulary=["the", "cat"])
+    return sequential(keras.Input((1,), dtype="string"), words, layers.Dense(2))
+
+
+def looked_up():
+    return sequential(
+        keras.Input((10,), dtype="int64"),
+        layers.IntegerLookup(vocabulary=[4, 5, 6]),
+        layers.Embedding(9, 4),
+        layers.GlobalMaxPooling1D(),
+    )
+
+
+def hidden_sigmoid():
+    ids = keras.Input((10,))
+    pooled = layers.GlobalMaxPooling1D()(layers.Embedding(WORDS, 4)(ids))
+    return keras.Model(ids, keras.ops.sigmoid(layers.Dense(3)(pooled)))
+
+
+def masked_with(*parts):
+    return sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True), *parts)
+
+
 REFUSED = {
+    "the side of padding without its length": (
+        masked_average,
+        {"tokenizer": INDEX, "padding": "pre"},
+        "padded_length: padding says that the sequences were padded, and nothing says to which",
+    ),
+    "the side of padding, where positions count": (
+        with_positions,
+        {"tokenizer": INDEX},
+        "padding: the model answers otherwise for a text with padding before it",
+    ),
+    "more tokens than positions": (
+        with_positions,
+        {"tokenizer": INDEX, "max_length": 12},
+        "max_length: the model has vectors for 10 positions",
+    ),
+    "longer sequences than positions": (
+        with_positions,
+        {"tokenizer": INDEX, "padding": "pre", "padded_length": 12},
+        "padded_length: the model has vectors for 10 positions",
+    ),
+    "a layer over steps of any number": (
+        lambda: masked_with(layers.TimeDistributed(layers.Dense(3)), layers.LSTM(2)),
+        {"tokenizer": INDEX},
+        "the layer time_distributed",
+    ),
+    "steps that are written out": (
+        lambda: masked_with(layers.LSTM(4, unroll=True)),
+        {"tokenizer": INDEX},
+        (
+            "model: cannot be run on token ids of the shape (1, 22): ValueError: Exception"
+            " encountered when calling LSTM.call(). Cannot unroll a RNN"
+        ),
+    ),
+    "a bag of words": (
+        bag_of_words,
+        {},
+        "tokenizer: TextVectorization with output_mode='multi_hot' cannot be exported",
+    ),
+    "a table of numbers": (looked_up, {"tokenizer": INDEX, "padding": "pre"}, "the layer integer_"),
+    "a mark of the begin": (
+        masked_average,
+        {"tokenizer": {"<PAD>": 0, "<START>": 1, "<UNK>": 2, "the": 3}},
+        "tokenizer: the word index has '<START>', and a dict does not tell whether",
+    ),
+    "outputs that may be anything": (
+        hidden_sigmoid,
+        {"tokenizer": INDEX, "padding": "pre"},
+        "task: the model's outputs lie between 0 and 1, and neither its last layer nor its loss",
+    ),
     "no tokenizer": (masked_average, {}, "tokenizer: the model takes token ids, and holds nothing"),
     "a tokenizer of another kind": (masked_average, {"tokenizer": 7}, "tokenizer: a int is none"),
     "the side of padding unsaid": (
@@ -118,6 +199,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_contradicts_the_model_or_cannot_be_known_is_refused_in_one_line(tmp_path, case):
     make, said, message = REFUSED[case]

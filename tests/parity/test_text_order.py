@@ -90,7 +90,7 @@ def test_what_nobody_says_is_told_in_the_report_and_in_one_line():
     [
         ({"text_order": ("left", "right")}, "text_order: must name premise and hypothesis, each"),
         ({"text_order": ("premise", "premise")}, "text_order: must name premise and hypothesis"),
-        ({"text_order": FIRST, "task": "embedding"}, "--pair-order is for a classifier, and"),
+        ({"text_order": FIRST, "task": "embedding"}, "text_order is for a classifier, and"),
     ],
 )
 def test_an_order_that_has_no_meaning_is_refused(said, message, tmp_path):

@@ -8,11 +8,11 @@ from semserve_export.report import Fact
 
 ASSUMED_SINGLE = (
     "nothing says whether the classifier takes one text or two, so one is assumed; say"
-    " --pair-order (text_order=) if it was trained on pairs"
+    " --pair-order if it was trained on pairs"
 )
 ASSUMED_ORDER = (
     "nothing says which text of a pair comes first, so the order premise, hypothesis is assumed;"
-    " say --pair-order hypothesis-premise (text_order=) if it was trained so, as in the tutorial of"
+    " say --pair-order hypothesis-premise if it was trained so, as in the tutorial of"
     " KerasHub"
 )
 

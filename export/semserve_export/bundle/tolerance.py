@@ -21,6 +21,7 @@ TOLERANCE = 1e-5
 """Most that fp32 may differ from fp32, as `scaled_difference` measures it."""
 SHAPES = ((1, 2), (1, 7), (2, 16), (3, 33), (4, 5), (8, 24), (16, 64), (5, 97))
 SEED = 7
+FATAL = 4  # ONNX Runtime's level of logs
 
 
 def keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
@@ -59,20 +60,33 @@ def onnx_run(path: Path) -> Run:
     """Run a graph in ONNX Runtime on the CPU, with those inputs of a batch that it has.
 
     Raises:
-        BundleError: ONNX Runtime cannot load it.
+        BundleError: ONNX Runtime cannot load it; or, in a run, cannot compute the batch.
     """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL  # an error says the same
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BundleError(f"{path}: ONNX Runtime cannot load it: {reason}") from error
+        raise BundleError(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}") from error
     names = [one.name for one in session.get_inputs()]
 
     def run(inputs: Inputs) -> Rows:
-        (rows,) = session.run(None, {name: inputs[name] for name in names})
+        given = {name: inputs[name] for name in names}
+        try:
+            (rows,) = session.run(None, given)
+        except Exception as error:  # as above
+            shape = given[names[0]].shape
+            raise BundleError(
+                f"{path.name}: ONNX Runtime cannot compute a batch of the shape {shape}:"
+                f" {_first_line(error)}"
+            ) from error
         return np.asarray(rows)
 
     return run
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(frozen=True, slots=True)

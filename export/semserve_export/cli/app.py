@@ -15,12 +15,12 @@ from semserve_export.bundle.prompts import read_prompts
 from semserve_export.cli.confined_process import run_confined
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.training_app import mix_pairs, train
-from semserve_export.cli.word_app import measure, train_words
+from semserve_export.cli.word_app import measure
 from semserve_export.confinement.process_limits import NeedsConfinement
 from semserve_export.errors import ExportError
 from semserve_export.failures import tell
 from semserve_export.files.downloads import fetch_weights
-from semserve_export.model_spec import Variant
+from semserve_export.model_spec import Padding, Variant
 from semserve_export.options import OwnModel, asked_before
 from semserve_export.recipes import RECIPES, find_recipe
 from semserve_export.untrusted.input_files import require_readable
@@ -173,6 +173,9 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
     tokenizer: str | None = None,
     strip_accents: bool | None = None,
     split_on_cjk: bool | None = None,
+    padding: Padding | None = None,
+    truncating: Padding | None = None,
+    padded_length: int | None = None,
     trust: Annotated[bool, Parameter(negative=())] = False,
     weights_cache: Cache = CACHE,
 ) -> None:
@@ -185,22 +188,25 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
         tokenizer: as it was given to `export`.
         strip_accents: as it was given to `export`.
         split_on_cjk: as it was given to `export`.
+        padding: as it was given to `export`.
+        truncating: as it was given to `export`.
+        padded_length: as it was given to `export`.
         trust: as it was given to `export`.
         weights_cache: where downloaded weights are kept.
     """
-    manifest = read_manifest(bundle)
-    given = adapter or tokenizer or trust or (strip_accents, split_on_cjk) != (None, None)
-    if not source and given:
+    given = {
+        "adapter": adapter,
+        "tokenizer": tokenizer,
+        "strip_accents": strip_accents,
+        "split_on_cjk": split_on_cjk,
+        "padding": padding,
+        "truncating": truncating,
+        "padded_length": padded_length,
+    }
+    if not source and (trust or any(value is not None for value in given.values())):
         raise ExportError("--adapter, --tokenizer and the like go with --source")
-    asked = source and asked_before(
-        source,
-        manifest,
-        adapter=adapter,
-        tokenizer=tokenizer,
-        strip_accents=strip_accents,
-        split_on_cjk=split_on_cjk,
-        trust=trust,
-    )
+    manifest = read_manifest(bundle)
+    asked = source and asked_before(source, manifest, **given, trust=trust)
     if asked:
         require_possible(asked)
         read_models(asked.path, *_models(tokenizer), writes=[], trust=trust)
@@ -209,7 +215,6 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
 
 app.command(train)
 app.command(mix_pairs)
-app.command(train_words)
 app.command(measure, name="evaluate", alias="measure")
 
 

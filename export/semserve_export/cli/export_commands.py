@@ -1,6 +1,7 @@
 """What the commands do. Importing this imports Keras, so the command line does it late."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from semserve_export.api import Announce, export_asked, export_loaded
+from semserve_export.argument_names import on_the_command_line
 from semserve_export.cli.progress import step_progress
-from semserve_export.errors import BundleError, FidelityError
+from semserve_export.errors import BundleError, ExportError, FidelityError
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Variant
 from semserve_export.models.loaded_model import LoadedModel, load_recipe
@@ -45,7 +47,17 @@ def run_recipes(
 def run_own(asked: OwnModel, output: Path, variants: Sequence[Variant], console: Console) -> None:
     """Export a user's own model."""
     place = output / asked.served_name
-    _export(asked.served_name, partial(export_asked, asked), place, variants, console)
+    with naming_flags():
+        _export(asked.served_name, partial(export_asked, asked), place, variants, console)
+
+
+@contextmanager
+def naming_flags() -> Iterator[None]:
+    """Name the flags of the command in the errors of what a Python call does too."""
+    try:
+        yield
+    except ExportError as error:
+        raise type(error)(on_the_command_line(str(error))) from error
 
 
 def verify(
@@ -135,7 +147,8 @@ def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> Loa
 
 def _source(manifest: Mapping[str, Any], asked: OwnModel) -> LoadedModel:
     """Load the user's model that a bundle was exported from, as it was asked for then."""
-    model = load_asked(asked)
+    with naming_flags():
+        model = load_asked(asked)
     recorded, found = manifest["weights"], weights_of(model)
     if recorded.get("sha256") != found["sha256"]:
         raise BundleError(f"{asked.path}: has other weights than the bundle was exported from")

@@ -17,6 +17,6 @@ CACHE = Path(".cache/weights")
 
 def commands(module: str = "export_commands") -> ModuleType:
     """Import what the commands do, and Keras with it: several seconds, shown as such."""
-    choose_backend(trains=module == "training_commands")
+    choose_backend(trains=module in {"training_commands", "vectors_commands"})
     with console.status("Starting Keras"), held_stderr():
         return importlib.import_module(f"semserve_export.cli.{module}")

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from semserve_export.bundle.layout import require_place
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
+from semserve_export.cli.vectors_app import train_on_vectors
 from semserve_export.data.augmentation_plan import MixingPlan
 from semserve_export.errors import ExportError
 from semserve_export.files.downloads import fetch_weights
@@ -17,11 +18,12 @@ from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.requirements import read_adapters, read_models
 
 
-def train(
-    start: str,
+def train(  # noqa: C901 - each refusal is a branch
+    start: str = "",
     /,
-    files: Annotated[TrainingFiles, Parameter(name="*")],
     *,
+    files: Annotated[TrainingFiles, Parameter(name="*")],
+    vectors: Path | None = None,
     label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),
     weights_cache: Cache = CACHE,
@@ -31,10 +33,15 @@ def train(
     Args:
         start: a recipe, as `list` names it, or the directory of a preset of your own.
         files: what to learn from.
+        vectors: in place of a start: word vectors as text (word2vec, GloVe, fastText's .vec), to
+            train an LSTM on.
         label: the labels of a model of your own in the order of its logits, one flag each.
         plan: the numbers of the training.
         weights_cache: where downloaded weights are kept.
     """
+    if vectors or not start:
+        train_on_vectors(start, vectors, label, files, plan)
+        return
     if "/" in start or start.endswith(".keras"):
         require_readable(start)
         if not Path(start).is_dir():

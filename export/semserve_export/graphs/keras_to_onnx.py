@@ -54,9 +54,10 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     """
     if 4 * model.count_params() > MAX_GRAPH_BYTES:
         raise WeightsError(f"{path.name}: {TOO_LARGE}")
-    # They report every optimiser that they run, and tables of tokenizers that are not the model's.
+    # They report every optimiser that they run, tables of tokenizers that are not the model's, and
+    # with a stack what the error says that they raise.
     for library in ("tf2onnx", "tensorflow"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)

@@ -1,6 +1,6 @@
 """The head of a Keras model: what its outputs are, and the graph before the last activation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -20,6 +20,14 @@ LOSSES: dict[str, Scores] = {
     "binary_focal_crossentropy": "sigmoid",
 }
 """What makes scores of logits, by the loss of the training."""
+POOLING_NAMES: dict[Any, str] = {
+    keras.layers.GlobalAveragePooling1D: "mean",
+    keras.layers.GlobalMaxPooling1D: "max",
+    keras.layers.RNN: "last",
+    keras.layers.Bidirectional: "last",
+}
+POOLINGS = (*POOLING_NAMES, keras.layers.UnitNormalization)
+"""Layers whose output is an embedding, not scores of labels."""
 SMALLEST = 1e-37  # of a probability whose logarithm is taken, in fp32
 CLOSE = 1e-5
 
@@ -55,6 +63,7 @@ class Head:
     dense: bool  # whether a Dense layer without an activation makes them
     body: Any = None  # the model up to the activation, where it can be cut there
     bounded: bool = False  # whether its outputs look like probabilities, and nothing tells which
+    pools: bool = False  # whether its last layer makes one vector of many, as an encoder's does
 
 
 def read_head(model: Any, rows: Rows, loss: Loss, asked: Scores | None = None) -> Head:
@@ -71,15 +80,12 @@ def read_head(model: Any, rows: Rows, loss: Loss, asked: Scores | None = None) -
         return _seen(rows, loss, asked)
     last, inputs = made_by(outputs[0])
     dense = isinstance(last, keras.layers.Dense)
-    if isinstance(last, keras.layers.Softmax):
-        name = "softmax"
-    else:
-        name = getattr(getattr(last, "activation", None), "__name__", "")
+    name = _activation_of(last)
     scores = ACTIVATIONS.get(name)
     if scores is None and dense and name == "linear":
         return Head(rows.shape[1], None, dense=True)
     if scores is None:
-        return _seen(rows, loss, asked)
+        return replace(_seen(rows, loss, asked), pools=isinstance(last, POOLINGS))
     body = None
     if dense:
         body = _without_activation(model, inputs[0], last)
@@ -90,14 +96,8 @@ def read_head(model: Any, rows: Rows, loss: Loss, asked: Scores | None = None) -
 
 def read_pooling(model: Any) -> str:
     """Tell how a model makes one vector of many, by the last layer that does; else `custom`."""
-    kinds = {
-        keras.layers.GlobalAveragePooling1D: "mean",
-        keras.layers.GlobalMaxPooling1D: "max",
-        keras.layers.RNN: "last",
-        keras.layers.Bidirectional: "last",
-    }
     for layer in reversed(model.layers):
-        for kind, name in kinds.items():
+        for kind, name in POOLING_NAMES.items():
             if isinstance(layer, kind):
                 return name
     return "custom"
@@ -126,6 +126,17 @@ def apply_scores(logits: Rows, scores: Scores | None) -> Rows:
     if scores == "sigmoid":
         return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))), np.float32)
     return logits
+
+
+def _activation_of(layer: Any) -> str:
+    """Return the name of the activation that a layer applies last, or an empty name.
+
+    An LSTM has an activation too, and its output is a product of two.
+    """
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    kinds = keras.layers.Dense | keras.layers.EinsumDense | keras.layers.Activation
+    return getattr(layer.activation, "__name__", "") if isinstance(layer, kinds) else ""
 
 
 def _without_activation(model: Any, taken: Any, last: Any) -> Any:

@@ -1,21 +1,23 @@
 """A Keras model as one of token ids, whatever it takes: ids, an encoder's inputs, or texts."""
 
 import inspect
-import re
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import keras
+import keras_hub
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
+from semserve_export.failures import reason_of
+from semserve_export.keras_models.nested_models import output_of, with_nested_open
+from semserve_export.keras_models.text_vectorization import require_settings
 from semserve_export.model_spec import INPUTS
+from semserve_export.models.keras_internals import sublayers
 
-STYLE = re.compile(r"\x1b\[[0-9;]*m")  # what makes Keras's messages bold
 NAMES = {
     **{name: name for name in INPUTS},
     "input_ids": INPUTS[0],
@@ -28,6 +30,7 @@ NAMES = {
 """What models call the inputs of an encoder, and what a bundle calls them."""
 
 
+LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.Hashing)
 HALF = frozenset({"float16", "bfloat16"})
 
 
@@ -41,40 +44,46 @@ class IdModel:
     names: tuple[str, ...] = ()  # the bundle's names of its inputs, in its order, where several
     length: int | None = None  # of every sequence, where its input has one
 
-    def call(self, model: Any, ids: Any, mask: Any) -> Any:
+    def call(self, model: Any, ids: Any, mask: Any, segments: Any) -> Any:
         """Run the model, or a part of it that takes the same, on arrays or on symbols.
 
         Args:
             model: `self.model`, or a part of it.
             ids: int32 [batch, sequence].
             mask: 1 for a token, 0 for padding; as large.
+            segments: 1 for a token of a pair's second text, else 0; as large.
         """
         if not self.names:
             return model(ids, training=False)
-        values = dict(zip(INPUTS, (ids, ops.zeros_like(ids), mask), strict=True))
+        values = dict(zip(INPUTS, (ids, segments, mask), strict=True))
         return model([values[name] for name in self.names], training=False)
 
     @cached_property
     def traced(self) -> Any:
         """The model, traced once for batches of every shape, as Keras's predict traces it."""
         shape = tf.TensorSpec([None, self.length], tf.int32)
-        return tf.function(partial(self.call, self.model), input_signature=[shape, shape])
+        return tf.function(partial(self.call, self.model), input_signature=[shape] * len(INPUTS))
 
-    def predict(self, ids: Any, mask: Any) -> Rows:
+    def predict(self, ids: Any, mask: Any, segments: Any = None) -> Rows:
         """Run the model on arrays: fp32 [batch, outputs].
+
+        Args:
+            ids: int32 [batch, sequence].
+            mask: as large.
+            segments: as large; zeros where None.
 
         Raises:
             WeightsError: it cannot be run on ids of this length, or gives no vector a text.
         """
         try:
-            outputs = self.traced(np.asarray(ids, np.int32), np.asarray(mask, np.int32))
+            given = ids, mask, np.zeros_like(ids) if segments is None else segments
+            outputs = self.traced(*(np.asarray(each, np.int32) for each in given))
         except MemoryError:
             raise
         except Exception as error:  # a model's own code raises what it likes
-            lines = [STYLE.sub("", line).strip() for line in str(error).splitlines()]
-            reason = " ".join([line for line in lines if line][:2]) or type(error).__name__
+            shape = np.shape(ids)
             raise WeightsError(
-                f"model: cannot be run on token ids of the shape {np.shape(ids)}: {reason}"
+                f"model: cannot be run on token ids of the shape {shape}: {reason_of(error)}"
             ) from error
         if isinstance(outputs, dict | list | tuple):
             raise WeightsError("the model gives several outputs; export a model with one of them")
@@ -105,6 +114,13 @@ class IdModel:
         layers = [each for each in _flat(self.model) if isinstance(each, keras.layers.Embedding)]
         return int(layers[0].input_dim) if len(layers) == 1 else None
 
+    @cached_property
+    def positions(self) -> int | None:
+        """The tokens that KerasHub's position embeddings have vectors for; None without any."""
+        kind = keras_hub.layers.PositionEmbedding
+        layers = [each for each in sublayers(self.model) if isinstance(each, kind)]
+        return min((int(each.sequence_length) for each in layers), default=None)
+
 
 def read_inputs(model: Any) -> IdModel:
     """Find out what a model takes.
@@ -123,6 +139,7 @@ def read_inputs(model: Any) -> IdModel:
                 " before it; build it with stateful=False"
             )
     _require_full_precision(model)
+    _require_no_lookup(model)
     layers = [each for each in _flat(model) if isinstance(each, keras.layers.TextVectorization)]
     if len(layers) > 1:
         raise WeightsError("the model has two TextVectorization layers; export a model with one")
@@ -132,6 +149,16 @@ def read_inputs(model: Any) -> IdModel:
         _require_one_argument(model)
         return IdModel(model, model)
     return _of_ids(model.inputs, _only_output(model), model)
+
+
+def _require_no_lookup(model: Any) -> None:
+    for layer in _flat(model):
+        if isinstance(layer, LOOKUPS):
+            raise WeightsError(
+                f"the layer {layer.name} is of the class {type(layer).__name__}, whose table no"
+                " ONNX graph holds; export the part of the model behind it, with a tokenizer that"
+                " gives the ids that this part takes"
+            )
 
 
 def _require_full_precision(model: Any) -> None:
@@ -171,17 +198,14 @@ def _of_ids(inputs: Any, output: Any, given: Any, vectorization: Any = None) -> 
 
 def _after(model: Any, layer: Any) -> IdModel:
     """Cut a model behind the layer that reads its texts."""
-    inputs = getattr(model, "inputs", None)
-    if layer not in model.layers or not inputs:
-        raise WeightsError(
-            f"the TextVectorization layer {layer.name} is inside a layer of the model; export the"
-            " part that takes its ids, and give the layer as tokenizer"
-        )
+    require_settings(layer.get_config())
+    model = with_nested_open(model, layer)
+    inputs = model.inputs
     if len(inputs) > 1:
         names = ", ".join(one.name for one in inputs)
         raise WeightsError(f"the model's inputs are {names}; a model of one text has one")
     if not isinstance(model, keras.Sequential):
-        return _of_ids([layer.output], _only_output(model), model, layer)
+        return _of_ids([output_of(layer, model)], _only_output(model), model, layer)
     ids = keras.Input((layer.get_config()["output_sequence_length"],), dtype="int64")
     outputs = ids
     for each in model.layers[model.layers.index(layer) + 1 :]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from semserve_export.bundle.text_order import TextsOfInput, texts_of_input
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
 from semserve_export.keras_models.head import Loss, apply_scores, as_logits, read_head, read_pooling
@@ -22,14 +23,22 @@ from semserve_export.keras_models.sequences import (
 from semserve_export.keras_models.task import Understood, understand
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
-from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS, ModelSpec
+from semserve_export.model_spec import (
+    HYPOTHESIS_FIRST,
+    INPUTS,
+    INPUTS_WITHOUT_SEGMENTS,
+    ModelSpec,
+)
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import OwnModel
 from semserve_export.report import Fact, Origin
+from semserve_export.tokenizers.bert_wordpiece import Text, encode
+from semserve_export.tokenizers.sample_texts import PAIRS
 
 Flags = npt.NDArray[np.bool_]
 SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
 MOST_GOLDEN = 24  # texts
+SEGMENTS = INPUTS[1]
 
 
 def load_keras_model(
@@ -60,15 +69,24 @@ def load_keras_model(
     tokens.require_agreement()
     ids = _number_of_ids(tokens, model)
     sequences = find_sequences(asked, model, tokens, ids)
-    texts = proof_texts(tokens.words)
-    rows, blank = _answers(model, tokens, sequences, texts)
+    taken = _texts_of_input(asked, tokens, sequences)
+    asked = replace(asked, pair=False, text_order=None)
+    texts: tuple[Text, ...] = PAIRS if taken.pair else proof_texts(tokens.words)
+    if taken.pair:
+        rows, blank = _answers_on_pairs(model, tokens, sequences, taken)
+    else:
+        rows, blank = _answers(model, tokens, sequences, proof_texts(tokens.words))
     loss = loss or Loss.of_model(given)
-    head = read_head(model.model, rows, loss, asked.scores)
+    head = read_head(model.model, rows[~blank], loss, asked.scores)
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
     if asked.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
         asked = replace(asked, pooling=None)
     understood = understand(asked, head, rows, loss)
-    served = _serve(model, sequences, understood, blank=bool(blank.any()))
+    if taken.pair and understood.task == "embedding":
+        raise WeightsError("pair: is for a classifier or a score, and the model is an embedder")
+    told = tokens.joins_pairs and understood.task != "embedding"
+    inputs = INPUTS if taken.pair and SEGMENTS in model.names else INPUTS_WITHOUT_SEGMENTS
+    served = _serve(model, sequences, understood, inputs, blank=bool(blank.any()))
     spec = ModelSpec(
         name=asked.served_name,
         description=asked.description or f"{understood.task} by a Keras model, {given.name}",
@@ -79,7 +97,9 @@ def load_keras_model(
         metric=understood.metric,
         labels=understood.labels,
         scores=understood.scores,
-        inputs=INPUTS_WITHOUT_SEGMENTS,
+        pair=taken.pair,
+        text_order=taken.order,
+        inputs=inputs,
         truncation="start" if sequences.truncating == "pre" else "end",
     )
     return LoadedModel(
@@ -90,7 +110,12 @@ def load_keras_model(
         sha256=sha256,
         licence=licence,
         notice=f"{spec.name}: exported by semserve-export from {source}.\n",
-        facts=(*understood.facts, *_facts(asked, tokens, sequences, blank=bool(blank.any()))),
+        facts=(
+            *understood.facts,
+            *(taken.facts if told else ()),
+            *_facts(asked, tokens, sequences, blank=bool(blank.any())),
+        ),
+        notes=taken.notes if told else (),
         proofs=(Proof(spec, texts, understood.expected(rows), head.scores),),
         texts=_golden(tokens, sequences, texts),
     )
@@ -109,6 +134,37 @@ def _number_of_ids(tokens: TokenSource, model: IdModel) -> int:
             f" {model.embedding_rows} rows"
         )
     return ids
+
+
+def _texts_of_input(asked: OwnModel, tokens: TokenSource, sequences: Sequences) -> TextsOfInput:
+    """Settle whether the model takes one text, or a pair as one sequence.
+
+    Raises:
+        WeightsError: the caller says that it takes pairs, and nothing can join two texts.
+    """
+    if asked.takes_pairs and not tokens.joins_pairs:
+        name = "text_order" if asked.text_order else "pair"
+        raise WeightsError(
+            f"{name}: {tokens.title} puts no separator between two texts, so the model takes one"
+        )
+    if asked.takes_pairs and sequences.truncating == "pre":
+        raise WeightsError("truncating: pairs lose their end, and pre is asked for")
+    return texts_of_input(asked)
+
+
+def _answers_on_pairs(
+    model: IdModel, tokens: TokenSource, sequences: Sequences, taken: TextsOfInput
+) -> tuple[Rows, Flags]:
+    """Ask the model about `PAIRS`, each alone and as one sequence; as `_answers`."""
+    first = taken.order == HYPOTHESIS_FIRST
+    encodings = encode(tokens.tokenizer, PAIRS, sequences.most, hypothesis_first=first)
+    rows = [
+        model.predict(*sequences.row(one.token_ids), sequences.of_mask.row(one.segment_ids)[0])
+        for one in encodings
+    ]
+    if not all(np.isfinite(row).all() for row in rows):
+        raise WeightsError("the model answers a pair of texts with NaN or infinity")
+    return np.concatenate(rows), np.zeros(len(rows), np.bool_)
 
 
 def _answers(
@@ -141,28 +197,37 @@ def _answers(
     return np.concatenate(rows), np.array(blank)
 
 
-def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blank: bool) -> Any:
-    """Build the model that is served: int32 [batch, sequence] twice, fp32 [batch, outputs] out.
+def _serve(
+    model: IdModel,
+    sequences: Sequences,
+    understood: Understood,
+    names: tuple[str, ...],
+    *,
+    blank: bool,
+) -> Any:
+    """Build the model that is served: int32 [batch, sequence] each, fp32 [batch, outputs] out.
 
     Args:
         model: the model.
         sequences: how its sequences are laid out.
         understood: what it is for.
+        names: of the inputs.
         blank: whether a text without a token gives zeros.
     """
-    inputs = {
-        name: keras.Input((None,), dtype="int32", name=name) for name in (INPUTS_WITHOUT_SEGMENTS)
-    }
-    token_ids, padding_mask = inputs.values()
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+    token_ids, padding_mask = (inputs[name] for name in INPUTS_WITHOUT_SEGMENTS)
     ids = SequenceLayout(sequences)(token_ids, padding_mask)
     mask = SequenceLayout(sequences.of_mask)(padding_mask, padding_mask)
+    segments = ops.zeros_like(ids)
+    if SEGMENTS in inputs:
+        segments = SequenceLayout(sequences.of_mask)(inputs[SEGMENTS], padding_mask)
     head = understood.head
     there = ops.sum(padding_mask, axis=1, keepdims=True) > 0
     if blank:
         # Another id stands in, as tf2onnx makes products of `where`, and 0 * NaN is NaN.
         ids = ops.where(there, ids, 1 if sequences.pad_id == 0 else 0)
         mask = ops.where(there, mask, 1)
-    outputs = model.call(head.body or model.model, ids, mask)
+    outputs = model.call(head.body or model.model, ids, mask, segments)
     if len(outputs.shape) == 1:
         outputs = ops.expand_dims(outputs, 1)
     if head.scores and head.body is None:
@@ -174,7 +239,7 @@ def _serve(model: IdModel, sequences: Sequences, understood: Understood, *, blan
     return keras.Model(inputs, ops.cast(outputs, "float32"))
 
 
-def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]) -> tuple[str, ...]:
+def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[Text, ...]) -> tuple[Text, ...]:
     """Return the texts of golden answers: those that have a token, and lose none."""
     lengths = [len(encoding.ids) for encoding in tokens.tokenizer.encode_batch_fast(list(texts))]
     fit = [

@@ -13,7 +13,7 @@ from semserve_export.bundle.tolerance import TOLERANCE, Rows, onnx_run, scaled_d
 from semserve_export.keras_models.head import apply_scores
 from semserve_export.model_spec import ModelSpec, Scores
 from semserve_export.report import Measure
-from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
+from semserve_export.tokenizers.bert_wordpiece import Encoding, Text, encode, pad
 from semserve_export.tokenizers.sample_texts import TEXTS
 
 TOGETHER = 8  # texts of a batch
@@ -26,7 +26,7 @@ class Proof:
     """What the given model says of texts, each alone, to hold a written bundle to."""
 
     spec: ModelSpec
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     expected: Rows  # fp32 [texts, outputs], scores where the model gives scores
     applied: Scores | None  # what the model applied to its logits
 
@@ -51,10 +51,14 @@ class Proof:
             for rows in (alone, together, padded)
         ]
         difference = np.max(differences)  # which, unlike max, tells of a NaN
-        return Measure(f"predict on {len(self.texts)} texts", float(difference), TOLERANCE)
+        what = "pairs of texts" if self.spec.pair else "texts"
+        return Measure(f"predict on {len(self.texts)} {what}", float(difference), TOLERANCE)
 
     def _encode(self, tokenizer: Tokenizer) -> list[Encoding]:
         """Encode the texts as the server does."""
+        if self.spec.pair:
+            first, most = self.spec.hypothesis_first, self.spec.max_sequence_length
+            return encode(tokenizer, self.texts, most, hypothesis_first=first)
         direction = "left" if self.spec.truncation == "start" else "right"
         tokenizer.enable_truncation(self.spec.max_sequence_length, direction=direction)
         encodings = tokenizer.encode_batch(list(self.texts))

@@ -18,6 +18,7 @@ from semserve_export.errors import WeightsError
 from semserve_export.keras_models.id_model import IdModel
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.model_spec import Padding
+from semserve_export.models.keras_internals import sublayers
 from semserve_export.options import OwnModel
 
 FREE_LENGTH = 512  # most tokens of a text where nothing limits them
@@ -78,7 +79,7 @@ class SequenceLayout(keras.layers.Layer):
         column = ops.zeros_like(ops.sum(ids, axis=1, keepdims=True)) + wanted.pad_id
         ids = ops.concatenate([ids, column], axis=1)  # a text without a token has a column, too
         if wanted.length is None:
-            return ids
+            return ids[:, : ops.maximum(ops.shape(ids)[1] - 1, 1)]
         tokens = ops.sum(padding_mask, axis=1, keepdims=True)
         kept = ops.minimum(tokens, wanted.length)
         start = wanted.length - kept if wanted.padding == "pre" else ops.zeros_like(kept)
@@ -106,35 +107,62 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
     Raises:
         WeightsError: it cannot be known, or what the caller says contradicts the model.
     """
+    _require_known_steps(model)
     length = _length(asked, model, tokens)
-    if length is not None and (asked.max_sequence_length or 0) > length:
-        raise WeightsError(f"max_length: the model takes sequences of {length} tokens")
     truncating = asked.truncating or tokens.truncating or ("pre" if length else "post")
-    free = model.length is None and ignores_padding(model, ids, tokens.pad_id)
+    limit = length or asked.max_sequence_length or model.positions
+    free = model.length is None and ignores_padding(model, ids, tokens.pad_id, limit)
     if length is None and not free:
         raise WeightsError(
             "padded_length: the model's answers depend on how many zeros follow a text; say the"
             " length that its sequences were padded to (--padded-length), and on which side"
             " (--padding pre or post)"
         )
-    most = asked.max_sequence_length or length or tokens.most or FREE_LENGTH
+    if length is None and asked.padding:
+        raise WeightsError(
+            "padded_length: padding says that the sequences were padded, and nothing says to which"
+            " length; say it (--padded-length), or leave padding out where texts were never cut"
+        )
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
-    if free and truncating == "post":
-        return Sequences(None, truncating=truncating, pad_id=tokens.pad_id, most=most)
+    most = asked.max_sequence_length or length or tokens.most or FREE_LENGTH
+    most = min(most, model.positions or most)
     padding = asked.padding or tokens.padding
     sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most)
-    if padding is None and depends_on_side(model, ids, sequences):
+    # A model that is told what is padding by an input of its own was trained with it at the end.
+    sided = padding != "post" and not model.names and depends_on_side(model, ids, sequences)
+    if sided and padding is None:
         raise WeightsError(
             "padding: the model answers otherwise for a text with padding before it than after it;"
             " say which it had in training (--padding pre or post; pre is pad_sequences' default)"
         )
+    if sided and length is None:
+        raise WeightsError(
+            "padded_length: the model's answers depend on how many zeros come before a text; say"
+            " the length that its sequences were padded to (--padded-length)"
+        )
+    if free and truncating == "post" and not sided:
+        return replace(sequences, length=None, padding="post")
     return sequences
+
+
+def _require_known_steps(model: IdModel) -> None:
+    """Refuse a `TimeDistributed` over sequences of any length.
+
+    Keras 3.15 maps its layer over as many steps as the batch has texts, and leaves out the others.
+    """
+    for layer in sublayers(model.model) if model.length is None else ():
+        if isinstance(layer, keras.layers.TimeDistributed):
+            raise WeightsError(
+                f"the layer {layer.name} is a TimeDistributed over sequences of any length, of"
+                " which Keras computes only as many steps as the batch has texts; give the model's"
+                " input a length, or use the layer inside it alone: Dense acts on each step anyway"
+            )
 
 
 def _length(asked: OwnModel, model: IdModel, tokens: TokenSource) -> int | None:
     """Return the length of every sequence, where the model, its tokenizer or the caller has one."""
-    length = model.length
+    length, positions = model.length, model.positions
     for name, found in (("the tokenizer", tokens.length), ("padded_length", asked.padded_length)):
         if length is not None and found is not None and found != length:
             raise WeightsError(f"{name}: sequences of {found} tokens, and the model takes {length}")
@@ -143,26 +171,35 @@ def _length(asked: OwnModel, model: IdModel, tokens: TokenSource) -> int | None:
         said, known = getattr(asked, name), getattr(tokens, name)
         if said and known and said != known:
             raise WeightsError(f"{name}: {tokens.title} has {known!r}, and {said!r} is asked for")
+    most = asked.max_sequence_length or 0
+    if length is not None and most > length:
+        raise WeightsError(f"max_length: the model takes sequences of {length} tokens")
+    if positions is not None and max(most, length or 0) > positions:
+        name = "max_length" if most > positions else "padded_length"
+        raise WeightsError(f"{name}: the model has vectors for {positions} positions")
     return length
 
 
-def ignores_padding(model: IdModel, ids: int, pad_id: int) -> bool:
+def ignores_padding(model: IdModel, ids: int, pad_id: int, limit: int | None = None) -> bool:
     """Tell whether padding at the end changes no answer of a model that takes any length.
 
     Args:
         model: the model.
         ids: how many there are.
         pad_id: the padding's.
+        limit: most tokens of a sequence, padding included, where the model has a limit.
 
     Raises:
         WeightsError: the model cannot be run on token ids.
     """
-    rows = _random_rows(ids, pad_id, LONGEST_TRIAL)
+    rows = _random_rows(ids, pad_id, min(LONGEST_TRIAL, limit or LONGEST_TRIAL))
     longest = max(rows, key=lambda row: int(row.shape[1]))
     model.predict(longest, np.ones_like(longest))  # raises, where the model takes something else
     for row in rows:
         alone = _tried(model, row, pad_id)
         for more in PROBED_PADDING:
+            if limit is not None:
+                more = min(more, limit - row.shape[1])  # noqa: PLW2901 - the limit of the model
             padded = np.pad(row, ((0, 0), (0, more)), constant_values=pad_id)
             answer = _tried(model, padded, pad_id)
             if alone is None or answer is None:
@@ -174,7 +211,8 @@ def ignores_padding(model: IdModel, ids: int, pad_id: int) -> bool:
 
 def depends_on_side(model: IdModel, ids: int, sequences: Sequences) -> bool:
     """Tell whether a model of one length answers otherwise where padding comes first."""
-    length, pad_id = sequences.length or LONGEST_TRIAL, sequences.pad_id
+    length = sequences.length or min(LONGEST_TRIAL, sequences.most)
+    pad_id = sequences.pad_id
     for row in _random_rows(ids, pad_id, max(1, min(LONGEST_TRIAL, length - 1))):
         room = (0, length - row.shape[1])
         post, pre = (

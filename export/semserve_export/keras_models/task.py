@@ -78,6 +78,12 @@ def _task(asked: OwnModel, head: Head, trained: Scores | None) -> tuple[Task, Or
         return "classification", "found"
     if asked.labels or asked.scores:
         return "classification", "stated"
+    if head.bounded and not head.pools:
+        raise WeightsError(
+            "task: the model's outputs lie between 0 and 1, and neither its last layer nor its loss"
+            " tells what they are; say it (--task embedding, or --task classification with"
+            " --scores sigmoid or softmax)"
+        )
     return "embedding", "found" if not head.dense else "assumed"
 
 

@@ -37,7 +37,7 @@ def read_text_vectorization(layer: Any, origin: Origin = "stated") -> TokenSourc
         WeightsError: a setting of it has no counterpart in tokenizer.json; the message names it.
     """
     config = layer.get_config()
-    _require_settings(config)
+    require_settings(config)
     vocabulary = [str(word) for word in layer.get_vocabulary()]
     if len(vocabulary) <= SPECIAL:
         raise WeightsError("tokenizer: the TextVectorization has no vocabulary; call adapt() first")
@@ -65,7 +65,15 @@ def from_vocabulary(words: Sequence[str]) -> TokenSource:
     return read_text_vectorization(keras.layers.TextVectorization(vocabulary=list(words)))
 
 
-def _require_settings(config: dict[str, Any]) -> None:
+def require_settings(config: dict[str, Any]) -> None:
+    """Refuse a layer that no tokenizer.json stands for.
+
+    Args:
+        config: of a TextVectorization layer.
+
+    Raises:
+        WeightsError: it names the setting.
+    """
     reasons = {
         "output_mode": (config["output_mode"] == "int", "int alone gives token ids"),
         "standardize": (

@@ -37,6 +37,12 @@ class TokenSource:
     adds_separators: bool = False  # such as [SEP], which a text keeps where it is cut
     facts: tuple[Fact, ...] = field(default=())
 
+    @property
+    def joins_pairs(self) -> bool:
+        """Whether it makes one sequence of two texts, with a separator between them."""
+        added = [self.tokenizer.num_special_tokens_to_add(is_pair=pair) for pair in (False, True)]
+        return added[1] > added[0]
+
     def read_cut(self, texts: Sequence[str], most: int, truncating: Padding) -> list[list[int]]:
         """Make the ids of texts as the training did, and cut what is too long.
 

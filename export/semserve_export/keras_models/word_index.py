@@ -30,6 +30,8 @@ FINAL_SIGMA = (
     rf"(?<={CASED}|{CASED}{IGNORABLE}|{CASED}{IGNORABLE}{IGNORABLE})Σ(?!{IGNORABLE}*{CASED})"
 )
 """A capital sigma that Python lowers to ς: the Unicode standard's Final_Sigma, chapter 3.13."""
+MARKS = frozenset({"start", "bos", "sos", "s", "go", "cls", "end", "eos", "/s", "sep"})
+"""What stands at the begin or the end of a text, such as <START> in Keras's IMDB data."""
 LARGEST = 4_000_000  # ids
 
 
@@ -65,6 +67,12 @@ class WordIndex:
                     f" {found[0]!r} by default; give the file that its to_json() makes, or a"
                     " tokenizers.Tokenizer"
                 )
+        if marks := [word for word in ids if _named_in_brackets(word) in MARKS]:
+            raise WeightsError(
+                f"tokenizer: the word index has {marks[0]!r}, and a dict does not tell whether the"
+                " training put it into each text; give a tokenizers.Tokenizer that puts it there,"
+                " or the dict without it"
+            )
         unknown = next((ids[word] for word in ids if _stands_for_unknown(word)), None)
         return cls(_below(ids, rows), unknown, lower=lower)
 
@@ -203,5 +211,9 @@ def _holes(names: Mapping[str, int]) -> set[int]:
 
 
 def _stands_for_unknown(word: str) -> bool:
+    return _named_in_brackets(word) in OUT_OF_VOCABULARY
+
+
+def _named_in_brackets(word: str) -> str:
     bracketed = BRACKETED.fullmatch(word)
-    return bool(bracketed and bracketed[1].lower() in OUT_OF_VOCABULARY)
+    return bracketed[1].lower() if bracketed else ""

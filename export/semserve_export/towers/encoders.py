@@ -11,10 +11,10 @@ import tensorflow as tf
 from keras import ops
 
 from semserve_export.errors import WeightsError
+from semserve_export.keras_models.nested_models import inlined
 from semserve_export.model_spec import INPUTS
 from semserve_export.models.keras_internals import call_again, sublayers
 from semserve_export.tokenizers.sample_texts import TEXTS
-from semserve_export.towers.functional_form import inlined
 from semserve_export.towers.input_roles import TEXT
 from semserve_export.towers.layer_graph import LayerGraph, steps_between
 from semserve_export.towers.two_texts import Tower

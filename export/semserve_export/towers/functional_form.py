@@ -13,6 +13,7 @@ import keras
 
 from semserve_export.errors import WeightsError
 from semserve_export.failures import reason_of
+from semserve_export.keras_models.nested_models import inlined, parameters
 from semserve_export.models.keras_internals import is_functional, sublayers
 from semserve_export.towers.layer_graph import LayerGraph
 
@@ -25,7 +26,7 @@ def takes_several(model: Any) -> bool:
     if is_functional(model):
         return len(model.inputs) > 1
     shape = (model.get_build_config() or {}).get("input_shape")
-    required = [name for name in _parameters(model.call) if _is_required(model.call, name)]
+    required = [name for name in parameters(model.call) if _is_required(model.call, name)]
     return len(required) > 1 or (shape is not None and not _is_shape(shape))
 
 
@@ -71,27 +72,6 @@ def inline_joint_models(model: Any) -> Any | None:
         return None
 
 
-def inlined(model: Any, opened: set[int]) -> Any:
-    """Return a Functional model with the layers of nested models in their place.
-
-    Args:
-        model: Functional.
-        opened: the `id` of each nested model.
-    """
-
-    def call(layer: Any, *given: Any, **named: Any) -> Any:
-        if id(layer) not in opened:
-            return layer(*given, **named)
-        named = {key: value for key, value in named.items() if key in _parameters(layer.call)}
-        return layer.call(*given, **named)
-
-    return keras.models.clone_model(
-        keras.Model(model.inputs, model.outputs),
-        clone_function=lambda layer: layer,
-        call_function=call,
-    )
-
-
 def _traced(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     outputs = call(**arguments)
     return keras.Model(keras.tree.flatten(list(arguments.values())), outputs)
@@ -111,7 +91,7 @@ def _symbolic_arguments(model: Any, *, free_length: bool) -> dict[str, Any]:
             f"{type(model).__name__} was never called, so what it takes is unknown: call it once"
             " on two texts, then export it"
         )
-    names = [name for name in _parameters(model.call) if name not in {"training", "mask"}]
+    names = [name for name in parameters(model.call) if name not in {"training", "mask"}]
     reads_strings = any(type(layer).__name__ in STRING_LAYERS for layer in sublayers(model))
     kind = "string" if reads_strings else "int32"
     first = known.get("input_shape")
@@ -148,10 +128,6 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(
         one is None or isinstance(one, int) for one in value
     )
-
-
-def _parameters(call: Any) -> list[str]:
-    return list(inspect.signature(call).parameters)
 
 
 def _is_required(call: Any, name: str) -> bool:

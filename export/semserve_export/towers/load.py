@@ -20,7 +20,7 @@ from semserve_export.towers.origins import Origins
 from semserve_export.towers.pair_model import load_pair_model
 from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
 from semserve_export.towers.served import facts_of, kept_facts, notes_of, of_both
-from semserve_export.towers.transformers import as_embedder, within_positions
+from semserve_export.towers.transformers import as_embedder
 from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
 
 
@@ -72,7 +72,6 @@ class _Side:
             tower=None,
             live=encoder.model,
         )
-        alone = within_positions(alone, encoder.model)
         reading = read_side(alone, encoder.model)
         alone = replace(alone, tokenizer=reading.tokens)  # made once
         loaded = load_keras_model(

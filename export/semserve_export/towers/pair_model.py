@@ -31,7 +31,6 @@ from semserve_export.tokenizers.bert_wordpiece import RIGHT_INPUTS
 from semserve_export.towers.encoders import behind_readers, rebuilt
 from semserve_export.towers.origins import Origins
 from semserve_export.towers.pairs import Pair, Reading, SeparateProof, answers, make_pairs
-from semserve_export.towers.transformers import within_positions
 from semserve_export.towers.two_texts import TwoTexts
 
 SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
@@ -52,7 +51,6 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
     whole, reader = _of_ids(texts)
     if reader is not None and asked.tokenizer not in {None, reader}:
         raise WeightsError("tokenizer: the model holds its own; leave tokenizer out")
-    asked = within_positions(asked, whole)
     sides = [_OneSide.of(whole, suffix) for suffix in SUFFIXES]
     tokens = find_source(asked.tokenizer if reader is None else reader, sides[0], None)
     tokens.require_agreement()
@@ -132,15 +130,17 @@ class _OneSide(IdModel):
     @classmethod
     def of(cls, whole: Any, suffix: str) -> "_OneSide":
         lengths = {tensor.name: tensor.shape[1] for tensor in whole.inputs}
-        return cls(whole, whole, length=lengths[f"{INPUTS[0]}{suffix}"], suffix=suffix)
+        own = tuple(name for name in INPUTS if f"{name}{suffix}" in lengths)
+        names = own if len(own) > 1 else ()
+        return cls(whole, whole, None, names, lengths[f"{INPUTS[0]}{suffix}"], suffix)
 
-    def call(self, model: Any, ids: Any, mask: Any) -> Any:
+    def call(self, model: Any, ids: Any, mask: Any, segments: Any) -> Any:
         """Run the model on one text beside another: arrays int32 [batch, sequence]."""
         given = []
         for tensor in self.model.inputs:
             name = tensor.name.removesuffix(SUFFIXES[1])
             if (self.suffix != "") == (name != tensor.name):
-                value = dict(zip(INPUTS, (ids, ops.zeros_like(ids), mask), strict=True))[name]
+                value = dict(zip(INPUTS, (ids, segments, mask), strict=True))[name]
             else:
                 shape = (ops.shape(ids)[0], tensor.shape[1] or OTHER_LENGTH)
                 value = ops.broadcast_to(np.int32(name != INPUTS[1]), shape)

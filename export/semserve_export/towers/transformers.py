@@ -12,24 +12,10 @@ from semserve_export.models.families import FAMILIES, Family, inputs_of
 from semserve_export.models.keras_internals import sublayers
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.models.pooling import POOLINGS, PooledTokens
-from semserve_export.options import OwnModel
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.sample_texts import TEXTS
 
 TRIED_TEXTS = TEXTS[:8]
-
-
-def within_positions(asked: OwnModel, model: Any) -> OwnModel:
-    """Bound the length of texts by the positions that a transformer has vectors for."""
-    positions = [
-        int(layer.sequence_length)
-        for layer in sublayers(model)
-        if isinstance(layer, keras_hub.layers.PositionEmbedding)
-    ]
-    fixed = any(tensor.shape[1] is not None for tensor in model.inputs)
-    if not positions or fixed or asked.max_sequence_length is not None:
-        return asked
-    return replace(asked, max_sequence_length=min(positions))
 
 
 def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:

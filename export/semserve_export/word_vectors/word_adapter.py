@@ -1,4 +1,4 @@
-"""What training changed in a word model, small enough to keep beside the code.
+"""What a training changed in a word model, small enough to keep beside the code.
 
     adapter.safetensors    words/rows int32 [n], words/change fp16 [n, dimensions]: what is added to
                            the vectors of these ids; every other weight by its name, fp32
@@ -10,25 +10,11 @@ A word that no training text had keeps its public vector.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save_file
-
-from semserve_export.encoder_weights import Array
 from semserve_export.errors import AdapterError
-from semserve_export.models.delta_adapter import TENSORS, Arrays, read_tensors
+from semserve_export.models.delta_adapter import TENSORS, read_tensors
 from semserve_export.word_vectors.word_model import WORDS
 
 ROWS, CHANGE = f"{WORDS}/rows", f"{WORDS}/change"
-
-
-def save_word_adapter(directory: Path, encoder: Any, table: Array) -> None:
-    """Write what makes the encoder of one on the public `table`."""
-    change = encoder.get_layer(WORDS).get_weights()[0] - table
-    rows = np.flatnonzero(change.any(axis=1)).astype(np.int32)
-    tensors: Arrays = {ROWS: rows, CHANGE: change[rows].astype(np.float16)}
-    tensors.update({name: value.numpy() for name, value in _other_weights(encoder).items()})
-    directory.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, directory / TENSORS)
 
 
 def apply_word_adapter(directory: Path, encoder: Any) -> None:

@@ -31,21 +31,20 @@ def average_encoder(table: Array) -> Any:
     return _model(token_ids, padding_mask, keras.layers.UnitNormalization(name="unit")(mean))
 
 
-def lstm_encoder(table: Array, units: int, *, normalize: bool, dropout: float = 0) -> Any:
+def lstm_encoder(table: Array, units: int, *, normalize: bool) -> Any:
     """Build an LSTM whose last state stands for the text.
 
     Args:
         table: fp32 [vocabulary, dimensions].
         units: the width of the state.
         normalize: whether the state is brought to length one.
-        dropout: the share of each word vector that training leaves out.
 
     Returns:
         A model from `token_ids` and `padding_mask`, int32 [batch, sequence], to fp32 [batch,
         units].
     """
     token_ids, padding_mask = _inputs()
-    lstm = keras.layers.LSTM(units, dropout=dropout, name=LSTM)
+    lstm = keras.layers.LSTM(units, name=LSTM)
     state = lstm(_words(table)(token_ids), mask=ops.cast(padding_mask, "bool"))
     if normalize:
         state = keras.layers.UnitNormalization(name="unit")(state)

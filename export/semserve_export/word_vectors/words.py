@@ -1,10 +1,7 @@
 """Word models: how a recipe over word vectors becomes a model with its tokenizer."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tokenizers import Tokenizer
 
 from semserve_export.encoder_weights import Array
 from semserve_export.errors import AdapterError
@@ -16,15 +13,6 @@ from semserve_export.tokenizers.word_tokenizer import build_word_tokenizer
 from semserve_export.word_vectors.glove import VECTORS_FILE, Glove, weighted_table, word_table
 from semserve_export.word_vectors.word_adapter import apply_word_adapter
 from semserve_export.word_vectors.word_model import average_encoder, lstm_encoder
-
-
-@dataclass(frozen=True, slots=True)
-class WordBase:
-    """What the training of a recipe starts from."""
-
-    recipe: WordRecipe
-    table: Array  # fp32 [vocabulary, dimensions]
-    tokenizer: Tokenizer
 
 
 def load_word_recipe(recipe: WordRecipe, weights: Path) -> LoadedModel:
@@ -39,8 +27,9 @@ def load_word_recipe(recipe: WordRecipe, weights: Path) -> LoadedModel:
         AdapterError: the adapter is damaged, or was trained on other vectors.
     """
     package, digest = recipe.weights, recipe.weights.sha256[VECTORS_FILE]
-    base = load_words(recipe, weights)
-    encoder = build_encoder(recipe, base.table)
+    glove = Glove.read(weights)
+    start = word_table if recipe.lstm_units else weighted_table
+    encoder = build_encoder(recipe, start(glove, recipe.vocabulary))
     record = read_record(recipe.adapter)
     if record["base_sha256"] != digest:
         raise AdapterError(f"{recipe.adapter}: was trained on other vectors than {package}")
@@ -48,7 +37,7 @@ def load_word_recipe(recipe: WordRecipe, weights: Path) -> LoadedModel:
     return LoadedModel(
         spec=recipe.spec,
         keras_model=encoder,
-        tokenizer=base.tokenizer,
+        tokenizer=build_word_tokenizer(glove.words[: recipe.vocabulary]),
         source=f"{package} with adapter sha256:{sha256_of(recipe.adapter / TENSORS)}",
         sha256=digest,
         licence=(LICENCES / f"{package.licence}.txt").read_text(encoding="utf-8"),
@@ -56,18 +45,8 @@ def load_word_recipe(recipe: WordRecipe, weights: Path) -> LoadedModel:
     )
 
 
-def load_words(recipe: WordRecipe, weights: Path) -> WordBase:
-    """Read the public vectors, as the recipe starts from them, and build their tokenizer."""
-    glove = Glove.read(weights)
-    start = word_table if recipe.lstm_units else weighted_table
-    words = glove.words[: recipe.vocabulary]
-    return WordBase(recipe, start(glove, recipe.vocabulary), build_word_tokenizer(words))
-
-
-def build_encoder(recipe: WordRecipe, table: Array, *, dropout: float = 0) -> Any:
+def build_encoder(recipe: WordRecipe, table: Array) -> Any:
     """Build the recipe's encoder on vectors, fp32 [vocabulary, dimensions]."""
     if recipe.lstm_units is None:
         return average_encoder(table)
-    return lstm_encoder(
-        table, recipe.lstm_units, normalize=bool(recipe.spec.normalized), dropout=dropout
-    )
+    return lstm_encoder(table, recipe.lstm_units, normalize=bool(recipe.spec.normalized))

@@ -45,7 +45,7 @@ DROPPED = NOT_LOADED | {"shared_object_id"}
 PLAIN = re.compile(r"[\w .+/:>-]{0,200}")
 LARGEST = {"units": 1_000_000, "filters": 1_000_000, "output_dim": 1_000_000}
 LONGEST_WORD = 4000  # characters
-CODE = "trust the file with --trust (trust=True), or save the model without it"
+CODE = "trust the file with --trust, or save the model without it"
 OWN = "call semserve_export.export in the program that defines it"
 
 

@@ -1,0 +1,40 @@
+"""`train --vectors`: what is wrong with it, and is known before Keras is loaded."""
+
+from pathlib import Path
+
+from semserve_export.bundle.layout import require_place
+from semserve_export.cli.terminal import commands
+from semserve_export.errors import ExportError
+from semserve_export.training.files import TrainingFiles
+from semserve_export.training.plan import TrainingPlan
+
+OUTPUT = Path(".cache/trained")
+
+
+def train_on_vectors(
+    start: str,
+    vectors: Path | None,
+    labels: tuple[str, ...],
+    files: TrainingFiles,
+    plan: TrainingPlan,
+) -> None:
+    """Train a classifier of pairs on word vectors of one's own, and save it as a `.keras` file.
+
+    Raises:
+        ExportError: something is missing, or a flag is for another training.
+    """
+    if vectors is None:
+        raise ExportError("name a recipe or the directory of a preset, or --vectors FILE")
+    if start:
+        raise ExportError(f"--vectors: takes no start, and {start} is given")
+    if not vectors.is_file():
+        raise ExportError(f"--vectors: {vectors}: no such file")
+    if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
+        raise ExportError("--vectors: the classifier needs its labels, --label one by one")
+    if files.unlabelled or files.resume:
+        flag = "--unlabelled" if files.unlabelled else "--resume"
+        raise ExportError(f"{flag}: is for transformers, and --vectors trains an LSTM")
+    output = files.output or OUTPUT / vectors.name.partition(".")[0]
+    require_place(output)
+    data = files.read(labels)
+    commands("vectors_commands").train(vectors, labels, data, plan, output)

@@ -1,0 +1,96 @@
+"""Models inside models, and models of a class of its own, as one graph of layers."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from semserve_export.errors import WeightsError
+from semserve_export.failures import reason_of
+from semserve_export.models.keras_internals import is_functional, made_by, sublayers
+
+MOST_NESTED = 8  # models inside models that are opened to find a layer
+
+
+def with_nested_open(model: Any, layer: Any) -> Any:
+    """Return a Functional or Sequential model that does the same, and has a layer at its top.
+
+    Args:
+        model: it holds the layer, or a model inside it does.
+        layer: reads texts.
+
+    Raises:
+        WeightsError: the layer is inside something else than a model, or the model's own code
+            cannot be run on symbolic tensors.
+    """
+    if not is_functional(model):
+        model = _traced(model)
+    for _ in range(MOST_NESTED):
+        if layer in model.layers:
+            return model
+        holders = {
+            id(each)
+            for each in model.layers
+            if isinstance(each, keras.Model) and layer in sublayers(each)
+        }
+        if not holders:
+            break
+        model = inlined(model, holders)
+    raise WeightsError(
+        f"the TextVectorization layer {layer.name} is inside a layer of the model; export the part"
+        " that takes its ids, and give the layer as tokenizer"
+    )
+
+
+def inlined(model: Any, opened: set[int]) -> Any:
+    """Return a Functional model with the layers of nested models in their place.
+
+    Args:
+        model: Functional.
+        opened: the `id` of each nested model.
+    """
+
+    def call(layer: Any, *given: Any, **named: Any) -> Any:
+        if id(layer) not in opened:
+            return layer(*given, **named)
+        named = {key: value for key, value in named.items() if key in parameters(layer.call)}
+        return layer.call(*given, **named)
+
+    return keras.models.clone_model(
+        keras.Model(model.inputs, model.outputs),
+        clone_function=lambda layer: layer,
+        call_function=call,
+    )
+
+
+def output_of(layer: Any, model: Any) -> Any:
+    """Return what a layer gives in a Functional model; elsewhere it may be called again."""
+    waiting, seen = list(model.outputs), set()
+    while waiting:
+        tensor = waiting.pop()
+        maker, taken = made_by(tensor)
+        if maker is layer:
+            return tensor
+        new = [one for one in taken if id(one) not in seen]
+        seen |= {id(one) for one in new}
+        waiting += new
+    raise WeightsError(f"the model's output does not depend on its layer {layer.name}")
+
+
+def parameters(call: Any) -> list[str]:
+    """Return the names of what a function takes."""
+    return list(inspect.signature(call).parameters)
+
+
+def _traced(model: Any) -> Any:
+    """Run the code of a model of a class of its own on a symbolic text."""
+    shape = (model.get_build_config() or {}).get("input_shape")
+    sizes = tuple(shape[1:]) if isinstance(shape, list | tuple) else ()
+    texts = keras.Input(sizes, dtype="string")
+    try:
+        return keras.Model(texts, model.call(texts))
+    except Exception as error:  # whatever the user's own code raises
+        raise WeightsError(
+            f"{type(model).__name__}.call cannot be traced on texts ({reason_of(error)}); export"
+            " the part that takes token ids, and give its TextVectorization layer as tokenizer"
+        ) from error
