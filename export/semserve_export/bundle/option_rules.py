@@ -114,18 +114,23 @@ def require_flags_of_task(asked: OwnModel, task: Task) -> None:
             raise ExportError(f"{flag} is for {KINDS[of[0]]}, and the model is {KINDS[task]}")
 
 
-def require_flags_of_adapter(asked: OwnModel, labels: Sequence[str], activation: str) -> None:
+def require_flags_of_adapter(
+    asked: OwnModel, labels: Sequence[str], activation: str, *, pair: bool = True
+) -> None:
     """Refuse a flag that contradicts what an adapter was trained with.
 
     Args:
         asked: what is asked for, with an adapter.
         labels: those of the training, in the order of the logits.
         activation: the GELU of the training.
+        pair: whether it was trained on pairs, and not on single texts.
 
     Raises:
         ExportError: it names the flag.
     """
     require_flags_of_task(asked, "classification")
+    if asked.takes_pairs and not pair:
+        raise ExportError("--pair, --pair-order: the adapter was trained on single texts")
     if asked.task not in (None, "classification"):
         raise ExportError(f"--task {asked.task}: an adapter makes a classifier of the model")
     if asked.text_order not in (None, PREMISE_FIRST):

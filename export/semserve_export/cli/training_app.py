@@ -11,14 +11,17 @@ from semserve_export.cli.vectors_app import train_on_vectors
 from semserve_export.data.augmentation_plan import MixingPlan
 from semserve_export.errors import ExportError
 from semserve_export.files.downloads import fetch_weights
-from semserve_export.recipes import Recipe, find_recipe
+from semserve_export.options import OwnModel
+from semserve_export.recipes import RECIPES, Recipe
 from semserve_export.training.files import TrainingFiles
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.requirements import read_adapters, read_models
 
+ADAPTERS = Path(".cache/adapters")
 
-def train(  # noqa: C901 - each refusal is a branch
+
+def train(
     start: str = "",
     /,
     *,
@@ -31,7 +34,8 @@ def train(  # noqa: C901 - each refusal is a branch
     """Fine-tune a classifier of pairs and keep what it learnt as an adapter, with a report.
 
     Args:
-        start: a recipe, as `list` names it, or the directory of a preset of your own.
+        start: a recipe, as `list` names it, or a model of your own: the directory of a preset or of
+            a Hugging Face model, a .keras file, or a KerasHub handle.
         files: what to learn from.
         vectors: in place of a start: word vectors as text (word2vec, GloVe, fastText's .vec), to
             train an LSTM on.
@@ -42,33 +46,53 @@ def train(  # noqa: C901 - each refusal is a branch
     if vectors or not start:
         train_on_vectors(start, vectors, label, files, plan)
         return
-    if "/" in start or start.endswith(".keras"):
-        require_readable(start)
-        if not Path(start).is_dir():
-            raise ExportError(f"{start}: is a file; train takes the directory of a preset")
-    recipe = None if Path(start).is_dir() else find_recipe(start)
-    require_place(files.output or Path(".cache/adapters"))
-    if recipe and (not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels)):
-        raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
+    recipe = _recipe_of(start)
+    output = files.output or ADAPTERS / OwnModel(start).title
+    require_place(files.output or ADAPTERS)
+    files.require_free(output)
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
         raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
-    if recipe is None:
-        require_readable(start)
     if unknown := sorted(set(plan.symmetric) - set(labels)):
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
         raise ExportError("--unlabelled needs --teachers to answer the pairs")
-    writes = [files.output or Path(".cache/adapters") / Path(start).name, files.answers]
+    writes = [output, files.answers]
     if recipe is None:
         read_models(start, writes=writes, training=True)
     elif plan.start:
         fetch_weights(recipe.weights, weights_cache, console)
         read_adapters(plan.start, writes=writes)
     data = files.read(labels)
+    if data.single:
+        _require_for_single_texts(start, recipe, plan)
     commands("training_commands").train_classifier(
-        recipe or Path(start), labels, data, files, plan, weights_cache, console
+        recipe or start, labels, data, files, plan, weights_cache, console
     )
+
+
+def _recipe_of(start: str) -> Recipe | None:
+    """Return the recipe of that name, or None where the start is a model of the user's own.
+
+    Raises:
+        ExportError: the recipe has nothing to train, or no such file can be read.
+    """
+    if start not in RECIPES:
+        require_readable(start)
+        return None
+    recipe = RECIPES[start]
+    if not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels):
+        raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
+    return recipe
+
+
+def _require_for_single_texts(start: str, recipe: Recipe | None, plan: TrainingPlan) -> None:
+    if recipe:
+        raise ExportError(f"{start} takes pairs, and the files hold single texts")
+    if plan.teachers:
+        raise ExportError("--teachers label pairs, and the files hold single texts")
+    if plan.symmetric:
+        raise ExportError("--symmetric swaps the texts of pairs, and the files hold single texts")
 
 
 def mix_pairs(

@@ -1,9 +1,10 @@
 """What the command `train` does. Importing this imports Keras, so the command line does it late."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import tensorflow as tf
 from rich.console import Console
 
 from semserve_export.cli.progress import training_progress
@@ -22,7 +23,7 @@ ADAPTERS = Path(".cache/adapters")
 
 
 def train_classifier(
-    begin: Recipe | Path,
+    begin: Recipe | str,
     labels: Sequence[str],
     data: TrainingData,
     files: TrainingFiles,
@@ -35,11 +36,13 @@ def train_classifier(
         if isinstance(begin, Recipe):
             start = start_from_recipe(begin, fetch_weights(begin.weights, cache, console))
         else:
-            stack.enter_context(named(str(begin)))
-            checked = stack.enter_context(ready_for_keras(str(begin)))
-            with one_line(str(begin)):
-                start = start_from_preset(Path(checked), labels, begin.name)
+            stack.enter_context(named(begin))
+            checked = stack.enter_context(ready_for_keras(begin))
+            with one_line(begin):
+                start = start_from_preset(checked, labels, begin)
         output = files.output or ADAPTERS / start.facts["recipe"]
+        for line in _told(data):
+            console.print(line)
         progress = stack.enter_context(training_progress(console))
         record = train(
             start,
@@ -52,8 +55,21 @@ def train_classifier(
             answers=files.answers,
         )
     figures = record["figures"]
+    if test := figures.get("test"):
+        console.print(
+            f"Accuracy on {test['pairs']:,} test pairs, which chose nothing: {test['accuracy']:.4f}"
+        )
     console.print(
         f"Adapter in {output}; accuracy on the held-out pairs {figures['accuracy']:.4f},"
         f" expected calibration error {figures['expected_calibration_error']:.4f};"
         f" the rest in {output / REPORT}"
     )
+
+
+def _told(data: TrainingData) -> Iterator[str]:
+    """Say what was left out, and on which devices the training runs."""
+    for files in (data.training, data.validation, *([data.test] if data.test else [])):
+        for name, count in files.undecided.items():
+            yield f"{name}: dropped {count:,} rows without a label (-1 or -)"
+    devices = [device.name for device in tf.config.list_logical_devices("GPU")]
+    yield f"Training on {', '.join(devices) or 'the CPU: TensorFlow sees no GPU'}"

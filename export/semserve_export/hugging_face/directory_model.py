@@ -78,7 +78,8 @@ def _adapted(
     record = read_record(adapter)
     if record["base_sha256"] != digest_of(directory.weight_files):
         raise WeightsError(f"{adapter} was trained on other weights")
-    require_flags_of_adapter(asked, record["labels"], record["activation"])
+    pair = not record.get("single_texts")
+    require_flags_of_adapter(asked, record["labels"], record["activation"], pair=pair)
     model = directory.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     tokenizer, limit = _tokenizer(asked, directory)
@@ -89,8 +90,8 @@ def _adapted(
         activation=record["activation"],
         max_sequence_length=directory.max_sequence_length(asked.max_sequence_length, limit),
         labels=tuple(record["labels"]),
-        pair=True,
-        text_order=PREMISE_FIRST,
+        pair=pair,
+        text_order=PREMISE_FIRST if pair else None,
         inputs=inputs_of(model),
     )
     encoder = read_encoder(model, spec.gelu) if directory.family.plain else None

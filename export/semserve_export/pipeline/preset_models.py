@@ -8,6 +8,7 @@ from semserve_export.bundle.option_rules import require_flags_of_adapter, requir
 from semserve_export.bundle.prompts import choose_prompts
 from semserve_export.bundle.text_order import texts_of_input
 from semserve_export.errors import WeightsError
+from semserve_export.files.digest import sha256_of
 from semserve_export.files.preset_digest import digest_of, weight_files
 from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 from semserve_export.models.delta_adapter import apply_adapter, read_record
@@ -76,9 +77,10 @@ def _embedder(asked: OwnModel, preset: Preset) -> PresetModel:
 def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> PresetModel:
     """Put on the backbone what `train` learnt on it; labels and length are what they were there."""
     record = read_record(adapter)
-    if record["base_sha256"] != base_digest(preset):
+    if record["base_sha256"] != base_digest(preset, asked.path):
         raise WeightsError(f"{adapter} was trained on other weights")
-    require_flags_of_adapter(asked, record["labels"], record["activation"])
+    pair = not record.get("single_texts")
+    require_flags_of_adapter(asked, record["labels"], record["activation"], pair=pair)
     model = preset.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     spec = ModelSpec(
@@ -88,10 +90,10 @@ def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> PresetModel:
         activation=record["activation"],
         max_sequence_length=length_of(asked, preset, model.backbone),
         labels=tuple(record["labels"]),
-        pair=True,
-        text_order=PREMISE_FIRST,
+        pair=pair,
+        text_order=PREMISE_FIRST if pair else None,
     )
-    texts = texts_of_input(asked, pairs=True, ordered=True)
+    texts = texts_of_input(asked, pairs=pair, ordered=True)
     return PresetModel(spec, model, texts.facts)
 
 
@@ -132,7 +134,15 @@ def _classifier(asked: OwnModel, preset: Preset) -> PresetModel:
     return PresetModel(spec, model, tuple(facts), texts.notes)
 
 
-def base_digest(preset: Preset) -> str:
-    """Return the digest of the backbone's weights, which an adapter is trained on."""
+def base_digest(preset: Preset, path: str) -> str:
+    """Return the digest of the weights that an adapter is trained on.
+
+    Args:
+        preset: whose backbone it is.
+        path: what the user named. A `.keras` file is its own digest: the preset that is made of it
+            has other bytes each time.
+    """
+    if Path(path).is_file():
+        return sha256_of(Path(path))
     files = weight_files(preset.handle, head=False)
     return digest_of(files)

@@ -15,6 +15,7 @@ from semserve_export.model_spec import INPUTS
 from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
 from semserve_export.models.preset import Preset
+from semserve_export.options import OwnModel
 from semserve_export.pipeline.custom_model import build_own_tokenizer
 from semserve_export.pipeline.preset_models import base_digest
 from semserve_export.recipes import Recipe
@@ -56,23 +57,24 @@ def start_from_recipe(recipe: Recipe, weights: Path) -> Start:
     )
 
 
-def start_from_preset(directory: Path, labels: Sequence[str], name: str = "") -> Start:
-    """Begin from the backbone of a preset: KerasHub's own, or a Hugging Face directory.
+def start_from_preset(source: str | Path, labels: Sequence[str], path: str = "") -> Start:
+    """Begin from the backbone of a preset, by its directory or handle, or a Hugging Face directory.
 
     Args:
-        directory: the preset, checked (`ready_for_keras`); it must stay until the training ends.
+        source: the preset, checked (`ready_for_keras`); it must stay until the training ends.
         labels: the classes, in the order of the logits.
-        name: what the adapter's record calls the preset; the directory's name where left out.
+        path: what the user named, where `source` is a checked copy of it.
 
     Raises:
         WeightsError: it cannot be read, or is of no family that can be exported.
     """
-    if found := find_directory(str(directory)):
-        return _start_from_hugging_face(HuggingFaceDirectory.read(found), directory, labels)
-    return _start(name or directory.name, Preset.read(str(directory)), labels)
+    if found := find_directory(str(source)):
+        return _start_from_hugging_face(HuggingFaceDirectory.read(found), Path(source), labels)
+    return _start(path or str(source), Preset.read(str(source)), labels)
 
 
-def _start(name: str, preset: Preset, labels: Sequence[str]) -> Start:
+def _start(path: str, preset: Preset, labels: Sequence[str]) -> Start:
+    name = OwnModel(path).title
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
     return Start(
@@ -83,7 +85,7 @@ def _start(name: str, preset: Preset, labels: Sequence[str]) -> Start:
         facts={
             "recipe": name,
             "base": name,
-            "base_sha256": base_digest(preset),
+            "base_sha256": base_digest(preset, path),
             "labels": list(labels),
             "activation": preset.activation,
         },

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from semserve_export.errors import ExportError
 from semserve_export.models.delta_adapter import Arrays
+from semserve_export.training.files import CHECKPOINT
 
-FILE = "checkpoint.safetensors"
 KEPT = "kept/"
 
 
@@ -39,7 +39,7 @@ class Checkpoint:
     """
 
     def __init__(self, directory: Path, training: Mapping[str, Any]) -> None:
-        self._path = directory / FILE
+        self._path = directory / CHECKPOINT
         self._training = json.loads(json.dumps(training))
 
     def save(self, model: keras.Model, standing: Standing, seconds: int) -> None:

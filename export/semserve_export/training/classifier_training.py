@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from rich.progress import Progress
 
 from semserve_export.data.batching import LENGTH_STEP, EncodedPairs
-from semserve_export.data.pairs import Pair, TrainingData
+from semserve_export.data.pairs import LabelledPair, Pair, PairFiles, TrainingData
 from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.distillation.soft_targets import targets_of, with_swapped
 from semserve_export.distillation.teacher import Teacher
@@ -85,6 +86,8 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
     log, checkpoint = ResultLog(output / RESULTS), Checkpoint(output, facts)
     if resume:
         checkpoint.check()
+    else:
+        checkpoint.remove()
     validation = _encode(start, data.validation.pairs, plan.max_tokens)
     seed_everything(plan.seed)
     ask = partial(_ask, teachers, plan, AnswerCache(answers), progress)
@@ -134,6 +137,8 @@ def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of
 
     quality = LabelQuality.of(logits, validation.labels)
     figures = _figures(course, quality, calibration, data)
+    if data.test:
+        figures["test"] = _measured(start, model, data.test, facts["plan"]["max_tokens"])
     record = {**facts, "figures": figures, "notice": notice or _notice(data)}
     write_record(output, record)
     write_report(output, record, quality, calibration, log)
@@ -198,7 +203,15 @@ def _facts(
         "training_files": dict(data.training.sha256),
         "unlabelled_files": dict(data.unlabelled.sha256),
         "validation_files": dict(data.validation.sha256),
+        **({"single_texts": True} if data.single else {}),
+        **({"rows_without_label": undecided} if (undecided := _undecided(data)) else {}),
     }
+
+
+def _undecided(data: TrainingData) -> dict[str, int]:
+    """Return how many rows without a label were dropped, by file."""
+    files = [data.training, data.validation, *([data.test] if data.test else [])]
+    return {name: count for one in files for name, count in one.undecided.items()}
 
 
 def _facts_of(adapter: Path) -> dict[str, Any]:
@@ -229,6 +242,20 @@ def _figures(
         "pairs_measured": pairs,
         "pairs_measured_by_epoch": min(PROGRESS_PAIRS, pairs),
         "training_seconds": course.seconds,
+    }
+
+
+def _measured(
+    start: Start, model: keras.Model, files: PairFiles[LabelledPair], max_tokens: int
+) -> dict[str, Any]:
+    """Return the figures of pairs that chose nothing."""
+    pairs = _encode(start, files.pairs, max_tokens)
+    quality = LabelQuality.of(logits_of(model, pairs), pairs.labels)
+    return {
+        "accuracy": quality.accuracy,
+        "f1": quality.f1,
+        "pairs": len(pairs),
+        "files": dict(files.sha256),
     }
 
 

@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from semserve_export.data.pairs import (
+    PairFiles,
     TrainingData,
     read_pairs,
     read_unlabelled,
     without_premises_of,
 )
+from semserve_export.errors import ExportError
+
+CHECKPOINT = "checkpoint.safetensors"
+ADAPTER = "adapter.safetensors"  # as in `delta_adapter`, whose import takes seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +26,13 @@ class TrainingFiles:
 
     _: KW_ONLY
     train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
-    """Files with columns premise, hypothesis and label: .tsv, .csv, .jsonl or .parquet, or .gz."""
+    """Files with columns premise, hypothesis and label, or text and label: .tsv, .csv, .jsonl or
+    .parquet, or .gz. A label is a name or a number from 0; rows with the label -1 or - are dropped.
+    """
     validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
-    """The same, held out: what accuracy is measured and the temperature fitted on."""
+    """The same, held out: what chooses the epoch (--patience) and the temperature."""
+    test: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    """The same, held out, and used for no choice: accuracy is measured on it once, at the end."""
     unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
     """Files with columns premise and hypothesis, for teachers to answer; `mix-pairs` makes some."""
     hold_out_premises: Annotated[bool, Parameter(negative=())] = False
@@ -32,18 +41,56 @@ class TrainingFiles:
     """The adapter's directory; `.cache/adapters/NAME` where left out."""
     resume: Annotated[bool, Parameter(negative=())] = False
     """Go on with the training that was cut off in that directory."""
+    fresh: Annotated[bool, Parameter(negative=())] = False
+    """Begin again, and replace the adapter or the checkpoint that is in that directory."""
     answers: Path = Path(".cache/answers")
     """Where the teachers' answers are kept for the next training."""
     notice: str = ""
     """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""
 
+    def require_free(self, output: Path) -> None:
+        """Refuse a directory with results that nobody said to replace.
+
+        Raises:
+            ExportError: it holds a checkpoint or an adapter, and no flag says what to do.
+        """
+        if self.resume and self.fresh:
+            raise ExportError("--resume goes on with a training and --fresh begins again: say one")
+        if self.fresh:
+            return
+        if (output / CHECKPOINT).exists():
+            if not self.resume:
+                raise ExportError(
+                    f"{output}: holds the checkpoint of a training that was cut off; --resume goes"
+                    " on with it, --fresh begins again"
+                )
+        elif (output / ADAPTER).exists():
+            raise ExportError(
+                f"{output}: holds the adapter of a training that ended; --fresh replaces it,"
+                " another --output keeps it"
+            )
+
     def read(self, labels: Sequence[str]) -> TrainingData:
         """Read the pairs.
 
         Raises:
-            ExportError: a file is missing or damaged, or holds a label that is none of these.
+            ExportError: a file is missing or damaged, or holds a label that is none of these; or
+                pairs and single texts are mixed.
         """
-        training, validation = read_pairs(self.train, labels), read_pairs(self.validation, labels)
-        if self.hold_out_premises:
-            training = without_premises_of(training, validation)
-        return TrainingData(training, validation, read_unlabelled(self.unlabelled))
+        training = read_pairs(self.train, labels)
+        held_out = [read_pairs(paths, labels) for paths in (self.validation, self.test) if paths]
+        unlabelled = read_unlabelled(self.unlabelled)
+        for flag, files in zip(("--validation", "--test"), held_out, strict=False):
+            _require_kind(flag, files, single=training.single)
+            if self.hold_out_premises:
+                training = without_premises_of(training, files)
+        if unlabelled.pairs:
+            _require_kind("--unlabelled", unlabelled, single=training.single)
+        test = held_out[1] if self.test else None
+        return TrainingData(training, held_out[0], unlabelled, test)
+
+
+def _require_kind(flag: str, files: PairFiles[Any], *, single: bool) -> None:
+    if files.single != single:
+        kinds = ("pairs", "single texts") if single else ("single texts", "pairs")
+        raise ExportError(f"{flag} holds {kinds[0]}, and --train {kinds[1]}")

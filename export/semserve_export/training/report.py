@@ -65,7 +65,7 @@ From {record["base"]}, with {figures["pairs_trained_on"]:,} pairs of
 {_files(record, "training")}{_unlabelled(record)},
 in {figures["training_seconds"] / 60:.0f} minutes.
 Measured on {figures["pairs_measured"]:,} pairs of {_files(record, "validation")},
-with the adapter as it is kept.
+with the adapter as it is kept.{_test(figures)}
 
 **Accuracy {quality.accuracy:.4f}**; macro F1 {sum(quality.f1) / len(quality.f1):.4f}.
 
@@ -112,6 +112,17 @@ def _unlabelled(record: Mapping[str, Any]) -> str:
         return ""
     count = record["figures"]["unlabelled_pairs"]
     return f",\nand {count:,} that teachers answered, of {_files(record, 'unlabelled')}"
+
+
+def _test(figures: Mapping[str, Any]) -> str:
+    if "test" not in figures:
+        return ""
+    test = figures["test"]
+    names = ", ".join(test["files"])
+    return (
+        f"\n\nOn {test['pairs']:,} pairs of {names}, which chose nothing:"
+        f" **accuracy {test['accuracy']:.4f}**."
+    )
 
 
 def _files(record: Mapping[str, Any], part: str) -> str:
