@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from semserve_server.errors import Draining, InferenceFailed
+from semserve_server.errors import Draining, InferenceFailed, Overloaded
 from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
