@@ -112,7 +112,7 @@ test-exports: .venv/.dev .venv-export/.ready ## export seventy Hugging Face dire
 
 .PHONY: bench
 bench: .venv/.dev models-if-none ## measure the server beside its peers and the bare runtime (BENCH_ARGS=--help)
-	PYTHONPATH=tests $(BIN)/python -m load $(BENCH_ARGS)
+	$(KEEP_BYTECODE) PYTHONPATH=tests $(BIN)/python -m load $(BENCH_ARGS)
 
 .PHONY: bench-cuda
 bench-cuda: models-if-none ## measure the server on a GPU, in an environment with semserve-server[gpu] (PYTHON_GPU, BENCH_ARGS)

@@ -50,6 +50,8 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Scores are computed on one thread; numpy's BLAS would start one for each CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # The wheels of ONNX Runtime 1.31 send usage data to their maker, from a thread of their own.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     loop = MainLoop()
     try:
         loop.run(_serve(config))

@@ -108,7 +108,7 @@ class Config:
     map these files, so the weights are in memory once, and the next start is faster. Only the owner
     may have write permission. none: keep none, and pack the weights of every session in its own
     memory. auto: the directory semserve in XDG_CACHE_HOME or ~/.cache, or none if that directory is
-    not usable."""
+    not usable, or in memory (tmpfs)."""
 
     max_cache_bytes: Annotated[_Bytes, Parameter(group=COMPUTE)] = 8_000_000_000
     """Most bytes of the graphs in --cache-dir. A graph needs about 1.5 times the bytes of its file.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from semserve.v1 import classification_pb2, embedding_pb2
+
+from load.bundle import Bundle
 
 Item = str | tuple[str, str]
 
@@ -22,16 +25,16 @@ class Wire:
     """Serializes one request; a dialect of single texts takes one item."""
 
 
-def _embed(items: Sequence[Item]) -> bytes:
-    return embedding_pb2.EmbedRequest(texts=items).SerializeToString()
+def _embed(items: Sequence[Item], model: str = "") -> bytes:
+    return embedding_pb2.EmbedRequest(model=model, texts=items).SerializeToString()
 
 
-def _classify(items: Sequence[Item]) -> bytes:
+def _classify(items: Sequence[Item], model: str = "") -> bytes:
     pairs = [
         classification_pb2.ClassifyPair(premise=premise, hypothesis=hypothesis)
         for premise, hypothesis in items
     ]
-    return classification_pb2.ClassifyRequest(pairs=pairs).SerializeToString()
+    return classification_pb2.ClassifyRequest(model=model, pairs=pairs).SerializeToString()
 
 
 def _tei(items: Sequence[Item]) -> bytes:
@@ -68,3 +71,9 @@ EMBED = Wire(f"{_EMBEDDING}/Embed", f"{_EMBEDDING}/StreamEmbed", _embed)
 CLASSIFY = Wire(f"{_CLASSIFICATION}/Classify", f"{_CLASSIFICATION}/StreamClassify", _classify)
 TEI = Wire("/tei.v1.Embed/Embed", "", _tei)
 OPEN_INFERENCE = Wire("/inference.GRPCInferenceService/ModelInfer", "", _open_inference)
+
+
+def of_model(bundle: Bundle) -> Wire:
+    """Return the dialect of semserve for one of several models."""
+    usual, write = (CLASSIFY, _classify) if bundle.output == "logits" else (EMBED, _embed)
+    return replace(usual, write=partial(write, model=bundle.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,6 +189,14 @@ def test_measurements_are_kept_beside_the_graphs_unless_another_directory_is_nam
     ):
         found = resolved(given, home)
         assert (graphs, measurements) == (found.cache_dir, found.calibration_cache)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory")  # noqa: S108
+def test_graphs_are_kept_in_memory_only_where_the_directory_is_named() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        found = resolved(Config(), {"XDG_CACHE_HOME": memory})
+        assert ("none", f"{memory}/semserve") == (found.cache_dir, found.calibration_cache)
+        assert memory == resolved(Config(cache_dir=memory), {}).cache_dir
 
 
 class Measuring:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError
+from semserve_server.system.file_system import in_memory
 from semserve_server.system.private_files import private_directory
 
 log = logging.getLogger(__name__)
@@ -22,12 +23,18 @@ AUTO = "auto"
 def resolved(config: Config, environment: Mapping[str, str]) -> Config:
     """Return the settings with a directory or `none` in place of each `auto`. Never raises.
 
+    A directory whose files are in memory is used for measurements only: there, the files of the
+    graphs would need more memory than they save.
+
     Args:
         config: the settings.
         environment: environment variables of the process.
     """
     directory = resolve(config.cache_dir, environment)
     calibrations = directory if config.calibration_cache == AUTO else config.calibration_cache
+    if config.cache_dir == AUTO and directory != NONE and in_memory(Path(directory)):
+        log.info("no optimised graph is kept: %s is in memory; see --cache-dir", directory)
+        directory = NONE
     return replace(config, cache_dir=directory, calibration_cache=calibrations)
 
 

@@ -21,6 +21,9 @@ from semserve_server.runtime.padding import pad
 from semserve_server.system.memory import return_memory
 from semserve_server.system.private_files import write_pieces
 
+# For programs that use the library; the server's command sets ORT_DISABLE_TELEMETRY as well.
+ort.disable_telemetry_events()
+
 VERSION: str = ort.__version__
 """Version of ONNX Runtime."""
 

@@ -11,6 +11,7 @@ from load.parts import (
     depth,
     front_end,
     grpcio,
+    memory,
     mixed,
     overload,
     processes,
@@ -22,6 +23,7 @@ from load.parts import (
 PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
     "serving": serving.measure,
     "start": start.measure,
+    "memory": memory.measure,
     "variants": variants.measure,
     "front-end": front_end.measure,
     "grpcio": grpcio.measure,

@@ -6,8 +6,10 @@ import contextlib
 import functools
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -58,6 +60,36 @@ def semserve(
                 "banner": said.splitlines()[-1],
             },
         )
+
+
+@contextlib.contextmanager
+def semserve_of(
+    bundles: Sequence[Bundle], flags: Sequence[str] = (), *, name: str
+) -> Iterator[list[Server]]:
+    """Serve several bundles in one process: the server once for each model, with its dialect.
+
+    Raises:
+        StartError: it did not become SERVING.
+    """
+    with tempfile.TemporaryDirectory() as models:
+        for bundle in bundles:
+            Path(models, bundle.name).symlink_to(bundle.directory.absolute())
+        command = [*COMMAND, "--models", models, "--address", "127.0.0.1:0", *flags]
+        with running(name, command) as process:
+            said = process.wait_for(lambda said: SERVING in said, "banner")
+            seconds = time.perf_counter() - process.started
+            address = said.split(SERVING)[1].split(": ")[0]
+            yield [
+                Server(
+                    name=f"{name} {bundle.name}",
+                    process=process,
+                    address=address,
+                    wire=wire.of_model(bundle),
+                    item_bytes=bundle.dimensions * 4,
+                    facts={"seconds_to_serving": seconds},
+                )
+                for bundle in bundles
+            ]
 
 
 @functools.cache
