@@ -20,14 +20,13 @@ from semserve_server.instrumentation.counters import ModelCounters, cancelled_at
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.scheduling.admission import Admission, QueueLoad
+from semserve_server.scheduling.admission import Admission, Pushback, QueueLoad
 from semserve_server.scheduling.batch_delay import BatchDelay
 from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch, Entry
 from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fail
 from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
-from semserve_server.scheduling.pushback import Pushback
 from semserve_server.scheduling.request import Inference, PendingRequest
 from semserve_server.scheduling.worker import BatchWorker
 
