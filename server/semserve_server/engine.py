@@ -163,8 +163,7 @@ class Engine:
                 deadline.
         """
         size = characters_of(items)
-        seconds = float("inf") if remaining is None else remaining
-        self.check_admission(len(items), size, seconds, caller)
+        self.check_admission(len(items), size, remaining=remaining, caller=caller)
         if size < INLINE_CHARACTERS:
             encodings = self.tokenizer.encode(items, truncation)
         else:
@@ -172,19 +171,19 @@ class Engine:
         self._token_estimator.observe(size, sum(encoding.tokens for encoding in encodings))
         return encodings
 
-    def check_admission(self, items: int, characters: int, seconds: float, caller: str) -> None:
+    def check_admission(
+        self, items: int, characters: int, *, remaining: float | None, caller: str
+    ) -> None:
         """Refuse a request that the queue could not admit, before its texts are tokenised.
 
         The number of tokens is not known yet. It is estimated from the characters and the recent
         ratio of tokens to characters. Under load the queue is nearly always full, and a request
-        that it will refuse must not cost tokenisation first.
-
-        Raises:
-            Overloaded: as `encode`.
+        that it will refuse must not cost tokenisation first. Raises `Overloaded`.
         """
         least = items * len(self.tokenizer.blank(0))  # padding that the model computes always
         most = items * self.tokenizer.most_tokens
         tokens = min(max(self._token_estimator.tokens(characters), least), most)
+        seconds = float("inf") if remaining is None else remaining
         self._batcher.check_admission(QueueLoad(items, tokens), seconds=seconds, caller=caller)
 
     async def tokens(

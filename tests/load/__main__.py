@@ -74,8 +74,8 @@ def run(settings: Annotated[Settings | None, Parameter(name="*")] = None) -> int
             progress.advance(task)
             for figure in found:
                 progress.console.print(_line(figure), highlight=False)
-    written = [*report.write(bench, figures), picture.draw(bench)]
-    console.print("written:", ", ".join(str(path) for path in written if path))
+    written = [*report.write(bench, figures), *picture.draw(bench)]
+    console.print("written:", ", ".join(str(path) for path in written))
     return int(any(figure.failed for figure in figures))
 
 

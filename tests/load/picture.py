@@ -12,17 +12,24 @@ from matplotlib.figure import Figure
 from load.bench import Bench
 from load.record import Record
 
-COLOURS = {"semserve": "#0b6e4f", "text-embeddings-inference": "#c1440e", "MLServer": "#3d5a98"}
+COLOURS = {
+    "semserve": "#0b6e4f", "semserve int8": "#7a9e1f",
+    "text-embeddings-inference": "#c1440e", "MLServer": "#3d5a98",
+}  # fmt: skip
 SHAPES_SHOWN = ("serving", "curve", "depth")
 Point = tuple[int, float, float, float]
 """Callers, texts a second, p50 and p99 in milliseconds."""
 
 
-def draw(bench: Bench) -> Path | None:
-    """Draw the closed loops of single texts; None where there are not two points of any server."""
+def draw(bench: Bench) -> list[Path]:
+    """Draw the closed loops of single texts, unless no server has two points. Returns the files.
+
+    The background is white, so that the picture can be read on a dark page too.
+    """
     curves = {name: points for name, points in _curves(bench).items() if len(points) > 1}
     if not curves:
-        return None
+        return []
+    mpl.rcParams["svg.hashsalt"] = "semserve"
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     axes = figure.add_subplot()
@@ -46,9 +53,13 @@ def draw(bench: Bench) -> Path | None:
     axes.set_xlim(left=0)
     axes.grid(visible=True, which="major", alpha=0.25)
     figure.legend(fontsize=8, loc="outside lower center", ncols=4, frameon=False)
-    path = bench.settings.results / "bench.png"
-    figure.savefig(path, dpi=130)
-    return path
+    paths = [bench.settings.results / "bench.png"]
+    if bench.settings.picture:
+        paths.append(bench.settings.picture)
+    for path in paths:
+        kept = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(path, dpi=130, facecolor="white", metadata=kept)
+    return paths
 
 
 def _curves(bench: Bench) -> dict[str, list[Point]]:

@@ -36,10 +36,10 @@ class Settings:
     """Measure the main parts briefly, in about a minute: windows of 1 s, one round."""
 
     full: bool = False
-    """Measure thoroughly: windows of 6 s, five rounds."""
+    """Measure everything thoroughly: windows of 6 s, five rounds, a model of base size too."""
 
     only: tuple[str, ...] = ()
-    """Parts to run; all of them where none is named."""
+    """Parts to run; where none is named all of them, `base` only with `--full`."""
 
     depths: tuple[int, ...] = (1, 16, 256, 4096)
     """Numbers of single texts that wait at once, for the cost as work grows."""
@@ -90,6 +90,9 @@ class Settings:
 
     results: Path = Path("results")
     """Where the results are written."""
+
+    picture: Path | None = None
+    """File for a second copy of the picture of throughput against latency, an .svg or a .png."""
 
     def of_its_length(self) -> Settings:
         """Return the settings with the windows, the rounds and the parts of `quick` or `full`.

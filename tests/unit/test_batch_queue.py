@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semserve_server.runtime.encoding import Encoding
@@ -214,8 +215,12 @@ def test_a_search_that_ends_early_chooses_what_a_whole_search_does(
     assert all(entries[n].length < shortest for n in expected[len(batch) :])
 
 
-def test_a_full_batch_ends_the_search() -> None:
-    """What is queued behind a full batch is not looked at, so that it may be much."""
+@pytest.mark.parametrize(("lengths", "expected"), [((10, 10), [10]), ((9, 11), [*range(11)])])
+def test_a_full_batch_ends_the_search(lengths: tuple[int, int], expected: list[int]) -> None:
+    """What is queued behind a full batch is not looked at, so that it may be much.
+
+    Entries of one length are taken without a look at each.
+    """
     looked_at: list[int] = []
 
     class Watched(Entry[None]):
@@ -228,7 +233,12 @@ def test_a_full_batch_ends_the_search() -> None:
         def deadline(self, _instant: float) -> None: ...
 
     queue = queue_of(
-        *[Watched(Encoding([1] * 10, [0] * 10), 10, NEVER, None, n) for n in range(70)], padding=0.0
+        *[
+            Watched(Encoding([1] * size, [0] * size), size, NEVER, None, n)
+            for n, size in enumerate(lengths * 35)
+        ],
+        padding=0.0,
     )
+    looked_at.clear()
     assert 10 == len(queue.take(0.0).batch)
-    assert list(range(11)) == looked_at
+    assert expected == looked_at

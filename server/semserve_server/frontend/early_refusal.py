@@ -59,9 +59,10 @@ class EarlyRefusal:
                 self._check(context)
             except Overloaded as error:
                 await abort(context, error)
-            content = await context.read()
-            if content is not grpc.aio.EOF:  # the caller cancelled
-                await context.write(await answer(parse(content), context))
+            content: Any = await context.read()
+            if not isinstance(content, bytes):
+                return  # the caller has cancelled
+            await context.write(await answer(parse(content), context))
 
         handler: Handler = grpc.stream_stream_rpc_method_handler(handle)
         return handler
@@ -73,8 +74,7 @@ class EarlyRefusal:
         principal = PRINCIPAL.get(None)
         caller = context.peer() if principal is None else principal.name
         current().model = engine.counters
-        remaining = context.time_remaining()
-        engine.check_admission(1, 0, float("inf") if remaining is None else remaining, caller)
+        engine.check_admission(1, 0, remaining=context.time_remaining(), caller=caller)
 
 
 def early_refusals(models: ModelRegistry) -> dict[str, EarlyRefusal]:

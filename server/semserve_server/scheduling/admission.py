@@ -24,6 +24,14 @@ new request included. One caller alone can thus fill 8/9 of the queue with many 
 callers 8/17 each. The rest is kept for callers that have no entries in the queue. This is the
 dynamic threshold of shared-memory switches (Choudhury and Hahne, 1998)."""
 
+SPREAD = 4
+"""Turns are this many times longer than the model needs for a request. With 1, callers that obey
+are still refused about once for each answer."""
+MAX_PUSHBACK_SECONDS = 1.0
+"""Longest delay, however many callers return too early."""
+FORGETTING_FACTOR = 0.99
+"""Weight of an admitted request after the next one: about the last hundred decide."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLoad:
@@ -153,3 +161,30 @@ class Admission:
     def _seconds(self, tokens: int) -> float:
         """Predict how long one worker takes for `tokens`, in batches of the largest size."""
         return self.cost.seconds(tokens, runs=tokens / self.max_batch_tokens)
+
+
+class Pushback:
+    """After what delay refused callers of one model should return: in turns.
+
+    If every refused caller returned when the queue has room for one request, all but one would be
+    refused again, and refusals would take the CPU from the runs.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._next = 0.0
+
+    def admitted(self, seconds: float) -> None:
+        """Learn how long the runs of a request take."""
+        self._seconds += (1 - FORGETTING_FACTOR) * (seconds - self._seconds)
+
+    def refused(self, now: float, least: float) -> float:
+        """Give a refused caller a turn, and return the delay until then in seconds.
+
+        Args:
+            now: instant, in seconds of any clock.
+            least: seconds after which the queue should have room for the request.
+        """
+        turn = max(self._next, now) + SPREAD * self._seconds
+        self._next = min(turn, now + MAX_PUSHBACK_SECONDS)
+        return max(least, self._next - now)

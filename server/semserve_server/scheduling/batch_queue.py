@@ -20,8 +20,9 @@ from math import inf
 from typing import Generic
 
 from semserve_server.scheduling.admission import Backlog, QueueLoad
+from semserve_server.scheduling.caller_queue import Entry, Owner
 from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.fair_queue import Entry, FairQueue, Owner
+from semserve_server.scheduling.fair_queue import FairQueue
 
 __all__ = ["BatchQueue", "DequeuedBatch", "Entry"]
 
@@ -121,12 +122,23 @@ class BatchQueue(Generic[Owner]):
     def take(self, now: float) -> DequeuedBatch[Owner]:
         """Remove the next batch, and every expired entry found on the way."""
         expired: list[Entry[Owner]] = []
-        batch, skipped = self._choose(self._entries.pop(now, self._window_tokens, expired))
-        self._entries.commit(batch, skipped)
+        alike = self._take_alike(now)
+        window = self._window_tokens - sum(entry.length for entry in alike)
+        batch, skipped = self._choose(alike, self._entries.pop(now, window, expired))
+        self._entries.commit(batch[len(alike) :], skipped)
         return DequeuedBatch(batch, expired, self._computed(batch))
 
+    def _take_alike(self, now: float) -> list[Entry[Owner]]:
+        """Remove the first entries at once where all are equally long, as many as a batch holds.
+
+        Such entries cost no padding, so each of them joins: a batch with it computes no fewer of
+        its own tokens per second.
+        """
+        length = self._entries.common_length
+        return self._entries.pop_alike(now, self.max_batch_tokens // length) if length else []
+
     def _choose(
-        self, window: Generator[Entry[Owner]]
+        self, alike: list[Entry[Owner]], window: Generator[Entry[Owner]]
     ) -> tuple[list[Entry[Owner]], list[Entry[Owner]]]:
         """Choose the first entry, and every other one that does not lower the tokens per second.
 
@@ -134,13 +146,17 @@ class BatchQueue(Generic[Owner]):
         the first. Those without such a cost are tried while they leave the queue, so that a full
         batch ends the search, and its work does not grow with the window.
 
+        Args:
+            alike: the first entries of the batch, all equally long.
+            window: further entries.
+
         Returns:
-            The batch, and the other entries that left the queue, in their order.
+            The batch, with `alike` first, and the other entries of the window, in their order.
         """
-        first = next(window, None)
+        first = alike[0] if alike else next(window, None)
         if first is None:
             return [], []
-        growing = _GrowingBatch(first, self._cost, self.max_batch_tokens)
+        growing = _GrowingBatch(alike or [first], self._cost, self.max_batch_tokens)
         padding, length = self._cost.padding, first.length
         skipped: list[Entry[Owner]] = []
         unlike: list[Entry[Owner]] = []
@@ -173,12 +189,16 @@ class _GrowingBatch(Generic[Owner]):
 
     __slots__ = ("_cost", "_longest", "_most", "_seconds", "_shortest", "_tokens", "entries")
 
-    def __init__(self, first: Entry[Owner], cost: CostModel, max_batch_tokens: int) -> None:
-        self.entries = [first]
+    def __init__(
+        self, first: Sequence[Entry[Owner]], cost: CostModel, max_batch_tokens: int
+    ) -> None:
+        """Create a batch of one entry, or of several that are equally long."""
+        self.entries = [*first]
         self._cost = cost
         self._most = max_batch_tokens
-        self._tokens = self._longest = self._shortest = first.length
-        self._seconds = self._predict(first.length, first.length)
+        self._longest = self._shortest = first[0].length
+        self._tokens = len(first) * self._longest
+        self._seconds = self._predict(self._tokens, self._tokens)
 
     def add(self, entry: Entry[Owner]) -> bool:
         """Add an entry if the batch then computes no fewer of its own tokens per second."""

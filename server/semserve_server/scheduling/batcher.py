@@ -20,7 +20,7 @@ from semserve_server.instrumentation.counters import ModelCounters
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows, Runner
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.scheduling.admission import Admission, QueueLoad
+from semserve_server.scheduling.admission import Admission, Pushback, QueueLoad
 from semserve_server.scheduling.batch_delay import BatchDelay
 from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch
 from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fail
@@ -28,7 +28,6 @@ from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.dispatch import Dispatch
 from semserve_server.scheduling.inline_run import InlineRun
-from semserve_server.scheduling.pushback import Pushback
 from semserve_server.scheduling.request import Inference, PendingRequest, drop_cause
 from semserve_server.scheduling.worker import BatchWorker, active_runs
 
