@@ -61,6 +61,20 @@ SMALL_LIMITS = ConnectionLimits(
 )
 
 
+GROUPS = {"real_address": "real", "kinds_address": "kinds"}
+"""Servers that take seconds of processor time to start, and the group of xdist of their tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one process of xdist run the tests of one server, and begin with what takes long."""
+    for item in items:
+        for fixture in GROUPS.keys() & set(getattr(item, "fixturenames", ())):
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
@@ -99,11 +113,7 @@ def real_address(real_models: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def kinds_address(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real `semserve-server` process over a model of each kind.
-
-    Tests that use it are in the xdist group "kinds" where they can be, so that few processes of
-    pytest start it.
-    """
+    """The address of a real `semserve-server` process over a model of each kind."""
     models = tiny_kinds.write_all(tmp_path_factory.mktemp("kinds"))
     tiny_kinds.prompted("e5-small-v2").write(models)  # which the README of the client names
     for name in ("tiny-embed", "tiny-nli"):
