@@ -46,6 +46,9 @@ if "TEST_CALIBRATIONS" not in os.environ:  # else the first of the test processe
 CALIBRATIONS = os.environ["TEST_CALIBRATIONS"]
 """What the servers of the tests keep of their measurements, so that later starts are quick."""
 SERVING = "serving on "
+ONE_THREAD = ("--intra-op-threads", "1")
+"""Runs have one thread in any case, so a start measures one speed only, and by processor time: the
+times of a busy machine converge soon, where a wall clock measures each model for 2 s."""
 SMALL_LIMITS = ConnectionLimits(
     max_message_bytes=1_000_000,
     max_stream_requests=8,
@@ -100,14 +103,14 @@ def real_models() -> Path:
 @pytest.fixture(scope="session")
 def server_address(tiny_models: Path) -> Iterator[str]:
     """The address of a real `semserve-server` process over the tiny bundles."""
-    with running_server("--models", str(tiny_models)) as server:
+    with running_server("--models", str(tiny_models), *ONE_THREAD) as server:
         yield server.address
 
 
 @pytest.fixture(scope="session")
 def real_address(real_models: Path) -> Iterator[str]:
     """The address of a real `semserve-server` process over the exported models."""
-    with running_server("--models", str(real_models)) as server:
+    with running_server("--models", str(real_models), *ONE_THREAD) as server:
         yield server.address
 
 
@@ -122,7 +125,7 @@ def kinds_address(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -
     scorer = ("--default-scorer", "tiny-score")
     facades = ("--text-embeddings-inference",)
     arguments = ("--models", str(models), "--device", "cpu", *defaults, *scorer, *facades)
-    with running_server(*arguments) as server:
+    with running_server(*arguments, *ONE_THREAD) as server:
         yield server.address
 
 
