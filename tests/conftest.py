@@ -46,6 +46,9 @@ if "TEST_CALIBRATIONS" not in os.environ:  # else the first of the test processe
 CALIBRATIONS = os.environ["TEST_CALIBRATIONS"]
 """What the servers of the tests keep of graphs and measurements, so that later starts are quick."""
 SERVING = "serving on "
+ONE_THREAD = ("--intra-op-threads", "1")
+"""Runs have one thread in any case, so a start measures one speed only, and by processor time: the
+times of a busy machine converge soon, where a wall clock measures each model for 2 s."""
 SMALL_LIMITS = ConnectionLimits(
     max_message_bytes=1_000_000,
     max_stream_requests=8,
@@ -59,6 +62,20 @@ SMALL_LIMITS = ConnectionLimits(
     keepalive_timeout=20,
     handshake_timeout=10,
 )
+
+
+GROUPS = {"real_address": "real", "kinds_address": "kinds"}
+"""Servers that take seconds of processor time to start, and the group of xdist of their tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one process of xdist run the tests of one server, and begin with what takes long."""
+    for item in items:
+        for fixture in GROUPS.keys() & set(getattr(item, "fixturenames", ())):
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.fixture(scope="session")
@@ -86,24 +103,20 @@ def real_models() -> Path:
 @pytest.fixture(scope="session")
 def server_address(tiny_models: Path) -> Iterator[str]:
     """The address of a real `semserve-server` process over the tiny bundles."""
-    with running_server("--models", str(tiny_models)) as server:
+    with running_server("--models", str(tiny_models), *ONE_THREAD) as server:
         yield server.address
 
 
 @pytest.fixture(scope="session")
 def real_address(real_models: Path) -> Iterator[str]:
     """The address of a real `semserve-server` process over the exported models."""
-    with running_server("--models", str(real_models)) as server:
+    with running_server("--models", str(real_models), *ONE_THREAD) as server:
         yield server.address
 
 
 @pytest.fixture(scope="session")
 def kinds_address(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real `semserve-server` process over a model of each kind.
-
-    Tests that use it are in the xdist group "kinds" where they can be, so that few processes of
-    pytest start it.
-    """
+    """The address of a real `semserve-server` process over a model of each kind."""
     models = tiny_kinds.write_all(tmp_path_factory.mktemp("kinds"))
     tiny_kinds.prompted("e5-small-v2").write(models)  # which the README of the client names
     for name in ("tiny-embed", "tiny-nli"):
@@ -112,7 +125,7 @@ def kinds_address(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -
     scorer = ("--default-scorer", "tiny-score")
     facades = ("--text-embeddings-inference",)
     arguments = ("--models", str(models), "--device", "cpu", *defaults, *scorer, *facades)
-    with running_server(*arguments) as server:
+    with running_server(*arguments, *ONE_THREAD) as server:
         yield server.address
 
 

@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Any]:
     return configuration
 
 
-pytestmark = pytest.mark.xdist_group("go")  # one process builds ghz, once
+pytestmark = pytest.mark.xdist_group("real")  # one process starts that server
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ def site_packages() -> Path:
     return Path(grpc.__file__).parents[1]
 
 
+@pytest.mark.xdist_group("bench")  # begun early, as it takes long
 @pytest.mark.timeout(300)
 def test_every_part_runs_and_is_written_down(tmp_path: Path) -> None:
     ran = subprocess.run(

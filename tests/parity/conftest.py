@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -53,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
         with held_stderr():
             import keras_hub  # noqa: F401 - whatever TensorFlow prints, it prints here
+        gc.freeze()  # a million objects that no collection need look through again
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

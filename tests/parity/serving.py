@@ -21,7 +21,7 @@ def serving(models):
     if not SERVER.is_file():
         pytest.skip("the server is not installed beside the export stage: make install")
     process = subprocess.Popen(
-        [SERVER, "--models", str(models), "--address", "127.0.0.1:0"],
+        [SERVER, "--models", str(models), "--address", "127.0.0.1:0", "--intra-op-threads", "1"],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from parity.families import FAMILIES, LENGTH, make_classifier
 from rich.console import Console
+from semserve_export import export
 from semserve_export.bundle.layout import read_manifest
 from semserve_export.bundle.tolerance import onnx_run
-from semserve_export.cli.app import run_command_line
 from semserve_export.cli.export_commands import verify
 from semserve_export.errors import BundleError
 from semserve_export.options import OwnModel, asked_before
@@ -85,14 +85,14 @@ def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
     assert [] == [check for check in verify_bundle(bundle, model) if not check.holds]
 
 
-def test_one_command_exports_a_file_and_another_proves_the_bundle(tmp_path, capfd, monkeypatch):
+def test_a_file_is_exported_and_verify_proves_the_bundle(tmp_path, capfd, monkeypatch):
+    """In this process; `test_text_order` exports a file by the command."""
     monkeypatch.chdir(tmp_path)
     classifier = make_classifier("DistilBert")
     train_a_little(classifier)
     classifier.save("mine.keras")
-    labels = [flag for label in LABELS for flag in ("--label", label)]
-    assert 0 == run_command_line(["keras", "mine.keras", "--pair", "--variants", "fused", *labels])
-    assert "odd texts are tokenised otherwise" in " ".join(capfd.readouterr().out.split())
+    report = export("mine.keras", "models/mine", labels=LABELS, pair=True, variants=["fused"])
+    assert any("odd texts are tokenised otherwise" in note for note in report.notes)
     manifest = read_manifest(Path("models/mine"))
     source = asked_before("mine.keras", manifest)
     console = Console()

@@ -52,8 +52,10 @@ def test_a_classifier_trained_hypothesis_first_is_served_as_keras_predicts(
     assert np.abs(expected - swapped).max() > 0.01, "the order matters to this model"
     classifier.save(tmp_path / "mine.keras")
     said = ["--pair-order", "hypothesis-premise", *(f"--label={label}" for label in LABELS)]
-    assert 0 == run_command_line(["export", "mine.keras", "--variants", "fused", *said])
-    assert "hypothesis, premise" in capfd.readouterr().out
+    assert 0 == run_command_line(["keras", "mine.keras", "--pair", "--variants", "fused", *said])
+    told = " ".join(capfd.readouterr().out.split())
+    assert "hypothesis, premise" in told
+    assert "odd texts are tokenised otherwise" in told
     assert list(FIRST) == read_json(Path("models/mine/bundle.json"))["text_order"]
     with serving(tmp_path / "models") as address, Client(address) as client:
         alone = [client.classify([pair]).logits[0] for pair in PAIRS]
