@@ -84,7 +84,8 @@ def command(job: Job, *more: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_runs_without_ray_in_one_process(job: Job) -> None:
     done = command(job, "--cluster", "none", "--shard-rows", "50")
     assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.startswith(f"{job.output}: 100 rows in 3 files")
+    told = "100 rows in 3 files; computed now: 100 rows, by portable on CPUExecutionProvider, "
+    assert done.stdout.startswith(f"{job.output}: {told}")
     again = command(job, "--cluster", "none", "--shard-rows", "60")
     assert 2 == again.returncode
     assert "was begun with shard_rows 50, and it is 60 now" in again.stderr
@@ -104,3 +105,10 @@ DOCUMENTED = re.findall(
 @pytest.mark.parametrize("line", DOCUMENTED)
 def test_the_documented_commands_are_valid(line: str) -> None:
     app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+
+
+def test_a_job_has_a_bounded_number_of_shards(job: Job) -> None:
+    source = job.source / "many.parquet"
+    parquet.write_table(pa.table({"text": ["cat"] * 100_001}), source)
+    with pytest.raises(JobRefused, match="has 100001 shards, at most 100000: raise --shard-rows"):
+        run(dataclasses.replace(job, source=source, keep=(), shard_rows=1))
