@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,43 +25,62 @@ from semserve_server.repository.manifest import read_manifest
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
-def timed(name: str, job: Job, **arguments: bool) -> float:
-    """Run a job in this process or on a cluster, print its rate, and return it in rows a second."""
-    begun = time.monotonic()
-    first: list[float] = []
+class Clock:
+    """The time of each shard, for a rate without the start of Ray and of workers."""
 
-    def here(progress: Progress) -> None:
-        if progress.done_shards == 1:
-            first.append(time.monotonic())
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.points: list[tuple[float, int]] = []
 
-    if arguments:
-        on_two_raylets(job, here, **arguments)
+    def tell(self, progress: Progress) -> None:
+        """Note that a shard is complete."""
+        if progress.done_shards:
+            self.points.append((time.monotonic() - self.begun, progress.done_rows))
+
+    def steady(self) -> str:
+        """Describe the rate between the first shard and the last one so far."""
+        (first, before), (last, rows) = self.points[0], self.points[-1]
+        return f"{(rows - before) / (last - first):.0f} rows/s after the first shard"
+
+
+def timed(name: str, job: Job, *, kill: bool | None = None) -> float:
+    """Run a job, print its rate, and return it in rows a second.
+
+    Args:
+        name: what is timed.
+        job: the job.
+        kill: whether to kill one of two raylets in the middle; None for this process, without Ray.
+    """
+    clock = Clock()
+    if kill is None:
+        run_job(job, run_here, clock.tell)
     else:
-        run_job(job, run_here, here)
-    total = time.monotonic() - begun
-    rows = parquet.ParquetDataset(job.output).read(["row"]).num_rows
+        on_two_raylets(job, clock, kill=kill)
+    total = time.monotonic() - clock.begun
+    rows = clock.points[-1][1]
     print(
         f"{name}: {rows} rows in {total:.1f} s, {rows / total:.0f} rows/s; "
-        f"first shard after {first[0] - begun:.1f} s",
+        f"first shard after {clock.points[0][0]:.1f} s; {clock.steady()}",
         flush=True,
     )
     return rows / total
 
 
-def on_two_raylets(job: Job, tell: Callable[[Progress], None], *, kill: bool) -> None:
+def on_two_raylets(job: Job, clock: Clock, *, kill: bool) -> None:
     """Run a job on a new cluster of two raylets with one CPU each; kill one in the middle."""
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
     other = cluster.add_node(**NODE)
-    begun = time.monotonic()
 
     def runner(settings: WorkerSettings, shards: Sequence[Shard]) -> Iterator[ShardReport]:
         return run_on_ray(settings, shards, Pool(cpus=1))
 
     def each(progress: Progress) -> None:
-        tell(progress)
+        clock.tell(progress)
         if kill and other in cluster.worker_nodes and progress.done_rows * 2 >= progress.rows:
-            seconds = time.monotonic() - begun
-            print(f"  one raylet killed after {progress.done_rows} rows and {seconds:.1f} s")
+            seconds, rows = clock.points[-1]
+            print(
+                f"  one killed after {rows} rows and {seconds:.1f} s: {clock.steady()}", flush=True
+            )
             cluster.remove_node(other, allow_graceful=False)
 
     try:

@@ -3,57 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import CALIBRATIONS, ROOT
+from conftest import CALIBRATIONS
 from hypothesis import given
 from hypothesis import strategies as some
+from parquet_jobs import TEXTS, new_job, run
 from pyarrow import parquet
 from semserve_server.errors import JobFailed, JobRefused
 from semserve_server.library import open_model
 from semserve_server.ray import shards
-from semserve_server.ray.__main__ import app
-from semserve_server.ray.job import Job, Progress, Runner, run_job
+from semserve_server.ray.job import Job, Runner
 from semserve_server.ray.manifest import read_job
 from semserve_server.ray.shard_worker import MOST_ATTEMPTS, ShardReport, WorkerSettings
 from semserve_server.ray.single_process import run_here
 from semserve_server.ray.sorted_calls import SLICE_TEXTS, slices
 
-WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog")
-TEXTS = [" ".join(WORDS[: 1 + at % 7]) for at in range(100)]
-
 
 @pytest.fixture
 def job(tmp_path: Path, tiny_models: Path) -> Job:
-    """A job of ten shards over two files, of which one is in a directory below."""
-    source = tmp_path / "input"
-    (source / "more").mkdir(parents=True)
-    ids = [f"id-{at}" for at in range(100)]
-    table = pa.table({"id": ids, "text": TEXTS})
-    parquet.write_table(table.slice(0, 60), source / "a.parquet", row_group_size=7)
-    parquet.write_table(table.slice(60), source / "more" / "b.parquet")
-    return Job(
-        task="embedding",
-        bundle=tiny_models / "tiny-embed",
-        source=source,
-        output=tmp_path / "output",
-        keep=("id",),
-        shard_rows=10,
-        model_settings={"device": "cpu", "calibration_cache": CALIBRATIONS},
-    )
-
-
-def run(job: Job, runner: Runner = run_here) -> Progress:
-    return run_job(job, runner, lambda _: None)
+    return new_job(tmp_path, tiny_models)
 
 
 def interrupted(after: int) -> Runner:
@@ -222,84 +195,3 @@ def test_a_worker_that_dies_again_and_again_ends_the_job(job: Job) -> None:
     with pytest.raises(JobFailed, match=rf"rows 0 to 9: the worker died {MOST_ATTEMPTS} times"):
         run(job, dies)
     assert 100 == run(job).rows
-
-
-def test_an_output_is_written_by_one_run_at_a_time(job: Job) -> None:
-    job.output.mkdir()
-    with (job.output / "_job.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(JobRefused, match="another run writes"):
-            run(job)
-
-
-def test_an_output_with_other_files_is_refused(job: Job) -> None:
-    job.output.mkdir()
-    (job.output / "part-00000.parquet").write_bytes(b"mine")
-    with pytest.raises(JobRefused, match=r"holds part-00000\.parquet, which is not of this job"):
-        run(job)
-
-
-@pytest.mark.parametrize(("change", "said"), [
-    ({"source": Path("s3://bucket/x")}, "is an address: mount it"),
-    ({"output": Path("gs://bucket/x")}, "is an address: mount it"),
-    ({"source": Path("absent.parquet")}, "does not exist"),
-    ({"columns": ("id", "text")}, "takes one column of texts, but 2 are named"),
-    ({"columns": ("number",)}, "there is no column 'number'"),
-    ({"keep": ("vector",)}, "--keep vector: the output has a column of this name"),
-    ({"options": {"dimensions": 99}}, "dimensions 99: model tiny-embed has 16"),
-    ({"task": "classification"}, "model tiny-embed is for embedding, not for classification"),
-])  # fmt: skip
-def test_what_cannot_work_is_refused(job: Job, change: dict[str, object], said: str) -> None:
-    with pytest.raises(JobRefused, match=said):
-        run(dataclasses.replace(job, **change))  # type: ignore[arg-type]
-    assert not list(job.output.glob("*"))
-
-
-def test_columns_of_other_types_are_refused(job: Job) -> None:
-    other = job.source / "c.parquet"
-    parquet.write_table(pa.table({"id": [1], "text": ["cat"]}), other)
-    with pytest.raises(JobRefused, match=r"c\.parquet: column 'id' is int64, but it is string in"):
-        run(job)
-    job = dataclasses.replace(job, source=other, columns=("id",), keep=())
-    with pytest.raises(JobRefused, match="column 'id' is int64, not string"):
-        run(job)
-
-
-def test_an_output_inside_of_its_input_is_refused(job: Job) -> None:
-    with pytest.raises(JobRefused, match="is inside of the input"):
-        run(dataclasses.replace(job, output=job.source / "output"))
-
-
-def command(job: Job, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run `semserve-ray embed`."""
-    words = ("embed", job.source, "--model", job.bundle, "--to", job.output, *more)
-    return subprocess.run(
-        [sys.executable, "-m", "semserve_server.ray", *words],
-        capture_output=True, text=True, timeout=60, check=False,
-        env={"XDG_CACHE_HOME": str(job.output.parent)},
-    )  # fmt: skip
-
-
-def test_the_command_runs_without_ray_in_one_process(job: Job) -> None:
-    done = command(job, "--cluster", "none", "--shard-rows", "50")
-    assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.startswith(f"{job.output}: 100 rows in 3 files")
-    again = command(job, "--cluster", "none", "--shard-rows", "60")
-    assert 2 == again.returncode
-    assert "was begun with shard_rows 50, and it is 60 now" in again.stderr
-    assert 1 == len(again.stderr.splitlines())
-
-
-def test_without_ray_the_command_says_what_to_install(job: Job) -> None:
-    told = "semserve-ray: ray is not installed: pip install 'semserve-server[cpu,ray]'\n"
-    assert (2, told) == ((done := command(job)).returncode, done.stderr)
-
-
-DOCUMENTED = re.findall(
-    r"^semserve-ray .*$", (ROOT / "docs" / "scale.md").read_text(), re.MULTILINE
-)
-
-
-@pytest.mark.parametrize("line", DOCUMENTED)
-def test_the_documented_commands_are_valid(line: str) -> None:
-    app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)

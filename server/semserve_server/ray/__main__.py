@@ -162,10 +162,17 @@ def _run(
         done = run_job(job, run_here, lines.tell)
     else:
         done = _run_on_cluster(job, workers, lines)
-    failed = f", {done.failed_rows} of them without a result" if done.failed_rows else ""
-    kept = f"; {done.kept_shards} shards were complete before" if done.kept_shards else ""
-    print(f"{flags.to}: {done.rows} rows in {done.shards} files{failed}{kept}{lines.rate(done)}")
+    print(f"{flags.to}: {done.rows} rows in {done.shards} files{_details(done)}{lines.rate(done)}")
     return 0
+
+
+def _details(done: Progress) -> str:
+    """Return what a complete job did, as the middle of a line."""
+    kept = f", of which {done.kept_shards} were complete before" if done.kept_shards else ""
+    ran = f"; computed now: {done.computed_rows} rows" if done.computed_rows else ""
+    failed = f", {done.failed_rows} of them without a result" if done.failed_rows else ""
+    graphs = f", by {' and '.join(sorted(done.variants))}" if done.variants else ""
+    return f"{kept}{ran}{failed}{graphs}"
 
 
 def _run_on_cluster(job: Any, workers: WorkerFlags, lines: _ProgressLines) -> Progress:

@@ -24,6 +24,7 @@ from semserve.v1 import (
 from semserve_server.errors import ConfigError
 from semserve_server.ray.call_context import Bytes, CallContext, StreamContext, answer_call
 from semserve_server.ray.replica_services import ReplicaServices, replica_config
+from semserve_server.rpc.handlers import Handlers
 from semserve_server.supervision.watchdog import LOOK_SECONDS
 
 MAX_ONGOING_REQUESTS = 1024
@@ -48,7 +49,7 @@ def add_services_to_server(servicer: Any, server: Any) -> None:
     """
     for service, methods in METHODS.items():
         # Without a deserializer, the proxy passes bytes on.
-        handlers = {
+        handlers: Handlers = {
             name: grpc.stream_stream_rpc_method_handler(getattr(servicer, name))
             if streaming
             else grpc.unary_unary_rpc_method_handler(getattr(servicer, name))

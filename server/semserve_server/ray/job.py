@@ -22,6 +22,8 @@ from semserve_server.ray.shards import Shard
 from semserve_server.repository.manifest import Manifest, read_manifest
 
 LOCK = "_job.lock"
+MAX_SHARDS = 100_000
+"""Most shards of a job: their names have five digits, and Ray keeps an object for each."""
 _ADDRESS = re.compile(r"[a-z][a-z0-9]+:/")
 """The beginning of `s3://bucket/key` as a path."""
 Runner = Callable[[WorkerSettings, Sequence[Shard]], Iterator[ShardReport]]
@@ -67,6 +69,7 @@ class Progress:
     failed_rows: int = 0
     """Rows with an error in the place of a result, of those that were computed now."""
     variants: set[str] = field(default_factory=set)
+    """The graphs that ran now, each with its provider."""
 
     def add(self, report: ShardReport) -> None:
         """Count the report of a shard."""
@@ -110,6 +113,9 @@ def run_job(job: Job, runner: Runner, tell: Callable[[Progress], None]) -> Progr
         inputs=tuple(Input(name=one.name, sha256=one.sha256, rows=one.rows) for one in files),
     )
     plan = shards.plan([one.rows for one in files], job.shard_rows)
+    if len(plan) > MAX_SHARDS:
+        most = f"{len(plan)} shards, at most {MAX_SHARDS}"
+        raise JobRefused(f"{job.source} has {most}: raise --shard-rows, or join small files")
     settings = WorkerSettings(
         task=job.task, bundle=job.bundle.resolve(), model_digest=digest, files=tuple(files),
         output=job.output.resolve(), key=wanted.key, columns=columns, keep=job.keep,
