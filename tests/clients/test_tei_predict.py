@@ -212,18 +212,14 @@ def test_more_texts_than_info_tells_are_refused(channels: Channels, kind: str) -
         assert code == (REFUSED if kind == "reranker" else OTHER_TASK)
 
 
-def test_a_stream_of_pairs_is_ranked_as_by_the_program(channels: Channels) -> None:
-    for options in ({}, {"raw_scores": True, "return_text": True}):
-        messages = [
-            tei.RerankStreamRequest(query="cat sat", text=text, **options)
-            for text in (*TEXTS, "", "a dog")
-        ]
-        theirs, ours = stream_answers(channels, "Rerank/RerankStream", messages)
-        assert 1 == len(theirs) == len(ours)
-        same(theirs[0], ours[0], options)
-    bad = [*messages[:1], tei.RerankStreamRequest()]
-    theirs, ours = stream_answers(channels, "Rerank/RerankStream", bad)
-    assert theirs == ours
+def test_a_stream_of_pairs_is_refused_with_the_code_of_the_program(
+    channels: Channels, kind: str
+) -> None:
+    # The program of release 1.9.3 never answers a RerankStream that succeeds: its handler waits for
+    # the end of a queue of which it holds the sender.
+    messages = [tei.RerankStreamRequest(query="sea", text="sun"), tei.RerankStreamRequest()]
+    expected = REFUSED if kind == "reranker" else OTHER_TASK
+    assert [[expected]] * 2 == stream_answers(channels, "Rerank/RerankStream", messages)
 
 
 def test_info_tells_the_type_and_the_length_of_the_program(channels: Channels) -> None:
