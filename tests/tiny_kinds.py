@@ -236,25 +236,6 @@ def separate() -> Tiny:
     )
 
 
-def labelled_logits(text: str) -> Floats:
-    """Return what a Dense layer makes of the mean: float32 [3]."""
-    return mean(single(text)) @ CLASSES
-
-
-def labelled() -> Tiny:
-    """Make a classifier of single texts."""
-    return Tiny(
-        "tiny-labelled",
-        [
-            *_mean("token_ids", "padding_mask", "mean"),
-            node("MatMul", "mean classes", "logits"),
-        ],
-        {"table": TABLE, "classes": CLASSES, **AXES},
-        {"task": "classification", "output": "logits", "scores": "softmax", "labels": list("xyz")},
-        [golden(text, logits=labelled_logits(text)) for text in ("cat sat", "dog")],
-    )
-
-
 def sparse_weights(text: str) -> Floats:
     """Return max over the tokens of log(1 + relu(logits)), as SPLADE does: float32 [vocabulary]."""
     weights: Floats = np.log1p(np.maximum(TABLE[single(text)] @ TABLE.T, 0)).max(axis=0)

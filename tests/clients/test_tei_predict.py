@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import onnx
 import pytest
 import tiny_kinds
@@ -16,6 +18,8 @@ from clients.tei_program import NEEDS_PROGRAM, Channels, answers, both, stream_a
 from load.servers.cut_graph import publish_inputs
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from tei_calls import TeiCalls
+from tiny_bundles import Tiny, golden, node
+from tiny_bundles import single as ids_of_one
 
 pytestmark = NEEDS_PROGRAM
 ALLOWED = 5e-4
@@ -23,6 +27,30 @@ LONG = "a cat sat on a mat " * 20
 TEXTS = ["a dog", "cat sat on", "sea sun bus town", "zebra"]
 REFUSED = grpc.StatusCode.INVALID_ARGUMENT
 OTHER_TASK = grpc.StatusCode.FAILED_PRECONDITION
+
+
+def _labelled() -> Tiny:
+    """Make a classifier of single texts: three multiples of the logit of a scorer."""
+    scorer = tiny_kinds.scorer("tiny-labelled", scores="none", pair=False)
+    *nodes, total = scorer.nodes
+    multiples = np.array([[1, -0.5, 0.3]], np.float32)
+    logit = tiny_kinds.ordered_logit(ids_of_one("cat sat"))
+    return replace(
+        scorer,
+        nodes=[
+            *nodes,
+            node(total.op_type, " ".join(total.input), "logit", keepdims=1),
+            node("MatMul", "logit multiples", "logits"),
+        ],
+        constants={**scorer.constants, "multiples": multiples},
+        manifest={
+            "task": "classification",
+            "output": "logits",
+            "scores": "softmax",
+            "labels": ["x", "y", "z"],
+        },
+        golden=[golden("cat sat", logits=logit * multiples[0])],
+    )
 
 
 def _publish(bundle: Path, place: Path) -> None:
@@ -66,7 +94,7 @@ def channels(
         shutil.copytree(tiny_models / "tiny-nli", bundle)
     else:
         tiny = {
-            "texts": tiny_kinds.labelled,
+            "texts": _labelled,
             "reranker": lambda: tiny_kinds.scorer("tiny-score", scores="sigmoid"),
         }
         bundle = tiny[kind]().write(models)
@@ -212,18 +240,14 @@ def test_more_texts_than_info_tells_are_refused(channels: Channels, kind: str) -
         assert code == (REFUSED if kind == "reranker" else OTHER_TASK)
 
 
-def test_a_stream_of_pairs_is_ranked_as_by_the_program(channels: Channels) -> None:
-    for options in ({}, {"raw_scores": True, "return_text": True}):
-        messages = [
-            tei.RerankStreamRequest(query="cat sat", text=text, **options)
-            for text in (*TEXTS, "", "a dog")
-        ]
-        theirs, ours = stream_answers(channels, "Rerank/RerankStream", messages)
-        assert 1 == len(theirs) == len(ours)
-        same(theirs[0], ours[0], options)
-    bad = [*messages[:1], tei.RerankStreamRequest()]
-    theirs, ours = stream_answers(channels, "Rerank/RerankStream", bad)
-    assert theirs == ours
+def test_a_stream_of_pairs_is_refused_with_the_code_of_the_program(
+    channels: Channels, kind: str
+) -> None:
+    # The program of release 1.9.3 never answers a RerankStream that succeeds: its handler waits for
+    # the end of a queue of which it holds the sender.
+    messages = [tei.RerankStreamRequest(query="sea", text="sun"), tei.RerankStreamRequest()]
+    expected = REFUSED if kind == "reranker" else OTHER_TASK
+    assert [[expected]] * 2 == stream_answers(channels, "Rerank/RerankStream", messages)
 
 
 def test_info_tells_the_type_and_the_length_of_the_program(channels: Channels) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+import tiny_kinds
 from asking import refusal, refused
 from conftest import InProcess
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
@@ -18,6 +19,7 @@ from semserve.v1.score_pb2 import RerankRequest
 from semserve.v1.score_pb2_grpc import ScoreServiceStub
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from tei_calls import LONG, TeiCalls, streamed
+from tiny_bundles import joined, single
 
 KINDS = pytest.mark.xdist_group("kinds")
 
@@ -177,13 +179,13 @@ def test_what_is_wrong_is_named_in_the_fields_of_this_api(call: TeiCalls) -> Non
             "truncation_direction",
         ),
         ("Embed/EmbedSparse", tei.EmbedSparseRequest(), "inputs"),
-        ("Predict/Predict", tei.PredictRequest(inputs="a"), "inputs"),
-        ("Predict/PredictPair", tei.PredictPairRequest(inputs=["a"]), "inputs"),
+        ("Predict/Predict", tei.PredictRequest(), "inputs"),
+        ("Predict/PredictPair", tei.PredictPairRequest(), "inputs"),
         ("Predict/PredictPair", tei.PredictPairRequest(inputs=["a"] * 3), "inputs"),
-        ("Predict/PredictPair", tei.PredictPairRequest(inputs=["a", ""]), "inputs[1]"),
+        ("Predict/PredictPair", tei.PredictPairRequest(inputs=["a\0", ""]), "inputs[0]"),
         ("Predict/PredictPair", tei.PredictPairRequest(inputs=["a", LONG]), "inputs"),
         ("Rerank/Rerank", tei.RerankRequest(query="a"), "texts"),
-        ("Rerank/Rerank", tei.RerankRequest(query="a", texts=["b", ""]), "texts[1]"),
+        ("Rerank/Rerank", tei.RerankRequest(query="a", texts=["b", "c\0"]), "texts[1]"),
         ("Rerank/Rerank", tei.RerankRequest(query="a", texts=["b", LONG]), "texts[1]"),
         ("Tokenize/Tokenize", tei.EncodeRequest(), "inputs"),
         ("Tokenize/Decode", tei.DecodeRequest(), "ids"),
@@ -193,6 +195,33 @@ def test_what_is_wrong_is_named_in_the_fields_of_this_api(call: TeiCalls) -> Non
         refusing = ask(call, method, request)
         assert grpc.StatusCode.INVALID_ARGUMENT == refusing.code, (method, field)
         assert [field] == list(refusing.fields), (method, refusing)
+
+
+@KINDS
+def test_a_model_reads_one_text_or_two_as_its_tokenizer_joins_them(call: TeiCalls) -> None:
+    def logit(model: str, *texts: str) -> float:
+        request = tei.PredictPairRequest(inputs=texts, raw_scores=True)
+        (found,) = call("Predict/PredictPair", request, model).predictions
+        return found.score
+
+    pair = joined("cat sat", "dog", hypothesis_first=False)
+    for model in ("tiny-score", "tiny-regression"):
+        for texts, ids in (
+            (("cat sat", "dog"), pair),
+            (("cat sat",), single("cat sat")),
+            (("cat sat", ""), joined("cat sat", "", hypothesis_first=False)),
+            (("", "dog"), joined("", "dog", hypothesis_first=False)),
+        ):
+            assert tiny_kinds.ordered_logit(ids) == pytest.approx(logit(model, *texts), abs=1e-5)
+    alone = ask(call, "Predict/Predict", tei.PredictRequest(inputs="cat"), "tiny-separate")
+    assert "takes a pair: call PredictPair" in alone.message
+
+
+@KINDS
+def test_of_equal_scores_the_last_text_comes_first(call: TeiCalls) -> None:
+    request = tei.RerankRequest(query="cat", texts=["sun", "sea", "sun", "sea", "sun"])
+    ranks = [(one.score, one.index) for one in call("Rerank/Rerank", request).ranks]
+    assert sorted(ranks, reverse=True) == ranks
 
 
 @KINDS

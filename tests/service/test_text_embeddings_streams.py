@@ -62,7 +62,7 @@ def test_every_other_stream_answers_as_its_call_does(
             assert expected == answer, method
     for method, request in (
         ("Rerank/Rerank", None),
-        ("Predict/Predict", tei.PredictRequest(inputs="a")),
+        ("Predict/Predict", tei.PredictRequest()),
     ):
         sent = [] if request is None else [request]
         refusing = refused(
