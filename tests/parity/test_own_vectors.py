@@ -8,6 +8,8 @@ from semserve import Client
 from semserve_export.cli.app import run_command_line as main
 from semserve_export.keras_models.word_index import WordIndex, read_word_index
 
+# Keras saves variables through an __array__ that numpy finds old-fashioned.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 LABELS = ("no", "yes")
 WORDS = ("the", "cat", "dog", "sat", "slept", "not", "a", "house", ",", "House")
 PAIRS = (
@@ -36,7 +38,7 @@ def trained(tmp_path, monkeypatch):
     return tmp_path / "trained"
 
 
-def test_what_was_trained_on_own_vectors_is_served_as_keras_computes_it(trained, capsys):
+def test_what_was_trained_on_own_vectors_is_served_as_keras_computes_it(capsys, trained):
     assert "accuracy on the held-out pairs 1.0" in capsys.readouterr().out.replace("\n", " ")
     index = read_word_index(trained / "words.json")
     assert {*WORDS} - {",", "House"} == set(index.ids), "words that Keras's Tokenizer never makes"

@@ -27,12 +27,13 @@ def preprocessor():
 def packed(first, second):
     """What KerasHub makes of pairs: one sequence, whose second text has the segment 1."""
     made = preprocessor()
+    made.build(None)
     ids, segments = made.packer([made.tokenizer(list(side)) for side in (first, second)])
     return dict(zip(NAMES, (ids, segments, ids != 0), strict=True))
 
 
 def pair_classifier():
-    backbone = tiny_backbone("tanh")
+    backbone = tiny_backbone("tanh", layers=1)
     outputs = layers.Dense(3, activation="softmax")(backbone.output["pooled_output"])
     model = keras.Model(backbone.inputs, outputs)
     scramble(model)
@@ -61,7 +62,8 @@ def served(tmp_path_factory):
     report = semserve_export.export(
         joined, directory / "joined", tokenizer=preprocessor(), text_order=order
     )
-    semserve_export.export(separate, directory / "separate", tokenizer=preprocessor())
+    other = semserve_export.export(separate, directory / "separate", tokenizer=preprocessor())
+    assert "0 for both texts" in other.fact("segment ids").value
     premises, hypotheses = zip(*PAIRS, strict=True)
     alone = [preprocessor()(list(side)) for side in (premises, hypotheses)]
     expected = {

@@ -55,6 +55,13 @@ def hidden_sigmoid():
     return keras.Model(ids, keras.ops.sigmoid(layers.Dense(3)(pooled)))
 
 
+def two_texts_in_half_precision():
+    ids = [keras.Input((10,), name=name) for name in ("left", "right")]
+    table, layer = layers.Embedding(WORDS, 4), layers.GRU(3, dtype="mixed_float16", name="half")
+    left, right = (layer(table(each)) for each in ids)
+    return keras.Model(ids, layers.Dense(1, dtype="float32")(layers.Concatenate()([left, right])))
+
+
 def masked_with(*parts):
     return sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True), *parts)
 
@@ -92,6 +99,11 @@ REFUSED = {
             "model: cannot be run on token ids of the shape (1, 22): ValueError: Exception"
             " encountered when calling LSTM.call(). Cannot unroll a RNN"
         ),
+    ),
+    "half precision in a model of two texts": (
+        two_texts_in_half_precision,
+        {"tokenizer": INDEX, "padding": "pre"},
+        "the layer half computes in float16",
     ),
     "a bag of words": (
         bag_of_words,

@@ -132,14 +132,7 @@ def read_inputs(model: Any) -> IdModel:
         raise WeightsError(
             "the model was never called, so it has no weights; call it on data, or train it, first"
         )
-    for layer in _flat(model):
-        if getattr(layer, "stateful", False):
-            raise WeightsError(
-                f"the layer {layer.name} is stateful, so a text's answer would depend on the texts"
-                " before it; build it with stateful=False"
-            )
-    _require_full_precision(model)
-    _require_no_lookup(model)
+    require_servable(model)
     layers = [each for each in _flat(model) if isinstance(each, keras.layers.TextVectorization)]
     if len(layers) > 1:
         raise WeightsError("the model has two TextVectorization layers; export a model with one")
@@ -149,6 +142,22 @@ def read_inputs(model: Any) -> IdModel:
         _require_one_argument(model)
         return IdModel(model, model)
     return _of_ids(model.inputs, _only_output(model), model)
+
+
+def require_servable(model: Any) -> None:
+    """Refuse a model with a layer that no graph can stand for, whatever the model takes.
+
+    Raises:
+        WeightsError: it names the layer.
+    """
+    for layer in _flat(model):
+        if getattr(layer, "stateful", False):
+            raise WeightsError(
+                f"the layer {layer.name} is stateful, so a text's answer would depend on the texts"
+                " before it; build it with stateful=False"
+            )
+    _require_full_precision(model)
+    _require_no_lookup(model)
 
 
 def _require_no_lookup(model: Any) -> None:

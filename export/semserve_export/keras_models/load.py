@@ -77,7 +77,8 @@ def load_keras_model(
     else:
         rows, blank = _answers(model, tokens, sequences, proof_texts(tokens.words))
     loss = loss or Loss.of_model(given)
-    head = read_head(model.model, rows[~blank], loss, asked.scores)
+    answered = rows if blank.all() else rows[~blank]
+    head = read_head(model.model, answered, loss, asked.scores)
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
     if asked.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
         asked = replace(asked, pooling=None)

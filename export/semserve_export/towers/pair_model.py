@@ -10,7 +10,7 @@ from keras import ops
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
 from semserve_export.keras_models.head import Loss, as_logits, read_head
-from semserve_export.keras_models.id_model import IdModel
+from semserve_export.keras_models.id_model import IdModel, require_servable
 from semserve_export.keras_models.proof import proof_texts
 from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
 from semserve_export.keras_models.task import Understood, understand
@@ -37,6 +37,7 @@ SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
 MOST_GOLDEN = 16  # pairs
 OTHER_LENGTH = 5  # tokens of the other text, where one side is tried
 SUFFIXES = ("", "_right")
+SEGMENTS = Fact("segment ids", "0 for both texts: each is a sequence of its own", "assumed")
 
 
 def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> LoadedModel:
@@ -48,6 +49,7 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
     if len(texts.model.outputs) != 1:
         outputs = ", ".join(str(one.name) for one in texts.model.outputs)
         raise WeightsError(f"the model has the outputs {outputs}; export a model with one of them")
+    require_servable(texts.model)
     whole, reader = _of_ids(texts)
     if reader is not None and asked.tokenizer not in {None, reader}:
         raise WeightsError("tokenizer: the model holds its own; leave tokenizer out")
@@ -92,6 +94,7 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
             Fact("left text, right text", "; ".join(names)),
             Fact("order of the texts", ", ".join(order), said),
             Fact("towers", "none: the two texts are separate inputs of one graph"),
+            *([SEGMENTS] if INPUTS[1] in sides[0].names else []),
             Fact("tokenizer", tokens.title, "found" if reader is not None else "stated"),
         ),
         proofs=(
