@@ -107,7 +107,7 @@ class Both:
         start = self.starts[side][text]
         return self.tokens[side][start : start + min(most, int(self.sizes[side][text]))]
 
-    def _mate(  # noqa: PLR0913 - a text's places on both sides
+    def _mate(
         self, out: np.ndarray, text: int, count: int, ours: int, theirs: int, most: int
     ) -> None:
         start = self.starts["ours"][text]
@@ -274,7 +274,9 @@ class Training:
                 loss, told = loss_of(self.teacher, self.learner, self.pairs, rows, layers)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_([p for p in self.learner.parameters() if p.grad is not None], 1.0)
+            torch.nn.utils.clip_grad_norm_(
+                [p for p in self.learner.parameters() if p.grad is not None], 1.0
+            )
             self.optimizer.step()
             self.mean.update()
             self.step += 1

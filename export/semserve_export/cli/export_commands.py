@@ -18,10 +18,17 @@ from semserve_export.model_spec import Variant
 from semserve_export.models.loaded_model import LoadedModel, load_recipe
 from semserve_export.options import OwnModel
 from semserve_export.pipeline.custom_model import load_preset_recipe
+from semserve_export.pipeline.distilled_roberta import load_distilled_recipe
 from semserve_export.pipeline.export import STEPS, weights_of
 from semserve_export.pipeline.loading import load_asked
 from semserve_export.pipeline.verify import verify_bundle
-from semserve_export.recipes import RECIPES, AnyRecipe, PresetRecipe, WordRecipe
+from semserve_export.recipes import (
+    RECIPES,
+    AnyRecipe,
+    DistilledRecipe,
+    PresetRecipe,
+    WordRecipe,
+)
 from semserve_export.report import Report
 from semserve_export.word_vectors.words import load_word_recipe
 
@@ -131,6 +138,8 @@ def _export_recipe(
 def _load(recipe: AnyRecipe, weights: Path) -> LoadedModel:
     if isinstance(recipe, PresetRecipe):
         return load_preset_recipe(recipe, weights)
+    if isinstance(recipe, DistilledRecipe):
+        return load_distilled_recipe(recipe, weights)
     if isinstance(recipe, WordRecipe):
         return load_word_recipe(recipe, weights)
     return load_recipe(recipe, weights)

@@ -36,9 +36,7 @@ class EncodedPairs:
         names: Sequence[str] = INPUTS,
     ) -> Self:
         """Tokenise pairs or single texts, cut to `max_tokens`, a pair's longer side first."""
-        texts = [
-            pair.premise if pair.single else (pair.premise, pair.hypothesis) for pair in pairs
-        ]
+        texts = [pair.premise if pair.single else (pair.premise, pair.hypothesis) for pair in pairs]
         labels = [pair.label if isinstance(pair, LabelledPair) else UNLABELLED for pair in pairs]
         return cls(encode(tokenizer, texts, max_tokens), np.array(labels, np.int64), names)
 

@@ -11,7 +11,6 @@ from typing import Any
 from semserve_export.errors import ExportError
 from semserve_export.failures import reason_of
 
-
 LABEL_COLUMNS = ("label", "gold_label")
 
 

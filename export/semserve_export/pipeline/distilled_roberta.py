@@ -1,0 +1,133 @@
+"""A recipe of a RoBERTa that was distilled from a BERT: from what is kept to a KerasHub preset.
+
+What is kept is the byte-level vocabulary and the differences to the weights that the RoBERTa began
+with. Those are computed again from the BERT: its layers and head as they are, the vectors of its
+word-pieces by `vectors_of`, and its positions with segment 0 added. The whole is then saved as a
+preset and exported as a user's preset is.
+"""
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras_hub
+import numpy as np
+
+from semserve_export.errors import AdapterError
+from semserve_export.files.digest import sha256_of
+from semserve_export.files.packages import KeptPreset
+from semserve_export.models.byte_pair_start import vectors_of
+from semserve_export.models.delta_adapter import (
+    TENSORS,
+    Arrays,
+    apply_adapter,
+    assign_values,
+    read_adapter,
+    read_record,
+)
+from semserve_export.models.loaded_model import (
+    WEIGHTS_FILE,
+    LoadedModel,
+    load_base_classifier,
+    load_tokenizer,
+)
+from semserve_export.pipeline.custom_model import load_preset_recipe
+from semserve_export.recipes import DistilledRecipe, PresetRecipe
+
+VOCABULARY, MERGES = "assets/tokenizer/vocabulary.json", "assets/tokenizer/merges.txt"
+WORDS, POSITIONS = "token_embedding/embeddings", "position_embedding/embeddings"
+SEGMENTS = "segment_embedding/embeddings"
+OWN = "embeddings/"  # what stands before the names of both tables in a RoBERTa
+
+
+def load_distilled_recipe(recipe: DistilledRecipe, weights: Path) -> LoadedModel:
+    """Build the RoBERTa, save it as a preset, and load that as a user's own.
+
+    Args:
+        recipe: what to build.
+        weights: the directory of the BERT's public weights.
+
+    Raises:
+        AdapterError: what is kept is damaged, or was learnt from another BERT.
+        WeightsError: as `load_own`.
+    """
+    package, record = recipe.weights, read_record(recipe.adapter)
+    begun = {"base_sha256": package.sha256[WEIGHTS_FILE], "teacher_sha256": teacher_digest(recipe)}
+    if any(record.get(name) != value for name, value in begun.items()):
+        raise AdapterError(f"{recipe.adapter}: was learnt from other weights than {package}")
+    model = make_start(recipe, weights)
+    apply_adapter(recipe.adapter, model)
+    with tempfile.TemporaryDirectory() as directory:
+        model.save_to_preset(directory)
+        kept = KeptPreset(Path(directory), package.licence, package.notice)
+        loaded = load_preset_recipe(PresetRecipe(recipe.spec, kept), Path(directory))
+    adapter_sha256 = sha256_of(recipe.adapter / TENSORS)
+    return replace(
+        loaded,
+        source=f"{package} with adapter sha256:{adapter_sha256}",
+        sha256=package.sha256[WEIGHTS_FILE],
+        adapter_sha256=adapter_sha256,
+        notice=f"{package.notice}\n{record['notice']}\n",
+    )
+
+
+def make_start(recipe: DistilledRecipe, weights: Path, dropout: float = 0) -> Any:
+    """Build the classifier with the weights that its training began with, and its tokenizer.
+
+    Args:
+        recipe: its adapter's directory has the vocabulary.
+        weights: the directory of the BERT's public weights.
+        dropout: in training.
+
+    Raises:
+        AdapterError: the vocabulary or the BERT's adapter is damaged.
+    """
+    vocabulary, merges = _read_vocabulary(recipe.adapter)
+    teacher = load_base_classifier(recipe.teacher, weights)
+    values = {variable.path: np.asarray(variable.numpy()) for variable in teacher.weights}
+    if recipe.teacher.adapter:
+        values |= read_adapter(recipe.teacher.adapter, teacher)
+    shape, positions = teacher.backbone, recipe.spec.max_sequence_length
+    backbone = keras_hub.models.RobertaBackbone(
+        vocabulary_size=len(vocabulary),
+        num_layers=shape.num_layers,
+        num_heads=shape.num_heads,
+        hidden_dim=shape.hidden_dim,
+        intermediate_dim=shape.intermediate_dim,
+        max_sequence_length=positions,
+        dropout=dropout,
+    )
+    tokenizer = keras_hub.models.RobertaTokenizer(vocabulary=vocabulary, merges=merges)
+    model = keras_hub.models.RobertaTextClassifier(
+        backbone,
+        num_classes=teacher.num_classes,
+        dropout=dropout,
+        preprocessor=keras_hub.models.RobertaTextClassifierPreprocessor(
+            tokenizer, sequence_length=positions
+        ),
+    )
+    known = load_tokenizer(recipe.teacher, weights).get_vocab()
+    tables: Arrays = {
+        OWN + WORDS: vectors_of(sorted(vocabulary, key=vocabulary.__getitem__), known, values[WORDS]),
+        OWN + POSITIONS: values[POSITIONS][:positions] + values[SEGMENTS][0],
+    }
+    layers = {name: values[name] for name in values if name not in (WORDS, POSITIONS, SEGMENTS)}
+    assign_values(model, layers | tables)
+    return model
+
+
+def teacher_digest(recipe: DistilledRecipe) -> str | None:
+    """Return the digest of the BERT's adapter, which the start is made of too."""
+    adapter = recipe.teacher.adapter
+    return sha256_of(adapter / TENSORS) if adapter else None
+
+
+def _read_vocabulary(directory: Path) -> tuple[dict[str, int], list[str]]:
+    try:
+        vocabulary = json.loads((directory / VOCABULARY).read_text(encoding="utf-8"))
+        merges = (directory / MERGES).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{directory}: its vocabulary cannot be read ({error})") from error
+    return vocabulary, merges
