@@ -14,6 +14,7 @@ from semserve_server.repository.manifest import Bundle, Manifest
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Runner
 from semserve_server.runtime.sparse import sparse_rows
+from semserve_server.runtime.token_estimator import TokenEstimator
 from semserve_server.runtime.tokenizer import Item, Tokenizer, Tokens, Truncation
 from semserve_server.runtime.tokenizer_thread import TokenizerThread, characters_of
 from semserve_server.runtime.worker_threads import Worker
@@ -24,7 +25,6 @@ from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.scheduling.dispatch import CHEAP_SECONDS, GPU_CHEAP_SECONDS, Dispatch
 from semserve_server.scheduling.request import Inference
-from semserve_server.scheduling.token_estimator import TokenEstimator
 
 INLINE_CHARACTERS = 2048
 """Requests with fewer characters are tokenised on the event loop: that takes about as long as

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from semserve_server.scheduling.token_estimator import TokenEstimator
+from semserve_server.runtime.token_estimator import TokenEstimator
 
 
 def test_who_has_read_nothing_expects_nothing() -> None:

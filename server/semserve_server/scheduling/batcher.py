@@ -92,10 +92,6 @@ class Batcher:
         for worker in self._workers:
             worker.thread.start()
 
-    def __repr__(self) -> str:
-        workers, requests = len(self._workers), len(self._pending)
-        return f"<Batcher {workers} workers, {requests} requests, {self._queue!r}>"
-
     async def submit(
         self,
         encodings: Sequence[Encoding],
