@@ -61,8 +61,8 @@ def _needs_no_padding(encoding: Encoding) -> bool:
 def _alone(encoding: Encoding) -> dict[str, NDArray[np.int32]]:
     """Create the inputs of a batch of one, as `pad` does.
 
-    The masks of a batch take 55 us for a lone text, whose run leaves nothing of them in the CPU's
-    caches; this takes 10 us.
+    The general way takes 57 us for a lone text, as each run drives its code from the CPU's caches.
+    This takes 23 us.
     """
     token_ids = np.array([encoding.token_ids], np.int32)
     return {

@@ -103,7 +103,7 @@ class Batcher:
     ) -> Inference:
         """Run the encodings of a request. The request is admitted whole or not at all.
 
-        Cancellation drops its queued entries. Batches that already contain its entries continue.
+        Cancellation drops its queued entries. Batches that already contain others continue.
 
         Args:
             encodings: at least one.
@@ -128,13 +128,12 @@ class Batcher:
             if self._closed:
                 raise Draining("the server is stopping")
             self.check_admission(load, seconds=deadline - now, caller=caller)
-            inline = alone and now < deadline and not (self._queue or self.condense)
-            inline = inline and self._inline.begin(entries)
-            if not inline:
+            here = alone and not (self._queue or self.condense) and self._inline.begin(entries, now)
+            if not here:
                 self._waiting_since = self._waiting_since if self._queue else now
                 self._queue.put(entries)
                 self._pushback.admitted(self._admission.seconds(load.tokens))
-        if inline:
+        if here:
             self._deliver(*self._inline.run(entries))
             return request.answer.result()
         self._pending.add(request)
@@ -277,7 +276,7 @@ class Batcher:
         return taken, BatchResult(rows, exclusive, started, self._clock() - started, idle)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Call a function on the event loop. After the loop has ended, no caller waits for it."""
+        """Call a function on the event loop. After it has ended, no caller waits for a result."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 

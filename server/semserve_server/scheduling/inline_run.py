@@ -46,11 +46,12 @@ class InlineRun:
         self._share = share
         self._clock = clock
 
-    def begin(self, entries: Sequence[Entry[PendingRequest]]) -> bool:
+    def begin(self, entries: Sequence[Entry[PendingRequest]], now: float) -> bool:
         """Begin the run of a request if it has one entry, is short, and no other run is active."""
         return (
             self._enabled
             and len(entries) == 1
+            and now < entries[0].deadline
             and self._dispatch.may_run_inline(entries[0].length)
             and self._share.begin_alone()
         )
