@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import inf
 from typing import Generic
 
@@ -122,66 +123,71 @@ class BatchQueue(Generic[Owner]):
     def take(self, now: float) -> DequeuedBatch[Owner]:
         """Remove the next batch, and every expired entry found on the way."""
         expired: list[Entry[Owner]] = []
-        alike = self._take_alike(now)
-        window = self._window_tokens - sum(entry.length for entry in alike)
-        batch, skipped = self._choose(alike, self._entries.pop(now, window, expired))
-        self._entries.commit(batch[len(alike) :], skipped)
-        return DequeuedBatch(batch, expired, self._computed(batch))
+        alike, tokens = self._take_alike(now)
+        window = self._entries.pop(now, self._window_tokens - tokens, expired)
+        first = alike or [*islice(window, 1)]
+        if not first:
+            self._entries.commit([], [])
+            return DequeuedBatch([], expired, 0)
+        batch = _GrowingBatch(first, self._cost, self.max_batch_tokens)
+        skipped = self._fill(batch, first[0].length, window)
+        self._entries.commit(batch.entries[len(alike) :], skipped)
+        return DequeuedBatch(batch.entries, expired, batch.effective_tokens)
 
-    def _take_alike(self, now: float) -> list[Entry[Owner]]:
+    def _take_alike(self, now: float) -> tuple[list[Entry[Owner]], int]:
         """Remove the first entries at once where all are equally long, as many as a batch holds.
 
         Such entries cost no padding, so each of them joins: a batch with it computes no fewer of
         its own tokens per second.
+
+        Returns:
+            The entries, and their tokens.
         """
         length = self._entries.common_length
-        return self._entries.pop_alike(now, self.max_batch_tokens // length) if length else []
+        if not length:
+            return [], 0
+        alike = self._entries.pop_alike(now, self.max_batch_tokens // length)
+        return alike, len(alike) * length
 
-    def _choose(
-        self, alike: list[Entry[Owner]], window: Generator[Entry[Owner]]
-    ) -> tuple[list[Entry[Owner]], list[Entry[Owner]]]:
-        """Choose the first entry, and every other one that does not lower the tokens per second.
+    def _fill(
+        self, batch: _GrowingBatch[Owner], length: int, window: Generator[Entry[Owner]]
+    ) -> list[Entry[Owner]]:
+        """Add every entry of the window that does not lower the tokens per second.
 
         Entries are tried in their order, after a sort by the cost of the padding between each and
         the first. Those without such a cost are tried while they leave the queue, so that a full
         batch ends the search, and its work does not grow with the window.
 
         Args:
-            alike: the first entries of the batch, all equally long.
+            batch: has the first entries.
+            length: tokens of the first one.
             window: further entries.
 
         Returns:
-            The batch, with `alike` first, and the other entries of the window, in their order.
+            The entries that left the queue and did not join, in their order.
         """
-        first = alike[0] if alike else next(window, None)
-        if first is None:
-            return [], []
-        growing = _GrowingBatch(alike or [first], self._cost, self.max_batch_tokens)
-        padding, length = self._cost.padding, first.length
+        padding = self._cost.padding
         skipped: list[Entry[Owner]] = []
         unlike: list[Entry[Owner]] = []
         for entry in window:
             if padding * abs(entry.length - length) >= 1:
                 unlike.append(entry)
                 skipped.append(entry)
-            elif not growing.add(entry):
+            elif not batch.add(entry):
                 skipped.append(entry)
-                if growing.full:
+                if batch.full:
                     window.close()
-                    return growing.entries, skipped
+                    return skipped
+        if not unlike:
+            return skipped
         unlike.sort(key=lambda entry: int(padding * abs(entry.length - length)))  # stable
         refused = 0
         for entry in unlike:
-            refused = 0 if growing.add(entry) else refused + 1
-            if refused == MAX_REFUSED or (refused and growing.full):
+            refused = 0 if batch.add(entry) else refused + 1
+            if refused == MAX_REFUSED or (refused and batch.full):
                 break
-        chosen = set(map(id, growing.entries))
-        return growing.entries, [entry for entry in skipped if id(entry) not in chosen]
-
-    def _computed(self, batch: list[Entry[Owner]]) -> int:
-        longest = max((entry.length for entry in batch), default=0)
-        tokens = sum(entry.length for entry in batch)
-        return round(self._cost.effective_tokens(tokens, len(batch) * longest))
+        chosen = set(map(id, batch.entries))
+        return [entry for entry in skipped if id(entry) not in chosen]
 
 
 class _GrowingBatch(Generic[Owner]):
@@ -217,6 +223,12 @@ class _GrowingBatch(Generic[Owner]):
         self.entries.append(entry)
         self._tokens, self._longest, self._seconds = tokens, longest, seconds
         return True
+
+    @property
+    def effective_tokens(self) -> int:
+        """Cost in tokens: its tokens, and its padding at its measured cost."""
+        padded_tokens = len(self.entries) * self._longest
+        return round(self._cost.effective_tokens(self._tokens, padded_tokens))
 
     @property
     def full(self) -> bool:

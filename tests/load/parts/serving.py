@@ -93,6 +93,7 @@ def _int8(bench: Bench) -> contextlib.AbstractContextManager[Server]:
 
 
 def _tei(bench: Bench, *, ours: bool = False) -> contextlib.AbstractContextManager[Server]:
+    tei.require_program(bench.settings.tei)  # before a graph is made for it, which takes a while
     graph = bench.embedder.variants[bench.variant] if ours else _peer_graph(bench)
     kit = tei.prepare(bench.settings.tei, bench.embedder, graph, bench.settings.cache)
     return tei.tei(kit, bench.embedder, name=TEI_WITH_OURS if ours else TEI)

@@ -45,8 +45,7 @@ def prepare(router: Path | None, bundle: Bundle, graph: Path, cache: Path) -> Ki
     Raises:
         Absent: something that it is made of is missing.
     """
-    if router is None or not router.is_file():
-        raise Absent(f"no program at {router}: set SEMSERVE_TEI")
+    router = require_program(router)
     place = cache / "tei"
     place.mkdir(parents=True, exist_ok=True)
     return Kit(
@@ -54,6 +53,17 @@ def prepare(router: Path | None, bundle: Bundle, graph: Path, cache: Path) -> Ki
         model=_model(bundle, graph, place),
         libraries=_libraries(place),
     )
+
+
+def require_program(router: Path | None) -> Path:
+    """Return the program's file.
+
+    Raises:
+        Absent: it is not there.
+    """
+    if router is None or not router.is_file():
+        raise Absent(f"no program at {router}: set SEMSERVE_TEI")
+    return router
 
 
 def _program(router: Path, place: Path) -> Path:
