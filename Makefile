@@ -79,6 +79,12 @@ test-serving: .venv/.dev models-if-none ## run the tests of the server and the c
 test-exporting: .venv-export/.ready ## run the tests of the export
 	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
+# The tests marked slow whose claims `make test` holds by a shorter form.
+.PHONY: test-long
+test-long: .venv/.dev .venv-export/.ready ## run every part of the bench with tiny models, and every example of the export
+	$(BIN)/pytest tests/load -m slow $(PYTEST_ARGS)
+	$(EXPORT_BIN)/pytest tests/parity/test_examples.py -m slow --confcutdir tests/parity $(PYTEST_ARGS)
+
 SCALE_ROUNDS ?= 10
 
 .PHONY: test-scale

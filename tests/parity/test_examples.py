@@ -10,6 +10,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+SLOW = pytest.mark.slow
+"""Of `make test-long`, as other tests hold the same: `test_text_order`, `test_heads`,
+`test_towers_served`."""
 EXAMPLES = Path(__file__).parents[2] / "export" / "examples"
 
 
@@ -18,10 +21,12 @@ EXAMPLES = Path(__file__).parents[2] / "export" / "examples"
     [
         ("lstm_classifier", "good, 0."),
         ("average_embedder", "a word without an id is left out"),
-        ("hypothesis_first", "order of the texts: hypothesis, premise"),
-        ("cross_encoder", "train a network by gradient descent"),
-        ("siamese_bert", "one encoder for both sides compared by manhattan"),
-        ("two_lstms", "an encoder for each side compared by cosine"),
+        pytest.param("hypothesis_first", "order of the texts: hypothesis, premise", marks=SLOW),
+        pytest.param("cross_encoder", "train a network by gradient descent", marks=SLOW),
+        pytest.param(
+            "siamese_bert", "one encoder for both sides compared by manhattan", marks=SLOW
+        ),
+        pytest.param("two_lstms", "an encoder for each side compared by cosine", marks=SLOW),
         ("tf_hub_bert", "pooling: pooled"),
     ],
 )
