@@ -131,7 +131,7 @@ chaos: .venv/.dev ## let callers, strangers and signals do their worst, a millio
 # ---- what contributors run ------------------------------------------------------------------
 
 .PHONY: check
-check: lint types proto-check audit helm test ## all that CI runs: lint, types, schema, scan, tests
+check: lint types proto-check audit helm test ## lint, types, schema, scan, tests
 
 .PHONY: install
 install: .venv/.dev .venv-export/.ready ## both environments, with the tools
