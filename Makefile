@@ -79,6 +79,11 @@ test-serving: .venv/.dev models-if-none ## run the tests of the server and the c
 test-exporting: .venv-export/.ready ## run the tests of the export
 	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
+# The tests marked slow whose claims `make test` holds by a shorter form.
+.PHONY: test-long
+test-long: .venv/.dev ## run every part of the bench with tiny models
+	$(BIN)/pytest tests/load -m slow $(PYTEST_ARGS)
+
 SCALE_ROUNDS ?= 10
 
 .PHONY: test-scale
@@ -129,7 +134,7 @@ chaos: .venv/.dev ## let callers, strangers and signals do their worst, a millio
 # ---- what contributors run ------------------------------------------------------------------
 
 .PHONY: check
-check: lint types proto-check audit helm test ## all that CI runs: lint, types, schema, scan, tests
+check: lint types proto-check audit helm test ## lint, types, schema, scan, tests
 
 .PHONY: install
 install: .venv/.dev .venv-export/.ready ## both environments, with the tools

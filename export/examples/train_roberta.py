@@ -35,24 +35,24 @@ SIZE = {"num_layers": 2, "num_heads": 4, "hidden_dim": 128, "intermediate_dim": 
 
 def main() -> None:
     """Read the files, train, tell the accuracy, save."""
-    asked = _arguments()
-    keras.utils.set_random_seed(asked.seed)
-    (premises, hypotheses), labels = _read(asked.train)
+    options = _arguments()
+    keras.utils.set_random_seed(options.seed)
+    (premises, hypotheses), labels = _read(options.train)
     preprocessor = keras_hub.models.RobertaTextClassifierPreprocessor(
         _tokenizer([*premises, *hypotheses]), sequence_length=TRAINING_TOKENS
     )
-    classifier = _classifier(preprocessor, asked.learning_rate, len(labels), asked.epochs)
-    pairs, held_out = _read(asked.validation)
+    classifier = _classifier(preprocessor, options.learning_rate, len(labels), options.epochs)
+    pairs, held_out = _read(options.validation)
     training = tf.data.Dataset.from_tensor_slices(((premises, hypotheses), labels))
     classifier.fit(
         # Given arrays, KerasHub would take them in the order of the file in every epoch.
-        training.shuffle(len(labels), seed=asked.seed).batch(BATCH_SIZE),
+        training.shuffle(len(labels), seed=options.seed).batch(BATCH_SIZE),
         validation_data=tf.data.Dataset.from_tensor_slices((pairs, held_out)).batch(BATCH_SIZE),
-        epochs=asked.epochs,
+        epochs=options.epochs,
         shuffle=False,  # Keras would warn that it does not
         verbose=2,
     )
-    _save(classifier, asked.preset)
+    _save(classifier, options.preset)
 
 
 def _arguments() -> argparse.Namespace:

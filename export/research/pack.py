@@ -45,16 +45,16 @@ def main() -> None:
     for name in ("data", "weights", "output"):
         arguments.add_argument(f"--{name}", type=Path, required=True)
     arguments.add_argument("--unlabelled", type=Path, nargs="*", default=[])
-    asked = arguments.parse_args()
+    options = arguments.parse_args()
     labels = NLI_MINILM.spec.labels or ()
-    held_out = read_pairs([asked.data / HELD_OUT], labels)
-    reported = read_pairs([asked.data / REPORTED], labels)
-    training = read_pairs([asked.data / name for name in TRAINING], labels)
-    unlabelled = read_unlabelled(asked.unlabelled)
+    held_out = read_pairs([options.data / HELD_OUT], labels)
+    reported = read_pairs([options.data / REPORTED], labels)
+    training = read_pairs([options.data / name for name in TRAINING], labels)
+    unlabelled = read_unlabelled(options.unlabelled)
     kept = without_texts_of(held_out, training.pairs), without_texts_of(held_out, unlabelled.pairs)
     sets = {"labelled": kept[0], "unlabelled": kept[1]}
     sets |= {"snli_dev": held_out.pairs, "mnli_val": reported.pairs}
-    folders = {name: folder_of(recipe, asked.weights) for name, recipe in RECIPES.items()}
+    folders = {name: folder_of(recipe, options.weights) for name, recipe in RECIPES.items()}
     arrays, pieces = tokenised(sets, folders)
     for name, folder in folders.items():
         arrays |= {f"{name}/{key}": value for key, value in base_of(name, folder, pieces).items()}
@@ -70,9 +70,9 @@ def main() -> None:
         "activation": {name: recipe.spec.activation for name, recipe in RECIPES.items()},
         "max_tokens": MAX_TOKENS,
     }
-    write_packed(asked.output, arrays, facts)
+    write_packed(options.output, arrays, facts)
     counts = {name: len(arrays[f"data/{name}/a"]) for name in sets}
-    print(counts, f"{len(pieces)} word-pieces, {asked.output.stat().st_size:,} bytes")
+    print(counts, f"{len(pieces)} word-pieces, {options.output.stat().st_size:,} bytes")
 
 
 def without_texts_of(held_out: PairFiles, pairs: Iterable[Pair]) -> list[Pair]:

@@ -16,13 +16,13 @@ MARGIN = 6  # seconds at the end, for writing
 class Run:
     """What all processes know: the arrays, the clock and the folders."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
-        self.asked = asked
-        self.arrays, self.facts = read_packed(asked.packed)
-        self.began = asked.began or time.time()
-        self.end = self.began + asked.budget_seconds - MARGIN
-        self.output, self.scratch = asked.output, asked.scratch
-        self.most = 96 if asked.tiny else None
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.arrays, self.facts = read_packed(options.packed)
+        self.began = options.began or time.time()
+        self.end = self.began + options.budget_seconds - MARGIN
+        self.output, self.scratch = options.output, options.scratch
+        self.most = 96 if options.tiny else None
 
     def at(self, share: float) -> float:
         """Return when a share of the time is over."""
@@ -52,7 +52,7 @@ class Run:
             for name, value in self.arrays.items()
             if name.startswith(prefix)
         }
-        if self.asked.tiny:
+        if self.options.tiny:
             two = ("layers.0.", "layers.1.")
             arrays = {k: v for k, v in arrays.items() if k[:7] != "layers." or k.startswith(two)}
         shape = Shape(self.facts["heads"][base], self.facts["epsilon"][base], **more)

@@ -125,7 +125,7 @@ def wait_for_teachers(run: Run) -> dict[str, np.ndarray]:
         )
         for name in ("snli_dev", "mnli_val")
     }
-    run.log("teachers", asked=len(good), each=reached, together=figures)
+    run.log("teachers", options=len(good), each=reached, together=figures)
     lines = [line for one in found for line in json.loads(str(one["lines"]))]
     figures |= {"each": reached, "asked": len(good), "lines": lines}
     write_whole(run.scratch / "teachers.json", lambda path: path.write_text(json.dumps(figures)))
@@ -259,13 +259,13 @@ def main() -> None:
     parser.add_argument("--budget-seconds", type=float, default=300)
     parser.add_argument("--began", type=float, help="when the budget began, as `date +%%s` says")
     parser.add_argument("--tiny", action="store_true", help="a few pairs and two layers: a trial")
-    asked = parser.parse_args()
-    for folder in (asked.output, asked.scratch):
+    options = parser.parse_args()
+    for folder in (options.output, options.scratch):
         folder.mkdir(parents=True, exist_ok=True)
-    for old in asked.scratch.iterdir():
+    for old in options.scratch.iterdir():
         old.unlink()
-    run = Run(asked)
-    run.log("main", status="read", cores=os.cpu_count(), budget=asked.budget_seconds)
+    run = Run(options)
+    run.log("main", status="read", cores=os.cpu_count(), budget=options.budget_seconds)
     context = multiprocessing.get_context("fork")  # before CUDA is touched: the arrays are shared
     workers = [context.Process(target=work, args=(run, place)) for place in range(TEACHERS)]
     for worker in workers:
@@ -283,7 +283,7 @@ def main() -> None:
 def gather(run: Run) -> None:
     """Write metrics.json of all the figures that there are."""
     figures: dict[str, Any] = {"facts": {k: v for k, v in run.facts.items() if k != "pieces"}}
-    figures |= {"budget_seconds": run.asked.budget_seconds, "torch": torch.__version__}
+    figures |= {"budget_seconds": run.options.budget_seconds, "torch": torch.__version__}
     for path in run.scratch.glob("*.json"):
         if not path.name.startswith("part-"):
             figures[path.stem] = json.loads(path.read_text())

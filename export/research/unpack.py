@@ -44,39 +44,46 @@ def main() -> None:
     for name in ("learnt", "packed", "data", "weights", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--scripts", type=Path, default=Path(__file__).parent, help="as they ran")
-    asked = parser.parse_args()
-    base = BASES[asked.name]
+    options = parser.parse_args()
+    base = BASES[options.name]
     recipe = RECIPES[base]
-    folder = folder_of(recipe, asked.weights)
+    folder = folder_of(recipe, options.weights)
     start = start_from_recipe(recipe, folder)
-    arrays, packed = read_packed(asked.packed)
-    metrics = json.loads((asked.learnt / "metrics.json").read_text())
+    arrays, packed = read_packed(options.packed)
+    metrics = json.loads((options.learnt / "metrics.json").read_text())
     if any(metrics["facts"][key] != packed[key] for key in metrics["facts"]):
-        raise SystemExit(f"{asked.packed}: is not what {asked.learnt} was learnt from")
+        raise SystemExit(f"{options.packed}: is not what {options.learnt} was learnt from")
 
     learnt: dict[str, Array] = {}
-    for path in sorted(asked.learnt.glob(f"{asked.name}.*.safetensors")):
+    for path in sorted(options.learnt.glob(f"{options.name}.*.safetensors")):
         learnt |= load_file(path)
     values = values_in_keras(learnt, start, rows_of(base, folder, packed["pieces"]))
     labels = start.labels
-    read = read_pairs([asked.data / name for name in TRAINING], labels)
+    read = read_pairs([options.data / name for name in TRAINING], labels)
     kept = read.pairs[: len(arrays["data/labelled/label"])]  # for the count alone
     new = [*range(len(arrays["data/unlabelled/label"]))]
     data = TrainingData(
         PairFiles(kept, read.sha256),
-        read_pairs([asked.data / HELD_OUT], labels),
+        read_pairs([options.data / HELD_OUT], labels),
         PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type] # counted only
     )
     course = Course(values, (), 0, round(metrics["budget_seconds"]))
-    facts = facts_of(asked.name, start, metrics, data)
-    ran = sorted(path for path in asked.scripts.glob("*.py") if path.name not in NOT_RUN)
+    facts = facts_of(options.name, start, metrics, data)
+    ran = sorted(path for path in options.scripts.glob("*.py") if path.name not in NOT_RUN)
     facts["scripts"] = {path.name: sha256_of(path) for path in ran}
-    lines = lines_of(metrics[f"figures-{asked.name}"]["lines"])
+    lines = lines_of(metrics[f"figures-{options.name}"]["lines"])
     low_rank = any(key.endswith(".a") for key in learnt)
     record = keep(
-        start, data, course, facts, asked.output / asked.name, NOTICE, low_rank=low_rank, log=lines
+        start,
+        data,
+        course,
+        facts,
+        options.output / options.name,
+        NOTICE,
+        low_rank=low_rank,
+        log=lines,
     )
-    print(asked.name, json.dumps(record["figures"]))
+    print(options.name, json.dumps(record["figures"]))
 
 
 def facts_of(

@@ -132,14 +132,14 @@ async def _until_stopped(watchdog: Watchdog, grpc_server: GrpcServer, stop: asyn
 
 @contextlib.asynccontextmanager
 async def _refreshing(
-    model_manager: ModelManager, asked: asyncio.Event, interval: float
+    model_manager: ModelManager, requested: asyncio.Event, interval: float
 ) -> AsyncIterator[None]:
-    """Scan for changed bundles when `asked` is set, and every `interval` seconds (0: never)."""
+    """Scan for changed bundles when `requested` is set, and every `interval` seconds (0: never)."""
 
     async def refresh() -> None:
         while True:
-            again = await wait_or_timeout(asked, interval or FOREVER)
-            asked.clear()
+            again = await wait_or_timeout(requested, interval or FOREVER)
+            requested.clear()
             try:
                 await model_manager.refresh(again=again)
             except Exception:

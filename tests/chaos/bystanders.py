@@ -61,7 +61,7 @@ class Bystanders:
                     self._answered.notify_all()
 
     async def _ask(self, channel: grpc.aio.Channel, question: Question) -> bool:
-        self.tally.asked += 1
+        self.tally.sent += 1
         call = channel.unary_unary(question.method)(question.content, timeout=PATIENCE)
         try:
             self._judge.answer(question, await call)

@@ -74,7 +74,7 @@ class Client:
 
     async def behave(self) -> None:
         """Do one thing after another, until enough requests have been sent."""
-        while self.tally.asked < self._task.requests:
+        while self.tally.sent < self._task.requests:
             (way,) = self._draw.choices(list(self._ways), weights=self._ways.values())
             self.tally.ways[way.__name__.strip("_")] += 1
             await way()
@@ -116,7 +116,7 @@ class Client:
         call = self._channel.stream_stream(EMBED)(
             iter(contents), timeout=PATIENCE if contents else 0.05
         )
-        self.tally.asked += 1
+        self.tally.sent += 1
         try:
             (answer,) = [one async for one in call]
             self._judge.answer(question, answer)
@@ -142,7 +142,7 @@ class Client:
     def _call(
         self, channel: grpc.aio.Channel, question: Question, timeout: float | None = None
     ) -> tuple[Question, grpc.aio.UnaryUnaryCall]:
-        self.tally.asked += 1
+        self.tally.sent += 1
         return question, channel.unary_unary(question.method)(question.content, timeout=timeout)
 
     async def _settle(self, question: Question, call: Awaitable[bytes], reasons: Reasons) -> None:

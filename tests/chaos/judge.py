@@ -51,5 +51,5 @@ class Judge:
 
         It belongs to no request, so it is counted as one of its own.
         """
-        self.tally.asked += 1
+        self.tally.sent += 1
         self.tally.add(Fate.TWICE, f"an answer to id {name!r}")

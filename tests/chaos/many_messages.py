@@ -27,7 +27,7 @@ async def stream(server: Server, answers: Answers, *, messages: int, seed: int) 
     """
     judge = Judge()
     questions = Questions(answers, random.Random(seed))  # noqa: S311  (no secret)
-    asked = [
+    sent = [
         Message.of(str(number), questions.streamed(EMBED))
         if number % BAD_EVERY
         else Message.of(str(number), questions.bad(EMBED))
@@ -35,7 +35,7 @@ async def stream(server: Server, answers: Answers, *, messages: int, seed: int) 
     ]
     async with grpc.aio.insecure_channel(server.address, options=OWN_CONNECTION) as channel:
         one = Stream(channel, EMBED, judge)
-        writing = asyncio.create_task(one.write(asked))
+        writing = asyncio.create_task(one.write(sent))
         await one.read(None, patience=PATIENCE)
         await writing
         assert one.code == StatusCode.OK, one.code

@@ -57,7 +57,7 @@ def run_storm(scale: Scale) -> Iterator[Figure]:
         growth = storm.growth(rounds)
         yield {
             "kept": growth <= storm.MOST_GROWTH and not whole.faults,
-            "asked": whole.asked,
+            "sent": whole.sent,
             "fates": {fate: whole.fates[fate] for fate in Fate},
             "memory_growth_percent": round(100 * growth, 2),
         }

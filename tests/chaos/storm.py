@@ -37,7 +37,7 @@ class Round:
             "round": self.number,
             "seconds": round(self.seconds, 1),
             "resident_megabytes": round(self.resident_bytes / 1e6, 1),
-            "asked": self.tally.asked,
+            "sent": self.tally.sent,
             "faults": self.tally.faults,
             "fates": dict(self.tally.fates),
             "ways": dict(self.tally.ways),

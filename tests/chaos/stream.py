@@ -78,7 +78,7 @@ class Stream:
             for message in messages:
                 await self._room.acquire()
                 # Counted before it is sent: cut off in the middle, it may be answered or not.
-                self._judge.tally.asked += 1
+                self._judge.tally.sent += 1
                 self._open.setdefault(message.name, []).append(message.question)
                 await self._call.write(message.content)
             await self._call.done_writing()

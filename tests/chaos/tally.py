@@ -38,7 +38,7 @@ FAULTS = (Fate.WRONG, Fate.MISROUTED, Fate.MISSING, Fate.TWICE, Fate.UNEXPECTED)
 class Tally:
     """Counts of fates."""
 
-    asked: int = 0
+    sent: int = 0
     """Requests that were sent."""
     fates: Counter[str] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Take in another client's counts."""
-        self.asked += other.asked
+        self.sent += other.sent
         self.fates.update(other.fates)
         self.ways.update(other.ways)
         self.samples = (self.samples + other.samples)[:MOST_SAMPLES]
@@ -62,4 +62,4 @@ class Tally:
     @property
     def faults(self) -> int:
         """How many requests met a fate that must not be, those without any fate included."""
-        return sum(self.fates[fate] for fate in FAULTS) + abs(self.asked - self.fates.total())
+        return sum(self.fates[fate] for fate in FAULTS) + abs(self.sent - self.fates.total())

@@ -34,7 +34,7 @@ VOCABULARY = [
 LENGTH_MAX = 48
 
 
-LONGEST = ("families", "training", "examples", "bundle", "heads", "family_variants", "mpnet")
+LONGEST = ("families", "training", "bundle", "heads", "family_variants", "mpnet")
 """Files of the most processor time, which come first: one that came last would leave a CPU idle."""
 
 

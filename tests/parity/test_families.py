@@ -42,7 +42,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
     """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(own, "COMPARED_TEXTS", 150)
+    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
 
 
 def train_a_little(classifier):

@@ -61,9 +61,9 @@ def test_the_model_with_fewer_runs_is_next() -> None:
 
 def until_waiting(limit: ConcurrencyLimit, workers: int) -> None:
     """Wait until so many workers wait for their turn."""
-    asked = threading.Event()
-    while f" {workers} wait>" not in repr(limit):
-        asked.wait(0.001)
+    pause = threading.Event()
+    while workers != len(limit.waiting):
+        pause.wait(0.001)
 
 
 class ConcurrencyLimitStates(RuleBasedStateMachine):

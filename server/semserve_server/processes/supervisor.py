@@ -130,15 +130,15 @@ def check_processes(config: Config) -> None:
     Raises:
         ConfigError: with the reason.
     """
-    asked = f"--processes {config.processes}"
+    flag = f"--processes {config.processes}"
     if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
-        raise ConfigError(f"{asked}: processes can share a port only on Linux and macOS")
+        raise ConfigError(f"{flag}: processes can share a port only on Linux and macOS")
     if config.address.startswith(UNIX):
-        raise ConfigError(f"{asked}: processes cannot share --address {config.address}")
+        raise ConfigError(f"{flag}: processes cannot share --address {config.address}")
     check_address(config.address)
     if config.allow_model_control:
         raise ConfigError(
-            f"{asked}: LoadModel and UnloadModel would reach one process only: leave out "
+            f"{flag}: LoadModel and UnloadModel would reach one process only: leave out "
             "--allow-model-control, change the bundles on the disk, and send SIGHUP or set "
             "--reload-interval"
         )
@@ -146,7 +146,7 @@ def check_processes(config: Config) -> None:
         _, port = host_port("--metrics-address", config.metrics_address)
         if port + config.processes - 1 > LARGEST_PORT:
             raise ConfigError(
-                f"{asked}: --metrics-address {config.metrics_address} has no port for each: "
+                f"{flag}: --metrics-address {config.metrics_address} has no port for each: "
                 f"the highest port is {LARGEST_PORT}"
             )
 
