@@ -215,8 +215,6 @@ class _ProgressLines:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. A failure is one line on standard error."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
-    # Ray Data's actors have arguments in the object store of the driver. Ray logs each as an error.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         sys.exit(app(sys.argv[1:] if arguments is None else arguments, exit_on_error=False))
     except cyclopts.CycloptsError:
