@@ -51,7 +51,9 @@ def connected(cluster: str) -> Iterator[None]:
 
     Raises:
         JobRefused: there is no such cluster.
+        JobFailed: Ray does not start, for example on a machine that other work keeps busy.
     """
+    logging.getLogger("ray").setLevel(logging.ERROR)
     local = {
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
@@ -66,6 +68,8 @@ def connected(cluster: str) -> Iterator[None]:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise JobRefused(f"--cluster {cluster}: {' '.join(str(error).split())}") from None
+    except Exception as error:  # Ray raises it where a raylet does not start in 30 s
+        raise JobFailed(f"--cluster {cluster}: {' '.join(str(error).split())}") from error
     try:
         yield
     finally:
