@@ -35,7 +35,7 @@ def packed(first, second):
 def pair_classifier():
     backbone = tiny_backbone("tanh", layers=1)
     outputs = layers.Dense(3, activation="softmax")(backbone.output["pooled_output"])
-    model = keras.Model(backbone.inputs, outputs)
+    model = keras.Model(backbone.input, outputs)
     scramble(model)
     return model
 
