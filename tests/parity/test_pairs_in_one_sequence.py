@@ -25,11 +25,11 @@ def preprocessor():
 
 
 def packed(first, second):
-    """What KerasHub makes of pairs: one sequence, whose second text has the segment 1."""
-    made = preprocessor()
-    made.build(None)
-    ids, segments = made.packer([made.tokenizer(list(side)) for side in (first, second)])
-    return dict(zip(NAMES, (ids, segments, ids != 0), strict=True))
+    """What KerasHub makes of pairs: one sequence, whose second text has the segment 1.
+
+    Without `y` a tuple of two is taken for texts and their labels.
+    """
+    return preprocessor()((list(first), list(second)), y=None)
 
 
 def pair_classifier():
