@@ -25,17 +25,17 @@ def preprocessor():
 
 
 def packed(first, second):
-    """What KerasHub makes of pairs: one sequence, whose second text has the segment 1."""
-    made = preprocessor()
-    made.build(None)
-    ids, segments = made.packer([made.tokenizer(list(side)) for side in (first, second)])
-    return dict(zip(NAMES, (ids, segments, ids != 0), strict=True))
+    """What KerasHub makes of pairs: one sequence, whose second text has the segment 1.
+
+    Without `y` a tuple of two is taken for texts and their labels.
+    """
+    return preprocessor()((list(first), list(second)), y=None)
 
 
 def pair_classifier():
     backbone = tiny_backbone("tanh", layers=1)
     outputs = layers.Dense(3, activation="softmax")(backbone.output["pooled_output"])
-    model = keras.Model(backbone.inputs, outputs)
+    model = keras.Model(backbone.input, outputs)
     scramble(model)
     return model
 
