@@ -25,7 +25,7 @@ EXPORT_LAYERS = (
     "errors", "failures", "model_spec", "report", "encoder_weights", "options", "files",
     "confinement", "untrusted", "tokenizers", "bundle", "recipes", "data", "models", "graphs",
     "hugging_face", "variants", "keras_models", "towers", "tf_hub", "pipeline", "distillation",
-    "training", "word_vectors", "api", "__init__", "cli", "__main__",
+    "training", "word_vectors", "embedder_training", "api", "__init__", "cli", "__main__",
 )  # fmt: skip
 """The same of the export stage."""
 CLIENT = ROOT / "clients" / "python" / "semserve"
