@@ -2,7 +2,7 @@
 
     python distil_roberta.py --packed roberta.bin --output DIRECTORY --minutes 80
 
-The learner has the teacher's layers, other pieces of texts, and no segments. At first the tables and
+The learner has the teacher's layers, other pieces, and no segments. At first the tables and
 the lowest two layers learn the teacher's vectors after those layers, for only they are wrong; then
 everything learns the teacher's answers, its vectors of the words' last pieces in every layer, and
 the labels where there are some. The rate falls by the clock.

@@ -16,6 +16,8 @@ from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.embedder_training.similarity_losses import LOSSES
 from semserve_export.encoder_weights import Array
+from semserve_export.errors import WeightsError
+from semserve_export.hugging_face.directory import find_directory
 from semserve_export.models.families import inputs_of
 from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
@@ -76,6 +78,8 @@ def train_embedder(
     Raises:
         WeightsError: the model is of no family that can be trained, or lacks the pooling.
     """
+    if find_directory(source):
+        raise WeightsError("is a directory of transformers; train-embedder takes a KerasHub preset")
     keras.utils.set_random_seed(plan.seed)
     preset = Preset.read(source)
     require_pooling(preset.family.backbone, plan.pooling)
