@@ -143,8 +143,9 @@ def _step_of(model: Any, optimizer: Any, plan: EmbedderPlan) -> Any:
         with tf.GradientTape() as tape:
             vectors = [model(side, training=True) for side in (left, right)]
             loss = loss_of(*vectors, scores)
-        gradients = tape.gradient(loss, trained)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        gradients = zip(tape.gradient(loss, trained), model.trainable_variables, strict=True)
+        # A pooler that the pooling leaves out has no gradient.
+        optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
         return loss
 
     return step
