@@ -8,6 +8,7 @@ The vocabulary and the adapter of nli-roberta replace those in ADAPTERS/nli-robe
 
 import argparse
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -56,8 +57,11 @@ def main() -> None:
     arrays, packed = read_packed(asked.packed)
     lines = json.loads((asked.learnt / "log.json").read_text())
     model = make_start(recipe, folder)
+    # Beside the adapter, so that its tokenizer is read like any preset's: `make parity`.
+    make_preprocessor(recipe).save_to_preset(str(output))
     with tempfile.TemporaryDirectory() as directory:
         model.save_to_preset(directory)
+        shutil.copy(Path(directory, "config.json"), output)
         make_preprocessor(recipe).save_to_preset(directory)
         preset = Preset.read(directory)
         tokenizer = build_own_tokenizer(preset.load_tokenizer(), preset)
