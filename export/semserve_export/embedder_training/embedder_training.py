@@ -138,11 +138,10 @@ def _step_of(model: Any, optimizer: Any, plan: EmbedderPlan) -> Any:
     trained = [variable.value for variable in model.trainable_variables]
     optimizer.build(model.trainable_variables)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(left: Inputs, right: Inputs, scores: Array) -> Any:
         with tf.GradientTape() as tape:
-            vectors = [model(side, training=True) for side in (left, right)]
-            loss = loss_of(*vectors, scores)
+            loss = loss_of(model(left, training=True), model(right, training=True), scores)
         gradients = zip(tape.gradient(loss, trained), model.trainable_variables, strict=True)
         # A pooler that the pooling leaves out has no gradient.
         optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
