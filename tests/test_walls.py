@@ -25,7 +25,8 @@ EXPORT_LAYERS = (
     "errors", "argument_names", "failures", "model_spec", "report", "encoder_weights", "options",
     "files", "confinement", "untrusted", "tokenizers", "bundle", "recipes", "data", "models",
     "graphs", "hugging_face", "variants", "keras_models", "towers", "tf_hub", "pipeline",
-    "distillation", "training", "word_vectors", "api", "__init__", "cli", "__main__",
+    "distillation", "training", "word_vectors", "embedder_training", "api", "__init__", "cli",
+    "__main__",
 )  # fmt: skip
 """The same of the export stage."""
 CLIENT = ROOT / "clients" / "python" / "semserve"

@@ -123,8 +123,8 @@ def weights_of(folder: Path, learnt: Tokenizer) -> dict[str, Array]:
     """Return the teacher's weights, and the tables that the learner begins with."""
     model = load_base_classifier(NLI_MINILM, folder, 0, "float32")
     values = {variable.path: np.array(variable) for variable in model.weights}
-    assert NLI_MINILM.adapter is not None
-    values |= read_adapter(NLI_MINILM.adapter, model)
+    if NLI_MINILM.adapter:
+        values |= read_adapter(NLI_MINILM.adapter, model)
     arrays = {
         f"teacher/{own}": to_torch(own, [values[full_name(suffix, values)] for suffix in suffixes])
         for own, suffixes in keras_names("bert", 6).items()

@@ -81,6 +81,14 @@ class Averaged:
         live = [value.detach() for value in self._live]
         torch._foreach_lerp_(self._mean, live, 1 - decay)
 
+    def state(self) -> tuple[list[torch.Tensor], int]:
+        """Return the means and the steps that are in them, for a checkpoint."""
+        return self._mean, self._steps
+
+    def resume(self, mean: list[torch.Tensor], steps: int) -> None:
+        """Go on from what `state` gave."""
+        self._mean, self._steps = mean, steps
+
     @torch.no_grad()
     def swap(self) -> None:
         """Exchange the weights and their mean."""

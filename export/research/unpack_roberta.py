@@ -8,6 +8,7 @@ The vocabulary and the adapter of nli-roberta replace those in ADAPTERS/nli-robe
 
 import argparse
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,19 +22,25 @@ from safetensors.numpy import load_file
 from semserve_export.data.pairs import PairFiles, TrainingData, read_pairs
 from semserve_export.files.digest import sha256_of
 from semserve_export.models.loaded_model import WEIGHTS_FILE
-from semserve_export.pipeline.distilled_roberta import MERGES, VOCABULARY, make_start, teacher_digest
+from semserve_export.pipeline.custom_model import build_own_tokenizer
+from semserve_export.pipeline.distilled_roberta import (
+    MERGES,
+    VOCABULARY,
+    make_preprocessor,
+    make_start,
+    teacher_digest,
+)
 from semserve_export.pipeline.preset_models import Preset
 from semserve_export.recipes import NLI_ROBERTA
-from semserve_export.pipeline.custom_model import build_own_tokenizer
 from semserve_export.training.base_model import Start
 from semserve_export.training.classifier_training import keep
 from semserve_export.training.trainer import Course
 from unpack import NOTICE
 
-RAN = ("distil_roberta.py", "encoder.py", "packing.py", "training.py")
+RAN = ("aligned_pairs.py", "distil_roberta.py", "encoder.py", "packing.py", "training.py")
 TRAINED_BY = (
-    "export/research/distil_roberta.py on two CPU cores, as EXPERIMENTS.md describes; the accuracies"
-    " of the curve are on the first 2,000 pairs, in bfloat16"
+    "export/research/distil_roberta.py on two CPU cores, as EXPERIMENTS.md describes; the"
+    " accuracies of the curve are on the first 2,000 pairs, in bfloat16"
 )
 
 
@@ -50,8 +57,12 @@ def main() -> None:
     arrays, packed = read_packed(asked.packed)
     lines = json.loads((asked.learnt / "log.json").read_text())
     model = make_start(recipe, folder)
+    # Beside the adapter, so that its tokenizer is read like any preset's: `make parity`.
+    make_preprocessor(recipe).save_to_preset(str(output))
     with tempfile.TemporaryDirectory() as directory:
         model.save_to_preset(directory)
+        shutil.copy(Path(directory, "config.json"), output)
+        make_preprocessor(recipe).save_to_preset(directory)
         preset = Preset.read(directory)
         tokenizer = build_own_tokenizer(preset.load_tokenizer(), preset)
     labels = recipe.spec.labels or ()

@@ -218,7 +218,7 @@ NLI_ROBERTA = DistilledRecipe(
     replace(
         NLI_MINILM.spec,
         name="nli-roberta",
-        description="natural language inference by a RoBERTa of 6 layers, distilled from nli-minilm",
+        description="natural language inference by a RoBERTa, distilled from nli-minilm",
         inputs=INPUTS_WITHOUT_SEGMENTS,
     ),
     ALL_MINILM,

@@ -9,7 +9,14 @@ from typing import Any, Self
 import grpc
 import numpy as np
 import pytest
-from semserve.v1 import embedding_pb2, embedding_pb2_grpc, score_pb2, score_pb2_grpc
+from semserve.v1 import (
+    embedding_pb2,
+    embedding_pb2_grpc,
+    score_pb2,
+    score_pb2_grpc,
+    similarity_pb2,
+    similarity_pb2_grpc,
+)
 
 Items = Sequence[str] | Sequence[tuple[str, str]]
 SERVER = Path(__file__).parents[2] / ".venv" / "bin" / "semserve-server"
@@ -45,6 +52,7 @@ class Stubs:
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address)
         self._scores = score_pb2_grpc.ScoreServiceStub(self._channel)
+        self._similarities = similarity_pb2_grpc.SimilarityServiceStub(self._channel)
         self._embeddings = embedding_pb2_grpc.EmbeddingServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -66,6 +74,12 @@ class Stubs:
         """The documents' places and scores, best first."""
         asked = score_pb2.RerankRequest(model=model, query=query, documents=documents)
         return [(hit.index, hit.score) for hit in self._scores.Rerank(asked).hits]
+
+    def compare(self, pairs: Sequence[tuple[str, str]], model: str) -> np.ndarray:
+        """The similarity of each pair: [pairs]."""
+        asked = [similarity_pb2.ComparePair(left=left, right=right) for left, right in pairs]
+        request = similarity_pb2.CompareRequest(model=model, pairs=asked)
+        return np.array(self._similarities.Compare(request).scores)
 
     def embed(self, texts: Sequence[str], model: str, **more: Any) -> np.ndarray:
         """Vectors, [texts, dimensions]."""

@@ -1,4 +1,4 @@
-"""What `train` reads and where it writes: single texts, .keras files, a test, no lost checkpoint."""
+"""What `train` reads and where it writes: single texts, .keras files, a test set, checkpoints."""
 
 import io
 from dataclasses import replace

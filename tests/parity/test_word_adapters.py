@@ -9,13 +9,13 @@ from rich.console import Console
 from safetensors.numpy import save_file
 from semserve_export.bundle.runner import Embedder
 from semserve_export.bundle.tolerance import keras_run
-from semserve_export.cli.word_commands import measure
+from semserve_export.cli.evaluation_commands import measure_embedders
 from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.errors import AdapterError, BundleError
 from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.word_tokenizer import build_word_tokenizer
-from semserve_export.word_vectors.correlation import pearson, spearman
+from semserve_export.training.correlation import pearson, spearman
 from semserve_export.word_vectors.glove import word_table
 from semserve_export.word_vectors.word_adapter import CHANGE, ROWS, apply_word_adapter
 from semserve_export.word_vectors.word_model import average_encoder, lstm_encoder
@@ -64,7 +64,7 @@ def test_measure_prints_what_the_bundle_scores(exported):
             Embedder(exported.directory)
         return
     printed = io.StringIO()
-    measure([exported.directory], JUDGED, "portable", Console(file=printed, width=120))
+    measure_embedders([exported.directory], JUDGED, "portable", Console(file=printed, width=120))
     scores = Embedder(exported.directory).score(JUDGED.pairs)
     rows = Embedder(exported.directory).embed([text for pair in JUDGED.pairs for text in pair])
     np.testing.assert_allclose(scores, np.sum(rows[::2] * rows[1::2], axis=1), atol=1e-6)

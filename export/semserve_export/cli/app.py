@@ -13,9 +13,9 @@ from semserve_export.bundle.layout import read_manifest, require_place, require_
 from semserve_export.bundle.option_rules import require_possible
 from semserve_export.bundle.prompts import read_prompts
 from semserve_export.cli.confined_process import run_confined
+from semserve_export.cli.evaluation_app import measure
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
-from semserve_export.cli.training_app import mix_pairs, train
-from semserve_export.cli.word_app import measure
+from semserve_export.cli.training_app import mix_pairs, train, train_embedder
 from semserve_export.confinement.process_limits import NeedsConfinement
 from semserve_export.errors import ExportError
 from semserve_export.failures import tell
@@ -215,6 +215,7 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
 
 app.command(train)
 app.command(mix_pairs)
+app.command(train_embedder)
 app.command(measure, name="evaluate", alias="measure")
 
 

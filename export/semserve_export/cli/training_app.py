@@ -1,4 +1,4 @@
-"""The commands that train classifiers of pairs, and make pairs to train on."""
+"""The commands that train classifiers and embedders, and make pairs to train on."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,8 @@ from semserve_export.bundle.layout import require_place
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.vectors_app import train_on_vectors
 from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_pairs
+from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.errors import ExportError
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.options import OwnModel
@@ -93,6 +95,40 @@ def _require_for_single_texts(start: str, recipe: Recipe | None, plan: TrainingP
         raise ExportError("--teachers label pairs, and the files hold single texts")
     if plan.symmetric:
         raise ExportError("--symmetric swaps the texts of pairs, and the files hold single texts")
+
+
+def train_embedder(
+    start: str,
+    /,
+    *,
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)],
+    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)],
+    output: Path,
+    plan: Annotated[EmbedderPlan, Parameter(name="*")] = EmbedderPlan(),
+    fresh: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Fine-tune an embedder on pairs of texts and save it as a preset, which `export` takes.
+
+    Args:
+        start: the directory of a KerasHub preset, a .keras file, or a KerasHub handle.
+        train: files with columns sentence1, sentence2 and score; for the objective ranking also
+            without a score, and premise and hypothesis do as names.
+        validation: files with columns sentence1, sentence2 and score, which choose the epoch.
+        output: the directory of the preset.
+        plan: the numbers of the training.
+        fresh: replace what is in the directory.
+    """
+    if start in RECIPES:
+        raise ExportError(f"{start} is a recipe; train-embedder takes a model of your own")
+    require_readable(start)
+    require_place(output)
+    if output.exists() and any(output.iterdir()) and not fresh:
+        raise ExportError(f"{output}: is not empty; --fresh replaces what is in it")
+    read_models(start, writes=[output], training=True)
+    read = read_unscored_pairs if plan.objective == "ranking" else read_scored_pairs
+    commands("training_commands").train_an_embedder(
+        start, read(train), read_scored_pairs(validation), plan, output, console
+    )
 
 
 def mix_pairs(

@@ -9,6 +9,9 @@ from rich.console import Console
 
 from semserve_export.cli.progress import training_progress
 from semserve_export.data.pairs import TrainingData
+from semserve_export.data.scored_pairs import ScoredPairs
+from semserve_export.embedder_training.embedder_plan import EmbedderPlan
+from semserve_export.embedder_training.embedder_training import train_embedder
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.pipeline.custom_model import one_line
 from semserve_export.recipes import Recipe
@@ -66,10 +69,43 @@ def train_classifier(
     )
 
 
+def train_an_embedder(
+    begin: str,
+    training: ScoredPairs,
+    validation: ScoredPairs,
+    plan: EmbedderPlan,
+    output: Path,
+    console: Console,
+) -> None:
+    """Fine-tune an embedder, and say how to export what was saved."""
+    with ExitStack() as stack:
+        stack.enter_context(named(begin))
+        checked = stack.enter_context(ready_for_keras(begin))
+        stack.enter_context(one_line(begin))
+        console.print(f"Training on {_devices()}")
+        progress = stack.enter_context(training_progress(console))
+        figures = train_embedder(checked, training, validation, plan, output, progress)
+    before, *after = figures["spearman_by_epoch"]
+    console.print(
+        f"Preset in {output}; Spearman on the held-out pairs {before:.4f} before,"
+        f" {max([before, *after]):.4f} after (epoch {figures['kept_epoch']} is kept)."
+    )
+    normalize = "--no-normalize" if plan.metric == "manhattan" else "--normalize"
+    console.print(
+        f"Export it: semserve-export export {output} --task embedding --pooling {plan.pooling}"
+        f" {normalize}" + (" --metric manhattan" if plan.metric == "manhattan" else "")
+    )
+
+
+def _devices() -> str:
+    """Name the GPUs that TensorFlow sees, or the CPU."""
+    names = [device.name for device in tf.config.list_logical_devices("GPU")]
+    return ", ".join(names) or "the CPU: TensorFlow sees no GPU"
+
+
 def _told(data: TrainingData) -> Iterator[str]:
     """Say what was left out, and on which devices the training runs."""
     for files in (data.training, data.validation, *([data.test] if data.test else [])):
         for name, count in files.undecided.items():
             yield f"{name}: dropped {count:,} rows without a label (-1 or -)"
-    devices = [device.name for device in tf.config.list_logical_devices("GPU")]
-    yield f"Training on {', '.join(devices) or 'the CPU: TensorFlow sees no GPU'}"
+    yield f"Training on {_devices()}"

@@ -34,17 +34,28 @@ class Teacher:
     run: Run
 
     @classmethod
-    def read(cls, bundle: Path, labels: Sequence[str], variant: str = "portable") -> Self:
+    def read(
+        cls, bundle: Path, labels: Sequence[str], variant: str = "portable", *, pair: bool = True
+    ) -> Self:
         """Load a bundle whose digests hold.
+
+        Args:
+            bundle: its directory.
+            labels: the labels that it must have, in this order.
+            variant: which of its graphs answers.
+            pair: whether it must take pairs, or single texts.
 
         Raises:
             BundleError: the directory holds no whole bundle.
-            ExportError: it is no classifier of pairs with these labels in this order, or lacks
-                the variant.
+            ExportError: it is no classifier of such texts with these labels in this order, or
+                lacks the variant.
         """
         manifest = read_manifest(bundle)
-        if not manifest["pair"] or manifest["labels"] != list(labels):
-            raise ExportError(f"{bundle}: does not label pairs {', '.join(labels)}, in this order")
+        if manifest["pair"] != pair or manifest["labels"] != list(labels):
+            texts = "pairs" if pair else "single texts"
+            raise ExportError(
+                f"{bundle}: does not label {texts} {', '.join(labels)}, in this order"
+            )
         if variant not in manifest["variants"]:
             there = ", ".join(manifest["variants"])
             raise ExportError(f"{bundle}: no variant {variant!r}; there are {there}")
@@ -75,14 +86,15 @@ class Teacher:
             key = [*self._identity(), max_tokens, *((p.premise, p.hypothesis) for p in chunk)]
             logits = cache.load(key)
             if logits is None:
-                logits = self._ask(chunk, max_tokens)
+                logits = self.ask(chunk, max_tokens)
                 cache.save(key, logits)
             parts.append(logits)
             progress.advance(task, len(chunk))
         progress.remove_task(task)
         return np.concatenate(parts)
 
-    def _ask(self, pairs: Sequence[Pair], max_tokens: int) -> Logits:
+    def ask(self, pairs: Sequence[Pair], max_tokens: int) -> Logits:
+        """Return the logits of pairs, fp32 [pairs, labels]; nothing is kept."""
         if self._hypothesis_first:
             pairs = [Pair(pair.hypothesis, pair.premise) for pair in pairs]
         encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens)

@@ -61,6 +61,7 @@ def load_distilled_recipe(recipe: DistilledRecipe, weights: Path) -> LoadedModel
     apply_adapter(recipe.adapter, model)
     with tempfile.TemporaryDirectory() as directory:
         model.save_to_preset(directory)
+        make_preprocessor(recipe).save_to_preset(directory)
         kept = KeptPreset(Path(directory), package.licence, package.notice)
         loaded = load_preset_recipe(PresetRecipe(recipe.spec, kept), Path(directory))
     adapter_sha256 = sha256_of(recipe.adapter / TENSORS)
@@ -74,7 +75,7 @@ def load_distilled_recipe(recipe: DistilledRecipe, weights: Path) -> LoadedModel
 
 
 def make_start(recipe: DistilledRecipe, weights: Path, dropout: float = 0) -> Any:
-    """Build the classifier with the weights that its training began with, and its tokenizer.
+    """Build the classifier with the weights that its training began with.
 
     Args:
         recipe: its adapter's directory has the vocabulary.
@@ -84,7 +85,7 @@ def make_start(recipe: DistilledRecipe, weights: Path, dropout: float = 0) -> An
     Raises:
         AdapterError: the vocabulary or the BERT's adapter is damaged.
     """
-    vocabulary, merges = _read_vocabulary(recipe.adapter)
+    vocabulary, _ = _read_vocabulary(recipe.adapter)
     teacher = load_base_classifier(recipe.teacher, weights)
     values = {variable.path: np.asarray(variable.numpy()) for variable in teacher.weights}
     if recipe.teacher.adapter:
@@ -99,23 +100,32 @@ def make_start(recipe: DistilledRecipe, weights: Path, dropout: float = 0) -> An
         max_sequence_length=positions,
         dropout=dropout,
     )
-    tokenizer = keras_hub.models.RobertaTokenizer(vocabulary=vocabulary, merges=merges)
     model = keras_hub.models.RobertaTextClassifier(
-        backbone,
-        num_classes=teacher.num_classes,
-        dropout=dropout,
-        preprocessor=keras_hub.models.RobertaTextClassifierPreprocessor(
-            tokenizer, sequence_length=positions
-        ),
+        backbone, num_classes=teacher.num_classes, dropout=dropout
     )
     known = load_tokenizer(recipe.teacher, weights).get_vocab()
     tables: Arrays = {
-        OWN + WORDS: vectors_of(sorted(vocabulary, key=vocabulary.__getitem__), known, values[WORDS]),
+        OWN + WORDS: vectors_of(
+            sorted(vocabulary, key=vocabulary.__getitem__), known, values[WORDS]
+        ),
         OWN + POSITIONS: values[POSITIONS][:positions] + values[SEGMENTS][0],
     }
     layers = {name: values[name] for name in values if name not in (WORDS, POSITIONS, SEGMENTS)}
     assign_values(model, layers | tables)
     return model
+
+
+def make_preprocessor(recipe: DistilledRecipe) -> Any:
+    """Build KerasHub's preprocessor of pairs on the byte-level vocabulary.
+
+    Raises:
+        AdapterError: the vocabulary is damaged.
+    """
+    vocabulary, merges = _read_vocabulary(recipe.adapter)
+    return keras_hub.models.RobertaTextClassifierPreprocessor(
+        keras_hub.models.RobertaTokenizer(vocabulary=vocabulary, merges=merges),
+        sequence_length=recipe.spec.max_sequence_length,
+    )
 
 
 def teacher_digest(recipe: DistilledRecipe) -> str | None:

@@ -1,0 +1,1 @@
+"""Fine-tuning of transformer embedders on pairs of texts."""
