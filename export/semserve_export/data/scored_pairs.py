@@ -1,4 +1,4 @@
-"""Pairs of texts that people have scored for similarity."""
+"""Pairs of texts that people have scored for similarity, and pairs that nobody has."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,7 @@ from semserve_export.errors import ExportError
 from semserve_export.files.digest import sha256_of
 
 SIDES = ("sentence1", "sentence2")
+INFERENCE_SIDES = ("premise", "hypothesis")
 SCORE = "score"
 
 
@@ -18,8 +19,12 @@ class ScoredPairs:
     """Pairs, their scores, and the digests of the files they were read from, by file name."""
 
     pairs: Sequence[tuple[str, str]]
-    scores: Sequence[float]  # one a pair
+    scores: Sequence[float]  # one a pair, or none at all
     sha256: Mapping[str, str]
+
+    def texts(self) -> list[str]:
+        """Return left and right of each pair, one after the other."""
+        return [text for pair in self.pairs for text in pair]
 
 
 def read_scored_pairs(paths: Iterable[Path]) -> ScoredPairs:
@@ -28,18 +33,33 @@ def read_scored_pairs(paths: Iterable[Path]) -> ScoredPairs:
     Raises:
         ExportError: a file is missing or damaged, lacks a column, or holds a score that is none.
     """
+    return _read(paths, scored=True)
+
+
+def read_unscored_pairs(paths: Iterable[Path]) -> ScoredPairs:
+    """Read files with columns sentence1 and sentence2, or premise and hypothesis.
+
+    Raises:
+        ExportError: a file is missing or damaged, or lacks a column.
+    """
+    return _read(paths, scored=False)
+
+
+def _read(paths: Iterable[Path], *, scored: bool) -> ScoredPairs:
     pairs: list[tuple[str, str]] = []
     scores: list[float] = []
     sha256: dict[str, str] = {}
     for path in paths:
-        table = read_table(path, SIDES)
-        require_columns(path, table, (*SIDES, SCORE))
-        found = list(zip(*(table[side] for side in SIDES), strict=True))
+        table = read_table(path, (*SIDES, *INFERENCE_SIDES))
+        inference = not scored and set(INFERENCE_SIDES) <= set(table)
+        sides = INFERENCE_SIDES if inference else SIDES
+        require_columns(path, table, (*sides, SCORE) if scored else sides)
+        found = list(zip(*(table[side] for side in sides), strict=True))
         for place, pair in enumerate(found, 1):
             if not all(pair):
                 raise ExportError(f"{path}, pair {place}: a text is empty")
         pairs += found
-        scores += _numbers(path, table[SCORE])
+        scores += _numbers(path, table[SCORE]) if scored else []
         sha256[path.name] = sha256_of(path)
     if not pairs:
         raise ExportError(f"{', '.join(map(str, paths))}: there are no pairs")
