@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import TypeVar
 
 from load.bundle import Bundle, read_bundle
@@ -74,7 +73,7 @@ class Bench:
 
     def share_of_peak(self, texts_per_second: float) -> float:
         """Return what a rate of short texts is of the machine's peak; NaN before it is measured."""
-        return texts_per_second * self.text_flops / median(self.peaks) if self.peaks else math.nan
+        return texts_per_second * self.text_flops / max(self.peaks) if self.peaks else math.nan
 
     def drive(self, part: str, server: Server, load: Load, *, beside: Load | None = None) -> Record:
         """Run a load in a client process, with another one beside it if given; keep the record."""
