@@ -65,7 +65,7 @@ def inlined(model: Any, opened: set[int]) -> Any:
 
 def output_of(layer: Any, model: Any) -> Any:
     """Return what a layer gives in a Functional model; elsewhere it may be called again."""
-    waiting, seen = list(model.outputs), set()
+    waiting, seen = list(model.outputs), set[int]()
     while waiting:
         tensor = waiting.pop()
         maker, taken = made_by(tensor)

@@ -7,6 +7,7 @@ blanks itself, as some of GloVe's do, so that a line's numbers are counted from 
 
 import gzip
 from collections.abc import Collection, Iterator
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,9 @@ def read_vectors(path: Path, words: Collection[str], frequent: int = FREQUENT) -
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Give the lines, counted from 1, without the blanks at their ends."""
-    opened = gzip.open if path.name.endswith(".gz") else open
     number = 0
     try:
-        with opened(path, "rb") as file:
+        with _opened(path) as file:
             while line := file.readline(MOST_BYTES):
                 number += 1
                 if len(line) == MOST_BYTES:
@@ -79,6 +79,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise WeightsError(f"{path}, line {number}: is no text in UTF-8") from error
     except (OSError, EOFError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from error
+
+
+def _opened(path: Path) -> BufferedIOBase:
+    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
 def _is_header(parts: list[str]) -> bool:
