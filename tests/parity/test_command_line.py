@@ -66,6 +66,10 @@ def test_list_names_every_recipe(command):
         (("keras", "mine", "--name"), "--name requires an argument"),
         (("--debug=maybe", "list"), "Invalid value for --debug"),
         (("train", "nli-minilm", "--train", "a", "--validation", "b"), "a: no such file"),
+        (
+            ("train", "gpt", "--train", "a", "--validation", "b"),
+            "gpt: is no recipe, and a model of",
+        ),
         (("train", ".", "--train", "a", "--validation", "b"), ".: a model of your own needs its"),
         (
             ("train", "nli-minilm", "--symmetric", "x", "--train", "a", "--validation", "b"),

@@ -12,6 +12,8 @@ from semserve_export.pipeline.export import export_model
 from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import NLI_ROBERTA
 
+# Keras itself writes a preset in a way of which numpy warns.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 ROOT = Path(__file__).parents[2]
 
 

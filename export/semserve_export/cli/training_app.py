@@ -54,7 +54,12 @@ def train(
     files.require_free(output)
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
-        raise ExportError(f"{start}: a model of your own needs its labels, --label one by one")
+        place = "" if Path(start).exists() else "is no recipe, and "
+        raise ExportError(
+            f"{start}: {place}a model of your own needs its labels, --label one by one"
+        )
+    if recipe is None:
+        require_readable(start)
     if unknown := sorted(set(plan.symmetric) - set(labels)):
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
     if files.unlabelled and not plan.teachers:
@@ -80,7 +85,8 @@ def _recipe_of(start: str) -> Recipe | None:
         ExportError: the recipe has nothing to train, or no such file can be read.
     """
     if start not in RECIPES:
-        require_readable(start)
+        if "/" in start or start.endswith(".keras"):
+            require_readable(start)
         return None
     recipe = RECIPES[start]
     if not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels):
