@@ -9,8 +9,10 @@ ADDRESS ?= 127.0.0.1:50051
 # HOST:PORT of the page of `make playground`.
 PLAYGROUND ?= 127.0.0.1:8080
 PYTEST_ARGS ?=
-# Test processes of the server's and of the export's tests; each has one thread for its runs.
+# Test processes of the export's tests, each with one thread for its runs, and of the server's, which
+# wait half of their time: for servers that start, for deadlines, for threads that hang.
 JOBS ?= 2
+SERVING_JOBS ?= 3
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 # The Python of an environment with semserve-server[gpu], for make bench-cuda.
@@ -58,7 +60,6 @@ models: .venv/.serve .venv-export/.ready ## export the default bundles into mode
 models-if-none:
 	@{ ls models/*/bundle.json && test ! -e models/.unfinished; } >/dev/null 2>&1 || $(MAKE) --no-print-directory models
 
-SIDE_BY_SIDE := --numprocesses $(JOBS) --durations 25
 # A tenth of a second of each process, and six of each that imports Keras, where Python may keep no bytecode.
 KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/.build/bytecode'
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1
@@ -73,11 +74,11 @@ test: .venv/.dev .venv-export/.ready models-if-none ## set everything up and run
 
 .PHONY: test-serving
 test-serving: .venv/.dev models-if-none ## run the tests of the server and the clients
-	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup --numprocesses $(SERVING_JOBS) --durations 25 $(PYTEST_ARGS)
 
 .PHONY: test-exporting
 test-exporting: .venv-export/.ready ## run the tests of the export
-	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder --numprocesses $(JOBS) --durations 25 $(PYTEST_ARGS)
 
 # The tests marked slow whose claims `make test` holds by a shorter form.
 .PHONY: test-long
