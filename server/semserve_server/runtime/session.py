@@ -46,8 +46,8 @@ the layout of the CPU's kernels too."""
 _NOT_PACKED = (
     b"LSTM", b"GRU", b"RNN", b"DynamicQuantizeLSTM", b"AttnLSTM", b"If", b"Loop", b"Scan",
 )  # fmt: skip
-"""Operators whose graphs are not kept. ONNX Runtime 1.31 ends with a segmentation fault when an LSTM
-runs with packed weights of a file."""
+"""Operators whose graphs are not kept. ONNX Runtime 1.31 ends with a segmentation fault when it
+runs an LSTM with packed weights of a file."""
 
 
 class Session:
