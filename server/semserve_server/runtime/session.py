@@ -43,6 +43,12 @@ _SAVED = {
 """Options of a session that writes its optimised graph: the weights go to a file of their own, in
 the layout of the CPU's kernels too."""
 
+_NOT_PACKED = (
+    b"LSTM", b"GRU", b"RNN", b"DynamicQuantizeLSTM", b"AttnLSTM", b"If", b"Loop", b"Scan",
+)  # fmt: skip
+"""Operators whose graphs are not kept. ONNX Runtime 1.31 ends with a segmentation fault when it
+runs an LSTM with packed weights of a file."""
+
 
 class Session:
     """A graph on the CPU. `run` may be called from several threads at the same time.
@@ -133,6 +139,11 @@ def optimise(graph: Graph, directory: Path) -> None:
     Raises:
         Exception: ONNX Runtime cannot load the graph or write the files.
     """
+    for operator in _NOT_PACKED:
+        if bytes((0x22, len(operator))) + operator in graph.content:  # NodeProto.op_type
+            raise ValueError(
+                f"{graph.name}: {operator.decode()} cannot use packed weights of a file"
+            )
     options = _options(1)
     options.optimized_model_filepath = str(directory / GRAPH_FILE)
     for name, value in _SAVED.items():
@@ -150,7 +161,7 @@ def cache_key(sha256: str, cpu: str) -> GraphKey:
         cpu: maker, model and instruction sets of the CPUs.
     """
     build = f"{VERSION} {ort.get_build_info()}"
-    return GraphKey(graph=sha256, onnxruntime=build, cpu=cpu, options=f"all {_SAVED}")
+    return GraphKey(graph=sha256, onnxruntime=build, cpu=cpu, options=f"all {_SAVED} {_NOT_PACKED}")
 
 
 def check_names(graph: Graph, session: ort.InferenceSession) -> None:
