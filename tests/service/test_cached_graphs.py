@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import CALIBRATIONS, SERVING, start_server, wait_for_line
+from conftest import CALIBRATIONS, SERVING, start_server, wait_for_line, with_fused
 from semserve.v1 import embedding_pb2, embedding_pb2_grpc
 
 MODEL = "tiny-embed"
@@ -37,7 +37,7 @@ def answers(*servers: tuple[str, ...]) -> tuple[list[bytes], str]:
 
 
 def test_servers_that_start_at_once_share_one_entry(tiny_models: Path, tmp_path: Path) -> None:
-    models = (*USUAL, "--models", str(tiny_models / MODEL))
+    models = (*USUAL, "--models", str(with_fused(tiny_models / MODEL, tmp_path / MODEL)))
     cached = (*models, "--cache-dir", str(tmp_path / "cache"))
     found, said = answers(cached, (*cached, "--processes", "2"), (*models, "--cache-dir", "none"))
     assert 1 == len({*found})
@@ -47,9 +47,9 @@ def test_servers_that_start_at_once_share_one_entry(tiny_models: Path, tmp_path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no directory that even root cannot write")
 def test_without_a_directory_to_write_the_server_serves_and_says_so_once(
-    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = (*USUAL, "--models", str(tiny_models / MODEL))
+    models = (*USUAL, "--models", str(with_fused(tiny_models / MODEL, tmp_path / MODEL)))
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
     expected, said = answers((*models, "--cache-dir", "auto"))
     assert 1 == said.count("nothing is cached: --cache-dir /proc/semserve: No such file")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import CALIBRATIONS, TINY
+from conftest import CALIBRATIONS, TINY, with_fused
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError
 from semserve_server.registry.loader import load
@@ -193,12 +192,17 @@ def entries(directory: Path) -> list[Path]:
 
 
 def test_a_bundle_is_loaded_from_the_cache_with_the_same_bits(tmp_path: Path) -> None:
-    directory = shutil.copytree(TINY / "tiny-embed", tmp_path / "tiny-embed")
+    directory = with_fused(TINY / "tiny-embed", tmp_path / "tiny-embed")
     own = load(replace(config(tmp_path / "cache"), cache_dir="none"), directory)
     first, second = (load(config(tmp_path / "cache"), directory) for _ in range(2))
     assert 1 == len(entries(tmp_path / "cache"))
     rows = [loaded.runner.run(TEXTS) for loaded in (own, first, second)]
     assert rows[0].tobytes() == rows[1].tobytes() == rows[2].tobytes()
+
+
+def test_a_portable_graph_is_not_kept_as_it_may_hold_any_operator(tmp_path: Path) -> None:
+    load(config(tmp_path / "cache"), TINY / "tiny-embed")
+    assert [] == entries(tmp_path / "cache")
 
 
 def rewritten(entry: Path, name: str, content: bytes) -> None:
@@ -222,10 +226,11 @@ def rewritten(entry: Path, name: str, content: bytes) -> None:
 def test_a_graph_of_the_cache_that_differs_is_replaced_by_the_bundles_own(
     tmp_path: Path, name: str, change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = load(config(tmp_path), TINY / "tiny-embed").runner.run(TEXTS)
+    bundle = with_fused(TINY / "tiny-embed", tmp_path / "tiny-embed")
+    expected = load(config(tmp_path), bundle).runner.run(TEXTS)
     (entry,) = entries(tmp_path)
     rewritten(entry, name, change((entry / name).read_bytes()))
-    rows = load(config(tmp_path), TINY / "tiny-embed").runner.run(TEXTS)
+    rows = load(config(tmp_path), bundle).runner.run(TEXTS)
     np.testing.assert_array_equal(expected, rows)
     assert "is not used" in caplog.text
     assert [] == entries(tmp_path)

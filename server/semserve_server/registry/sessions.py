@@ -30,6 +30,12 @@ BEST_ON_GPU = ("fp16", "portable", "fused")
 """The same on a GPU: tensor cores compute fp16 ten times as fast as fp32, and the packed graph
 `fused` makes the GPU wait for the host."""
 
+CACHED = ("fused", "int8")
+"""The variants whose optimised graphs are kept: the export writes them itself, of few operators,
+and every one of those was tried. A portable graph may hold any operator of a user's model, and ONNX
+Runtime 1.31 ends the process where it runs some of them, such as LSTM, with packed weights of a
+file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -131,6 +137,8 @@ def open_on_device(
             return Opened(session, variant, len(graph.content), device)
     variant = choose_variant(manifest, config.variant)
     size = manifest.files[manifest.variants[variant].file].bytes
+    if variant not in CACHED:
+        cache = None
     if cache is not None and (
         cached := _open_cached(cache, bundle, variant, threads, exclusive_threads)
     ):
