@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -77,15 +76,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
-
-
-def with_fused(bundle: Path, copy: Path) -> Path:
-    """Copy a bundle whose portable graph is its fused one too; the copy."""
-    shutil.copytree(bundle, copy)
-    manifest = json.loads((copy / "bundle.json").read_text())
-    manifest["variants"]["fused"] = manifest["variants"]["portable"]
-    (copy / "bundle.json").write_text(json.dumps(manifest))
-    return copy
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,12 @@ def tokenizer_json(*, template: bool) -> str:
 
 def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, inputs.split(), [output], **attributes)
+
+
+def with_fused(bundle: Path, copy: Path) -> Path:
+    """Copy a bundle whose portable graph is its fused one too; the copy."""
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "bundle.json").read_text())
+    manifest["variants"]["fused"] = manifest["variants"]["portable"]
+    (copy / "bundle.json").write_text(json.dumps(manifest))
+    return copy

@@ -124,13 +124,13 @@ def models_of(arrays: Mapping[str, Any], heads: int, dropout: float) -> tuple[Sp
 class Training:
     """One run: the models, the optimiser, the clock and the checkpoint."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
-        arrays, self.facts = read_packed(asked.packed)
-        self.asked, self.output = asked, asked.output
+    def __init__(self, options: argparse.Namespace) -> None:
+        arrays, self.facts = read_packed(options.packed)
+        self.options, self.output = options, options.output
         self.pairs = joined(arrays)
         self.dev, self.mnli = Both(arrays, "snli_dev"), Both(arrays, "mnli_val")
-        torch.manual_seed(asked.seed)
-        self.teacher, self.learner = models_of(arrays, self.facts["heads"], asked.dropout)
+        torch.manual_seed(options.seed)
+        self.teacher, self.learner = models_of(arrays, self.facts["heads"], options.dropout)
         named = dict(self.learner.named_parameters())
         tables = [v for k, v in named.items() if k.startswith(TABLES)]
         others = [v for k, v in named.items() if not k.startswith(TABLES)]
@@ -139,23 +139,23 @@ class Training:
             lr=0.0,
             betas=(0.9, 0.98),
         )
-        self.mean = Averaged(self.learner, asked.average)
+        self.mean = Averaged(self.learner, options.average)
         self.step, self.began, self.lines = 0, time.time(), []
         if (self.output / "checkpoint.pt").exists():
             self._resume()
-        self.random = np.random.default_rng([asked.seed, self.step])
+        self.random = np.random.default_rng([options.seed, self.step])
 
     @property
     def share(self) -> float:
         """How much of the time is over."""
-        return (time.time() - self.began) / (60 * self.asked.minutes)
+        return (time.time() - self.began) / (60 * self.options.minutes)
 
     def run(self) -> None:
         """Train until the time is over; write checkpoints, figures and the weights."""
         measured = saved = time.time()
         parts: dict[str, float] = {}
         for rows in self.pairs.shuffled(BATCH, self.random):
-            if self.share >= 1 or self.step >= self.asked.steps:
+            if self.share >= 1 or self.step >= self.options.steps:
                 break
             layers = self._set_rates()
             with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -248,10 +248,10 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--average", type=float, default=0.998)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    asked.output.mkdir(parents=True, exist_ok=True)
-    training = Training(asked)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.output.mkdir(parents=True, exist_ok=True)
+    training = Training(options)
     if training.step == 0:
         training.measure(QUICK)
     training.run()

@@ -34,12 +34,12 @@ def main() -> None:
     for name in ("data", "weights", "output", "tokenizer"):
         arguments.add_argument(f"--{name}", type=Path, required=True)
     arguments.add_argument("--unlabelled", type=Path, nargs="*", default=[])
-    asked = arguments.parse_args()
+    options = arguments.parse_args()
     labels = NLI_MINILM.spec.labels or ()
-    held_out = read_pairs([asked.data / HELD_OUT], labels)
-    reported = read_pairs([asked.data / REPORTED], labels)
-    training = read_pairs([asked.data / name for name in TRAINING], labels)
-    unlabelled = read_unlabelled(asked.unlabelled)
+    held_out = read_pairs([options.data / HELD_OUT], labels)
+    reported = read_pairs([options.data / REPORTED], labels)
+    training = read_pairs([options.data / name for name in TRAINING], labels)
+    unlabelled = read_unlabelled(options.unlabelled)
     labelled = without_texts_of(held_out, training.pairs)
     sets: dict[str, list[Pair]] = {
         "labelled": labelled,
@@ -48,8 +48,8 @@ def main() -> None:
         "mnli_val": list(reported.pairs),
     }
     learnt = learn_pieces(sorted({t for p in labelled for t in (p.premise, p.hypothesis)}))
-    learnt.save(str(asked.tokenizer))
-    folder = folder_of(NLI_MINILM, asked.weights)
+    learnt.save(str(options.tokenizer))
+    folder = folder_of(NLI_MINILM, options.weights)
     arrays = tokenised(sets, learnt, load_tokenizer(NLI_MINILM, folder))
     arrays |= weights_of(folder, learnt)
     facts = {
@@ -61,7 +61,7 @@ def main() -> None:
         "max_tokens": MAX_TOKENS,
         "pieces": learnt.get_vocab_size(),
     }
-    write_packed(asked.output, arrays, facts)
+    write_packed(options.output, arrays, facts)
     print({name: len(arrays[f"data/{name}/label"]) for name in sets}, facts["pieces"])
 
 

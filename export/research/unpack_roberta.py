@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 from semserve_export.data.pairs import PairFiles, TrainingData, read_pairs
 from semserve_export.files.digest import sha256_of
 from semserve_export.models.loaded_model import WEIGHTS_FILE
-from semserve_export.pipeline.custom_model import build_own_tokenizer
+from semserve_export.pipeline.custom_model import build_custom_tokenizer
 from semserve_export.pipeline.distilled_roberta import (
     MERGES,
     VOCABULARY,
@@ -49,13 +49,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("learnt", "packed", "tokenizer", "data", "weights", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    asked = parser.parse_args()
-    output = asked.output / NLI_ROBERTA.spec.name
-    write_vocabulary(asked.tokenizer, output)
+    options = parser.parse_args()
+    output = options.output / NLI_ROBERTA.spec.name
+    write_vocabulary(options.tokenizer, output)
     recipe = replace(NLI_ROBERTA, adapter=output)
-    folder = folder_of(recipe, asked.weights)
-    arrays, packed = read_packed(asked.packed)
-    lines = json.loads((asked.learnt / "log.json").read_text())
+    folder = folder_of(recipe, options.weights)
+    arrays, packed = read_packed(options.packed)
+    lines = json.loads((options.learnt / "log.json").read_text())
     model = make_start(recipe, folder)
     # Beside the adapter, so that its tokenizer is read like any preset's: `make parity`.
     make_preprocessor(recipe).save_to_preset(str(output))
@@ -64,7 +64,7 @@ def main() -> None:
         shutil.copy(Path(directory, "config.json"), output)
         make_preprocessor(recipe).save_to_preset(directory)
         preset = Preset.read(directory)
-        tokenizer = build_own_tokenizer(preset.load_tokenizer(), preset)
+        tokenizer = build_custom_tokenizer(preset.load_tokenizer(), preset)
     labels = recipe.spec.labels or ()
     start = Start(
         make=lambda dropout, _: make_start(recipe, folder, dropout),
@@ -74,16 +74,16 @@ def main() -> None:
         facts={},
         inputs=recipe.spec.inputs,
     )
-    read = read_pairs([asked.data / name for name in TRAINING], labels)
+    read = read_pairs([options.data / name for name in TRAINING], labels)
     kept = read.pairs[: len(arrays["data/labelled/label"])]  # for the count alone
     new = [*range(len(arrays["data/unlabelled/label"]))]
     data = TrainingData(
         PairFiles(kept, read.sha256),
-        read_pairs([asked.data / HELD_OUT], labels),
+        read_pairs([options.data / HELD_OUT], labels),
         PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type] # counted only
-        read_pairs([asked.data / REPORTED], labels),
+        read_pairs([options.data / REPORTED], labels),
     )
-    values = values_in_keras(load_file(asked.learnt / "learner.safetensors"), model)
+    values = values_in_keras(load_file(options.learnt / "learner.safetensors"), model)
     minutes = max(line["minutes"] for line in lines)
     course = Course(values, (), 0, round(60 * minutes))
     facts = facts_of(recipe, packed, lines)

@@ -1,6 +1,6 @@
 """The documented Python call: `semserve_export.export(model, directory)`.
 
-The command `semserve-export export` asks for the same work by `export_asked`.
+The command `semserve-export export` asks for the same work by `export_from_options`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,9 @@ from semserve_export.model_spec import (
     Variant,
 )
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.pipeline.export import export_model
-from semserve_export.pipeline.loading import load_asked
+from semserve_export.pipeline.loading import load_from_options
 from semserve_export.report import Measure, Report, facts_of
 
 AUTO: tuple[Variant, ...] = ("fused", "int8")
@@ -80,17 +80,17 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
             model has them.
         trust: whether a file may run code that it holds.
         announce: told what is done next.
-        settings: further fields of `OwnModel`, by their names there.
+        settings: further fields of `ModelOptions`, by their names there.
 
     Raises:
         ExportError: the model cannot be exported; one line says why, and what to say or change.
     """
     place = Path(directory)
-    if unknown := sorted(set(settings) - set(OwnModel.__dataclass_fields__)):
+    if unknown := sorted(set(settings) - set(ModelOptions.__dataclass_fields__)):
         raise ExportError(f"{unknown[0]}: export has no such argument")
     if isinstance(labels, str):
         raise ExportError(f"labels: {labels!r} is one text; give a list of labels")
-    asked = OwnModel(
+    options = ModelOptions(
         str(model) if isinstance(model, str | Path) else "",
         live=None if isinstance(model, str | Path) else model,
         name=name or place.absolute().name,
@@ -110,23 +110,23 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
         **settings,
     )
     try:
-        require_choices(asked)
-        report = export_asked(asked, place, chosen_variants(variants), announce)
+        require_choices(options)
+        report = export_from_options(options, place, chosen_variants(variants), announce)
     except ExportError as error:
         raise type(error)(in_python(str(error))) from error
     return replace(report, notes=tuple(map(in_python, report.notes)))
 
 
-def export_asked(
-    asked: OwnModel, directory: Path, variants: Sequence[Variant], announce: Announce
+def export_from_options(
+    options: ModelOptions, directory: Path, variants: Sequence[Variant], announce: Announce
 ) -> Report:
     """Export a user's model: all that `export` does once its arguments are in one value.
 
     Raises:
         ExportError: as `export`.
     """
-    require_possible(asked)
-    return export_loaded(load_asked(asked), directory, variants, announce)
+    require_possible(options)
+    return export_loaded(load_from_options(options), directory, variants, announce)
 
 
 def export_loaded(

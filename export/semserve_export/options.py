@@ -22,7 +22,7 @@ from semserve_export.model_spec import (
 
 
 @dataclass(frozen=True, slots=True)
-class OwnModel:
+class ModelOptions:
     """One model to export."""
 
     path: str = ""
@@ -121,7 +121,7 @@ class OwnModel:
         return os.fsencode(name).decode("utf-8", "replace")
 
 
-def asked_before(path: str, manifest: Mapping[str, Any], **more: Any) -> OwnModel:
+def options_of_bundle(path: str, manifest: Mapping[str, Any], **more: Any) -> ModelOptions:
     """Return what a bundle's model was asked for with when it was exported.
 
     Args:
@@ -129,7 +129,7 @@ def asked_before(path: str, manifest: Mapping[str, Any], **more: Any) -> OwnMode
         manifest: the bundle's; it says all but what `more` says.
         more: further fields, which a manifest does not keep.
     """
-    return OwnModel(
+    return ModelOptions(
         path,
         name=manifest["model"],
         task=manifest["task"],

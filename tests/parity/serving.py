@@ -64,35 +64,35 @@ class Stubs:
     def score(self, items: Items, model: str) -> np.ndarray:
         """One number for each text or pair: [items]."""
         if isinstance(items[0], str):
-            asked = score_pb2.ScoreRequest(model=model, texts=items)
+            request = score_pb2.ScoreRequest(model=model, texts=items)
         else:
             pairs = [score_pb2.ScorePair(left=left, right=right) for left, right in items]
-            asked = score_pb2.ScoreRequest(model=model, pairs=pairs)
-        return np.array(self._scores.Score(asked).scores)
+            request = score_pb2.ScoreRequest(model=model, pairs=pairs)
+        return np.array(self._scores.Score(request).scores)
 
     def rerank(self, query: str, documents: Sequence[str], model: str) -> list[tuple[int, float]]:
         """The documents' places and scores, best first."""
-        asked = score_pb2.RerankRequest(model=model, query=query, documents=documents)
-        return [(hit.index, hit.score) for hit in self._scores.Rerank(asked).hits]
+        request = score_pb2.RerankRequest(model=model, query=query, documents=documents)
+        return [(hit.index, hit.score) for hit in self._scores.Rerank(request).hits]
 
     def compare(self, pairs: Sequence[tuple[str, str]], model: str) -> np.ndarray:
         """The similarity of each pair: [pairs]."""
-        asked = [similarity_pb2.ComparePair(left=left, right=right) for left, right in pairs]
-        request = similarity_pb2.CompareRequest(model=model, pairs=asked)
+        compared = [similarity_pb2.ComparePair(left=left, right=right) for left, right in pairs]
+        request = similarity_pb2.CompareRequest(model=model, pairs=compared)
         return np.array(self._similarities.Compare(request).scores)
 
     def embed(self, texts: Sequence[str], model: str, **more: Any) -> np.ndarray:
         """Vectors, [texts, dimensions]."""
-        asked = embedding_pb2.EmbedRequest(model=model, texts=texts, **more)
-        results = self._embeddings.Embed(asked).results
+        request = embedding_pb2.EmbedRequest(model=model, texts=texts, **more)
+        results = self._embeddings.Embed(request).results
         return np.array([list(one.embedding.values) for one in results])
 
     def embed_sparse(
         self, texts: Sequence[str], model: str, columns: int, **more: Any
     ) -> np.ndarray:
         """Sparse vectors with their zeros, [texts, columns]."""
-        asked = embedding_pb2.EmbedSparseRequest(model=model, texts=texts, **more)
+        request = embedding_pb2.EmbedSparseRequest(model=model, texts=texts, **more)
         rows = np.zeros((len(texts), columns))
-        for row, one in zip(rows, self._embeddings.EmbedSparse(asked).results, strict=True):
+        for row, one in zip(rows, self._embeddings.EmbedSparse(request).results, strict=True):
             row[list(one.indices)] = one.values
         return rows

@@ -14,8 +14,8 @@ from parity.directory_table import CASES
 from parity.reference_encoders import pool, unit
 from semserve_export.errors import WeightsError
 from semserve_export.graphs.portable import portable_graph
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own, own_tokenizers
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import custom_tokenizers, load_custom_model
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.training.base_model import start_from_preset
 from semserve_export.variants.fp16 import padded_graph
@@ -36,7 +36,7 @@ MODES = (
 
 
 def load(path, **flags):
-    return load_own(OwnModel(str(path), name="mine", **flags))
+    return load_custom_model(ModelOptions(str(path), name="mine", **flags))
 
 
 @pytest.mark.parametrize("family", hf.FAMILIES)
@@ -148,7 +148,7 @@ def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path):
 def test_a_directorys_tokenizer_is_not_compared_with_keras_hubs(tmp_path):
     hf.write_directory(tmp_path / "mine")
     with pytest.raises(WeightsError, match="is read by its own tokenizer"):
-        own_tokenizers(str(tmp_path / "mine"))
+        custom_tokenizers(str(tmp_path / "mine"))
 
 
 def test_the_mean_of_a_directory_without_modules_has_length_one(tmp_path):

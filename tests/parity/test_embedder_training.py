@@ -14,9 +14,9 @@ from semserve_export.embedder_training.embedder_training import train_embedder
 from semserve_export.embedder_training.similarity_losses import LOSSES
 from semserve_export.errors import ExportError
 from semserve_export.models.preset import Preset
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.pipeline import custom_model
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -54,11 +54,11 @@ def test_a_siamese_bert_of_exp_minus_l1_is_trained_exported_and_compared_as_in_k
     figures = train(preset, tmp_path / "trained", objective="manhattan", pooling="pooled")
     assert max(figures["spearman_by_epoch"]) > figures["spearman_by_epoch"][0]
 
-    asked = OwnModel(
+    asked = ModelOptions(
         str(tmp_path / "trained"), name="siamese", task="embedding",
         pooling="pooled", normalize=False, metric="manhattan",
     )  # fmt: skip
-    loaded = load_own(asked)
+    loaded = load_custom_model(asked)
     export_model(loaded, tmp_path / "models" / "siamese", lambda _: None)
 
     keras = Preset.read(str(tmp_path / "trained"))

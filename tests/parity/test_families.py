@@ -13,9 +13,9 @@ from semserve_export.bundle.layout import read_manifest
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.cli.export_commands import verify
 from semserve_export.errors import BundleError
-from semserve_export.options import OwnModel, asked_before
-from semserve_export.pipeline import custom_model as own
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions, options_of_bundle
+from semserve_export.pipeline import custom_model
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
@@ -42,7 +42,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
     """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
+    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 def train_a_little(classifier):
@@ -60,7 +60,7 @@ def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
     classifier = make_classifier(family)
     saved = tmp_path / "mine"
     classifier.save_to_preset(str(saved))
-    model = load_own(OwnModel(str(saved), labels=LABELS, pair=True))
+    model = load_custom_model(ModelOptions(str(saved), labels=LABELS, pair=True))
     assert (LENGTH, LABELS) == (model.spec.max_sequence_length, model.spec.labels)
     assert 0 == model.parity.unexplained, model.parity
     bundle = tmp_path / "models" / "mine"
@@ -94,7 +94,7 @@ def test_a_file_is_exported_and_verify_proves_the_bundle(tmp_path, capfd, monkey
     report = export("mine.keras", "models/mine", labels=LABELS, pair=True, variants=["fused"])
     assert any("odd texts are tokenised otherwise" in note for note in report.notes)
     manifest = read_manifest(Path("models/mine"))
-    source = asked_before("mine.keras", manifest)
+    source = options_of_bundle("mine.keras", manifest)
     console = Console()
     verify(Path("models/mine"), manifest, source, Path("weights"), console)
     assert "padded batches" in capfd.readouterr().out

@@ -13,9 +13,9 @@ from semserve import Client
 from semserve_export import export
 from semserve_export.bundle.layout import read_json, write_json
 from semserve_export.errors import ExportError, WeightsError
-from semserve_export.options import OwnModel
-from semserve_export.pipeline import custom_model as own
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline import custom_model
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 from semserve_export.report import Fact
 
@@ -31,7 +31,7 @@ HEADS = {"none": None, "softmax": "softmax", "sigmoid": "sigmoid"}
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
     """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
+    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 def test_the_server_scores_as_keras_predicts_for_every_head(tmp_path):
@@ -40,7 +40,7 @@ def test_the_server_scores_as_keras_predicts_for_every_head(tmp_path):
         classifier = make_classifier("DistilBert", activation=activation)
         classifier.save(tmp_path / f"{name}.keras")
         expected[name] = classifier.predict(TEXTS, verbose=0)
-        model = load_own(OwnModel(str(tmp_path / f"{name}.keras")))
+        model = load_custom_model(ModelOptions(str(tmp_path / f"{name}.keras")))
         specs[name] = model.spec
     assert ["softmax", "softmax", "sigmoid"] == [spec.scores for spec in specs.values()]
     # The heads differ in the manifest alone, so one graph serves all three.
@@ -63,7 +63,7 @@ def test_a_head_with_another_activation_is_refused_by_its_name(activation, tmp_p
     make_classifier("Bert", activation=activation).save_to_preset(str(tmp_path / "mine"))
     name = activation if isinstance(activation, str) else "elu"
     with pytest.raises(WeightsError, match=rf"mine: the head's activation is {name}; what can be"):
-        load_own(OwnModel(str(tmp_path / "mine")))
+        load_custom_model(ModelOptions(str(tmp_path / "mine")))
 
 
 def test_a_head_of_one_output_scores_and_ranks_as_keras_predicts(tmp_path):
@@ -85,7 +85,7 @@ def test_a_head_of_one_output_scores_and_ranks_as_keras_predicts(tmp_path):
 
 def test_one_output_without_an_activation_is_served_as_it_is(tmp_path):
     make_classifier("DistilBert", 1).save_to_preset(str(tmp_path / "mine"))
-    model = load_own(OwnModel(str(tmp_path / "mine")))
+    model = load_custom_model(ModelOptions(str(tmp_path / "mine")))
     assert ("score", "none", None) == (model.spec.task, model.spec.scores, model.spec.labels)
     assert Fact("scores", "none", "assumed") in model.facts
 
@@ -108,13 +108,13 @@ def test_what_contradicts_a_head_is_refused_in_one_line(
 ):
     make_classifier("DistilBert", outputs, activation=activation).save(tmp_path / "mine.keras")
     with pytest.raises(ExportError, match=re.escape(message)) as raised:
-        load_own(OwnModel(str(tmp_path / "mine.keras"), **said))
+        load_custom_model(ModelOptions(str(tmp_path / "mine.keras"), **said))
     assert 1 == len(str(raised.value).splitlines())
 
 
 @pytest.mark.parametrize("scores", ["sigmoid", "none"])
 def test_what_a_head_of_logits_was_trained_for_can_be_said(scores, tmp_path):
     make_classifier("DistilBert").save(tmp_path / "mine.keras")
-    model = load_own(OwnModel(str(tmp_path / "mine.keras"), scores=scores))
+    model = load_custom_model(ModelOptions(str(tmp_path / "mine.keras"), scores=scores))
     assert scores == model.spec.scores
     assert Fact("scores", scores, "stated") in model.facts

@@ -12,8 +12,8 @@ from parity.confined_commands import run_confined_commands
 from parity.families import make_classifier
 from parity.hostile import hostile_models, kinds
 from semserve_export.errors import WeightsError
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.untrusted.hdf5_file import check_hdf5
 from semserve_export.untrusted.keras_archive import unpack
 from semserve_export.untrusted.saved_assets import check_asset
@@ -113,7 +113,7 @@ def test_nothing_but_a_path_or_a_name_of_a_preset_is_looked_for():
     with pytest.raises(
         WeightsError, match="nowhere: no such directory or file, and KerasHub knows"
     ):
-        load_own(OwnModel("nowhere"))
+        load_custom_model(ModelOptions("nowhere"))
 
 
 ODD_VALUES = (None, True, -1, 10**30, 0.5, "", "a/b", [], [[]], {}, {"class_name": []}, ["x", 1])

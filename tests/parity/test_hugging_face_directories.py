@@ -10,8 +10,8 @@ from parity.directory_cases import Case, Expected
 from parity.directory_table import CASES
 from parity.serving import Stubs, serving
 from semserve import Client
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 
 pytestmark = pytest.mark.timeout(600)
@@ -40,7 +40,7 @@ def served(tmp_path_factory):
 
 
 def export(case: Case, source: Path, bundle: Path, expected: Expected) -> None:
-    model = load_own(OwnModel(str(source), name=case.name, **case.flags))
+    model = load_custom_model(ModelOptions(str(source), name=case.name, **case.flags))
     export_model(model, bundle, lambda _: None, expected.variants)
 
 

@@ -17,7 +17,7 @@ from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.cli.app import run_command_line
 from semserve_export.cli.export_commands import verify
 from semserve_export.errors import ExportError, FidelityError
-from semserve_export.options import asked_before
+from semserve_export.options import options_of_bundle
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.untrusted.configs.keras_layers import checked_layers, loss_of
 from tokenizers import Tokenizer
@@ -97,7 +97,7 @@ def test_verify_takes_the_padding_that_the_export_took(saved, tmp_path):
     manifest = read_manifest(bundle)
 
     def check(**said):
-        asked = asked_before(str(tmp_path / "flat.keras"), manifest, tokenizer=words, **said)
+        asked = options_of_bundle(str(tmp_path / "flat.keras"), manifest, tokenizer=words, **said)
         verify(bundle, manifest, asked, tmp_path, Console(file=io.StringIO()))
 
     check(padding="pre")

@@ -11,8 +11,8 @@ from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.errors import WeightsError
 from semserve_export.models.bert import make_classifier, make_embedder
 from semserve_export.models.preset import Preset
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 
@@ -64,7 +64,7 @@ def hugging_face(tmp_path, vocabulary):
 
 def test_a_hugging_face_embedder_gives_what_its_weights_mean(hugging_face, tmp_path):
     directory = hugging_face()
-    model = load_own(OwnModel(str(directory), name="mine"))
+    model = load_custom_model(ModelOptions(str(directory), name="mine"))
     assert ("embedding", "erf", "mean", True, POSITIONS) == (
         model.spec.task,
         model.spec.activation,
@@ -85,7 +85,7 @@ def test_a_hugging_face_classifier_keeps_its_head_its_labels_and_its_gelu(
     hugging_face, hidden_act, exact
 ):
     directory = hugging_face(classes=4, hidden_act=hidden_act)
-    model = load_own(OwnModel(str(directory), name="mine", pair=True))
+    model = load_custom_model(ModelOptions(str(directory), name="mine", pair=True))
     assert ("label 0", "label 1", "label 2", "label 3") == model.spec.labels
     (encoding,) = encode(model.tokenizer, [PAIR], POSITIONS)
     reference = ReferenceBert.read(directory, HEADS, exact=exact)
@@ -97,7 +97,7 @@ def test_a_hugging_face_classifier_keeps_its_head_its_labels_and_its_gelu(
 def test_an_uncased_hugging_face_model_has_its_accents_stripped(hugging_face):
     directory = str(hugging_face())
     tokens = {
-        strip: load_own(OwnModel(directory, name="mine", strip_accents=strip))
+        strip: load_custom_model(ModelOptions(directory, name="mine", strip_accents=strip))
         .tokenizer.encode("café")
         .tokens
         for strip in (None, True, False)
@@ -113,7 +113,7 @@ def test_a_kerashub_embedder_comes_back_as_it_was_saved(make_backbone, vocabular
         keras_hub.models.BertTokenizer(vocabulary=vocabulary, lowercase=True), sequence_length=20
     )
     saved.save_to_preset(str(tmp_path / "preset"))
-    model = load_own(OwnModel(str(tmp_path / "preset"), name="mine"))
+    model = load_custom_model(ModelOptions(str(tmp_path / "preset"), name="mine"))
     assert ("tanh", "cls", False, 20) == (
         model.spec.activation,
         model.spec.pooling,
@@ -141,8 +141,8 @@ def test_a_kerashub_classifier_takes_labels_and_gives_logits(make_backbone, voca
     )
     preset = str(tmp_path / "preset")
     saved.save_to_preset(preset)
-    assert ("0", "1") == load_own(OwnModel(preset, name="mine")).spec.labels
-    model = load_own(OwnModel(preset, name="mine", labels=("no", "yes")))
+    assert ("0", "1") == load_custom_model(ModelOptions(preset, name="mine")).spec.labels
+    model = load_custom_model(ModelOptions(preset, name="mine", labels=("no", "yes")))
     inputs = pad(encode(model.tokenizer, ["the cat sat"], 20))
     logits = np.asarray(model.keras_model(inputs, training=False))
     softmax = np.exp(logits) / np.exp(logits).sum()
@@ -173,7 +173,7 @@ def test_what_cannot_be_exported_is_named_in_one_line(tmp_path, config, message)
     if config:
         (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match=message) as raised:
-        load_own(OwnModel(str(tmp_path), name="mine"))
+        load_custom_model(ModelOptions(str(tmp_path), name="mine"))
     assert 1 == len(str(raised.value).splitlines())
 
 

@@ -36,8 +36,8 @@ from parity.directory_changes import (
     tensors,
 )
 from semserve_export.errors import ExportError
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import load_custom_model
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,6 @@ CASES = (
 def test_what_cannot_be_honoured_is_refused_in_one_line(case, tmp_path):
     case.write(tmp_path / "mine")
     with pytest.raises(ExportError, match=case.message) as raised:
-        load_own(OwnModel(str(tmp_path / "mine"), name="mine", **(case.flags or {})))
+        load_custom_model(ModelOptions(str(tmp_path / "mine"), name="mine", **(case.flags or {})))
     assert 1 == len(str(raised.value).splitlines())
     assert str(raised.value).startswith(str(tmp_path / "mine"))

@@ -8,8 +8,8 @@ import tensorflow as tf
 from parity.conftest import LENGTH_MAX, VOCABULARY, scramble
 from semserve_export.bundle.tolerance import keras_run, onnx_run
 from semserve_export.errors import ExportError
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.loading import load_asked
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.loading import load_from_options
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.tf_text_bert import build_tf_text_bert, differing_texts
 from tokenizers import Tokenizer
@@ -80,7 +80,7 @@ def of_one_length(tmp_path_factory):
     return save(tmp_path_factory.mktemp("saved") / "fixed", module, encode_ids, signature)
 
 
-def asked(path, batch, length=None):
+def options(path, batch, length=None):
     """Ask the SavedModel's signature about a batch, padded to its length: its two outputs."""
     encoder = tf.saved_model.load(str(path)).signatures["serving_default"]
     more = (length or batch["token_ids"].shape[1]) - batch["token_ids"].shape[1]
@@ -100,11 +100,11 @@ def batches_of(directory):
 
 
 def test_the_pooled_output_is_the_embedding_where_nobody_says_otherwise(saved):
-    loaded = load_asked(OwnModel(str(saved), name="hub", trust=True))
+    loaded = load_from_options(ModelOptions(str(saved), name="hub", trust=True))
     run = keras_run(loaded.keras_model, loaded.spec.inputs)
     encodings = encode(loaded.tokenizer, TEXTS, LENGTH_MAX)
     for batch in (pad(encodings[:1]), pad(encodings), pad(encodings, LENGTH_MAX)):
-        pooled, _ = asked(saved, batch)
+        pooled, _ = options(saved, batch)
         np.testing.assert_allclose(run(batch), pooled, rtol=0, atol=1e-5)
     assert ("pooled", False, "cosine", LENGTH_MAX) == (
         loaded.spec.pooling,
@@ -127,7 +127,7 @@ def test_a_signature_of_one_length_in_another_order_gives_the_mean_of_its_tokens
     )
     run = onnx_run(tmp_path / "hub" / "model.onnx")
     for batch in batches_of(tmp_path / "hub"):
-        _, tokens = asked(of_one_length, batch, 20)
+        _, tokens = options(of_one_length, batch, 20)
         mask = batch["padding_mask"]
         tokens = tokens[:, : mask.shape[1]]
         mean = (tokens * mask[:, :, None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)

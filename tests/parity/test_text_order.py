@@ -15,9 +15,9 @@ from semserve_export.data.pairs import Pair
 from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.distillation.teacher import Teacher
 from semserve_export.errors import ExportError
-from semserve_export.options import OwnModel, asked_before
-from semserve_export.pipeline import custom_model as own
-from semserve_export.pipeline.loading import load_asked
+from semserve_export.options import ModelOptions, options_of_bundle
+from semserve_export.pipeline import custom_model
+from semserve_export.pipeline.loading import load_from_options
 from semserve_export.report import Fact
 
 pytestmark = [
@@ -38,7 +38,7 @@ FIRST = ("hypothesis", "premise")
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
     """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
+    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 def test_a_classifier_trained_hypothesis_first_is_served_as_keras_predicts(
@@ -67,22 +67,22 @@ def test_a_classifier_trained_hypothesis_first_is_served_as_keras_predicts(
         pairs = [Pair(*pair) for pair in PAIRS]
         taught = teacher.answer(pairs, LENGTH, AnswerCache(tmp_path / "answers"), progress)
     np.testing.assert_allclose(taught, expected, rtol=0, atol=1e-5)
-    asked = asked_before("mine.keras", read_json(Path("models/mine/bundle.json")))
-    assert (FIRST, True) == (asked.text_order, asked.takes_pairs), "what `verify` asks for"
+    options = options_of_bundle("mine.keras", read_json(Path("models/mine/bundle.json")))
+    assert (FIRST, True) == (options.text_order, options.takes_pairs), "what `verify` asks for"
 
 
 def test_what_nobody_says_is_told_in_the_report_and_in_one_line():
     classifier = make_classifier("DistilBert")
-    model = load_asked(OwnModel("", live=classifier, name="mine"))
+    model = load_from_options(ModelOptions("", live=classifier, name="mine"))
     assert Fact("texts of an input", "1", "assumed") in model.facts
     assert Fact("labels", "0, 1, 2", "assumed") in model.facts
     assert "so one is assumed; say --pair-order" in model.notes[0]
     assert (False, None) == (model.spec.pair, model.spec.text_order)
-    model = load_asked(OwnModel("", live=classifier, name="mine", pair=True))
+    model = load_from_options(ModelOptions("", live=classifier, name="mine", pair=True))
     assert Fact("order of the texts", "premise, hypothesis", "assumed") in model.facts
     assert "premise, hypothesis is assumed; say --pair-order hypothesis-premise" in model.notes[0]
-    stated = OwnModel("", live=classifier, name="mine", text_order=("premise", "hypothesis"))
-    model = load_asked(stated)
+    stated = ModelOptions("", live=classifier, name="mine", text_order=("premise", "hypothesis"))
+    model = load_from_options(stated)
     assert Fact("order of the texts", "premise, hypothesis", "stated") in model.facts
     assert () == model.notes
 

@@ -6,8 +6,8 @@ import pytest
 from parity import two_text_models as models
 from parity.two_text_models import vectorization
 from semserve_export.errors import ExportError, FidelityError
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.loading import load_asked
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.loading import load_from_options
 from semserve_export.towers.comparison import Comparison, recognised
 from semserve_export.towers.encoders import same_encoders
 from semserve_export.towers.two_texts import find_towers, two_texts
@@ -138,9 +138,9 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_contradicts_a_model_of_two_texts_is_refused_in_one_line(case):
     make, said, message = REFUSED[case]
-    asked = {"name": "mine", "tokenizer": vectorization()} | said
+    options = {"name": "mine", "tokenizer": vectorization()} | said
     with pytest.raises(ExportError) as raised:
-        load_asked(OwnModel("", live=make(), **asked))
+        load_from_options(ModelOptions("", live=make(), **options))
     assert message in str(raised.value)
     assert 1 == len(str(raised.value).splitlines())
 
@@ -148,8 +148,8 @@ def test_what_contradicts_a_model_of_two_texts_is_refused_in_one_line(case):
 def test_an_export_whose_vectors_differ_from_the_model_is_refused_with_the_difference():
     """What is compared is the model of two texts itself, not only its encoder."""
     with pytest.raises(FidelityError, match=r"differs from the model's own answers by up to \d"):
-        load_asked(
-            OwnModel(
+        load_from_options(
+            ModelOptions(
                 "",
                 live=models.manhattan_of_half_the_distance(),
                 name="mine",
@@ -162,8 +162,8 @@ def test_an_export_whose_vectors_differ_from_the_model_is_refused_with_the_diffe
 def test_a_named_tower_is_taken():
     model = models.manhattan_by_lambda()
     (tower,) = [layer for layer in model.layers if isinstance(layer, keras.Sequential)]
-    loaded = load_asked(
-        OwnModel("", live=model, name="mine", tokenizer=vectorization(), tower=tower.name)
+    loaded = load_from_options(
+        ModelOptions("", live=model, name="mine", tokenizer=vectorization(), tower=tower.name)
     )
     assert ("manhattan", models.WIDTH) == (
         loaded.spec.metric,
@@ -186,5 +186,7 @@ def test_a_named_tower_is_taken():
 def test_the_left_text_of_a_pair_is_the_one_that_its_input_names_or_its_caller_says(
     make, said, expected
 ):
-    loaded = load_asked(OwnModel("", live=make(), name="mine", tokenizer=vectorization(), **said))
+    loaded = load_from_options(
+        ModelOptions("", live=make(), name="mine", tokenizer=vectorization(), **said)
+    )
     assert expected == loaded.spec.text_order

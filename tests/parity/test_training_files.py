@@ -12,9 +12,9 @@ from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import LabelledPair
 from semserve_export.errors import ExportError
 from semserve_export.models.delta_adapter import read_record
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.pipeline import custom_model
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.training.files import TrainingFiles
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.training.trainer import measure_accuracy
@@ -72,14 +72,14 @@ def test_a_keras_file_is_trained_on_single_texts_and_exported_with_what_it_learn
     assert {"held-out.tsv": 2} == record["rows_without_label"]
     assert "which chose nothing" in (files.output / "report.md").read_text()
 
-    exported = load_own(OwnModel(str(path), name="mine", adapter=files.output))
+    exported = load_custom_model(ModelOptions(str(path), name="mine", adapter=files.output))
     assert not exported.spec.pair
     pairs = [LabelledPair(text, "", int(label == "yes")) for text, label in ROWS]
     encoded = EncodedPairs.of(exported.tokenizer, pairs, 40, exported.spec.inputs)
     assert test["accuracy"] == pytest.approx(measure_accuracy(exported.keras_model, encoded))
 
     with pytest.raises(ExportError, match="was trained on single texts"):
-        load_own(OwnModel(str(path), name="mine", adapter=files.output, pair=True))
+        load_custom_model(ModelOptions(str(path), name="mine", adapter=files.output, pair=True))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from rich.progress import Progress
 from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import LabelledPair, PairFiles, TrainingData
 from semserve_export.errors import WeightsError
-from semserve_export.options import OwnModel
-from semserve_export.pipeline import custom_model as own
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline import custom_model
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.training.base_model import start_from_preset
 from semserve_export.training.classifier_training import train
 from semserve_export.training.plan import TrainingPlan
@@ -31,7 +31,7 @@ DATA = TrainingData(PairFiles(PAIRS * 4, {"a": "1"}), PairFiles(PAIRS, {"b": "2"
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
     """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
+    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 @pytest.mark.parametrize(("family", "lora"), [("Bert", None), ("Roberta", 2)])
@@ -42,7 +42,7 @@ def test_what_was_learnt_on_a_preset_is_exported_with_it(family, lora, tmp_path)
     plan = TrainingPlan(epochs=3, batch_size=8, learning_rate=5e-3, lora=lora)
     record = train(start, DATA, plan, output, "", Progress(console=Console(quiet=True)))
 
-    exported = load_own(OwnModel(str(preset), name="mine", adapter=output))
+    exported = load_custom_model(ModelOptions(str(preset), name="mine", adapter=output))
     assert LABELS == exported.spec.labels
     assert exported.spec.pair
     pairs = EncodedPairs.of(exported.tokenizer, PAIRS, 40, exported.spec.inputs)
@@ -67,4 +67,4 @@ def test_an_adapter_of_other_weights_is_refused(tmp_path):
     plan = TrainingPlan(epochs=0)
     train(start, DATA, plan, output, "", Progress(console=Console(quiet=True)))
     with pytest.raises(WeightsError, match="was trained on other weights"):
-        load_own(OwnModel(str(presets[1]), adapter=output))
+        load_custom_model(ModelOptions(str(presets[1]), adapter=output))

@@ -14,9 +14,9 @@ from semserve_export.graphs.keras_to_onnx import write_graph
 from semserve_export.models.delta_adapter import RECORD
 from semserve_export.models.loaded_model import require_finite
 from semserve_export.models.preset_rules import require_explained
-from semserve_export.options import OwnModel
-from semserve_export.pipeline import custom_model as own
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline import custom_model
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.parity import Difference, Parity
 from semserve_export.tokenizers.parity_causes import UNEXPLAINED
@@ -30,7 +30,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def few_texts(monkeypatch):
     """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(own, "COMPARED_TEXTS", 50)
+    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def saved(tmp_path_factory):
 )
 def test_a_flag_that_does_not_fit_the_model_is_refused_by_name(saved, flags, says):
     with pytest.raises(ExportError, match=says):
-        load_own(OwnModel(str(saved), **flags))
+        load_custom_model(ModelOptions(str(saved), **flags))
 
 
 @pytest.mark.parametrize("flag", ["strip_accents", "split_on_cjk"])
@@ -61,7 +61,7 @@ def test_a_flag_of_word_pieces_is_refused_for_byte_pairs(flag, tmp_path):
     make_classifier("Roberta").save_to_preset(str(tmp_path / "mine"))
     says = f"--{flag.replace('_', '-')} is for WordPiece, and this is a RobertaTokenizer"
     with pytest.raises(WeightsError, match=says):
-        load_own(OwnModel(str(tmp_path / "mine"), **{flag: False}))
+        load_custom_model(ModelOptions(str(tmp_path / "mine"), **{flag: False}))
 
 
 def test_pairs_are_refused_where_the_backbone_has_one_segment(tmp_path):
@@ -72,9 +72,9 @@ def test_pairs_are_refused_where_the_backbone_has_one_segment(tmp_path):
         preprocessor=parts.BertTextClassifierPreprocessor(tokenizer),
     )
     classifier.save_to_preset(str(tmp_path / "mine"))
-    assert not load_own(OwnModel(str(tmp_path / "mine"))).spec.pair
+    assert not load_custom_model(ModelOptions(str(tmp_path / "mine"))).spec.pair
     with pytest.raises(WeightsError, match="--pair: the backbone has num_segments=1"):
-        load_own(OwnModel(str(tmp_path / "mine"), pair=True))
+        load_custom_model(ModelOptions(str(tmp_path / "mine"), pair=True))
 
 
 def test_a_backbone_is_refused_as_a_classifier(tmp_path):
@@ -82,7 +82,7 @@ def test_a_backbone_is_refused_as_a_classifier(tmp_path):
     for part in (make_backbone("Bert", tokenizer), tokenizer):
         part.save_to_preset(str(tmp_path / "mine"))
     with pytest.raises(WeightsError, match="mine: --task classification: was saved without the"):
-        load_own(OwnModel(str(tmp_path / "mine"), task="classification"))
+        load_custom_model(ModelOptions(str(tmp_path / "mine"), task="classification"))
 
 
 @pytest.mark.parametrize("family", ["Bert", "XLMRoberta"])
@@ -98,7 +98,7 @@ def test_an_embedder_that_keras_hub_saved_with_max_becomes_a_graph(family, tmp_p
     texts = ["the cat sat on the mat", "boat"]
     expected = embedder.predict(texts, verbose=0)
     embedder.save_to_preset(str(tmp_path / "mine"))
-    model = load_own(OwnModel(str(tmp_path / "mine")))
+    model = load_custom_model(ModelOptions(str(tmp_path / "mine")))
     inputs = pad(encode(model.tokenizer, texts, 48))
     rows = keras_run(model.keras_model, model.spec.inputs)(inputs)
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
@@ -109,8 +109,13 @@ def test_an_embedder_that_keras_hub_saved_with_max_becomes_a_graph(family, tmp_p
 
 def test_more_tokens_than_positions_are_refused(saved):
     with pytest.raises(WeightsError, match=r"--max-sequence-length 512: the model has 48 posit"):
-        load_own(OwnModel(str(saved), max_sequence_length=512))
-    assert 48 == load_own(OwnModel(str(saved), max_sequence_length=48)).spec.max_sequence_length
+        load_custom_model(ModelOptions(str(saved), max_sequence_length=512))
+    assert (
+        48
+        == load_custom_model(
+            ModelOptions(str(saved), max_sequence_length=48)
+        ).spec.max_sequence_length
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +127,7 @@ def test_more_tokens_than_positions_are_refused(saved):
 def test_a_pooling_that_a_family_lacks_is_refused_by_name(family, pooling, says, tmp_path):
     make_classifier(family).save_to_preset(str(tmp_path / "mine"))
     with pytest.raises(WeightsError, match=says):
-        load_own(OwnModel(str(tmp_path / "mine"), task="embedding", pooling=pooling))
+        load_custom_model(ModelOptions(str(tmp_path / "mine"), task="embedding", pooling=pooling))
 
 
 def test_a_tokenizer_of_another_vocabulary_is_refused(saved, tmp_path):
@@ -135,7 +140,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(saved, tmp_path):
         make_backbone("Bert", tokenizer).save_to_preset(str(tmp_path / name))
         tokenizer.save_to_preset(str(tmp_path / name))
         with pytest.raises(WeightsError, match=rf"--tokenizer .*{name}: has {len(vocabulary)} pie"):
-            load_own(OwnModel(str(saved), tokenizer=str(tmp_path / name)))
+            load_custom_model(ModelOptions(str(saved), tokenizer=str(tmp_path / name)))
 
 
 def test_an_unexplained_difference_of_the_tokenizers_fails_the_export():
@@ -153,8 +158,10 @@ def test_a_preprocessor_that_cut_pairs_otherwise_is_refused(tmp_path):
     )
     classifier.save(tmp_path / "mine.keras")
     with pytest.raises(WeightsError, match=r"mine\.keras: the preprocessor has truncate='waterf"):
-        load_own(OwnModel(str(tmp_path / "mine.keras"), pair=True))
-    assert 12 == load_own(OwnModel(str(tmp_path / "mine.keras"))).spec.max_sequence_length
+        load_custom_model(ModelOptions(str(tmp_path / "mine.keras"), pair=True))
+    assert (
+        12 == load_custom_model(ModelOptions(str(tmp_path / "mine.keras"))).spec.max_sequence_length
+    )
 
 
 @pytest.mark.parametrize("length", [12, 13])
@@ -163,7 +170,7 @@ def test_pairs_are_cut_as_keras_hub_cuts_them_but_for_a_spare_token(saved, lengt
 
     tokenizer.json gives it to the longer one, as BERT's own tokenizers do.
     """
-    tokenizer = load_own(OwnModel(str(saved), pair=True)).tokenizer
+    tokenizer = load_custom_model(ModelOptions(str(saved), pair=True)).tokenizer
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
         make_tokenizer("Bert"), sequence_length=length
     )
@@ -191,7 +198,7 @@ def test_a_tokenizer_that_does_not_split_texts_is_refused(tmp_path):
     )
     classifier.save(tmp_path / "mine.keras")
     with pytest.raises(WeightsError, match=r"mine\.keras: the tokenizer .*split=False"):
-        load_own(OwnModel(str(tmp_path / "mine.keras")))
+        load_custom_model(ModelOptions(str(tmp_path / "mine.keras")))
 
 
 def test_weights_that_are_no_numbers_are_refused_by_the_name_of_the_tensor():
@@ -208,7 +215,7 @@ def test_half_precision_is_said_to_be_served_in_float32(dtype, tmp_path):
     config = json.loads((tmp_path / "mine" / "config.json").read_text())
     config["config"]["dtype"] = dtype
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
-    model = load_own(OwnModel(str(tmp_path / "mine")))
+    model = load_custom_model(ModelOptions(str(tmp_path / "mine")))
     note, *_ = model.notes
     assert f"saved as {dtype} and is exported in float32" in note
 
@@ -219,9 +226,9 @@ def test_a_presets_digest_covers_its_head(saved, tmp_path):
     changed = make_classifier("Bert")
     changed.output_dense.bias.assign([1, 2, 3])
     changed.save_to_preset(str(other))
-    digest = load_own(OwnModel(str(saved))).sha256
+    digest = load_custom_model(ModelOptions(str(saved))).sha256
     assert 64 == len(digest)
-    assert digest != load_own(OwnModel(str(other))).sha256
+    assert digest != load_custom_model(ModelOptions(str(other))).sha256
 
 
 def test_an_adapter_of_sharded_weights_is_held_to_the_weights_that_it_was_trained_on(
@@ -235,4 +242,4 @@ def test_an_adapter_of_sharded_weights_is_held_to_the_weights_that_it_was_traine
     record = {"base_sha256": None, "labels": ["a", "b"], "activation": "tanh"}
     (tmp_path / "adapter" / RECORD).write_text(json.dumps(record))
     with pytest.raises(ExportError, match="was trained on other weights"):
-        load_own(OwnModel(str(tmp_path / "sharded"), adapter=tmp_path / "adapter"))
+        load_custom_model(ModelOptions(str(tmp_path / "sharded"), adapter=tmp_path / "adapter"))

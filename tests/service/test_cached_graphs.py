@@ -7,8 +7,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import CALIBRATIONS, SERVING, start_server, wait_for_line, with_fused
+from conftest import CALIBRATIONS, SERVING, start_server, wait_for_line
 from semserve.v1 import embedding_pb2, embedding_pb2_grpc
+from tiny_bundles import with_fused
 
 MODEL = "tiny-embed"
 USUAL = ("--device", "cpu", "--calibration-cache", CALIBRATIONS)

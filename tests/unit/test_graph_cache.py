@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import CALIBRATIONS, TINY, with_fused
+from conftest import CALIBRATIONS, TINY
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError
 from semserve_server.registry.loader import load
@@ -21,6 +21,7 @@ from semserve_server.repository.manifest import read_bundle
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.graph_cache import MAX_ENTRIES, GraphCache
 from semserve_server.runtime.session import Session, cache_key, optimise
+from tiny_bundles import with_fused
 
 BUNDLE = read_bundle(TINY / "tiny-embed")
 GRAPH = graph_of(BUNDLE, "portable")

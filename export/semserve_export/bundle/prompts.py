@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from semserve_export.errors import ExportError, WeightsError
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 
 
 def read_prompts(stated: Sequence[str]) -> dict[str, str]:
@@ -24,12 +24,12 @@ def read_prompts(stated: Sequence[str]) -> dict[str, str]:
 
 
 def choose_prompts(
-    asked: OwnModel, found: Mapping[str, str] | None = None, default: str | None = None
+    options: ModelOptions, found: Mapping[str, str] | None = None, default: str | None = None
 ) -> tuple[Mapping[str, str] | None, str | None]:
     """Join the prompts that a model names with those that the caller states.
 
     Args:
-        asked: what the caller says; a prompt of the same name takes the place of the model's.
+        options: what the caller says; a prompt of the same name takes the place of the model's.
         found: the model's own.
         default: the name of the model's default prompt.
 
@@ -39,10 +39,10 @@ def choose_prompts(
     Raises:
         WeightsError: the default is none of the prompts.
     """
-    if asked.ignore_prompts:
+    if options.ignore_prompts:
         found, default = None, None
-    prompts = {**(found or {}), **asked.prompts}
-    default = default if asked.default_prompt is None else asked.default_prompt or None
+    prompts = {**(found or {}), **options.prompts}
+    default = default if options.default_prompt is None else options.default_prompt or None
     if default is not None and default not in prompts:
         there = ", ".join(prompts) or "none"
         raise WeightsError(

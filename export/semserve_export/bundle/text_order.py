@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from semserve_export.model_spec import PREMISE_FIRST, TextOrder
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
 ASSUMED_SINGLE = (
@@ -28,24 +28,24 @@ class TextsOfInput:
 
 
 def texts_of_input(
-    asked: OwnModel, *, pairs: bool | None = None, ordered: bool = False
+    options: ModelOptions, *, pairs: bool | None = None, ordered: bool = False
 ) -> TextsOfInput:
     """Settle what a classifier takes.
 
     Args:
-        asked: what the caller says.
+        options: what the caller says.
         pairs: whether the model says that it takes pairs; None where it does not tell.
         ordered: whether the model also says that its order is the one of the request.
     """
-    if not (asked.takes_pairs or pairs):
+    if not (options.takes_pairs or pairs):
         if pairs is False:
             return TextsOfInput(False, None, (Fact("texts of an input", "1"),))
         fact = Fact("texts of an input", "1", "assumed")
         return TextsOfInput(False, None, (fact,), (ASSUMED_SINGLE,))
-    order = asked.text_order or PREMISE_FIRST
-    stated = asked.text_order is not None
+    order = options.text_order or PREMISE_FIRST
+    stated = options.text_order is not None
     facts = (
-        Fact("texts of an input", "2", "stated" if asked.takes_pairs else "found"),
+        Fact("texts of an input", "2", "stated" if options.takes_pairs else "found"),
         Fact(
             "order of the texts",
             ", ".join(order),

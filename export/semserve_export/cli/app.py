@@ -21,7 +21,7 @@ from semserve_export.errors import ExportError
 from semserve_export.failures import tell
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Padding, Variant
-from semserve_export.options import OwnModel, asked_before
+from semserve_export.options import ModelOptions, options_of_bundle
 from semserve_export.recipes import RECIPES, find_recipe
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.requirements import read_adapters, read_models
@@ -85,7 +85,7 @@ def run(
 
 @app.command(alias="keras")
 def export(
-    asked: Annotated[OwnModel, Parameter(name="*")] = OwnModel(),
+    options: Annotated[ModelOptions, Parameter(name="*")] = ModelOptions(),
     *,
     recipe: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     pair_order: PairOrder | None = None,
@@ -101,7 +101,7 @@ def export(
     finds out what the model is, and prints it; say what it cannot know, or what it got wrong.
 
     Args:
-        asked: what to export.
+        options: what to export.
         recipe: in place of a path: a model of ours, as `list` names them, one flag each; `all` for
             every one. --adapter, --output, --variants and --weights-cache apply to it.
         pair_order: which text of a pair comes first in the model's input, and that it takes pairs;
@@ -114,27 +114,27 @@ def export(
         weights_cache: where the downloaded weights of recipes are kept.
     """
     if recipe:
-        if asked != OwnModel(adapter=asked.adapter) or pair_order or prompt:
+        if options != ModelOptions(adapter=options.adapter) or pair_order or prompt:
             raise ExportError("--recipe: takes no path and no flag that describes a model")
         run(
             *recipe,
             output=output,
             variants=variants,
             weights_cache=weights_cache,
-            adapter=asked.adapter,
+            adapter=options.adapter,
         )
         return
-    if not asked.path:
+    if not options.path:
         raise ExportError("name a model's path, or --recipe NAME; `list` lists the recipes")
     chosen = _variants(variants)
     if pair_order:
         first, second = pair_order.split("-")
-        asked = replace(asked, text_order=(first, second))
-    asked = replace(asked, prompts=read_prompts(prompt))
-    require_possible(asked)
-    require_writable(output / asked.served_name)
-    read_models(asked.path, *_models(asked.tokenizer), writes=[output], trust=asked.trust)
-    commands().run_own(asked, output, chosen, console)
+        options = replace(options, text_order=(first, second))
+    options = replace(options, prompts=read_prompts(prompt))
+    require_possible(options)
+    require_writable(output / options.served_name)
+    read_models(options.path, *_models(options.tokenizer), writes=[output], trust=options.trust)
+    commands().run_export(options, output, chosen, console)
 
 
 @app.command(name="compare-tokenizers", alias="parity")
@@ -206,11 +206,11 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
     if not source and (trust or any(value is not None for value in given.values())):
         raise ExportError("--adapter, --tokenizer and the like go with --source")
     manifest = read_manifest(bundle)
-    asked = source and asked_before(source, manifest, **given, trust=trust)
-    if asked:
-        require_possible(asked)
-        read_models(asked.path, *_models(tokenizer), writes=[], trust=trust)
-    commands().verify(bundle, manifest, asked or None, weights_cache, console)
+    options = source and options_of_bundle(source, manifest, **given, trust=trust)
+    if options:
+        require_possible(options)
+        read_models(options.path, *_models(tokenizer), writes=[], trust=trust)
+    commands().verify(bundle, manifest, options or None, weights_cache, console)
 
 
 app.command(train)
@@ -260,10 +260,10 @@ def _models(tokenizer: str | None) -> list[str]:
 
 def _variants(names: str) -> tuple[Variant, ...]:
     """Read a list of variants, each once and in the given order; `none` is the empty one."""
-    asked = dict.fromkeys(name.strip() for name in names.split(","))
-    if list(asked) == ["none"]:
+    chosen = dict.fromkeys(name.strip() for name in names.split(","))
+    if list(chosen) == ["none"]:
         return ()
-    if unknown := sorted(set(asked) - set(get_args(Variant))):
+    if unknown := sorted(set(chosen) - set(get_args(Variant))):
         known = ", ".join(get_args(Variant))
         raise ExportError(f"--variants: no variant {unknown[0]!r}; there are {known}, or none")
-    return tuple(cast("Variant", name) for name in asked)
+    return tuple(cast("Variant", name) for name in chosen)

@@ -9,18 +9,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from semserve_export.api import Announce, export_asked, export_loaded
+from semserve_export.api import Announce, export_from_options, export_loaded
 from semserve_export.argument_names import on_the_command_line
 from semserve_export.cli.progress import step_progress
 from semserve_export.errors import BundleError, ExportError, FidelityError
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Variant
 from semserve_export.models.loaded_model import LoadedModel, load_recipe
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import load_preset_recipe
 from semserve_export.pipeline.distilled_roberta import load_distilled_recipe
 from semserve_export.pipeline.export import STEPS, weights_of
-from semserve_export.pipeline.loading import load_asked
+from semserve_export.pipeline.loading import load_from_options
 from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import (
     RECIPES,
@@ -51,11 +51,15 @@ def run_recipes(
         _export(name, export, output / name, variants, console)
 
 
-def run_own(asked: OwnModel, output: Path, variants: Sequence[Variant], console: Console) -> None:
+def run_export(
+    options: ModelOptions, output: Path, variants: Sequence[Variant], console: Console
+) -> None:
     """Export a user's own model."""
-    place = output / asked.served_name
+    place = output / options.served_name
     with naming_flags():
-        _export(asked.served_name, partial(export_asked, asked), place, variants, console)
+        _export(
+            options.served_name, partial(export_from_options, options), place, variants, console
+        )
 
 
 @contextmanager
@@ -70,7 +74,7 @@ def naming_flags() -> Iterator[None]:
 def verify(
     directory: Path,
     manifest: Mapping[str, Any],
-    source: OwnModel | None,
+    source: ModelOptions | None,
     cache: Path,
     console: Console,
 ) -> None:
@@ -154,15 +158,17 @@ def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> Loa
     return model if manifest["weights"] == weights_of(model) else None
 
 
-def _source(manifest: Mapping[str, Any], asked: OwnModel) -> LoadedModel:
+def _source(manifest: Mapping[str, Any], options: ModelOptions) -> LoadedModel:
     """Load the user's model that a bundle was exported from, as it was asked for then."""
     with naming_flags():
-        model = load_asked(asked)
+        model = load_from_options(options)
     recorded, found = manifest["weights"], weights_of(model)
     if recorded.get("sha256") != found["sha256"]:
-        raise BundleError(f"{asked.path}: has other weights than the bundle was exported from")
+        raise BundleError(f"{options.path}: has other weights than the bundle was exported from")
     if recorded.get("adapter_sha256") != found["adapter_sha256"]:
-        if not asked.adapter:
-            raise BundleError(f"{asked.path}: the bundle has an adapter; name it with --adapter")
-        raise BundleError(f"{asked.adapter}: is not the adapter that the bundle was exported with")
+        if not options.adapter:
+            raise BundleError(f"{options.path}: the bundle has an adapter; name it with --adapter")
+        raise BundleError(
+            f"{options.adapter}: is not the adapter that the bundle was exported with"
+        )
     return model

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from semserve_export.bundle.layout import write_json
 from semserve_export.errors import FidelityError
-from semserve_export.pipeline.custom_model import own_tokenizers
+from semserve_export.pipeline.custom_model import custom_tokenizers
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 from semserve_export.tokenizers.parity import compare_tokenizers
 
@@ -30,7 +30,7 @@ def compare(
     Raises:
         FidelityError: a difference has no cause that we know.
     """
-    theirs, ours = own_tokenizers(path)
+    theirs, ours = custom_tokenizers(path)
     texts = chain(odd_texts(count), chain.from_iterable(map(_fields, files)))
     with console.status("Comparing tokenizers"):
         parity = compare_tokenizers(theirs, ours, texts)

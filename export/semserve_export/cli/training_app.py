@@ -13,7 +13,7 @@ from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_p
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.errors import ExportError
 from semserve_export.files.downloads import fetch_weights
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.recipes import RECIPES, Recipe
 from semserve_export.training.files import TrainingFiles
 from semserve_export.training.plan import TrainingPlan
@@ -49,7 +49,7 @@ def train(
         train_on_vectors(start, vectors, label, files, plan)
         return
     recipe = _recipe_of(start)
-    output = files.output or ADAPTERS / OwnModel(start).title
+    output = files.output or ADAPTERS / ModelOptions(start).title
     require_place(files.output or ADAPTERS)
     files.require_free(output)
     labels = (recipe and recipe.spec.labels) or label

@@ -13,7 +13,7 @@ from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.embedder_training.embedder_training import train_embedder
 from semserve_export.files.downloads import fetch_weights
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import one_line
 from semserve_export.recipes import Recipe
 from semserve_export.training.base_model import start_from_preset, start_from_recipe
@@ -44,7 +44,7 @@ def train_classifier(
             checked = stack.enter_context(ready_for_keras(begin))
             with one_line(begin):
                 start = start_from_preset(checked, labels, begin)
-        name = begin.spec.name if isinstance(begin, Recipe) else OwnModel(begin).title
+        name = begin.spec.name if isinstance(begin, Recipe) else ModelOptions(begin).title
         output = files.output or ADAPTERS / name
         for line in _told(data):
             console.print(line)

@@ -21,7 +21,7 @@ from semserve_export.hugging_face.directory import find_directory
 from semserve_export.models.families import inputs_of
 from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
-from semserve_export.pipeline.custom_model import build_own_tokenizer
+from semserve_export.pipeline.custom_model import build_custom_tokenizer
 from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, pad
 from semserve_export.training.correlation import spearman
 from semserve_export.training.learning_rate import WarmupThenLinear
@@ -86,7 +86,7 @@ def train_embedder(
     theirs = preset.load_tokenizer()
     model = preset.load_embedder(preset.activation, plan.pooling, normalize=False)
     longest = min(plan.max_tokens, preset.max_sequence_length(model.backbone))
-    tokenizer = build_own_tokenizer(theirs, preset)
+    tokenizer = build_custom_tokenizer(theirs, preset)
     encoder = Encoder(model, tokenizer, inputs_of(model), longest)
     figures = _fit(encoder, training, validation, plan, progress)
     model.backbone.save_to_preset(str(output))

@@ -161,19 +161,19 @@ class HuggingFaceDirectory:
             lowercase=lowercase,
         )
 
-    def max_sequence_length(self, asked: int | None, tokenizer_limit: int | None) -> int:
+    def max_sequence_length(self, requested: int | None, tokenizer_limit: int | None) -> int:
         """Return the most tokens of a text: what is asked for, what is said, or what fits.
 
         Raises:
             WeightsError: more is asked for than the model has positions.
         """
         fitting = self.architecture.max_sequence_length
-        if asked is not None:
-            if asked > fitting:
+        if requested is not None:
+            if requested > fitting:
                 raise WeightsError(
-                    f"--max-sequence-length {asked}: the model has {fitting} positions"
+                    f"--max-sequence-length {requested}: the model has {fitting} positions"
                 )
-            return asked
+            return requested
         said = self.modules.settings.get("max_seq_length") if self.modules else None
         return min(int(said or tokenizer_limit or fitting), fitting)
 

@@ -25,7 +25,7 @@ from semserve_export.model_spec import PREMISE_FIRST, ModelSpec, Task
 from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
 from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 
 NAMES: dict[Task, str] = {
     "embedding": "embeddings",
@@ -35,30 +35,30 @@ NAMES: dict[Task, str] = {
 }
 
 
-def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
+def load_directory(options: ModelOptions, path: Path, licence: str) -> LoadedModel:
     """Load the model, and say what it is.
 
     Raises:
         WeightsError: something of it cannot be honoured; the message names the file and key.
     """
     directory = HuggingFaceDirectory.read(path)
-    if asked.activation:
-        directory = directory.with_activation(asked.activation)
-    if asked.adapter:
-        return _adapted(asked, asked.adapter, directory, licence)
-    task = asked.task or directory.task
+    if options.activation:
+        directory = directory.with_activation(options.activation)
+    if options.adapter:
+        return _adapted(options, options.adapter, directory, licence)
+    task = options.task or directory.task
     directory.require_task(task)
     reader = directory.reader()
-    tokenizer, limit = _tokenizer(asked, directory)
-    length = directory.max_sequence_length(asked.max_sequence_length, limit)
-    head = read_head(asked, directory, reader, task)
+    tokenizer, limit = _tokenizer(options, directory)
+    length = directory.max_sequence_length(options.max_sequence_length, limit)
+    head = read_head(options, directory, reader, task)
     encoder = reader.encoder(head.numbers)
-    dropped = task == "embedding" and bool(directory.modules or asked.task)
+    dropped = task == "embedding" and bool(directory.modules or options.task)
     reader.require_used(classifier_dropped=dropped)
     model = make_keras_model(encoder, directory.architecture, directory.family)
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"{NAMES[head.task]} by {asked.title}",
+        name=options.served_name,
+        description=options.description or f"{NAMES[head.task]} by {options.title}",
         task=head.task,
         activation=encoder.activation,
         max_sequence_length=length,
@@ -66,41 +66,41 @@ def load_directory(asked: OwnModel, path: Path, licence: str) -> LoadedModel:
         **head.spec,
     )
     _require_segments(tokenizer, encoder, pair=spec.pair)
-    loaded = _loaded(asked, directory, spec, model, encoder, tokenizer, licence)
+    loaded = _loaded(options, directory, spec, model, encoder, tokenizer, licence)
     notes = (*_notes(directory, head.task), *head.notes)
     return replace(loaded, notes=notes, facts=head.facts)
 
 
 def _adapted(
-    asked: OwnModel, adapter: Path, directory: HuggingFaceDirectory, licence: str
+    options: ModelOptions, adapter: Path, directory: HuggingFaceDirectory, licence: str
 ) -> LoadedModel:
     """Put on the encoder what `train` learnt on it; labels and length are what they were there."""
     record = read_record(adapter)
     if record["base_sha256"] != digest_of(directory.weight_files):
         raise WeightsError(f"{adapter} was trained on other weights")
     pair = not record.get("single_texts")
-    require_flags_of_adapter(asked, record["labels"], record["activation"], pair=pair)
+    require_flags_of_adapter(options, record["labels"], record["activation"], pair=pair)
     model = directory.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
-    tokenizer, limit = _tokenizer(asked, directory)
+    tokenizer, limit = _tokenizer(options, directory)
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"classification by {asked.title}, fine-tuned",
+        name=options.served_name,
+        description=options.description or f"classification by {options.title}, fine-tuned",
         task="classification",
         activation=record["activation"],
-        max_sequence_length=directory.max_sequence_length(asked.max_sequence_length, limit),
+        max_sequence_length=directory.max_sequence_length(options.max_sequence_length, limit),
         labels=tuple(record["labels"]),
         pair=pair,
         text_order=PREMISE_FIRST if pair else None,
         inputs=inputs_of(model),
     )
     encoder = read_encoder(model, spec.gelu) if directory.family.plain else None
-    loaded = _loaded(asked, directory, spec, model, encoder, tokenizer, licence)
+    loaded = _loaded(options, directory, spec, model, encoder, tokenizer, licence)
     return replace(loaded, adapter_sha256=sha256_of(adapter / TENSORS))
 
 
 def _loaded(
-    asked: OwnModel,
+    options: ModelOptions,
     directory: HuggingFaceDirectory,
     spec: ModelSpec,
     model: Any,
@@ -112,24 +112,26 @@ def _loaded(
         spec=spec,
         keras_model=model,
         tokenizer=tokenizer,
-        source=asked.title,
+        source=options.title,
         sha256=digest_of(directory.weight_files),
         licence=licence,
-        notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
+        notice=f"{spec.name}: exported by semserve-export from {options.title}.\n",
         # A DeBERTa's attention is not what the graphs of an encoder know; Keras converts it.
         encoder=None if directory.architecture.buckets else encoder,
     )
 
 
-def _tokenizer(asked: OwnModel, directory: HuggingFaceDirectory) -> tuple[Tokenizer, int | None]:
+def _tokenizer(
+    options: ModelOptions, directory: HuggingFaceDirectory
+) -> tuple[Tokenizer, int | None]:
     """Read the directory's own tokenizer, or that of the directory which is named instead."""
     source = directory
-    if asked.tokenizer:
-        other = find_directory(asked.tokenizer) or Path(asked.tokenizer)
+    if options.tokenizer:
+        other = find_directory(options.tokenizer) or Path(options.tokenizer)
         if not other.is_dir():
-            raise WeightsError(f"--tokenizer {asked.tokenizer}: is no directory of a tokenizer")
+            raise WeightsError(f"--tokenizer {options.tokenizer}: is no directory of a tokenizer")
         source = replace(directory, path=other, encoder_path=other)
-    return source.tokenizer(strip_accents=asked.strip_accents, split_on_cjk=asked.split_on_cjk)
+    return source.tokenizer(strip_accents=options.strip_accents, split_on_cjk=options.split_on_cjk)
 
 
 def _require_segments(tokenizer: Tokenizer, encoder: Encoder, *, pair: bool) -> None:

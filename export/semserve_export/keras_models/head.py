@@ -66,18 +66,18 @@ class Head:
     pools: bool = False  # whether its last layer makes one vector of many, as an encoder's does
 
 
-def read_head(model: Any, rows: Rows, loss: Loss, asked: Scores | None = None) -> Head:
+def read_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) -> Head:
     """Look at the last layer of a model, or at its outputs where that layer does not tell.
 
     Args:
         model: Functional, Sequential or of a class of its own.
         rows: its outputs for some texts: fp32 [texts, outputs].
         loss: of its training.
-        asked: the activation that the caller states.
+        stated: the activation that the caller states.
     """
     outputs = getattr(model, "outputs", None)
     if not outputs:
-        return _seen(rows, loss, asked)
+        return _seen(rows, loss, stated)
     last, inputs = made_by(outputs[0])
     dense = isinstance(last, keras.layers.Dense)
     name = _activation_of(last)
@@ -85,7 +85,7 @@ def read_head(model: Any, rows: Rows, loss: Loss, asked: Scores | None = None) -
     if scores is None and dense and name == "linear":
         return Head(rows.shape[1], None, dense=True)
     if scores is None:
-        return replace(_seen(rows, loss, asked), pools=isinstance(last, POOLINGS))
+        return replace(_seen(rows, loss, stated), pools=isinstance(last, POOLINGS))
     body = None
     if dense:
         body = _without_activation(model, inputs[0], last)
@@ -147,7 +147,7 @@ def _without_activation(model: Any, taken: Any, last: Any) -> Any:
     return keras.Model(model.inputs, outputs)
 
 
-def _seen(rows: Rows, loss: Loss, asked: Scores | None) -> Head:
+def _seen(rows: Rows, loss: Loss, stated: Scores | None) -> Head:
     """Tell from a model's outputs whether an activation made them, as its last layer does not tell.
 
     A layer after the activation (a cast, Dropout, Reshape), an operation of keras.ops, a Lambda and
@@ -158,6 +158,6 @@ def _seen(rows: Rows, loss: Loss, asked: Scores | None) -> Head:
         return Head(outputs, None, dense=False)
     if outputs > 1 and np.abs(rows.sum(axis=1) - 1).max() <= CLOSE:
         return Head(outputs, "softmax", dense=False)
-    if "sigmoid" in (asked, LOSSES.get(loss.name or "")):
+    if "sigmoid" in (stated, LOSSES.get(loss.name or "")):
         return Head(outputs, "sigmoid", dense=False)
     return Head(outputs, None, dense=False, bounded=outputs > 1)

@@ -30,7 +30,7 @@ from semserve_export.model_spec import (
     ModelSpec,
 )
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.bert_wordpiece import Text, encode
 from semserve_export.tokenizers.sample_texts import PAIRS
@@ -42,7 +42,7 @@ SEGMENTS = INPUTS[1]
 
 
 def load_keras_model(
-    asked: OwnModel,
+    options: ModelOptions,
     given: Any,
     *,
     source: str,
@@ -53,7 +53,7 @@ def load_keras_model(
     """Find out all that an export needs to know of a Keras model.
 
     Args:
-        asked: what the caller says of it.
+        options: what the caller says of it.
         given: the model.
         source: where it comes from, for people.
         licence: the text of the bundle's LICENSE.
@@ -65,12 +65,12 @@ def load_keras_model(
             cannot be known; one line names it.
     """
     model = read_inputs(given)
-    tokens = find_source(asked.tokenizer, model, model.embedding_rows)
+    tokens = find_source(options.tokenizer, model, model.embedding_rows)
     tokens.require_agreement()
     ids = _number_of_ids(tokens, model)
-    sequences = find_sequences(asked, model, tokens, ids)
-    taken = _texts_of_input(asked, tokens, sequences)
-    asked = replace(asked, pair=False, text_order=None)
+    sequences = find_sequences(options, model, tokens, ids)
+    taken = _texts_of_input(options, tokens, sequences)
+    options = replace(options, pair=False, text_order=None)
     texts: tuple[Text, ...] = PAIRS if taken.pair else proof_texts(tokens.words)
     if taken.pair:
         rows, blank = _answers_on_pairs(model, tokens, sequences, taken)
@@ -78,19 +78,19 @@ def load_keras_model(
         rows, blank = _answers(model, tokens, sequences, proof_texts(tokens.words))
     loss = loss or Loss.of_model(given)
     answered = rows if blank.all() else rows[~blank]
-    head = read_head(model.model, answered, loss, asked.scores)
+    head = read_head(model.model, answered, loss, options.scores)
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
-    if asked.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
-        asked = replace(asked, pooling=None)
-    understood = understand(asked, head, rows, loss)
+    if options.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
+        options = replace(options, pooling=None)
+    understood = understand(options, head, rows, loss)
     if taken.pair and understood.task == "embedding":
         raise WeightsError("pair: is for a classifier or a score, and the model is an embedder")
     told = tokens.joins_pairs and understood.task != "embedding"
     inputs = INPUTS if taken.pair and SEGMENTS in model.names else INPUTS_WITHOUT_SEGMENTS
     served = _serve(model, sequences, understood, inputs, blank=bool(blank.any()))
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"{understood.task} by a Keras model, {given.name}",
+        name=options.served_name,
+        description=options.description or f"{understood.task} by a Keras model, {given.name}",
         task=understood.task,
         max_sequence_length=max(SHORTEST_LIMIT, sequences.most),
         pooling=read_pooling(model.model) if understood.task == "embedding" else None,
@@ -114,7 +114,7 @@ def load_keras_model(
         facts=(
             *understood.facts,
             *(taken.facts if told else ()),
-            *_facts(asked, tokens, sequences, blank=bool(blank.any())),
+            *_facts(options, tokens, sequences, blank=bool(blank.any())),
         ),
         notes=taken.notes if told else (),
         proofs=(Proof(spec, texts, understood.expected(rows), head.scores),),
@@ -137,20 +137,22 @@ def _number_of_ids(tokens: TokenSource, model: IdModel) -> int:
     return ids
 
 
-def _texts_of_input(asked: OwnModel, tokens: TokenSource, sequences: Sequences) -> TextsOfInput:
+def _texts_of_input(
+    options: ModelOptions, tokens: TokenSource, sequences: Sequences
+) -> TextsOfInput:
     """Settle whether the model takes one text, or a pair as one sequence.
 
     Raises:
         WeightsError: the caller says that it takes pairs, and nothing can join two texts.
     """
-    if asked.takes_pairs and not tokens.joins_pairs:
-        name = "text_order" if asked.text_order else "pair"
+    if options.takes_pairs and not tokens.joins_pairs:
+        name = "text_order" if options.text_order else "pair"
         raise WeightsError(
             f"{name}: {tokens.title} puts no separator between two texts, so the model takes one"
         )
-    if asked.takes_pairs and sequences.truncating == "pre":
+    if options.takes_pairs and sequences.truncating == "pre":
         raise WeightsError("truncating: pairs lose their end, and pre is asked for")
-    return texts_of_input(asked)
+    return texts_of_input(options)
 
 
 def _answers_on_pairs(
@@ -252,16 +254,16 @@ def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[Text, ...]) 
 
 
 def _facts(
-    asked: OwnModel, tokens: TokenSource, sequences: Sequences, *, blank: bool
+    options: ModelOptions, tokens: TokenSource, sequences: Sequences, *, blank: bool
 ) -> tuple[Fact, ...]:
     if sequences.length is None:
         padding = Fact("padding", "of any length; it changes no answer")
     else:
-        said = asked.padding or asked.padded_length
+        said = options.padding or options.padded_length
         value = f"{sequences.padding}, to {sequences.length} tokens"
         padding = Fact("padding", value, "stated" if said else "found")
     cut = "start" if sequences.truncating == "pre" else "end"
-    if asked.truncating or asked.max_sequence_length:
+    if options.truncating or options.max_sequence_length:
         origin: Origin = "stated"
     else:
         origin = "found" if tokens.truncating and sequences.most != FREE_LENGTH else "assumed"

@@ -19,7 +19,7 @@ from semserve_export.keras_models.id_model import IdModel
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.model_spec import Padding
 from semserve_export.models.keras_internals import sublayers
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 
 FREE_LENGTH = 512  # most tokens of a text where nothing limits them
 TRIALS, LONGEST_TRIAL, SEED = 8, 24, 11
@@ -95,11 +95,13 @@ class SequenceLayout(keras.layers.Layer):
         return (token_ids_shape[0], self.sequences.length)
 
 
-def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: int) -> Sequences:
+def find_sequences(
+    options: ModelOptions, model: IdModel, tokens: TokenSource, ids: int
+) -> Sequences:
     """Find out what a model's sequences looked like in training.
 
     Args:
-        asked: what the caller says of them.
+        options: what the caller says of them.
         model: the model.
         tokens: where its ids come from.
         ids: how many there are.
@@ -108,9 +110,9 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
         WeightsError: it cannot be known, or what the caller says contradicts the model.
     """
     _require_known_steps(model)
-    length = _length(asked, model, tokens)
-    truncating = asked.truncating or tokens.truncating or ("pre" if length else "post")
-    limit = length or asked.max_sequence_length or model.positions
+    length = _length(options, model, tokens)
+    truncating = options.truncating or tokens.truncating or ("pre" if length else "post")
+    limit = length or options.max_sequence_length or model.positions
     free = model.length is None and ignores_padding(model, ids, tokens.pad_id, limit)
     if length is None and not free:
         raise WeightsError(
@@ -118,16 +120,16 @@ def find_sequences(asked: OwnModel, model: IdModel, tokens: TokenSource, ids: in
             " length that its sequences were padded to (--padded-length), and on which side"
             " (--padding pre or post)"
         )
-    if length is None and asked.padding:
+    if length is None and options.padding:
         raise WeightsError(
             "padded_length: padding says that the sequences were padded, and nothing says to which"
             " length; say it (--padded-length), or leave padding out where texts were never cut"
         )
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
-    most = asked.max_sequence_length or length or tokens.most or FREE_LENGTH
+    most = options.max_sequence_length or length or tokens.most or FREE_LENGTH
     most = min(most, model.positions or most)
-    padding = asked.padding or tokens.padding
+    padding = options.padding or tokens.padding
     sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most)
     # A model that is told what is padding by an input of its own was trained with it at the end.
     sided = padding != "post" and not model.names and depends_on_side(model, ids, sequences)
@@ -160,18 +162,18 @@ def _require_known_steps(model: IdModel) -> None:
             )
 
 
-def _length(asked: OwnModel, model: IdModel, tokens: TokenSource) -> int | None:
+def _length(options: ModelOptions, model: IdModel, tokens: TokenSource) -> int | None:
     """Return the length of every sequence, where the model, its tokenizer or the caller has one."""
     length, positions = model.length, model.positions
-    for name, found in (("the tokenizer", tokens.length), ("padded_length", asked.padded_length)):
+    for name, found in (("the tokenizer", tokens.length), ("padded_length", options.padded_length)):
         if length is not None and found is not None and found != length:
             raise WeightsError(f"{name}: sequences of {found} tokens, and the model takes {length}")
         length = found if length is None else length
     for name in ("padding", "truncating"):
-        said, known = getattr(asked, name), getattr(tokens, name)
+        said, known = getattr(options, name), getattr(tokens, name)
         if said and known and said != known:
             raise WeightsError(f"{name}: {tokens.title} has {known!r}, and {said!r} is asked for")
-    most = asked.max_sequence_length or 0
+    most = options.max_sequence_length or 0
     if length is not None and most > length:
         raise WeightsError(f"max_length: the model takes sequences of {length} tokens")
     if positions is not None and max(most, length or 0) > positions:

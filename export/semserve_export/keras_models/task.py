@@ -8,7 +8,7 @@ from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
 from semserve_export.keras_models.head import LOSSES, Head, Loss
 from semserve_export.model_spec import Metric, Scores, Task
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 
 UNIT = 1e-4  # most that a vector's length may differ from 1
@@ -35,11 +35,11 @@ class Understood:
         return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
 
 
-def understand(asked: OwnModel, head: Head, rows: Rows, loss: Loss) -> Understood:
+def understand(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> Understood:
     """Tell what a model is for.
 
     Args:
-        asked: what the caller says.
+        options: what the caller says.
         head: of the model.
         rows: its outputs for texts: fp32 [texts, outputs].
         loss: of its training.
@@ -48,35 +48,35 @@ def understand(asked: OwnModel, head: Head, rows: Rows, loss: Loss) -> Understoo
         WeightsError: what the caller says contradicts the model, or something cannot be known.
     """
     trained = None if head.scores else LOSSES.get(loss.name or "")
-    task, origin = _task(asked, head, trained)
-    _require_flags(asked, task)
+    task, origin = _task(options, head, trained)
+    _require_flags(options, task)
     if task == "embedding":
-        return _embedder(asked, head, rows, origin)
-    scores, scores_origin = _scores(asked, head, trained, task)
+        return _embedder(options, head, rows, origin)
+    scores, scores_origin = _scores(options, head, trained, task)
     facts = (Fact("task", task, origin), Fact("scores", scores, scores_origin))
     if task == "score":
         if head.outputs != 1:
             raise WeightsError(f"task: a score is one output, and the model has {head.outputs}")
         return Understood("score", head, scores=scores, facts=facts)
-    labels = _labels(asked, head)
-    named = Fact("labels", ", ".join(labels), "stated" if asked.labels else "assumed")
+    labels = _labels(options, head)
+    named = Fact("labels", ", ".join(labels), "stated" if options.labels else "assumed")
     return Understood("classification", head, labels=labels, scores=scores, facts=(*facts, named))
 
 
-def _task(asked: OwnModel, head: Head, trained: Scores | None) -> tuple[Task, Origin]:
+def _task(options: ModelOptions, head: Head, trained: Scores | None) -> tuple[Task, Origin]:
     """Return the task, and who says so."""
-    if asked.task == "embedding" and head.scores:
+    if options.task == "embedding" and head.scores:
         raise WeightsError(
             f"task: the model ends in {head.scores}, so it gives no embeddings; export the part"
             " before its last layer"
         )
-    if asked.task:
-        return asked.task, "stated"
+    if options.task:
+        return options.task, "stated"
     if head.outputs == 1:
         return "score", "found"
     if head.scores or trained:
         return "classification", "found"
-    if asked.labels or asked.scores:
+    if options.labels or options.scores:
         return "classification", "stated"
     if head.bounded and not head.pools:
         raise WeightsError(
@@ -88,19 +88,19 @@ def _task(asked: OwnModel, head: Head, trained: Scores | None) -> tuple[Task, Or
 
 
 def _scores(
-    asked: OwnModel, head: Head, trained: Scores | None, task: Task
+    options: ModelOptions, head: Head, trained: Scores | None, task: Task
 ) -> tuple[Scores, Origin]:
     found = head.scores or trained
-    if task == "score" and "softmax" in (found, asked.scores):
+    if task == "score" and "softmax" in (found, options.scores):
         raise WeightsError(
             "scores: the softmax of one output is always 1; a model of one output takes sigmoid or"
             " none, and a loss for it"
         )
-    if asked.scores and found and asked.scores != found:
+    if options.scores and found and options.scores != found:
         by = "ends in" if head.scores else "was trained with a loss of"
-        raise WeightsError(f"scores: {asked.scores} contradicts the model, which {by} {found}")
-    if asked.scores:
-        return asked.scores, "stated"
+        raise WeightsError(f"scores: {options.scores} contradicts the model, which {by} {found}")
+    if options.scores:
+        return options.scores, "stated"
     if found:
         return found, "found"
     if task == "score":
@@ -114,11 +114,11 @@ def _scores(
     return "softmax", "assumed"
 
 
-def _labels(asked: OwnModel, head: Head) -> tuple[str, ...]:
+def _labels(options: ModelOptions, head: Head) -> tuple[str, ...]:
     if head.outputs == 1:
         raise WeightsError("task: one output chooses among no labels; its task is score")
     # A class without a name is told by its number, which is what its training called it.
-    labels = asked.labels or tuple(map(str, range(head.outputs)))
+    labels = options.labels or tuple(map(str, range(head.outputs)))
     if len(labels) != head.outputs:
         raise WeightsError(
             f"labels: {head.outputs} classes need as many labels, in the order of the outputs"
@@ -127,13 +127,13 @@ def _labels(asked: OwnModel, head: Head) -> tuple[str, ...]:
     return labels
 
 
-def _embedder(asked: OwnModel, head: Head, rows: Rows, origin: Origin) -> Understood:
+def _embedder(options: ModelOptions, head: Head, rows: Rows, origin: Origin) -> Understood:
     lengths = np.linalg.norm(rows, axis=1)
     unit = bool((np.abs(lengths[lengths > 0] - 1) <= UNIT).all())
-    if asked.normalize is False and unit:
+    if options.normalize is False and unit:
         raise WeightsError("normalize: the model itself brings its vectors to length 1")
-    normalized = unit or bool(asked.normalize)
-    metric = asked.metric or "cosine"
+    normalized = unit or bool(options.normalize)
+    metric = options.metric or "cosine"
     return Understood(
         "embedding",
         head,
@@ -145,30 +145,30 @@ def _embedder(asked: OwnModel, head: Head, rows: Rows, origin: Origin) -> Unders
             Fact(
                 "length of a vector",
                 "1" if normalized else "as the model gives it",
-                "stated" if asked.normalize and not unit else "found",
+                "stated" if options.normalize and not unit else "found",
             ),
-            Fact("metric", metric, "stated" if asked.metric else "assumed"),
+            Fact("metric", metric, "stated" if options.metric else "assumed"),
         ),
     )
 
 
-def _require_flags(asked: OwnModel, task: Task) -> None:
+def _require_flags(options: ModelOptions, task: Task) -> None:
     """Refuse what is said of another task.
 
     Raises:
         WeightsError: it names the argument.
     """
     given = {
-        "labels": (bool(asked.labels), {"classification"}),
-        "scores": (asked.scores is not None, {"classification", "score"}),
-        "metric": (asked.metric is not None, {"embedding"}),
-        "normalize": (asked.normalize is not None, {"embedding"}),
+        "labels": (bool(options.labels), {"classification"}),
+        "scores": (options.scores is not None, {"classification", "score"}),
+        "metric": (options.metric is not None, {"embedding"}),
+        "normalize": (options.normalize is not None, {"embedding"}),
     }
     for name, (said, tasks) in given.items():
         if said and task not in tasks:
             of = " or ".join(sorted(tasks))
             raise WeightsError(f"{name}: is for the task {of}, and the model's is {task}")
-    if asked.pooling:
+    if options.pooling:
         raise WeightsError("pooling: the model gives one vector a text, so nothing is pooled")
-    if asked.pair:
+    if options.pair:
         raise WeightsError("pair: the model takes one text")

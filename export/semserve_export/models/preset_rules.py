@@ -7,26 +7,26 @@ import keras_hub
 
 from semserve_export.errors import FidelityError, WeightsError
 from semserve_export.models.preset import Preset
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.tokenizers.parity import Parity
 from semserve_export.tokenizers.parity_causes import UNEXPLAINED
 
 SPARE_ROWS = 128  # of an embedding, at most, that no piece has
 
 
-def length_of(asked: OwnModel, preset: Preset, backbone: Any) -> int:
+def length_of(options: ModelOptions, preset: Preset, backbone: Any) -> int:
     """Return the most tokens of a text: as asked for, or what the preset says.
 
     Raises:
         WeightsError: the model has no positions for as many.
     """
     positions = int(backbone.max_sequence_length)
-    if asked.max_sequence_length and asked.max_sequence_length > positions:
+    if options.max_sequence_length and options.max_sequence_length > positions:
         raise WeightsError(
-            f"--max-sequence-length {asked.max_sequence_length}: the model has {positions}"
+            f"--max-sequence-length {options.max_sequence_length}: the model has {positions}"
             f" positions; say {positions} at most"
         )
-    return asked.max_sequence_length or preset.max_sequence_length(backbone)
+    return options.max_sequence_length or preset.max_sequence_length(backbone)
 
 
 def require_round_robin(preset: Preset) -> None:
@@ -75,13 +75,13 @@ def require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
         raise WeightsError(f"{what}: has {pieces} pieces, and the model embeds {rows}")
 
 
-def require_flags_of_tokenizer(asked: OwnModel, theirs: Any) -> None:
+def require_flags_of_tokenizer(options: ModelOptions, theirs: Any) -> None:
     """Refuse flags of WordPiece for another tokenizer, which they would not change.
 
     Raises:
         WeightsError: it names the flag.
     """
-    flags = {"--strip-accents": asked.strip_accents, "--split-on-cjk": asked.split_on_cjk}
+    flags = {"--strip-accents": options.strip_accents, "--split-on-cjk": options.split_on_cjk}
     given = [flag for flag, value in flags.items() if value is not None]
     if given and not isinstance(theirs, keras_hub.tokenizers.WordPieceTokenizer):
         raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(theirs).__name__}")

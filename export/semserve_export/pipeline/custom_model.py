@@ -31,7 +31,7 @@ from semserve_export.models.preset_rules import (
     require_segments,
     require_vocabulary,
 )
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.pipeline.export import require_spec
 from semserve_export.pipeline.preset_models import load_model
 from semserve_export.recipes import PresetRecipe
@@ -44,19 +44,19 @@ UNSTATED_LICENCE = "The licence of these weights was not stated when they were e
 COMPARED_TEXTS = 2000  # with KerasHub's tokenizer, at every export
 
 
-def load_own(asked: OwnModel) -> LoadedModel:
+def load_custom_model(options: ModelOptions) -> LoadedModel:
     """Load the model, and say what it is.
 
     Raises:
         WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
             must be known.
     """
-    require_readable(asked.path)
-    with one_line(asked.path), ready_for_keras(asked.path) as checked:
+    require_readable(options.path)
+    with one_line(options.path), ready_for_keras(options.path) as checked:
         if directory := find_directory(checked):
-            model = load_directory(asked, directory, licence_of(asked))
+            model = load_directory(options, directory, licence_of(options))
         else:
-            model = _load(asked, Preset.read(checked), Path(asked.path))
+            model = _load(options, Preset.read(checked), Path(options.path))
         require_spec(model.spec)
         return model
 
@@ -65,10 +65,10 @@ def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
     """Load a recipe of a kept preset: as a user's own model is, but for where it comes from.
 
     Raises:
-        WeightsError: as `load_own`.
+        WeightsError: as `load_custom_model`.
     """
     spec, kept = recipe.spec, recipe.weights
-    asked = OwnModel(
+    options = ModelOptions(
         str(directory),
         name=spec.name,
         task=spec.task,
@@ -76,7 +76,7 @@ def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
         text_order=PREMISE_FIRST if spec.pair else None,
     )
     return replace(
-        load_own(asked),
+        load_custom_model(options),
         spec=spec,
         source=str(kept),
         licence=(LICENCES / f"{kept.licence}.txt").read_text(encoding="utf-8"),
@@ -84,11 +84,12 @@ def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
     )
 
 
-def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
+def custom_tokenizers(path: str) -> tuple[Any, Tokenizer]:
     """Load KerasHub's tokenizer of a user's model, and build ours from it.
 
     Raises:
-        WeightsError: as `load_own`; or KerasHub's tokenizer is not what the model was trained with.
+        WeightsError: as `load_custom_model`; or KerasHub's tokenizer is not what the model was
+            trained with.
     """
     with one_line(path), ready_for_keras(path) as checked:
         if find_directory(checked):
@@ -98,12 +99,12 @@ def own_tokenizers(path: str) -> tuple[Any, Tokenizer]:
             )
         preset = Preset.read(checked)
         theirs = preset.load_tokenizer()
-        return theirs, build_own_tokenizer(theirs, preset)
+        return theirs, build_custom_tokenizer(theirs, preset)
 
 
-def licence_of(asked: OwnModel) -> str:
+def licence_of(options: ModelOptions) -> str:
     """Return the text of the file that states the licence, or what stands in its place."""
-    return asked.licence.read_text(encoding="utf-8") if asked.licence else UNSTATED_LICENCE
+    return options.licence.read_text(encoding="utf-8") if options.licence else UNSTATED_LICENCE
 
 
 @contextmanager
@@ -131,31 +132,31 @@ def one_line(path: str) -> Iterator[None]:
         raise WeightsError(f"{path}: cannot be loaded: {reason_of(error)}") from error
 
 
-def _load(asked: OwnModel, preset: Preset, path: Path) -> LoadedModel:
-    loaded = load_model(asked, preset)
+def _load(options: ModelOptions, preset: Preset, path: Path) -> LoadedModel:
+    loaded = load_model(options, preset)
     spec, model = loaded.spec, loaded.model
-    theirs = _tokenizer_of(asked.tokenizer) if asked.tokenizer else preset.load_tokenizer()
+    theirs = _tokenizer_of(options.tokenizer) if options.tokenizer else preset.load_tokenizer()
     require_finite(model)
     require_segments(model.backbone, pair=spec.pair)
-    require_vocabulary(theirs, model.backbone, asked.tokenizer)
-    require_flags_of_tokenizer(asked, theirs)
-    if asked.split_on_cjk is not None:
-        theirs.split_on_cjk = asked.split_on_cjk
-    tokenizer = build_own_tokenizer(theirs, preset, strip_accents=asked.strip_accents)
+    require_vocabulary(theirs, model.backbone, options.tokenizer)
+    require_flags_of_tokenizer(options, theirs)
+    if options.split_on_cjk is not None:
+        theirs.split_on_cjk = options.split_on_cjk
+    tokenizer = build_custom_tokenizer(theirs, preset, strip_accents=options.strip_accents)
     parity = compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS))
-    if not asked.allow_tokenizer_differences:
+    if not options.allow_tokenizer_differences:
         require_explained(parity)
     return LoadedModel(
         spec=replace(spec, inputs=inputs_of(model)),
         keras_model=model,
         tokenizer=tokenizer,
-        source=asked.title,
+        source=options.title,
         sha256=digest_of(_weight_files(preset, path, head=spec.task != "embedding")),
-        adapter_sha256=sha256_of(asked.adapter / TENSORS) if asked.adapter else None,
+        adapter_sha256=sha256_of(options.adapter / TENSORS) if options.adapter else None,
         notes=(*notes_of(preset), *loaded.notes),
         facts=loaded.facts,
-        licence=licence_of(asked),
-        notice=f"{spec.name}: exported by semserve-export from {asked.title}.\n",
+        licence=licence_of(options),
+        notice=f"{spec.name}: exported by semserve-export from {options.title}.\n",
         parity=parity,
     )
 
@@ -165,7 +166,7 @@ def _tokenizer_of(path: str) -> Any:
         return preset.load_tokenizer()
 
 
-def build_own_tokenizer(
+def build_custom_tokenizer(
     theirs: Any, preset: Preset, *, strip_accents: bool | None = None
 ) -> Tokenizer:
     """Build our tokenizer from KerasHub's, which reads texts as it did in training.

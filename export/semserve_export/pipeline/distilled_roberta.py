@@ -51,7 +51,7 @@ def load_distilled_recipe(recipe: DistilledRecipe, weights: Path) -> LoadedModel
 
     Raises:
         AdapterError: what is kept is damaged, or was learnt from another BERT.
-        WeightsError: as `load_own`.
+        WeightsError: as `load_custom_model`.
     """
     package, record = recipe.weights, read_record(recipe.adapter)
     begun = {"base_sha256": package.sha256[WEIGHTS_FILE], "teacher_sha256": teacher_digest(recipe)}

@@ -16,8 +16,8 @@ from semserve_export.keras_models.load import load_keras_model
 from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import licence_of, load_own, one_line
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import licence_of, load_custom_model, one_line
 from semserve_export.tf_hub.load import load_saved_model
 from semserve_export.towers.load import load_two_texts
 from semserve_export.towers.origins import Origins
@@ -30,7 +30,7 @@ from semserve_export.untrusted.saved_objects import is_keras_hubs_object
 LIVE = "a live Keras model"
 
 
-def load_asked(asked: OwnModel) -> LoadedModel:
+def load_from_options(options: ModelOptions) -> LoadedModel:
     """Load a user's model, live or from a path.
 
     Raises:
@@ -41,26 +41,26 @@ def load_asked(asked: OwnModel) -> LoadedModel:
             f"Keras runs on {keras.backend.backend()}, and the export needs TensorFlow: set"
             " KERAS_BACKEND=tensorflow before Keras is imported"
         )
-    if asked.live is None and is_saved_model(asked.path):
-        with one_line(asked.path):
-            return load_saved_model(asked, licence_of(asked))
-    if asked.live is None:
-        return _load_file(asked) if _is_file_of_layers(asked) else load_own(asked)
-    if not isinstance(asked.live, keras.Model):
+    if options.live is None and is_saved_model(options.path):
+        with one_line(options.path):
+            return load_saved_model(options, licence_of(options))
+    if options.live is None:
+        return _load_file(options) if _is_file_of_layers(options) else load_custom_model(options)
+    if not isinstance(options.live, keras.Model):
         raise ExportError(
-            f"model: a {type(asked.live).__name__} is neither a Keras model nor the path of one"
+            f"model: a {type(options.live).__name__} is neither a Keras model nor the path of one"
         )
-    if is_keras_hubs(asked.live):
-        return _load_keras_hubs(asked)
-    return _load_model(asked, asked.live, Origins(LIVE, licence_of(asked)))
+    if is_keras_hubs(options.live):
+        return _load_keras_hubs(options)
+    return _load_model(options, options.live, Origins(LIVE, licence_of(options)))
 
 
-def _load_model(asked: OwnModel, model: Any, origins: Origins) -> LoadedModel:
+def _load_model(options: ModelOptions, model: Any, origins: Origins) -> LoadedModel:
     """Load a Keras model of one text or of two."""
     if texts := two_texts(model):
-        return load_two_texts(asked, texts, origins)
+        return load_two_texts(options, texts, origins)
     return load_keras_model(
-        asked,
+        options,
         model,
         source=origins.source,
         licence=origins.licence,
@@ -69,22 +69,22 @@ def _load_model(asked: OwnModel, model: Any, origins: Origins) -> LoadedModel:
     )
 
 
-def _is_file_of_layers(asked: OwnModel) -> bool:
+def _is_file_of_layers(options: ModelOptions) -> bool:
     """Whether the path is a `.keras` file of something else than a model of KerasHub."""
-    path = Path(asked.path)
-    if not asked.path.endswith(KERAS_SUFFIX) or not path.is_file():
+    path = Path(options.path)
+    if not options.path.endswith(KERAS_SUFFIX) or not path.is_file():
         return False
-    with named(asked.path):
+    with named(options.path):
         saved = read_config(path)
-    return is_of_layers(saved) or (asked.trust and not is_keras_hubs_object(saved))
+    return is_of_layers(saved) or (options.trust and not is_keras_hubs_object(saved))
 
 
-def _load_file(asked: OwnModel) -> LoadedModel:
-    path = Path(asked.path)
-    with one_line(asked.path):
-        model, loss = load_file(path, trust=asked.trust)
-        origins = Origins(path.name, licence_of(asked), sha256_of(path), loss)
-        return _load_model(asked, model, origins)
+def _load_file(options: ModelOptions) -> LoadedModel:
+    path = Path(options.path)
+    with one_line(options.path):
+        model, loss = load_file(path, trust=options.trust)
+        origins = Origins(path.name, licence_of(options), sha256_of(path), loss)
+        return _load_model(options, model, origins)
 
 
 def is_keras_hubs(model: Any) -> bool:
@@ -96,22 +96,22 @@ def is_keras_hubs(model: Any) -> bool:
     )
 
 
-def _load_keras_hubs(asked: OwnModel) -> LoadedModel:
+def _load_keras_hubs(options: ModelOptions) -> LoadedModel:
     """Load a live model of KerasHub as its saved preset is loaded, and so with the same checks."""
-    kind = type(asked.live).__name__
-    notice = f"{asked.served_name}: exported by semserve-export from a live {kind} of KerasHub.\n"
-    parts, by_path = [asked.live], isinstance(asked.tokenizer, str | Path)
-    if asked.tokenizer is not None and not by_path:
-        parts.append(asked.tokenizer)
+    kind = type(options.live).__name__
+    notice = f"{options.served_name}: exported by semserve-export from a live {kind} of KerasHub.\n"
+    parts, by_path = [options.live], isinstance(options.tokenizer, str | Path)
+    if options.tokenizer is not None and not by_path:
+        parts.append(options.tokenizer)
     with _saved(*parts) as preset:
         try:
-            loaded = load_own(
+            loaded = load_custom_model(
                 replace(
-                    asked,
+                    options,
                     path=preset,
                     live=None,
-                    tokenizer=str(asked.tokenizer) if by_path else None,
-                    description=asked.description or f"{kind} of KerasHub",
+                    tokenizer=str(options.tokenizer) if by_path else None,
+                    description=options.description or f"{kind} of KerasHub",
                 )
             )
         except ExportError as error:

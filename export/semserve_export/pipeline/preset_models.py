@@ -16,7 +16,7 @@ from semserve_export.models.heads import take_scores, task_of
 from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
 from semserve_export.models.preset_rules import length_of, require_round_robin
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
 
@@ -30,97 +30,97 @@ class PresetModel:
     notes: tuple[str, ...] = ()
 
 
-def load_model(asked: OwnModel, preset: Preset) -> PresetModel:
+def load_model(options: ModelOptions, preset: Preset) -> PresetModel:
     """Load the model of a preset, with an adapter where one is asked for.
 
     Raises:
         WeightsError: the preset has no such head, or the server cannot serve it.
         ExportError: a flag is not for such a model.
     """
-    if asked.adapter:
-        return _adapted(asked, asked.adapter, preset)
-    task = asked.task or preset.task
+    if options.adapter:
+        return _adapted(options, options.adapter, preset)
+    task = options.task or preset.task
     if task == "embedding":
-        return _embedder(asked, preset)
+        return _embedder(options, preset)
     if task == "sparse_embedding":
         raise WeightsError(
             "--task sparse_embedding: needs the head of a masked language model; give its Hugging"
             " Face directory"
         )
-    return _classifier(asked, preset)
+    return _classifier(options, preset)
 
 
-def _embedder(asked: OwnModel, preset: Preset) -> PresetModel:
-    require_flags_of_task(asked, "embedding")
-    activation = asked.activation or preset.activation
+def _embedder(options: ModelOptions, preset: Preset) -> PresetModel:
+    require_flags_of_task(options, "embedding")
+    activation = options.activation or preset.activation
     pooling, normalize = preset.pooling
-    pooling = asked.pooling or pooling
-    normalize = normalize if asked.normalize is None else asked.normalize
+    pooling = options.pooling or pooling
+    normalize = normalize if options.normalize is None else options.normalize
     require_pooling(preset.family.backbone, pooling)
-    prompts, default = choose_prompts(asked)
+    prompts, default = choose_prompts(options)
     model = preset.load_embedder(activation, pooling, normalize=normalize)
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"embeddings by {asked.title}",
+        name=options.served_name,
+        description=options.description or f"embeddings by {options.title}",
         task="embedding",
         activation=activation,
-        max_sequence_length=length_of(asked, preset, model.backbone),
+        max_sequence_length=length_of(options, preset, model.backbone),
         pooling=pooling,
         normalized=normalize,
-        metric=asked.metric or "cosine",
+        metric=options.metric or "cosine",
         prompts=prompts,
         default_prompt=default,
     )
     return PresetModel(spec, model)
 
 
-def _adapted(asked: OwnModel, adapter: Path, preset: Preset) -> PresetModel:
+def _adapted(options: ModelOptions, adapter: Path, preset: Preset) -> PresetModel:
     """Put on the backbone what `train` learnt on it; labels and length are what they were there."""
     record = read_record(adapter)
-    if record["base_sha256"] != base_digest(preset, asked.path):
+    if record["base_sha256"] != base_digest(preset, options.path):
         raise WeightsError(f"{adapter} was trained on other weights")
     pair = not record.get("single_texts")
-    require_flags_of_adapter(asked, record["labels"], record["activation"], pair=pair)
+    require_flags_of_adapter(options, record["labels"], record["activation"], pair=pair)
     model = preset.make_classifier(len(record["labels"]))
     apply_adapter(adapter, model)
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"classification by {asked.title}, fine-tuned",
+        name=options.served_name,
+        description=options.description or f"classification by {options.title}, fine-tuned",
         task="classification",
         activation=record["activation"],
-        max_sequence_length=length_of(asked, preset, model.backbone),
+        max_sequence_length=length_of(options, preset, model.backbone),
         labels=tuple(record["labels"]),
         pair=pair,
         text_order=PREMISE_FIRST if pair else None,
     )
-    texts = texts_of_input(asked, pairs=pair, ordered=True)
+    texts = texts_of_input(options, pairs=pair, ordered=True)
     return PresetModel(spec, model, texts.facts)
 
 
-def _classifier(asked: OwnModel, preset: Preset) -> PresetModel:
+def _classifier(options: ModelOptions, preset: Preset) -> PresetModel:
     if preset.task != "classification":
-        raise WeightsError(f"--task {asked.task}: was saved without the head of a classifier")
-    activation = asked.activation or preset.activation
-    texts = texts_of_input(asked)
+        raise WeightsError(f"--task {options.task}: was saved without the head of a classifier")
+    activation = options.activation or preset.activation
+    texts = texts_of_input(options)
     if texts.pair:
         require_round_robin(preset)
     model = preset.load_classifier(activation)
-    task = task_of(model.num_classes, asked.task)
-    require_flags_of_task(asked, task)
-    scores, fact = take_scores(model, asked)
+    task = task_of(model.num_classes, options.task)
+    require_flags_of_task(options, task)
+    scores, fact = take_scores(model, options)
     # A class without a name is told by its number, which is what its training called it.
-    labels = asked.labels or tuple(map(str, range(model.num_classes)))
+    labels = options.labels or tuple(map(str, range(model.num_classes)))
     if task == "classification" and len(labels) != model.num_classes:
         raise WeightsError(
             f"{model.num_classes} classes need as many labels, in the order of the logits; give"
             f" --label {model.num_classes} times"
         )
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"{task} by {asked.title}",
+        name=options.served_name,
+        description=options.description or f"{task} by {options.title}",
         task=task,
         activation=activation,
-        max_sequence_length=length_of(asked, preset, model.backbone),
+        max_sequence_length=length_of(options, preset, model.backbone),
         labels=labels if task == "classification" else None,
         scores=scores,
         pair=texts.pair,
@@ -129,7 +129,7 @@ def _classifier(asked: OwnModel, preset: Preset) -> PresetModel:
     facts = [*texts.facts, fact]
     if spec.labels:
         facts.append(
-            Fact("labels", ", ".join(spec.labels), "stated" if asked.labels else "assumed")
+            Fact("labels", ", ".join(spec.labels), "stated" if options.labels else "assumed")
         )
     return PresetModel(spec, model, tuple(facts), texts.notes)
 

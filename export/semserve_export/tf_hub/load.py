@@ -17,7 +17,7 @@ from semserve_export.files.preset_digest import digest_of
 from semserve_export.model_spec import INPUTS as BUNDLE_INPUTS
 from semserve_export.model_spec import ModelSpec
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Measure
 from semserve_export.tf_hub.encoder import (
     INPUTS,
@@ -47,24 +47,24 @@ TRUST = (
 )
 
 
-def load_saved_model(asked: OwnModel, licence: str) -> LoadedModel:
+def load_saved_model(options: ModelOptions, licence: str) -> LoadedModel:
     """Load a SavedModel.
 
     Args:
-        asked: with the path of its directory.
+        options: with the path of its directory.
         licence: the text of the bundle's LICENSE.
 
     Raises:
         WeightsError: nobody trusts it, it has another form, or it leaves open what must be known.
     """
-    if not asked.trust:
+    if not options.trust:
         raise WeightsError(TRUST)
-    _require_embedder(asked)
-    directory = Path(asked.path)
+    _require_embedder(options)
+    directory = Path(options.path)
     encoder = read_saved_model(directory)
-    pooling = _pooling(asked, encoder)
-    length = _length(asked, encoder)
-    vocabulary, lowercase, origin = _vocabulary(asked, directory, encoder)
+    pooling = _pooling(options, encoder)
+    length = _length(options, encoder)
+    vocabulary, lowercase, origin = _vocabulary(options, directory, encoder)
     tokenizer = build_tf_text_bert(vocabulary, lowercase=lowercase)
     if odd := differing_texts(tokenizer, vocabulary, lowercase=lowercase):
         raise WeightsError(
@@ -72,29 +72,29 @@ def load_saved_model(asked: OwnModel, licence: str) -> LoadedModel:
             f" {len(odd) - 1} further texts; give the tokenizer as tokenizer="
         )
     inputs = tuple(ours for ours in BUNDLE_INPUTS if ours in set(_named(encoder).values()))
-    model = _embedder(encoder, inputs, pooling, normalize=bool(asked.normalize))
+    model = _embedder(encoder, inputs, pooling, normalize=bool(options.normalize))
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"embeddings by {asked.title}",
+        name=options.served_name,
+        description=options.description or f"embeddings by {options.title}",
         task="embedding",
         max_sequence_length=length,
         pooling=pooling,
-        normalized=bool(asked.normalize),
-        metric=asked.metric or "cosine",
+        normalized=bool(options.normalize),
+        metric=options.metric or "cosine",
         inputs=inputs,
     )
     return LoadedModel(
         spec=spec,
         keras_model=model,
         tokenizer=tokenizer,
-        source=asked.title,
+        source=options.title,
         sha256=digest_of(_files(directory)),
         licence=licence,
-        notice=f"{spec.name}: exported by semserve-export from the SavedModel {asked.title}.\n",
+        notice=f"{spec.name}: exported by semserve-export from the SavedModel {options.title}.\n",
         facts=(
             Fact("form", f"SavedModel, {', '.join(_named(encoder))} to {POOLINGS[pooling]}"),
-            Fact("pooling", pooling, "stated" if asked.pooling else "assumed"),
-            Fact("metric", spec.metric or "", "stated" if asked.metric else "assumed"),
+            Fact("pooling", pooling, "stated" if options.pooling else "assumed"),
+            Fact("metric", spec.metric or "", "stated" if options.metric else "assumed"),
             Fact("vocabulary", f"{len(vocabulary)} word-pieces, {origin}"),
             Fact("letters", "lower case, without accents" if lowercase else "as they are"),
         ),
@@ -148,23 +148,23 @@ class SavedModelProof:
         return np.asarray(rows, np.float32)
 
 
-def _require_embedder(asked: OwnModel) -> None:
-    if asked.task not in {None, "embedding"}:
-        raise WeightsError(f"task: a SavedModel of a BERT gives embeddings, and no {asked.task}")
+def _require_embedder(options: ModelOptions) -> None:
+    if options.task not in {None, "embedding"}:
+        raise WeightsError(f"task: a SavedModel of a BERT gives embeddings, and no {options.task}")
     given = {
-        "labels": asked.labels,
-        "scores": asked.scores,
-        "pair": asked.pair,
-        "tower": asked.tower,
+        "labels": options.labels,
+        "scores": options.scores,
+        "pair": options.pair,
+        "tower": options.tower,
     }
     for name, value in given.items():
         if value:
             raise WeightsError(f"{name}: a SavedModel of a BERT gives embeddings of single texts")
 
 
-def _pooling(asked: OwnModel, encoder: SavedEncoder) -> str:
+def _pooling(options: ModelOptions, encoder: SavedEncoder) -> str:
     """Return the pooling that is asked for; `pooled`, TF Hub's own, where nobody says."""
-    pooling = asked.pooling or ("pooled" if POOLED in encoder.outputs else "mean")
+    pooling = options.pooling or ("pooled" if POOLED in encoder.outputs else "mean")
     if pooling not in POOLINGS:
         raise WeightsError(f"pooling: {pooling!r} is none of a SavedModel's: {', '.join(POOLINGS)}")
     if POOLINGS[pooling] not in encoder.outputs:
@@ -175,7 +175,7 @@ def _pooling(asked: OwnModel, encoder: SavedEncoder) -> str:
     return pooling
 
 
-def _length(asked: OwnModel, encoder: SavedEncoder) -> int:
+def _length(options: ModelOptions, encoder: SavedEncoder) -> int:
     """Return the longest text: of the signature, of the table of positions, or as asked."""
     if encoder.batch is not None:
         raise WeightsError(
@@ -188,21 +188,21 @@ def _length(asked: OwnModel, encoder: SavedEncoder) -> int:
         if "position" in variable.name and len(variable.shape) == 2  # noqa: PLR2004
     ]
     most = encoder.length or min(positions, default=0) or None
-    if most is None and asked.max_sequence_length is None:
+    if most is None and options.max_sequence_length is None:
         raise WeightsError(
             "max_length: the SavedModel does not tell how many tokens it takes; say it"
             " (--max-sequence-length)"
         )
-    if most and asked.max_sequence_length and asked.max_sequence_length > most:
+    if most and options.max_sequence_length and options.max_sequence_length > most:
         raise WeightsError(f"max_length: the SavedModel takes at most {most} tokens")
-    return asked.max_sequence_length or int(most or 0)
+    return options.max_sequence_length or int(most or 0)
 
 
 def _vocabulary(
-    asked: OwnModel, directory: Path, encoder: SavedEncoder
+    options: ModelOptions, directory: Path, encoder: SavedEncoder
 ) -> tuple[list[str], bool, str]:
     """Return the word-pieces, whether letters are lowered, and where the pieces come from."""
-    given = asked.tokenizer
+    given = options.tokenizer
     if given is None:
         file, origin = directory / "assets" / VOCABULARY, f"from assets/{VOCABULARY}"
         if not file.is_file():

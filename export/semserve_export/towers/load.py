@@ -12,7 +12,7 @@ from semserve_export.keras_models.load import load_keras_model
 from semserve_export.keras_models.proof import proof_texts
 from semserve_export.model_spec import SIDES
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.towers.comparison import Comparison, Wide, agreeing, tells_apart
 from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encoders
@@ -24,7 +24,7 @@ from semserve_export.towers.transformers import as_embedder
 from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
 
 
-def load_two_texts(asked: OwnModel, texts: TwoTexts, origins: Origins) -> LoadedModel:
+def load_two_texts(options: ModelOptions, texts: TwoTexts, origins: Origins) -> LoadedModel:
     """Find out all that an export needs to know of a model of two texts.
 
     Raises:
@@ -34,13 +34,13 @@ def load_two_texts(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loaded
     """
     closest: list[tuple[float, Comparison]] = []
     problems: list[WeightsError] = []
-    compares = asked.task in {None, "embedding"} and not (asked.pair or asked.text_order)
-    for towers in find_towers(texts, asked.tower) if compares else ():
+    compares = options.task in {None, "embedding"} and not (options.pair or options.text_order)
+    for towers in find_towers(texts, options.tower) if compares else ():
         try:
-            side = _Side.read(asked, towers.left, origins)
+            side = _Side.read(options, towers.left, origins)
             other = side if same_encoders(towers.left, towers.right) else None
-            other = other or _Side.read(asked, towers.right, origins)
-            found = _compared(asked, texts, towers, (side, other), closest)
+            other = other or _Side.read(options, towers.right, origins)
+            found = _compared(options, texts, towers, (side, other), closest)
         except WeightsError as error:
             if towers.comparison:
                 raise
@@ -48,8 +48,8 @@ def load_two_texts(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loaded
             continue
         if found:
             return found
-    _require_no_metric(asked, closest, problems)
-    return load_pair_model(asked, texts, origins)
+    _require_no_metric(options, closest, problems)
+    return load_pair_model(options, texts, origins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class _Side:
     model: Any  # of token ids
 
     @classmethod
-    def read(cls, asked: OwnModel, tower: Tower, origins: Origins) -> "_Side":
+    def read(cls, options: ModelOptions, tower: Tower, origins: Origins) -> "_Side":
         encoder = encoder_of_ids(tower)
         alone = replace(
-            asked,
-            tokenizer=_tokenizer(asked, encoder),
+            options,
+            tokenizer=_tokenizer(options, encoder),
             task="embedding",
             metric=None,
             pooling=None,
@@ -85,15 +85,15 @@ class _Side:
         return cls(loaded, reading, encoder.model)
 
 
-def _tokenizer(asked: OwnModel, encoder: Encoder) -> Any:
+def _tokenizer(options: ModelOptions, encoder: Encoder) -> Any:
     """Return the layer that reads strings in the model, or what the caller gives.
 
     Raises:
         WeightsError: both are there, and differ.
     """
     if encoder.reader is None:
-        return asked.tokenizer
-    if asked.tokenizer is not None and asked.tokenizer is not encoder.reader:
+        return options.tokenizer
+    if options.tokenizer is not None and options.tokenizer is not encoder.reader:
         raise WeightsError(
             f"tokenizer: the model holds its own, the layer {encoder.reader.name}; leave tokenizer"
             " out"
@@ -102,7 +102,7 @@ def _tokenizer(asked: OwnModel, encoder: Encoder) -> Any:
 
 
 def _compared(
-    asked: OwnModel,
+    options: ModelOptions,
     texts: TwoTexts,
     towers: Towers,
     sides: tuple[_Side, _Side],
@@ -111,7 +111,7 @@ def _compared(
     """Return the model where a comparison of the towers' vectors gives the model's answers.
 
     Args:
-        asked: what the caller says.
+        options: what the caller says.
         texts: the model of two texts.
         towers: a way to see it.
         sides: its two towers.
@@ -131,8 +131,8 @@ def _compared(
     chosen = [
         (one, distance)
         for one, distance in agreeing(rows[0], rows[1], expected)
-        if (asked.metric in {None, one.metric})
-        and (towers.comparison in {None, one} or asked.metric)
+        if (options.metric in {None, one.metric})
+        and (towers.comparison in {None, one} or options.metric)
     ]
     if not chosen:
         return None
@@ -141,7 +141,7 @@ def _compared(
         closest.append((distance, comparison))
         return None
     return _served(
-        asked,
+        options,
         texts,
         sides,
         TowerProof(
@@ -170,7 +170,7 @@ def _vectors(side: _Side, texts: list[str]) -> Any:
 
 
 def _served(
-    asked: OwnModel,
+    options: ModelOptions,
     texts: TwoTexts,
     sides: tuple[_Side, _Side],
     proof: TowerProof,
@@ -182,7 +182,7 @@ def _served(
         left = replace(left, loaded=as_embedder(left.loaded, left.model))
     metric = comparison.metric
     pooling = left.loaded.spec.pooling
-    if asked.pooling not in {None, pooling}:
+    if options.pooling not in {None, pooling}:
         raise WeightsError(
             f"pooling: each tower gives one vector a text, by {pooling}; leave pooling out"
         )
@@ -190,8 +190,9 @@ def _served(
         metric = "cosine"  # of vectors of length 1 it is the same
     spec = replace(
         left.loaded.spec,
-        name=asked.served_name,
-        description=asked.description or f"one tower of a model of two texts, compared by {metric}",
+        name=options.served_name,
+        description=options.description
+        or f"one tower of a model of two texts, compared by {metric}",
         metric=metric,
         max_sequence_length=proof.max_length,
     )
@@ -206,14 +207,17 @@ def _served(
         spec=spec,
         keras_model=model,
         texts=texts_of_golden,
-        facts=(*facts_of(asked, texts, comparison, shared=shared), *kept_facts(left.loaded.facts)),
+        facts=(
+            *facts_of(options, texts, comparison, shared=shared),
+            *kept_facts(left.loaded.facts),
+        ),
         proofs=(*(left.loaded.proofs if shared else ()), proof),
         notes=(*left.loaded.notes, *notes_of(comparison)),
     )
 
 
 def _require_no_metric(
-    asked: OwnModel, closest: list[tuple[float, Comparison]], problems: list[WeightsError]
+    options: ModelOptions, closest: list[tuple[float, Comparison]], problems: list[WeightsError]
 ) -> None:
     """Refuse a model whose towers the caller names, where their vectors say something else.
 
@@ -222,10 +226,10 @@ def _require_no_metric(
         WeightsError: there are no towers, or they cannot be read.
     """
     said = {
-        "metric": asked.metric is not None,
-        "tower": asked.tower is not None,
-        "normalize": asked.normalize is not None,
-        "task": asked.task == "embedding",
+        "metric": options.metric is not None,
+        "tower": options.tower is not None,
+        "normalize": options.normalize is not None,
+        "task": options.task == "embedding",
     }
     if not any(said.values()):
         return

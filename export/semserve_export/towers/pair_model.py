@@ -25,7 +25,7 @@ from semserve_export.model_spec import (
     TextOrder,
 )
 from semserve_export.models.loaded_model import LoadedModel
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.bert_wordpiece import RIGHT_INPUTS
 from semserve_export.towers.encoders import behind_readers, rebuilt
@@ -40,7 +40,7 @@ SUFFIXES = ("", "_right")
 SEGMENTS = Fact("segment ids", "0 for both texts: each is a sequence of its own", "assumed")
 
 
-def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> LoadedModel:
+def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) -> LoadedModel:
     """Find out all that an export needs to know of a model of two texts that compares no vectors.
 
     Raises:
@@ -51,26 +51,26 @@ def load_pair_model(asked: OwnModel, texts: TwoTexts, origins: Origins) -> Loade
         raise WeightsError(f"the model has the outputs {outputs}; export a model with one of them")
     require_servable(texts.model)
     whole, reader = _of_ids(texts)
-    if reader is not None and asked.tokenizer not in {None, reader}:
+    if reader is not None and options.tokenizer not in {None, reader}:
         raise WeightsError("tokenizer: the model holds its own; leave tokenizer out")
     sides = [_OneSide.of(whole, suffix) for suffix in SUFFIXES]
-    tokens = find_source(asked.tokenizer if reader is None else reader, sides[0], None)
+    tokens = find_source(options.tokenizer if reader is None else reader, sides[0], None)
     tokens.require_agreement()
     number = max(tokens.tokenizer.get_vocab().values()) + 1
-    left, right = (find_sequences(asked, side, tokens, number) for side in sides)
+    left, right = (find_sequences(options, side, tokens, number) for side in sides)
     pairs, rows = _answered(texts, tokens, (left, right))
-    loss = origins.loss or Loss.of_model(asked.live)
-    head = read_head(whole, rows, loss, asked.scores)
-    task = asked.task or ("score" if head.outputs == 1 else "classification")
-    one_text = replace(asked, pair=False, text_order=None, task=task)
+    loss = origins.loss or Loss.of_model(options.live)
+    head = read_head(whole, rows, loss, options.scores)
+    task = options.task or ("score" if head.outputs == 1 else "classification")
+    one_text = replace(options, pair=False, text_order=None, task=task)
     understood = understand(one_text, head, rows, loss)
     names = texts.side_names()
-    order, said = _text_order(asked, names)
+    order, said = _text_order(options, names)
     if left.truncating != right.truncating:
         raise WeightsError("truncating: the two sides cut long texts on different ends")
     spec = ModelSpec(
-        name=asked.served_name,
-        description=asked.description or f"{understood.task} of two texts by a Keras model",
+        name=options.served_name,
+        description=options.description or f"{understood.task} of two texts by a Keras model",
         task=understood.task,
         max_sequence_length=max(SHORTEST_LIMIT, left.most, right.most),
         labels=understood.labels,
@@ -196,15 +196,15 @@ def _golden(tokens: TokenSource, spec: ModelSpec, pairs: tuple[Pair, ...]) -> tu
     return tuple(pair for pair in pairs if all(map(fits, pair)))[:MOST_GOLDEN]
 
 
-def _text_order(asked: OwnModel, names: tuple[str, str]) -> tuple[TextOrder, Origin]:
+def _text_order(options: ModelOptions, names: tuple[str, str]) -> tuple[TextOrder, Origin]:
     """Return which text of a pair is the left one: as asked, as its inputs are called, or premise.
 
     Args:
-        asked: what the caller says.
+        options: what the caller says.
         names: of the inputs of each side.
     """
-    if asked.text_order:
-        return asked.text_order, "stated"
+    if options.text_order:
+        return options.text_order, "stated"
     left, right = (name.lower() for name in names)
     if "hypothesis" in left and "premise" in right:
         return HYPOTHESIS_FIRST, "found"

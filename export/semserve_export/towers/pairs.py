@@ -19,7 +19,7 @@ from semserve_export.keras_models.sequences import Sequences, find_sequences
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import INPUTS, Scores
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Measure
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.towers.comparison import Comparison, Wide, difference
@@ -45,12 +45,12 @@ class Reading:
         return self.tokens.read_cut(texts, self.sequences.most, self.sequences.truncating)
 
 
-def read_side(asked: OwnModel, model: Any) -> Reading:
+def read_side(options: ModelOptions, model: Any) -> Reading:
     """Find how texts become what a model of token ids takes."""
     ids = read_inputs(model)
-    tokens = find_source(asked.tokenizer, ids, ids.embedding_rows)
+    tokens = find_source(options.tokenizer, ids, ids.embedding_rows)
     number = max(tokens.tokenizer.get_vocab().values()) + 1
-    return Reading(tokens, find_sequences(asked, ids, tokens, number))
+    return Reading(tokens, find_sequences(options, ids, tokens, number))
 
 
 def make_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 from semserve_export.towers.comparison import Comparison
 from semserve_export.towers.two_texts import TwoTexts
@@ -24,18 +24,18 @@ def of_both(left: Any, right: Any) -> Any:
 
 
 def facts_of(
-    asked: OwnModel, texts: TwoTexts, comparison: Comparison, *, shared: bool
+    options: ModelOptions, texts: TwoTexts, comparison: Comparison, *, shared: bool
 ) -> Iterator[Fact]:
     """Say how a model was understood.
 
     Args:
-        asked: what the caller says.
+        options: what the caller says.
         texts: the model of two texts.
         comparison: of its towers' vectors.
         shared: whether both sides have the same encoder.
     """
     left, right = texts.side_names()
-    origin: Origin = "stated" if asked.metric else "found"
+    origin: Origin = "stated" if options.metric else "found"
     sign = ", with a minus sign" if comparison.sign < 0 else ""
     yield Fact("task", "embedding, of two texts that are compared")
     yield Fact("left text, right text", f"{left}; {right}")

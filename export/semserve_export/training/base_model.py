@@ -15,8 +15,8 @@ from semserve_export.model_spec import INPUTS
 from semserve_export.models.families import inputs_of
 from semserve_export.models.loaded_model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
 from semserve_export.models.preset import Preset
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import build_own_tokenizer
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import build_custom_tokenizer
 from semserve_export.pipeline.preset_models import base_digest
 from semserve_export.recipes import Recipe
 from semserve_export.training.plan import Precision
@@ -74,12 +74,12 @@ def start_from_preset(source: str | Path, labels: Sequence[str], path: str = "")
 
 
 def _start(path: str, preset: Preset, labels: Sequence[str]) -> Start:
-    name = OwnModel(path).title
+    name = ModelOptions(path).title
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
     return Start(
         make=make,
-        tokenizer=build_own_tokenizer(preset.load_tokenizer(), preset),
+        tokenizer=build_custom_tokenizer(preset.load_tokenizer(), preset),
         labels=tuple(labels),
         max_sequence_length=preset.max_sequence_length(model.backbone),
         facts={

@@ -49,10 +49,10 @@ def check_size(name: str, settings: dict[str, Any]) -> None:
     """
     if not name.endswith("Backbone"):
         return
-    asked = parameters_of(name, settings)
-    if asked > MOST_PARAMETERS:
+    parameters = parameters_of(name, settings)
+    if parameters > MOST_PARAMETERS:
         raise WeightsError(
-            f"a {name} of these settings has {asked:.0e} parameters; at most"
+            f"a {name} of these settings has {parameters:.0e} parameters; at most"
             f" {MOST_PARAMETERS:.0e} are loaded"
         )
 
@@ -71,10 +71,10 @@ def check_stored(model: dict[str, Any], stored: int) -> None:
     name, settings = backbone["class_name"], backbone["config"]
     if not name.endswith("Backbone"):
         return
-    asked = parameters_of(name, settings)
-    if asked > 2 * stored + SMALL:
+    parameters = parameters_of(name, settings)
+    if parameters > 2 * stored + SMALL:
         raise WeightsError(
-            f"a {name} of these settings has {asked:.0e} parameters, and the weights hold"
+            f"a {name} of these settings has {parameters:.0e} parameters, and the weights hold"
             f" {stored:.0e} numbers"
         )
 

@@ -86,9 +86,9 @@ class Dispatch:
             return 0.0
         if waiting_tokens >= MIN_BATCH_FILL * self._max_batch_tokens:
             return 0.0
-        own = self._cost.seconds(waiting_tokens)
+        run_seconds = self._cost.seconds(waiting_tokens)
         left = max(self._ends.values()) - now
-        return own + left if -own < left <= own else 0.0
+        return run_seconds + left if -run_seconds < left <= run_seconds else 0.0
 
     def should_delay(self, requests: int, waiting_tokens: int, waited_seconds: float = 0.0) -> bool:
         """Return whether a run of the queued entries is so cheap that it should wait for more.

@@ -15,8 +15,8 @@ from semserve_export.cli.app import CACHE
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.graphs.encoder_reader import read_encoder
 from semserve_export.models.loaded_model import LoadedModel, load_recipe
-from semserve_export.options import OwnModel
-from semserve_export.pipeline.custom_model import load_own
+from semserve_export.options import ModelOptions
+from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.recipes import Recipe, find_recipe
 from semserve_export.variants.fp16 import padded_graph
 
@@ -31,7 +31,7 @@ def build(source: str, target: Path) -> None:
 
 def _load(source: str) -> LoadedModel:
     if Path(source).is_dir():
-        return load_own(OwnModel(source))
+        return load_custom_model(ModelOptions(source))
     recipe = find_recipe(source)
     if not isinstance(recipe, Recipe):
         raise SystemExit(f"{source} is no BERT")

@@ -18,7 +18,7 @@ from semserve_export.hugging_face.sentence_transformers_modules import SETTINGS,
 from semserve_export.hugging_face.weights import EncoderReader
 from semserve_export.model_spec import Task
 from semserve_export.models.heads import choose_scores, task_of
-from semserve_export.options import OwnModel
+from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
 _Prompts = Mapping[str, Any]
@@ -39,12 +39,12 @@ class Head:
 
 
 def read_head(
-    asked: OwnModel, directory: HuggingFaceDirectory, reader: EncoderReader, task: Task
+    options: ModelOptions, directory: HuggingFaceDirectory, reader: EncoderReader, task: Task
 ) -> Head:
     """Read the head that a task needs, and settle what the manifest says of it.
 
     Args:
-        asked: what the caller says.
+        options: what the caller says.
         directory: the model's.
         reader: of its weights.
         task: as asked for or found; the number of logits tells a score from a classification.
@@ -54,43 +54,45 @@ def read_head(
         ExportError: a flag is not for such a model.
     """
     if task in CLASSIFIERS:
-        return _classifier(asked, directory, reader)
-    require_flags_of_task(asked, task)
-    prompts = _prompts(asked, directory.modules)
+        return _classifier(options, directory, reader)
+    require_flags_of_task(options, task)
+    prompts = _prompts(options, directory.modules)
     if task == "sparse_embedding":
         return _sparse(directory, reader, prompts)
-    return _embedder(asked, directory, reader, prompts)
+    return _embedder(options, directory, reader, prompts)
 
 
-def _classifier(asked: OwnModel, directory: HuggingFaceDirectory, reader: EncoderReader) -> Head:
+def _classifier(
+    options: ModelOptions, directory: HuggingFaceDirectory, reader: EncoderReader
+) -> Head:
     numbers = reader.classifier()
     outputs = len(numbers.logits.bias)
-    task = task_of(outputs, asked.task)
-    require_flags_of_task(asked, task)
+    task = task_of(outputs, options.task)
+    require_flags_of_task(options, task)
     labels = None
     if task == "classification":
-        labels = asked.labels or read_labels(directory.config, outputs)
+        labels = options.labels or read_labels(directory.config, outputs)
         if len(labels) != outputs:
             raise WeightsError(
                 f"{outputs} classes need as many labels, in the order of the logits; give --label"
                 f" {outputs} times"
             )
-    said = read_scores(directory.config, outputs, directory.settings, asked.scores)
+    said = read_scores(directory.config, outputs, directory.settings, options.scores)
     scores, fact = choose_scores(
-        outputs, said.scores if said else None, asked, said.where if said else CONFIG
+        outputs, said.scores if said else None, options, said.where if said else CONFIG
     )
     crosses = directory.is_cross_encoder
     # A cross-encoder's first text is the first of a request: a query, before its document.
     texts = texts_of_input(
-        asked, pairs=True if crosses else None, ordered=crosses and task == "score"
+        options, pairs=True if crosses else None, ordered=crosses and task == "score"
     )
     facts = [*texts.facts, fact]
     if labels:
-        facts.append(Fact("labels", ", ".join(labels), "stated" if asked.labels else "found"))
+        facts.append(Fact("labels", ", ".join(labels), "stated" if options.labels else "found"))
     notes = list(texts.notes)
     modules = directory.modules
     if modules and any(modules.prompts.values()):
-        if modules.default_prompt and not asked.ignore_prompts:
+        if modules.default_prompt and not options.ignore_prompts:
             raise WeightsError(
                 f"{SETTINGS}: default_prompt_name {modules.default_prompt!r} puts a prompt before"
                 " the first text of each pair, which is not served; --ignore-prompts exports the"
@@ -107,17 +109,17 @@ def _classifier(asked: OwnModel, directory: HuggingFaceDirectory, reader: Encode
 
 
 def _embedder(
-    asked: OwnModel, directory: HuggingFaceDirectory, reader: EncoderReader, prompts: _Prompts
+    options: ModelOptions, directory: HuggingFaceDirectory, reader: EncoderReader, prompts: _Prompts
 ) -> Head:
     modules = directory.modules
-    pooling = asked.pooling or (modules.pooling if modules else None) or "mean"
-    normalized = asked.normalize
+    pooling = options.pooling or (modules.pooling if modules else None) or "mean"
+    normalized = options.normalize
     if normalized is None:
         normalized = modules.normalized if modules else True
     steps = modules.steps if modules else ()
     pool = Pool(pooling, normalized, reader.pooler() if pooling == "pooled" else None, steps)
     _require_width(pool, directory)
-    metric = asked.metric or (modules.metric if modules else "cosine")
+    metric = options.metric or (modules.metric if modules else "cosine")
     spec = {"pooling": pooling, "normalized": normalized, "metric": metric, **prompts}
     return Head(numbers=pool, task="embedding", spec=spec)
 
@@ -139,14 +141,14 @@ def _sparse(directory: HuggingFaceDirectory, reader: EncoderReader, prompts: _Pr
     )
 
 
-def _prompts(asked: OwnModel, modules: SentenceModules | None) -> _Prompts:
+def _prompts(options: ModelOptions, modules: SentenceModules | None) -> _Prompts:
     """Settle the prompts of an embedder.
 
     Raises:
         WeightsError: the pooling leaves the tokens of a prompt out, or the default is no prompt.
     """
     found, default = (modules.prompts, modules.default_prompt) if modules else ({}, None)
-    prompts, default = choose_prompts(asked, found, default)
+    prompts, default = choose_prompts(options, found, default)
     if modules and not modules.prompt_pooled and any((prompts or {}).values()):
         raise WeightsError(
             "the Pooling module has include_prompt false, so the tokens of a prompt are not pooled,"
