@@ -91,6 +91,10 @@ class EmbedTexts:
         table = _appended(table, VECTOR, vectors(numbers, errors))
         return _appended(table, ERROR, reasons(len(table), errors))
 
+    def close(self) -> None:
+        """End the threads of the model, and free its memory."""
+        self._model.close()
+
     def _vectors(self, rows: list[Texts]) -> NDArray[np.float32]:
         texts: Any = [text for (text,) in rows]
         return self._model.embed(texts, **self._options)
@@ -153,6 +157,10 @@ class ClassifyTexts:
             scores = pa.array(np.ascontiguousarray(column), pa.float32(), mask=failed)
             table = _appended(table, f"scores_{name}", scores)
         return _appended(table, ERROR, reasons(len(table), errors))
+
+    def close(self) -> None:
+        """End the threads of the model, and free its memory."""
+        self._model.close()
 
     def _scores(self, rows: list[Texts]) -> NDArray[np.float32]:
         given: Any = [row[0] if len(row) == 1 else row for row in rows]

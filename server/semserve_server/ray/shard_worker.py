@@ -79,6 +79,12 @@ class ShardWorker:
         except (SemserveError, StartupError) as error:
             return _stopped(shard, str(error))
 
+    def close(self) -> None:
+        """Close the model, if a shard has needed it."""
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
     def _attempt(self, shard: Shard, file: InputFile) -> ShardReport:
         rows = f"{file.path}: rows {shard.first} to {shard.first + shard.rows - 1}"
         if add_attempt(self._settings.output, shard) > MOST_ATTEMPTS:
