@@ -110,7 +110,7 @@ def test_a_zip_file_that_is_no_model_is_named(command, tmp_path):
         (("parity", "mine", "none.txt"), "none.txt: no such file of texts"),
         (("verify", "mine"), "mine/bundle.json: cannot be read: No such file"),
         (("verify", "mine/vocab.txt"), "mine/vocab.txt/bundle.json: cannot be read: Not a dir"),
-        (("measure", "mine", "--pairs", "none.tsv"), "none.tsv: no such file of texts"),
+        (("measure", "mine", "--pairs", "none.tsv"), "mine/bundle.json: cannot be read: No such"),
         (("run", "nobody"), "no recipe named 'nobody'; there are"),
         (("run", "minilm-l6-v2", "--output", "mine/vocab.txt"), "mine/vocab.txt is no directory"),
     ],

@@ -95,14 +95,14 @@ def test_what_a_training_left_is_replaced_only_where_a_flag_says_so(files, there
     files.output.mkdir()
     (files.output / there).write_bytes(b"weights")
     with pytest.raises(ExportError, match=message):
-        train("nli-minilm", replace(files, **flags))
+        train("nli-minilm", files=replace(files, **flags))
     assert b"weights" == (files.output / there).read_bytes()
 
 
 def test_a_recipe_for_pairs_refuses_single_texts(files):
     held_out = replace(files, train=files.validation)  # its labels are numbers
     with pytest.raises(ExportError, match="nli-minilm takes pairs, and the files hold single"):
-        train("nli-minilm", held_out)
+        train("nli-minilm", files=held_out)
 
 
 def test_single_texts_to_learn_from_and_pairs_to_measure_on_are_refused(files, tmp_path):

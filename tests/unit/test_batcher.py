@@ -251,3 +251,9 @@ async def test_a_caller_that_left_takes_no_room(make) -> None:
     next_ = asyncio.create_task(batcher.submit([encoding(2)] * 8, deadline=NEVER))
     held.release()
     await asyncio.gather(first, next_)
+
+
+async def test_the_batcher_tells_its_state(make) -> None:
+    batcher = make(Lengths())
+    expected = "<Batcher 1 workers, 0 requests, <BatchQueue 0 entries, batches of 64 tokens>>"
+    assert expected == repr(batcher)

@@ -77,8 +77,7 @@ class Batcher:
         self._worker_died = False
         self._share = (concurrency_limit or ConcurrencyLimit(admission.workers)).share()
         self._pending: set[PendingRequest] = set()
-        self.refusing = False
-        """Whether the latest request that asked for admission was refused for overload."""
+        self.refusing = False  # whether the latest request was refused for overload
         self._pushback = Pushback()
         self._running_tokens = 0
         self._waiting_since = 0.0  # when the queue last ceased to be empty, in the clock's seconds
@@ -91,6 +90,10 @@ class Batcher:
         ]
         for worker in self._workers:
             worker.thread.start()
+
+    def __repr__(self) -> str:
+        workers, requests = len(self._workers), len(self._pending)
+        return f"<Batcher {workers} workers, {requests} requests, {self._queue!r}>"
 
     async def submit(
         self,
