@@ -73,8 +73,7 @@ class Batcher:
         self._counters = counters
         self._clock = clock
         self._changed = threading.Condition()
-        self._closed = False
-        self._worker_died = False
+        self._closed = self._worker_died = False
         self._share = (concurrency_limit or ConcurrencyLimit(admission.workers)).share()
         self._pending: set[PendingRequest] = set()
         self.refusing = False  # whether the latest request was refused for overload
@@ -92,8 +91,8 @@ class Batcher:
             worker.thread.start()
 
     def __repr__(self) -> str:
-        workers, requests = len(self._workers), len(self._pending)
-        return f"<Batcher {workers} workers, {requests} requests, {self._queue!r}>"
+        size = f"{len(self._workers)} workers, {len(self._pending)} requests"
+        return f"<Batcher {size}, {self._queue!r}>"
 
     async def submit(
         self,
