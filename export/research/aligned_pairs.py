@@ -62,7 +62,8 @@ class Both:
         for place, (line, part) in enumerate(zip(lines, segments, strict=True)):
             ids[place, : len(line)], parts[place, : len(line)] = line, part
         real = ids != THEIR_PADDING
-        return tuple(torch.from_numpy(one) for one in (ids, parts, real, mates))  # type: ignore[return-value]
+        from_numpy = torch.from_numpy
+        return from_numpy(ids), from_numpy(parts), from_numpy(real), from_numpy(mates)
 
     def _cut(self, row: int) -> tuple[int, int]:
         """Cut both texts to the room as `longest_first` does."""

@@ -65,7 +65,7 @@ def main() -> None:
     data = TrainingData(
         PairFiles(kept, read.sha256),
         read_pairs([options.data / HELD_OUT], labels),
-        PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type] # counted only
+        PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type]  # only the number of pairs is read
     )
     course = Course(values, (), 0, round(metrics["budget_seconds"]))
     facts = facts_of(options.name, start, metrics, data)

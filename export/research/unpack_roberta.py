@@ -80,7 +80,7 @@ def main() -> None:
     data = TrainingData(
         PairFiles(kept, read.sha256),
         read_pairs([options.data / HELD_OUT], labels),
-        PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type] # counted only
+        PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type]  # only the number of pairs is read
         read_pairs([options.data / REPORTED], labels),
     )
     values = values_in_keras(load_file(options.learnt / "learner.safetensors"), model)

@@ -129,7 +129,7 @@ async def test_a_run_on_the_loops_thread_that_fails_fails_its_request_alone(make
 
 
 async def test_a_failed_run_on_the_loops_thread_ends(make) -> None:
-    """Else it would count as active for ever, and keep every other model from running inline."""
+    """A failed run that still counts as active would keep every other model from running inline."""
     limit = ConcurrencyLimit(1)
     held = Held(Lengths())
     batcher = make(held, cost=COST, clock=at_once, concurrency_limit=limit)

@@ -74,7 +74,7 @@ def onnx_run(path: Path) -> Run:
         given = {name: inputs[name] for name in names}
         try:
             (rows,) = session.run(None, given)
-        except Exception as error:  # as above
+        except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
             shape = given[names[0]].shape
             raise BundleError(
                 f"{path.name}: ONNX Runtime cannot compute a batch of the shape {shape}:"

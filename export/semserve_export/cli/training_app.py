@@ -53,7 +53,7 @@ def train(
     require_place(files.output or ADAPTERS)
     files.require_free(output)
     labels = (recipe and recipe.spec.labels) or label
-    if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
+    if len(labels) < 2:  # noqa: PLR2004 - a classifier has at least two labels
         place = "" if Path(start).exists() else "is no recipe, and "
         raise ExportError(
             f"{start}: {place}a model of your own needs its labels, --label one by one"

@@ -29,7 +29,7 @@ def train_on_vectors(
         raise ExportError(f"--vectors: takes no start, and {start} is given")
     if not vectors.is_file():
         raise ExportError(f"--vectors: {vectors}: no such file")
-    if len(labels) < 2:  # noqa: PLR2004 - a classifier chooses
+    if len(labels) < 2:  # noqa: PLR2004 - a classifier has at least two labels
         raise ExportError("--vectors: the classifier needs its labels, --label one by one")
     if files.unlabelled or files.resume:
         flag = "--unlabelled" if files.unlabelled else "--resume"

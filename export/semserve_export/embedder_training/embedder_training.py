@@ -138,7 +138,7 @@ def _step_of(model: Any, optimizer: Any, plan: EmbedderPlan) -> Any:
     trained = [variable.value for variable in model.trainable_variables]
     optimizer.build(model.trainable_variables)
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(left: Inputs, right: Inputs, scores: Array) -> Any:
         with tf.GradientTape() as tape:
             loss = loss_of(model(left, training=True), model(right, training=True), scores)

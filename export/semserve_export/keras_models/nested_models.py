@@ -89,7 +89,7 @@ def _traced(model: Any) -> Any:
     texts = keras.Input(sizes, dtype="string")
     try:
         return keras.Model(texts, model.call(texts))
-    except Exception as error:  # whatever the user's own code raises
+    except Exception as error:  # the model's code may raise any error
         raise WeightsError(
             f"{type(model).__name__}.call cannot be traced on texts ({reason_of(error)}); export"
             " the part that takes token ids, and give its TextVectorization layer as tokenizer"

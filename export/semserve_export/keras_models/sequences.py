@@ -200,9 +200,8 @@ def ignores_padding(model: IdModel, ids: int, pad_id: int, limit: int | None = N
     for row in rows:
         alone = _tried(model, row, pad_id)
         for more in PROBED_PADDING:
-            if limit is not None:
-                more = min(more, limit - row.shape[1])  # noqa: PLW2901 - the limit of the model
-            padded = np.pad(row, ((0, 0), (0, more)), constant_values=pad_id)
+            added = more if limit is None else min(more, limit - row.shape[1])
+            padded = np.pad(row, ((0, 0), (0, added)), constant_values=pad_id)
             answer = _tried(model, padded, pad_id)
             if alone is None or answer is None:
                 return False

@@ -86,7 +86,11 @@ def _opened(path: Path) -> BufferedIOBase:
 
 
 def _is_header(parts: list[str]) -> bool:
-    return len(parts) == 2 and all(part.isdecimal() for part in parts)  # noqa: PLR2004 - count, size
+    """Return whether a line is the header of word2vec text: the number of words, and their size."""
+    match parts:
+        case [words, size]:
+            return words.isdecimal() and size.isdecimal()
+    return False
 
 
 def _require_size(path: Path, number: int, size: int) -> None:

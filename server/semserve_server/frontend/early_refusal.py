@@ -52,6 +52,7 @@ class EarlyRefusal:
     def handler(self, unary: Handler) -> Handler:
         """Create the handler of a call that will probably be refused, from the usual handler."""
         answer: Any = unary.unary_unary
+        # The type of gRPC allows None, which no handler of this server has.
         parse: Callable[[bytes], Any] = unary.request_deserializer  # type: ignore[assignment]
 
         async def handle(_messages: object, context: Context) -> None:

@@ -67,7 +67,7 @@ class ShardWorker:
         """Make the file of a shard, unless a complete one is there.
 
         Errors that would happen again are reported. A file that is missing, damaged or of another
-        job is made anew.
+        job is made again.
         """
         settings = self._settings
         if not shard_problem(settings.output / shard.name, shard, settings.key):

@@ -227,7 +227,7 @@ def _described(path: Path) -> _File:
 
 
 def _divided(path: Path) -> _File:
-    """Write a file anew in small pieces, readable by its owner alone. Return digest and size."""
+    """Rewrite a file in small pieces, readable by its owner alone. Return digest and size."""
     whole = path.rename(path.with_suffix(".whole"))
     path.touch(mode=0o600)
     with (

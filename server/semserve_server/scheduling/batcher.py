@@ -105,7 +105,7 @@ class Batcher:
     ) -> Inference:
         """Run the encodings of a request. The request is admitted whole or not at all.
 
-        Cancellation drops its queued entries. Batches that already contain others continue.
+        Cancellation drops its queued entries. Batches that already contain its entries continue.
 
         Args:
             encodings: at least one.

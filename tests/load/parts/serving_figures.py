@@ -114,7 +114,7 @@ def over_bare(bench: Bench, seen: dict[str, list[Any]]) -> list[Figure]:
 
 
 def of_peak(bench: Bench, seen: dict[str, list[Any]]) -> Figure:
-    """The bare runtime over the machine's peak: what the graph leaves unused, whoever serves it."""
+    """The bare runtime over the machine's peak: what the graph leaves unused, in any server."""
     peaks = [peak / 1e9 for peak in bench.peaks]
     return Figure(
         name="the bare runtime over the machine's peak",

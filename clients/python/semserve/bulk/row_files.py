@@ -82,7 +82,7 @@ class NpyFile:
         """Return the bytes of some rows."""
         return rows.vectors.astype("<f4", copy=False).tobytes()
 
-    def finish(self, partial: Path, whole: Path, rows: int) -> None:  # noqa: ARG002 - changed in place
+    def finish(self, partial: Path, whole: Path, rows: int) -> None:  # noqa: ARG002 - the file grew in place
         """Write the number of rows into the header."""
         with partial.open("r+b") as file:
             file.write(self._header(rows))
