@@ -34,16 +34,16 @@ CLASSIFY_OPTIONS = ("truncation",)
 NO_OPTIONS: Mapping[str, Any] = {}
 
 
-class EmbedTexts:
-    """Adds the columns `vector`, a list of float32, and `error`, the reason for a null vector."""
+class _Batches:
+    """A bundle that is open in one process."""
 
-    task = "embedding"
+    task: str
 
     def __init__(
         self,
         bundle: str | Path,
         *,
-        columns: Sequence[str] = ("text",),
+        columns: Sequence[str],
         options: Mapping[str, Any] = NO_OPTIONS,
         allow_partial: bool = False,
         **settings: Any,
@@ -52,28 +52,45 @@ class EmbedTexts:
 
         Args:
             bundle: its directory, on this machine.
-            columns: name of the column of texts.
-            options: `dimensions`, `normalize`, `prompt_name`, `side` and `truncation`, as in
-                `semserve_server.library.Model.embed`.
-            allow_partial: whether an invalid text gets a null vector in place of an error.
+            columns: names of the columns of texts: one, or two for a model of pairs.
+            options: of an embedder `dimensions`, `normalize`, `prompt_name`, `side` and
+                `truncation`, as in `semserve_server.library.Model.embed`; of a classifier
+                `truncation`.
+            allow_partial: whether an invalid row gets a null result in place of an error.
             settings: as in `semserve_server.library.open_model`.
 
         Raises:
             JobRefused: the model has another task, or an option is unknown.
             BundleError, ConfigError: as `open_model`.
         """
-        manifest, _ = read_manifest(Path(bundle))
-        check_model(self.task, manifest, columns, options)
+        self._manifest, _ = read_manifest(Path(bundle))
+        check_model(self.task, self._manifest, columns, options)
         self._columns = tuple(columns)
         self._options = dict(options)
         self._allow_partial = allow_partial
-        self._width = int(self._options.get("dimensions") or manifest.outputs)
         self._model = open_model(bundle, **_with_defaults(settings))
 
     @property
     def variant(self) -> str:
         """The graph that runs, and the provider that runs it."""
         return f"{self._model.variant} on {self._model.provider}"
+
+    def close(self) -> None:
+        """End the threads of the model, and free its memory."""
+        self._model.close()
+
+
+class EmbedTexts(_Batches):
+    """Adds the columns `vector`, a list of float32, and `error`, the reason for a null vector."""
+
+    task = "embedding"
+
+    def __init__(
+        self, bundle: str | Path, *, columns: Sequence[str] = ("text",), **more: Any
+    ) -> None:
+        """Open the bundle; `more` is as in `_Batches`."""
+        super().__init__(bundle, columns=columns, **more)
+        self._width = int(self._options.get("dimensions") or self._manifest.outputs)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return the table with the columns of the results.
@@ -91,16 +108,12 @@ class EmbedTexts:
         table = _appended(table, VECTOR, vectors(numbers, errors))
         return _appended(table, ERROR, reasons(len(table), errors))
 
-    def close(self) -> None:
-        """End the threads of the model, and free its memory."""
-        self._model.close()
-
     def _vectors(self, rows: list[Texts]) -> NDArray[np.float32]:
         texts: Any = [text for (text,) in rows]
         return self._model.embed(texts, **self._options)
 
 
-class ClassifyTexts:
+class ClassifyTexts(_Batches):
     """Adds `label`, a column `scores_NAME` for each label, and `error`. For texts and for pairs."""
 
     task = "classification"
@@ -110,31 +123,11 @@ class ClassifyTexts:
         bundle: str | Path,
         *,
         columns: Sequence[str] = ("premise", "hypothesis"),
-        options: Mapping[str, Any] = NO_OPTIONS,
-        allow_partial: bool = False,
-        **settings: Any,
+        **more: Any,
     ) -> None:
-        """Open the bundle. The arguments and errors are those of `EmbedTexts`.
-
-        Args:
-            bundle: its directory, on this machine.
-            columns: names of the two columns of pairs, or of the one column of texts.
-            options: `truncation`.
-            allow_partial: whether an invalid row gets a null label in place of an error.
-            settings: as in `semserve_server.library.open_model`.
-        """
-        manifest, _ = read_manifest(Path(bundle))
-        check_model(self.task, manifest, columns, options)
-        self._columns = tuple(columns)
-        self._options = dict(options)
-        self._allow_partial = allow_partial
-        self._classes = tuple(manifest.labels or ())
-        self._model = open_model(bundle, **_with_defaults(settings))
-
-    @property
-    def variant(self) -> str:
-        """The graph that runs, and the provider that runs it."""
-        return f"{self._model.variant} on {self._model.provider}"
+        """Open the bundle; `more` is as in `_Batches`."""
+        super().__init__(bundle, columns=columns, **more)
+        self._classes = tuple(self._manifest.labels or ())
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return the table with the columns of the results.
