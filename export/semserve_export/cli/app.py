@@ -244,11 +244,17 @@ def with_debug(
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 2, with one line, for what it cannot do."""
     try:
+        return _run(arguments)
+    except (CycloptsError, KeyboardInterrupt) as error:
+        told = ExportError(str(error)) if isinstance(error, CycloptsError) else error
+        return tell(told, debug=False)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         code: int | None = app.meta(arguments, exit_on_error=False, print_error=False)
     except NeedsConfinement as needed:
         return run_confined(arguments, needed.confinement)
-    except CycloptsError as error:
-        return tell(ExportError(str(error)), debug=False)
     return code or 0
 
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -40,14 +40,14 @@ def run_confined(arguments: Sequence[str], confinement: Confinement) -> int:
     created = _make_directories(confinement.writes or ())
     with tempfile.TemporaryDirectory(prefix="semserve-export-") as private:
         command = [sys.executable, "-P", "-m", __name__, json.dumps(asdict(confinement))]
-        with _signals_passed_on() as children:
+        with _signals_passed_on() as started:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
                 [*command, *arguments],
                 env=_environment(os.environ, private, everything=confinement.network),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            children.append(process)
+            started(process)
             code = process.wait()
     for directory in created:
         with suppress(OSError):  # it holds something by now
@@ -72,14 +72,25 @@ def _environment(variables: Mapping[str, str], private: str, *, everything: bool
 
 
 @contextmanager
-def _signals_passed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Pass signals on to the process that is put into the list; the first of them before it too."""
+def _signals_passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Pass signals on to a process. Yields the function that names it once it has started.
+
+    A signal that comes while the process starts is sent afterwards. An error there would leave a
+    process behind that nothing ends.
+    """
     children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
+    def started(process: subprocess.Popen[bytes]) -> None:
+        children.append(process)
+        for number in early:
+            process.send_signal(number)
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        if not children:
-            raise KeyboardInterrupt
-        children[0].send_signal(number)
+        if children:
+            children[0].send_signal(number)
+        else:
+            early.append(number)
 
     def pause(_: int, __: FrameType | None) -> None:
         for child in children:
@@ -91,7 +102,7 @@ def _signals_passed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
     handlers = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     handlers[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
     try:
-        yield children
+        yield started
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
