@@ -16,7 +16,7 @@ from semserve_server.runtime.tokenizer import Truncation
 
 LONGEST_SHOWN = 64
 """Most characters of an unknown prompt's name that an error repeats."""
-OWN_TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START}
+DEFAULT_TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START}
 """The truncation rules of a manifest."""
 
 

@@ -64,5 +64,5 @@ def test_usage_outlives_a_new_secret_and_ends_with_the_name(tmp_path: Path) -> N
     assert 7 == key_store.principal(presented).usage.tokens
     path.write_text(f"{new_key('bob')[1]}\n")
     now += 2
-    key_store.look()
+    key_store.check_file()
     assert set() == key_store.usage.keys()

@@ -52,9 +52,9 @@ def model_of(models: ModelRegistry, tasks: Sequence[str], context: Context) -> E
             try:
                 return models.for_task(task, "")
             except InvalidRequest as error:
-                why = "; ".join(one.description for one in error.violations)
+                reason = "; ".join(one.description for one in error.violations)
                 raise InvalidRequest.of(
-                    MODEL_KEY, f"{why}, in this key of the metadata, or set a default model"
+                    MODEL_KEY, f"{reason}, in this key of the metadata, or set a default model"
                 ) from None
     raise NoSuchTask(f"no loaded model is {wanted}")
 

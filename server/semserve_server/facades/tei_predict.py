@@ -11,7 +11,7 @@ from semserve.v1 import common_pb2
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, Unsupported
 from semserve_server.facades.fields import fields_renamed
-from semserve_server.facades.ordered_streams import gathering_stream, ordered_stream
+from semserve_server.facades.ordered_streams import collecting_stream, ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from semserve_server.facades.tei_call import cost, model_of, truncation
 from semserve_server.registry.registry import ModelRegistry
@@ -112,7 +112,7 @@ class RerankFacade:
         """Return a handler for each RPC of the service."""
         return {
             "Rerank": unary(tei.RerankRequest, self.rerank, max_fields=self._limits.max_texts),
-            "RerankStream": gathering_stream(
+            "RerankStream": collecting_stream(
                 streams,
                 tei.RerankStreamRequest,
                 self.rerank_all,
@@ -288,7 +288,7 @@ def _scores(manifest: Manifest, logits: _Rows, *, raw: bool) -> _Rows:
     """
     if raw:
         return logits
-    own = manifest.scores or ("none" if manifest.task == "score" else "softmax")
-    if own == "none":
+    default = manifest.scores or ("none" if manifest.task == "score" else "softmax")
+    if default == "none":
         return (sigmoid if logits.shape[1] == 1 else softmax)(logits)
-    return SCORES[own](logits)
+    return SCORES[default](logits)

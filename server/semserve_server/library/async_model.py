@@ -255,7 +255,7 @@ class AsyncModel:
         if long:
             raise InvalidRequest(*long)
         if request.sides is not None:
-            sided = zip(encodings, request.sides, strict=True)
-            encodings = [replace(one, side=number) for one, number in sided]
+            with_sides = zip(encodings, request.sides, strict=True)
+            encodings = [replace(one, side=number) for one, number in with_sides]
         inference = await engine.infer(encodings, timeout=deadline.remaining(), caller=caller)
         return inference.rows

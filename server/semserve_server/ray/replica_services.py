@@ -101,7 +101,7 @@ class ReplicaServices:
         Raises:
             EngineFailed: the replica must be replaced.
         """
-        self._watchdog.look()
+        self._watchdog.check()
         if any(one.kind != "load" for one in self._models.workers.hanging()):
             raise EngineFailed("a run or a tokenizer has not returned for --stall-timeout")
 

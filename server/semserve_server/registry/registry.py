@@ -51,7 +51,7 @@ class ModelRegistry:
         self.defaults = defaults
         self.control: Control | None = None
         """Loads and unloads models for callers; None if that is not allowed."""
-        self.on_change: Callable[[], None] = _nobody_asked
+        self.on_change: Callable[[], None] = _ignore
         """Called when models were loaded or unloaded, or when the health of an engine has
         changed."""
         self.refusals: dict[str, str] = {}
@@ -143,8 +143,8 @@ class ModelRegistry:
             return engines[name]
         except KeyError:
             if name in self.refusals:
-                why = f"its bundle failed to load: {self.refusals[name]}"
-                raise ModelNotFound(f"there is no model {shown(name)!r}: {why}") from None
+                reason = f"its bundle failed to load: {self.refusals[name]}"
+                raise ModelNotFound(f"there is no model {shown(name)!r}: {reason}") from None
             loaded = ", ".join(engines) or "none"
             raise ModelNotFound(
                 f"there is no model {shown(name)!r}; loaded are: {loaded}"
@@ -232,5 +232,5 @@ def shown(name: str) -> str:
     return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
 
 
-def _nobody_asked() -> None:
+def _ignore() -> None:
     """Do nothing."""

@@ -45,7 +45,9 @@ def verify_golden(
     rule = Truncation.START if manifest.truncation == "start" else Truncation.END
     encodings = tokenizer.encode([case.item for case in cases], rule)
     if manifest.sides is not None:
-        encodings = [_sided(path, *each) for each in zip(count(), cases, encodings, strict=False)]
+        encodings = [
+            _add_side(path, *each) for each in zip(count(), cases, encodings, strict=False)
+        ]
     for number, (case, encoding) in enumerate(zip(cases, encodings, strict=True)):
         if isinstance(case.item, tuple) != manifest.pair:
             raise BundleError(f"{path}: cases[{number}] contradicts the manifest's field `pair`")
@@ -85,7 +87,7 @@ def verify_golden(
     return worst
 
 
-def _sided(path: Path, number: int, case: GoldenCase, encoding: Encoding) -> Encoding:
+def _add_side(path: Path, number: int, case: GoldenCase, encoding: Encoding) -> Encoding:
     """Set the side of an encoding to the side of its golden case.
 
     Raises:

@@ -99,12 +99,12 @@ def classifications(labels: Sequence[str], logits: Rows, scores: Rows) -> list[b
     packed = delimited(3, bytes(4 * len(labels)))[: -4 * len(labels)]
     best = scores.argmax(axis=1).tolist()
     out = []
-    for row, winner in enumerate(best):
+    for row, top in enumerate(best):
         score = np.ascontiguousarray(scores[row], "<f4").tobytes()
-        parts = [names[winner]]
+        parts = [names[top]]
         for at, (head, name) in enumerate(heads):
-            four = score[4 * at : 4 * at + 4]
-            parts += (head, four) if four != ZERO else (delimited(2, name),)
+            value = score[4 * at : 4 * at + 4]
+            parts += (head, value) if value != ZERO else (delimited(2, name),)
         parts += (packed, np.ascontiguousarray(logits[row], "<f4").tobytes())
         out.append(b"".join(parts))
     return out

@@ -48,9 +48,9 @@ NO_LOAD = QueueLoad(0, 0)
 class Backlog(QueueLoad):
     """What is in the queue already, from the point of view of one caller."""
 
-    own: QueueLoad = NO_LOAD
+    caller_load: QueueLoad = NO_LOAD
     """The caller's part of it."""
-    others: int | None = None
+    other_callers: int | None = None
     """Number of other callers with entries in the queue. None if callers are not told apart;
     then everything in the queue runs first."""
 
@@ -61,10 +61,11 @@ class Backlog(QueueLoad):
         gets more tokens than this one. So each other caller has at most as many tokens ahead as
         this caller has in all.
         """
-        if self.others is None:
+        if self.other_callers is None:
             return self.tokens
-        whole = self.own.tokens + tokens
-        return self.own.tokens + min(self.tokens - self.own.tokens, self.others * whole)
+        present = self.caller_load.tokens
+        most_of_others = self.other_callers * (present + tokens)
+        return present + min(self.tokens - present, most_of_others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,8 @@ class Admission:
         ahead = self.seconds(ahead_tokens + running_tokens)
         # The batches of this request also contain entries that other callers queued behind it.
         beside = min(waiting.tokens - ahead_tokens, self.max_batch_tokens - new.tokens)
-        own = self._seconds(new.tokens + max(beside, 0)) / min(self.workers, new.entries)
-        predicted = WAIT_MARGIN * ahead + RUN_MARGIN * own
+        run_seconds = self._seconds(new.tokens + max(beside, 0)) / min(self.workers, new.entries)
+        predicted = WAIT_MARGIN * ahead + RUN_MARGIN * run_seconds
         if predicted > seconds:
             raise Overloaded(
                 f"the answer would take {predicted:.2f} s and the deadline is in "
@@ -137,19 +138,19 @@ class Admission:
             Overloaded: the caller's texts or tokens would exceed `DYNAMIC_THRESHOLD` times the free
                 space.
         """
-        own, free = waiting.own, self.max_entries - waiting.entries
-        if own.entries and own.entries + new.entries > DYNAMIC_THRESHOLD * free:
+        load, free = waiting.caller_load, self.max_entries - waiting.entries
+        if load.entries and load.entries + new.entries > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts, "
-                f"{own.entries} of them this caller's: the rest is kept for other callers",
+                f"{load.entries} of them this caller's: the rest is kept for other callers",
                 retry_after=seconds / 2,
                 cause="queue_entries",
             )
         free = self.max_tokens - waiting.tokens
-        if own.entries and own.tokens + new.tokens > DYNAMIC_THRESHOLD * free:
+        if load.entries and load.tokens + new.tokens > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens, "
-                f"{own.tokens} of them this caller's: the rest is kept for other callers",
+                f"{load.tokens} of them this caller's: the rest is kept for other callers",
                 retry_after=seconds / 2,
                 cause="queue_tokens",
             )

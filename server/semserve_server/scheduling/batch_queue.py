@@ -107,10 +107,9 @@ class BatchQueue(Generic[Owner]):
 
     def backlog(self, caller: str) -> Backlog:
         """Return what is in the queue, from the point of view of one caller."""
-        own = QueueLoad(*self._entries.load_of(caller))
-        return Backlog(
-            len(self), self.tokens, own=own, others=self._entries.callers - bool(own.entries)
-        )
+        load = QueueLoad(*self._entries.load_of(caller))
+        others = self._entries.callers - bool(load.entries)
+        return Backlog(len(self), self.tokens, caller_load=load, other_callers=others)
 
     def put(self, entries: Sequence[Entry[Owner]]) -> None:
         """Add entries. `admission` has decided before that they may wait."""

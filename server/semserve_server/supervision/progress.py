@@ -18,7 +18,7 @@ class Progress:
     def __init__(self) -> None:
         self._seen: dict[Hashable, tuple[object, int]] = {}
 
-    def look(self, progress: Mapping[Subject, object]) -> dict[Subject, int]:
+    def check(self, progress: Mapping[Subject, object]) -> dict[Subject, int]:
         """Do one check.
 
         Args:
@@ -29,7 +29,7 @@ class Progress:
         """
         unchanged = {}
         for subject, value in progress.items():
-            last, looks = self._seen.get(subject, (None, 0))
-            unchanged[subject] = looks + 1 if subject in self._seen and last == value else 0
-        self._seen = {subject: (progress[subject], looks) for subject, looks in unchanged.items()}
+            last, checks = self._seen.get(subject, (None, 0))
+            unchanged[subject] = checks + 1 if subject in self._seen and last == value else 0
+        self._seen = {subject: (progress[subject], checks) for subject, checks in unchanged.items()}
         return unchanged

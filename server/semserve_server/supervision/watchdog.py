@@ -27,14 +27,14 @@ from semserve_server.supervision.progress import Progress
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 """Interval of the checks."""
 LAST_RESORT_SECONDS = 5.0
 """The C timer ends the process if the event loop makes no progress for twice `run_timeout` and
 this time. It covers only what `LoopWatch` cannot detect. It uses the clock, which continues
 while the process is stopped, so it has a long limit."""
 EXIT_CODE = 1
-_DOES = {
+_ACTIVITIES = {
     "run": "a run",
     "tokenize": "tokenising texts",
     "load": "loading a bundle",
@@ -65,11 +65,11 @@ class Watchdog:
             EngineFailed: a thread does not return.
         """
         with LoopWatch(stall_timeout=self._stall_timeout, run_timeout=self._run_timeout) as loop:
-            while not await wait_or_timeout(until, LOOK_SECONDS):
+            while not await wait_or_timeout(until, CHECK_SECONDS):
                 loop.beat()
-                self.look()
+                self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Check the threads of every engine once, including replaced engines.
 
         Loads have a time limit of their own, in `ModelManager`.
@@ -82,17 +82,17 @@ class Watchdog:
                 raise EngineFailed(f"{engine.name}: a batch worker died; see the log lines above")
         workers = [one for one in self._models.workers.all() if one.kind != "load"]
         busy = {one: since for one in workers if (since := one.busy_since) is not None}
-        looks = self._progress.look(busy)
-        changes = [self._judge(one, looks.get(one, 0) * LOOK_SECONDS) for one in workers]
+        checks = self._progress.check(busy)
+        changes = [self._check_worker(one, checks.get(one, 0) * CHECK_SECONDS) for one in workers]
         if any(changes):
             self._models.on_change()
 
-    def _judge(self, worker: Worker, seconds: float) -> bool:
+    def _check_worker(self, worker: Worker, seconds: float) -> bool:
         """Update whether a worker hangs. Return whether that changed."""
-        what = f"{worker.model}: {_DOES[worker.kind]}"
+        activity = f"{worker.model}: {_ACTIVITIES[worker.kind]}"
         if seconds and seconds >= self._run_timeout:
             raise EngineFailed(
-                f"{what} has not returned for {seconds:.0f} s, "
+                f"{activity} has not returned for {seconds:.0f} s, "
                 f"--run-timeout is {self._run_timeout:g}"
             )
         stalled = seconds > 0 and seconds >= self._stall_timeout
@@ -102,12 +102,12 @@ class Watchdog:
         if stalled:
             log.error(
                 "%s has not returned for %.0f s: NOT_SERVING until it does; the process %s",
-                what, seconds,
+                activity, seconds,
                 "continues" if math.isinf(self._run_timeout)
                 else f"ends after {self._run_timeout:g} s",
             )  # fmt: skip
         else:
-            log.warning("%s has returned", what)
+            log.warning("%s has returned", activity)
         return True
 
 
@@ -143,7 +143,7 @@ class LoopWatch:
         self._ended.set()
         if math.isfinite(self._run_timeout):
             faulthandler.cancel_dump_traceback_later()
-        self._thread.join(LOOK_SECONDS)
+        self._thread.join(CHECK_SECONDS)
 
     def beat(self) -> None:
         """Report progress. Called on the event loop."""
@@ -159,9 +159,9 @@ class LoopWatch:
     def _watch(self) -> None:
         unchanged = Progress()
         logged = False
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(CHECK_SECONDS):
             # There is one beat for each check, so the first check without a beat is not a stall.
-            seconds = (unchanged.look({"": self._beats})[""] - 1) * LOOK_SECONDS
+            seconds = (unchanged.check({"": self._beats})[""] - 1) * CHECK_SECONDS
             if seconds > 0 and seconds >= self._stall_timeout and not logged:
                 log.error(
                     "the event loop has been blocked for %.0f s; no call is answered:\n%s",
