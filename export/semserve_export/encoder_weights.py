@@ -161,7 +161,7 @@ class SparseHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
+class EncoderWeights:
     """A whole model."""
 
     embeddings: Embeddings

@@ -14,7 +14,7 @@ COLOURS = re.compile("\x1b\\[[0-9;]*m")
 REASON = re.compile(r"[A-Za-z_.]+: ")  # the class of an error, at the end of a stack
 
 
-def tell(error: BaseException, *, debug: bool) -> int:
+def report_error(error: BaseException, *, debug: bool) -> int:
     """Write one line about an error to standard error, and return the exit code.
 
     Args:

@@ -9,7 +9,7 @@ from parity.serving import serving
 from rich.progress import Progress
 from semserve import Client
 from semserve_export import export
-from semserve_export.bundle.layout import read_json
+from semserve_export.bundle.layout import read_bundle_json
 from semserve_export.cli.app import run_command_line
 from semserve_export.data.pairs import Pair
 from semserve_export.distillation.answer_cache import AnswerCache
@@ -56,7 +56,7 @@ def test_a_classifier_trained_hypothesis_first_is_served_as_keras_predicts(
     told = " ".join(capfd.readouterr().out.split())
     assert "hypothesis, premise" in told
     assert "odd texts are tokenised otherwise" in told
-    assert list(FIRST) == read_json(Path("models/mine/bundle.json"))["text_order"]
+    assert list(FIRST) == read_bundle_json(Path("models/mine/bundle.json"))["text_order"]
     with serving(tmp_path / "models") as address, Client(address) as client:
         alone = [client.classify([pair]).logits[0] for pair in PAIRS]
         together = client.classify(PAIRS).logits
@@ -67,7 +67,7 @@ def test_a_classifier_trained_hypothesis_first_is_served_as_keras_predicts(
         pairs = [Pair(*pair) for pair in PAIRS]
         taught = teacher.answer(pairs, LENGTH, AnswerCache(tmp_path / "answers"), progress)
     np.testing.assert_allclose(taught, expected, rtol=0, atol=1e-5)
-    options = options_of_bundle("mine.keras", read_json(Path("models/mine/bundle.json")))
+    options = options_of_bundle("mine.keras", read_bundle_json(Path("models/mine/bundle.json")))
     assert (FIRST, True) == (options.text_order, options.takes_pairs), "what `verify` asks for"
 
 

@@ -142,7 +142,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     Raises:
         BundleError: something is missing, changed, or not what this version writes.
     """
-    manifest = read_json(directory / MANIFEST)
+    manifest = read_bundle_json(directory / MANIFEST)
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise BundleError(f"{directory}: not a bundle of schema version {SCHEMA_VERSION}")
     require_manifest(manifest, str(directory / MANIFEST))
@@ -157,7 +157,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_bundle_json(path: Path) -> dict[str, Any]:
     """Read a file of a bundle that holds one JSON object.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.bundle.golden import encode_cases, golden_differences, golden_rows
-from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_json, read_manifest
+from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_bundle_json, read_manifest
 from semserve_export.bundle.schema import require_golden
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.errors import BundleError, FidelityError
@@ -53,7 +53,7 @@ def read_bundle(directory: Path) -> StoredBundle:
         BundleError: a file is missing, is not the one that the manifest names, or is one that the
             server would refuse.
     """
-    manifest, golden = read_manifest(directory), read_json(directory / GOLDEN)
+    manifest, golden = read_manifest(directory), read_bundle_json(directory / GOLDEN)
     require_golden(golden, str(directory / GOLDEN))
     for place, case in enumerate(golden["cases"]):
         fields = {"premise", "hypothesis"} if manifest["pair"] else {"text"}

@@ -125,8 +125,8 @@ def _reason(error: ValidationError, field: str) -> str:
         "minimum": f"is {shown}, at least {bound} is needed",
         "maximum": f"is {shown}, at most {bound} is allowed",
     }
-    said = error.message if len(error.message) <= 3 * SHOWN else f"{error.message[: 3 * SHOWN]}…"
-    return reasons.get(str(error.validator), said)
+    reason = error.message if len(error.message) <= 3 * SHOWN else f"{error.message[: 3 * SHOWN]}…"
+    return reasons.get(str(error.validator), reason)
 
 
 def _size(value: Any) -> int:

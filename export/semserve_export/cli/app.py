@@ -18,7 +18,7 @@ from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.training_app import mix_pairs, train, train_embedder
 from semserve_export.confinement.process_limits import NeedsConfinement
 from semserve_export.errors import ExportError
-from semserve_export.failures import tell
+from semserve_export.failures import report_error
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Padding, Variant
 from semserve_export.options import ModelOptions, options_of_bundle
@@ -235,9 +235,9 @@ def with_debug(
     except NeedsConfinement:
         raise
     except CycloptsError as error:
-        return tell(ExportError(str(error)), debug=debug)
+        return report_error(ExportError(str(error)), debug=debug)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each becomes one line
-        return tell(error, debug=debug)
+        return report_error(error, debug=debug)
     return 0
 
 
@@ -246,8 +246,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
     try:
         return _run(arguments)
     except (CycloptsError, KeyboardInterrupt) as error:
-        told = ExportError(str(error)) if isinstance(error, CycloptsError) else error
-        return tell(told, debug=False)
+        failure = ExportError(str(error)) if isinstance(error, CycloptsError) else error
+        return report_error(failure, debug=False)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -11,19 +11,21 @@ from rich.progress import Progress
 
 from semserve_export.bundle.runner import Embedder
 from semserve_export.cli.progress import training_progress
-from semserve_export.data.augmentation import Mixer, Pair, Vectors
-from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.data.augmentation import Augmenter, Pair, Vectors
+from semserve_export.data.augmentation_plan import AugmentationPlan
 from semserve_export.data.pairs import SIDES, read_unlabelled, words_of
 
 
-def mix_files(files: Sequence[Path], output: Path, plan: MixingPlan, console: Console) -> None:
+def mix_files(
+    files: Sequence[Path], output: Path, plan: AugmentationPlan, console: Console
+) -> None:
     """Make pairs of the texts in files, and write them as JSON Lines."""
     held_out = {words_of(text) for pair in _read(plan.hold_out) for text in pair}
     old = [pair for pair in _read(files) if held_out.isdisjoint(map(words_of, pair))]
     with training_progress(console) as progress:
         embedder = Embedder(plan.embedder, plan.variant) if plan.embedder else None
         embed = partial(_embed, embedder, progress) if embedder else None
-        made = Mixer(old, plan).mix(embed)
+        made = Augmenter(old, plan).mix(embed)
     # With a word replaced a text can become one that is held out.
     new = [pair for pair in made if held_out.isdisjoint(map(words_of, pair))]
     _write(output, new)

@@ -30,10 +30,10 @@ def compare(
     Raises:
         FidelityError: a difference has no cause that we know.
     """
-    theirs, ours = custom_tokenizers(path)
+    original, exported = custom_tokenizers(path)
     texts = chain(odd_texts(count), chain.from_iterable(map(_fields, files)))
     with console.status("Comparing tokenizers"):
-        parity = compare_tokenizers(theirs, ours, texts)
+        parity = compare_tokenizers(original, exported, texts)
     table = Table("cause", "texts", "shortest", title=f"{parity.texts} texts")
     for cause, times in parity.causes.items():
         shortest = next(each.text for each in parity.examples if each.cause == cause)

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from semserve_export.bundle.layout import require_place
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.vectors_app import train_on_vectors
-from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.data.augmentation_plan import AugmentationPlan
 from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_pairs
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.errors import ExportError
@@ -140,7 +140,7 @@ def train_embedder(
 def mix_pairs(
     *files: Path,
     output: Path,
-    plan: Annotated[MixingPlan, Parameter(name="*")] = MixingPlan(),
+    plan: Annotated[AugmentationPlan, Parameter(name="*")] = AugmentationPlan(),
 ) -> None:
     """Make new pairs of the texts of old ones, for `train --unlabelled` to have answered.
 

@@ -14,7 +14,7 @@ from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.embedder_training.embedder_training import train_embedder
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline.custom_model import one_line
+from semserve_export.pipeline.custom_model import named_errors
 from semserve_export.recipes import Recipe
 from semserve_export.training.base_model import start_from_preset, start_from_recipe
 from semserve_export.training.classifier_training import train
@@ -42,11 +42,11 @@ def train_classifier(
         else:
             stack.enter_context(named(begin))
             checked = stack.enter_context(ready_for_keras(begin))
-            with one_line(begin):
+            with named_errors(begin):
                 start = start_from_preset(checked, labels, begin)
         name = begin.spec.name if isinstance(begin, Recipe) else ModelOptions(begin).title
         output = files.output or ADAPTERS / name
-        for line in _told(data):
+        for line in _summary(data):
             console.print(line)
         progress = stack.enter_context(training_progress(console))
         record = train(
@@ -83,7 +83,7 @@ def train_an_embedder(
     with ExitStack() as stack:
         stack.enter_context(named(begin))
         checked = stack.enter_context(ready_for_keras(begin))
-        stack.enter_context(one_line(begin))
+        stack.enter_context(named_errors(begin))
         console.print(f"Training on {_devices()}")
         progress = stack.enter_context(training_progress(console))
         figures = train_embedder(checked, training, validation, plan, output, progress)
@@ -105,7 +105,7 @@ def _devices() -> str:
     return ", ".join(names) or "the CPU: TensorFlow sees no GPU"
 
 
-def _told(data: TrainingData) -> Iterator[str]:
+def _summary(data: TrainingData) -> Iterator[str]:
     """Say what was left out, and on which devices the training runs."""
     for files in (data.training, data.validation, *([data.test] if data.test else [])):
         for name, count in files.undecided.items():

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from semserve_export.data.augmentation_plan import MixingPlan
-from semserve_export.data.context_substitutions import WORDS, FittingWords, neighbours
+from semserve_export.data.augmentation_plan import AugmentationPlan
+from semserve_export.data.context_substitutions import WORDS, ContextSubstitutions, neighbours
 
 Pair = tuple[str, str]
 Vectors = npt.NDArray[np.float32]
@@ -23,7 +23,7 @@ LEFT_OUT_MOST = 8  # words
 SHORTEST = 4  # words that are left at least
 
 
-class Mixer:
+class Augmenter:
     """Makes pairs of the texts of other pairs.
 
     Args:
@@ -31,47 +31,47 @@ class Mixer:
         plan: how many of which kind.
     """
 
-    def __init__(self, pairs: Sequence[Pair], plan: MixingPlan) -> None:
+    def __init__(self, pairs: Sequence[Pair], plan: AugmentationPlan) -> None:
         self._pairs, self._plan = pairs, plan
         self.premises = list(dict.fromkeys(premise for premise, _ in pairs))
         self.hypotheses = list(dict.fromkeys(hypothesis for _, hypothesis in pairs))
         self._random = np.random.default_rng(plan.seed)
 
-    def mix(self, embed: Embed | None) -> list[Pair]:
+    def make(self, embed: Embed | None) -> list[Pair]:
         """Make every kind that is asked for; each pair once, and none of the old ones.
 
         Args:
             embed: gives the unit vectors of texts, fp32 [texts, dimensions]; without it nothing
                 is made that compares meanings.
         """
-        ways: list[Iterator[Pair]] = []
+        kinds: list[Iterator[Pair]] = []
         if embed:
             premises, hypotheses = embed(self.premises), embed(self.hypotheses)
-            ways += [self._near(premises, hypotheses)] if self._plan.near else []
-            ways += [self._like(premises)] if self._plan.like else []
-        ways += [self._swapped(), self._replaced(), self._shortened()]
-        made = dict.fromkeys(pair for way in ways for pair in way)
+            kinds += [self._nearest_hypotheses(premises, hypotheses)] if self._plan.near else []
+            kinds += [self._hypotheses_of_similar(premises)] if self._plan.like else []
+        kinds += [self._swapped(), self._replaced(), self._shortened()]
+        made = dict.fromkeys(pair for kind in kinds for pair in kind)
         old = set(self._pairs)
         return [pair for pair in made if pair not in old and pair[0] != pair[1]]
 
-    def _near(self, premises: Vectors, hypotheses: Vectors) -> Iterator[Pair]:
+    def _nearest_hypotheses(self, premises: Vectors, hypotheses: Vectors) -> Iterator[Pair]:
         """Draw from the nearest hypotheses: the very nearest alone would all say the same."""
         wide = min(self._plan.near * WIDER, len(self.hypotheses))
         for place, found in enumerate(nearest(premises, hypotheses, wide)):
             for other in self._random.permutation(found)[: self._plan.near]:
                 yield self.premises[place], self.hypotheses[other]
 
-    def _like(self, premises: Vectors) -> Iterator[Pair]:
+    def _hypotheses_of_similar(self, premises: Vectors) -> Iterator[Pair]:
         """Take the hypotheses of the most similar premises, about what they leave open."""
-        own = defaultdict(list)
+        by_premise = defaultdict(list)
         for premise, hypothesis in self._pairs:
-            own[premise].append(hypothesis)
+            by_premise[premise].append(hypothesis)
         wide = min(self._plan.like + 1, len(self.premises))
         for place, found in enumerate(nearest(premises, premises, wide)):
             premise = self.premises[place]
             others = [self.premises[other] for other in found if other != place]
-            theirs = [hypothesis for other in others for hypothesis in own[other]]
-            yield from ((premise, hypothesis) for hypothesis in theirs[: self._plan.like])
+            hypotheses = [hypothesis for other in others for hypothesis in by_premise[other]]
+            yield from ((premise, hypothesis) for hypothesis in hypotheses[: self._plan.like])
 
     def _swapped(self) -> Iterator[Pair]:
         if self._plan.swapped:
@@ -79,27 +79,29 @@ class Mixer:
 
     def _replaced(self) -> Iterator[Pair]:
         """Change the hypothesis three times out of four, else the premise."""
-        fitting = FittingWords(self.premises + self.hypotheses)
+        substitutions = ContextSubstitutions(self.premises + self.hypotheses)
         for premise, hypothesis in self._pairs:
             for _ in range(self._plan.replaced):
                 if self._random.integers(4):
-                    changed = self._with_another_word(hypothesis, fitting)
+                    changed = self._with_substitution(hypothesis, substitutions)
                     yield premise, changed
                 else:
-                    yield self._with_another_word(premise, fitting), hypothesis
+                    yield self._with_substitution(premise, substitutions), hypothesis
 
-    def _with_another_word(self, text: str, fitting: FittingWords) -> str:
+    def _with_substitution(self, text: str, substitutions: ContextSubstitutions) -> str:
         """Replace one word, drawn from those that can be, by one as often as it stood there."""
         spans = [match.span() for match in WORDS.finditer(text)]
         words = [text[start:end].lower() for start, end in spans]
-        around = list(neighbours(words))
-        places = [place for place, word in enumerate(words) if fitting.others(around[place], word)]
+        contexts = list(neighbours(words))
+        places = [
+            place for place, word in enumerate(words) if substitutions.others(contexts[place], word)
+        ]
         if not places:
             return text
         place = places[self._random.integers(len(places))]
-        count = fitting.others(around[place], words[place])
+        count = substitutions.others(contexts[place], words[place])
         drawn = int(self._random.integers(count))
-        word = fitting.other(around[place], words[place], drawn)
+        word = substitutions.other(contexts[place], words[place], drawn)
         start, end = spans[place]
         if text[start].isupper():
             word = word[0].upper() + word[1:]

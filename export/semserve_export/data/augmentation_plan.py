@@ -11,7 +11,7 @@ Files = Parameter(consume_multiple=True, negative=())
 
 
 @dataclass(frozen=True, slots=True)
-class MixingPlan:
+class AugmentationPlan:
     """What is made, and how many of one text; 0 leaves a way out."""
 
     _: KW_ONLY

@@ -62,12 +62,12 @@ def calibrate(logits: Logits, labels: Labels, half: Half) -> Calibration:
         labels: int64 [pairs].
         half: bool [pairs], of those in the first half.
     """
-    judged = np.empty_like(logits)
+    cross_fitted = np.empty_like(logits)
     for fitted_on in (half, ~half):
         temperature = fit_temperature(logits[fitted_on], labels[fitted_on])
-        judged[~fitted_on] = logits[~fitted_on] / temperature
+        cross_fitted[~fitted_on] = logits[~fitted_on] / temperature
     return Calibration(
-        fit_temperature(logits, labels), bins_of(logits, labels), bins_of(judged, labels)
+        fit_temperature(logits, labels), bins_of(logits, labels), bins_of(cross_fitted, labels)
     )
 
 
@@ -92,8 +92,8 @@ def bins_of(logits: Logits, labels: Labels) -> tuple[Bin, ...]:
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return tuple(
-        Bin(int(here.sum()), float(confidence[here].mean()), float(right[here].mean()))
-        for here in (places == place for place in np.unique(places))
+        Bin(int(in_bin.sum()), float(confidence[in_bin].mean()), float(right[in_bin].mean()))
+        for in_bin in (places == place for place in np.unique(places))
     )
 
 

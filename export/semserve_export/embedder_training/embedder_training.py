@@ -31,7 +31,7 @@ GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class TrainedEncoder:
     """An embedder and what makes its inputs of texts."""
 
     model: Any  # fp32 [texts, dimensions] comes out
@@ -83,14 +83,14 @@ def train_embedder(
     keras.utils.set_random_seed(plan.seed)
     preset = Preset.read(source)
     require_pooling(preset.family.backbone, plan.pooling)
-    theirs = preset.load_tokenizer()
+    original = preset.load_tokenizer()
     model = preset.load_embedder(preset.activation, plan.pooling, normalize=False)
     longest = min(plan.max_tokens, preset.max_sequence_length(model.backbone))
-    tokenizer = build_custom_tokenizer(theirs, preset)
-    encoder = Encoder(model, tokenizer, inputs_of(model), longest)
+    tokenizer = build_custom_tokenizer(original, preset)
+    encoder = TrainedEncoder(model, tokenizer, inputs_of(model), longest)
     figures = _fit(encoder, training, validation, plan, progress)
     model.backbone.save_to_preset(str(output))
-    theirs.save_to_preset(str(output))
+    original.save_to_preset(str(output))
     return {
         **figures,
         "pairs_trained_on": len(training.pairs),
@@ -99,7 +99,7 @@ def train_embedder(
 
 
 def _fit(
-    encoder: Encoder,
+    encoder: TrainedEncoder,
     training: ScoredPairs,
     validation: ScoredPairs,
     plan: EmbedderPlan,
@@ -150,6 +150,6 @@ def _step_of(model: Any, optimizer: Any, plan: EmbedderPlan) -> Any:
     return step
 
 
-def _correlation(encoder: Encoder, pairs: ScoredPairs, plan: EmbedderPlan) -> float:
+def _correlation(encoder: TrainedEncoder, pairs: ScoredPairs, plan: EmbedderPlan) -> float:
     vectors = encoder.embed(pairs.texts())
     return spearman(METRICS[plan.metric](vectors[::2], vectors[1::2]), np.array(pairs.scores))

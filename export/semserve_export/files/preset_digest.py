@@ -9,7 +9,7 @@ from keras_hub.src.utils import preset_utils
 from semserve_export.files.digest import sha256_of
 
 
-def weight_files(handle: str, *, head: bool) -> list[Path]:
+def preset_weight_files(handle: str, *, head: bool) -> list[Path]:
     """Return the files of a preset's weights, in the order of their names.
 
     Args:

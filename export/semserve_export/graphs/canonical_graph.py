@@ -101,9 +101,9 @@ def _free_names(node: onnx.NodeProto) -> list[str]:
     """Return what a loop's body takes from outside, in the order of its use."""
     found: list[str] = []
     for body in _bodies(node):
-        own = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
-        own |= {output for each in body.node for output in each.output}
+        local = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
+        local |= {output for each in body.node for output in each.output}
         used = [name for each in _in_order(body) for name in (*each.input, *_free_names(each))]
         used += [value.name for value in body.output]
-        found += [name for name in dict.fromkeys(used) if name and name not in own]
+        found += [name for name in dict.fromkeys(used) if name and name not in local]
     return found

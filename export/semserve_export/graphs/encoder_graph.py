@@ -13,7 +13,7 @@ import onnx
 from semserve_export.encoder_weights import (
     Array,
     Classifier,
-    Encoder,
+    EncoderWeights,
     Norm,
     Pool,
     Pooler,
@@ -32,7 +32,7 @@ it gives what those that ask become."""
 
 
 def build_graph(
-    graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, add: LayerOf
+    graph: GraphBuilder, encoder: EncoderWeights, spec: ModelSpec, add: LayerOf
 ) -> onnx.ModelProto:
     """Build embeddings, layers and head; `add` makes each layer.
 
@@ -54,7 +54,9 @@ def reads_first_alone(head: Classifier | Pool | SparseHead) -> bool:
     return isinstance(head, Classifier) or bool(head.pooler) or head.modes == ("cls",)
 
 
-def finish(graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, x: str) -> onnx.ModelProto:
+def finish(
+    graph: GraphBuilder, encoder: EncoderWeights, spec: ModelSpec, x: str
+) -> onnx.ModelProto:
     """Add the head; it is over [batch, hidden] where `reads_first_alone`, else over every slot."""
     x, head = _float(graph, x), encoder.head
     if isinstance(head, Classifier):
@@ -68,7 +70,7 @@ def finish(graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, x: str) -> on
 
 
 def skip_norm(
-    graph: GraphBuilder, encoder: Encoder, x: str, skip: str, norm: Norm, bias: Array
+    graph: GraphBuilder, encoder: EncoderWeights, x: str, skip: str, norm: Norm, bias: Array
 ) -> str:
     """Add `norm(x + bias + skip)`.
 
@@ -83,7 +85,7 @@ def skip_norm(
     return graph.node("LayerNormalization", total, gamma, beta, axis=-1, epsilon=encoder.epsilon)
 
 
-def gelu(graph: GraphBuilder, encoder: Encoder, x: str, bias: Array) -> str:
+def gelu(graph: GraphBuilder, encoder: EncoderWeights, x: str, bias: Array) -> str:
     """Add the activation of `x + bias`: a GELU in the form that the model was trained with."""
     operator = {"erf": "BiasGelu", "tanh": "FastGelu"}.get(encoder.activation)
     if operator:
@@ -92,7 +94,7 @@ def gelu(graph: GraphBuilder, encoder: Encoder, x: str, bias: Array) -> str:
     return apply_activation(graph, encoder.activation, shifted)
 
 
-def embeddings(graph: GraphBuilder, encoder: Encoder) -> tuple[str, int]:
+def embeddings(graph: GraphBuilder, encoder: EncoderWeights) -> tuple[str, int]:
     """Add the sum of the tables' rows, normalised: [batch, sequence, width], and that width."""
     tables = encoder.embeddings
     segments = ("", "")
@@ -108,7 +110,7 @@ def embeddings(graph: GraphBuilder, encoder: Encoder) -> tuple[str, int]:
     return embedded, tables.tokens.shape[1]
 
 
-def project(graph: GraphBuilder, encoder: Encoder, x: str) -> str:
+def project(graph: GraphBuilder, encoder: EncoderWeights, x: str) -> str:
     """Go from embeddings [tokens, width] to what the first layer takes, [tokens, hidden]."""
     projection = encoder.embeddings.projection
     if projection is None:

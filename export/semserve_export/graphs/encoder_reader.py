@@ -11,7 +11,7 @@ from semserve_export.encoder_weights import (
     Classifier,
     Dense,
     Embeddings,
-    Encoder,
+    EncoderWeights,
     Layer,
     Norm,
     Pool,
@@ -39,10 +39,10 @@ def is_encoder(model: Any) -> bool:
     )
 
 
-def read_encoder(model: Any, activation: Activation) -> Encoder:
+def read_encoder(model: Any, activation: Activation) -> EncoderWeights:
     """Read an embedder's or a classifier's weights; LoRA comes merged, as `kernel` has it."""
     backbone = model.backbone
-    return Encoder(
+    return EncoderWeights(
         embeddings=_embeddings(backbone),
         layers=_layers(backbone),
         head=_head(model),

@@ -7,7 +7,7 @@ the same weights, is what it is compared with before it is written.
 import numpy as np
 import onnx
 
-from semserve_export.encoder_weights import Array, Dense, Encoder, Layer, Norm
+from semserve_export.encoder_weights import Array, Dense, EncoderWeights, Layer, Norm
 from semserve_export.graphs.encoder_graph import TOKEN_IDS, finish, project, reads_first_alone
 from semserve_export.graphs.graph_builder import GraphBuilder
 from semserve_export.graphs.pooling_graph import apply_activation, number
@@ -19,7 +19,7 @@ MASKED = -1e30
 ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_tanh", "relu": "relu", "silu": "silu"}
 
 
-def portable_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
+def portable_graph(encoder: EncoderWeights, spec: ModelSpec) -> onnx.ModelProto:
     """Build the graph: int32 inputs [batch, sequence], one fp32 output [batch, columns]."""
     graph = GraphBuilder()
     x = project(graph, encoder, _embeddings(graph, encoder))
@@ -31,7 +31,7 @@ def portable_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
     return finish(graph, encoder, spec, x)
 
 
-def _embeddings(graph: GraphBuilder, encoder: Encoder) -> str:
+def _embeddings(graph: GraphBuilder, encoder: EncoderWeights) -> str:
     """Add the sum of the tables' rows, normalised: [batch, sequence, width]."""
     tables = encoder.embeddings
     x = graph.node("Gather", graph.weight(tables.tokens), TOKEN_IDS)
@@ -45,7 +45,7 @@ def _embeddings(graph: GraphBuilder, encoder: Encoder) -> str:
     return _norm(graph, encoder, x, tables.norm)
 
 
-def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _layer(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     attended = _dense(graph, _attention(graph, encoder, layer, x), layer.attention_output)
     middle = _norm(graph, encoder, graph.node("Add", attended, x), layer.attention_norm)
     up = apply_activation(graph, ACTIVATIONS[encoder.activation], _dense(graph, middle, layer.up))
@@ -53,7 +53,7 @@ def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
     return _norm(graph, encoder, graph.node("Add", down, middle), layer.norm)
 
 
-def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _attention(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     size = encoder.hidden // encoder.heads
     query, key, value = (
         _by_head(graph, encoder, _dense(graph, x, part), order)
@@ -69,7 +69,7 @@ def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> s
     return graph.node("Reshape", context, _ints(graph, 0, 0, encoder.hidden))
 
 
-def _by_head(graph: GraphBuilder, encoder: Encoder, x: str, order: list[int]) -> str:
+def _by_head(graph: GraphBuilder, encoder: EncoderWeights, x: str, order: list[int]) -> str:
     """Take a product [batch, sequence, hidden] apart by heads, its axes in a new order."""
     size = encoder.hidden // encoder.heads
     apart = graph.node("Reshape", x, _ints(graph, 0, 0, encoder.heads, size))
@@ -92,7 +92,7 @@ def _plus(graph: GraphBuilder, x: str, bias: Array) -> str:
     return graph.node("Add", x, graph.weight(bias))
 
 
-def _norm(graph: GraphBuilder, encoder: Encoder, x: str, norm: Norm) -> str:
+def _norm(graph: GraphBuilder, encoder: EncoderWeights, x: str, norm: Norm) -> str:
     weights = (graph.weight(norm.gamma), graph.weight(norm.beta))
     return graph.node("LayerNormalization", x, *weights, axis=-1, epsilon=encoder.epsilon)
 

@@ -159,12 +159,12 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
     return architecture
 
 
-def _refuse_unknown(config: Mapping[str, Any], honoured: Mapping[str, Any]) -> None:
+def _refuse_unknown(config: Mapping[str, Any], supported: Mapping[str, Any]) -> None:
     for key, value in config.items():
         if key in FIXED:
             if value not in FIXED[key]:
                 raise WeightsError(f"config.json: {key} {value!r} cannot be exported")
-        elif key == "layer_norm_eps" or key in honoured or key in WITHOUT_EFFECT:
+        elif key == "layer_norm_eps" or key in supported or key in WITHOUT_EFFECT:
             continue
         elif value is not None and value not in ({}, []):
             raise WeightsError(

@@ -120,8 +120,8 @@ class HuggingFaceDirectory:
     @property
     def is_cross_encoder(self) -> bool:
         """Whether sentence-transformers saved it as a classifier of pairs."""
-        said = self.settings.get("model_type") == "CrossEncoder"
-        return said or is_cross_encoder(self.config)
+        stated = self.settings.get("model_type") == "CrossEncoder"
+        return stated or is_cross_encoder(self.config)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -174,8 +174,8 @@ class HuggingFaceDirectory:
                     f"--max-sequence-length {requested}: the model has {fitting} positions"
                 )
             return requested
-        said = self.modules.settings.get("max_seq_length") if self.modules else None
-        return min(int(said or tokenizer_limit or fitting), fitting)
+        stated = self.modules.settings.get("max_seq_length") if self.modules else None
+        return min(int(stated or tokenizer_limit or fitting), fitting)
 
 
 def find_directory(path: str) -> Path | None:

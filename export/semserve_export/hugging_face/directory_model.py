@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.bundle.option_rules import require_flags_of_adapter
-from semserve_export.encoder_weights import Encoder
+from semserve_export.encoder_weights import EncoderWeights
 from semserve_export.errors import WeightsError
 from semserve_export.files.digest import sha256_of
 from semserve_export.files.model_files import CONFIG
@@ -104,7 +104,7 @@ def _loaded(
     directory: HuggingFaceDirectory,
     spec: ModelSpec,
     model: Any,
-    encoder: Encoder | None,
+    encoder: EncoderWeights | None,
     tokenizer: Tokenizer,
     licence: str,
 ) -> LoadedModel:
@@ -134,7 +134,7 @@ def _tokenizer(
     return source.tokenizer(strip_accents=options.strip_accents, split_on_cjk=options.split_on_cjk)
 
 
-def _require_segments(tokenizer: Tokenizer, encoder: Encoder, *, pair: bool) -> None:
+def _require_segments(tokenizer: Tokenizer, encoder: EncoderWeights, *, pair: bool) -> None:
     """Refuse a tokenizer that gives a text a segment which the model has no vector for."""
     encoded = tokenizer.encode("a", "b") if pair else tokenizer.encode("a")
     segments = encoder.embeddings.segments

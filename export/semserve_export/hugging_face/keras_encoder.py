@@ -11,7 +11,7 @@ from semserve_export.encoder_weights import (
     Array,
     Classifier,
     Dense,
-    Encoder,
+    EncoderWeights,
     Layer,
     Norm,
     SparseHead,
@@ -23,7 +23,7 @@ from semserve_export.models.keras_internals import sublayers, transformer_parts
 from semserve_export.models.pooling import PooledTokens, SparseTokens
 
 
-def make_keras_model(encoder: Encoder, architecture: Architecture, family: Family) -> Any:
+def make_keras_model(encoder: EncoderWeights, architecture: Architecture, family: Family) -> Any:
     """Build the whole model, the head included; it gives vectors, weights or logits."""
     backbone = make_backbone(encoder, architecture, family)
     head = encoder.head
@@ -44,7 +44,7 @@ def make_keras_model(encoder: Encoder, architecture: Architecture, family: Famil
 
 
 def make_backbone(
-    encoder: Encoder,
+    encoder: EncoderWeights,
     architecture: Architecture,
     family: Family,
     *,
@@ -92,7 +92,7 @@ def make_backbone(
     return backbone
 
 
-def _fill_embeddings(backbone: Any, encoder: Encoder) -> None:
+def _fill_embeddings(backbone: Any, encoder: EncoderWeights) -> None:
     tables = encoder.embeddings
     _fill(backbone.token_embedding.embeddings, tables.tokens)
     _fill_norm(backbone.embeddings_layer_norm, tables.norm)

@@ -36,7 +36,7 @@ FUNCTIONS: Mapping[str, Scores] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class SaidScores:
+class ScoreRule:
     """What makes scores of a head's logits, by one key or by the rule that holds where none is."""
 
     scores: Scores
@@ -48,7 +48,7 @@ def read_scores(
     outputs: int,
     settings: Mapping[str, Any] = MappingProxyType({}),
     stated: Scores | None = None,
-) -> SaidScores | None:
+) -> ScoreRule | None:
     """Tell how transformers' pipeline, or a cross-encoder, makes scores of the logits.
 
     Where no key says it, one output is for a sigmoid and several are for a softmax. That is the
@@ -76,7 +76,7 @@ def read_scores(
     if found:
         return next((each for each in found if each.scores == stated), found[0])
     rule: Scores = "sigmoid" if outputs == 1 else "softmax"
-    return None if stated else SaidScores(rule, f"{CONFIG}: does not say what makes scores")
+    return None if stated else ScoreRule(rule, f"{CONFIG}: does not say what makes scores")
 
 
 def is_cross_encoder(config: Mapping[str, Any]) -> bool:
@@ -86,31 +86,31 @@ def is_cross_encoder(config: Mapping[str, Any]) -> bool:
 
 def _of_cross_encoder(
     config: Mapping[str, Any], settings: Mapping[str, Any], outputs: int
-) -> Iterator[SaidScores]:
+) -> Iterator[ScoreRule]:
     """Yield what sentence-transformers goes by: the first of the keys that is there."""
     places = [(SETTINGS, "activation_fn", settings.get("activation_fn"))]
     places += [(CONFIG, key, _value(config, key)) for key in CROSS_ENCODER_KEYS]
     file, key, value = next((place for place in places if place[2] is not None), places[0])
     if value is not None:
-        said = _said(file, key, value, ACTIVATIONS)
-        if said.scores != "none" or outputs == 1:
-            yield said
+        rule = _score_rule(file, key, value, ACTIVATIONS)
+        if rule.scores != "none" or outputs == 1:
+            yield rule
 
 
-def _of_pipeline(config: Mapping[str, Any], outputs: int) -> Iterator[SaidScores]:
+def _of_pipeline(config: Mapping[str, Any], outputs: int) -> Iterator[ScoreRule]:
     for key, known in (("problem_type", PROBLEMS), ("function_to_apply", FUNCTIONS)):
         value = config.get(key)
         # Of one output the pipeline takes the sigmoid, also where it is called a label.
         if value is not None and not (outputs == 1 and known.get(str(value)) == "softmax"):
-            yield _said(CONFIG, key, value, known)
+            yield _score_rule(CONFIG, key, value, known)
 
 
-def _said(file: str, key: str, value: Any, known: Mapping[str, Scores]) -> SaidScores:
+def _score_rule(file: str, key: str, value: Any, known: Mapping[str, Scores]) -> ScoreRule:
     if not isinstance(value, str) or value not in known:
         raise WeightsError(
             f"{file}: {key} {value!r} cannot be served; there are {', '.join(known)}"
         )
-    return SaidScores(known[value], f"{file}: {key} {value}")
+    return ScoreRule(known[value], f"{file}: {key} {value}")
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
@@ -130,9 +130,11 @@ def read_labels(config: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
     Raises:
         WeightsError: the labels are not those of `outputs` logits.
     """
-    said = config.get("num_labels") or config.get("_num_labels")
-    if said is not None and said != outputs:
-        raise WeightsError(f"config.json: num_labels is {said}, and the head has {outputs} outputs")
+    stated = config.get("num_labels") or config.get("_num_labels")
+    if stated is not None and stated != outputs:
+        raise WeightsError(
+            f"config.json: num_labels is {stated}, and the head has {outputs} outputs"
+        )
     names = config.get("id2label")
     if not names:
         return tuple(f"LABEL_{place}" for place in range(outputs))

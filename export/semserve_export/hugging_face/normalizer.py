@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
-from semserve_export.hugging_face.tokenizer import load_tokenizer
+from semserve_export.hugging_face.tokenizer import parse_tokenizer
 from semserve_export.tokenizers.tokenizer_files import CONFIG, FILE
 
 FLAGS = {
@@ -26,9 +26,9 @@ def require_agreement(definition: Mapping[str, Any], config: Mapping[str, Any]) 
     """
     bert = bert_normalizer(definition)
     if bert:
-        said = {ours: config[key] for key, ours in FLAGS.items() if key in config}
-        for key, ours in FLAGS.items():
-            if key in config and _effect(bert, ours) != _effect({**bert, **said}, ours):
+        stated = {name: config[key] for key, name in FLAGS.items() if key in config}
+        for key, name in FLAGS.items():
+            if key in config and _effect(bert, name) != _effect({**bert, **stated}, name):
                 raise WeightsError(
                     f"{CONFIG}: {key} {config[key]!r} contradicts the normalizer of {FILE}; make"
                     " them agree"
@@ -59,7 +59,7 @@ def with_flags(
             " has not"
         )
     bert.update(changes)
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)
 
 
 def lowercase_first(tokenizer: Tokenizer) -> Tokenizer:
@@ -78,7 +78,7 @@ def lowercase_first(tokenizer: Tokenizer) -> Tokenizer:
     steps = before["normalizers"] if before and before["type"] == "Sequence" else [before]
     steps = [step for step in steps if step]
     definition["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *steps]}
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)
 
 
 def bert_normalizer(definition: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -140,4 +140,4 @@ def without_segments(tokenizer: Tokenizer) -> Tokenizer:
         for piece in definition["post_processor"].get(template, []):
             for part in piece.values():
                 part["type_id"] = 0
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)

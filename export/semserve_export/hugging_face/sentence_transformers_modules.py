@@ -213,13 +213,13 @@ def _pooling(directory: Path) -> tuple[str, int | None, bool]:
     for key, value in config.items():
         if key not in known and key not in widths and value not in (None, False):
             raise WeightsError(f"{place}: {key} {value!r} is not known")
-    said = config.get("pooling_mode")
-    if said is None:
-        said = [mode for flag, mode in FLAGS.items() if config.get(flag)] or ["mean"]
-    modes = [said] if isinstance(said, str) else said
+    stated = config.get("pooling_mode")
+    if stated is None:
+        stated = [mode for flag, mode in FLAGS.items() if config.get(flag)] or ["mean"]
+    modes = [stated] if isinstance(stated, str) else stated
     known_modes = isinstance(modes, list) and all(str(mode) in POOLINGS for mode in modes)
     if not known_modes or not modes:
-        raise WeightsError(f"{place}: pooling_mode {said!r} is not known: {', '.join(POOLINGS)}")
+        raise WeightsError(f"{place}: pooling_mode {stated!r} is not known: {', '.join(POOLINGS)}")
     width = next((config[key] for key in widths if key in config), None)
     prompt_pooled = config.get("include_prompt") is not False
     return "+".join(POOLINGS[mode] for mode in modes), width, prompt_pooled
@@ -239,12 +239,12 @@ def _prompts(settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
             f"{SETTINGS}: truncate_dim {settings['truncate_dim']!r} is not applied by the export;"
             " remove it, and ask for `dimensions` in each request"
         )
-    said, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
-    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
+    stated, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    if not isinstance(stated, dict) or not all(isinstance(text, str) for text in stated.values()):
         raise WeightsError(f"{SETTINGS}: prompts is no map of names to texts")
-    if default is not None and default not in said:
+    if default is not None and default not in stated:
         raise WeightsError(f"{SETTINGS}: default_prompt_name {default!r} is none of the prompts")
-    return dict(said), default
+    return dict(stated), default
 
 
 LANGUAGE_MODEL = "MLMTransformer"

@@ -27,7 +27,7 @@ def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tok
         WeightsError: something of it cannot be honoured, or it reads a text otherwise than the
             directory's own.
     """
-    original = load_tokenizer(definition)
+    original = parse_tokenizer(definition)
     _add_words(original, files)
     kept = dict(json.loads(original.to_str()))
     if kept["model"].get("dropout"):
@@ -119,7 +119,7 @@ def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
             )
 
 
-def load_tokenizer(definition: Mapping[str, Any]) -> Tokenizer:
+def parse_tokenizer(definition: Mapping[str, Any]) -> Tokenizer:
     """Load a tokenizer.json's content, without its padding and truncation.
 
     Raises:
@@ -170,7 +170,7 @@ def _unreachable(
     definition: dict[str, Any], separators: Iterable[str], original: Tokenizer
 ) -> Tokenizer:
     """Rename the pieces of separators that a text could still have for its tokens."""
-    tokenizer = load_tokenizer(definition)
+    tokenizer = parse_tokenizer(definition)
     model = definition["model"]
     unknown = model.get("unk_token")
     for name in sorted(separators):
@@ -181,7 +181,7 @@ def _unreachable(
         found = tokenizer.encode_batch(list(probes), add_special_tokens=False)
         if any(place in one.ids for one in found):
             _rename(model, name, place)
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)
 
 
 def _rename(model: dict[str, Any], name: str, place: int) -> None:
@@ -192,7 +192,7 @@ def _rename(model: dict[str, Any], name: str, place: int) -> None:
         vocabulary[place] = [_unmatchable(name), vocabulary[place][1]]
 
 
-def _require_same(original: Tokenizer, ours: Tokenizer, separators: Iterable[str]) -> None:
+def _require_same(original: Tokenizer, exported: Tokenizer, separators: Iterable[str]) -> None:
     """Compare with the directory's own tokenizer, on texts that name no separator."""
     names = [name.casefold() for name in separators]
     texts = [
@@ -202,7 +202,7 @@ def _require_same(original: Tokenizer, ours: Tokenizer, separators: Iterable[str
     ]
     pairs = list(zip(texts[1:100], texts, strict=False))
     for items in (texts, pairs):
-        read = (tokenizer.encode_batch(items) for tokenizer in (original, ours))
-        for text, theirs, other in zip(items, *read, strict=True):
-            if (theirs.ids, theirs.type_ids) != (other.ids, other.type_ids):
+        read = (tokenizer.encode_batch(items) for tokenizer in (original, exported))
+        for text, expected, actual in zip(items, *read, strict=True):
+            if (expected.ids, expected.type_ids) != (actual.ids, actual.type_ids):
                 raise WeightsError(f"{FILE}: {text!r} is read otherwise without its special tokens")

@@ -138,8 +138,8 @@ def _xlm_roberta(files: TokenizerFiles) -> Tokenizer:
 
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
-    theirs = keras_hub.models.XLMRobertaTokenizer(proto=_proto(files, "sentencepiece.bpe.model"))
-    tokenizer = build_sentence_piece(theirs)
+    original = keras_hub.models.XLMRobertaTokenizer(proto=_proto(files, "sentencepiece.bpe.model"))
+    tokenizer = build_sentence_piece(original)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
@@ -154,8 +154,8 @@ def _albert(files: TokenizerFiles) -> Tokenizer:
 
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
-    theirs = keras_hub.models.AlbertTokenizer(proto=_proto(files, "spiece.model"))
-    tokenizer = build_sentence_piece(theirs)
+    original = keras_hub.models.AlbertTokenizer(proto=_proto(files, "spiece.model"))
+    tokenizer = build_sentence_piece(original)
     config = files.config
     steps: list[Any] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if config.get("remove_space", True):
@@ -165,7 +165,7 @@ def _albert(files: TokenizerFiles) -> Tokenizer:
     if config.get("do_lower_case", True):
         steps.append(normalizers.Lowercase())
     tokenizer.normalizer = normalizers.Sequence([*steps, tokenizer.normalizer])
-    start, end = theirs.start_token_id, theirs.end_token_id
+    start, end = original.start_token_id, original.end_token_id
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
@@ -179,9 +179,9 @@ def _deberta(files: TokenizerFiles) -> Tokenizer:
 
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
-    theirs = keras_hub.models.DebertaV3Tokenizer(proto=_proto(files, "spm.model"))
-    tokenizer = build_sentence_piece(theirs)
-    start, end = theirs.start_token_id, theirs.end_token_id
+    original = keras_hub.models.DebertaV3Tokenizer(proto=_proto(files, "spm.model"))
+    tokenizer = build_sentence_piece(original)
+    start, end = original.start_token_id, original.end_token_id
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",

@@ -15,7 +15,7 @@ from semserve_export.encoder_weights import (
     Classifier,
     Dense,
     Embeddings,
-    Encoder,
+    EncoderWeights,
     Layer,
     Norm,
     Pool,
@@ -62,14 +62,14 @@ class EncoderReader:
                 raise WeightsError(f"the weights have {self._stored[plain]} and {name}: which one?")
             self._stored[plain] = name
 
-    def encoder(self, head: Pool | Classifier | SparseHead) -> Encoder:
+    def encoder(self, head: Pool | Classifier | SparseHead) -> EncoderWeights:
         """Read all but the head.
 
         Raises:
             WeightsError: a tensor is missing or has another shape.
         """
         architecture = self.architecture
-        return Encoder(
+        return EncoderWeights(
             embeddings=self._embeddings(),
             layers=self._layers(),
             head=head,
@@ -112,13 +112,13 @@ class EncoderReader:
         words = self._table("word_embeddings", facts.vocabulary)
         decoder = f"{names.decoder}.weight"
         if decoder in self._stored or not tied:
-            own = self._shaped(decoder, words.shape)
-            if tied and not np.array_equal(own, words):
+            decoder_kernel = self._shaped(decoder, words.shape)
+            if tied and not np.array_equal(decoder_kernel, words):
                 raise WeightsError(
                     f"the weights' {decoder} is not the table of words, and config.json says"
                     " tie_word_embeddings"
                 )
-            words = own
+            words = decoder_kernel
         return SparseHead(
             transform=self._dense(names.transform, facts.hidden, facts.width),
             activation="erf" if self.names is ROBERTA else facts.activation,

@@ -20,7 +20,7 @@ from semserve_export.keras_models.sequences import (
     Sequences,
     find_sequences,
 )
-from semserve_export.keras_models.task import Understood, understand
+from semserve_export.keras_models.task import TaskReading, read_task
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import (
@@ -82,22 +82,22 @@ def load_keras_model(
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
     if options.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
         options = replace(options, pooling=None)
-    understood = understand(options, head, rows, loss)
-    if taken.pair and understood.task == "embedding":
+    task_reading = read_task(options, head, rows, loss)
+    if taken.pair and task_reading.task == "embedding":
         raise WeightsError("pair: is for a classifier or a score, and the model is an embedder")
-    told = tokens.joins_pairs and understood.task != "embedding"
+    says_order = tokens.joins_pairs and task_reading.task != "embedding"
     inputs = INPUTS if taken.pair and SEGMENTS in model.names else INPUTS_WITHOUT_SEGMENTS
-    served = _serve(model, sequences, understood, inputs, blank=bool(blank.any()))
+    served = _serve(model, sequences, task_reading, inputs, blank=bool(blank.any()))
     spec = ModelSpec(
         name=options.served_name,
-        description=options.description or f"{understood.task} by a Keras model, {given.name}",
-        task=understood.task,
+        description=options.description or f"{task_reading.task} by a Keras model, {given.name}",
+        task=task_reading.task,
         max_sequence_length=max(SHORTEST_LIMIT, sequences.most),
-        pooling=read_pooling(model.model) if understood.task == "embedding" else None,
-        normalized=understood.normalized,
-        metric=understood.metric,
-        labels=understood.labels,
-        scores=understood.scores,
+        pooling=read_pooling(model.model) if task_reading.task == "embedding" else None,
+        normalized=task_reading.normalized,
+        metric=task_reading.metric,
+        labels=task_reading.labels,
+        scores=task_reading.scores,
         pair=taken.pair,
         text_order=taken.order,
         inputs=inputs,
@@ -112,12 +112,12 @@ def load_keras_model(
         licence=licence,
         notice=f"{spec.name}: exported by semserve-export from {source}.\n",
         facts=(
-            *understood.facts,
-            *(taken.facts if told else ()),
+            *task_reading.facts,
+            *(taken.facts if says_order else ()),
             *_facts(options, tokens, sequences, blank=bool(blank.any())),
         ),
-        notes=taken.notes if told else (),
-        proofs=(Proof(spec, texts, understood.expected(rows), head.scores),),
+        notes=taken.notes if says_order else (),
+        proofs=(Proof(spec, texts, task_reading.expected(rows), head.scores),),
         texts=_golden(tokens, sequences, texts),
     )
 
@@ -203,7 +203,7 @@ def _answers(
 def _serve(
     model: IdModel,
     sequences: Sequences,
-    understood: Understood,
+    task_reading: TaskReading,
     names: tuple[str, ...],
     *,
     blank: bool,
@@ -213,7 +213,7 @@ def _serve(
     Args:
         model: the model.
         sequences: how its sequences are laid out.
-        understood: what it is for.
+        task_reading: what it is for.
         names: of the inputs.
         blank: whether a text without a token gives zeros.
     """
@@ -224,7 +224,7 @@ def _serve(
     segments = ops.zeros_like(ids)
     if SEGMENTS in inputs:
         segments = SequenceLayout(sequences.of_mask)(inputs[SEGMENTS], padding_mask)
-    head = understood.head
+    head = task_reading.head
     there = ops.sum(padding_mask, axis=1, keepdims=True) > 0
     if blank:
         # Another id stands in, as tf2onnx makes products of `where`, and 0 * NaN is NaN.
@@ -237,7 +237,7 @@ def _serve(
         outputs = as_logits(outputs, head.scores)
     if blank:
         outputs = ops.where(there, outputs, 0.0)
-    if understood.normalize:
+    if task_reading.normalize:
         outputs = keras.layers.UnitNormalization()(outputs)
     return keras.Model(inputs, ops.cast(outputs, "float32"))
 
@@ -259,9 +259,9 @@ def _facts(
     if sequences.length is None:
         padding = Fact("padding", "of any length; it changes no answer")
     else:
-        said = options.padding or options.padded_length
+        stated = options.padding or options.padded_length
         value = f"{sequences.padding}, to {sequences.length} tokens"
-        padding = Fact("padding", value, "stated" if said else "found")
+        padding = Fact("padding", value, "stated" if stated else "found")
     cut = "start" if sequences.truncating == "pre" else "end"
     if options.truncating or options.max_sequence_length:
         origin: Origin = "stated"

@@ -18,7 +18,7 @@ from semserve_export.untrusted.configs.keras_layers import (
     loss_takes_logits,
     unknown_class,
 )
-from semserve_export.untrusted.keras_archive import CONFIG, METADATA, read_config, unpack
+from semserve_export.untrusted.keras_archive import CONFIG, METADATA, read_config, unpack_archive
 
 
 def load_file(file: Path, *, trust: bool) -> tuple[Any, Loss]:
@@ -38,7 +38,7 @@ def load_file(file: Path, *, trust: bool) -> tuple[Any, Loss]:
         return _loaded(file, saved, safe_mode=False), _loss(saved)
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        saved, stored = unpack(file, place)
+        saved, stored = unpack_archive(file, place)
         config = checked_layers(saved, stored)
         (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
         (place / METADATA).touch()  # Keras looks for assets where there are four entries

@@ -47,7 +47,7 @@ class Sequences:
         if self.length is None:
             filled = cut or [self.pad_id]
             return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)
-        laid, mask = (
+        layout, mask = (
             keras.utils.pad_sequences(
                 [values],
                 maxlen=self.length,
@@ -57,7 +57,7 @@ class Sequences:
             )
             for values, value in ((cut, self.pad_id), ([1] * len(cut), 0))
         )
-        return laid, mask
+        return layout, mask
 
 
 class SequenceLayout(keras.layers.Layer):

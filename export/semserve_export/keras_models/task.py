@@ -15,7 +15,7 @@ UNIT = 1e-4  # most that a vector's length may differ from 1
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class TaskReading:
     """What a model is for."""
 
     task: Task
@@ -35,7 +35,7 @@ class Understood:
         return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
 
 
-def understand(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> Understood:
+def read_task(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> TaskReading:
     """Tell what a model is for.
 
     Args:
@@ -57,10 +57,10 @@ def understand(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> Und
     if task == "score":
         if head.outputs != 1:
             raise WeightsError(f"task: a score is one output, and the model has {head.outputs}")
-        return Understood("score", head, scores=scores, facts=facts)
+        return TaskReading("score", head, scores=scores, facts=facts)
     labels = _labels(options, head)
     named = Fact("labels", ", ".join(labels), "stated" if options.labels else "assumed")
-    return Understood("classification", head, labels=labels, scores=scores, facts=(*facts, named))
+    return TaskReading("classification", head, labels=labels, scores=scores, facts=(*facts, named))
 
 
 def _task(options: ModelOptions, head: Head, trained: Scores | None) -> tuple[Task, Origin]:
@@ -127,14 +127,14 @@ def _labels(options: ModelOptions, head: Head) -> tuple[str, ...]:
     return labels
 
 
-def _embedder(options: ModelOptions, head: Head, rows: Rows, origin: Origin) -> Understood:
+def _embedder(options: ModelOptions, head: Head, rows: Rows, origin: Origin) -> TaskReading:
     lengths = np.linalg.norm(rows, axis=1)
     unit = bool((np.abs(lengths[lengths > 0] - 1) <= UNIT).all())
     if options.normalize is False and unit:
         raise WeightsError("normalize: the model itself brings its vectors to length 1")
     normalized = unit or bool(options.normalize)
     metric = options.metric or "cosine"
-    return Understood(
+    return TaskReading(
         "embedding",
         head,
         metric=metric,

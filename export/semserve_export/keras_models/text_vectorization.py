@@ -91,8 +91,8 @@ def require_settings(config: dict[str, Any]) -> None:
         "ragged": (not config["ragged"], "the model must take padded sequences"),
         "encoding": (config["encoding"].lower() in {"utf-8", "utf8"}, "texts come in UTF-8"),
     }
-    for name, (honoured, reason) in reasons.items():
-        if not honoured:
+    for name, (supported, reason) in reasons.items():
+        if not supported:
             value = config[name]
             shown = getattr(value, "__name__", None) or repr(value)
             raise WeightsError(

@@ -21,7 +21,7 @@ KINDS = (
     "a KerasHub tokenizer or preprocessor, a TextVectorization layer, a word index (a dict or its"
     " JSON file), a tokenizers.Tokenizer, a vocabulary file or a directory with tokenizer.json"
 )
-ASKED = (
+TOKENIZER_HINT = (
     "tokenizer: the model takes token ids, and holds nothing that makes them of texts; give what"
     f" made them in its training (--tokenizer): {KINDS}"
 )
@@ -47,7 +47,7 @@ def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource
             )
         return read_text_vectorization(model.vectorization, "found")
     if tokenizer is None:
-        raise WeightsError(ASKED)
+        raise WeightsError(TOKENIZER_HINT)
     return tokenizer if isinstance(tokenizer, TokenSource) else _of_kind(tokenizer, rows)
 
 
@@ -69,15 +69,15 @@ def _of_kind(tokenizer: Any, rows: int | None) -> TokenSource:
 
 def from_library(tokenizer: Tokenizer) -> TokenSource:
     """Take a tokenizer of the tokenizers library as it is, but for padding and cutting."""
-    own = Tokenizer.from_str(tokenizer.to_str())
-    padding, truncation = own.padding or {}, own.truncation or {}
-    own.no_padding()
-    own.no_truncation()
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    padding, truncation = copy.padding or {}, copy.truncation or {}
+    copy.no_padding()
+    copy.no_truncation()
     return TokenSource(
-        tokenizer=own,
-        read=lambda texts: [one.ids for one in own.encode_batch_fast(list(texts))],
+        tokenizer=copy,
+        read=lambda texts: [one.ids for one in copy.encode_batch_fast(list(texts))],
         title="the tokenizers.Tokenizer",
-        adds_separators=own.num_special_tokens_to_add(is_pair=False) > 0,
+        adds_separators=copy.num_special_tokens_to_add(is_pair=False) > 0,
         length=padding.get("length") or None,
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),

@@ -63,8 +63,8 @@ class Preset:
     @property
     def pooling(self) -> tuple[Pooling, bool]:
         """How an embedder pools, and whether its vectors have length 1; mean and yes if unsaid."""
-        said: dict[str, Any] = self.task_config.get("config", {})
-        return said.get("pooling_mode", "mean"), said.get("normalize", True)
+        config: dict[str, Any] = self.task_config.get("config", {})
+        return config.get("pooling_mode", "mean"), config.get("normalize", True)
 
     @property
     def weights_file(self) -> Path | None:
@@ -105,9 +105,9 @@ class Preset:
         Raises:
             WeightsError: the preset has none.
         """
-        theirs = self.family.classifier.preprocessor_cls.tokenizer_cls
+        tokenizer_class = self.family.classifier.preprocessor_cls.tokenizer_cls
         try:
-            return theirs.from_preset(self.handle)
+            return tokenizer_class.from_preset(self.handle)
         except FileNotFoundError as error:
             raise WeightsError(
                 "has no tokenizer, as if saved without its preprocessor; name a preset that has"

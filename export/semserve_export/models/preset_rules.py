@@ -56,26 +56,26 @@ def require_segments(backbone: Any, *, pair: bool) -> None:
         )
 
 
-def require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
+def require_vocabulary(original: Any, backbone: Any, named: str | None) -> None:
     """Refuse a tokenizer of another vocabulary than the model's.
 
     An embedding may have a few rows more than there are pieces, to fill up a round number.
 
     Args:
-        theirs: KerasHub's tokenizer.
+        original: KerasHub's tokenizer.
         backbone: of the model.
         named: the preset that --tokenizer named, if any.
 
     Raises:
         WeightsError: it tells both sizes.
     """
-    pieces, rows = theirs.vocabulary_size(), backbone.vocabulary_size
+    pieces, rows = original.vocabulary_size(), backbone.vocabulary_size
     if pieces > rows or (named and rows - pieces > max(1, min(SPARE_ROWS, rows // 100))):
         what = f"--tokenizer {named}" if named else "the tokenizer"
         raise WeightsError(f"{what}: has {pieces} pieces, and the model embeds {rows}")
 
 
-def require_flags_of_tokenizer(options: ModelOptions, theirs: Any) -> None:
+def require_flags_of_tokenizer(options: ModelOptions, original: Any) -> None:
     """Refuse flags of WordPiece for another tokenizer, which they would not change.
 
     Raises:
@@ -83,8 +83,8 @@ def require_flags_of_tokenizer(options: ModelOptions, theirs: Any) -> None:
     """
     flags = {"--strip-accents": options.strip_accents, "--split-on-cjk": options.split_on_cjk}
     given = [flag for flag, value in flags.items() if value is not None]
-    if given and not isinstance(theirs, keras_hub.tokenizers.WordPieceTokenizer):
-        raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(theirs).__name__}")
+    if given and not isinstance(original, keras_hub.tokenizers.WordPieceTokenizer):
+        raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(original).__name__}")
 
 
 def require_explained(parity: Parity) -> None:

@@ -17,7 +17,7 @@ from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline.custom_model import licence_of, load_custom_model, one_line
+from semserve_export.pipeline.custom_model import licence_of, load_custom_model, named_errors
 from semserve_export.tf_hub.load import load_saved_model
 from semserve_export.towers.load import load_two_texts
 from semserve_export.towers.origins import Origins
@@ -42,7 +42,7 @@ def load_from_options(options: ModelOptions) -> LoadedModel:
             " KERAS_BACKEND=tensorflow before Keras is imported"
         )
     if options.live is None and is_saved_model(options.path):
-        with one_line(options.path):
+        with named_errors(options.path):
             return load_saved_model(options, licence_of(options))
     if options.live is None:
         return _load_file(options) if _is_file_of_layers(options) else load_custom_model(options)
@@ -81,7 +81,7 @@ def _is_file_of_layers(options: ModelOptions) -> bool:
 
 def _load_file(options: ModelOptions) -> LoadedModel:
     path = Path(options.path)
-    with one_line(options.path):
+    with named_errors(options.path):
         model, loss = load_file(path, trust=options.trust)
         origins = Origins(path.name, licence_of(options), sha256_of(path), loss)
         return _load_model(options, model, origins)
@@ -115,8 +115,8 @@ def _load_keras_hubs(options: ModelOptions) -> LoadedModel:
                 )
             )
         except ExportError as error:
-            said = str(error).removeprefix(f"{preset}: ")
-            raise type(error)(f"{kind}: {said}") from error
+            reason = str(error).removeprefix(f"{preset}: ")
+            raise type(error)(f"{kind}: {reason}") from error
     return replace(loaded, source=LIVE, notice=notice)
 
 

@@ -9,7 +9,7 @@ from semserve_export.bundle.prompts import choose_prompts
 from semserve_export.bundle.text_order import texts_of_input
 from semserve_export.errors import WeightsError
 from semserve_export.files.digest import sha256_of
-from semserve_export.files.preset_digest import digest_of, weight_files
+from semserve_export.files.preset_digest import digest_of, preset_weight_files
 from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 from semserve_export.models.delta_adapter import apply_adapter, read_record
 from semserve_export.models.heads import take_scores, task_of
@@ -144,5 +144,5 @@ def base_digest(preset: Preset, path: str) -> str:
     """
     if Path(path).is_file():
         return sha256_of(Path(path))
-    files = weight_files(preset.handle, head=False)
+    files = preset_weight_files(preset.handle, head=False)
     return digest_of(files)

@@ -19,7 +19,7 @@ from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encode
 from semserve_export.towers.origins import Origins
 from semserve_export.towers.pair_model import load_pair_model
 from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
-from semserve_export.towers.served import facts_of, kept_facts, notes_of, of_both
+from semserve_export.towers.served import facts_of_towers, kept_facts, notes_of_scores, of_both
 from semserve_export.towers.transformers import as_embedder
 from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
 
@@ -208,11 +208,11 @@ def _served(
         keras_model=model,
         texts=texts_of_golden,
         facts=(
-            *facts_of(options, texts, comparison, shared=shared),
+            *facts_of_towers(options, texts, comparison, shared=shared),
             *kept_facts(left.loaded.facts),
         ),
         proofs=(*(left.loaded.proofs if shared else ()), proof),
-        notes=(*left.loaded.notes, *notes_of(comparison)),
+        notes=(*left.loaded.notes, *notes_of_scores(comparison)),
     )
 
 
@@ -225,15 +225,15 @@ def _require_no_metric(
         FidelityError: it tells the difference.
         WeightsError: there are no towers, or they cannot be read.
     """
-    said = {
+    stated = {
         "metric": options.metric is not None,
         "tower": options.tower is not None,
         "normalize": options.normalize is not None,
         "task": options.task == "embedding",
     }
-    if not any(said.values()):
+    if not any(stated.values()):
         return
-    named = next(name for name, is_said in said.items() if is_said)
+    named = next(name for name, is_stated in stated.items() if is_stated)
     if not closest and problems:
         raise problems[0]
     if not closest:

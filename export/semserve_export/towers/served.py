@@ -23,7 +23,7 @@ def of_both(left: Any, right: Any) -> Any:
     return keras.Model(inputs | {"side": side}, chosen)
 
 
-def facts_of(
+def facts_of_towers(
     options: ModelOptions, texts: TwoTexts, comparison: Comparison, *, shared: bool
 ) -> Iterator[Fact]:
     """Say how a model was understood.
@@ -48,7 +48,7 @@ def kept_facts(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.name not in {"task", "metric"})
 
 
-def notes_of(comparison: Comparison) -> Iterator[str]:
+def notes_of_scores(comparison: Comparison) -> Iterator[str]:
     """Say in a line each what a caller must know of the scores."""
     if comparison.sign < 0:
         yield (

@@ -2,14 +2,14 @@
 
 import onnx
 
-from semserve_export.encoder_weights import Dense, Encoder
+from semserve_export.encoder_weights import Dense, EncoderWeights
 from semserve_export.graphs.attention import attend
 from semserve_export.graphs.encoder_graph import build_graph, gelu, skip_norm
 from semserve_export.graphs.graph_builder import GraphBuilder
 from semserve_export.model_spec import ModelSpec
 
 
-def fused_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
+def fused_graph(encoder: EncoderWeights, spec: ModelSpec) -> onnx.ModelProto:
     """Build the graph; inputs and output are those of the portable one."""
     graph = GraphBuilder()
 
@@ -19,7 +19,7 @@ def fused_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
     return build_graph(graph, encoder, spec, add)
 
 
-def _layer(graph: GraphBuilder, encoder: Encoder, place: int, asking: str, seen: str) -> str:
+def _layer(graph: GraphBuilder, encoder: EncoderWeights, place: int, asking: str, seen: str) -> str:
     layer = encoder.layers[place]
 
     def project(x: str, dense: Dense) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from semserve_export.encoder_weights import Array, Dense, Encoder, Layer
+from semserve_export.encoder_weights import Array, Dense, EncoderWeights, Layer
 from semserve_export.graphs.attention import attend
 from semserve_export.graphs.encoder_graph import build_graph, gelu, skip_norm
 from semserve_export.graphs.graph_builder import GraphBuilder
@@ -44,7 +44,11 @@ ALPHA = 0.65  # how much of the difficulty moves to the weights; best of 0.4 to 
 
 
 def int8_graph(
-    encoder: Encoder, spec: ModelSpec, ranges: Sequence[Ranges], *, down_in_fp32: bool = False
+    encoder: EncoderWeights,
+    spec: ModelSpec,
+    ranges: Sequence[Ranges],
+    *,
+    down_in_fp32: bool = False,
 ) -> onnx.ModelProto:
     """Build the graph; inputs, output, embeddings, norms, softmax and head are those of fp32.
 
@@ -77,15 +81,15 @@ def quantize_weights(kernel: Array) -> tuple[npt.NDArray[np.int8], Array]:
     return np.rint(kernel / scales).astype(np.int8), scales.astype(np.float32)
 
 
-def smoothing(reach: Array, kernels: Sequence[Array]) -> Array:
+def smoothing_factors(absmax: Array, kernels: Sequence[Array]) -> Array:
     """Choose what to divide each input channel by: fp32 [inputs], 1 in the mean.
 
     Args:
-        reach: largest absolute value of each input channel.
+        absmax: largest absolute value of each input channel.
         kernels: the weights that the input is multiplied with, each [inputs, outputs].
     """
     weights = np.abs(np.concatenate(kernels, axis=1)).max(axis=1)
-    factors = np.maximum(reach, SMALLEST) ** ALPHA / np.maximum(weights, SMALLEST) ** (1 - ALPHA)
+    factors = np.maximum(absmax, SMALLEST) ** ALPHA / np.maximum(weights, SMALLEST) ** (1 - ALPHA)
     return np.asarray(factors / factors.mean(), np.float32)
 
 
@@ -100,7 +104,7 @@ class _Rows:
 
 def _layer(
     graph: GraphBuilder,
-    encoder: Encoder,
+    encoder: EncoderWeights,
     layer: Layer,
     ranges: Ranges,
     asking: str,
@@ -109,7 +113,7 @@ def _layer(
     down_in_fp32: bool,
 ) -> str:
     parts = (layer.query, layer.key, layer.value)
-    factors = smoothing(ranges.attention, [part.kernel for part in parts])
+    factors = smoothing_factors(ranges.attention, [part.kernel for part in parts])
 
     def project(x: str, dense: Dense) -> str:
         rows = _signed(graph, _divided(graph, x, factors))
@@ -125,14 +129,14 @@ def _layer(
 
 def _feed_forward(
     graph: GraphBuilder,
-    encoder: Encoder,
+    encoder: EncoderWeights,
     layer: Layer,
     ranges: Ranges,
     middle: str,
     *,
     down_in_fp32: bool,
 ) -> str:
-    factors = smoothing(ranges.up, [layer.up.kernel])
+    factors = smoothing_factors(ranges.up, [layer.up.kernel])
     rows = _signed(graph, _divided(graph, middle, factors))
     up = _product(graph, rows, layer.up.kernel * factors[:, None])
     inner = gelu(graph, encoder, up, layer.up.bias)

@@ -77,9 +77,9 @@ def _classifier(
                 f"{outputs} classes need as many labels, in the order of the logits; give --label"
                 f" {outputs} times"
             )
-    said = read_scores(directory.config, outputs, directory.settings, options.scores)
+    stated = read_scores(directory.config, outputs, directory.settings, options.scores)
     scores, fact = choose_scores(
-        outputs, said.scores if said else None, options, said.where if said else CONFIG
+        outputs, stated.scores if stated else None, options, stated.where if stated else CONFIG
     )
     crosses = directory.is_cross_encoder
     # A cross-encoder's first text is the first of a request: a query, before its document.
@@ -159,9 +159,11 @@ def _prompts(options: ModelOptions, modules: SentenceModules | None) -> _Prompts
 
 def _require_width(pool: Pool, directory: HuggingFaceDirectory) -> None:
     """Check that each step takes vectors as long as the step before gives."""
-    hidden, said = directory.architecture.hidden, directory.modules and directory.modules.width
-    if said is not None and said != hidden:
-        raise WeightsError(f"{MODULES}: the pooling is of {said} dimensions, a token has {hidden}")
+    hidden, stated = directory.architecture.hidden, directory.modules and directory.modules.width
+    if stated is not None and stated != hidden:
+        raise WeightsError(
+            f"{MODULES}: the pooling is of {stated} dimensions, a token has {hidden}"
+        )
     width = len(pool.modes) * hidden
     for step in pool.steps:
         takes, gives = (width, width) if isinstance(step, UnitLength) else step.widths
