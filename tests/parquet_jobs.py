@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from conftest import CALIBRATIONS
 from pyarrow import parquet
-from semserve_server.ray.job import Job, Progress, Runner, run_job
+from semserve_server.ray.job import Job, JobProgress, Runner, run_job
 from semserve_server.ray.single_process import run_here
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog")
@@ -33,6 +33,6 @@ def new_job(folder: Path, models: Path) -> Job:
     )
 
 
-def run(job: Job, runner: Runner = run_here) -> Progress:
+def run(job: Job, runner: Runner = run_here) -> JobProgress:
     """Run a job in this process."""
     return run_job(job, runner, lambda _: None)

@@ -18,7 +18,7 @@ from semserve_export.options import ModelOptions
 from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
-from semserve_export.tokenizers.parity import Difference, Parity
+from semserve_export.tokenizers.parity import Parity, TokenDifference
 from semserve_export.tokenizers.parity_causes import UNEXPLAINED
 
 pytestmark = [
@@ -144,7 +144,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(saved, tmp_path):
 
 
 def test_an_unexplained_difference_of_the_tokenizers_fails_the_export():
-    odd = Difference("odd\n", UNEXPLAINED, [1], [2])
+    odd = TokenDifference("odd\n", UNEXPLAINED, [1], [2])
     with pytest.raises(FidelityError, match=r"for no known cause, such as 'odd\\n'; .*--allow-tok"):
         require_explained(Parity(100, 1, {UNEXPLAINED: 1}, (odd,)))
     known = replace(odd, cause="rounding")

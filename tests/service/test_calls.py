@@ -7,9 +7,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess, in_process
 from fakes import Failing, Poisoned
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.runtime.tokenizer import Tokenizer, Truncation

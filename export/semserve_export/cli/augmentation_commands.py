@@ -25,7 +25,7 @@ def mix_files(
     with training_progress(console) as progress:
         embedder = Embedder(plan.embedder, plan.variant) if plan.embedder else None
         embed = partial(_embed, embedder, progress) if embedder else None
-        made = Augmenter(old, plan).mix(embed)
+        made = Augmenter(old, plan).make(embed)
     # With a word replaced a text can become one that is held out.
     new = [pair for pair in made if held_out.isdisjoint(map(words_of, pair))]
     _write(output, new)

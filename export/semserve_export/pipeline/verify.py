@@ -51,5 +51,5 @@ def _against_portable(bundle: StoredBundle, name: Variant) -> Iterator[Check]:
         name, bundle.tokenizer, length, pair=pair, hypothesis_first=hypothesis_first
     )
     quality = measure(reference, other, bundle.manifest["task"], batches)
-    for what, measured, bound, _ in gate_for(name, bundle.manifest["task"]).shortfalls(quality):
+    for what, measured, bound, _ in gate_for(name, bundle.manifest["task"]).measures(quality):
         yield Check(f"{name}: {what}, distance from portable", measured, bound)

@@ -26,7 +26,7 @@ def embed(texts):
 
 
 def mixed(**asked):
-    return Augmenter(PAIRS, AugmentationPlan(**{**NOTHING, **asked})).mix(embed)
+    return Augmenter(PAIRS, AugmentationPlan(**{**NOTHING, **asked})).make(embed)
 
 
 def test_nothing_is_made_that_was_not_asked_for():
