@@ -79,7 +79,7 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
         variants: faster graphs beside the portable one; `auto` means fused and int8 where the
             model has them.
         trust: whether a file may run code that it holds.
-        announce: told what is done next.
+        announce: called with what is done next.
         settings: further fields of `ModelOptions`, by their names there.
 
     Raises:

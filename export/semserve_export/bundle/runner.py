@@ -42,7 +42,7 @@ class Embedder:
 
         Args:
             texts: at least one; the same text is computed once.
-            advance: told how many different texts have been done.
+            advance: called with how many different texts have been done.
         """
         texts = [f"{self._prompt}{text}" for text in texts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}

@@ -55,7 +55,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class KerasHead:
     """What is known of a model's outputs."""
 
     outputs: int
@@ -66,7 +66,7 @@ class Head:
     pools: bool = False  # whether its last layer makes one vector of many, as an encoder's does
 
 
-def read_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) -> Head:
+def read_keras_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) -> KerasHead:
     """Look at the last layer of a model, or at its outputs where that layer does not tell.
 
     Args:
@@ -83,7 +83,7 @@ def read_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) 
     name = _activation_of(last)
     scores = ACTIVATIONS.get(name)
     if scores is None and dense and name == "linear":
-        return Head(rows.shape[1], None, dense=True)
+        return KerasHead(rows.shape[1], None, dense=True)
     if scores is None:
         return replace(_seen(rows, loss, stated), pools=isinstance(last, POOLINGS))
     body = None
@@ -91,7 +91,7 @@ def read_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) 
         body = _without_activation(model, inputs[0], last)
     elif isinstance(last, keras.layers.Softmax | keras.layers.Activation):
         body = keras.Model(model.inputs, inputs[0])
-    return Head(rows.shape[1], scores, dense=dense, body=body)
+    return KerasHead(rows.shape[1], scores, dense=dense, body=body)
 
 
 def read_pooling(model: Any) -> str:
@@ -147,7 +147,7 @@ def _without_activation(model: Any, taken: Any, last: Any) -> Any:
     return keras.Model(model.inputs, outputs)
 
 
-def _seen(rows: Rows, loss: Loss, stated: Scores | None) -> Head:
+def _seen(rows: Rows, loss: Loss, stated: Scores | None) -> KerasHead:
     """Tell from a model's outputs whether an activation made them, as its last layer does not tell.
 
     A layer after the activation (a cast, Dropout, Reshape), an operation of keras.ops, a Lambda and
@@ -155,9 +155,9 @@ def _seen(rows: Rows, loss: Loss, stated: Scores | None) -> Head:
     """
     outputs = rows.shape[1]
     if loss.from_logits or rows.min() < 0 or rows.max() > 1 + CLOSE:
-        return Head(outputs, None, dense=False)
+        return KerasHead(outputs, None, dense=False)
     if outputs > 1 and np.abs(rows.sum(axis=1) - 1).max() <= CLOSE:
-        return Head(outputs, "softmax", dense=False)
+        return KerasHead(outputs, "softmax", dense=False)
     if "sigmoid" in (stated, LOSSES.get(loss.name or "")):
-        return Head(outputs, "sigmoid", dense=False)
-    return Head(outputs, None, dense=False, bounded=outputs > 1)
+        return KerasHead(outputs, "sigmoid", dense=False)
+    return KerasHead(outputs, None, dense=False, bounded=outputs > 1)

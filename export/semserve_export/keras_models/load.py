@@ -11,7 +11,13 @@ from keras import ops
 from semserve_export.bundle.text_order import TextsOfInput, texts_of_input
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import Loss, apply_scores, as_logits, read_head, read_pooling
+from semserve_export.keras_models.head import (
+    Loss,
+    apply_scores,
+    as_logits,
+    read_keras_head,
+    read_pooling,
+)
 from semserve_export.keras_models.id_model import IdModel, read_inputs
 from semserve_export.keras_models.proof import Proof, proof_texts
 from semserve_export.keras_models.sequences import (
@@ -78,7 +84,7 @@ def load_keras_model(
         rows, blank = _answers(model, tokens, sequences, proof_texts(tokens.words))
     loss = loss or Loss.of_model(given)
     answered = rows if blank.all() else rows[~blank]
-    head = read_head(model.model, answered, loss, options.scores)
+    head = read_keras_head(model.model, answered, loss, options.scores)
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
     if options.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
         options = replace(options, pooling=None)

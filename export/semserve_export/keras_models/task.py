@@ -6,7 +6,7 @@ import numpy as np
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import LOSSES, Head, Loss
+from semserve_export.keras_models.head import LOSSES, KerasHead, Loss
 from semserve_export.model_spec import Metric, Scores, Task
 from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
@@ -19,7 +19,7 @@ class TaskReading:
     """What a model is for."""
 
     task: Task
-    head: Head
+    head: KerasHead
     labels: tuple[str, ...] | None = None
     scores: Scores | None = None  # what the server makes scores of the logits by
     metric: Metric | None = None
@@ -35,7 +35,7 @@ class TaskReading:
         return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
 
 
-def read_task(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> TaskReading:
+def read_task(options: ModelOptions, head: KerasHead, rows: Rows, loss: Loss) -> TaskReading:
     """Tell what a model is for.
 
     Args:
@@ -63,7 +63,7 @@ def read_task(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> Task
     return TaskReading("classification", head, labels=labels, scores=scores, facts=(*facts, named))
 
 
-def _task(options: ModelOptions, head: Head, trained: Scores | None) -> tuple[Task, Origin]:
+def _task(options: ModelOptions, head: KerasHead, trained: Scores | None) -> tuple[Task, Origin]:
     """Return the task, and who says so."""
     if options.task == "embedding" and head.scores:
         raise WeightsError(
@@ -88,7 +88,7 @@ def _task(options: ModelOptions, head: Head, trained: Scores | None) -> tuple[Ta
 
 
 def _scores(
-    options: ModelOptions, head: Head, trained: Scores | None, task: Task
+    options: ModelOptions, head: KerasHead, trained: Scores | None, task: Task
 ) -> tuple[Scores, Origin]:
     found = head.scores or trained
     if task == "score" and "softmax" in (found, options.scores):
@@ -114,7 +114,7 @@ def _scores(
     return "softmax", "assumed"
 
 
-def _labels(options: ModelOptions, head: Head) -> tuple[str, ...]:
+def _labels(options: ModelOptions, head: KerasHead) -> tuple[str, ...]:
     if head.outputs == 1:
         raise WeightsError("task: one output chooses among no labels; its task is score")
     # A class without a name is told by its number, which is what its training called it.
@@ -127,7 +127,7 @@ def _labels(options: ModelOptions, head: Head) -> tuple[str, ...]:
     return labels
 
 
-def _embedder(options: ModelOptions, head: Head, rows: Rows, origin: Origin) -> TaskReading:
+def _embedder(options: ModelOptions, head: KerasHead, rows: Rows, origin: Origin) -> TaskReading:
     lengths = np.linalg.norm(rows, axis=1)
     unit = bool((np.abs(lengths[lengths > 0] - 1) <= UNIT).all())
     if options.normalize is False and unit:

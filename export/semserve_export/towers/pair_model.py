@@ -9,7 +9,7 @@ from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import Loss, as_logits, read_head
+from semserve_export.keras_models.head import Loss, as_logits, read_keras_head
 from semserve_export.keras_models.id_model import IdModel, require_servable
 from semserve_export.keras_models.proof import proof_texts
 from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
@@ -60,7 +60,7 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) ->
     left, right = (find_sequences(options, side, tokens, number) for side in sides)
     pairs, rows = _answered(texts, tokens, (left, right))
     loss = origins.loss or Loss.of_model(options.live)
-    head = read_head(whole, rows, loss, options.scores)
+    head = read_keras_head(whole, rows, loss, options.scores)
     task = options.task or ("score" if head.outputs == 1 else "classification")
     one_text = replace(options, pair=False, text_order=None, task=task)
     task_reading = read_task(one_text, head, rows, loss)

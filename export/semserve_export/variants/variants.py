@@ -42,9 +42,9 @@ def add_variants(
         model: what the portable graph was made from.
         names: which; a model whose layers are not BERT's has none, whatever is asked for.
         directory: holds the portable graph, and takes the others.
-        announce: told what is done next, once a name.
-        refused: told of each that is too far from the portable graph; it is left out, unless this
-            raises what it is told.
+        announce: called with what is done next, once a name.
+        refused: called with each that is too far from the portable graph; it is left out, unless this
+            raises the error.
     """
     if model.encoder is None and not is_encoder(model.keras_model):
         return {}

@@ -130,14 +130,12 @@ class Batcher:
             if self._closed:
                 raise Draining("the server is stopping")
             self.check_admission(load, seconds=deadline - now, caller=caller)
-            inline = (
-                alone and not (self._queue or self.condense) and self._inline.begin(entries, now)
-            )
-            if not inline:
+            lone = alone and not (self._queue or self.condense) and self._inline.begin(entries, now)
+            if not lone:
                 self._waiting_since = self._waiting_since if self._queue else now
                 self._queue.put(entries)
                 self._pushback.admitted(self._admission.seconds(load.tokens))
-        if inline:
+        if lone:
             self._deliver(*self._inline.run(entries))
             return request.answer.result()
         self._pending.add(request)

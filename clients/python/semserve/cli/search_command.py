@@ -19,7 +19,7 @@ from semserve.cli.app import (
     Files,
     Metric,
     Model,
-    QueryPrompts,
+    QueryPromptFlags,
     ServerFlags,
     TopK,
     app,
@@ -54,7 +54,7 @@ def search(
     top_k: TopK = DEFAULT_TOP_K,
     model: Model = "",
     metric: Metric = None,
-    prompts: QueryPrompts = QUERY_PROMPTS,
+    prompts: QueryPromptFlags = QUERY_PROMPTS,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Find the texts of a corpus that are most similar to each query.
@@ -103,7 +103,7 @@ def _search_file(
     corpus: Path,
     top_k: int,
     metric: str | None,
-    prompts: QueryPrompts,
+    prompts: QueryPromptFlags,
 ) -> Found:
     """Search a file by its vectors, which are computed if they are not in the cache.
 
