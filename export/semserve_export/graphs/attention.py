@@ -29,14 +29,14 @@ def attend(
     tokens: str,
     project: Project,
 ) -> str:
-    """Add a layer's attention, before its output projection: [asking tokens, hidden].
+    """Add a layer's attention, before its output projection: [queried tokens, hidden].
 
     Args:
         graph: what it is added to.
         encoder: the model.
         layer: the layer.
-        queried: [tokens, hidden], whose queries are answered: `tokens`, or the first of each text.
-        tokens: [tokens, hidden] of all tokens.
+        queried: [queried tokens, hidden] of the tokens that attend: all, or the first of each text.
+        tokens: [tokens, hidden] of all tokens, which are attended to.
         project: the variant's way to multiply.
     """
     heads, size = encoder.heads, encoder.hidden // encoder.heads
@@ -51,7 +51,7 @@ def attend(
     keys = unpack_heads(graph, rows, heads, size, part=parts - 2, parts=parts)
     values = unpack_heads(graph, rows, heads, size, part=parts - 1, parts=parts)
     products = graph.fused("FusedMatMul", queries, keys, transB=1)
-    added = _added_to_scores(graph, encoder, first_alone=queried != tokens)
+    added = _added_to_scores(graph, encoder, first_only=queried != tokens)
     scores = graph.node("Add", products, added)
     context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), values)
     if queried == tokens:
@@ -69,7 +69,7 @@ def position_bias(graph: GraphBuilder, bias: Array) -> str:
     """Add a position bias for the length of the batch: [heads, sequence, sequence].
 
     Args:
-        graph: what it is added to; each layer asks, and the nodes are there once.
+        graph: what it is added to; each layer adds it, and the nodes are there once.
         bias: by distance, as `EncoderWeights.relative_bias` has it.
     """
     positions = (bias.shape[1] + 1) // 2
@@ -85,8 +85,8 @@ def position_bias(graph: GraphBuilder, bias: Array) -> str:
     return graph.node("Gather", graph.weight(bias), columns, axis=1)
 
 
-def _added_to_scores(graph: GraphBuilder, encoder: EncoderWeights, *, first_alone: bool) -> str:
-    """Add what every layer adds to its scores: the bar before padding, and a position bias.
+def _added_to_scores(graph: GraphBuilder, encoder: EncoderWeights, *, first_only: bool) -> str:
+    """Add what every layer adds to its scores: the padding bias and a position bias.
 
     It is fp32 [batch, 1, 1, sequence], or with a position bias [batch, heads, attending, sequence],
     where `query_places` is 1 if only the first token of each text asks.
@@ -95,7 +95,7 @@ def _added_to_scores(graph: GraphBuilder, encoder: EncoderWeights, *, first_alon
     if encoder.relative_bias is None:
         return padding_bias
     bias = position_bias(graph, encoder.relative_bias)
-    if first_alone:
+    if first_only:
         bias = graph.node("Gather", bias, graph.weight(np.array([0], np.int64)), axis=1)
     return graph.node("Add", padding_bias, bias)
 

@@ -27,8 +27,8 @@ from semserve_export.model_spec import INPUTS, ModelSpec
 
 TOKEN_IDS, SEGMENT_IDS, _ = INPUTS
 LayerOf = Callable[[int, str, str], str]
-"""Adds the layer of that place. Given [tokens, hidden] of those that ask and of all that they see,
-it gives what those that ask become."""
+"""Adds the layer of that place. Given [tokens, hidden] of the tokens that attend and of all tokens,
+it returns the output of those that attend."""
 
 
 def build_graph(

@@ -13,22 +13,24 @@ def fused_graph(encoder: EncoderWeights, spec: ModelSpec) -> onnx.ModelProto:
     """Build the graph; inputs and output are those of the portable one."""
     graph = GraphBuilder()
 
-    def add(place: int, asking: str, seen: str) -> str:
-        return _layer(graph, encoder, place, asking, seen)
+    def add(place: int, queried: str, tokens: str) -> str:
+        return _layer(graph, encoder, place, queried, tokens)
 
     return build_graph(graph, encoder, spec, add)
 
 
-def _layer(graph: GraphBuilder, encoder: EncoderWeights, place: int, asking: str, seen: str) -> str:
+def _layer(
+    graph: GraphBuilder, encoder: EncoderWeights, place: int, queried: str, tokens: str
+) -> str:
     layer = encoder.layers[place]
 
     def project(x: str, dense: Dense) -> str:
         return graph.node("Gemm", x, graph.weight(dense.kernel), graph.weight(dense.bias))
 
-    context = attend(graph, encoder, layer, asking, seen, project)
+    context = attend(graph, encoder, layer, queried, tokens, project)
     projected = _product(graph, context, layer.attention_output)
     bias = layer.attention_output.bias
-    middle = skip_norm(graph, encoder, projected, asking, layer.attention_norm, bias)
+    middle = skip_norm(graph, encoder, projected, queried, layer.attention_norm, bias)
     inner = gelu(graph, encoder, _product(graph, middle, layer.up), layer.up.bias)
     down = _product(graph, inner, layer.down)
     return skip_norm(graph, encoder, down, middle, layer.norm, layer.down.bias)

@@ -61,8 +61,8 @@ def int8_graph(
     graph = GraphBuilder()
     layer_of = partial(_layer, graph, encoder, down_in_fp32=down_in_fp32)
 
-    def add(place: int, asking: str, seen: str) -> str:
-        return layer_of(encoder.layers[place], ranges[place], asking, seen)
+    def add(place: int, queried: str, tokens: str) -> str:
+        return layer_of(encoder.layers[place], ranges[place], queried, tokens)
 
     return build_graph(graph, encoder, spec, add)
 
@@ -107,8 +107,8 @@ def _layer(
     encoder: EncoderWeights,
     layer: Layer,
     ranges: Ranges,
-    asking: str,
-    seen: str,
+    queried: str,
+    tokens: str,
     *,
     down_in_fp32: bool,
 ) -> str:
@@ -120,10 +120,10 @@ def _layer(
         product = _product(graph, rows, dense.kernel * factors[:, None])
         return graph.node("Add", product, graph.weight(dense.bias))
 
-    context = attend(graph, encoder, layer, asking, seen, project)
+    context = attend(graph, encoder, layer, queried, tokens, project)
     projected = _product(graph, _signed(graph, context), layer.attention_output.kernel)
     bias = layer.attention_output.bias
-    middle = skip_norm(graph, encoder, projected, asking, layer.attention_norm, bias)
+    middle = skip_norm(graph, encoder, projected, queried, layer.attention_norm, bias)
     return _feed_forward(graph, encoder, layer, ranges, middle, down_in_fp32=down_in_fp32)
 
 

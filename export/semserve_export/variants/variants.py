@@ -43,8 +43,8 @@ def add_variants(
         names: which; a model whose layers are not BERT's has none, whatever is asked for.
         directory: holds the portable graph, and takes the others.
         announce: called with what is done next, once a name.
-        refused: called with each that is too far from the portable graph; it is left out, unless this
-            raises the error.
+        refused: called with each that is too far from the portable graph, which is then left out
+            unless this raises the error.
     """
     if model.encoder is None and not is_encoder(model.keras_model):
         return {}
