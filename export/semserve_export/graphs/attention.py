@@ -88,8 +88,8 @@ def position_bias(graph: GraphBuilder, bias: Array) -> str:
 def _added_to_scores(graph: GraphBuilder, encoder: EncoderWeights, *, first_only: bool) -> str:
     """Add what every layer adds to its scores: the padding bias and a position bias.
 
-    It is fp32 [batch, 1, 1, sequence], or with a position bias [batch, heads, attending, sequence],
-    where `query_places` is 1 if only the first token of each text asks.
+    It is fp32 [batch, 1, 1, sequence], or with a position bias [batch, heads, queries, sequence],
+    where `queries` is 1 if only the first token of each text attends.
     """
     padding_bias = _padding_bias(graph)
     if encoder.relative_bias is None:
