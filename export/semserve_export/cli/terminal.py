@@ -1,4 +1,4 @@
-"""What the commands share: the terminal, the cache's flag, and the late import of Keras."""
+"""Parts of all commands: the terminal, the flag of the cache, and the late import of Keras."""
 
 import importlib
 from pathlib import Path
@@ -16,7 +16,7 @@ CACHE = Path(".cache/weights")
 
 
 def commands(module: str = "export_commands") -> ModuleType:
-    """Import what the commands do, and Keras with it: several seconds, shown as such."""
+    """Import a module of `cli/` that needs Keras. It takes several seconds and shows a spinner."""
     choose_backend(trains=module in {"training_commands", "vectors_commands"})
     with console.status("Starting Keras"), held_stderr():
         return importlib.import_module(f"semserve_export.cli.{module}")

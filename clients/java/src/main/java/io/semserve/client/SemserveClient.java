@@ -389,7 +389,7 @@ public final class SemserveClient implements AutoCloseable {
 
     /**
      * Whether calls go only to servers whose health service says that they serve; true unless said
-     * otherwise. Say false for a server that tells its health only with a key (--no-open-health).
+     * otherwise. Say false for a server that tells its health only with a key (--no-auth-exempt-health).
      */
     public Builder healthChecks(boolean enabled) {
       healthChecks = enabled;
