@@ -15,6 +15,8 @@ Metric = Literal["cosine", "dot", "euclidean", "manhattan"]
 Padding = Literal["pre", "post"]
 """A side of a sequence, by its name in Keras's `pad_sequences`."""
 Variant = Literal["fused", "int8", "fp16"]
+PairTruncation = Literal["longest_first", "round_robin", "waterfall"]
+"""Which text of a pair in one sequence is cut; the server's `runtime/tokenizer.py` says how."""
 TextOrder = tuple[str, str]
 PREMISE_FIRST: TextOrder = ("premise", "hypothesis")
 HYPOTHESIS_FIRST: TextOrder = ("hypothesis", "premise")
@@ -39,6 +41,7 @@ class ModelSpec:
     scores: Scores | None = None  # of logits, in the server; softmax where a classifier says None
     pair: bool = False  # whether it takes a premise and a hypothesis, not one text
     text_order: TextOrder | None = None  # which stands first in its input; the premise where None
+    pair_truncation: PairTruncation = "longest_first"
     prompts: Mapping[str, str] | None = None  # texts that may be put before a text, by name
     default_prompt: str | None = None  # the name of the prompt of requests that name none
     inputs: tuple[str, ...] = INPUTS  # of the graph

@@ -30,8 +30,9 @@ PAIRS = [
     ("Hello, world!", "the cat sat on a boat, 今日 hello"),
     ("the boat " * 30, "the cat"),
     ("the cat", "the boat " * 30),
+    ("the boat " * 30, "the cat " * 30),
 ]
-"""Short, and so long that one text is cut."""
+"""Short, and so long that one text is cut, or both."""
 FIRST = ("hypothesis", "premise")
 
 

@@ -9,7 +9,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.repository.manifest import Bundle, read_bundle
-from semserve_server.runtime.tokenizer import Tokenizer, Truncation
+from semserve_server.runtime.tokenizer import PairTruncation, Tokenizer, Truncation
 
 CUTS = st.sampled_from([Truncation.END, Truncation.START])
 LONG = " ".join(["cat"] * 100 + ["dog"] * 100)
@@ -64,6 +64,23 @@ def test_a_pair_is_cut_as_the_tokenizers_library_cuts_it(
         theirs = library.encode_batch_fast([item])[0]
         ours = Tokenizer(bundle.tokenizer, max_length=limit).encode([item], how)[0]
         assert (theirs.ids, theirs.type_ids) == (ours.token_ids, ours.segment_ids)
+
+
+@given(first=st.integers(0, 40), second=st.integers(0, 40), limit=st.integers(3, 40), how=CUTS)
+@pytest.mark.parametrize("rule", ["round_robin", "waterfall"])
+def test_a_pair_is_cut_by_the_rule_of_its_bundle(
+    bundle: Bundle, rule: PairTruncation, first: int, second: int, limit: int, how: Truncation
+) -> None:
+    """The texts get one token each in turn, or the first text all, while there is room."""
+    kept, room = [0, 0], limit - 3
+    order = [0] * first + [1] * second if rule == "waterfall" else [0, 1] * max(first, second)
+    for text in order:
+        if sum(kept) < room and kept[text] < (first, second)[text]:
+            kept[text] += 1
+    pair = " ".join(["cat"] * first), " ".join(["dog"] * second)
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=limit, pair_truncation=rule)
+    segments = tokenizer.encode([pair], how)[0].segment_ids
+    assert [0] * (kept[0] + 2) + [1] * (kept[1] + 1) == segments
 
 
 def test_a_text_of_exactly_the_limit_is_whole(tokenizer: Tokenizer) -> None:

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from semserve_export.bundle.layout import GOLDEN
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, scaled_difference
 from semserve_export.errors import BundleError
-from semserve_export.model_spec import HYPOTHESIS_FIRST, ModelSpec
+from semserve_export.model_spec import HYPOTHESIS_FIRST, ModelSpec, PairTruncation
 from semserve_export.tokenizers.bert_wordpiece import (
     Encoding,
     Text,
@@ -78,6 +78,7 @@ def golden_encodings(
         spec.max_sequence_length,
         separate=spec.separate,
         hypothesis_first=spec.hypothesis_first,
+        pair_truncation=spec.pair_truncation,
     )
     return [
         (text, replace(encoding, side=side))
@@ -93,12 +94,19 @@ def encode_texts(
     *,
     separate: bool,
     hypothesis_first: bool,
+    pair_truncation: PairTruncation,
 ) -> list[Encoding]:
     """Tokenise texts or pairs; a pair as one sequence, or as two."""
     if separate:
         pairs = [text for text in texts if not isinstance(text, str)]
         return encode_separately(tokenizer, pairs, max_length, hypothesis_first=hypothesis_first)
-    return encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
+    return encode(
+        tokenizer,
+        texts,
+        max_length,
+        hypothesis_first=hypothesis_first,
+        pair_truncation=pair_truncation,
+    )
 
 
 def encode_cases(
@@ -111,6 +119,7 @@ def encode_cases(
         manifest["max_sequence_length"],
         separate=manifest.get("pair_inputs") == "separate",
         hypothesis_first=manifest.get("text_order") == list(HYPOTHESIS_FIRST),
+        pair_truncation=manifest.get("pair_truncation") or "longest_first",
     )
     sides = manifest.get("sides")
     return [

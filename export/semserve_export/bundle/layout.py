@@ -106,6 +106,7 @@ def manifest_of(
         path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         for path in sorted(directory.iterdir())
     }
+    cut = spec.pair_truncation
     return {
         "schema_version": SCHEMA_VERSION,
         "model": spec.name,
@@ -117,6 +118,7 @@ def manifest_of(
         **({"sides": list(spec.sides)} if spec.sides else {}),
         **({"pair_inputs": "separate"} if spec.separate else {}),
         "text_order": list(spec.text_order or PREMISE_FIRST) if spec.pair else None,
+        **({"pair_truncation": cut} if spec.pair and cut != "longest_first" else {}),
         "prompts": dict(spec.prompts) if spec.prompts else None,
         "default_prompt": spec.default_prompt,
         "pooling": spec.pooling,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from semserve_export.data.pairs import LabelledPair, Pair
-from semserve_export.model_spec import INPUTS
+from semserve_export.model_spec import INPUTS, PairTruncation
 from semserve_export.tokenizers.bert_wordpiece import Encoding, Inputs, encode, pad
 
 Indices = npt.NDArray[np.int64]
@@ -34,11 +34,13 @@ class EncodedPairs:
         pairs: Sequence[Pair],
         max_tokens: int,
         names: Sequence[str] = INPUTS,
+        pair_truncation: PairTruncation = "longest_first",
     ) -> Self:
-        """Tokenise pairs or single texts, cut to `max_tokens`, a pair's longer side first."""
+        """Tokenise pairs or single texts, cut to `max_tokens`."""
         texts = [pair.premise if pair.single else (pair.premise, pair.hypothesis) for pair in pairs]
         labels = [pair.label if isinstance(pair, LabelledPair) else UNLABELLED for pair in pairs]
-        return cls(encode(tokenizer, texts, max_tokens), np.array(labels, np.int64), names)
+        encodings = encode(tokenizer, texts, max_tokens, pair_truncation=pair_truncation)
+        return cls(encodings, np.array(labels, np.int64), names)
 
     def __len__(self) -> int:
         return len(self.encodings)

@@ -97,7 +97,8 @@ class Teacher:
         """Return the logits of pairs, fp32 [pairs, labels]; nothing is kept."""
         if self._hypothesis_first:
             pairs = [Pair(pair.hypothesis, pair.premise) for pair in pairs]
-        encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens)
+        cut = self.manifest.get("pair_truncation") or "longest_first"
+        encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens, pair_truncation=cut)
         logits = np.zeros((len(pairs), len(self.manifest["labels"])), np.float32)
         for rows in encoded.by_length(BATCH_SIZE):
             logits[rows] = self.run(encoded.inputs(rows))
@@ -108,7 +109,8 @@ class Teacher:
         files = self.manifest["files"]
         graph = self.manifest["variants"][self.variant]["file"]
         order = ["hypothesis first"] if self._hypothesis_first else []
-        return [files[graph]["sha256"], files[TOKENIZER]["sha256"], *order]
+        cut = filter(None, [self.manifest.get("pair_truncation")])
+        return [files[graph]["sha256"], files[TOKENIZER]["sha256"], *order, *cut]
 
     @property
     def _hypothesis_first(self) -> bool:

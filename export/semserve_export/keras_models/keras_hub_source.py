@@ -58,6 +58,7 @@ def read_keras_hub(given: Any, origin: Origin = "stated") -> TokenSource:
         padding="post",
         truncating="post",
         pad_id=int(original.pad_token_id),
+        pair_truncation=getattr(given, "truncate", "round_robin"),
         adds_separators=True,
         facts=(Fact("family of the tokenizer", family.name),),
         keras_hub_tokenizer=original,

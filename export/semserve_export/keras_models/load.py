@@ -106,6 +106,7 @@ def load_keras_model(
         scores=task_reading.scores,
         pair=taken.pair,
         text_order=taken.order,
+        pair_truncation=tokens.pair_truncation,
         inputs=inputs,
         truncation="start" if sequences.truncating == "pre" else "end",
     )
@@ -166,7 +167,13 @@ def _answers_on_pairs(
 ) -> tuple[Rows, Flags]:
     """Ask the model about `PAIRS`, each alone and as one sequence; as `_answers`."""
     first = taken.order == HYPOTHESIS_FIRST
-    encodings = encode(tokens.tokenizer, PAIRS, sequences.most, hypothesis_first=first)
+    encodings = encode(
+        tokens.tokenizer,
+        PAIRS,
+        sequences.most,
+        hypothesis_first=first,
+        pair_truncation=tokens.pair_truncation,
+    )
     rows = [
         model.predict(*sequences.row(one.token_ids), sequences.of_mask.row(one.segment_ids)[0])
         for one in encodings
@@ -267,6 +274,7 @@ def _facts(
     else:
         stated = options.padding or options.padded_length
         value = f"{sequences.padding}, to {sequences.length} tokens"
+        value += f", with id {sequences.pad_id}" if sequences.pad_id else ""
         padding = Fact("padding", value, "stated" if stated else "found")
     cut = "start" if sequences.truncating == "pre" else "end"
     if options.truncating or options.max_sequence_length:

@@ -57,8 +57,13 @@ class Proof:
     def _encode(self, tokenizer: Tokenizer) -> list[Encoding]:
         """Encode the texts as the server does."""
         if self.spec.pair:
-            first, most = self.spec.hypothesis_first, self.spec.max_sequence_length
-            return encode(tokenizer, self.texts, most, hypothesis_first=first)
+            return encode(
+                tokenizer,
+                self.texts,
+                self.spec.max_sequence_length,
+                hypothesis_first=self.spec.hypothesis_first,
+                pair_truncation=self.spec.pair_truncation,
+            )
         direction = "left" if self.spec.truncation == "start" else "right"
         tokenizer.enable_truncation(self.spec.max_sequence_length, direction=direction)
         encodings = tokenizer.encode_batch(list(self.texts))

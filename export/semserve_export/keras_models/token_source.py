@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
-from semserve_export.model_spec import Padding
+from semserve_export.model_spec import Padding, PairTruncation
 from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 
@@ -33,7 +33,8 @@ class TokenSource:
     padding: Padding | None = None  # None: not known
     truncating: Padding | None = None
     most: int | None = None  # tokens of a text, where the source cuts longer ones
-    pad_id: int = 0
+    pad_id: int = 0  # of what fills sequences up
+    pair_truncation: PairTruncation = "longest_first"
     adds_separators: bool = False  # such as [SEP], which a text keeps where it is cut
     facts: tuple[Fact, ...] = field(default=())
 

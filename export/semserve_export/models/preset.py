@@ -12,7 +12,7 @@ import keras_hub
 from keras_hub.src.utils import preset_utils
 
 from semserve_export.errors import WeightsError
-from semserve_export.model_spec import Activation, Pooling, Task
+from semserve_export.model_spec import Activation, PairTruncation, Pooling, Task
 from semserve_export.models import bert
 from semserve_export.models.activation import set_activation
 from semserve_export.models.families import Family, family_of
@@ -119,6 +119,12 @@ class Preset:
         """What KerasHub's preprocessor was saved with; empty where there is none."""
         config: dict[str, Any] = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE)
         return dict(config.get("config", {}))
+
+    @property
+    def pair_truncation(self) -> PairTruncation:
+        """Which text of a pair its preprocessor cuts; KerasHub's default where none was saved."""
+        saved: PairTruncation = self.preprocessor_config.get("truncate", "round_robin")
+        return saved
 
     def max_sequence_length(self, backbone: Any) -> int:
         """Return the longest sequence that was meant, and that the positions allow."""

@@ -29,20 +29,6 @@ def length_of(options: ModelOptions, preset: Preset, backbone: Any) -> int:
     return options.max_sequence_length or preset.max_sequence_length(backbone)
 
 
-def require_round_robin(preset: Preset) -> None:
-    """Refuse a preprocessor that cut pairs otherwise in training than the server does.
-
-    Raises:
-        WeightsError: its `truncate` is not the default.
-    """
-    preprocessor = preset.preprocessor_config
-    if (truncate := preprocessor.get("truncate", "round_robin")) != "round_robin":
-        raise WeightsError(
-            f"the preprocessor has truncate={truncate!r}; pairs that are too long are served with"
-            " 'round_robin' alone"
-        )
-
-
 def require_segments(backbone: Any, *, pair: bool) -> None:
     """Refuse a model of pairs that has no vector for the second text's segment.
 

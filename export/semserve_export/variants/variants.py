@@ -120,6 +120,7 @@ def _require_golden(directory: Path, model: LoadedModel, name: Variant, toleranc
         map(case_text, cases),
         spec.max_sequence_length,
         hypothesis_first=spec.hypothesis_first,
+        pair_truncation=spec.pair_truncation,
     )
     expected = golden_rows(cases, spec.output, model.keras_model.output_shape[-1])
     run = onnx_run(directory / file_of(name))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import tokenizers
 
@@ -26,6 +27,16 @@ class Truncation(enum.Enum):
     END = "right"
     START = "left"
     NONE = "none"
+
+
+PairTruncation = Literal["longest_first", "round_robin", "waterfall"]
+"""Which text of a pair loses tokens, where both are in one sequence that is too long.
+
+`longest_first`, of the tokenizers library: the longer text; where both are cut, the odd token stays
+in the longer text, and in the second of equal texts. `round_robin`, of KerasHub: the same, but the
+odd token stays in the first text. `waterfall`, of KerasHub: the second text; the first text is cut
+where it is too long alone.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,7 @@ class Tokenizer:
         hypothesis_first: bool = False,
         separate: bool = False,
         padded_length: int = 0,
+        pair_truncation: PairTruncation = "longest_first",
     ) -> None:
         """Parse the definition.
 
@@ -68,6 +80,7 @@ class Tokenizer:
             hypothesis_first: whether the second text of a pair comes first in its encoding.
             separate: whether the texts of a pair are two sequences instead of one.
             padded_length: length to which every sequence is padded; 0 for the longest of a batch.
+            pair_truncation: which text of a joined pair is cut.
 
         Raises:
             ValueError: the definition cannot be read.
@@ -79,6 +92,7 @@ class Tokenizer:
         self._hypothesis_first = hypothesis_first
         self._separate = separate
         self._padded_length = padded_length
+        self._pair_truncation: PairTruncation = pair_truncation
         try:
             with _contained():
                 self._whole = tokenizers.Tokenizer.from_str(definition)
@@ -189,27 +203,29 @@ class Tokenizer:
         with _contained():
             room = self.max_length - self._whole.num_special_tokens_to_add(len(texts) > 1)
             parts = [self._whole.encode(text, add_special_tokens=False) for text in texts]
-            for part, size in zip(parts, _kept([len(part) for part in parts], room), strict=True):
+            kept = _kept([len(part) for part in parts], room, self._pair_truncation)
+            for part, size in zip(parts, kept, strict=True):
                 part.truncate(size, direction=truncation.value)
             cut = self._whole.post_process(parts[0], parts[1] if len(parts) > 1 else None)
         dropped = whole - len(cut.ids)
         return Encoding(cut.ids, cut.type_ids, dropped, padded_length=self._padded_length)
 
 
-def _kept(sizes: Sequence[int], room: int) -> list[int]:
-    """Return how many tokens to keep of each text. Of a pair, the longer text is cut first.
-
-    This is `longest_first` of the tokenizers library, which gives the odd token to the longer text.
+def _kept(sizes: Sequence[int], room: int, rule: PairTruncation) -> list[int]:
+    """Return how many tokens to keep of each text.
 
     Args:
         sizes: tokens of one text or two, without special tokens.
-        room: most tokens of all.
+        room: most tokens of all; the texts have more.
+        rule: which text of a pair is cut.
     """
     if len(sizes) == 1:
         return [min(*sizes, room)]
-    shorter = min(*sizes, room // 2)
-    both = [shorter, min(max(sizes), room - shorter)]
-    return both if sizes[0] <= sizes[1] else both[::-1]
+    first, second = sizes
+    odd = room % 2 if rule == "round_robin" or first > second else 0
+    share = room if rule == "waterfall" else room // 2 + odd
+    kept = min(first, max(share, room - second))
+    return [kept, min(second, room - kept)]
 
 
 @contextmanager
