@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import TracebackType
 from typing import Literal
 
 import tokenizers
@@ -93,8 +93,10 @@ class Tokenizer:
         self._separate = separate
         self._padded_length = padded_length
         self._pair_truncation: PairTruncation = pair_truncation
+        self.least_tokens = len(self.blank(0))
+        """Tokens that a run computes for a text without tokens, such as padding."""
         try:
-            with _contained():
+            with CONTAINED:
                 self._whole = tokenizers.Tokenizer.from_str(definition)
                 self._whole.no_padding()
                 self._whole.no_truncation()
@@ -150,7 +152,7 @@ class Tokenizer:
         return frozenset(one for one in found if one is not None)
 
     def _encode_jointly(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
-        with _contained():
+        with CONTAINED:
             encoded = self._whole.encode_batch_fast(list(items))
         padded = self._padded_length
         encodings = [Encoding(one.ids, one.type_ids, padded_length=padded) for one in encoded]
@@ -177,7 +179,7 @@ class Tokenizer:
 
     def tokens(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the tokens of each text, without truncation."""
-        with _contained():
+        with CONTAINED:
             encoded = self._whole.encode_batch(list(texts))
         return [
             Tokens(one.tokens, one.ids, one.offsets, one.special_tokens_mask) for one in encoded
@@ -192,7 +194,7 @@ class Tokenizer:
         """
         if skip_special:
             ids = [one for one in ids if one not in self._special_ids]
-        with _contained():
+        with CONTAINED:
             return self._whole.decode(list(ids), skip_special_tokens=skip_special)
 
     def _truncate(self, item: Item, whole: int, truncation: Truncation) -> Encoding:
@@ -200,7 +202,7 @@ class Tokenizer:
         # length are rare and their bytes are limited. A second tokenizer that truncates would do
         # the same, and each tokenizer needs 6 MB.
         texts = (item,) if isinstance(item, str) else item
-        with _contained():
+        with CONTAINED:
             room = self.max_length - self._whole.num_special_tokens_to_add(len(texts) > 1)
             parts = [self._whole.encode(text, add_special_tokens=False) for text in texts]
             kept = _kept([len(part) for part in parts], room, self._pair_truncation)
@@ -228,12 +230,20 @@ def _kept(sizes: Sequence[int], room: int, rule: PairTruncation) -> list[int]:
     return [kept, min(second, room - kept)]
 
 
-@contextmanager
-def _contained() -> Iterator[None]:
-    """Convert a panic of the Rust code, which is not an Exception, into an InferenceFailed."""
-    try:
-        yield
-    except BaseException as error:
+class _Contained:
+    """Converts a panic of the Rust code, which is not an Exception, into an InferenceFailed."""
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             raise InferenceFailed from error
-        raise
+
+
+CONTAINED = _Contained()

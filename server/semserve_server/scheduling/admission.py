@@ -6,6 +6,7 @@ A request is refused if the queue cannot hold it, or if its results would miss i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from semserve_server.errors import InvalidRequest, Overloaded
 from semserve_server.scheduling.cost_model import CostModel
@@ -33,8 +34,7 @@ FORGETTING_FACTOR = 0.99
 """Weight of an admitted request after the next one: about the last hundred decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLoad:
+class QueueLoad(NamedTuple):
     """A number of entries, and the number of their tokens."""
 
     entries: int
@@ -44,10 +44,12 @@ class QueueLoad:
 NO_LOAD = QueueLoad(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog(QueueLoad):
+@dataclass(slots=True)
+class Backlog:
     """What is in the queue already, from the point of view of one caller."""
 
+    entries: int
+    tokens: int
     caller_load: QueueLoad = NO_LOAD
     """The caller's part of it."""
     other_callers: int | None = None
@@ -97,24 +99,24 @@ class Admission:
             raise InvalidRequest.of(
                 "", f"{new.entries} texts, and the queue holds at most {self.max_entries}"
             )
-        queued = self.seconds(waiting.tokens + running_tokens)
+        if not waiting.entries and not running_tokens:
+            return  # An idle model always admits, so that a wrong cost model can correct itself.
         if waiting.entries + new.entries > self.max_entries:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts "
                 f"and cannot take {new.entries} more",
-                retry_after=queued / 2,
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_entries",
             )
         if waiting.tokens and waiting.tokens + new.tokens > self.max_tokens:
             raise Overloaded(
                 f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens "
                 f"and cannot take {new.tokens} more",
-                retry_after=queued / 2,
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_tokens",
             )
-        self._check_dynamic_threshold(new, waiting, queued)
-        if not waiting.entries and not running_tokens:
-            return  # An idle model always admits, so that a wrong cost model can correct itself.
+        if waiting.caller_load.entries:
+            self._check_dynamic_threshold(new, waiting, running_tokens)
         ahead_tokens = waiting.ahead(new.tokens)
         ahead = self.seconds(ahead_tokens + running_tokens)
         # The batches of this request also contain entries that other callers queued behind it.
@@ -129,7 +131,9 @@ class Admission:
                 cause="deadline",
             )
 
-    def _check_dynamic_threshold(self, new: QueueLoad, waiting: Backlog, seconds: float) -> None:
+    def _check_dynamic_threshold(
+        self, new: QueueLoad, waiting: Backlog, running_tokens: int
+    ) -> None:
         """Refuse more entries of a caller that already fills the queue.
 
         The rest of the queue is for other callers.
@@ -139,19 +143,19 @@ class Admission:
                 space.
         """
         load, free = waiting.caller_load, self.max_entries - waiting.entries
-        if load.entries and load.entries + new.entries > DYNAMIC_THRESHOLD * free:
+        if load.entries + new.entries > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts, "
                 f"{load.entries} of them this caller's: the rest is kept for other callers",
-                retry_after=seconds / 2,
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_entries",
             )
         free = self.max_tokens - waiting.tokens
-        if load.entries and load.tokens + new.tokens > DYNAMIC_THRESHOLD * free:
+        if load.tokens + new.tokens > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens, "
                 f"{load.tokens} of them this caller's: the rest is kept for other callers",
-                retry_after=seconds / 2,
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_tokens",
             )
 
