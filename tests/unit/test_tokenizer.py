@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from semserve_server.config import Config
 from semserve_server.repository.manifest import Bundle, read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer, Truncation
 
@@ -64,6 +65,19 @@ def test_a_pair_is_cut_as_the_tokenizers_library_cuts_it(
         theirs = library.encode_batch_fast([item])[0]
         ours = Tokenizer(bundle.tokenizer, max_length=limit).encode([item], how)[0]
         assert (theirs.ids, theirs.type_ids) == (ours.token_ids, ours.segment_ids)
+
+
+@pytest.mark.parametrize("how", [Truncation.END, Truncation.START])
+def test_a_pair_of_texts_of_the_most_bytes_is_cut_as_a_shorter_one(
+    tokenizer: Tokenizer, how: Truncation
+) -> None:
+    """Its cost grows with its length: joined with each other, the parts cut off need gigabytes."""
+    longest = " ".join(["cat"] * (Config().max_text_bytes // 4))
+    shorter = " ".join(["cat"] * 64)
+    whole = 2 * len(longest.split()) + 3
+    (cut,) = tokenizer.encode([(longest, longest)], how)
+    assert tokenizer.encode([(shorter, shorter)], how)[0].token_ids == cut.token_ids
+    assert whole - 64 == cut.truncated_tokens
 
 
 def test_a_text_of_exactly_the_limit_is_whole(tokenizer: Tokenizer) -> None:
