@@ -190,9 +190,9 @@ class Tokenizer:
             room = self.max_length - self._whole.num_special_tokens_to_add(len(texts) > 1)
             parts = [self._whole.encode(text, add_special_tokens=False) for text in texts]
             for part, size in zip(parts, _kept([len(part) for part in parts], room), strict=True):
-                # The first call keeps what it cuts off, as parts of `size` tokens, and `post_process`
-                # joins each part of one text with each of the other: two texts of 1200 tokens took
-                # 186 ms, and take 5. The second call leaves one part of one token.
+                # The first call keeps what it cuts off, in parts of `size` tokens, and
+                # `post_process` joins each part of one text with each of the other: two texts of
+                # 1200 tokens took 186 ms, and take 5. The second call leaves one part of one token.
                 part.truncate(size + 1, direction=truncation.value)
                 part.truncate(size, direction=truncation.value)
             cut = self._whole.post_process(parts[0], parts[1] if len(parts) > 1 else None)
