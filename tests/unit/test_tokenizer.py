@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from semserve_server.config import Config
 from semserve_server.repository.manifest import Bundle, read_bundle
 from semserve_server.runtime.tokenizer import PairTruncation, Tokenizer, Truncation
 
@@ -81,6 +82,19 @@ def test_a_pair_is_cut_by_the_rule_of_its_bundle(
     tokenizer = Tokenizer(bundle.tokenizer, max_length=limit, pair_truncation=rule)
     segments = tokenizer.encode([pair], how)[0].segment_ids
     assert [0] * (kept[0] + 2) + [1] * (kept[1] + 1) == segments
+
+
+@pytest.mark.parametrize("how", [Truncation.END, Truncation.START])
+def test_a_pair_of_texts_of_the_most_bytes_is_cut_as_a_shorter_one(
+    tokenizer: Tokenizer, how: Truncation
+) -> None:
+    """Its cost grows with its length: joined with each other, the parts cut off need gigabytes."""
+    longest = " ".join(["cat"] * (Config().max_text_bytes // 4))
+    shorter = " ".join(["cat"] * 64)
+    whole = 2 * len(longest.split()) + 3
+    (cut,) = tokenizer.encode([(longest, longest)], how)
+    assert tokenizer.encode([(shorter, shorter)], how)[0].token_ids == cut.token_ids
+    assert whole - 64 == cut.truncated_tokens
 
 
 def test_a_text_of_exactly_the_limit_is_whole(tokenizer: Tokenizer) -> None:

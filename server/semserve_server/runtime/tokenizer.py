@@ -207,6 +207,10 @@ class Tokenizer:
             parts = [self._whole.encode(text, add_special_tokens=False) for text in texts]
             kept = _kept([len(part) for part in parts], room, self._pair_truncation)
             for part, size in zip(parts, kept, strict=True):
+                # The first call keeps what it cuts off, in parts of `size` tokens, and
+                # `post_process` joins each part of one text with each of the other: two texts of
+                # 1200 tokens took 186 ms, and take 5. The second call leaves one part of one token.
+                part.truncate(size + 1, direction=truncation.value)
                 part.truncate(size, direction=truncation.value)
             cut = self._whole.post_process(parts[0], parts[1] if len(parts) > 1 else None)
         dropped = whole - len(cut.ids)
