@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from semserve_server.config import Config
 from semserve_server.repository.manifest import Bundle, read_bundle
-from semserve_server.runtime.tokenizer import PairTruncation, Tokenizer, Truncation
+from semserve_server.runtime.tokenizer import PairTruncation, Tokenizer, Truncation, parsed
 
 CUTS = st.sampled_from([Truncation.END, Truncation.START])
 LONG = " ".join(["cat"] * 100 + ["dog"] * 100)
@@ -140,3 +142,15 @@ def test_separate_texts_are_each_encoded_as_a_text_alone(
     assert (left.token_ids, right.token_ids) == (made.token_ids, made.right_ids)
     assert left.truncated_tokens + right.truncated_tokens == made.truncated_tokens
     assert left.segment_ids == made.segment_ids
+
+
+def test_models_share_an_equal_definition_and_the_last_one_frees_it(bundle: Bundle) -> None:
+    definition = json.dumps(json.loads(bundle.tokenizer), indent=1)
+    models = [Tokenizer(definition, max_length=length) for length in (8, 64)]
+    shared = weakref.ref(parsed(definition))
+    assert shared() is not parsed(bundle.tokenizer)
+    del models[0]
+    assert shared() is parsed(definition)
+    assert 8 < len(models[0].encode([LONG], Truncation.END)[0])
+    del models[0]
+    assert None is shared()

@@ -6,8 +6,10 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from types import TracebackType
 from typing import Literal
+from weakref import WeakValueDictionary
 
 import tokenizers
 
@@ -55,6 +57,41 @@ Item = str | tuple[str, str]
 """A text, or a pair of texts."""
 
 
+class ParsedDefinition:
+    """A parsed `tokenizer.json`, which takes 4 to 15 MiB."""
+
+    def __init__(self, definition: str) -> None:
+        """Parse the definition.
+
+        Raises:
+            ValueError: the definition cannot be read.
+        """
+        try:
+            with CONTAINED:
+                self.tokenizer = tokenizers.Tokenizer.from_str(definition)
+                self.tokenizer.no_padding()
+                self.tokenizer.no_truncation()
+        except InferenceFailed as error:
+            raise ValueError(f"tokenizer.json cannot be read: {error.__cause__}") from error
+
+
+_parsed: WeakValueDictionary[bytes, ParsedDefinition] = WeakValueDictionary()
+"""What is in use, by the SHA-256 of the definition."""
+
+
+def parsed(definition: str) -> ParsedDefinition:
+    """Return the parsed form of a definition, which all models with the same definition share.
+
+    Raises:
+        ValueError: the definition cannot be read.
+    """
+    digest = sha256(definition.encode()).digest()
+    found = _parsed.get(digest)
+    if found is None:
+        found = _parsed[digest] = ParsedDefinition(definition)
+    return found
+
+
 class Tokenizer:
     """A bundle's `tokenizer.json`.
 
@@ -95,13 +132,8 @@ class Tokenizer:
         self._pair_truncation: PairTruncation = pair_truncation
         self.least_tokens = len(self.blank(0))
         """Tokens that a run computes for a text without tokens, such as padding."""
-        try:
-            with CONTAINED:
-                self._whole = tokenizers.Tokenizer.from_str(definition)
-                self._whole.no_padding()
-                self._whole.no_truncation()
-        except InferenceFailed as error:
-            raise ValueError(f"tokenizer.json cannot be read: {error.__cause__}") from error
+        self._parsed = parsed(definition)
+        self._whole = self._parsed.tokenizer
 
     def encode(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         """Encode each item.
