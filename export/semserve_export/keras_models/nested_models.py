@@ -94,9 +94,9 @@ def require_unchanged(texts: Any, layer: Any) -> None:
         maker, taken = made_by(taken[0])
     if not isinstance(maker, keras.layers.InputLayer):
         raise WeightsError(
-            f"{maker.name} changes the model's texts before the layer {layer.name} reads them, which"
-            " no tokenizer.json does; export the part of the model behind that layer, give the layer"
-            " as tokenizer, and change the texts in the program that calls the server"
+            f"{maker.name} changes the model's texts before the layer {layer.name} reads them,"
+            " which no tokenizer.json does; export the part of the model behind that layer, give"
+            " the layer as tokenizer, and change the texts in the program that calls the server"
         )
 
 
