@@ -13,10 +13,14 @@ import tensorflow as tf
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
 from semserve_export.failures import reason_of
-from semserve_export.keras_models.nested_models import output_of, with_nested_open
+from semserve_export.keras_models.nested_models import (
+    output_of,
+    require_unchanged,
+    with_nested_open,
+)
 from semserve_export.keras_models.text_vectorization import require_settings
 from semserve_export.model_spec import INPUTS
-from semserve_export.models.keras_internals import sublayers
+from semserve_export.models.keras_internals import made_by, sublayers
 
 NAMES = {
     **{name: name for name in INPUTS},
@@ -195,7 +199,7 @@ def _of_ids(inputs: Any, output: Any, given: Any, vectorization: Any = None) -> 
             " the shape (batch, sequence)"
         )
     if len(inputs) == 1:
-        return IdModel(keras.Model(only, output), given, vectorization, length=only.shape[1])
+        return IdModel(_between(only, output, given), given, vectorization, length=only.shape[1])
     known = tuple(NAMES.get(name, "") for name in names)
     if "" in known or len(set(known)) < len(known):
         raise WeightsError(
@@ -203,6 +207,18 @@ def _of_ids(inputs: Any, output: Any, given: Any, vectorization: Any = None) -> 
             f" {', '.join(INPUTS)}"
         )
     return IdModel(keras.Model(inputs, output), given, vectorization, known, only.shape[1])
+
+
+def _between(ids: Any, output: Any, given: Any) -> Any:
+    """Return the part of a model behind its token ids."""
+    try:
+        return keras.Model(ids, output)
+    except ValueError as error:
+        raise WeightsError(
+            f"the model uses its input {given.inputs[0].name} in another way too than as the token"
+            " ids that one layer makes of it; export a model of these ids alone, with their"
+            " tokenizer"
+        ) from error
 
 
 def _after(model: Any, layer: Any) -> IdModel:
@@ -214,7 +230,9 @@ def _after(model: Any, layer: Any) -> IdModel:
         names = ", ".join(one.name for one in inputs)
         raise WeightsError(f"the model's inputs are {names}; a model of one text has one")
     if not isinstance(model, keras.Sequential):
-        return _of_ids([output_of(layer, model)], _only_output(model), model, layer)
+        ids = output_of(layer, model)
+        require_unchanged(made_by(ids)[1][0], layer)
+        return _of_ids([ids], _only_output(model), model, layer)
     ids = keras.Input((layer.get_config()["output_sequence_length"],), dtype="int64")
     outputs = ids
     for each in model.layers[model.layers.index(layer) + 1 :]:

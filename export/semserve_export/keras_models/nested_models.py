@@ -10,6 +10,8 @@ from semserve_export.failures import reason_of
 from semserve_export.models.keras_internals import is_functional, made_by, sublayers
 
 MOST_NESTED = 8  # models inside models that are opened to find a layer
+SHAPING = ("ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze")
+"""Classes of layers and operations that leave each text as it is."""
 
 
 def with_nested_open(model: Any, layer: Any) -> Any:
@@ -75,6 +77,27 @@ def output_of(layer: Any, model: Any) -> Any:
         seen |= {id(one) for one in new}
         waiting += new
     raise WeightsError(f"the model's output does not depend on its layer {layer.name}")
+
+
+def require_unchanged(texts: Any, layer: Any) -> None:
+    """Refuse a model that changes its texts before a layer reads them.
+
+    Args:
+        texts: the symbolic tensor that the layer takes.
+        layer: reads texts.
+
+    Raises:
+        WeightsError: it names what changes them.
+    """
+    maker, taken = made_by(texts)
+    while type(maker).__name__ in SHAPING:
+        maker, taken = made_by(taken[0])
+    if not isinstance(maker, keras.layers.InputLayer):
+        raise WeightsError(
+            f"{maker.name} changes the model's texts before the layer {layer.name} reads them,"
+            " which no tokenizer.json does; export the part of the model behind that layer, give"
+            " the layer as tokenizer, and change the texts in the program that calls the server"
+        )
 
 
 def parameters(call: Any) -> list[str]:

@@ -37,6 +37,11 @@ def read_text_vectorization(layer: Any, origin: Origin = "stated") -> TokenSourc
         WeightsError: a setting of it has no counterpart in tokenizer.json; the message names it.
     """
     config = layer.get_config()
+    if type(layer) is not keras.layers.TextVectorization:
+        raise WeightsError(
+            f"tokenizer: the layer {layer.name} is a {type(layer).__name__}, a class of your own,"
+            " which may read texts otherwise than TextVectorization; use that class itself"
+        )
     require_settings(config)
     vocabulary = [str(word) for word in layer.get_vocabulary()]
     if len(vocabulary) <= SPECIAL:

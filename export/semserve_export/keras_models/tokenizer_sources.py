@@ -13,7 +13,7 @@ from semserve_export.keras_models.keras_hub_source import KINDS as KERAS_HUB_KIN
 from semserve_export.keras_models.keras_hub_source import read_keras_hub
 from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
 from semserve_export.keras_models.token_source import TokenSource
-from semserve_export.keras_models.word_index import WordIndex, read_word_index
+from semserve_export.keras_models.word_index import WordIndex, padding_id, read_word_index
 from semserve_export.model_spec import Padding
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 
@@ -82,7 +82,7 @@ def from_library(tokenizer: Tokenizer) -> TokenSource:
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),
         most=truncation.get("max_length"),
-        pad_id=int(padding.get("pad_id", 0)),
+        pad_id=int(padding["pad_id"]) if padding else padding_id(own.get_vocab()),
     )
 
 

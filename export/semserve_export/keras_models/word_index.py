@@ -24,6 +24,7 @@ FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 MARK, INSIDE = "\U0010ffff", "\U0010fffe"
 """Two code points that are no characters: they begin a word, and continue one."""
 BRACKETED = re.compile(r"[<\[](.+)[>\]]")
+PADDING = frozenset({"pad", "padding"})
 OUT_OF_VOCABULARY = frozenset({"oov", "unk", "unknown"})
 CASED, IGNORABLE = r"[\p{Lu}\p{Ll}\p{Lt}]", r"['.:\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}·’]"  # noqa: RUF001
 FINAL_SIGMA = (
@@ -44,6 +45,7 @@ class WordIndex:
     lower: bool = True
     filters: str = FILTERS
     by_character: bool = False
+    pad_id: int = 0  # of what fills sequences up
     assumed: bool = True  # whether the settings are Keras's defaults, and nobody said so
 
     @classmethod
@@ -74,7 +76,7 @@ class WordIndex:
                 " or the dict without it"
             )
         unknown = next((ids[word] for word in ids if _stands_for_unknown(word)), None)
-        return cls(_below(ids, rows), unknown, lower=lower)
+        return cls(_below(ids, rows), unknown, lower=lower, pad_id=padding_id(ids))
 
     @classmethod
     def of_settings(cls, config: Mapping[str, Any]) -> "WordIndex":
@@ -96,6 +98,7 @@ class WordIndex:
             lower=bool(config.get("lower", True)),
             filters=config.get("filters") or "",
             by_character=bool(config.get("char_level")),
+            pad_id=padding_id(ids),
             assumed=False,
         )
 
@@ -155,6 +158,7 @@ class WordIndex:
             read=self.read,
             title="the word index",
             words=tuple(word for word in words if not BRACKETED.fullmatch(word)),
+            pad_id=self.pad_id,
             facts=facts,
         )
 
@@ -177,6 +181,11 @@ def read_word_index(path: Path, rows: int | None = None) -> WordIndex | None:
     if isinstance(content.get("model"), dict):
         return None  # a file of the tokenizers library
     return WordIndex.of_mapping(content, rows)
+
+
+def padding_id(ids: Mapping[str, int]) -> int:
+    """Return the id of `<pad>`, `[PAD]` or the like; 0, as in Keras, where no word is called so."""
+    return next((ids[word] for word in ids if _named_in_brackets(word) in PADDING), 0)
 
 
 def _checked(index: Any) -> dict[str, int]:
