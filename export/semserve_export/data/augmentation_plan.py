@@ -20,7 +20,8 @@ class AugmentationPlan:
     variant: str = "portable"
     """Variant of the embedder. int8 gives equally good pairs in less time."""
     hold_out: Annotated[Sequence[Path], Files] = ()
-    """Files of pairs whose texts must not occur in a new pair, whatever their case and blanks."""
+    """Files of pairs whose texts must not occur in a new pair, whatever their case, blanks and
+    punctuation."""
     near: int = 8
     """Number of new pairs for each premise with hypotheses of similar meaning."""
     like: int = 8
