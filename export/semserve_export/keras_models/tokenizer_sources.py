@@ -82,7 +82,7 @@ def from_library(tokenizer: Tokenizer) -> TokenSource:
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),
         most=truncation.get("max_length"),
-        pad_id=int(padding["pad_id"]) if padding else padding_id(own.get_vocab()),
+        pad_id=int(padding["pad_id"]) if padding else padding_id(copy.get_vocab()),
     )
 
 
