@@ -13,7 +13,6 @@ from tokenizers import normalizers, pre_tokenizers
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 BERT_SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
-SPACE = "Ġ"  # how a byte-level piece shows a blank
 INSIDE = "##"  # how a word-piece shows that it continues a word
 
 Array = npt.NDArray[np.float32]
