@@ -18,7 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Hashable, Mapping
-from typing import Self
+from typing import Self, TypeVar
 
 from semserve_server.errors import EngineFailed
 from semserve_server.observability.stderr import STDERR, flush
@@ -26,6 +26,7 @@ from semserve_server.registry.registry import ModelRegistry
 from semserve_server.runtime.worker_threads import Worker
 
 log = logging.getLogger(__name__)
+_Subject = TypeVar("_Subject", bound=Hashable)
 
 CHECK_SECONDS = 1.0
 """Interval of the checks."""
@@ -195,7 +196,7 @@ class Progress:
     def __init__(self) -> None:
         self._seen: dict[Hashable, tuple[object, int]] = {}
 
-    def check(self, progress: Mapping[Hashable, object]) -> dict[Hashable, int]:
+    def check(self, progress: Mapping[_Subject, object]) -> dict[_Subject, int]:
         """Do one check.
 
         Args:
