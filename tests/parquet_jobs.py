@@ -9,7 +9,7 @@ import pyarrow as pa
 from conftest import CALIBRATIONS
 from pyarrow import parquet
 from semserve_server.ray.job import Job, JobProgress, Runner, run_job
-from semserve_server.ray.single_process import run_here
+from semserve_server.ray.shard_worker import run_here
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog")
 TEXTS = [" ".join(WORDS[: 1 + at % 7]) for at in range(100)]

@@ -64,10 +64,5 @@ class ModelSpec:
         """Whether the hypothesis of a pair stands before the premise in the model's input."""
         return self.text_order == HYPOTHESIS_FIRST
 
-    @property
-    def default_prompt_text(self) -> str:
-        """What stands before a text of a request that names no prompt."""
-        return (self.prompts or {}).get(self.default_prompt or "", "")
-
 
 OUTPUTS: Mapping[Task, str] = {"embedding": "embedding", "sparse_embedding": "weights"}

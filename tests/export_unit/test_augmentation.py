@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 from semserve_export.cli.app import run_command_line
-from semserve_export.data.augmentation import Augmenter, nearest
+from semserve_export.data.augmentation import Augmenter, ContextSubstitutions, nearest
 from semserve_export.data.augmentation_plan import AugmentationPlan
-from semserve_export.data.context_substitutions import ContextSubstitutions
 
 NOTHING = {"near": 0, "like": 0, "swapped": False, "replaced": 0, "shortened": 0}
 PAIRS = [

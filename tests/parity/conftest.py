@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from semserve_export.bundle.layout import read_bundle_json, read_manifest, write_json
-from semserve_export.cli.quiet import choose_backend, held_stderr
+from semserve_export.cli.terminal import choose_backend, held_stderr
 from semserve_export.model_spec import ModelSpec, Variant
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from semserve_export.models.loaded_model import (
     load_base_classifier,
     load_base_embedder,
 )
+from semserve_export.models.mpnet import bucket_of, bucket_table
 from semserve_export.models.mpnet_weights import load_mpnet
-from semserve_export.models.relative_position import bucket_of, bucket_table
 from semserve_export.pipeline.export import comparison_batches, export_model
 from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import MPNET_BASE_V2, NLI_MPNET

@@ -17,9 +17,8 @@ from pyarrow import parquet
 from ray.cluster_utils import Cluster
 from semserve_server.ray.cluster import Pool, connected, run_on_ray
 from semserve_server.ray.job import Job, JobProgress, run_job
-from semserve_server.ray.shard_worker import ShardReport, WorkerSettings
+from semserve_server.ray.shard_worker import ShardReport, WorkerSettings, run_here
 from semserve_server.ray.shards import Shard
-from semserve_server.ray.single_process import run_here
 from semserve_server.repository.manifest import read_manifest
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}

@@ -22,9 +22,12 @@ from semserve_server.library import open_model  # noqa: E402
 from semserve_server.ray.batches import ClassifyTexts, EmbedTexts  # noqa: E402
 from semserve_server.ray.cluster import Pool, connected, fitted, run_on_ray  # noqa: E402
 from semserve_server.ray.job import Job, JobProgress, run_job  # noqa: E402
-from semserve_server.ray.shard_worker import ShardReport, WorkerSettings  # noqa: E402
+from semserve_server.ray.shard_worker import (  # noqa: E402
+    ShardReport,
+    WorkerSettings,
+    run_here,
+)
 from semserve_server.ray.shards import Shard  # noqa: E402
-from semserve_server.ray.single_process import run_here  # noqa: E402
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster

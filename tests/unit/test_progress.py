@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from semserve_server.config import Config
-from semserve_server.supervision.progress import Progress
-from semserve_server.supervision.watchdog import CHECK_SECONDS
+from semserve_server.supervision.watchdog import CHECK_SECONDS, Progress
 
 
 def test_only_what_is_seen_again_unmoved_is_counted() -> None:

@@ -18,8 +18,7 @@ from semserve_server.library import open_model
 from semserve_server.ray import shards
 from semserve_server.ray.job import Job, Runner
 from semserve_server.ray.manifest import read_job
-from semserve_server.ray.shard_worker import MOST_ATTEMPTS, ShardReport, WorkerSettings
-from semserve_server.ray.single_process import run_here
+from semserve_server.ray.shard_worker import MOST_ATTEMPTS, ShardReport, WorkerSettings, run_here
 from semserve_server.ray.sorted_calls import SLICE_TEXTS, slices
 
 

@@ -74,18 +74,9 @@ def _manhattan(left: Rows, right: Rows) -> Rows:
     return np.asarray(np.exp(-np.abs(left - right).sum(axis=1)))
 
 
-def _dot(left: Rows, right: Rows) -> Rows:
-    return np.asarray(np.sum(left * right, axis=1))
-
-
-def _euclidean(left: Rows, right: Rows) -> Rows:
-    """Return minus the distance, so that higher is more similar."""
-    return np.asarray(-np.linalg.norm(left - right, axis=1))
-
-
 METRICS: dict[str, Callable[[Rows, Rows], Rows]] = {
     "cosine": _cosine,
-    "dot": _dot,
-    "euclidean": _euclidean,
+    "dot": lambda left, right: np.asarray(np.sum(left * right, axis=1)),
+    "euclidean": lambda left, right: np.asarray(-np.linalg.norm(left - right, axis=1)),
     "manhattan": _manhattan,
 }

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from semserve_export.bundle.runner import Embedder
-from semserve_export.cli.progress import training_progress
+from semserve_export.cli.terminal import training_progress
 from semserve_export.data.augmentation import Augmenter, Pair, Vectors
 from semserve_export.data.augmentation_plan import AugmentationPlan
 from semserve_export.data.pairs import SIDES, read_unlabelled, words_of

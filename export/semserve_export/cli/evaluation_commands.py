@@ -13,7 +13,7 @@ from semserve_export.data.probes import Probes
 from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.distillation.teacher import Teacher
 from semserve_export.distillation.temperature_scaling import bins_of, expected_calibration_error
-from semserve_export.training.correlation import pearson, spearman
+from semserve_export.training.metrics import pearson, spearman
 
 
 def measure_embedders(

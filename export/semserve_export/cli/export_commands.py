@@ -11,7 +11,7 @@ from rich.table import Table
 
 from semserve_export.api import Announce, export_from_options, export_loaded
 from semserve_export.argument_names import on_the_command_line
-from semserve_export.cli.progress import step_progress
+from semserve_export.cli.terminal import step_progress
 from semserve_export.errors import BundleError, ExportError, FidelityError
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Variant

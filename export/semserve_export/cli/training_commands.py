@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 from rich.console import Console
 
-from semserve_export.cli.progress import training_progress
+from semserve_export.cli.terminal import training_progress
 from semserve_export.data.pairs import TrainingData
 from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan

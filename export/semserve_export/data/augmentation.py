@@ -4,14 +4,15 @@ What a small model lacks is not answers, which a large one gives it, but questio
 old pairs' kind: their texts beside other ones of them, and with a few words changed.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from semserve_export.data.augmentation_plan import AugmentationPlan
-from semserve_export.data.context_substitutions import WORDS, ContextSubstitutions, neighbours
 
 Pair = tuple[str, str]
 Vectors = npt.NDArray[np.float32]
@@ -21,6 +22,8 @@ WIDER = 4  # of so many times as many nearest hypotheses as are asked for, some 
 ROWS = 512  # premises that are compared with all texts at once
 LEFT_OUT_MOST = 8  # words
 SHORTEST = 4  # words that are left at least
+Context = tuple[str, str]
+WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 class Augmenter:
@@ -88,7 +91,7 @@ class Augmenter:
                 else:
                     yield self._with_substitution(premise, substitutions), hypothesis
 
-    def _with_substitution(self, text: str, substitutions: ContextSubstitutions) -> str:
+    def _with_substitution(self, text: str, substitutions: "ContextSubstitutions") -> str:
         """Replace one word, drawn from those that can be, by one as often as it stood there."""
         spans = [match.span() for match in WORDS.finditer(text)]
         words = [text[start:end].lower() for start, end in spans]
@@ -124,3 +127,32 @@ def nearest(rows: Vectors, others: Vectors, count: int) -> Iterator[npt.NDArray[
         for row in products:
             found = np.argpartition(row, len(row) - count)[len(row) - count :]
             yield found[np.argsort(-row[found], kind="stable")]
+
+
+class ContextSubstitutions:
+    """Which words stood between the same two words, as often as they did; in lower case."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._words: dict[Context, list[str]] = defaultdict(list)
+        for text in texts:
+            words = [word.lower() for word in WORDS.findall(text)]
+            for word, context in zip(words, neighbours(words), strict=True):
+                if word[0].isalnum():
+                    self._words[context].append(word)
+        self._counts = {context: Counter(words) for context, words in self._words.items()}
+
+    def others(self, context: Context, word: str) -> int:
+        """Count how often another word stood there."""
+        if context not in self._counts:
+            return 0
+        return len(self._words[context]) - self._counts[context][word]
+
+    def other(self, context: Context, word: str, place: int) -> str:
+        """Return the other word of that place among them, counted from 0."""
+        others = (other for other in self._words[context] if other != word)
+        return next(islice(others, place, None))
+
+
+def neighbours(words: Sequence[str]) -> Iterator[Context]:
+    """Give the word before and the word after each; nothing at the ends."""
+    return zip(("", *words[:-1]), (*words[1:], ""), strict=True)

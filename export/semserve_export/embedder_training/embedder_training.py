@@ -23,8 +23,8 @@ from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
 from semserve_export.pipeline.custom_model import build_custom_tokenizer
 from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, pad
-from semserve_export.training.correlation import spearman
 from semserve_export.training.learning_rate import WarmupThenLinear
+from semserve_export.training.metrics import spearman
 
 MEASURE_BATCH = 64
 GRADIENT_NORM = 1.0

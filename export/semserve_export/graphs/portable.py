@@ -7,7 +7,7 @@ the same weights, is what it is compared with before it is written.
 import numpy as np
 import onnx
 
-from semserve_export.encoder_weights import Array, Dense, EncoderWeights, Layer, Norm
+from semserve_export.encoder_weights import Dense, EncoderWeights, Layer, Norm
 from semserve_export.graphs.encoder_graph import TOKEN_IDS, finish, project, reads_first_alone
 from semserve_export.graphs.graph_builder import GraphBuilder
 from semserve_export.graphs.pooling_graph import apply_activation, number
@@ -85,11 +85,8 @@ def _bias(graph: GraphBuilder) -> str:
 
 
 def _dense(graph: GraphBuilder, x: str, dense: Dense) -> str:
-    return _plus(graph, graph.node("MatMul", x, graph.weight(dense.kernel)), dense.bias)
-
-
-def _plus(graph: GraphBuilder, x: str, bias: Array) -> str:
-    return graph.node("Add", x, graph.weight(bias))
+    product = graph.node("MatMul", x, graph.weight(dense.kernel))
+    return graph.node("Add", product, graph.weight(dense.bias))
 
 
 def _norm(graph: GraphBuilder, encoder: EncoderWeights, x: str, norm: Norm) -> str:

@@ -44,7 +44,8 @@ def unpack_heads(
 def pack_heads(graph: GraphBuilder, x: str, heads: int, size: int) -> str:
     """Go from [batch, heads, sequence, size] to [tokens, heads x size]."""
     rows = graph.node("Reshape", x, _ints(graph, -1, size))
-    real, sequence = _real(graph), _sequence(graph)
+    real = _real(graph)
+    sequence = graph.node("Gather", graph.node("Shape", PADDING_MASK), _int(graph, 1))
     texts = graph.node("Mul", graph.node("Div", real, sequence), _int(graph, heads))
     numbers = graph.weight(np.arange(heads).reshape(1, heads))
     blocks = graph.node("Add", graph.node("Unsqueeze", texts, _ints(graph, 1)), numbers)
@@ -77,10 +78,6 @@ def _flat_mask(graph: GraphBuilder) -> str:
     fullest = graph.node("ReduceMax", mask, axes=[1], keepdims=1)
     empty = graph.node("Sub", _int(graph, 1), fullest)
     return graph.node("Reshape", graph.node("Max", mask, empty), _ints(graph, -1))
-
-
-def _sequence(graph: GraphBuilder) -> str:
-    return graph.node("Gather", graph.node("Shape", PADDING_MASK), _int(graph, 1))
 
 
 def _int(graph: GraphBuilder, value: int) -> str:

@@ -83,7 +83,8 @@ def make_backbone(
         **facts,
     )
     _fill_embeddings(backbone, encoder)
-    for layer, numbers in zip(_layers(backbone), _each_once(encoder.layers), strict=True):
+    unique = {id(layer): layer for layer in encoder.layers}.values()
+    for layer, numbers in zip(_layers(backbone), unique, strict=True):
         _fill_layer(layer, numbers)
     for layer in sublayers(backbone):
         if isinstance(layer, keras.layers.LayerNormalization):
@@ -113,10 +114,6 @@ def _layers(backbone: Any) -> list[Any]:
     """Return each layer once; ALBERT has them in groups."""
     layers = backbone.transformer_layers
     return [one for each in layers for one in (each if isinstance(each, list) else [each])]
-
-
-def _each_once(layers: tuple[Layer, ...]) -> list[Layer]:
-    return list({id(layer): layer for layer in layers}.values())
 
 
 def _fill_layer(layer: Any, numbers: Layer) -> None:

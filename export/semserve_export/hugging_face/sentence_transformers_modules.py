@@ -6,6 +6,7 @@ texts. Every module, activation, mode and key is honoured or refused by its name
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -91,29 +92,21 @@ def read_modules(directory: Path) -> SentenceModules | None:
     settings = read_object(directory / SETTINGS)
     model_type = settings.get("model_type", "SentenceTransformer")
     transformer, encoder_settings = modules[0][1], _transformer(modules[0][1])
+    prompts, default = _prompts(settings)
+    modules_of = partial(
+        SentenceModules,
+        transformer=transformer,
+        settings=encoder_settings,
+        prompts=prompts,
+        default_prompt=default,
+        model_settings=settings,
+    )
     if model_type == "CrossEncoder" and len(kinds) == 1:
-        prompts, default = _prompts(settings)
-        return SentenceModules(
-            transformer=transformer,
-            settings=encoder_settings,
-            pooling=None,
-            prompts=prompts,
-            default_prompt=default,
-            model_settings=settings,
-        )
+        return modules_of(pooling=None)
     default_task = "fill-mask" if is_language_model else "feature-extraction"
     task = encoder_settings.get("transformer_task", default_task)
     if task == "fill-mask" and kinds == ["Transformer", SPLADE]:
-        prompts, default = _prompts(settings)
-        return SentenceModules(
-            transformer=transformer,
-            settings=encoder_settings,
-            pooling=None,
-            prompts=prompts,
-            default_prompt=default,
-            splade=read_splade(modules[1][1]),
-            model_settings=settings,
-        )
+        return modules_of(pooling=None, splade=read_splade(modules[1][1]))
     if model_type != "SentenceTransformer":
         raise WeightsError(f"{SETTINGS}: model_type {model_type!r} cannot be exported")
     if task != "feature-extraction":
@@ -123,19 +116,13 @@ def read_modules(directory: Path) -> SentenceModules | None:
     pooling, width, prompt_pooled = _pooling(modules[1][1])
     steps = [step for kind, path in modules[2:] for step in read_steps(kind, path)]
     normalized = bool(steps) and isinstance(steps[-1], UnitLength)
-    prompts, default = _prompts(settings)
-    return SentenceModules(
-        transformer=transformer,
-        settings=encoder_settings,
+    return modules_of(
         pooling=pooling,
         width=width,
         steps=tuple(steps[:-1] if normalized else steps),
         normalized=normalized,
         metric=_metric(settings),
-        prompts=prompts,
-        default_prompt=default,
         prompt_pooled=prompt_pooled,
-        model_settings=settings,
     )
 
 

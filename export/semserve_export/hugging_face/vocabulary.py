@@ -155,7 +155,7 @@ def _albert(files: TokenizerFiles) -> Tokenizer:
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
     original = keras_hub.models.AlbertTokenizer(proto=_proto(files, "spiece.model"))
-    tokenizer = build_sentence_piece(original)
+    tokenizer = _with_separators(build_sentence_piece(original), original)
     config = files.config
     steps: list[Any] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if config.get("remove_space", True):
@@ -165,12 +165,6 @@ def _albert(files: TokenizerFiles) -> Tokenizer:
     if config.get("do_lower_case", True):
         steps.append(normalizers.Lowercase())
     tokenizer.normalizer = normalizers.Sequence([*steps, tokenizer.normalizer])
-    start, end = original.start_token_id, original.end_token_id
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0",
-        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", start), ("[SEP]", end)],
-    )
     return tokenizer
 
 
@@ -180,12 +174,15 @@ def _deberta(files: TokenizerFiles) -> Tokenizer:
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
     original = keras_hub.models.DebertaV3Tokenizer(proto=_proto(files, "spm.model"))
-    tokenizer = build_sentence_piece(original)
-    start, end = original.start_token_id, original.end_token_id
+    return _with_separators(build_sentence_piece(original), original)
+
+
+def _with_separators(tokenizer: Tokenizer, original: Any) -> Tokenizer:
+    """Put the start and end tokens of KerasHub's tokenizer around texts and pairs, as BERT does."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", start), ("[SEP]", end)],
+        special_tokens=[("[CLS]", original.start_token_id), ("[SEP]", original.end_token_id)],
     )
     return tokenizer
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -83,8 +82,3 @@ def proof_texts(words: Sequence[str]) -> tuple[str, ...]:
             drawn = random.integers(0, len(words), count)
             made.append(" ".join(words[place] for place in drawn))
     return (*made, *TEXTS, "")
-
-
-def finite(rows: Any) -> bool:
-    """Tell whether no number is NaN or infinity."""
-    return bool(np.isfinite(np.asarray(rows)).all())

@@ -75,7 +75,9 @@ class WordIndex:
                 " training put it into each text; give a tokenizers.Tokenizer that puts it there,"
                 " or the dict without it"
             )
-        unknown = next((ids[word] for word in ids if _stands_for_unknown(word)), None)
+        unknown = next(
+            (ids[word] for word in ids if _named_in_brackets(word) in OUT_OF_VOCABULARY), None
+        )
         return cls(_below(ids, rows), unknown, lower=lower, pad_id=padding_id(ids))
 
     @classmethod
@@ -217,10 +219,6 @@ def _below(ids: Mapping[str, int], most: int | None) -> dict[str, int]:
 def _holes(names: Mapping[str, int]) -> set[int]:
     """Return the ids that no word has: the file lists each id up to the largest."""
     return set(range(max(names.values(), default=0))) - set(names.values())
-
-
-def _stands_for_unknown(word: str) -> bool:
-    return _named_in_brackets(word) in OUT_OF_VOCABULARY
 
 
 def _named_in_brackets(word: str) -> str:

@@ -5,7 +5,6 @@ Fine-tuned in KerasHub a model has learnt the GELU that its family has there.
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import keras_hub
@@ -65,12 +64,6 @@ class Preset:
         """How an embedder pools, and whether its vectors have length 1; mean and yes if unsaid."""
         config: dict[str, Any] = self.task_config.get("config", {})
         return config.get("pooling_mode", "mean"), config.get("normalize", True)
-
-    @property
-    def weights_file(self) -> Path | None:
-        """The one file of the backbone's weights, where the preset is a directory with one."""
-        path = Path(self.handle) / preset_utils.MODEL_WEIGHTS_FILE
-        return path if path.is_file() else None
 
     def load_embedder(self, activation: Activation, pooling: Pooling, *, normalize: bool) -> Any:
         """Load the backbone and put the pooling on it."""

@@ -20,7 +20,7 @@ from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import licence_of, load_custom_model, named_errors
 from semserve_export.tf_hub.load import load_saved_model
 from semserve_export.towers.load import load_two_texts
-from semserve_export.towers.origins import Origins
+from semserve_export.towers.served import ModelSource
 from semserve_export.towers.two_texts import two_texts
 from semserve_export.untrusted.configs.keras_layers import is_of_layers
 from semserve_export.untrusted.keras_archive import read_config
@@ -52,20 +52,20 @@ def load_from_options(options: ModelOptions) -> LoadedModel:
         )
     if is_keras_hubs(options.live):
         return _load_keras_hubs(options)
-    return _load_model(options, options.live, Origins(LIVE, licence_of(options)))
+    return _load_model(options, options.live, ModelSource(LIVE, licence_of(options)))
 
 
-def _load_model(options: ModelOptions, model: Any, origins: Origins) -> LoadedModel:
+def _load_model(options: ModelOptions, model: Any, source: ModelSource) -> LoadedModel:
     """Load a Keras model of one text or of two."""
     if texts := two_texts(model):
-        return load_two_texts(options, texts, origins)
+        return load_two_texts(options, texts, source)
     return load_keras_model(
         options,
         model,
-        source=origins.source,
-        licence=origins.licence,
-        sha256=origins.sha256,
-        loss=origins.loss,
+        source=source.source,
+        licence=source.licence,
+        sha256=source.sha256,
+        loss=source.loss,
     )
 
 
@@ -83,8 +83,8 @@ def _load_file(options: ModelOptions) -> LoadedModel:
     path = Path(options.path)
     with named_errors(options.path):
         model, loss = load_file(path, trust=options.trust)
-        origins = Origins(path.name, licence_of(options), sha256_of(path), loss)
-        return _load_model(options, model, origins)
+        source = ModelSource(path.name, licence_of(options), sha256_of(path), loss)
+        return _load_model(options, model, source)
 
 
 def is_keras_hubs(model: Any) -> bool:

@@ -29,8 +29,8 @@ from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.bert_wordpiece import RIGHT_INPUTS
 from semserve_export.towers.encoders import behind_readers, rebuilt
-from semserve_export.towers.origins import Origins
 from semserve_export.towers.pairs import Pair, Reading, SeparateProof, answers, make_pairs
+from semserve_export.towers.served import ModelSource
 from semserve_export.towers.two_texts import TwoTexts
 
 SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
@@ -40,7 +40,7 @@ SUFFIXES = ("", "_right")
 SEGMENTS = Fact("segment ids", "0 for both texts: each is a sequence of its own", "assumed")
 
 
-def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) -> LoadedModel:
+def load_pair_model(options: ModelOptions, texts: TwoTexts, source: ModelSource) -> LoadedModel:
     """Find out all that an export needs to know of a model of two texts that compares no vectors.
 
     Raises:
@@ -59,7 +59,7 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) ->
     number = max(tokens.tokenizer.get_vocab().values()) + 1
     left, right = (find_sequences(options, side, tokens, number) for side in sides)
     pairs, rows = _answered(texts, tokens, (left, right))
-    loss = origins.loss or Loss.of_model(options.live)
+    loss = source.loss or Loss.of_model(options.live)
     head = read_keras_head(whole, rows, loss, options.scores)
     task = options.task or ("score" if head.outputs == 1 else "classification")
     one_text = replace(options, pair=False, text_order=None, task=task)
@@ -85,10 +85,10 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) ->
         spec=spec,
         keras_model=_serve(whole, (left, right), task_reading),
         tokenizer=tokens.tokenizer,
-        source=origins.source,
-        sha256=origins.sha256,
-        licence=origins.licence,
-        notice=f"{spec.name}: exported by semserve-export from {origins.source}.\n",
+        source=source.source,
+        sha256=source.sha256,
+        licence=source.licence,
+        notice=f"{spec.name}: exported by semserve-export from {source.source}.\n",
         facts=(
             *task_reading.facts,
             Fact("left text, right text", "; ".join(names)),

@@ -11,8 +11,6 @@ from semserve_export.untrusted.keras_archive import CONFIG, METADATA, unpack_arc
 from semserve_export.untrusted.saved_limits import check_stored
 from semserve_export.untrusted.saved_objects import checked_model
 
-SUFFIX = ".keras"
-
 
 def write_preset(file: Path, directory: Path, scratch: Path) -> None:
     """Load a saved task or backbone, and save it as a preset, with its tokenizer where it has one.

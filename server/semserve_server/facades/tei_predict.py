@@ -13,8 +13,7 @@ from semserve_server.errors import InvalidRequest, Unsupported
 from semserve_server.facades.fields import fields_renamed
 from semserve_server.facades.ordered_streams import collecting_stream, ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
-from semserve_server.facades.tei_call import cost, model_of, truncation
-from semserve_server.registry.registry import ModelRegistry
+from semserve_server.facades.tei_call import TeiFacade, cost, model_of, truncation
 from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc.handlers import Context, Handlers, Streams, unary
 from semserve_server.runtime.tokenizer import Item
@@ -36,14 +35,10 @@ _SINGLE_LABEL = "LABEL_0"
 """Label of a model of one output without a name, as Hugging Face configurations have it."""
 
 
-class PredictFacade:
+class PredictFacade(TeiFacade):
     """Predict, PredictPair and their streams."""
 
     name = "tei.v1.Predict"
-
-    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
-        self._models = models
-        self._limits = limits
 
     def handlers(self, streams: Streams) -> Handlers:
         """Return a handler for each RPC of the service."""
@@ -99,14 +94,10 @@ class PredictFacade:
         )
 
 
-class RerankFacade:
+class RerankFacade(TeiFacade):
     """Rerank and RerankStream."""
 
     name = "tei.v1.Rerank"
-
-    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
-        self._models = models
-        self._limits = limits
 
     def handlers(self, streams: Streams) -> Handlers:
         """Return a handler for each RPC of the service."""

@@ -157,7 +157,7 @@ def _run(
     )
     lines = _ProgressLines(flags.to)
     if alone:
-        from semserve_server.ray.single_process import run_here
+        from semserve_server.ray.shard_worker import run_here
 
         done = run_job(job, run_here, lines.show)
     else:

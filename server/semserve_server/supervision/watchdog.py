@@ -17,15 +17,16 @@ import os
 import sys
 import threading
 import traceback
-from typing import Self
+from collections.abc import Hashable, Mapping
+from typing import Self, TypeVar
 
 from semserve_server.errors import EngineFailed
 from semserve_server.observability.stderr import STDERR, flush
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.supervision.progress import Progress
 
 log = logging.getLogger(__name__)
+_Subject = TypeVar("_Subject", bound=Hashable)
 
 CHECK_SECONDS = 1.0
 """Interval of the checks."""
@@ -183,3 +184,30 @@ async def wait_or_timeout(event: asyncio.Event, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()
+
+
+class Progress:
+    """Compares what each check sees with the check before.
+
+    Checks are counted instead of time, because a process that was stopped (by a signal, or with its
+    machine) has not been hanging for as long as the clock says.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Hashable, tuple[object, int]] = {}
+
+    def check(self, progress: Mapping[_Subject, object]) -> dict[_Subject, int]:
+        """Do one check.
+
+        Args:
+            progress: the subjects, each with a value that changes when there is progress.
+
+        Returns:
+            For each subject, how many checks in a row have seen the same value since the first one.
+        """
+        unchanged = {}
+        for subject, value in progress.items():
+            last, checks = self._seen.get(subject, (None, 0))
+            unchanged[subject] = checks + 1 if subject in self._seen and last == value else 0
+        self._seen = {subject: (progress[subject], checks) for subject, checks in unchanged.items()}
+        return unchanged
