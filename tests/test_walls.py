@@ -152,7 +152,7 @@ def test_the_servers_environment_has_no_training_in_it(name: str) -> None:
         metadata.version(name)
 
 
-def test_the_locked_server_has_no_training_in_it() -> None:
+def test_the_locked_server_has_no_training_and_no_drawing_in_it() -> None:
     for lock in ("server-cpu.txt", "server-gpu.txt"):
         names = {
             line.split("==")[0]
@@ -160,7 +160,7 @@ def test_the_locked_server_has_no_training_in_it() -> None:
             if "==" in line
         }
         assert "grpcio" in names
-        assert not {"tensorflow", "keras", "keras-hub", "torch", "tf2onnx"} & names
+        assert not {"tensorflow", "keras", "keras-hub", "torch", "tf2onnx", "matplotlib"} & names
 
 
 def test_the_server_runs_without_the_export_stage() -> None:
