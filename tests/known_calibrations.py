@@ -70,8 +70,9 @@ def _measured(times: float, *, exclusive: bool) -> Measurements:
 def _shared_directory() -> str:
     """Return the directory of this run of the tests, which the first of its processes makes."""
     if "TEST_CALIBRATIONS" not in os.environ:
-        directory = tempfile.mkdtemp(prefix="semserve-tests-")
-        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        parent = tempfile.mkdtemp(prefix="semserve-tests-")
+        atexit.register(shutil.rmtree, parent, ignore_errors=True)
+        directory = f"{parent}/semserve"
         keep_calibrations(directory, TINY)
         os.environ["TEST_CALIBRATIONS"] = directory
     return os.environ["TEST_CALIBRATIONS"]
@@ -79,3 +80,5 @@ def _shared_directory() -> str:
 
 CALIBRATIONS = _shared_directory()
 """What the servers of the tests keep of graphs and measurements, so that later starts are quick."""
+XDG_CACHE_HOME = str(Path(CALIBRATIONS).parent)
+"""Where a server without settings finds the same."""
