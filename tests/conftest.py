@@ -212,6 +212,11 @@ def load_session(bundle: Bundle) -> Session:
     return Session(graph, threads=1, exclusive_threads=2)
 
 
+SESSIONS: dict[str, Session] = {}
+"""The sessions of `in_process`, by the digests of their bundles: they take most of its time, and
+runs leave nothing in them."""
+
+
 @dataclass(frozen=True, slots=True)
 class InProcess:
     """A server inside the test, whose runs can be held."""
@@ -251,7 +256,9 @@ async def in_process(
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
         manifest = bundle.manifest
-        session = load_session(bundle)
+        if bundle.digest not in SESSIONS:
+            SESSIONS[bundle.digest] = load_session(bundle)
+        session = SESSIONS[bundle.digest]
         held[manifest.task] = Held(session)
         capacity = Capacity(
             workers=workers,

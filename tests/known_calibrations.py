@@ -23,6 +23,8 @@ from semserve_server.system.cpus import cpu_model, usable_cpus
 
 TINY = Path(__file__).parent / "bundles"
 PROVIDER = "CPUExecutionProvider"
+OTHER = 3
+"""The threads of a run that is alone which a test asks for."""
 RUNS = [
     (32, 0.000_158), (128, 0.000_242), (256, 0.000_325), (512, 0.000_507), (1024, 0.000_867),
     (2048, 0.001_344), (4096, 0.002_311), (8192, 0.004_718),
@@ -42,7 +44,7 @@ def keep_calibrations(directory: str, models: Path, *, times: float = 1.0) -> No
     cpus = usable_cpus()
     for bundle in find_bundles(models):
         manifest, digest = read_manifest(bundle)
-        for threads, exclusive in itertools.product({1, cpus}, {1, usable_cpus(2), cpus}):
+        for threads, exclusive in itertools.product({1, cpus}, {1, usable_cpus(2), cpus, OTHER}):
             key = CacheKey(
                 digest=digest,
                 variant=choose_variant(manifest, "auto"),
@@ -70,8 +72,9 @@ def _measured(times: float, *, exclusive: bool) -> Measurements:
 def _shared_directory() -> str:
     """Return the directory of this run of the tests, which the first of its processes makes."""
     if "TEST_CALIBRATIONS" not in os.environ:
-        directory = tempfile.mkdtemp(prefix="semserve-tests-")
-        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        parent = tempfile.mkdtemp(prefix="semserve-tests-")
+        atexit.register(shutil.rmtree, parent, ignore_errors=True)
+        directory = f"{parent}/semserve"
         keep_calibrations(directory, TINY)
         os.environ["TEST_CALIBRATIONS"] = directory
     return os.environ["TEST_CALIBRATIONS"]
@@ -79,3 +82,5 @@ def _shared_directory() -> str:
 
 CALIBRATIONS = _shared_directory()
 """What the servers of the tests keep of graphs and measurements, so that later starts are quick."""
+XDG_CACHE_HOME = str(Path(CALIBRATIONS).parent)
+"""Where a server without settings finds the same."""
