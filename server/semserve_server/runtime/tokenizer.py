@@ -185,7 +185,13 @@ class Tokenizer:
 
     def _encode_jointly(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
         with CONTAINED:
-            encoded = self._whole.encode_batch_fast(list(items))
+            if len(items) == 1:
+                # Keeps the interpreter lock; to get it back takes longer than to encode a text.
+                (item,) = items
+                texts = (item,) if isinstance(item, str) else item
+                encoded = [self._whole.encode(*texts)]
+            else:
+                encoded = self._whole.encode_batch_fast(list(items))
         padded = self._padded_length
         encodings = [Encoding(one.ids, one.type_ids, padded_length=padded) for one in encoded]
         if truncation is Truncation.NONE:
