@@ -241,6 +241,13 @@ REFUSED = {
         {"tokenizer": INDEX},
         "the model's output has 3 axes, and a text needs one vector",
     ),
+    "a vector a token of a text": (
+        lambda: sequential(
+            keras.Input((1,), dtype="string"), vectorization(10), layers.Embedding(WORDS, 4)
+        ),
+        {},
+        "the model's output has 3 axes, and a text needs one vector",
+    ),
     "more words than rows": (
         lambda: sequential(
             keras.Input((None,)),

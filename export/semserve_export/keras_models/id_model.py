@@ -91,13 +91,7 @@ class IdModel:
             ) from error
         if isinstance(outputs, dict | list | tuple):
             raise WeightsError("the model gives several outputs; export a model with one of them")
-        rows = np.asarray(outputs, np.float32)
-        if rows.ndim > 2:  # noqa: PLR2004 - batch and outputs
-            raise WeightsError(
-                f"the model's output has {rows.ndim} axes, and a text needs one vector: end the"
-                " model in a pooling layer, or take its last state"
-            )
-        return rows[:, None] if rows.ndim == 1 else rows
+        return _one_row_a_text(outputs)
 
     @cached_property
     def traced_texts(self) -> Any:
@@ -107,10 +101,14 @@ class IdModel:
         return tf.function(lambda texts: self.given(texts, training=False), signature)
 
     def predict_text(self, text: str) -> Rows:
-        """Run the given model of texts on one: fp32 [1, outputs]."""
+        """Run the given model of texts on one: fp32 [1, outputs].
+
+        Raises:
+            WeightsError: it gives no vector a text.
+        """
         shape = [1] * len(self.given.inputs[0].shape)
-        rows = self.traced_texts(tf.reshape(tf.constant(text.encode()), shape))
-        return np.asarray(rows, np.float32).reshape(1, -1)
+        outputs = self.traced_texts(tf.reshape(tf.constant(text.encode()), shape))
+        return _one_row_a_text(keras.tree.flatten(outputs)[0])  # a model of one output may nest it
 
     @property
     def embedding_rows(self) -> int | None:
@@ -124,6 +122,21 @@ class IdModel:
         kind = keras_hub.layers.PositionEmbedding
         layers = [each for each in sublayers(self.model) if isinstance(each, kind)]
         return min((int(each.sequence_length) for each in layers), default=None)
+
+
+def _one_row_a_text(outputs: Any) -> Rows:
+    """Return a model's outputs as rows: fp32 [batch, outputs].
+
+    Raises:
+        WeightsError: it gives more than a vector for a text.
+    """
+    rows = np.asarray(outputs, np.float32)
+    if rows.ndim > 2:  # noqa: PLR2004 - batch and outputs
+        raise WeightsError(
+            f"the model's output has {rows.ndim} axes, and a text needs one vector: end the model"
+            " in a pooling layer, or take its last state"
+        )
+    return rows[:, None] if rows.ndim == 1 else rows
 
 
 def read_inputs(model: Any) -> IdModel:
