@@ -16,7 +16,7 @@ from semserve_server.repository.manifest import Manifest
 from semserve_server.runtime.tokenizer import Truncation
 
 LONGEST_SHOWN = 64
-"""Most characters of an unknown prompt's name that an error repeats."""
+"""Most characters of an unknown name that an error repeats."""
 DEFAULT_TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START}
 """The truncation rules of a manifest."""
 
@@ -184,10 +184,14 @@ def named_prompt(manifest: Manifest, name: str | None, field: str) -> str:
     if name is None:
         return prompts[manifest.default_prompt] if manifest.default_prompt is not None else ""
     if name and name not in prompts:
-        shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
         known = f"its prompts are: {', '.join(sorted(prompts))}" if prompts else "it has none"
-        raise InvalidRequest.of(field, f"{manifest.model} has no prompt {shown!r}; {known}")
+        raise InvalidRequest.of(field, f"{manifest.model} has no prompt {shown(name)!r}; {known}")
     return prompts[name] if name else ""
+
+
+def shown(name: str) -> str:
+    """Shorten a name from a request for an error message."""
+    return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
 
 
 def check_limits(config: Config) -> None:

@@ -11,7 +11,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from semserve_server.auth.key_store import PRINCIPAL
 from semserve_server.errors import Draining, ModelNotFound
 from semserve_server.frontend.health_schema import HealthListRequest, HealthListResponse
-from semserve_server.registry.registry import STOPPING, shown
+from semserve_server.registry.registry import STOPPING
+from semserve_server.request_checks import shown
 from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Context, Handlers
 from semserve_server.rpc.plain_handlers import server_stream_handler, unary_handler

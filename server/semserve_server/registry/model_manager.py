@@ -27,9 +27,10 @@ from semserve_server.registry.defaults import check_defaults
 from semserve_server.registry.loader import Loaded, load
 from semserve_server.registry.loader_thread import Loader
 from semserve_server.registry.refusals import Refusals
-from semserve_server.registry.registry import STOPPING, ModelRegistry, shown
+from semserve_server.registry.registry import STOPPING, ModelRegistry
 from semserve_server.registry.sessions import gpu_runs
 from semserve_server.repository.scan import BundleEntry, list_bundles
+from semserve_server.request_checks import shown
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.system.cpus import usable_cpus
 

@@ -11,10 +11,9 @@ from weakref import WeakSet
 
 from semserve_server.engine import Engine
 from semserve_server.errors import Draining, InvalidRequest, ModelNotFound, NotReady
+from semserve_server.request_checks import shown
 from semserve_server.runtime.worker_threads import Workers
 
-LONGEST_SHOWN = 64
-"""Most characters of an unknown name that an error repeats."""
 STOPPING = "the server is stopping"
 """Error text of a call that arrives while the server drains."""
 TASKS = {
@@ -234,11 +233,6 @@ class ModelRegistry:
             f"the default model {default!r} failed to load; " if default in self.refusals else ""
         )
         raise InvalidRequest.of("model", f"{refused}name one of: {names}")
-
-
-def shown(name: str) -> str:
-    """Shorten a name from a request for an error message."""
-    return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
 
 
 def _ignore() -> None:

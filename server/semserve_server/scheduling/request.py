@@ -10,6 +10,7 @@ import numpy as np
 
 from semserve_server.errors import InferenceFailed
 from semserve_server.instrumentation.counters import cancelled_at_deadline
+from semserve_server.instrumentation.request_context import InferenceCost
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows
 from semserve_server.runtime.sparse import SparseRow
@@ -39,19 +40,9 @@ class Inference:
     """For a sparse model, the row of each encoding by its index; `rows` then has no columns."""
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> InferenceCost:
         """The cost without the rows."""
-        return Cost(len(self.rows), self.tokens, self.queue_seconds, self.compute_seconds)
-
-
-@dataclass(slots=True)
-class Cost:
-    """What the rows of one request cost."""
-
-    texts: int
-    tokens: int
-    queue_seconds: float
-    compute_seconds: float
+        return InferenceCost(len(self.rows), self.tokens, self.queue_seconds, self.compute_seconds)
 
 
 @dataclass(slots=True)
