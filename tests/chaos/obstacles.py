@@ -92,12 +92,12 @@ def _unread(*flags: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     )
     os.close(write)
     try:
-        said = ""
-        while SERVING not in said or "\n" not in said.split(SERVING)[1]:
+        output = ""
+        while SERVING not in output or "\n" not in output.split(SERVING)[1]:
             some = os.read(read, 4096)
-            assert some, f"it never served: {said}"
-            said += some.decode()
-        yield process, said.split(SERVING)[1].split(": ")[0]
+            assert some, f"it never served: {output}"
+            output += some.decode()
+        yield process, output.split(SERVING)[1].split(": ")[0]
     finally:
         process.kill()
         process.wait()

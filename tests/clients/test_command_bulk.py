@@ -125,8 +125,8 @@ class TestFiles:
     @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
     def test_texts_come_from_the_column_of_a_file(self, run, tmp_path, suffix):
         to = tmp_path / "out.jsonl"
-        said = run("embed", str(self.written(tmp_path, suffix)), "--to", str(to))
-        assert (0, f"{to}: 3 rows\n", "") == said
+        output = run("embed", str(self.written(tmp_path, suffix)), "--to", str(to))
+        assert (0, f"{to}: 3 rows\n", "") == output
         assert [*self.TEXTS] == [json.loads(line)["text"] for line in to.read_text().splitlines()]
 
     @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
@@ -146,10 +146,10 @@ class TestFiles:
         file.write_text("one\n" * 300 + "half \\ud83d\x00\n")
         assert 2 == run("embed", str(file), "--to", str(to)).code  # NUL, in the second batch
         file.write_text("one\ntwo\n")
-        said = run("embed", str(file), "--to", str(to))
+        output = run("embed", str(file), "--to", str(to))
         advice = f"pass --overwrite to replace {to}"
-        assert f"semserve: {file} has changed since {to} was begun: {advice}\n" == said.err
-        assert 2 == said.code
+        assert f"semserve: {file} has changed since {to} was begun: {advice}\n" == output.err
+        assert 2 == output.code
         assert 0 == run("embed", str(file), "--to", str(to), "--overwrite").code
         assert 2 == len(to.read_text().splitlines())
         assert "exists: pass --overwrite" in run("embed", str(file), "--to", str(to)).err
@@ -157,11 +157,11 @@ class TestFiles:
     def test_an_invalid_text_is_named_by_its_line_and_may_have_an_empty_row(self, run, tmp_path):
         file, to = tmp_path / "in.txt", tmp_path / "out.npy"
         file.write_text("one\n\nbad \x00\nthree\n")
-        said = run("embed", str(file), "--to", str(to))
-        assert 2 == said.code
-        assert said.err.startswith(f"semserve: {file}: line 3: ")
-        said = run("embed", str(file), "--to", str(to), "--allow-partial")
-        assert f"{to}: 3 rows, 1 of them without a result\n" == said.out
+        output = run("embed", str(file), "--to", str(to))
+        assert 2 == output.code
+        assert output.err.startswith(f"semserve: {file}: line 3: ")
+        output = run("embed", str(file), "--to", str(to), "--allow-partial")
+        assert f"{to}: 3 rows, 1 of them without a result\n" == output.out
         assert [False, True, False] == np.isnan(np.load(to)[:, 0]).tolist()
 
     @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ class TestFiles:
     def test_a_bad_file_is_one_line(self, run, tmp_path, content, name, line):
         file = tmp_path / name
         file.write_bytes(content)
-        said = run("embed", str(file), "--to", str(tmp_path / "out.npy"))
-        assert 2 == said.code
-        (only,) = said.err.splitlines()
+        output = run("embed", str(file), "--to", str(tmp_path / "out.npy"))
+        assert 2 == output.code
+        (only,) = output.err.splitlines()
         assert line in only
 
     @pytest.mark.parametrize(
@@ -193,24 +193,24 @@ class TestFiles:
     )
     def test_wrong_usage_is_one_line(self, run, tmp_path, monkeypatch, arguments, line):
         monkeypatch.chdir(tmp_path)
-        said = run(*arguments)
-        assert 2 == said.code
-        (only,) = said.err.splitlines()
+        output = run(*arguments)
+        assert 2 == output.code
+        (only,) = output.err.splitlines()
         assert line in only
 
 
 async def test_on_a_terminal_the_rows_have_a_rate_and_the_time_left(tmp_path):
     file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
     file.write_text(lines(20_000, words=211))  # takes over a second
-    ours, theirs = os.openpty()
+    local_end, remote_end = os.openpty()
     async with echoing(dimensions=8) as server:
         command = await asyncio.create_subprocess_exec(
             COMMAND, "embed", str(file), "--to", str(to), stdout=asyncio.subprocess.DEVNULL,
-            stderr=theirs,
+            stderr=remote_end,
             env=os.environ | {"SEMSERVE_ADDRESS": server.address, "TERM": "xterm", "COLUMNS": "99"},
         )  # fmt: skip
-        os.close(theirs)
-        shown = await asyncio.to_thread(read_to_the_end, ours)
+        os.close(remote_end)
+        shown = await asyncio.to_thread(read_to_the_end, local_end)
         assert 0 == await command.wait()
     assert re.search(
         r"vectors\.npy [\d,]+ rows [\d,]+ rows/s \d:\d\d:\d\d left \d:\d\d:\d\d", shown

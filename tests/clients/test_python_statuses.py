@@ -205,9 +205,9 @@ class TestTheWindow:
     def test_owes_only_what_was_asked_before(self):
         """So that a source that takes its time makes nobody late."""
         window = self.window(bound=3)
-        asked = window.admitted
+        request = window.admitted
         window.admit(part())
-        assert not window.is_unanswered(asked)
+        assert not window.is_unanswered(request)
         assert window.is_unanswered(window.admitted)
 
     @given(st.data())

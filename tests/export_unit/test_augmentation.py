@@ -110,8 +110,8 @@ def test_the_command_leaves_out_what_is_held_out(tmp_path):
 )
 def test_the_command_tells_what_it_lacks(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    asked = arguments if "--output" in arguments else [*arguments, "--output", "new.jsonl"]
-    assert 2 == run_command_line(["mix-pairs", *asked])
+    request = arguments if "--output" in arguments else [*arguments, "--output", "new.jsonl"]
+    assert 2 == run_command_line(["mix-pairs", *request])
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

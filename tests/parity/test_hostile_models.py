@@ -68,19 +68,19 @@ def answers(saved, models, tmp_path_factory):
 
 def the_line(answer):
     """Return the one line that a refused command writes to standard error."""
-    code, _, said = answer
-    assert 2 == code, said
-    (line,) = said.splitlines()
+    code, _, output = answer
+    assert 2 == code, output
+    (line,) = output.splitlines()
     assert line.startswith("semserve-export: ")
     return line
 
 
 @pytest.mark.parametrize("kind", kinds())
 def test_a_hostile_model_is_refused_in_one_line_and_runs_nothing(kind, models, answers):
-    path, said = models[kind]
+    path, output = models[kind]
     line = the_line(answers[kind])
     assert str(path) in line
-    assert said in line
+    assert output in line
     assert not (path.parent / "marker").exists()
 
 

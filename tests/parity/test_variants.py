@@ -196,9 +196,9 @@ def test_each_measure_can_refuse_a_variant(quality):
 def test_what_is_refused_is_told_and_leaves_no_file(exported, tmp_path):
     shutil.copytree(exported.directory, tmp_path / "tiny")
     model = replace(exported.model, spec=replace(exported.model.spec, activation="tanh"))
-    told = []
-    assert {} == add_variants(model, ("fused",), tmp_path / "tiny", print, told.append)
-    assert 1 == len(told)
+    reported = []
+    assert {} == add_variants(model, ("fused",), tmp_path / "tiny", print, reported.append)
+    assert 1 == len(reported)
     assert not (tmp_path / "tiny" / "model.fused.onnx").exists()
 
 

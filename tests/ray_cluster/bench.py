@@ -93,17 +93,17 @@ def difference(one: Path, other: Path) -> str:
     """Describe how two outputs differ."""
     left, right = parquet.read_table(one), parquet.read_table(other)
     order = left["row"].equals(right["row"])
-    said = [f"rows {'equal' if order else 'DIFFERENT'}"]
+    output = [f"rows {'equal' if order else 'DIFFERENT'}"]
     for name in left.column_names:
         if name == "vector" or name.startswith("scores_"):
             columns = [np.stack(table[name].to_numpy()) for table in (left, right)]
-            said.append(f"{name} within {np.abs(columns[0] - columns[1]).max():.1e}")
+            output.append(f"{name} within {np.abs(columns[0] - columns[1]).max():.1e}")
         elif name != "row":
             equal = sum(
                 a == b for a, b in zip(left[name].to_pylist(), right[name].to_pylist(), strict=True)
             )
-            said.append(f"{name} {equal} of {len(left)} equal")
-    return ", ".join(said)
+            output.append(f"{name} {equal} of {len(left)} equal")
+    return ", ".join(output)
 
 
 def main() -> None:

@@ -16,14 +16,14 @@ from semserve_server.registry.loader import load
 
 def started(*arguments: str) -> list[str]:
     """Start a server and end it; what it said until it served."""
-    said: list[str] = []
+    output: list[str] = []
     process = start_server(*arguments)
     try:
-        wait_for_line(process, said)
+        wait_for_line(process, output)
     finally:
         process.terminate()
         process.communicate(timeout=30)
-    return said
+    return output
 
 
 def budgets(said: list[str], origin: str) -> dict[str, str]:

@@ -126,15 +126,15 @@ async def test_a_blocked_event_loop_is_told_of_with_what_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(watchdog, "CHECK_SECONDS", 0.01)
-    told = Told()
-    watchdog.log.addHandler(told)
+    reported = Told()
+    watchdog.log.addHandler(reported)
     try:
         with LoopWatch(stall_timeout=0.05, run_timeout=600):
-            hold_up(told.event)
+            hold_up(reported.event)
     finally:
-        watchdog.log.removeHandler(told)
-    assert "the event loop has been blocked" in told.text
-    assert "in hold_up" in told.text
+        watchdog.log.removeHandler(reported)
+    assert "the event loop has been blocked" in reported.text
+    assert "in hold_up" in reported.text
 
 
 def test_an_event_loop_that_stays_blocked_ends_the_process() -> None:

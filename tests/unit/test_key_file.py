@@ -39,7 +39,7 @@ def test_of_several_who_add_one_name_at_once_one_does(tmp_path: Path) -> None:
         for name in names:
             assert 1 == sum(pool.map(add, [name] * WRITERS))
     assert names == list(read_keys(path))
-    assert all("already: use another name" in told for told in refusals)
+    assert all("already: use another name" in reported for reported in refusals)
 
 
 def test_several_who_add_other_names_at_once_all_do(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ def test_a_pair_is_cut_as_the_tokenizers_library_cuts_it(
     library.no_padding()
     library.enable_truncation(limit, strategy="longest_first", direction=how.value)
     for item in (pair, pair[0]):
-        theirs = library.encode_batch_fast([item])[0]
-        ours = Tokenizer(bundle.tokenizer, max_length=limit).encode([item], how)[0]
-        assert (theirs.ids, theirs.type_ids) == (ours.token_ids, ours.segment_ids)
+        expected = library.encode_batch_fast([item])[0]
+        actual = Tokenizer(bundle.tokenizer, max_length=limit).encode([item], how)[0]
+        assert (expected.ids, expected.type_ids) == (actual.token_ids, actual.segment_ids)
 
 
 @given(first=st.integers(0, 40), second=st.integers(0, 40), limit=st.integers(3, 40), how=CUTS)
