@@ -34,8 +34,7 @@ class _Beneath(ctypes.Structure):
 
 
 def restrict_writes(directories: Sequence[Path]) -> bool:
-    """Restrict this thread and its children: they write only below the directories, and start
-    nothing.
+    """Let this thread and its children write only below the directories, and start no program.
 
     If the kernel supports it, TCP and signals to other processes are refused too. The call needs no
     privileges, but `PR_SET_NO_NEW_PRIVS` must be set first.
