@@ -93,7 +93,7 @@ def gelu(graph: GraphBuilder, encoder: Encoder, x: str, bias: Array) -> str:
 
 
 def embeddings(graph: GraphBuilder, encoder: Encoder) -> tuple[str, int]:
-    """Add the normalised sum of the tables' rows, [batch, sequence, width], and return the width."""
+    """Add the normalised sum of the tables' rows, [batch, sequence, width]; return width too."""
     tables = encoder.embeddings
     segments = ("", "")
     if tables.segments is not None:
