@@ -79,7 +79,7 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
         variants: faster graphs to add to the portable graph; `auto` means fused and int8 for the
             models that have them.
         trust: whether a model file may run code that it contains.
-        announce: called with what is done next.
+        announce: called with the name of each step when it starts.
         settings: further fields of `ModelOptions`.
 
     Raises:

@@ -42,7 +42,7 @@ class Embedder:
 
         Args:
             texts: at least one; the same text is computed once.
-            advance: called with how many different texts have been done.
+            advance: called with the number of different texts that were embedded.
         """
         texts = [f"{self._prompt}{text}" for text in texts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
