@@ -32,7 +32,7 @@ def measure(
     if not bundles:
         raise ExportError("name the directory of a bundle, such as models/minilm-l6-v2")
     if bool(pairs) == probes:
-        raise ExportError("say --pairs FILE or --probes, one of both")
+        raise ExportError("pass either --pairs FILE or --probes")
     manifests = [read_manifest(bundle) for bundle in bundles]
     labels = [manifest["labels"] for manifest in manifests]
     if any(one != labels[0] for one in labels):

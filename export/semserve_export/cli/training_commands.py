@@ -1,4 +1,4 @@
-"""What the command `train` does. Importing this imports Keras, so the command line does it late."""
+"""The implementation of `train`. This module imports Keras, so the command line imports it late."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -35,7 +35,7 @@ def train_classifier(
     cache: Path,
     console: Console,
 ) -> None:
-    """Fine-tune a recipe's classifier, or a preset's, and leave its adapter and its report."""
+    """Fine-tune the classifier of a recipe or a preset, and write its adapter and its report."""
     with ExitStack() as stack:
         if isinstance(begin, Recipe):
             start = start_from_recipe(begin, fetch_weights(begin.weights, cache, console))
@@ -79,7 +79,7 @@ def train_an_embedder(
     output: Path,
     console: Console,
 ) -> None:
-    """Fine-tune an embedder, and say how to export what was saved."""
+    """Fine-tune an embedder, and print the command of its export."""
     with ExitStack() as stack:
         stack.enter_context(named(begin))
         checked = stack.enter_context(ready_for_keras(begin))
@@ -100,13 +100,13 @@ def train_an_embedder(
 
 
 def _devices() -> str:
-    """Name the GPUs that TensorFlow sees, or the CPU."""
+    """Return the names of the GPUs that TensorFlow finds, or the CPU."""
     names = [device.name for device in tf.config.list_logical_devices("GPU")]
     return ", ".join(names) or "the CPU: TensorFlow sees no GPU"
 
 
 def _summary(data: TrainingData) -> Iterator[str]:
-    """Say what was left out, and on which devices the training runs."""
+    """Print the numbers of dropped rows, and the devices of the training."""
     for files in (data.training, data.validation, *([data.test] if data.test else [])):
         for name, count in files.undecided.items():
             yield f"{name}: dropped {count:,} rows without a label (-1 or -)"

@@ -1,7 +1,7 @@
-"""New pairs from old ones, without labels: for teachers to answer.
+"""Makes new pairs without labels from existing ones, for distillation from teachers.
 
-What a small model lacks is not answers, which a large one gives it, but questions. These are of the
-old pairs' kind: their texts beside other ones of them, and with a few words changed.
+A small model needs more pairs than people have labelled; a teacher labels the new ones. The new
+pairs combine the texts of existing pairs, or change a few words.
 """
 
 import re
@@ -18,20 +18,20 @@ Pair = tuple[str, str]
 Vectors = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
 
-WIDER = 4  # of so many times as many nearest hypotheses as are asked for, some are drawn
-ROWS = 512  # premises that are compared with all texts at once
+WIDER = 4  # the requested number is drawn from this many times as many nearest hypotheses
+ROWS = 512  # premises that are compared with all texts in one step
 LEFT_OUT_MOST = 8  # words
-SHORTEST = 4  # words that are left at least
+SHORTEST = 4  # minimum number of words that stay
 Context = tuple[str, str]
 WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 class Augmenter:
-    """Makes pairs of the texts of other pairs.
+    """Makes pairs from the texts of existing pairs.
 
     Args:
-        pairs: the old ones.
-        plan: how many of which kind.
+        pairs: the existing pairs.
+        plan: the kinds of new pairs and their numbers.
     """
 
     def __init__(self, pairs: Sequence[Pair], plan: AugmentationPlan) -> None:
@@ -41,11 +41,11 @@ class Augmenter:
         self._random = np.random.default_rng(plan.seed)
 
     def make(self, embed: Embed | None) -> list[Pair]:
-        """Make every kind that is asked for; each pair once, and none of the old ones.
+        """Make the requested kinds of pairs, without duplicates and without existing pairs.
 
         Args:
-            embed: gives the unit vectors of texts, fp32 [texts, dimensions]; without it nothing
-                is made that compares meanings.
+            embed: returns the unit vectors of texts, fp32 [texts, dimensions]; without it, no kinds
+                that compare meanings are made.
         """
         kinds: list[Iterator[Pair]] = []
         if embed:
@@ -58,14 +58,14 @@ class Augmenter:
         return [pair for pair in made if pair not in old and pair[0] != pair[1]]
 
     def _nearest_hypotheses(self, premises: Vectors, hypotheses: Vectors) -> Iterator[Pair]:
-        """Draw from the nearest hypotheses: the very nearest alone would all say the same."""
+        """Draw from many near hypotheses; the nearest ones are too similar to each other."""
         wide = min(self._plan.near * WIDER, len(self.hypotheses))
         for place, found in enumerate(nearest(premises, hypotheses, wide)):
             for other in self._random.permutation(found)[: self._plan.near]:
                 yield self.premises[place], self.hypotheses[other]
 
     def _hypotheses_of_similar(self, premises: Vectors) -> Iterator[Pair]:
-        """Take the hypotheses of the most similar premises, about what they leave open."""
+        """Use the hypotheses of the most similar premises."""
         by_premise = defaultdict(list)
         for premise, hypothesis in self._pairs:
             by_premise[premise].append(hypothesis)
@@ -81,7 +81,7 @@ class Augmenter:
             yield from ((hypothesis, premise) for premise, hypothesis in self._pairs)
 
     def _replaced(self) -> Iterator[Pair]:
-        """Change the hypothesis three times out of four, else the premise."""
+        """Change the hypothesis in three of four cases, otherwise the premise."""
         substitutions = ContextSubstitutions(self.premises + self.hypotheses)
         for premise, hypothesis in self._pairs:
             for _ in range(self._plan.replaced):
@@ -92,7 +92,7 @@ class Augmenter:
                     yield self._with_substitution(premise, substitutions), hypothesis
 
     def _with_substitution(self, text: str, substitutions: "ContextSubstitutions") -> str:
-        """Replace one word, drawn from those that can be, by one as often as it stood there."""
+        """Replace one word by a word of the same context, drawn by its frequency there."""
         spans = [match.span() for match in WORDS.finditer(text)]
         words = [text[start:end].lower() for start, end in spans]
         contexts = list(neighbours(words))
@@ -121,7 +121,7 @@ class Augmenter:
 
 
 def nearest(rows: Vectors, others: Vectors, count: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Give for each row the places of the `count` others of the largest products, best first."""
+    """Return for each row the `count` other rows with the largest products, best first."""
     for start in range(0, len(rows), ROWS):
         products = rows[start : start + ROWS] @ others.T
         for row in products:

@@ -1,8 +1,8 @@
-"""What every variant of an encoder's graph has in common: embeddings, norms, GELU, an fp32 head.
+"""The common parts of all variants of an encoder's graph: embeddings, norms, GELU, an fp32 head.
 
-Built from ONNX Runtime's own fused operators, one where tf2onnx has a dozen, so it runs on ONNX
-Runtime only. Between embeddings and head all tokens of a batch stand in one list, [tokens, hidden],
-without padding, but for `padded`. What a layer does is the variant's own.
+The graph uses ONNX Runtime's fused operators, one for a dozen nodes of tf2onnx, so it runs only on
+ONNX Runtime. Between embeddings and head, all tokens of a batch are in one list, [tokens, hidden],
+without padding, except with `padded`. Each variant defines its layers.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def build_graph(
 ) -> onnx.ModelProto:
     """Build embeddings, layers and head; `add` makes each layer.
 
-    Where the head reads the first token of a text alone, the last layer makes no other.
+    If the head reads only the first token of a text, the last layer computes only this token.
     """
     x = project(graph, encoder, pack(graph, *embeddings(graph, encoder)))
     last = len(encoder.layers) - 1
@@ -48,7 +48,7 @@ def build_graph(
 
 
 def reads_first_alone(head: Classifier | Pool | SparseHead) -> bool:
-    """Tell whether a head looks at the first token of a text and at no other."""
+    """Return whether a head reads only the first token of a text."""
     if isinstance(head, SparseHead):
         return False
     return isinstance(head, Classifier) or bool(head.pooler) or head.modes == ("cls",)
@@ -57,7 +57,7 @@ def reads_first_alone(head: Classifier | Pool | SparseHead) -> bool:
 def finish(
     graph: GraphBuilder, encoder: EncoderWeights, spec: ModelSpec, x: str
 ) -> onnx.ModelProto:
-    """Add the head; it is over [batch, hidden] where `reads_first_alone`, else over every slot."""
+    """Add the head; its input is [batch, hidden] if `reads_first_alone`, otherwise all slots."""
     x, head = _float(graph, x), encoder.head
     if isinstance(head, Classifier):
         add_dense(graph, _pooled(graph, head.pooler, x), head.logits)
@@ -86,7 +86,7 @@ def skip_norm(
 
 
 def gelu(graph: GraphBuilder, encoder: EncoderWeights, x: str, bias: Array) -> str:
-    """Add the activation of `x + bias`: a GELU in the form that the model was trained with."""
+    """Add the activation of `x + bias`, in the form that the model was trained with."""
     operator = {"erf": "BiasGelu", "tanh": "FastGelu"}.get(encoder.activation)
     if operator:
         return graph.fused(operator, x, graph.weight(bias))
@@ -95,7 +95,7 @@ def gelu(graph: GraphBuilder, encoder: EncoderWeights, x: str, bias: Array) -> s
 
 
 def embeddings(graph: GraphBuilder, encoder: EncoderWeights) -> tuple[str, int]:
-    """Add the sum of the tables' rows, normalised: [batch, sequence, width], and that width."""
+    """Add the normalised sum of the tables' rows, [batch, sequence, width]; return width too."""
     tables = encoder.embeddings
     segments = ("", "")
     if tables.segments is not None:
@@ -111,7 +111,7 @@ def embeddings(graph: GraphBuilder, encoder: EncoderWeights) -> tuple[str, int]:
 
 
 def project(graph: GraphBuilder, encoder: EncoderWeights, x: str) -> str:
-    """Go from embeddings [tokens, width] to what the first layer takes, [tokens, hidden]."""
+    """Project embeddings [tokens, width] to the input of the first layer, [tokens, hidden]."""
     projection = encoder.embeddings.projection
     if projection is None:
         return x
@@ -131,7 +131,7 @@ def _pooled(graph: GraphBuilder, pooler: Pooler, x: str) -> str:
 
 
 def _float(graph: GraphBuilder, x: str) -> str:
-    """Go on in fp32 where the layers were in less: a sum over a text needs the digits."""
+    """Convert to fp32 if the layers have a lower precision: sums over a text need it."""
     if graph.precision == np.float32:
         return x
     return graph.node("Cast", x, to=onnx.TensorProto.FLOAT)

@@ -1,4 +1,4 @@
-"""The portable graph: Keras through tf2onnx, with names that a reader can rely on."""
+"""Converts a Keras model to the portable graph with tf2onnx, with stable names."""
 
 import gc
 import logging
@@ -23,8 +23,8 @@ OPSET = 18
 AXES = ("batch", "sequence")
 MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
 MAX_KEPT_BYTES = 1 << 20
-"""Bytes of weights of a model whose old copies may stay while it is converted: some fifty of them
-take 50 MB, and to look for them fifty times takes a second or more."""
+"""Up to this size of weights in bytes, old copies of the graph may stay in memory during the
+conversion: some fifty copies take 50 MB, and freeing them takes a second or more."""
 TOO_LARGE = (
     "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
 )
@@ -32,11 +32,11 @@ TOO_LARGE = (
 
 @tf_op("Erfc")
 class Erfc:
-    """1 - erf(x), which tf2onnx does not know: TensorFlow computes the exact GELU by it."""
+    """1 - erf(x), which tf2onnx does not support: TensorFlow computes the exact GELU with it."""
 
     @classmethod
     def version_9(cls, graph: Any, node: Any, **_: Any) -> None:
-        """Put Erf and Sub in the place of a node, keeping the name of what it gives."""
+        """Replace a node by Erf and Sub, and keep the name of its output."""
         shapes, kinds, outputs = node.output_shapes, node.output_dtypes, list(node.output)
         graph.remove_node(node.name)
         erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=kinds).output[0]
@@ -45,7 +45,7 @@ class Erfc:
 
 
 def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> None:
-    """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output, all so named.
+    """Write the model as ONNX: int32 inputs [batch, sequence] and one fp32 output.
 
     Takes ten to seventy seconds, almost all of it in tf2onnx.
 
@@ -54,12 +54,12 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     """
     if 4 * model.count_params() > MAX_GRAPH_BYTES:
         raise WeightsError(f"{path.name}: {TOO_LARGE}")
-    # They report every optimiser that they run, tables of tokenizers that are not the model's, and
-    # with a stack what the error says that they raise.
+    # They log every optimiser that they run, tables of other tokenizers, and, with a stack, errors
+    # that they also raise.
     for library in ("tf2onnx", "tensorflow"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
-        # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
+        # Keras checks whether np.object exists, and numpy then prints a FutureWarning.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         large = 4 * model.count_params() > MAX_KEPT_BYTES
         with _without_old_copies() if large else nullcontext():
@@ -70,7 +70,7 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     _name_output(proto.graph, output)
     _drop_shape_only_weights(proto.graph)
     make_canonical(proto.graph)
-    proto.graph.ClearField("doc_string")  # how often this process has converted a model
+    proto.graph.ClearField("doc_string")  # number of conversions in this process
     onnx.checker.check_model(proto, full_check=True)
     save_graph(proto, path)
 
@@ -79,11 +79,11 @@ def save_graph(proto: onnx.ModelProto, path: Path) -> None:
     """Write a graph with its weights inside, as the server reads it.
 
     Raises:
-        WeightsError: it is larger than protobuf, and so the server, can hold.
+        WeightsError: the graph exceeds the limit of protobuf, and so of the server.
     """
     try:
         size = proto.ByteSize()
-    except (ValueError, EncodeError):  # which of the two depends on protobuf's backend
+    except (ValueError, EncodeError):  # the class depends on protobuf's backend
         size = MAX_GRAPH_BYTES + 1
     if size > MAX_GRAPH_BYTES:
         raise WeightsError(f"{path.name}: {TOO_LARGE}")
@@ -92,14 +92,14 @@ def save_graph(proto: onnx.ModelProto, path: Path) -> None:
 
 @contextmanager
 def _without_old_copies() -> Iterator[None]:
-    """Have tf2onnx free each copy of the graph that it made, weights and all, before the next.
+    """Let tf2onnx free each copy of the graph and its weights before it makes the next.
 
-    Before each of its optimisers tf2onnx copies the graph. The copies refer to themselves, and
-    Python counts objects, not bytes, before it looks for such garbage: of a model with 124 MB of
-    weights they held 10.5 GB in the end.
+    Before each of its optimisers tf2onnx copies the graph. The copies contain reference cycles, and
+    Python's collector counts objects, not bytes. For a model with 124 MB of weights the copies took
+    10.5 GB in the end.
     """
     optimisers = tf2onnx.optimizer._get_optimizers()  # noqa: SLF001 - the list has no public name
-    gc.freeze()  # what is there already need not be looked through each time
+    gc.freeze()  # existing objects need no check at each collection
     try:
         for name, make in optimisers.items():
             optimisers[name] = partial(_collect_then, make)
@@ -116,7 +116,7 @@ def _collect_then(make: Any) -> Any:
 
 
 def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
-    """Call the free dimensions batch and sequence; tf2onnx numbers them."""
+    """Name the free dimensions batch and sequence; tf2onnx numbers them."""
     if sorted(inputs) != sorted(value.name for value in graph.input):
         raise ValueError(f"tf2onnx named the inputs {[value.name for value in graph.input]}")
     for value in (*graph.input, *graph.output):
@@ -124,7 +124,7 @@ def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
         for axis, dimension in zip(axes, value.type.tensor_type.shape.dim, strict=False):
             if not dimension.HasField("dim_value"):
                 dimension.dim_param = axis
-    del graph.value_info[:]  # the shapes inside still bear the numbers, and nothing needs them
+    del graph.value_info[:]  # the inner shapes still have the numbers, and no part needs them
 
 
 def _name_output(graph: onnx.GraphProto, name: str) -> None:
@@ -138,7 +138,7 @@ def _name_output(graph: onnx.GraphProto, name: str) -> None:
 def _drop_shape_only_weights(graph: onnx.GraphProto) -> None:
     """Keep one copy of each weight.
 
-    tf2onnx keeps a second, reshaped copy of every attention kernel only to ask for its shape.
+    tf2onnx keeps a second, reshaped copy of every attention kernel only to read its shape.
     """
     dims = {tensor.name: tensor.dims for tensor in graph.initializer}
     for node in graph.node:

@@ -1,7 +1,7 @@
-"""The portable graph of an encoder, in operators of standard ONNX alone.
+"""The portable graph of an encoder, with only standard ONNX operators.
 
-It is made from the weights by their purpose, without Keras, so it takes seconds; Keras, filled with
-the same weights, is what it is compared with before it is written.
+It is built from named weights without Keras, in seconds. Before it is written, it is compared with
+a Keras model with the same weights.
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ from semserve_export.graphs.unpadding import PADDING_MASK
 from semserve_export.model_spec import INPUTS, ModelSpec
 
 MASKED = -1e30
-"""What is added to the score of a padded token: the sum keeps nothing of the score."""
+"""Number that is added to the attention score of a padded token; it is large enough to hide the
+score."""
 ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_tanh", "relu": "relu", "silu": "silu"}
 
 
@@ -26,13 +27,13 @@ def portable_graph(encoder: EncoderWeights, spec: ModelSpec) -> onnx.ModelProto:
     for layer in encoder.layers:
         x = _layer(graph, encoder, layer, x)
     if reads_first_alone(encoder.head):
-        # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
+        # The index is a scalar, so that its axis is removed: the result is [batch, hidden].
         x = graph.node("Gather", x, graph.weight(np.array(0)), axis=1)
     return finish(graph, encoder, spec, x)
 
 
 def _embeddings(graph: GraphBuilder, encoder: EncoderWeights) -> str:
-    """Add the sum of the tables' rows, normalised: [batch, sequence, width]."""
+    """Add the normalised sum of the tables' rows: [batch, sequence, width]."""
     tables = encoder.embeddings
     x = graph.node("Gather", graph.weight(tables.tokens), TOKEN_IDS)
     shape = graph.node("Shape", TOKEN_IDS)
@@ -70,14 +71,14 @@ def _attention(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: st
 
 
 def _by_head(graph: GraphBuilder, encoder: EncoderWeights, x: str, order: list[int]) -> str:
-    """Take a product [batch, sequence, hidden] apart by heads, its axes in a new order."""
+    """Split a product [batch, sequence, hidden] into heads, and transpose its axes."""
     size = encoder.hidden // encoder.heads
     apart = graph.node("Reshape", x, _ints(graph, 0, 0, encoder.heads, size))
     return graph.node("Transpose", apart, perm=order)
 
 
 def _bias(graph: GraphBuilder) -> str:
-    """Add what keeps scores from padded tokens: fp32 [batch, 1, 1, sequence], 0 or `MASKED`."""
+    """Add the additive padding mask: fp32 [batch, 1, 1, sequence], 0 or `MASKED`."""
     mask = graph.node("Cast", PADDING_MASK, to=onnx.TensorProto.FLOAT)
     padded = graph.node("Sub", number(graph, 1), mask)
     bias = graph.node("Mul", padded, number(graph, MASKED))

@@ -1,7 +1,7 @@
-"""A sentence-transformers directory: the modules that modules.json names, each from its own path.
+"""Reads a sentence-transformers directory: the modules of modules.json, each from its path.
 
-`config_sentence_transformers.json` says how vectors are compared, and which prompts stand before
-texts. Every module, activation, mode and key is honoured or refused by its name.
+`config_sentence_transformers.json` specifies the metric and the prompts. Every module, activation,
+mode and key is supported, or refused by its name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ POOLINGS: Mapping[str, str] = MappingProxyType(
         "lasttoken": "last",
     }
 )
-"""sentence-transformers' modes of pooling by our names, in the order in which it joins them."""
+"""Pooling modes of sentence-transformers by our names, in the order of its concatenation."""
 FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -40,42 +40,42 @@ FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-"""How releases before 5.4 wrote the modes."""
+"""The keys of the modes before release 5.4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceModules:
-    """What the modules of a directory do, one after the other."""
+    """The modules of a directory."""
 
     transformer: Path
     """The directory of the encoder."""
     settings: Mapping[str, Any]
     """Its sentence_bert_config.json: max_seq_length, do_lower_case."""
     pooling: str | None
-    """A `spec.Pooling`, or several joined by +; None for a cross-encoder, which has a head, and for
-    a sparse encoder."""
+    """A `spec.Pooling`, or several joined by +; None for a cross-encoder and for a sparse
+    encoder."""
     width: int | None = None
-    """Length of a token's vector, as the pooling's configuration says."""
+    """Size of a token's vector in the configuration of the pooling."""
     steps: tuple[Step, ...] = ()
     normalized: bool = False
-    """Whether the last step is L2, which `steps` leaves out."""
+    """Whether the last step is L2, which is not in `steps`."""
     metric: Metric = "cosine"
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
-    """The name of the prompt that sentence-transformers puts before every text, where it does."""
+    """The name of the prompt that sentence-transformers puts before every text by default."""
     prompt_pooled: bool = True
-    """Whether the pooling takes in the tokens of a prompt."""
+    """Whether the pooling includes the tokens of a prompt."""
     splade: SpladePooling | None = None
-    """Of a sparse encoder, which has no other pooling."""
+    """The pooling of a sparse encoder."""
     model_settings: Mapping[str, Any] = field(default_factory=dict)
     """Its config_sentence_transformers.json."""
 
 
 def read_modules(directory: Path) -> SentenceModules | None:
-    """Read modules.json and all that it names; None where there is none.
+    """Read modules.json and the modules that it names; None if it does not exist.
 
     Raises:
-        WeightsError: a module, or what is said of one, is not known; the message names it.
+        WeightsError: a module or a setting is unknown; the message names it.
     """
     if not (directory / MODULES).is_file():
         if any(directory.glob("*_Pooling")):
@@ -84,7 +84,7 @@ def read_modules(directory: Path) -> SentenceModules | None:
     listed = _in_order(directory)
     modules = [(_kind(module), _path(directory, module)) for module in listed]
     _require_names(listed)
-    # Before release 5.4 a sparse encoder's Transformer had a class of its own.
+    # Before release 5.4 the Transformer of a sparse encoder had a separate class.
     is_language_model = modules[:1] != [] and modules[0][0] == LANGUAGE_MODEL
     kinds = ["Transformer" if kind == LANGUAGE_MODEL else kind for kind, _ in modules]
     if kinds[:1] != ["Transformer"] or "Transformer" in kinds[1:]:
@@ -127,7 +127,7 @@ def read_modules(directory: Path) -> SentenceModules | None:
 
 
 def _in_order(directory: Path) -> list[dict[str, Any]]:
-    """Read the modules in the order of the list, in which sentence-transformers runs them."""
+    """Read the modules in the order of the list, which is the order in which they run."""
     modules = read_list(directory / MODULES)
     places = [module.get("idx", place) for place, module in enumerate(modules)]
     if not all(isinstance(place, int) for place in places):
@@ -138,7 +138,7 @@ def _in_order(directory: Path) -> list[dict[str, Any]]:
 
 
 def _require_names(modules: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse two modules of one name, of which sentence-transformers runs the last alone."""
+    """Refuse two modules with the same name, of which sentence-transformers runs only the last."""
     names = [module.get("name") for module in modules]
     for place, name in enumerate(names):
         if name is not None and name in names[:place]:
@@ -146,7 +146,7 @@ def _require_names(modules: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _kind(module: Mapping[str, Any]) -> str:
-    """Return the module's class; old releases and new ones have it at different paths."""
+    """Return the class of a module; its path differs between old and new releases."""
     name = str(module.get("type", ""))
     kind = name.rpartition(".")[2]
     if not name.startswith(PACKAGE) or kind not in KNOWN:
@@ -165,7 +165,7 @@ def _path(directory: Path, module: Mapping[str, Any]) -> Path:
 
 
 def _transformer(directory: Path) -> dict[str, Any]:
-    """Read how the encoder reads texts; old releases named the file by the family."""
+    """Read the settings of the encoder's input; old releases named the file by the family."""
     files = sorted(directory.glob("sentence_*_config.json"))
     settings = read_object(files[0]) if files else {}
     for key, value in settings.items():
@@ -188,8 +188,8 @@ def _pooling(directory: Path) -> tuple[str, int | None, bool]:
     """Read a Pooling module.
 
     Returns:
-        Its modes, joined by + where there are several; the width of a token's vector; and whether
-        the tokens of a prompt are pooled too.
+        Its modes, joined by +; the width of a token's vector; and whether the tokens of a prompt
+        are pooled.
     """
     config = read_object(directory / "config.json")
     place = f"{directory.name}/config.json"

@@ -21,25 +21,25 @@ KINDS = (keras_hub.tokenizers.Tokenizer, keras_hub.models.Preprocessor)
 
 @dataclass(frozen=True, slots=True)
 class KerasHubSource(TokenSource):
-    """A token source whose differences from KerasHub are those with a known cause."""
+    """A token source that may differ from KerasHub for known causes."""
 
     keras_hub_tokenizer: Any = None
 
     def require_agreement(self) -> None:
-        """Hold tokenizer.json to KerasHub's own reading on odd texts.
+        """Compare tokenizer.json with KerasHub's tokenizer on unusual texts.
 
         Raises:
-            WeightsError: they differ for a cause that is not known.
+            WeightsError: they differ without a known cause.
         """
         texts = odd_texts(COMPARED_TEXTS)
         require_explained(compare_tokenizers(self.keras_hub_tokenizer, self.tokenizer, texts))
 
 
 def read_keras_hub(given: Any, origin: Origin = "stated") -> TokenSource:
-    """Build the tokenizer of a KerasHub tokenizer or preprocessor.
+    """Convert a KerasHub tokenizer or preprocessor.
 
     Raises:
-        WeightsError: it is of no family that can be exported.
+        WeightsError: its family cannot be exported.
     """
     original = getattr(given, "tokenizer", given)
     family = _family(original)

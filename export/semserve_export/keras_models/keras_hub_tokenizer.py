@@ -1,4 +1,4 @@
-"""A KerasHub tokenizer as tokenizer.json, with its family's special tokens."""
+"""Converts a KerasHub tokenizer to tokenizer.json, with the special tokens of its family."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ from semserve_export.tokenizers.word_piece import build_word_piece
 def build_keras_hub_tokenizer(
     original: Any, family: Family, *, strip_accents: bool | None = None
 ) -> Tokenizer:
-    """Build our tokenizer from KerasHub's, which reads texts as it did in training.
+    """Convert a KerasHub tokenizer, so that it tokenises texts as in training.
 
     Args:
         original: KerasHub's tokenizer.
-        family: the architecture that it is of.
-        strip_accents: in place of what it says itself.
+        family: its architecture.
+        strip_accents: overrides its own setting.
 
     Raises:
-        WeightsError: it reads words that are apart already.
+        WeightsError: it expects texts that are already split into words.
     """
     if not getattr(original, "split", True):
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""The tokenizer of a Keras model: what the caller gives, by its kind, or what the model holds."""
+"""Finds the tokenizer of a Keras model: the argument, by its kind, or a layer of the model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,15 +29,15 @@ BERT_PIECES = frozenset({"[PAD]", "[UNK]", "[CLS]", "[SEP]"})
 
 
 def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource:
-    """Find what makes a model's token ids.
+    """Find the tokenizer of a model.
 
     Args:
-        tokenizer: what the caller gives; None where the model must hold it.
-        model: it may hold a TextVectorization layer.
-        rows: of the model's embedding, where it has one.
+        tokenizer: the argument of the caller; None if the model must contain it.
+        model: the model, which may contain a TextVectorization layer.
+        rows: number of rows of the model's embedding, if it has one.
 
     Raises:
-        WeightsError: there is nothing, two contradict each other, or it cannot be honoured.
+        WeightsError: there is no tokenizer, two contradict each other, or it is not supported.
     """
     if model.vectorization is not None:
         if tokenizer is not None and tokenizer is not model.vectorization:
@@ -68,7 +68,7 @@ def _of_kind(tokenizer: Any, rows: int | None) -> TokenSource:
 
 
 def from_library(tokenizer: Tokenizer) -> TokenSource:
-    """Take a tokenizer of the tokenizers library as it is, but for padding and cutting."""
+    """Use a tokenizer of the tokenizers library, without its padding and truncation."""
     copy = Tokenizer.from_str(tokenizer.to_str())
     padding, truncation = copy.padding or {}, copy.truncation or {}
     copy.no_padding()
@@ -103,7 +103,7 @@ def _from_path(path: Path, rows: int | None) -> TokenSource:
             return index.source()
         try:
             return from_library(Tokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises nothing more special
+        except Exception as error:  # the library raises only Exception
             raise WeightsError(f"{path}: cannot be read: {error}") from error
     try:
         words = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
