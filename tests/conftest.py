@@ -25,12 +25,11 @@ from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import ModelRegistry
-from semserve_server.repository.manifest import Bundle, find_bundles, read_bundle, read_graph
-from semserve_server.runtime.graph import Graph
-from semserve_server.runtime.session import Session
+from semserve_server.repository.manifest import find_bundles, read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.services.validation import Limits
+from sessions import shared_session
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("suite", deadline=None)
@@ -199,24 +198,6 @@ def fails(*arguments: str, **environment: str) -> tuple[int, str]:
     return ended.returncode, (ended.stderr.strip().splitlines() or [""])[-1]
 
 
-def load_session(bundle: Bundle) -> Session:
-    """Load a bundle's portable graph on one thread of the CPU."""
-    manifest = bundle.manifest
-    graph = Graph(
-        name=manifest.model,
-        content=read_graph(bundle, "portable"),
-        inputs=tuple(manifest.inputs),
-        output=manifest.output,
-        outputs=manifest.outputs,
-    )
-    return Session(graph, threads=1, exclusive_threads=2)
-
-
-SESSIONS: dict[str, Session] = {}
-"""The sessions of `in_process`, by the digests of their bundles: they take most of its time, and
-runs leave nothing in them."""
-
-
 @dataclass(frozen=True, slots=True)
 class InProcess:
     """A server inside the test, whose runs can be held."""
@@ -256,9 +237,7 @@ async def in_process(
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
         manifest = bundle.manifest
-        if bundle.digest not in SESSIONS:
-            SESSIONS[bundle.digest] = load_session(bundle)
-        session = SESSIONS[bundle.digest]
+        session = shared_session(bundle)
         held[manifest.task] = Held(session)
         capacity = Capacity(
             workers=workers,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import InProcess, load_session, start_server, wait_for_line
+from conftest import InProcess, start_server, wait_for_line
 from controlled import NAME, describe, serving
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -29,6 +29,7 @@ from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.supervision.watchdog import Watchdog
+from sessions import load_session
 
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING

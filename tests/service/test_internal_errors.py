@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from conftest import InProcess, load_session
+from conftest import InProcess
 from fakes import Giving, Unreadable
 from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
@@ -15,6 +15,7 @@ from semserve_server.observability.recorder import Recorder
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.rpc.handlers import unary
 from semserve_server.rpc.instrumented_handlers import instrumented
+from sessions import load_session
 
 EMBED = EmbedRequest(texts=["a cat"])
 
