@@ -25,24 +25,13 @@ FATAL = 4  # ONNX Runtime's level of logs
 
 
 def keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
-    """Run a Keras model in inference mode, eagerly: no tracing, so every shape costs the same.
+    """Run a Keras model in inference mode, traced once for batches of every shape.
+
+    Of an encoder, or an LSTM, an untraced run takes ten times as long, and tracing a second.
 
     Args:
         model: it takes a dictionary of the inputs.
         names: those of its inputs; what else a batch has is left out.
-    """
-
-    def run(inputs: Inputs) -> Rows:
-        given = {name: inputs[name] for name in names}
-        return np.asarray(model(given, training=False), np.float32)
-
-    return run
-
-
-def traced_keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
-    """Run a Keras model in inference mode, traced once for batches of every shape.
-
-    Of an encoder, or an LSTM, a run takes a tenth of what `keras_run` takes, after one second.
     """
     shapes = {tensor.name: [None, *tensor.shape[1:]] for tensor in model.inputs}
     signature = [{name: tf.TensorSpec(shapes[name], tf.int32) for name in names}]

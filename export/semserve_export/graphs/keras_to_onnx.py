@@ -2,16 +2,15 @@
 
 import gc
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import tf2onnx.optimizer
 from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 from tf2onnx.handler import tf_op
@@ -22,9 +21,8 @@ from semserve_export.graphs.canonical_graph import make_canonical
 OPSET = 18
 AXES = ("batch", "sequence")
 MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
-MAX_KEPT_BYTES = 1 << 20
-"""Bytes of weights of a model whose old copies may stay while it is converted: some fifty of them
-take 50 MB, and to look for them fifty times takes a second or more."""
+CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
+"""A variable of tf2onnx. Where it is set, to any value, an optimiser that fails is an error."""
 TOO_LARGE = (
     "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
 )
@@ -61,9 +59,7 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     with warnings.catch_warnings():
         # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        large = 4 * model.count_params() > MAX_KEPT_BYTES
-        with _without_old_copies() if large else nullcontext():
-            model.export(str(path), format="onnx", opset_version=OPSET, verbose=False)
+        _convert(model, path)
     gc.collect()
     proto = onnx.load(path)
     _name_axes(proto.graph, inputs)
@@ -90,29 +86,35 @@ def save_graph(proto: onnx.ModelProto, path: Path) -> None:
     onnx.save(proto, path)
 
 
-@contextmanager
-def _without_old_copies() -> Iterator[None]:
-    """Have tf2onnx free each copy of the graph that it made, weights and all, before the next.
+def _convert(model: Any, path: Path) -> None:
+    """Have Keras and tf2onnx write the graph.
 
-    Before each of its optimisers tf2onnx copies the graph. The copies refer to themselves, and
-    Python counts objects, not bytes, before it looks for such garbage: of a model with 124 MB of
-    weights they held 10.5 GB in the end.
+    tf2onnx copies the graph, weights and all, before each run of its dozen optimisers, so that it
+    can leave out one that fails. That took a quarter of the time of a small model; the copies of a
+    model with 124 MB of weights held 10.5 GB. So the first try is without copies.
     """
-    optimisers = tf2onnx.optimizer._get_optimizers()  # noqa: SLF001 - the list has no public name
-    gc.freeze()  # what is there already need not be looked through each time
+    said = {"format": "onnx", "opset_version": OPSET, "verbose": False}
     try:
-        for name, make in optimisers.items():
-            optimisers[name] = partial(_collect_then, make)
+        with _without_copies():
+            model.export(str(path), **said)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - an optimiser's; another error comes once more
+        model.export(str(path), **said)
+
+
+@contextmanager
+def _without_copies() -> Iterator[None]:
+    """Have tf2onnx raise the error of an optimiser, and so copy no graph."""
+    before = os.environ.get(CATCH_ERRORS)
+    os.environ[CATCH_ERRORS] = "FALSE"
+    try:
         yield
     finally:
-        for name, collecting in optimisers.items():
-            optimisers[name] = collecting.args[0]
-        gc.unfreeze()
-
-
-def _collect_then(make: Any) -> Any:
-    gc.collect()
-    return make()
+        if before is None:
+            del os.environ[CATCH_ERRORS]
+        else:
+            os.environ[CATCH_ERRORS] = before
 
 
 def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
