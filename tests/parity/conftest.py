@@ -6,7 +6,7 @@ import fcntl
 import gc
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,28 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_texts() -> Iterator[None]:
+    """Have exports compare tokenizers, and graphs, on few texts; a tiny model differs on any.
+
+    `test_tokenizer_parity` compares tokenizers on many texts.
+    """
+    from semserve_export.hugging_face import tokenizer
+    from semserve_export.keras_models import keras_hub_source, token_source
+    from semserve_export.pipeline import custom_model
+    from semserve_export.tokenizers import tf_text_bert
+    from semserve_export.variants import gates
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (custom_model, keras_hub_source, tokenizer):
+            patch.setattr(module, "COMPARED_TEXTS", 50)
+        for module in (token_source, tf_text_bert):
+            patch.setattr(module, "COMPARED_TEXTS", 200)
+        patch.setattr(gates, "HELD_OUT", 250)
+        patch.setattr(gates, "CALIBRATION", 128)
+        yield
 
 
 @dataclass(frozen=True, slots=True)

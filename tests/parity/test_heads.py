@@ -14,7 +14,6 @@ from semserve_export import export
 from semserve_export.bundle.layout import read_bundle_json, write_json
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 from semserve_export.report import Fact
@@ -26,12 +25,6 @@ pytestmark = [
 
 TEXTS = ["the cat sat", "Hello, world!", "the boat"]
 HEADS = {"none": None, "softmax": "softmax", "sigmoid": "sigmoid"}
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 def test_the_server_scores_as_keras_predicts_for_every_head(tmp_path):

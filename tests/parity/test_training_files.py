@@ -13,7 +13,6 @@ from semserve_export.data.pairs import LabelledPair
 from semserve_export.errors import ExportError
 from semserve_export.models.delta_adapter import read_record
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.training.files import TrainingFiles
 from semserve_export.training.plan import TrainingPlan
@@ -27,12 +26,6 @@ ROWS = [
     *((f"{start} hello", "yes") for start in ("cat", "sat", "the cat", "b", "c d")),
 ]
 PLAN = TrainingPlan(epochs=2, batch_size=8, learning_rate=5e-3)
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from semserve_export.models.delta_adapter import RECORD
 from semserve_export.models.loaded_model import require_finite
 from semserve_export.models.preset_rules import require_explained
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.parity import Parity, TokenDifference
@@ -27,12 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,15 @@
 
 import gc
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import tf2onnx.optimizer
 from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 from tf2onnx.handler import tf_op
@@ -22,9 +21,9 @@ from semserve_export.graphs.canonical_graph import make_canonical
 OPSET = 18
 AXES = ("batch", "sequence")
 MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
-MAX_KEPT_BYTES = 1 << 20
-"""Up to this size of weights in bytes, old copies of the graph may stay in memory during the
-conversion: some fifty copies take 50 MB, and freeing them takes a second or more."""
+CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
+"""An environment variable of tf2onnx. If it is set, to any value, tf2onnx raises the error of an
+optimiser that fails."""
 TOO_LARGE = (
     "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
 )
@@ -61,9 +60,7 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     with warnings.catch_warnings():
         # Keras checks whether np.object exists, and numpy then prints a FutureWarning.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        large = 4 * model.count_params() > MAX_KEPT_BYTES
-        with _without_old_copies() if large else nullcontext():
-            model.export(str(path), format="onnx", opset_version=OPSET, verbose=False)
+        _convert(model, path)
     gc.collect()
     proto = onnx.load(path)
     _name_axes(proto.graph, inputs)
@@ -90,29 +87,35 @@ def save_graph(proto: onnx.ModelProto, path: Path) -> None:
     onnx.save(proto, path)
 
 
-@contextmanager
-def _without_old_copies() -> Iterator[None]:
-    """Let tf2onnx free each copy of the graph and its weights before it makes the next.
+def _convert(model: Any, path: Path) -> None:
+    """Convert the model with Keras and tf2onnx.
 
-    Before each of its optimisers tf2onnx copies the graph. The copies contain reference cycles, and
-    Python's collector counts objects, not bytes. For a model with 124 MB of weights the copies took
-    10.5 GB in the end.
+    tf2onnx copies the graph with its weights before each run of its dozen optimisers, so that it
+    can skip an optimiser that fails. The copies took a quarter of the time of a small model, and
+    10.5 GB for a model with 124 MB of weights. So the first attempt makes no copies.
     """
-    optimisers = tf2onnx.optimizer._get_optimizers()  # noqa: SLF001 - the list has no public name
-    gc.freeze()  # existing objects need no check at each collection
+    settings = {"format": "onnx", "opset_version": OPSET, "verbose": False}
     try:
-        for name, make in optimisers.items():
-            optimisers[name] = partial(_collect_then, make)
+        with _without_copies():
+            model.export(str(path), **settings)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - of an optimiser; the second attempt raises any other error again
+        model.export(str(path), **settings)
+
+
+@contextmanager
+def _without_copies() -> Iterator[None]:
+    """Make tf2onnx raise the error of an optimiser, so that it copies no graph."""
+    before = os.environ.get(CATCH_ERRORS)
+    os.environ[CATCH_ERRORS] = "FALSE"
+    try:
         yield
     finally:
-        for name, collecting in optimisers.items():
-            optimisers[name] = collecting.args[0]
-        gc.unfreeze()
-
-
-def _collect_then(make: Any) -> Any:
-    gc.collect()
-    return make()
+        if before is None:
+            del os.environ[CATCH_ERRORS]
+        else:
+            os.environ[CATCH_ERRORS] = before
 
 
 def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:

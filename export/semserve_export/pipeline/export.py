@@ -24,7 +24,6 @@ from semserve_export.bundle.tolerance import (
     onnx_run,
     padded_batches,
     require_close,
-    traced_keras_run,
 )
 from semserve_export.errors import ExportError, FidelityError, WeightsError
 from semserve_export.failures import reason_of
@@ -159,8 +158,7 @@ def _write_any(model: LoadedModel, path: Path) -> None:
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
     spec = model.spec
-    runner = traced_keras_run if model.encoder or model.texts else keras_run
-    reference = runner(model.keras_model, spec.inputs)
+    reference = keras_run(model.keras_model, spec.inputs)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference, model.texts)
     write_json(directory / GOLDEN, golden)

@@ -10,6 +10,7 @@ import string
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -57,8 +58,7 @@ def build_word_piece(original: Any, *, strip_accents: bool | None = None) -> Tok
     ]
     if stripping:
         steps += [normalizers.NFD(), normalizers.Replace(Regex(r"\p{Mn}"), "")]
-    blanks = _class_of(_unknown_blanks(folded=original.lowercase))
-    steps.append(normalizers.Replace(Regex(blanks), UNKNOWN))
+    steps.append(normalizers.Replace(Regex(_unknown_blanks(folded=original.lowercase)), UNKNOWN))
     if original.lowercase:
         steps += _whole_words(vocabulary, original.suffix_indicator)
         steps += CASE_FOLDING
@@ -100,17 +100,20 @@ def unfolds_to_punctuation(character: str) -> bool:
     return any(map(is_punctuation, folded))
 
 
-def _unknown_blanks(*, folded: bool) -> Iterator[str]:
-    """Give the characters that are, or unfold to, a blank that KerasHub does not split at.
+@cache
+def _unknown_blanks(*, folded: bool) -> str:
+    """Return the class of characters that are, or unfold to, a blank KerasHub does not split at.
 
     No piece has a blank in it, so that the word around is unknown.
     """
-    for character in _characters():
+
+    def is_blank(character: str) -> bool:
         if character == " " or is_punctuation(character):
-            continue
+            return False
         blank = unicodedata.category(character) in {"Zs", "Zl", "Zp"}
-        if blank or (folded and " " in fold(character)):
-            yield character
+        return blank or (folded and " " in fold(character))
+
+    return _class_of(filter(is_blank, _characters()))
 
 
 def _whole_words(vocabulary: dict[str, int], suffix_indicator: str) -> list[Any]:
@@ -119,12 +122,8 @@ def _whole_words(vocabulary: dict[str, int], suffix_indicator: str) -> list[Any]
     Where that is a piece, it gets the name of one that no text can have, since the same three signs
     typed one by one are three words. Where no pieces spell it, its word is unknown.
     """
-    forms: dict[str, list[str]] = {}
-    for character in _characters():
-        if is_punctuation(character) and unfolds_to_punctuation(character):
-            forms.setdefault(fold(character), []).append(character)
     steps, names = [], iter(WHOLE_WORDS)
-    for form, characters in forms.items():
+    for form, characters in _unfolding_punctuation():
         pieces = _spell(form, vocabulary, suffix_indicator)
         if len(pieces) > 1:
             continue  # one sign for one piece; what takes several is left to the general folding
@@ -134,6 +133,16 @@ def _whole_words(vocabulary: dict[str, int], suffix_indicator: str) -> list[Any]
             vocabulary[name] = vocabulary.pop(form)
         steps.append(normalizers.Replace(Regex(_class_of(characters)), f" {name} "))
     return steps
+
+
+@cache
+def _unfolding_punctuation() -> tuple[tuple[str, str], ...]:
+    """Return what punctuation unfolds to, each with the characters that do."""
+    forms: dict[str, str] = {}
+    for character in _characters():
+        if is_punctuation(character) and unfolds_to_punctuation(character):
+            forms[fold(character)] = forms.get(fold(character), "") + character
+    return tuple(forms.items())
 
 
 def _spell(word: str, vocabulary: dict[str, int], suffix_indicator: str) -> list[str]:

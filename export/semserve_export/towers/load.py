@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from semserve_export.bundle.tolerance import TOLERANCE, traced_keras_run
+from semserve_export.bundle.tolerance import TOLERANCE, keras_run
 from semserve_export.errors import FidelityError, WeightsError
 from semserve_export.keras_models.head import Loss
 from semserve_export.keras_models.load import load_keras_model
@@ -169,7 +169,7 @@ def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple
 
 def _vectors(side: _Side, texts: list[str]) -> Any:
     """Ask a tower about texts, each alone: fp32 [texts, width]."""
-    run = traced_keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
+    run = keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
     encodings = [Encoding(ids, [0] * len(ids)) for ids in side.reading.ids(texts)]
     return np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
 

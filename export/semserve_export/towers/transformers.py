@@ -6,7 +6,7 @@ from typing import Any
 import keras_hub
 import numpy as np
 
-from semserve_export.bundle.tolerance import TOLERANCE, scaled_difference, traced_keras_run
+from semserve_export.bundle.tolerance import TOLERANCE, keras_run, scaled_difference
 from semserve_export.models.bert import make_embedder
 from semserve_export.models.families import FAMILIES, Family, inputs_of
 from semserve_export.models.keras_internals import sublayers
@@ -35,7 +35,7 @@ def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
     length = loaded.spec.max_sequence_length
     encodings = encode(loaded.tokenizer, TRIED_TEXTS, length)
     batches = [pad([one]) for one in encodings] + [pad(encodings)]
-    run = traced_keras_run(loaded.keras_model, loaded.spec.inputs)
+    run = keras_run(loaded.keras_model, loaded.spec.inputs)
     expected = [run(batch) for batch in batches]
     poolings = ["cls", "mean", *(name for name in POOLINGS if name not in {"cls", "mean"})]
     if isinstance(backbone, keras_hub.models.BertBackbone):
@@ -46,7 +46,7 @@ def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
             if model.output_shape[-1] != expected[0].shape[1]:
                 continue
             names = inputs_of(model)
-            other = traced_keras_run(model, names)
+            other = keras_run(model, names)
             differences = [
                 scaled_difference(other(batch), rows)
                 for batch, rows in zip(batches, expected, strict=True)
