@@ -79,7 +79,7 @@ def read_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) 
     if not outputs:
         return _seen(rows, loss, stated)
     last, inputs = made_by(outputs[0])
-    dense = isinstance(last, keras.layers.Dense)
+    dense = type(last) is keras.layers.Dense
     name = _activation_of(last)
     scores = ACTIVATIONS.get(name)
     if scores is None and dense and name == "linear":
@@ -89,7 +89,7 @@ def read_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) 
     body = None
     if dense:
         body = _without_activation(model, inputs[0], last)
-    elif isinstance(last, keras.layers.Softmax | keras.layers.Activation):
+    elif type(last) in {keras.layers.Softmax, keras.layers.Activation}:
         body = keras.Model(model.inputs, inputs[0])
     return Head(rows.shape[1], scores, dense=dense, body=body)
 
@@ -131,19 +131,22 @@ def apply_scores(logits: Rows, scores: Scores | None) -> Rows:
 def _activation_of(layer: Any) -> str:
     """Return the name of the activation that a layer applies last, or an empty name.
 
-    An LSTM has an activation too, and its output is a product of two.
+    An LSTM has an activation too, and its output is a product of two. What a class of the user's
+    own applies last, only its outputs tell.
     """
-    if isinstance(layer, keras.layers.Softmax):
+    if type(layer) is keras.layers.Softmax:
         return "softmax"
-    kinds = keras.layers.Dense | keras.layers.EinsumDense | keras.layers.Activation
-    return getattr(layer.activation, "__name__", "") if isinstance(layer, kinds) else ""
+    kinds = keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation
+    return getattr(layer.activation, "__name__", "") if type(layer) in kinds else ""
 
 
 def _without_activation(model: Any, taken: Any, last: Any) -> Any:
     """Build the model with its last Dense layer without the activation, on the same weights."""
     bare = keras.layers.Dense(last.units, use_bias=last.use_bias, name=f"{last.name}_logits")
     outputs = bare(taken)
-    bare.set_weights(last.get_weights())
+    bare.kernel.assign(last.kernel)  # with what LoRA has learnt, where it is on
+    if last.use_bias:
+        bare.bias.assign(last.bias)
     return keras.Model(model.inputs, outputs)
 
 

@@ -188,8 +188,16 @@ def _require_no_lookup(model: Any) -> None:
 
 
 def _require_full_precision(model: Any) -> None:
-    """Refuse a model that computes in half precision, whose graph cannot equal it to 1e-5."""
+    """Refuse a model that computes in half precision or in integers.
+
+    Its graph cannot equal it to 1e-5.
+    """
     for layer in (*_flat(model), model):
+        if getattr(layer, "quantization_mode", None):
+            raise WeightsError(
+                f"the layer {layer.name} is quantised to {layer.quantization_mode}; export the"
+                " model as it was before quantize(), as ONNX Runtime does not compute as it does"
+            )
         if layer.compute_dtype in HALF:
             raise WeightsError(
                 f"the layer {layer.name} computes in {layer.compute_dtype} (dtype policy"
