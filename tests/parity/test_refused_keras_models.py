@@ -89,6 +89,12 @@ def two_texts_changed_before_they_are_read():
     return keras.Model(texts, layers.Dot(1)(sides))
 
 
+def quantised():
+    model = flattened()
+    model.quantize("int8")
+    return model
+
+
 def masked_with(*parts):
     return sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True), *parts)
 
@@ -146,6 +152,11 @@ REFUSED = {
         texts_read_twice,
         {},
         "the model uses its input text in another way too than as the token ids that one layer",
+    ),
+    "a quantised model": (
+        quantised,
+        {"tokenizer": INDEX, "padding": "pre"},
+        "the layer dense",
     ),
     "a bag of words": (
         bag_of_words,

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.preprocessing.text import Tokenizer as KerasTokenizer
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.text_vectorization import read_text_vectorization
+from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
 from semserve_export.keras_models.tokenizer_sources import from_library
 from semserve_export.keras_models.word_index import WordIndex, read_word_index
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
@@ -179,6 +179,11 @@ def test_a_layer_that_no_tokenizer_stands_for_is_refused_by_the_setting(settings
     with pytest.raises(WeightsError) as raised:
         read_text_vectorization(layer)
     assert message in str(raised.value)
+
+
+def test_a_vocabulary_with_a_word_twice_is_refused():
+    with pytest.raises(WeightsError, match=r"Keras refuses the vocabulary: .* repeated terms are"):
+        from_vocabulary(["the", "cat", "the"])
 
 
 class Loud(keras.layers.TextVectorization):

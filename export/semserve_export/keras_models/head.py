@@ -72,15 +72,14 @@ def read_keras_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = 
     Args:
         model: Functional, Sequential or a subclass.
         rows: its outputs for some texts, fp32 [texts, outputs].
-        loss: the loss of its
-            training.
+        loss: the loss of its training.
         stated: the activation that the options specify.
     """
     outputs = getattr(model, "outputs", None)
     if not outputs:
         return _seen(rows, loss, stated)
     last, inputs = made_by(outputs[0])
-    dense = isinstance(last, keras.layers.Dense)
+    dense = type(last) is keras.layers.Dense
     name = _activation_of(last)
     scores = ACTIVATIONS.get(name)
     if scores is None and dense and name == "linear":
@@ -90,7 +89,7 @@ def read_keras_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = 
     body = None
     if dense:
         body = _without_activation(model, inputs[0], last)
-    elif isinstance(last, keras.layers.Softmax | keras.layers.Activation):
+    elif type(last) in {keras.layers.Softmax, keras.layers.Activation}:
         body = keras.Model(model.inputs, inputs[0])
     return KerasHead(rows.shape[1], scores, dense=dense, body=body)
 
@@ -132,19 +131,22 @@ def apply_scores(logits: Rows, scores: Scores | None) -> Rows:
 def _activation_of(layer: Any) -> str:
     """Return the name of the last activation of a layer, or an empty name.
 
-    An LSTM also has an activation, but its output is a product of two activations.
+    An LSTM also has an activation, but its output is a product of two activations. The last
+    activation of a user's own class is known only from its outputs.
     """
-    if isinstance(layer, keras.layers.Softmax):
+    if type(layer) is keras.layers.Softmax:
         return "softmax"
-    kinds = keras.layers.Dense | keras.layers.EinsumDense | keras.layers.Activation
-    return getattr(layer.activation, "__name__", "") if isinstance(layer, kinds) else ""
+    kinds = keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation
+    return getattr(layer.activation, "__name__", "") if type(layer) in kinds else ""
 
 
 def _without_activation(model: Any, taken: Any, last: Any) -> Any:
     """Build the model without the activation of its last Dense layer, on the same weights."""
     bare = keras.layers.Dense(last.units, use_bias=last.use_bias, name=f"{last.name}_logits")
     outputs = bare(taken)
-    bare.set_weights(last.get_weights())
+    bare.kernel.assign(last.kernel)  # with what LoRA has learnt, where it is on
+    if last.use_bias:
+        bare.bias.assign(last.bias)
     return keras.Model(model.inputs, outputs)
 
 

@@ -191,8 +191,13 @@ def _require_no_lookup(model: Any) -> None:
 
 
 def _require_full_precision(model: Any) -> None:
-    """Refuse a model in half precision, because its graph cannot equal it within 1e-5."""
+    """Refuse half precision and integers, because a graph cannot equal them within 1e-5."""
     for layer in (*_flat(model), model):
+        if getattr(layer, "quantization_mode", None):
+            raise WeightsError(
+                f"the layer {layer.name} is quantised to {layer.quantization_mode}; export the"
+                " model as it was before quantize(), as ONNX Runtime does not compute as it does"
+            )
         if layer.compute_dtype in HALF:
             raise WeightsError(
                 f"the layer {layer.name} computes in {layer.compute_dtype} (dtype policy"

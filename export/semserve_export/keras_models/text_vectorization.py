@@ -13,6 +13,7 @@ import tensorflow as tf
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from semserve_export.errors import WeightsError
+from semserve_export.failures import reason_of
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.report import Fact, Origin
 
@@ -66,8 +67,18 @@ def read_text_vectorization(layer: Any, origin: Origin = "stated") -> TokenSourc
 
 
 def from_vocabulary(words: Sequence[str]) -> TokenSource:
-    """Build the tokenizer of `TextVectorization(vocabulary=words)`."""
-    return read_text_vectorization(keras.layers.TextVectorization(vocabulary=list(words)))
+    """Build the tokenizer of `TextVectorization(vocabulary=words)`.
+
+    Raises:
+        WeightsError: Keras refuses the vocabulary, for example if it contains a word twice.
+    """
+    try:
+        layer = keras.layers.TextVectorization(vocabulary=list(words))
+    except ValueError as error:
+        raise WeightsError(
+            f"tokenizer: Keras refuses the vocabulary: {reason_of(error)}"
+        ) from error
+    return read_text_vectorization(layer)
 
 
 def require_settings(config: dict[str, Any]) -> None:
