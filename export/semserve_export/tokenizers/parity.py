@@ -105,8 +105,7 @@ def _without_specials(ours: Tokenizer) -> Read:
 
 
 def _of_each_cause(found: Iterable[Difference]) -> tuple[Difference, ...]:
-    """Choose `EXAMPLES` differences: the shortest of each cause, then the second ones, and so
-    on."""
+    """Choose `EXAMPLES` differences: the shortest of each cause, then the next ones."""
     ranks, ranked = Counter[str](), []
     for each in sorted(found, key=lambda one: (len(one.text), one.text)):
         ranked.append((ranks[each.cause], each))

@@ -1,7 +1,7 @@
 """Generates random English sentences from a small grammar, reproducibly by a seed.
 
-They are used to measure activation ranges and quantised graphs. They are free of copyright, so the
-package can contain them. There are statements, questions, headlines and figures, long and short.
+They are used to measure activation ranges and quantised graphs. They are generated, so the package
+can contain them. There are statements, questions, headlines and figures, long and short.
 """
 
 # ruff: noqa: SIM905 - words are more readable as text than as a list of strings

@@ -1,4 +1,4 @@
-"""How well scores follow people's judgements."""
+"""Correlations of scores with human judgements."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ def spearman(left: Numbers, right: Numbers) -> float:
 
 
 def pearson(left: Numbers, right: Numbers) -> float:
-    """Return the linear correlation; NaN where one of both is constant."""
+    """Return the linear correlation; NaN if one of the two is constant."""
     left, right = left - left.mean(), right - right.mean()
     spread = np.sqrt(np.sum(left**2) * np.sum(right**2))
     return float(np.sum(left * right) / spread) if spread > 0 else float("nan")

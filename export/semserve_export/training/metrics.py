@@ -1,4 +1,4 @@
-"""How well a classifier labels: counts, accuracy, and F1 of each label."""
+"""The metrics of a classifier: confusion matrix, accuracy, and F1 of each label."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class LabelQuality:
-    """Answers counted: int64 [labels, labels], a row for each true label."""
+    """A confusion matrix: int64 [labels, labels], with a row for each true label."""
 
     confusion: npt.NDArray[np.int64]
 
@@ -22,22 +22,23 @@ class LabelQuality:
 
     @property
     def accuracy(self) -> float:
-        """The share of texts that got their label."""
+        """Accuracy: the fraction of texts with a correct label."""
         return float(np.trace(self.confusion) / self.confusion.sum())
 
     @property
     def precision(self) -> list[float]:
-        """Of the texts that got a label, the share whose label it is; 0 where none got it."""
+        """Precision: the fraction of correct predictions of a label; 0 if it was never
+        predicted."""
         return self._share_of(self.confusion.sum(axis=0))
 
     @property
     def recall(self) -> list[float]:
-        """Of the texts of a label, the share that got it; 0 where there are none."""
+        """Recall: the fraction of correctly predicted texts of a label; 0 without such texts."""
         return self._share_of(self.confusion.sum(axis=1))
 
     @property
     def f1(self) -> list[float]:
-        """The harmonic mean of a label's precision and recall; 0 where it was never right."""
+        """F1: the harmonic mean of a label's precision and recall; 0 if it was never correct."""
         return self._share_of((self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) / 2)
 
     def _share_of(self, counts: npt.NDArray[np.floating] | npt.NDArray[np.int64]) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a training changed in a word model, small enough to keep beside the code.
+"""The changes of a training to a word model, stored in the repository.
 
     adapter.safetensors    words/rows int32 [n], words/change fp16 [n, dimensions]: what is added to
                            the vectors of these ids; every other weight by its name, fp32
@@ -18,10 +18,10 @@ ROWS, CHANGE = f"{WORDS}/rows", f"{WORDS}/change"
 
 
 def apply_word_adapter(directory: Path, encoder: Any) -> None:
-    """Turn an encoder on the public table into the trained one.
+    """Apply an adapter to an encoder with the public table.
 
     Raises:
-        AdapterError: the file is damaged, or not of this encoder.
+        AdapterError: the file is damaged, or belongs to another encoder.
     """
     path = directory / TENSORS
     tensors = read_tensors(path)

@@ -1,4 +1,4 @@
-"""Word models: how a recipe over word vectors becomes a model with its tokenizer."""
+"""Builds the model and the tokenizer of a recipe over word vectors."""
 
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from semserve_export.word_vectors.word_model import average_encoder, lstm_encode
 
 
 def load_word_recipe(recipe: WordRecipe, weights: Path) -> LoadedModel:
-    """Build a recipe's model on the public vectors, with what its training changed.
+    """Build a recipe's model on the public vectors, with its adapter.
 
     Args:
-        recipe: what to build.
-        weights: the directory of the vectors, as `fetch_weights` returns it.
+        recipe: the recipe.
+        weights: directory of the vectors, from `fetch_weights`.
 
     Raises:
         WeightsError: the vectors cannot be read.
