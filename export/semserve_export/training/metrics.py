@@ -27,8 +27,7 @@ class LabelQuality:
 
     @property
     def precision(self) -> list[float]:
-        """Precision: the fraction of correct predictions of a label; 0 if it was never
-        predicted."""
+        """Precision: the fraction of correct predictions of a label; 0 without any."""
         return self._share_of(self.confusion.sum(axis=0))
 
     @property
