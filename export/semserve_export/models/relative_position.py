@@ -7,7 +7,7 @@ Transformer", section 2.1; MPNet (Song et al. 2020) uses the same buckets in bot
 import numpy as np
 import numpy.typing as npt
 
-LAST_BUCKET_DISTANCE = 128  # tokens; whatever is as far or farther shares the last bucket
+LAST_BUCKET_DISTANCE = 128  # tokens; this distance and all larger ones share the last bucket
 
 
 def bucket_of(distance: int, buckets: int) -> int:
