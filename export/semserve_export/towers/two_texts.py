@@ -124,6 +124,12 @@ def find_towers(texts: TwoTexts, tower: str | None = None) -> Iterator[Towers]:
 def _cut(model: Any, tower: str | None) -> Iterator[Towers]:
     """Cut a graph where each side is one vector, and yield the cuts with a known comparison.
 
+    The graph gives the ways to divide its inputs into two sides, and for each side the vectors
+    through which all its paths to the output pass. Two such vectors of equal size, one of each
+    side, are a cut: the calls before them are the two towers, and the calls after them are the
+    head, which is run on random vectors to recognise its comparison. The cuts nearest to the output
+    come first.
+
     If the tower is named, or the head is unknown, the last candidate is the cut nearest to the
     output, without a comparison.
     """
