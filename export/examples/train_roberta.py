@@ -1,10 +1,10 @@
-"""Train a small RoBERTa from scratch with KerasHub alone, and save it as a preset.
+r"""Train a small RoBERTa from scratch with KerasHub alone, and save it as a preset.
 
 `nli-roberta` was made in this way. You can train your own classifier likewise: semserve is used
 only in `semserve-export export PRESET`. The files have a header and tab-separated columns premise,
 hypothesis and label.
 
-    .venv-export/bin/python export/examples/train_roberta.py --preset nli-roberta \\
+    .venv-export/bin/python export/examples/train_roberta.py --preset nli-roberta \
         --train a.tsv.gz b.tsv.gz --validation dev.tsv.gz
 """
 
