@@ -62,7 +62,7 @@ def choose_scores(
         raise WeightsError(f"--scores {options.scores}: {where}")
     scores = options.scores or found
     if scores == "softmax" and outputs == 1:
-        raise WeightsError(f"{where}: the softmax of one output is always 1; say --scores sigmoid")
+        raise WeightsError(f"{where}: the softmax of one output is always 1; pass --scores sigmoid")
     origin = "stated" if options.scores else "found" if found else "assumed"
     scores = scores or ("none" if outputs == 1 else "softmax")
     return scores, Fact("scores", scores, origin)  # type: ignore[arg-type]  # one of three

@@ -24,7 +24,7 @@ def length_of(options: ModelOptions, preset: Preset, backbone: Any) -> int:
     if options.max_sequence_length and options.max_sequence_length > positions:
         raise WeightsError(
             f"--max-sequence-length {options.max_sequence_length}: the model has {positions}"
-            f" positions; say {positions} at most"
+            f" positions; pass at most {positions}"
         )
     return options.max_sequence_length or preset.max_sequence_length(backbone)
 

@@ -190,7 +190,7 @@ def _length(options: ModelOptions, encoder: SavedEncoder) -> int:
     most = encoder.length or min(positions, default=0) or None
     if most is None and options.max_sequence_length is None:
         raise WeightsError(
-            "max_length: the SavedModel does not tell how many tokens it takes; say it"
+            "max_length: the SavedModel does not tell how many tokens it takes; pass it"
             " (--max-sequence-length)"
         )
     if most and options.max_sequence_length and options.max_sequence_length > most:
