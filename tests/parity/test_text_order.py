@@ -20,11 +20,11 @@ def test_what_nobody_says_is_told_in_the_report_and_in_one_line():
     model = load_from_options(ModelOptions("", live=classifier, name="mine"))
     assert Fact("texts of an input", "1", "assumed") in model.facts
     assert Fact("labels", "0, 1, 2", "assumed") in model.facts
-    assert "so one is assumed; say --pair-order" in model.notes[0]
+    assert "so one is assumed; pass --pair-order" in model.notes[0]
     assert (False, None) == (model.spec.pair, model.spec.text_order)
     model = load_from_options(ModelOptions("", live=classifier, name="mine", pair=True))
     assert Fact("order of the texts", "premise, hypothesis", "assumed") in model.facts
-    assert "premise, hypothesis is assumed; say --pair-order hypothesis-premise" in model.notes[0]
+    assert "premise, hypothesis is assumed; pass --pair-order hypothesis-premise" in model.notes[0]
     stated = ModelOptions("", live=classifier, name="mine", text_order=("premise", "hypothesis"))
     model = load_from_options(stated)
     assert Fact("order of the texts", "premise, hypothesis", "stated") in model.facts

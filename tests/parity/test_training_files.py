@@ -81,7 +81,7 @@ def test_a_keras_file_is_trained_on_single_texts_and_exported_with_what_it_learn
         ("checkpoint.safetensors", {}, "a training that was cut off; --resume goes on"),
         ("adapter.safetensors", {}, "a training that ended; --fresh replaces it"),
         ("adapter.safetensors", {"resume": True}, "a training that ended; --fresh replaces it"),
-        ("adapter.safetensors", {"resume": True, "fresh": True}, "--fresh begins again: say one"),
+        ("adapter.safetensors", {"resume": True, "fresh": True}, "--fresh starts again: pass one"),
     ],
 )
 def test_what_a_training_left_is_replaced_only_where_a_flag_says_so(files, there, flags, message):

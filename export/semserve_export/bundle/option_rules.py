@@ -73,7 +73,7 @@ def require_possible(options: ModelOptions) -> None:
     if options.text_order and sorted(options.text_order) != sorted(PREMISE_FIRST):
         raise ExportError("text_order: must name premise and hypothesis, each once")
     if not options.served_name:
-        raise ExportError(f"{options.path}: no name can be made of it; say one with --name")
+        raise ExportError(f"{options.path}: no name can be made of it; pass one with --name")
     require_fields(
         {
             "model": options.served_name,

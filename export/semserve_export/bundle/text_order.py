@@ -7,12 +7,12 @@ from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
 ASSUMED_SINGLE = (
-    "nothing says whether the classifier takes one text or two, so one is assumed; say"
+    "nothing says whether the classifier takes one text or two, so one is assumed; pass"
     " --pair-order if it was trained on pairs"
 )
 ASSUMED_ORDER = (
     "nothing says which text of a pair comes first, so the order premise, hypothesis is assumed;"
-    " say --pair-order hypothesis-premise if it was trained so, as in the tutorial of"
+    " pass --pair-order hypothesis-premise if it was trained so, as in the tutorial of"
     " KerasHub"
 )
 

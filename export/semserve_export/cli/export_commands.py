@@ -102,7 +102,7 @@ def verify(
         table.add_row(check.name, f"{check.measured:.2g}", f"{check.bound:.2g}", verdict)
     console.print(table)
     if model is None:
-        console.print("Not compared with Keras: no recipe made it; say --source, if you have it.")
+        console.print("Not compared with Keras: no recipe made it; pass --source, if you have it.")
     if failed := [check.name for check in checks if not check.holds]:
         raise FidelityError(f"{directory}: {failed[0]}: past the bound; export the model again")
 

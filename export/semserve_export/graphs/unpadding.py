@@ -5,6 +5,12 @@ tokens: the cost of a batch depends on its tokens, whatever the lengths of its t
 padded tensors, [batch, heads, sequence, size]; one Gather with an index of head rows pads them, and
 another one unpads them. The indexes are computed from the padding mask once in a run, because
 `GraphBuilder` adds equal nodes only once.
+
+For example, two texts of 3 tokens and 1 token have 6 slots in a padded batch, [2, 3]:
+
+    mask      1 1 1 | 1 0 0
+    real      0 1 2 3            slot of each token of the list (`_real`)
+    places    0 1 2 | 3 3 3      index in the list of each slot's token (`_places`)
 """
 
 import numpy as np

@@ -78,7 +78,7 @@ class HuggingFaceDirectory:
         classes = self.config.get("architectures") or []
         if not isinstance(classes, list) or len(classes) != 1:
             raise WeightsError(
-                f"{CONFIG}: architectures names {classes or 'nothing'}; say --task embedding or"
+                f"{CONFIG}: architectures names {classes or 'nothing'}; pass --task embedding or"
                 " --task classification"
             )
         name = str(classes[0])
@@ -86,7 +86,7 @@ class HuggingFaceDirectory:
             return "classification"
         if name.endswith(LANGUAGE_MODELS):
             raise WeightsError(
-                f"{CONFIG}: {name} is a language model; say --task sparse_embedding for weights of"
+                f"{CONFIG}: {name} is a language model; pass --task sparse_embedding for weights of"
                 " words (SPLADE), or --task embedding to export its encoder without the head that"
                 " guesses words"
             )

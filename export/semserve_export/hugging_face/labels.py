@@ -72,7 +72,7 @@ def read_scores(
     kinds = {each.scores for each in found}
     if len(kinds) > 1 and stated not in kinds:
         keys = " and ".join(each.where for each in found)
-        raise WeightsError(f"{keys} contradict each other; say --scores")
+        raise WeightsError(f"{keys} contradict each other; pass --scores")
     if found:
         return next((each for each in found if each.scores == stated), found[0])
     rule: Scores = "sigmoid" if outputs == 1 else "softmax"

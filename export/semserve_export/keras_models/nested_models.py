@@ -66,7 +66,7 @@ def inlined(model: Any, opened: set[int]) -> Any:
 
 
 def output_of(layer: Any, model: Any) -> Any:
-    """Return the output of a layer in a Functional model, where it is called once."""
+    """Return the output of a layer in a model; the layer may also be used in other models."""
     waiting, seen = list(model.outputs), set[int]()
     while waiting:
         tensor = waiting.pop()

@@ -118,14 +118,14 @@ def find_sequences(
     free = model.length is None and ignores_padding(model, ids, tokens.pad_id, limit)
     if length is None and not free:
         raise WeightsError(
-            "padded_length: the model's answers depend on how many zeros follow a text; say the"
-            " length that its sequences were padded to (--padded-length), and on which side"
+            "padded_length: the model's answers depend on how many zeros follow a text; pass the"
+            " length that its sequences were padded to (--padded-length), and the side"
             " (--padding pre or post)"
         )
     if length is None and options.padding:
         raise WeightsError(
             "padded_length: padding says that the sequences were padded, and nothing says to which"
-            " length; say it (--padded-length), or leave padding out where texts were never cut"
+            " length; pass it (--padded-length), or leave padding out where texts were never cut"
         )
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
@@ -138,11 +138,11 @@ def find_sequences(
     if sided and padding is None:
         raise WeightsError(
             "padding: the model answers otherwise for a text with padding before it than after it;"
-            " say which it had in training (--padding pre or post; pre is pad_sequences' default)"
+            " pass the side of the training (--padding pre or post; pre is pad_sequences' default)"
         )
     if sided and length is None:
         raise WeightsError(
-            "padded_length: the model's answers depend on how many zeros come before a text; say"
+            "padded_length: the model's answers depend on how many zeros come before a text; pass"
             " the length that its sequences were padded to (--padded-length)"
         )
     if free and truncating == "post" and not sided:

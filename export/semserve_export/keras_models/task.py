@@ -83,7 +83,7 @@ def _task(options: ModelOptions, head: KerasHead, trained: Scores | None) -> tup
     if head.bounded and not head.pools:
         raise WeightsError(
             "task: the model's outputs lie between 0 and 1, and neither its last layer nor its loss"
-            " tells what they are; say it (--task embedding, or --task classification with"
+            " tells what they are; pass it (--task embedding, or --task classification with"
             " --scores sigmoid or softmax)"
         )
     return "embedding", "found" if not head.dense else "assumed"
@@ -110,7 +110,7 @@ def _scores(
     if head.bounded:
         raise WeightsError(
             "scores: the model's outputs lie between 0 and 1, and neither its last layer nor its"
-            " loss tells how they were made; say it (--scores sigmoid for labels that are"
+            " loss tells how they were made; pass it (--scores sigmoid for labels that are"
             " independent of each other, --scores softmax if the outputs are logits)"
         )
     return "softmax", "assumed"

@@ -1,4 +1,4 @@
-"""What a preset must be so that its bundle answers as the model did in Keras, and what changes."""
+"""Checks that a preset's bundle answers as the model in Keras, and notes about differences."""
 
 import re
 from typing import Any
@@ -11,20 +11,20 @@ from semserve_export.options import ModelOptions
 from semserve_export.tokenizers.parity import Parity
 from semserve_export.tokenizers.parity_causes import UNEXPLAINED
 
-SPARE_ROWS = 128  # of an embedding, at most, that no piece has
+SPARE_ROWS = 128  # largest number of rows of an embedding without a piece
 
 
 def length_of(options: ModelOptions, preset: Preset, backbone: Any) -> int:
-    """Return the most tokens of a text: as asked for, or what the preset says.
+    """Return the maximum number of tokens: from the options, or from the preset.
 
     Raises:
-        WeightsError: the model has no positions for as many.
+        WeightsError: the model has fewer positions.
     """
     positions = int(backbone.max_sequence_length)
     if options.max_sequence_length and options.max_sequence_length > positions:
         raise WeightsError(
             f"--max-sequence-length {options.max_sequence_length}: the model has {positions}"
-            f" positions; say {positions} at most"
+            f" positions; pass at most {positions}"
         )
     return options.max_sequence_length or preset.max_sequence_length(backbone)
 
@@ -45,15 +45,15 @@ def require_segments(backbone: Any, *, pair: bool) -> None:
 def require_vocabulary(original: Any, backbone: Any, named: str | None) -> None:
     """Refuse a tokenizer of another vocabulary than the model's.
 
-    An embedding may have a few rows more than there are pieces, to fill up a round number.
+    An embedding may have a few more rows than there are pieces, up to a round number.
 
     Args:
         original: KerasHub's tokenizer.
-        backbone: of the model.
-        named: the preset that --tokenizer named, if any.
+        backbone: the backbone of the model.
+        named: the preset of --tokenizer, if any.
 
     Raises:
-        WeightsError: it tells both sizes.
+        WeightsError: the message contains both sizes.
     """
     pieces, rows = original.vocabulary_size(), backbone.vocabulary_size
     if pieces > rows or (named and rows - pieces > max(1, min(SPARE_ROWS, rows // 100))):
@@ -62,10 +62,10 @@ def require_vocabulary(original: Any, backbone: Any, named: str | None) -> None:
 
 
 def require_flags_of_tokenizer(options: ModelOptions, original: Any) -> None:
-    """Refuse flags of WordPiece for another tokenizer, which they would not change.
+    """Refuse flags of WordPiece for another tokenizer, on which they have no effect.
 
     Raises:
-        WeightsError: it names the flag.
+        WeightsError: the message names the flag.
     """
     flags = {"--strip-accents": options.strip_accents, "--split-on-cjk": options.split_on_cjk}
     given = [flag for flag, value in flags.items() if value is not None]
@@ -74,10 +74,10 @@ def require_flags_of_tokenizer(options: ModelOptions, original: Any) -> None:
 
 
 def require_explained(parity: Parity) -> None:
-    """Refuse a tokenizer that reads texts otherwise than KerasHub's, and nobody knows why.
+    """Refuse a tokenizer that differs from KerasHub's without a known cause.
 
     Raises:
-        FidelityError: it shows the shortest such text.
+        FidelityError: the message contains the shortest such text.
     """
     if parity.unexplained:
         shortest = next(each.text for each in parity.examples if each.cause == UNEXPLAINED)
@@ -89,7 +89,7 @@ def require_explained(parity: Parity) -> None:
 
 
 def notes_of(preset: Preset) -> tuple[str, ...]:
-    """Tell what of the preset is served otherwise than it was saved."""
+    """Return notes about the differences of the served model from the saved preset."""
     saved = preset.config.get("torch_dtype") or preset.config.get("dtype")
     saved = saved or preset.config.get("config", {}).get("dtype", "")
     name = saved if isinstance(saved, str) else str(saved.get("config", {}).get("name", ""))

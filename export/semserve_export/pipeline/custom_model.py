@@ -1,7 +1,7 @@
-"""A user's own model: a KerasHub preset, a Hugging Face directory, or a `.keras` file.
+"""Loads a model of the user: a KerasHub preset, a Hugging Face directory, or a `.keras` file.
 
-What it says of itself is used (activation, pooling, length, letters, labels); what it cannot say,
-or says wrongly, the command line can.
+Settings come from the model (activation, pooling, length, letters, labels); options of the command
+line add missing settings and override wrong ones.
 """
 
 from collections.abc import Iterator
@@ -45,11 +45,11 @@ COMPARED_TEXTS = 2000  # with KerasHub's tokenizer, at every export
 
 
 def load_custom_model(options: ModelOptions) -> LoadedModel:
-    """Load the model, and say what it is.
+    """Load the model and its description.
 
     Raises:
-        WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
-            must be known.
+        WeightsError: it cannot be read, its family is unsupported, or a required setting is
+            missing.
     """
     require_readable(options.path)
     with named_errors(options.path), ready_for_keras(options.path) as checked:
@@ -62,7 +62,7 @@ def load_custom_model(options: ModelOptions) -> LoadedModel:
 
 
 def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
-    """Load a recipe of a kept preset: as a user's own model is, but for where it comes from.
+    """Load a recipe that is a stored preset, in the same way as a model of the user.
 
     Raises:
         WeightsError: as `load_custom_model`.
@@ -85,7 +85,7 @@ def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
 
 
 def custom_tokenizers(path: str) -> tuple[Any, Tokenizer]:
-    """Load KerasHub's tokenizer of a user's model, and build ours from it.
+    """Load KerasHub's tokenizer of a user's model, and convert it.
 
     Raises:
         WeightsError: as `load_custom_model`; or KerasHub's tokenizer is not what the model was
@@ -103,16 +103,16 @@ def custom_tokenizers(path: str) -> tuple[Any, Tokenizer]:
 
 
 def licence_of(options: ModelOptions) -> str:
-    """Return the text of the file that states the licence, or what stands in its place."""
+    """Return the text of the licence file, or a default text."""
     return options.licence.read_text(encoding="utf-8") if options.licence else UNSTATED_LICENCE
 
 
 @contextmanager
 def open_preset(path: str) -> Iterator[Preset]:
-    """Check a model and find its preset, for as long as it is entered.
+    """Check a model and yield its preset (a context manager).
 
     Raises:
-        WeightsError: whatever goes wrong with it, in one line that begins with the path.
+        WeightsError: any error of the model, in one line that begins with the path.
     """
     with named_errors(path), ready_for_keras(path) as checked:
         yield Preset.read(checked)
@@ -120,7 +120,7 @@ def open_preset(path: str) -> Iterator[Preset]:
 
 @contextmanager
 def named_errors(path: str) -> Iterator[None]:
-    """Tell of what goes wrong with a model in one line that names its path."""
+    """Convert any error of a model to one line that begins with its path."""
     try:
         yield
     except ExportError as error:
@@ -128,7 +128,7 @@ def named_errors(path: str) -> Iterator[None]:
         raise type(error)(reason if reason.startswith(path) else f"{path}: {reason}") from error
     except MemoryError:
         raise
-    except Exception as error:  # KerasHub, HDF5, safetensors and TensorFlow: no common ancestor
+    except Exception as error:  # their errors have no common base class
         raise WeightsError(f"{path}: cannot be loaded: {reason_of(error)}") from error
 
 
@@ -169,12 +169,12 @@ def _tokenizer_of(path: str) -> Any:
 def build_custom_tokenizer(
     original: Any, preset: Preset, *, strip_accents: bool | None = None
 ) -> Tokenizer:
-    """Build our tokenizer from KerasHub's, which reads texts as it did in training.
+    """Convert KerasHub's tokenizer, so that it tokenises texts as in training.
 
     Args:
         original: KerasHub's tokenizer.
-        preset: it knows the family.
-        strip_accents: in place of what the preset says.
+        preset: has the family.
+        strip_accents: overrides the preset.
     """
     return build_keras_hub_tokenizer(original, preset.family, strip_accents=strip_accents)
 

@@ -1,4 +1,4 @@
-"""From what a user asks for to a model in memory, by the kind of what was given."""
+"""Loads the model of a user by its kind."""
 
 import tempfile
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ LIVE = "a live Keras model"
 
 
 def load_from_options(options: ModelOptions) -> LoadedModel:
-    """Load a user's model, live or from a path.
+    """Load a user's model, from memory or from a path.
 
     Raises:
-        ExportError: it cannot be exported; one line says why.
+        ExportError: it cannot be exported; the message is one line with the reason.
     """
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
@@ -70,7 +70,7 @@ def _load_model(options: ModelOptions, model: Any, source: ModelSource) -> Loade
 
 
 def _is_file_of_layers(options: ModelOptions) -> bool:
-    """Whether the path is a `.keras` file of something else than a model of KerasHub."""
+    """Whether the path is a `.keras` file that is not a model of KerasHub."""
     path = Path(options.path)
     if not options.path.endswith(KERAS_SUFFIX) or not path.is_file():
         return False
@@ -88,7 +88,7 @@ def _load_file(options: ModelOptions) -> LoadedModel:
 
 
 def is_keras_hubs(model: Any) -> bool:
-    """Whether a live model is a backbone, or a classifier or embedder on it, of a known family."""
+    """Whether a model in memory is a backbone, classifier or embedder of a known family."""
     backbones = tuple(family.backbone for family in FAMILIES)
     kinds = (keras_hub.models.TextClassifier, keras_hub.models.TextEmbedder)
     return isinstance(model, backbones) or (
@@ -97,7 +97,7 @@ def is_keras_hubs(model: Any) -> bool:
 
 
 def _load_keras_hubs(options: ModelOptions) -> LoadedModel:
-    """Load a live model of KerasHub as its saved preset is loaded, and so with the same checks."""
+    """Load a KerasHub model in memory through a saved preset, with the same checks."""
     kind = type(options.live).__name__
     notice = f"{options.served_name}: exported by semserve-export from a live {kind} of KerasHub.\n"
     parts, by_path = [options.live], isinstance(options.tokenizer, str | Path)
@@ -122,10 +122,10 @@ def _load_keras_hubs(options: ModelOptions) -> LoadedModel:
 
 @contextmanager
 def _saved(*parts: Any) -> Iterator[str]:
-    """Save a model, and a tokenizer or preprocessor beside it, as one preset, while it is entered.
+    """Save a model and its tokenizer or preprocessor as a temporary preset (a context manager).
 
     Raises:
-        ExportError: a part is not one of KerasHub.
+        ExportError: a part is not an object of KerasHub.
     """
     with tempfile.TemporaryDirectory() as directory:
         preset = str(Path(directory, "preset"))

@@ -1,8 +1,8 @@
-"""How tokenizer.json and KerasHub's own tokenizer read the same texts, difference by difference.
+"""Compares tokenizer.json with KerasHub's tokenizer on texts, and explains each difference.
 
-The reference is the graph of tf.data in which `fit` and `predict` tokenise strings; called on a
-string, KerasHub runs Python code that splits BPE otherwise. Each text that is read otherwise is cut
-down to the shortest that still is, and that one names the cause.
+The reference is the tf.data graph in which `fit` and `predict` tokenise strings; called on a
+string, KerasHub runs Python code that splits BPE differently. Each text with different ids is
+reduced to the shortest part that still differs, and this part determines the cause.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from semserve_export.tokenizers.parity_causes import UNEXPLAINED, cause_of
 FILE = "tokenizer_parity.json"
 SCHEMA_VERSION = 1
 BATCH = 512
-EXAMPLES = 100  # kept in a report, the shortest of each cause first
+EXAMPLES = 100  # number of examples in a report, the shortest of each cause first
 
 Ids = list[int]
 Read = Callable[[Sequence[str]], list[Ids]]
@@ -27,7 +27,7 @@ Read = Callable[[Sequence[str]], list[Ids]]
 
 @dataclass(frozen=True, slots=True)
 class TokenDifference:
-    """A text that is read otherwise, and none shorter within it."""
+    """A text with different ids, of which no shorter part differs."""
 
     text: str
     cause: str
@@ -37,16 +37,16 @@ class TokenDifference:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     texts: int
     differing: int
-    causes: dict[str, int]  # of how many texts
+    causes: dict[str, int]  # number of compared texts
     examples: tuple[TokenDifference, ...]
 
     @property
     def unexplained(self) -> int:
-        """How many texts are read otherwise for no cause that we know."""
+        """The number of texts that differ without a known cause."""
         return self.causes.get(UNEXPLAINED, 0)
 
     def as_json(self) -> dict[str, Any]:
@@ -64,12 +64,12 @@ class Parity:
 def compare_tokenizers(
     original: Any, exported: Tokenizer, texts: Iterable[str], *, read: Read | None = None
 ) -> Parity:
-    """Compare a KerasHub tokenizer with ours, special tokens left out.
+    """Compare a KerasHub tokenizer with ours, without special tokens.
 
     Args:
         original: a `keras_hub.tokenizers.Tokenizer`.
         exported: what was built from it.
-        texts: any; an empty one is passed over.
+        texts: any texts; empty ones are skipped.
         read: what `in_graph` made of `original`, where that is done: it takes seconds.
     """
     read_keras, read_exported = read or in_graph(original), _without_specials(exported)
@@ -87,7 +87,7 @@ def compare_tokenizers(
 
 
 def in_graph(original: Any) -> Read:
-    """Return what tokenises texts as `fit` and `predict` do: one list of ids a text."""
+    """Return a function from texts to lists of ids, as in `fit` and `predict`."""
     signature = [tf.TensorSpec([None], tf.string)]
     traced = tf.function(original.tokenize, input_signature=signature)
 
@@ -105,7 +105,7 @@ def _without_specials(exported: Tokenizer) -> Read:
 
 
 def _of_each_cause(found: Iterable[TokenDifference]) -> tuple[TokenDifference, ...]:
-    """Choose `EXAMPLES`: the shortest of each cause first, then their second ones, and so on."""
+    """Choose `EXAMPLES` differences: the shortest of each cause, then the next ones."""
     ranks, ranked = Counter[str](), []
     for each in sorted(found, key=lambda one: (len(one.text), one.text)):
         ranked.append((ranks[each.cause], each))
@@ -115,7 +115,7 @@ def _of_each_cause(found: Iterable[TokenDifference]) -> tuple[TokenDifference, .
 
 
 def _reduced(text: str, read_keras: Read, read_exported: Read, *tokenizers: Any) -> TokenDifference:
-    """Leave out ever smaller runs of characters for as long as the rest is read otherwise."""
+    """Remove smaller and smaller runs of characters while the rest still differs."""
     size = max(1, len(text) // 2)
     while True:
         shorter = [text[:start] + text[start + size :] for start in range(0, len(text), size)]

@@ -1,7 +1,7 @@
-"""Why a text is read otherwise by KerasHub's tokenizer: the causes that we know, by name.
+"""The known causes of differences from KerasHub's tokenizer.
 
-A cause is told from the shortest text that shows the difference, never from a longer one that
-merely holds a suspect character. What none of them fits is `UNEXPLAINED`.
+The cause is determined from the shortest text with the difference, because a longer one may contain
+unrelated unusual characters. A difference without a known cause is `UNEXPLAINED`.
 """
 
 import json
@@ -27,7 +27,7 @@ SCORE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """The shortest text of a difference, and who reads it how."""
+    """The shortest text of a difference, and its ids in both tokenizers."""
 
     text: str
     keras_hub: list[int]
@@ -36,14 +36,14 @@ class Mismatch:
     tokenizer: Tokenizer
 
     def any(self, holds: Callable[[str], bool]) -> bool:
-        """Tell whether it holds of one of the characters."""
+        """Return whether a condition is true for one of the characters."""
         return any(map(holds, self.text))
 
 
 def cause_of(
     text: str, keras_hub_ids: list[int], exported: list[int], original: Any, tokenizer: Tokenizer
 ) -> str:
-    """Name the first cause that fits the shortest text of a difference."""
+    """Return the first cause that matches the shortest text of a difference."""
     mismatch = Mismatch(text, keras_hub_ids, exported, original, tokenizer)
     tokenizers = keras_hub.tokenizers
     causes = dict(GENERAL)
@@ -65,7 +65,7 @@ def _names_a_special_token(mismatch: Mismatch) -> bool:
 
 
 def _is_newer(character: str) -> bool:
-    """Tell whether the libraries' tables of Unicode are of different years for it."""
+    """Return whether the Unicode versions of the libraries differ for the text."""
     if unicodedata.category(character) == "Cn":
         return True
     exported = normalizers.NFKC().normalize_str(character)
@@ -85,7 +85,7 @@ def _has_a_long_word(mismatch: Mismatch) -> bool:
 
 
 def _scores_alike(mismatch: Mismatch) -> bool:
-    """Tell whether the two ways to cut the text are as likely, so that rounding decides."""
+    """Return whether the two segmentations have the same score, so that rounding decides."""
     if not isinstance(mismatch.tokenizer.model, models.Unigram):
         return False
     pieces = json.loads(mismatch.tokenizer.to_str())["model"]["vocab"]

@@ -1,4 +1,4 @@
-"""A SentencePiece model as a tokenizer.json: its pieces and scores, and its map of characters."""
+"""Converts a SentencePiece model to tokenizer.json: pieces, scores and the map of characters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def build_sentence_piece(original: Any) -> Tokenizer:
     The ids are those that `original.token_to_id` gives, which need not be the model's own places.
 
     Raises:
-        WeightsError: it is of a kind that tokenizer.json has no like for; the message names it.
+        WeightsError: tokenizer.json cannot express its kind; the message names it.
     """
     model = ModelProto.FromString(original.proto)
     trained, normalizing = model.trainer_spec, model.normalizer_spec
@@ -33,7 +33,7 @@ def build_sentence_piece(original: Any) -> Tokenizer:
     ids = _ids(original, len(model.pieces), unknown)
     if trained.model_type == trained.UNIGRAM:
         pieces = _scored(model.pieces)
-        # Every id needs an entry, those of no piece too.
+        # Every id needs an entry, also ids without a piece.
         listed = [(f"{BLANK}{place}{BLANK}", 0.0) for place in range(max(ids) + 1)]
         for place, piece in zip(ids, pieces, strict=True):
             listed[place] = piece
@@ -60,7 +60,7 @@ def build_sentence_piece(original: Any) -> Tokenizer:
 
 
 def _ids(original: Any, pieces: int, unknown: int) -> list[int]:
-    """Return each piece's id: its place, unless the tokenizer moves them, as XLM-RoBERTa's."""
+    """Return the id of each piece: its index, unless the tokenizer shifts it, as in XLM-RoBERTa."""
     offset = original.vocabulary_size() - pieces
     moved = hasattr(original, "_vocabulary_prefix")
     if not moved or not offset:
@@ -73,7 +73,7 @@ def _ids(original: Any, pieces: int, unknown: int) -> list[int]:
 
 
 def _scored(pieces: Sequence[Any]) -> list[tuple[str, float]]:
-    """Give each piece its score; no text can have what is not a piece of texts, such as [CLS]."""
+    """Return the score of each piece; special pieces, such as [CLS], get names that no text has."""
     best = max((piece.score for piece in pieces if piece.type == Piece.NORMAL), default=0.0)
     scored = []
     for piece in pieces:
@@ -87,15 +87,15 @@ def _scored(pieces: Sequence[Any]) -> list[tuple[str, float]]:
 
 
 def _unmatchable(piece: str) -> str:
-    """Name a piece as none can be called: texts are cut before every blank, so none ends in one."""
+    """Return a name that no text has: texts are split before every blank, so none ends with one."""
     return piece + BLANK
 
 
 def _normalizing(spec: Any) -> list[Any]:
-    """Give the steps before the pieces: the model's own map, what it implies, and the blanks.
+    """Return the normalisation steps: the model's map, the steps that it implies, and the blanks.
 
-    `Precompiled` drops the rest of a letter that it maps, such as an accent that follows. So the
-    general steps that the map contains come first, and leave it little to map.
+    `Precompiled` drops the rest of a letter that it maps, such as a following accent. Therefore the
+    general steps that the map contains come first, so that it maps few characters.
     """
     steps: list[Any] = [normalizers.Replace(BLANK, " ")]
     if spec.precompiled_charsmap:

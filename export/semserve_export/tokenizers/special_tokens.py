@@ -1,4 +1,4 @@
-"""Where the special tokens of a family stand: read from KerasHub's own packer, not from a table."""
+"""Reads the positions of a family's special tokens from KerasHub's packer."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from tokenizers import Tokenizer, processors
 
 
 def add_special_tokens(tokenizer: Tokenizer, preprocessor: Any) -> None:
-    """Have a tokenizer put special tokens around texts and pairs as the preprocessor does.
+    """Set the post-processor of a tokenizer to add special tokens as the preprocessor does.
 
-    BERT's become `[CLS] a [SEP] b [SEP]`, RoBERTa's `<s> a </s></s> b </s>`. None is registered
-    with the tokenizer, so that their names in a text stay text.
+    BERT's become `[CLS] a [SEP] b [SEP]`, RoBERTa's `<s> a </s></s> b </s>`. They are not
+    registered with the tokenizer, so that their names in a text are text.
 
     Args:
-        tokenizer: what encodes the texts; its post-processor is set.
+        tokenizer: the tokenizer to change.
         preprocessor: a KerasHub `TextClassifierPreprocessor` with its tokenizer.
     """
     preprocessor.build(None)

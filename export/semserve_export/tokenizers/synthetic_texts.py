@@ -1,10 +1,10 @@
-"""English sentences by chance, from a small grammar: any number, always the same for a seed.
+"""Generates random English sentences from a small grammar, reproducibly by a seed.
 
-They show a quantised graph the range of its activations, and measure it; they are nobody's texts,
-so they can be shipped. Statements, questions, headlines, figures, long and short ones.
+They are used to measure activation ranges and quantised graphs. They are generated, so the package
+can contain them. There are statements, questions, headlines and figures, long and short.
 """
 
-# ruff: noqa: SIM905 - words read better as text than as a list of strings
+# ruff: noqa: SIM905 - words are more readable as text than as a list of strings
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Draws words, and phrases of them."""
+    """Draws random words and phrases."""
 
     random: np.random.Generator
 
@@ -59,11 +59,11 @@ class Words:
         return words[int(self.random.integers(len(words)))]
 
     def number(self) -> int:
-        """Draw a number, as often of one digit as of four."""
+        """Draw a number; each number of digits from one to four is equally likely."""
         return int(10 ** self.random.uniform(0, 4))
 
     def who(self) -> str:
-        """Draw who does something: "the tired sailor"."""
+        """Draw a person: "the tired sailor"."""
         kind = self.one(["a", "the", "another", "every"])
         described = f"{self.one(ADJECTIVES)} " if self.random.integers(2) else ""
         return f"{kind} {described}{self.one(PEOPLE + ANIMALS)}"
@@ -96,11 +96,11 @@ KINDS: tuple[Callable[[Words], str], ...] = (
     lambda w: f"Nobody is {w.one(MOVING)} {w.where()}, and there is no {w.one(THINGS)} at all.",
     lambda w: " ".join(w.one([*THINGS, *SUBJECTS, *CITIES, *ADJECTIVES]) for _ in range(3)),
 )
-PARAGRAPHS = 16  # every sixteenth text is one
+PARAGRAPHS = 16  # every sixteenth text
 
 
 def texts_like(count: int, seed: int, *, pair: bool) -> list[Text]:
-    """Make `count` texts, or as many pairs; half of the pairs are about the same sentence."""
+    """Return `count` texts or pairs; half of the pairs are about the same sentence."""
     words = Words(np.random.default_rng(seed))
     texts = [_text(words, place) for place in range(count)]
     if not pair:

@@ -1,9 +1,9 @@
-"""KerasHub's way with WordPiece as a tokenizer.json: what a model trained on its strings has seen.
+"""Converts KerasHub's WordPiece tokenizer to tokenizer.json, with the same token ids.
 
-KerasHub splits at ASCII blanks, controls, punctuation and Chinese characters, and folds a word by
-NFKC_Casefold only then (`pretokenize` in keras_hub/src/tokenizers/word_piece_tokenizer.py). BERT's
-own normaliser, which `tokenizer.build_tokenizer` writes, reads one odd text in three otherwise.
-Here the whole text is folded first, in an order that gives the same words.
+KerasHub splits at ASCII blanks, controls, punctuation and Chinese characters, and then applies
+NFKC_Casefold to each word (`pretokenize` in keras_hub/src/tokenizers/word_piece_tokenizer.py).
+BERT's normaliser, which `bert_wordpiece.build_tokenizer` uses, differs for one of three unusual
+texts. Here the whole text is folded first, with steps that give the same words.
 """
 
 import string
@@ -16,15 +16,15 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 UNKNOWN = "\uffff"
-"""No character of any text or vocabulary: the word that it stands in becomes unknown."""
+"""A code point that no text or vocabulary contains: a word with it becomes unknown."""
 WHOLE_WORDS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
-"""No characters either: each stands for a sign that KerasHub unfolds after it has split, as … to
-..., and whose unfolded form is one piece."""
+"""Further code points that no text contains. Each replaces a sign that KerasHub decomposes after it
+has split, such as … to ..., if the decomposed form is one piece."""
 INVISIBLE = (
     r"[\x{34f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}\x{2065}\x{3164}\x{fe00}-\x{fe0f}"
     r"\x{ffa0}\x{fff0}-\x{fff8}\x{e0000}-\x{e0fff}]"
 )
-"""Default_Ignorable_Code_Point less the controls, which split words: NFKC_Casefold drops them."""
+"""Default_Ignorable_Code_Point, which NFKC_Casefold drops, without controls, which split words."""
 CASE_FOLDING: tuple[Any, ...] = (
     normalizers.Replace(Regex(INVISIBLE), ""),
     normalizers.NFKD(),
@@ -34,7 +34,7 @@ CASE_FOLDING: tuple[Any, ...] = (
     normalizers.Replace("\u0345", "ι"),  # noqa: RUF001 - the iota below a Greek vowel
     normalizers.NFKC(),
 )
-"""The steps that together are NFKC_Casefold, but for Cherokee."""
+"""Steps that together are NFKC_Casefold, except for Cherokee."""
 MAX_WORD = 100  # characters here, bytes in KerasHub
 
 
@@ -74,7 +74,7 @@ def build_word_piece(original: Any, *, strip_accents: bool | None = None) -> Tok
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.BertPreTokenizer(),
-            # Its table of punctuation is an old one.
+            # BertPreTokenizer has an older table of punctuation.
             pre_tokenizers.Split(Regex(r"\p{P}"), "isolated"),
         ]
     )
@@ -83,17 +83,17 @@ def build_word_piece(original: Any, *, strip_accents: bool | None = None) -> Tok
 
 
 def is_punctuation(character: str) -> bool:
-    """Tell whether KerasHub makes a word of the character alone."""
+    """Return whether KerasHub makes a separate word of the character."""
     return character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
 def fold(text: str) -> str:
-    """Fold a text by NFKC_Casefold, except that what is invisible stays."""
+    """Fold a text by NFKC_Casefold, except that invisible characters stay."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def unfolds_to_punctuation(character: str) -> bool:
-    """Tell whether folding makes punctuation of it that KerasHub, having split, leaves in words."""
+    """Return whether folding gives punctuation, which KerasHub leaves inside words."""
     folded = fold(character)
     if is_punctuation(character):
         return not (len(folded) == 1 and is_punctuation(folded))
@@ -104,7 +104,7 @@ def unfolds_to_punctuation(character: str) -> bool:
 def _unknown_blanks(*, folded: bool) -> str:
     """Return the class of characters that are, or unfold to, a blank KerasHub does not split at.
 
-    No piece has a blank in it, so that the word around is unknown.
+    No piece contains a blank, so the word is unknown.
     """
 
     def is_blank(character: str) -> bool:
@@ -117,16 +117,16 @@ def _unknown_blanks(*, folded: bool) -> str:
 
 
 def _whole_words(vocabulary: dict[str, int], suffix_indicator: str) -> list[Any]:
-    """Give the steps for punctuation that unfolds to several signs: … becomes the word ... .
+    """Return the steps for punctuation that decomposes to several signs: … becomes the word ... .
 
-    Where that is a piece, it gets the name of one that no text can have, since the same three signs
-    typed one by one are three words. Where no pieces spell it, its word is unknown.
+    If this is a piece, it is renamed to a code point that no text contains, because the same three
+    signs, typed separately, are three words. If no pieces spell it, its word is unknown.
     """
     steps, names = [], iter(WHOLE_WORDS)
     for form, characters in _unfolding_punctuation():
         pieces = _spell(form, vocabulary, suffix_indicator)
         if len(pieces) > 1:
-            continue  # one sign for one piece; what takes several is left to the general folding
+            continue  # only signs that become one piece; the general folding handles others
         name = UNKNOWN
         if pieces:
             name = next(names)
@@ -146,7 +146,7 @@ def _unfolding_punctuation() -> tuple[tuple[str, str], ...]:
 
 
 def _spell(word: str, vocabulary: dict[str, int], suffix_indicator: str) -> list[str]:
-    """Return the word-pieces of a word, the longest first; none where there are none that fit."""
+    """Return the word-pieces of a word, by the longest match; empty if no pieces match."""
     pieces: list[str] = []
     while word:
         prefix = suffix_indicator if pieces else ""
@@ -160,7 +160,7 @@ def _spell(word: str, vocabulary: dict[str, int], suffix_indicator: str) -> list
 
 
 def _characters() -> Iterator[str]:
-    """Give every code point but the surrogates and the unassigned."""
+    """Yield every code point except surrogates and unassigned ones."""
     for code in range(sys.maxunicode + 1):
         if unicodedata.category(chr(code)) not in {"Cs", "Cn"}:
             yield chr(code)

@@ -1,4 +1,4 @@
-"""A model of two texts as a model to export: two towers that are compared, or a pair model."""
+"""Loads a model of two texts: as two compared towers, or as a pair model."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,12 +30,12 @@ from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_tower
 
 
 def load_two_texts(options: ModelOptions, texts: TwoTexts, source: ModelSource) -> LoadedModel:
-    """Find out all that an export needs to know of a model of two texts.
+    """Determine all properties of a model of two texts that an export needs.
 
     Raises:
-        WeightsError: something of it cannot be honoured, or cannot be known.
-        FidelityError: with the metric or the tower that the caller names, the vectors do not give
-            what the model gives.
+        WeightsError: a property is unsupported, or cannot be determined.
+        FidelityError: with the stated metric or tower, the similarity differs from the model's
+            output.
     """
     closest: list[tuple[float, Comparison]] = []
     problems: list[WeightsError] = []
@@ -49,7 +49,7 @@ def load_two_texts(options: ModelOptions, texts: TwoTexts, source: ModelSource) 
         except WeightsError as error:
             if towers.comparison:
                 raise
-            problems.append(error)  # a layer that was only tried may be no encoder
+            problems.append(error)  # a tried layer may not be an encoder
             continue
         if found:
             return found
@@ -78,7 +78,7 @@ class _Side:
             live=encoder.model,
         )
         reading = read_side(alone, encoder.model)
-        alone = replace(alone, tokenizer=reading.tokens)  # made once
+        alone = replace(alone, tokenizer=reading.tokens)  # computed once
         loaded = load_keras_model(
             alone,
             encoder.model,
@@ -91,10 +91,10 @@ class _Side:
 
 
 def _tokenizer(options: ModelOptions, encoder: Encoder) -> Any:
-    """Return the layer that reads strings in the model, or what the caller gives.
+    """Return the tokenizing layer of the model, or the tokenizer of the options.
 
     Raises:
-        WeightsError: both are there, and differ.
+        WeightsError: both exist, and differ.
     """
     if encoder.reader is None:
         return options.tokenizer
@@ -113,14 +113,14 @@ def _compared(
     sides: tuple[_Side, _Side],
     closest: list[tuple[float, Comparison]],
 ) -> LoadedModel | None:
-    """Return the model where a comparison of the towers' vectors gives the model's answers.
+    """Return the model if a comparison of the towers' vectors equals the model's output.
 
     Args:
-        options: what the caller says.
+        options: the options of the export.
         texts: the model of two texts.
-        towers: a way to see it.
+        towers: a candidate division.
         sides: its two towers.
-        closest: gets the best comparison of this way, with its difference.
+        closest: receives the best comparison of this candidate, with its difference.
     """
     left, right = sides
     if left.loaded.spec.truncation != right.loaded.spec.truncation:
@@ -160,7 +160,7 @@ def _compared(
 
 
 def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple[Pair, ...], Wide]:
-    """Return pairs that the model has a number for, and the numbers: float64 [pairs]."""
+    """Return pairs for which the model has a finite output, and the outputs: float64 [pairs]."""
     pairs = make_pairs(proof_texts(readings[0].tokens.words))
     values = answers(texts, readings, pairs)[:, 0].astype(np.float64)
     known = np.isfinite(values)
@@ -168,7 +168,7 @@ def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple
 
 
 def _vectors(side: _Side, texts: list[str]) -> Any:
-    """Ask a tower about texts, each alone: fp32 [texts, width]."""
+    """Run a tower on texts, each alone: fp32 [texts, width]."""
     run = keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
     encodings = [Encoding(ids, [0] * len(ids)) for ids in side.reading.ids(texts)]
     return np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
@@ -192,7 +192,7 @@ def _served(
             f"pooling: each tower gives one vector a text, by {pooling}; leave pooling out"
         )
     if metric == "dot" and all(side.loaded.spec.normalized for side in sides):
-        metric = "cosine"  # of vectors of length 1 it is the same
+        metric = "cosine"  # equal for vectors of length 1
     spec = replace(
         left.loaded.spec,
         name=options.served_name,
@@ -224,11 +224,12 @@ def _served(
 def _require_no_metric(
     options: ModelOptions, closest: list[tuple[float, Comparison]], problems: list[WeightsError]
 ) -> None:
-    """Refuse a model whose towers the caller names, where their vectors say something else.
+    """Refuse stated towers or metrics whose similarity differs from the model's output.
 
     Raises:
-        FidelityError: it tells the difference.
-        WeightsError: there are no towers, or they cannot be read.
+        FidelityError: the message contains the difference.
+        WeightsError: there are no towers,
+            or they cannot be read.
     """
     stated = {
         "metric": options.metric is not None,

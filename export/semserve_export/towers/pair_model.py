@@ -1,4 +1,4 @@
-"""A model of two texts without towers: a classifier or a score whose texts are separate inputs."""
+"""A model of two texts without towers: a classifier or score model with separate text inputs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,18 +33,18 @@ from semserve_export.towers.pairs import Pair, Reading, SeparateProof, answers, 
 from semserve_export.towers.served import ModelSource
 from semserve_export.towers.two_texts import TwoTexts
 
-SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
+SHORTEST_LIMIT = 3  # tokens: the smallest max_sequence_length of the server
 MOST_GOLDEN = 16  # pairs
-OTHER_LENGTH = 5  # tokens of the other text, where one side is tried
+OTHER_LENGTH = 5  # tokens of the other text, while one side is tested
 SUFFIXES = ("", "_right")
 SEGMENTS = Fact("segment ids", "0 for both texts: each is a sequence of its own", "assumed")
 
 
 def load_pair_model(options: ModelOptions, texts: TwoTexts, source: ModelSource) -> LoadedModel:
-    """Find out all that an export needs to know of a model of two texts that compares no vectors.
+    """Determine all properties that an export needs of a model that compares no vectors.
 
     Raises:
-        WeightsError: something of it cannot be honoured, or cannot be known.
+        WeightsError: a property is unsupported, or cannot be determined.
     """
     if len(texts.model.outputs) != 1:
         outputs = ", ".join(str(one.name) for one in texts.model.outputs)
@@ -105,11 +105,11 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, source: ModelSource)
 
 
 def _of_ids(texts: TwoTexts) -> tuple[Any, Any]:
-    """Rebuild the model behind what reads its strings.
+    """Rebuild the model after its tokenizing layer.
 
     Returns:
-        A Functional model with inputs of the bundle's names, those of the right text with the
-        suffix `_right`; and the layer that reads strings, or None.
+        A Functional model with the bundle's input names, with the suffix `_right` for the right
+        text; and the tokenizing layer, or None.
     """
     sides = [
         {role: texts.model.inputs[place] for role, place in side.items()}
@@ -138,7 +138,7 @@ class _OneSide(IdModel):
         return cls(whole, whole, None, names, lengths[f"{INPUTS[0]}{suffix}"], suffix)
 
     def call(self, model: Any, ids: Any, mask: Any, segments: Any) -> Any:
-        """Run the model on one text beside another: arrays int32 [batch, sequence]."""
+        """Run the model on one text with a fixed other text: arrays int32 [batch, sequence]."""
         given = []
         for tensor in self.model.inputs:
             name = tensor.name.removesuffix(SUFFIXES[1])
@@ -154,7 +154,7 @@ class _OneSide(IdModel):
 def _answered(
     texts: TwoTexts, tokens: TokenSource, sequences: tuple[Sequences, Sequences]
 ) -> tuple[tuple[Pair, ...], Rows]:
-    """Return pairs that the model has numbers for, and the numbers: fp32 [pairs, outputs]."""
+    """Return pairs for which the model has finite outputs, and these: fp32 [pairs, outputs]."""
     pairs = make_pairs(proof_texts(tokens.words))
     readings = Reading(tokens, sequences[0]), Reading(tokens, sequences[1])
     rows = answers(texts, readings, pairs)
@@ -163,7 +163,7 @@ def _answered(
 
 
 def _serve(whole: Any, sequences: tuple[Sequences, Sequences], task_reading: TaskReading) -> Any:
-    """Build the model that is served: int32 [batch, sequence] for each of four inputs."""
+    """Build the model to serve: int32 [batch, sequence] for each of four inputs."""
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
         for name in (*INPUTS_WITHOUT_SEGMENTS, *RIGHT_INPUTS)
@@ -187,7 +187,7 @@ def _serve(whole: Any, sequences: tuple[Sequences, Sequences], task_reading: Tas
 
 
 def _golden(tokens: TokenSource, spec: ModelSpec, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
-    """Return the pairs of golden answers: whose texts have a token, and lose none."""
+    """Return the pairs of golden answers, whose texts have a token and are not truncated."""
 
     def fits(text: str) -> bool:
         size = len(tokens.tokenizer.encode(text).ids)
@@ -197,11 +197,11 @@ def _golden(tokens: TokenSource, spec: ModelSpec, pairs: tuple[Pair, ...]) -> tu
 
 
 def _text_order(options: ModelOptions, names: tuple[str, str]) -> tuple[TextOrder, Origin]:
-    """Return which text of a pair is the left one: as asked, as its inputs are called, or premise.
+    """Return the left text of a pair: from the options, from the input names, or the premise.
 
     Args:
-        options: what the caller says.
-        names: of the inputs of each side.
+        options: the options of the export.
+        names: names of the inputs of each side.
     """
     if options.text_order:
         return options.text_order, "stated"

@@ -24,12 +24,14 @@ class ModelSource:
 
 
 def of_both(left: Any, right: Any) -> Any:
-    """Build one model of both encoders: each row is of the side that its input `side` names."""
+    """Build one model of both encoders: the input `side` selects the encoder of each row."""
     inputs = {
         tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in left.inputs
     }
     side = keras.Input((), dtype="int32", name="side")
-    is_left = ops.equal(ops.expand_dims(side, 1), 0)  # `==` of symbols compares the objects
+    is_left = ops.equal(
+        ops.expand_dims(side, 1), 0
+    )  # `==` of symbolic tensors compares the objects
     chosen = ops.where(is_left, left(inputs), right(inputs))
     return keras.Model(inputs | {"side": side}, chosen)
 
@@ -37,13 +39,14 @@ def of_both(left: Any, right: Any) -> Any:
 def facts_of_towers(
     options: ModelOptions, texts: TwoTexts, comparison: Comparison, *, shared: bool
 ) -> Iterator[Fact]:
-    """Say how a model was understood.
+    """Return the settings of the report.
 
     Args:
-        options: what the caller says.
+        options: the options of the export.
         texts: the model of two texts.
-        comparison: of its towers' vectors.
-        shared: whether both sides have the same encoder.
+        comparison: comparison of its towers' vectors.
+        shared: whether both sides have the same
+            encoder.
     """
     left, right = texts.side_names()
     origin: Origin = "stated" if options.metric else "found"
@@ -55,12 +58,12 @@ def facts_of_towers(
 
 
 def kept_facts(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
-    """Return the facts of one tower that hold for the whole model."""
+    """Return the settings of one tower that apply to the whole model."""
     return tuple(fact for fact in facts if fact.name not in {"task", "metric"})
 
 
 def notes_of_scores(comparison: Comparison) -> Iterator[str]:
-    """Say in a line each what a caller must know of the scores."""
+    """Return notes about the scores, each one line."""
     if comparison.sign < 0:
         yield (
             "the model gives the distance of two texts; Compare gives minus that distance, so that"

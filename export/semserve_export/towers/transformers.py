@@ -1,4 +1,4 @@
-"""Towers that are a KerasHub transformer with a pooling: they have the faster graphs, too."""
+"""Recognises towers that are a KerasHub transformer with a pooling, which get the faster graphs."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,14 +19,14 @@ TRIED_TEXTS = TEXTS[:8]
 
 
 def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
-    """Replace a tower by KerasHub's backbone with a known pooling, where both give the same.
+    """Replace a tower by KerasHub's backbone with a known pooling, if both have equal outputs.
 
-    The export then knows the weights by their purpose, and makes the variants fused and int8. The
-    equality is measured on texts, alone and padded.
+    The weights are then known by their purpose, so that the export can make the variants fused and
+    int8. The equality is checked on texts, alone and padded.
 
     Args:
         loaded: the tower as an embedder.
-        tower: the model that it was loaded from.
+        tower: the model of this embedder.
     """
     found = _backbone(tower)
     if found is None:
@@ -64,7 +64,7 @@ def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
 
 
 def _backbone(tower: Any) -> tuple[Any, Family] | None:
-    """Return the one backbone that a tower has, and its family."""
+    """Return the backbone of a tower, and its family."""
     found = [
         (layer, family)
         for layer in sublayers(tower)

@@ -1,4 +1,4 @@
-"""What a training begins from: a recipe's public weights, or a model of the user's own."""
+"""The start of a training: a recipe's public weights, or a model of the user."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,20 +30,21 @@ MakeClassifier = Callable[[float, Precision], keras.Model]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel:
-    """A classifier before its training, and the tokenizer that it is trained and served with."""
+    """A classifier before its training, and its tokenizer for training and serving."""
 
     make: MakeClassifier
-    """Builds it with a fresh head, for a dropout and a precision; all of it can be trained."""
+    """Builds the classifier with a new head, for a dropout and a precision; all weights are
+    trainable."""
     tokenizer: Tokenizer
     labels: tuple[str, ...]
     max_sequence_length: int  # tokens
     facts: Mapping[str, Any]
-    """What the adapter's record says of it: recipe, base, base_sha256, labels, activation."""
+    """Its entries in the adapter's record: recipe, base, base_sha256, labels, activation."""
     inputs: tuple[str, ...] = INPUTS
 
 
 def start_from_recipe(recipe: Recipe, weights: Path) -> BaseModel:
-    """Begin from a recipe's public weights."""
+    """Start from a recipe's public weights."""
     labels = recipe.spec.labels or ()
     return BaseModel(
         make=partial(load_base_classifier, recipe, weights),
@@ -62,15 +63,15 @@ def start_from_recipe(recipe: Recipe, weights: Path) -> BaseModel:
 
 
 def start_from_preset(source: str | Path, labels: Sequence[str], path: str = "") -> BaseModel:
-    """Begin from the backbone of a preset, by its directory or handle, or a Hugging Face directory.
+    """Start from the backbone of a preset, or from a Hugging Face directory.
 
     Args:
         source: the preset, checked (`ready_for_keras`); it must stay until the training ends.
         labels: the classes, in the order of the logits.
-        path: what the user named, where `source` is a checked copy of it.
+        path: path that the user passed, if `source` is a checked copy of it.
 
     Raises:
-        WeightsError: it cannot be read, or is of no family that can be exported.
+        WeightsError: it cannot be read, or its family is not supported.
     """
     if found := find_directory(str(source)):
         return _start_from_hugging_face(HuggingFaceDirectory.read(found), Path(source), labels)
@@ -100,7 +101,7 @@ def _start(path: str, preset: Preset, labels: Sequence[str]) -> BaseModel:
 def _start_from_hugging_face(
     source: HuggingFaceDirectory, directory: Path, labels: Sequence[str]
 ) -> BaseModel:
-    """Begin from the encoder of a Hugging Face directory, with its own tokenizer."""
+    """Start from the encoder of a Hugging Face directory, with its tokenizer."""
     make = partial(source.make_classifier, len(labels))
     tokenizer, limit = source.tokenizer()
     return BaseModel(

@@ -1,4 +1,4 @@
-"""Where a training stands, on disk: cut off, it goes on as if it had never been."""
+"""The state of a training on disk, from which an interrupted training continues exactly."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,21 +21,24 @@ KEPT = "kept/"
 
 @dataclass(slots=True)
 class TrainerState:
-    """How far a training has come."""
+    """The progress of a training."""
 
     step: int = 0
     accuracies: list[float] = field(default_factory=list)  # after each epoch
     best_epoch: int = 0  # counted from 1
     seconds: int = 0
-    values: Arrays = field(default_factory=dict)  # to keep, of the best epoch or the last
+    values: Arrays = field(
+        default_factory=dict
+    )  # values of the best or the last epoch, which are kept
 
 
 class Checkpoint:
-    """One file with all that a training needs to go on; written whole or not at all.
+    """One file with all data that a training needs to continue, written atomically.
 
     Args:
-        directory: where it lies.
-        training: what the training is: plan and digests. Another training's checkpoint is refused.
+        directory: its directory.
+        training: hyperparameters and digests that identify the training; other checkpoints are
+            refused.
     """
 
     def __init__(self, directory: Path, training: Mapping[str, Any]) -> None:
@@ -43,7 +46,7 @@ class Checkpoint:
         self._training = json.loads(json.dumps(training))
 
     def save(self, model: keras.Model, state: TrainerState, seconds: int) -> None:
-        """Write weights, optimizer and the state of the dropout's generators."""
+        """Write weights, optimizer and the state of the random generators of the dropout."""
         facts = {
             "training": self._training,
             "step": state.step,
@@ -58,7 +61,7 @@ class Checkpoint:
         scratch.replace(self._path)
 
     def check(self) -> None:
-        """Read the file, where there is one, before a model is built and traced for it.
+        """Read the file, if it exists, before a model is built and traced.
 
         Raises:
             ExportError: the file is damaged, or of another training.
@@ -68,7 +71,7 @@ class Checkpoint:
                 pass
 
     def load(self, model: keras.Model) -> TrainerState | None:
-        """Put the state back into a model that was just compiled; None where there is no file.
+        """Restore the state of a newly compiled model; None if there is no file.
 
         Raises:
             ExportError: the file is damaged, or of another training.
@@ -83,12 +86,12 @@ class Checkpoint:
             return TrainerState(**facts, values=values)
 
     def remove(self) -> None:
-        """Remove the file: the training has ended."""
+        """Remove the file at the end of the training."""
         self._path.unlink(missing_ok=True)
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Give the open file and its facts, without those that tell the training."""
+        """Yield the open file and its metadata, without the identity of the training."""
         try:
             with safe_open(self._path, "np") as file:
                 facts = json.loads(file.metadata()["facts"])
@@ -107,9 +110,9 @@ class Checkpoint:
 
 
 def state_of(model: keras.Model) -> dict[str, Any]:
-    """Return all that a step changes, named by its place, for two variables may have one name.
+    """Return all variables that a step changes, named by index, because names may repeat.
 
-    Frozen weights are left out: they are those that the model was made with.
+    Frozen weights are not included: they equal the initial weights.
     """
     frozen = {id(variable) for variable in model.non_trainable_weights}
     variables = {

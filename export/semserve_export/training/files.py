@@ -58,7 +58,9 @@ class TrainingFiles:
             ExportError: the directory contains a checkpoint or an adapter, and no flag allows it.
         """
         if self.resume and self.fresh:
-            raise ExportError("--resume goes on with a training and --fresh begins again: say one")
+            raise ExportError(
+                "--resume continues a training and --fresh starts again: pass one of them"
+            )
         if self.fresh:
             return
         if (output / CHECKPOINT).exists():

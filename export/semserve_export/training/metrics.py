@@ -11,7 +11,7 @@ Numbers = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class LabelQuality:
-    """Answers counted: int64 [labels, labels], a row for each true label."""
+    """A confusion matrix: int64 [labels, labels], with a row for each true label."""
 
     confusion: npt.NDArray[np.int64]
 
@@ -24,22 +24,22 @@ class LabelQuality:
 
     @property
     def accuracy(self) -> float:
-        """The share of texts that got their label."""
+        """Accuracy: the fraction of texts with a correct label."""
         return float(np.trace(self.confusion) / self.confusion.sum())
 
     @property
     def precision(self) -> list[float]:
-        """Of the texts that got a label, the share whose label it is; 0 where none got it."""
+        """Precision: the fraction of correct predictions of a label; 0 without any."""
         return self._share_of(self.confusion.sum(axis=0))
 
     @property
     def recall(self) -> list[float]:
-        """Of the texts of a label, the share that got it; 0 where there are none."""
+        """Recall: the fraction of correctly predicted texts of a label; 0 without such texts."""
         return self._share_of(self.confusion.sum(axis=1))
 
     @property
     def f1(self) -> list[float]:
-        """The harmonic mean of a label's precision and recall; 0 where it was never right."""
+        """F1: the harmonic mean of a label's precision and recall; 0 if it was never correct."""
         return self._share_of((self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) / 2)
 
     def _share_of(self, counts: npt.NDArray[np.floating] | npt.NDArray[np.int64]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Fine-tune a classifier of pairs, step by step, so that it can go on after it was cut off."""
+"""Fine-tunes a classifier of pairs step by step, so that it can resume after an interruption."""
 
 import math
 from collections.abc import Sequence
@@ -20,9 +20,13 @@ from semserve_export.training.metrics_log import ResultLog
 from semserve_export.training.plan import TrainingPlan
 
 STEPS_BETWEEN_REPORTS = 50
-STEPS_BETWEEN_CHECKPOINTS = 250  # a multiple of the above: no half-told report has to be kept
-SECONDS_BETWEEN_CHECKPOINTS = 300  # where steps are slow: at the next report after so long
-PROGRESS_PAIRS = 2000  # of the validation pairs, measured after each epoch; all of them at the end
+STEPS_BETWEEN_CHECKPOINTS = (
+    250  # a multiple of the above, so that checkpoints contain no partial report
+)
+SECONDS_BETWEEN_CHECKPOINTS = (
+    300  # if steps are slow: seconds until a checkpoint at the next report
+)
+PROGRESS_PAIRS = 2000  # validation pairs that are measured after each epoch; all of them at the end
 MEASURE_BATCH_SIZE = 128
 
 Logits = npt.NDArray[np.float32]
@@ -31,7 +35,7 @@ Targets = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a training came to: the values to keep, and how it went."""
+    """The result of a training: the values to keep, and its progress."""
 
     values: Arrays
     accuracies: Sequence[float]  # after each epoch, on the first `PROGRESS_PAIRS`
@@ -40,15 +44,15 @@ class TrainingResult:
 
 
 class Trainer:
-    """A training under way, from its checkpoint or from the start.
+    """A running training, from its checkpoint or from the start.
 
     Args:
-        model: a classifier, made after `seed_everything`; it is trained in place.
+        model: a classifier, built after `seed_everything`; it is trained in place.
         plan: epochs, rates and the seed.
-        training: pairs to learn from.
-        targets: what to answer to them, fp32 [pairs, classes], each row a distribution.
+        training: training pairs.
+        targets: targets of the pairs, fp32 [pairs, classes]; each row is a distribution.
         validation: held-out pairs.
-        log: where the figures go as they come.
+        log: the log of the figures.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class Trainer:
         self._compile()
 
     def run(self, checkpoint: Checkpoint, progress: Progress, *, resume: bool) -> TrainingResult:
-        """Train to the end, or until patience is spent; leave a checkpoint every so many steps."""
+        """Train to the end or until early stopping, with regular checkpoints."""
         if resume and (found := checkpoint.load(self._model)):
             self._state = found
         state, plan = self._state, self._plan
@@ -87,7 +91,7 @@ class Trainer:
             self._end_epoch()
             checkpoint.save(self._model, state, self._log.seconds())
         progress.update(task, completed=total, description="measuring")
-        # No epoch at all is a way to average adapters, and to calibrate one.
+        # With no epochs, the command averages adapters and calibrates the result.
         values = state.values or tuned_values(self._model)
         return TrainingResult(
             values, tuple(state.accuracies), state.best_epoch, self._log.seconds()
@@ -108,17 +112,17 @@ class Trainer:
             optimizer=optimizer,
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile=False,  # measured: no faster a step on CPU, and seconds for each new shape
+            jit_compile=False,  # measured: no faster on a CPU, and seconds for each new shape
         )
         optimizer.build(self._model.trainable_variables)
         if steps:
             self._trace()
 
     def _trace(self) -> None:
-        """Have TensorFlow trace the step now, once for one shape and once for any.
+        """Trace the step now, once for one shape and once for any shape.
 
-        Left to the first batches, a training that goes on would have its steps traced in another
-        order, and the last bits of a step depend on the trace that computes it.
+        If the first batches traced it, a resumed training would trace in another order, and the
+        last bits of a step depend on the trace.
         """
         state = {name: variable.numpy() for name, variable in state_of(self._model).items()}
         for size in (2, 3):
@@ -129,10 +133,10 @@ class Trainer:
             variable.assign(state[name])
 
     def _epoch(self, checkpoint: Checkpoint, advance: Any) -> Any:
-        """Train on what is left of the epoch; give the means of every `STEPS_BETWEEN_REPORTS`."""
+        """Train on the rest of the epoch; yield means of `STEPS_BETWEEN_REPORTS` steps."""
         state, plan = self._state, self._plan
         epoch, done = divmod(state.step, self._steps_an_epoch)
-        # Each epoch has a generator of its own, so that it can be entered in the middle.
+        # Each epoch has a separate random generator, so that training can resume inside an epoch.
         random = np.random.default_rng([plan.seed, epoch])
         batches = self._training.shuffled(plan.batch_size, random)
         seen: list[tuple[float, float]] = []
@@ -160,9 +164,9 @@ class Trainer:
         )
 
     def _end_epoch(self) -> None:
-        """Measure the epoch, and keep its values where they are to be kept."""
+        """Measure the epoch, and keep its values if it is the best."""
         state, trained = self._state, self._model.trainable_variables
-        # As they are: of `tuned_values`, a kernel would come back with LoRA's update in it.
+        # Unchanged values: `tuned_values` would return kernels with merged LoRA updates.
         last = [variable.numpy() for variable in trained]
         self._model.optimizer.finalize_variable_values(trained)
         accuracy = measure_accuracy(self._model, self._validation)
@@ -181,7 +185,7 @@ class Trainer:
 
 
 def seed_everything(seed: int) -> None:
-    """Make what follows repeatable; to be called before the model is made and its head drawn."""
+    """Seed all generators. Call it before the model and its head are created."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -195,5 +199,5 @@ def logits_of(model: keras.Model, pairs: EncodedPairs) -> Logits:
 
 
 def measure_accuracy(model: keras.Model, pairs: EncodedPairs) -> float:
-    """Return the share of pairs whose largest logit is the label's."""
+    """Return the fraction of pairs whose largest logit is that of the label."""
     return float(np.mean(logits_of(model, pairs).argmax(axis=1) == pairs.labels))

@@ -1,8 +1,8 @@
-"""The padded graph: built from the fused operators for which ONNX Runtime has GPU kernels.
+"""The padded graph for GPUs, built from fused operators that have GPU kernels in ONNX Runtime.
 
-On a GPU, packing would make the device wait for the host, which must learn how many tokens are
-left. Every tensor is [batch, sequence, hidden], so no node computes a shape: ONNX Runtime places
-shape arithmetic on the CPU, and a CUDA graph cannot contain it.
+On a GPU, packing would make the device wait for the host, which must read the number of tokens.
+Every tensor is [batch, sequence, hidden], so no node computes a shape: ONNX Runtime places shape
+arithmetic on the CPU, and a CUDA graph cannot contain it.
 """
 
 import numpy as np
@@ -27,14 +27,14 @@ from semserve_export.model_spec import ModelSpec
 def padded_graph(
     encoder: EncoderWeights, spec: ModelSpec, precision: npt.DTypeLike = np.float16
 ) -> onnx.ModelProto:
-    """Build the graph, its layers in this precision; inputs, output and head are as portable's."""
+    """Build the graph with layers in this precision; its interface equals the portable graph's."""
     graph = GraphBuilder(precision)
     embedded, _ = embeddings(graph, encoder)
     x = project(graph, encoder, embedded)
     for layer in encoder.layers:
         x = _layer(graph, encoder, layer, x)
     if reads_first_alone(encoder.head):
-        # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
+        # The index is a scalar, so that its axis is removed: the result is [batch, hidden].
         x = graph.node("Gather", x, graph.weight(np.array(0)), axis=1)
     return finish(graph, encoder, spec, x)
 

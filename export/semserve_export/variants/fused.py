@@ -1,4 +1,4 @@
-"""The fused graph: fp32, a tenth of the nodes that tf2onnx makes, and no padding between texts."""
+"""The fused graph: fp32, a tenth of the nodes of tf2onnx, and no padding between texts."""
 
 import onnx
 

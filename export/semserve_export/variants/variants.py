@@ -1,4 +1,4 @@
-"""Other graphs of the same model: faster, and each proved against the portable one."""
+"""Writes the faster graphs of a model, and compares each with the portable graph."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ from semserve_export.variants.gates import calibration_batches, gate_for, held_o
 from semserve_export.variants.int8 import SCHEME, SCHEME_BUT_DOWN, int8_graph
 
 Build = Callable[[], onnx.ModelProto]
-Facts = Mapping[str, str]  # that the manifest has of a graph
+Facts = Mapping[str, str]  # fields of a graph in the manifest
 
 
 def add_variants(
@@ -36,12 +36,12 @@ def add_variants(
     announce: Callable[[str], None],
     refused: Callable[[FidelityError], None],
 ) -> dict[str, dict[str, Any]]:
-    """Write variants beside the portable graph, and return what the manifest says of each.
+    """Write variants beside the portable graph, and return their entries of the manifest.
 
     Args:
-        model: what the portable graph was made from.
-        names: which; a model whose layers are not BERT's has none, whatever is asked for.
-        directory: holds the portable graph, and takes the others.
+        model: the model of the portable graph.
+        names: the variants; ignored for a model whose layers are not those of BERT.
+        directory: contains the portable graph; the variants are written to it.
         announce: called with what is done next, once a name.
         refused: called with each that is too far from the portable graph, which is then left out
             unless this raises the error.
@@ -68,10 +68,10 @@ def file_of(name: Variant) -> str:
 def _first_that_holds(
     name: Variant, model: LoadedModel, weights: EncoderWeights, directory: Path
 ) -> dict[str, Any]:
-    """Write the first form of a variant that is near enough, and return what is said of it.
+    """Write the first form of a variant that meets its limits, and return its entry.
 
     Raises:
-        FidelityError: none is; it tells of the last one, whose file is left there.
+        FidelityError: no form does; the error is of the last one, whose file stays.
     """
     *quicker, last = _forms(name, model, weights)
     for build, facts in quicker:
@@ -84,7 +84,7 @@ def _first_that_holds(
 
 
 def _forms(name: Variant, model: LoadedModel, weights: EncoderWeights) -> list[tuple[Build, Facts]]:
-    """Return what builds each graph that may stand for a variant, the quickest graph first."""
+    """Return the builders of the forms of a variant, the fastest graph first."""
     spec = model.spec
     if name == "fp16":
         return [(partial(padded_graph, weights, spec), {})]
@@ -107,10 +107,10 @@ def _forms(name: Variant, model: LoadedModel, weights: EncoderWeights) -> list[t
 
 
 def _require_golden(directory: Path, model: LoadedModel, name: Variant, tolerance: float) -> None:
-    """Hold a variant to what Keras said, as the server will.
+    """Compare a variant with the golden answers of Keras, as the server does.
 
     Raises:
-        FidelityError: it differs by more than its tolerance.
+        FidelityError: the difference exceeds the tolerance.
     """
     spec = model.spec
     golden = read_bundle_json(directory / GOLDEN)

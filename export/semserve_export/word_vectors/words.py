@@ -26,11 +26,11 @@ ROWS, CHANGE = f"{WORDS}/rows", f"{WORDS}/change"
 
 
 def load_word_recipe(recipe: WordRecipe, weights: Path) -> LoadedModel:
-    """Build a recipe's model on the public vectors, with what its training changed.
+    """Build a recipe's model on the public vectors, with its adapter.
 
     Args:
-        recipe: what to build.
-        weights: the directory of the vectors, as `fetch_weights` returns it.
+        recipe: the recipe.
+        weights: directory of the vectors, from `fetch_weights`.
 
     Raises:
         WeightsError: the vectors cannot be read.

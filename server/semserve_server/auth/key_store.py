@@ -224,7 +224,7 @@ class KeyStore:
         """Return the principal of a key.
 
         Raises:
-            Unauthenticated: there is no such key. The message does not depend on what is wrong.
+            Unauthenticated: there is no such key. The message does not depend on the reason.
         """
         self.check_file()
         key = keys.find(self._keys, presented)

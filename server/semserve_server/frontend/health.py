@@ -18,7 +18,7 @@ from semserve_server.rpc.handlers import Context, Handlers
 from semserve_server.rpc.plain_handlers import server_stream_handler, unary_handler
 
 SERVER = ""
-"""The service name that stands for the whole server."""
+"""The service name of the whole server."""
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
 

@@ -40,7 +40,7 @@ async def serve_in_processes(config: Config) -> None:
 
 
 class Supervisor:
-    """The supervisor. Used on an event loop of its own, in the main thread."""
+    """The supervisor. It runs on a separate event loop, in the main thread."""
 
     def __init__(self, config: Config) -> None:
         self._config = config

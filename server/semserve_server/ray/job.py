@@ -32,7 +32,7 @@ Runner = Callable[[WorkerSettings, Sequence[Shard]], Iterator[ShardReport]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a job does."""
+    """The settings of a job."""
 
     task: str
     bundle: Path

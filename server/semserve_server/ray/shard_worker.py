@@ -25,7 +25,7 @@ MOST_ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """What a worker needs to know of its job."""
+    """The part of a job's settings that a worker needs."""
 
     task: str
     bundle: Path
@@ -43,7 +43,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReport:
-    """What a worker did with a shard."""
+    """The report of a worker about a shard."""
 
     number: int
     rows: int

@@ -1,4 +1,4 @@
-"""Loads bundles on a thread of its own. A load that does not return in time is abandoned."""
+"""Loads bundles on a separate thread. A load that does not return in time is abandoned."""
 
 from __future__ import annotations
 

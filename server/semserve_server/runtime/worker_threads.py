@@ -1,8 +1,8 @@
-"""The threads that work for models, and since when each is busy, so that hangs are detected.
+"""The threads that work for models, with the start of their present work, for detecting hangs.
 
-A thread that hangs cannot be stopped from inside its process. So these are daemon threads, which
-Python does not join when it exits. The watchdog looks at the threads themselves, because the engine
-of a thread may have been replaced long ago.
+A thread that hangs cannot be stopped from inside its process. Therefore these are daemon threads,
+which Python does not join at exit. The watchdog checks threads instead of engines, because the
+engine of a thread may have been replaced.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Worker:
         self.model = model
         self.kind = kind
         self.busy_since: float | None = None
-        """Start of its present work, in seconds of its owner's clock; None while it waits for
+        """Start of its present work, in seconds of the owner's clock; None while it waits for
         work."""
         self.stalled = False
         """Whether the watchdog found that the present work takes longer than it should."""
