@@ -227,8 +227,10 @@ audit: .venv/.dev ## look the locked versions up among known vulnerabilities; sk
 
 .PHONY: lock
 lock: $(UV) ## resolve the locked versions again, with hashes
-	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --group pyproject.toml:build \
+	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra cli --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-cpu.txt
+	$(UV) pip compile $(LOCK) --extra heatmap -c requirements/server-cpu.txt \
+		clients/python/pyproject.toml -o requirements/heatmap.txt
 	$(UV) pip compile $(LOCK) --extra gpu --extra otel --extra cli --group pyproject.toml:build \
 		server/pyproject.toml clients/python/pyproject.toml -o requirements/server-gpu.txt
 	$(UV) pip compile $(LOCK) --extra cpu --extra otel --extra heatmap --extra bulk --extra search \
@@ -283,9 +285,9 @@ $(UV):
 .venv-export/bin/python: | $(UV)
 	@$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv-export
 
-.venv/.serve: requirements/server-cpu.txt server/pyproject.toml clients/python/pyproject.toml | .venv/bin/python
+.venv/.serve: requirements/server-cpu.txt requirements/heatmap.txt server/pyproject.toml clients/python/pyproject.toml | .venv/bin/python
 	@echo 'installing the server and the client into .venv'
-	@$(UV) pip $(PIP_SYNC) --python .venv -r requirements/server-cpu.txt
+	@$(UV) pip $(PIP_SYNC) --python .venv -r requirements/server-cpu.txt -r requirements/heatmap.txt
 	@$(UV) pip $(EDITABLE) --python .venv -e server -e clients/python
 	@ln -sf ../../.venv-export/bin/semserve-export .venv/bin/semserve-export
 	@touch $@

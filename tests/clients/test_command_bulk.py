@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from semserve.bulk.records import expected_rows
 
 COMMAND = Path(sys.executable).with_name("semserve")
 LINES = 20_000
+"""Several times as many as the command has in flight or writes between two commits."""
+WORDS = 31
 
 
-def lines(count: int) -> str:
+def lines(count: int, *, words: int = WORDS) -> str:
     """Return lines whose numbers of words, which the echo model answers, tell them apart."""
-    return "".join(f"{'word ' * (place % 211)}{place}\n" for place in range(count))
+    return "".join(f"{'word ' * (place % words)}{place}\n" for place in range(count))
 
 
 async def start(server: Echoing, *arguments: str) -> asyncio.subprocess.Process:
@@ -36,26 +39,32 @@ async def run(server: Echoing, *arguments: str) -> tuple[int | None, str, str]:
     return command.returncode, out.decode(), err.decode()
 
 
+def rows_of(journal: Path) -> int:
+    """Return the number of rows that a journal says are complete."""
+    rows: int = json.loads(journal.read_text())["rows"]
+    return rows
+
+
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
 async def test_a_run_that_is_killed_twice_gives_the_bytes_of_an_uninterrupted_one(tmp_path, suffix):
     file = tmp_path / "lines.txt"
     file.write_text(lines(LINES))
     whole, killed = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"
-    left = []
+    journal = tmp_path / f"killed.{suffix}.journal"
+    left = [0]
     async with echoing(dimensions=8) as server:
         assert 0 == (await run(server, "embed", str(file), "--to", str(whole)))[0]
         for _ in range(2):
-            begun = server.counters.tokens
             command = await start(server, "embed", str(file), "--to", str(killed))
-            await server.until(lambda begun=begun: server.counters.tokens >= begun + 900_000)
+            await server.until(lambda: journal.exists() and rows_of(journal) > left[-1])
             command.kill()
             await command.communicate()
             assert not killed.exists()
-            left.append(json.loads((tmp_path / f"killed.{suffix}.journal").read_text())["rows"])
+            left.append(rows_of(journal))
         code, out, err = await run(server, "embed", str(file), "--to", str(killed))
-    assert 0 < left[0] < left[1] < LINES
+    assert left[1] < left[2] < LINES
     assert (0, f"{killed}: {LINES} rows\n") == (code, out)
-    assert f"semserve: {killed} has {left[1]} complete rows; continuing after them\n" == err
+    assert f"semserve: {killed} has {left[2]} complete rows; continuing after them\n" == err
     assert whole.read_bytes() == killed.read_bytes()
     assert {file, whole, killed} == {*tmp_path.iterdir()}
 
@@ -65,8 +74,10 @@ async def test_a_second_process_is_refused_and_changes_nothing_of_the_first(tmp_
     file.write_text(lines(LINES))
     async with echoing(dimensions=8) as server:
         first = await start(server, "embed", str(file), "--to", str(to))
-        await server.until(lambda: server.counters.tokens >= 200_000)
+        await server.until(lambda: server.counters.tokens > 0)
+        first.send_signal(signal.SIGSTOP)  # it does not end before the second begins
         second = await run(server, "embed", str(file), "--to", str(to))
+        first.send_signal(signal.SIGCONT)
         await first.communicate()
     line = f"semserve: another process writes {to}: wait for its end\n"
     assert (2, "", line) == second
@@ -91,7 +102,7 @@ async def test_the_rows_of_a_matrix_have_the_order_of_the_lines(tmp_path):
         await run(server, "embed", str(file), "--to", str(to))
     found = np.load(to, mmap_mode="r")
     assert ((3000, 8), np.float32) == (found.shape, found.dtype)
-    assert [place % 211 + 1 for place in range(3000)] == found[:, 0].tolist()
+    assert [place % WORDS + 1 for place in range(3000)] == found[:, 0].tolist()
 
 
 class TestFiles:
@@ -190,7 +201,7 @@ class TestFiles:
 
 async def test_on_a_terminal_the_rows_have_a_rate_and_the_time_left(tmp_path):
     file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
-    file.write_text(lines(LINES))
+    file.write_text(lines(20_000, words=211))  # takes over a second
     ours, theirs = os.openpty()
     async with echoing(dimensions=8) as server:
         command = await asyncio.create_subprocess_exec(

@@ -207,8 +207,8 @@ class TestTheWindow:
         window = self.window(bound=3)
         asked = window.admitted
         window.admit(part())
-        assert not window.owes(asked)
-        assert window.owes(window.admitted)
+        assert not window.is_unanswered(asked)
+        assert window.is_unanswered(window.admitted)
 
     @given(st.data())
     def test_answers_each_once_within_its_bound_whatever_fails(self, data):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import pytest
-from semserve_export.bundle.layout import read_json, read_manifest, write_json
-from semserve_export.cli.quiet import choose_backend, held_stderr
+from semserve_export.bundle.layout import read_bundle_json, read_manifest, write_json
+from semserve_export.cli.terminal import choose_backend, held_stderr
 from semserve_export.model_spec import ModelSpec, Variant
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def exported(varied: Exported, tmp_path_factory: pytest.TempPathFactory) -> Expo
 
     def leave_out(place: Path) -> None:
         shutil.copytree(varied.directory, place, ignore=shutil.ignore_patterns("model.*.onnx"))
-        manifest = read_json(place / "bundle.json")
+        manifest = read_bundle_json(place / "bundle.json")
         manifest["variants"] = {"portable": manifest["variants"]["portable"]}
         manifest["files"] = {
             name: facts for name, facts in manifest["files"].items() if (place / name).is_file()

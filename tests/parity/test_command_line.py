@@ -8,7 +8,7 @@ import sys
 import pytest
 from semserve_export.cli import app as cli
 from semserve_export.cli.app import run_command_line
-from semserve_export.cli.quiet import held_stderr
+from semserve_export.cli.terminal import held_stderr
 from semserve_export.recipes import RECIPES
 
 QUICK = (["list"], ["--help"], ["run", "--help"], ["train", "--help"], ["--version"], ["run", "x"])

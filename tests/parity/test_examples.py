@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from go_tools import GHZ, tool
 from parity.serving import serving
-from semserve_export.bundle.layout import read_json, read_manifest
+from semserve_export.bundle.layout import read_bundle_json, read_manifest
 from semserve_export.keras_models.head import apply_scores
 
 # NumPy's and Keras's, about how Keras saves a model.
@@ -83,7 +83,7 @@ def together(run, tmp_path_factory):
     for name in LINES:
         (made,) = run(name)[1].iterdir()
         bundles[name] = Path(shutil.copytree(made, models / name.replace("_", "-")))
-        manifest = read_json(bundles[name] / "bundle.json") | {"model": bundles[name].name}
+        manifest = read_bundle_json(bundles[name] / "bundle.json") | {"model": bundles[name].name}
         (bundles[name] / "bundle.json").write_text(json.dumps(manifest))
     with serving(models) as address:
         yield address, bundles
@@ -95,7 +95,7 @@ def test_ghz_gets_the_answers_of_keras_from_the_bundle_of_an_example(tmp_path, r
     ghz = tool(GHZ)
     address, bundles = request.getfixturevalue("together")
     manifest = read_manifest(bundles[name])
-    cases = read_json(bundles[name] / "golden.json")["cases"]
+    cases = read_bundle_json(bundles[name] / "golden.json")["cases"]
     asked = [question(manifest, case) for case in cases]
     (tmp_path / "asked.json").write_text(json.dumps(asked))
     total = 2 * len(asked)

@@ -17,7 +17,7 @@ from semserve_export.bundle.tolerance import (
     padded_batches,
     scaled_difference,
 )
-from semserve_export.encoder_weights import Encoder
+from semserve_export.encoder_weights import EncoderWeights
 from semserve_export.graphs.encoder_reader import is_encoder, read_encoder
 from semserve_export.model_spec import ModelSpec
 from semserve_export.models.activation import set_activation
@@ -44,7 +44,7 @@ class Case:
     """A model in Keras, and what graphs are made from."""
 
     model: Any
-    encoder: Encoder
+    encoder: EncoderWeights
     spec: ModelSpec
     keras: Run
 

@@ -11,7 +11,7 @@ from parity.families import make_classifier
 from parity.serving import Stubs, serving
 from semserve import Client
 from semserve_export import export
-from semserve_export.bundle.layout import read_json, write_json
+from semserve_export.bundle.layout import read_bundle_json, write_json
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import load_custom_model
@@ -40,7 +40,7 @@ def test_the_server_scores_as_keras_predicts_for_every_head(tmp_path):
     export_model(model, tmp_path / "models" / "sigmoid", lambda _: None)
     for name in ("none", "softmax"):
         copy = Path(shutil.copytree(tmp_path / "models" / "sigmoid", tmp_path / "models" / name))
-        manifest = read_json(copy / "bundle.json")
+        manifest = read_bundle_json(copy / "bundle.json")
         write_json(copy / "bundle.json", manifest | {"model": name, "scores": specs[name].scores})
     with serving(tmp_path / "models") as address, Client(address) as client:
         served = {name: client.classify(TEXTS, model=name) for name in HEADS}

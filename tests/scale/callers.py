@@ -1,4 +1,4 @@
-"""Callers who ask and stream without a pause, and check each answer against the right one."""
+"""Callers who ask and stream again and again, and check each answer against the right one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ PATIENCE = 60.0
 MODEL = "tiny-embed"
 BATCH = 3
 """Texts of one request."""
-CALLERS, STREAMS = (8, 2) if ROUNDS else (2, 1)
+CALLERS, STREAMS, PAUSE_SECONDS = (8, 2, 0.0) if ROUNDS else (2, 1, 0.02)
+"""The short form asks at a rate that leaves the CPUs to the servers that start."""
 ONCE = Retry(attempts=1)
 """Each request is sent once: what fails, the caller sees."""
 
@@ -69,6 +70,7 @@ class Callers:
             self._judge(batch, np.asarray(reply))
             self.calls += 1
             await self._tell()
+            await asyncio.sleep(PAUSE_SECONDS)
         await self._tell()
 
     async def stream(self, client: AsyncClient, first: int) -> None:
@@ -88,6 +90,7 @@ class Callers:
                     self._judge(sent[answer.index], np.asarray(answer.result))
                     self.messages += 1
                     await self._tell()
+                    await asyncio.sleep(PAUSE_SECONDS)
         except SemserveError as error:
             self.faults.append(f"a stream failed: {error!r}")
         if answers != Counter(range(len(sent))):

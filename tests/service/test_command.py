@@ -14,10 +14,10 @@ from pathlib import Path
 import grpc
 import onnx
 import pytest
-from asking import refusal
 from conftest import ROOT, fails, running_server, start_server
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 

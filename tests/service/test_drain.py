@@ -10,12 +10,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess, ServerProcess, running_server, start_server, wait_for_line
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import LoadModelRequest

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from asking import refusal
 from conftest import InProcess, load_session
 from fakes import Giving, Unreadable
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.observability.recorder import Recorder

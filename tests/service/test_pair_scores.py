@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 import tiny_kinds
-from asking import refused
+from refusals import refused
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.common_pb2 import TRUNCATION_NONE, TRUNCATION_START

@@ -6,7 +6,6 @@ import asyncio
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import SMALL_LIMITS, InProcess
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2
@@ -14,6 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from health_list import list_health
+from refusals import refusal
 from semserve.v1 import classification_pb2, embedding_pb2, model_pb2, score_pb2, similarity_pb2
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import COMMAND, SERVING, fails, running_server, start_server, wait_for_line
 from controlled import NAME, describe
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import GetModelRequest

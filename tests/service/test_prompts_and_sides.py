@@ -6,9 +6,9 @@ import grpc
 import numpy as np
 import pytest
 import tiny_kinds
-from asking import refused
 from google.protobuf.message import Message
 from numpy.typing import NDArray
+from refusals import refused
 from semserve.v1 import similarity_pb2 as pb
 from semserve.v1.common_pb2 import SIDE_LEFT, SIDE_RIGHT, TRUNCATION_END, TRUNCATION_START, Side
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest

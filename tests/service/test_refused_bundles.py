@@ -9,9 +9,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from controlled import NAME, Controlled, add, describe
 from prometheus_client import CollectorRegistry
+from refusals import refusal
 from semserve_server.observability.metrics import Metrics
 from semserve_server.observability.recorder import Recorder
 

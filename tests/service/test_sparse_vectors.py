@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 import tiny_kinds
-from asking import refused
+from refusals import refused
 from semserve.v1.common_pb2 import TRUNCATION_NONE
 from semserve.v1.embedding_pb2 import EmbedSparseRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub

@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import pytest
 import tiny_kinds
-from asking import Refusal, refused
 from conftest import running_server
 from google.protobuf.message import Message
+from refusals import Refusal, refused
 from semserve.v1 import model_pb2
 from semserve.v1.embedding_pb2 import EmbedSparseRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub

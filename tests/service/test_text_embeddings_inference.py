@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 import tiny_kinds
-from asking import refusal, refused
 from conftest import InProcess
+from refusals import refusal, refused
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.common_pb2 import TRUNCATION_START

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from certificates import Authority, Pair
 from conftest import InProcess, in_process, start_server
 from cryptography.hazmat.primitives import serialization
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.errors import ConfigError

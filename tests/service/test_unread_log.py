@@ -22,7 +22,7 @@ import asyncio, logging, time
 from semserve_server.supervision import watchdog
 from semserve_server.observability import logs
 logs.configure("info", "text")
-watchdog.LOOK_SECONDS = 0.05
+watchdog.CHECK_SECONDS = 0.05
 async def main():
     with watchdog.LoopWatch(stall_timeout=0.1, run_timeout=0.5):
         logging.getLogger("x").info("y" * {size})

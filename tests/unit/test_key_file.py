@@ -105,7 +105,7 @@ async def test_a_large_file_is_read_while_the_event_loop_goes_on(
     clock.now += 2
     principal = ring.principal(alice)
     clock.now += 2
-    ring.look()  # the reading goes on, and another is not begun
+    ring.check_file()  # the reading goes on, and another is not begun
     assert principal is ring.principal(alice)
     may_read.set()
     while principal.key is not None:
@@ -125,7 +125,7 @@ async def test_a_large_file_that_is_wrong_changes_nothing_but_the_log(
     path.write_text("#" * INLINE_BYTES)
     may_read.set()
     clock.now += 2
-    ring.look()
+    ring.check_file()
     while "has no key; the present keys stay" not in caplog.text:
         await asyncio.to_thread(int)
     assert "alice" == ring.principal(alice).key.name

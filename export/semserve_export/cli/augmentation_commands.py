@@ -1,4 +1,4 @@
-"""What the command `mix-pairs` does."""
+"""The implementation of the command `mix-pairs`."""
 
 import gzip
 import json
@@ -10,21 +10,23 @@ from rich.console import Console
 from rich.progress import Progress
 
 from semserve_export.bundle.runner import Embedder
-from semserve_export.cli.progress import training_progress
-from semserve_export.data.augmentation import Mixer, Pair, Vectors
-from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.cli.terminal import training_progress
+from semserve_export.data.augmentation import Augmenter, Pair, Vectors
+from semserve_export.data.augmentation_plan import AugmentationPlan
 from semserve_export.data.pairs import SIDES, read_unlabelled, words_of
 
 
-def mix_files(files: Sequence[Path], output: Path, plan: MixingPlan, console: Console) -> None:
-    """Make pairs of the texts in files, and write them as JSON Lines."""
+def mix_files(
+    files: Sequence[Path], output: Path, plan: AugmentationPlan, console: Console
+) -> None:
+    """Make new pairs from the texts in files, and write them as JSON Lines."""
     held_out = {words_of(text) for pair in _read(plan.hold_out) for text in pair}
     old = [pair for pair in _read(files) if held_out.isdisjoint(map(words_of, pair))]
     with training_progress(console) as progress:
         embedder = Embedder(plan.embedder, plan.variant) if plan.embedder else None
         embed = partial(_embed, embedder, progress) if embedder else None
-        made = Mixer(old, plan).mix(embed)
-    # With a word replaced a text can become one that is held out.
+        made = Augmenter(old, plan).make(embed)
+    # Replacing a word can produce a held-out text.
     new = [pair for pair in made if held_out.isdisjoint(map(words_of, pair))]
     _write(output, new)
     console.print(f"{len(new):,} pairs of {len(old):,} in {output}")
@@ -40,7 +42,7 @@ def _read(files: Iterable[Path]) -> list[Pair]:
 
 
 def _write(path: Path, pairs: Iterable[Pair]) -> None:
-    """Write a line for each pair; packed without a date: the same pairs are the same bytes."""
+    """Write a line for each pair. The gzip header has no date, so the bytes are reproducible."""
     lines = (json.dumps(dict(zip(SIDES, pair, strict=True)), ensure_ascii=False) for pair in pairs)
     content = "".join(f"{line}\n" for line in lines).encode()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,12 +17,12 @@ LABEL_COLUMNS = ("label", "gold_label")
 def read_table(path: Path, texts: Sequence[str]) -> Mapping[str, list[Any]]:
     """Read a table's columns by their names in the header.
 
-    The ending of the name tells the format: .tsv (no quoting: a quote is text), .csv (quoted as
-    spreadsheets do), .jsonl or .parquet, the first three in UTF-8, as they are or packed as .gz.
+    The suffix of the name is the format: .tsv (without quoting: a quote is text), .csv (quoted as
+    in spreadsheets), .jsonl or .parquet; the first three in UTF-8, plain or as .gz.
 
     Args:
         path: the file.
-        texts: columns that are text even where all of it looks like numbers; not all need be there.
+        texts: columns that are text even if all values look like numbers; they are optional.
 
     Raises:
         ExportError: the file is missing, of another kind or damaged.
@@ -51,7 +51,7 @@ def require_columns(path: Path, table: Mapping[str, list[Any]], names: Sequence[
     """Refuse a table that lacks a column.
 
     Raises:
-        ExportError: it names all that are missing.
+        ExportError: the message names all missing columns.
     """
     if missing := sorted(set(names) - set(table)):
         raise ExportError(f"{path}: the header lacks {', '.join(missing)}")
@@ -77,10 +77,10 @@ def _read_separated(file: io.BytesIO, texts: Sequence[str], *, separator: str, q
 def _read_json_lines(file: io.BytesIO, texts: Sequence[str]) -> Any:
     from pyarrow import json, schema, string  # noqa: PLC0415 - as above
 
-    # A label may be a number there. A column that is named in the schema has to be text.
+    # A label may be a number. A column that is named in the schema must be text.
     columns = schema([(column, string()) for column in texts if column not in LABEL_COLUMNS])
     table = json.read_json(file, parse_options=json.ParseOptions(explicit_schema=columns))
-    # A column of the schema is in the table even where no line has it.
+    # A column of the schema is in the table even if no line has it.
     absent = [name for name in columns.names if table[name].null_count == len(table)]
     return table.drop_columns(absent)
 

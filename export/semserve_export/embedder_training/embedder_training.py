@@ -23,18 +23,18 @@ from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
 from semserve_export.pipeline.custom_model import build_custom_tokenizer
 from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, pad
-from semserve_export.training.correlation import spearman
 from semserve_export.training.learning_rate import WarmupThenLinear
+from semserve_export.training.metrics import spearman
 
 MEASURE_BATCH = 64
 GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
-    """An embedder and what makes its inputs of texts."""
+class TrainedEncoder:
+    """An embedder and the tokenizer of its inputs."""
 
-    model: Any  # fp32 [texts, dimensions] comes out
+    model: Any  # returns fp32 [texts, dimensions]
     tokenizer: Tokenizer
     names: Sequence[str]  # of its inputs
     max_tokens: int
@@ -61,14 +61,14 @@ def train_embedder(
     output: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train, keep the epoch whose validation is best, and save it with its tokenizer.
+    """Train, keep the epoch with the best validation, and save it with its tokenizer.
 
     Args:
         source: a preset's directory or handle, checked (`ready_for_keras`).
-        training: pairs to learn from; with scores, but for the objective ranking.
+        training: training pairs; with scores, except for the objective ranking.
         validation: scored pairs, which choose the epoch: Spearman's correlation of the scores.
-        plan: the numbers of the training.
-        output: gets the preset.
+        plan: the hyperparameters.
+        output: directory of the new preset.
         progress: where a task is added for the steps.
 
     Returns:
@@ -76,21 +76,21 @@ def train_embedder(
         `pairs_trained_on` and `pairs_measured`.
 
     Raises:
-        WeightsError: the model is of no family that can be trained, or lacks the pooling.
+        WeightsError: the model's family cannot be trained, or the model lacks the pooling.
     """
     if find_directory(source):
         raise WeightsError("is a directory of transformers; train-embedder takes a KerasHub preset")
     keras.utils.set_random_seed(plan.seed)
     preset = Preset.read(source)
     require_pooling(preset.family.backbone, plan.pooling)
-    theirs = preset.load_tokenizer()
+    original = preset.load_tokenizer()
     model = preset.load_embedder(preset.activation, plan.pooling, normalize=False)
     longest = min(plan.max_tokens, preset.max_sequence_length(model.backbone))
-    tokenizer = build_custom_tokenizer(theirs, preset)
-    encoder = Encoder(model, tokenizer, inputs_of(model), longest)
+    tokenizer = build_custom_tokenizer(original, preset)
+    encoder = TrainedEncoder(model, tokenizer, inputs_of(model), longest)
     figures = _fit(encoder, training, validation, plan, progress)
     model.backbone.save_to_preset(str(output))
-    theirs.save_to_preset(str(output))
+    original.save_to_preset(str(output))
     return {
         **figures,
         "pairs_trained_on": len(training.pairs),
@@ -99,13 +99,13 @@ def train_embedder(
 
 
 def _fit(
-    encoder: Encoder,
+    encoder: TrainedEncoder,
     training: ScoredPairs,
     validation: ScoredPairs,
     plan: EmbedderPlan,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train in place; the weights of the best epoch stay."""
+    """Train in place, and keep the weights of the best epoch."""
     steps = plan.epochs * -(-len(training.pairs) // plan.batch_size)
     warmup = max(1, round(plan.warmup_fraction * steps))
     rate = WarmupThenLinear(plan.learning_rate, warmup, steps)
@@ -133,7 +133,7 @@ def _fit(
 
 
 def _step_of(model: Any, optimizer: Any, plan: EmbedderPlan) -> Any:
-    """Return a function that makes one step on the inputs of both sides and the scores."""
+    """Return a function that runs one step on the inputs of both sides and the scores."""
     loss_of = LOSSES[plan.objective]
     trained = [variable.value for variable in model.trainable_variables]
     optimizer.build(model.trainable_variables)
@@ -143,13 +143,13 @@ def _step_of(model: Any, optimizer: Any, plan: EmbedderPlan) -> Any:
         with tf.GradientTape() as tape:
             loss = loss_of(model(left, training=True), model(right, training=True), scores)
         gradients = zip(tape.gradient(loss, trained), model.trainable_variables, strict=True)
-        # A pooler that the pooling leaves out has no gradient.
+        # A pooler that the pooling does not use has no gradient.
         optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
         return loss
 
     return step
 
 
-def _correlation(encoder: Encoder, pairs: ScoredPairs, plan: EmbedderPlan) -> float:
+def _correlation(encoder: TrainedEncoder, pairs: ScoredPairs, plan: EmbedderPlan) -> float:
     vectors = encoder.embed(pairs.texts())
     return spearman(METRICS[plan.metric](vectors[::2], vectors[1::2]), np.array(pairs.scores))

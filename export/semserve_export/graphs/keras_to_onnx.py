@@ -1,4 +1,4 @@
-"""The portable graph: Keras through tf2onnx, with names that a reader can rely on."""
+"""Converts a Keras model to the portable graph with tf2onnx, with stable names."""
 
 import gc
 import logging
@@ -22,7 +22,7 @@ OPSET = 18
 AXES = ("batch", "sequence")
 MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
 CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
-"""A variable of tf2onnx. Where it is set, to any value, an optimiser that fails is an error."""
+"""A variable of tf2onnx. If it is set, to any value, an optimiser that fails is an error."""
 TOO_LARGE = (
     "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
 )
@@ -30,11 +30,11 @@ TOO_LARGE = (
 
 @tf_op("Erfc")
 class Erfc:
-    """1 - erf(x), which tf2onnx does not know: TensorFlow computes the exact GELU by it."""
+    """1 - erf(x), which tf2onnx does not support: TensorFlow computes the exact GELU with it."""
 
     @classmethod
     def version_9(cls, graph: Any, node: Any, **_: Any) -> None:
-        """Put Erf and Sub in the place of a node, keeping the name of what it gives."""
+        """Replace a node by Erf and Sub, and keep the name of its output."""
         shapes, kinds, outputs = node.output_shapes, node.output_dtypes, list(node.output)
         graph.remove_node(node.name)
         erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=kinds).output[0]
@@ -43,7 +43,7 @@ class Erfc:
 
 
 def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> None:
-    """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output, all so named.
+    """Write the model as ONNX: int32 inputs [batch, sequence] and one fp32 output.
 
     Takes ten to seventy seconds, almost all of it in tf2onnx.
 
@@ -52,12 +52,12 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     """
     if 4 * model.count_params() > MAX_GRAPH_BYTES:
         raise WeightsError(f"{path.name}: {TOO_LARGE}")
-    # They report every optimiser that they run, tables of tokenizers that are not the model's, and
-    # with a stack what the error says that they raise.
+    # They log every optimiser that they run, tables of other tokenizers, and, with a stack, errors
+    # that they also raise.
     for library in ("tf2onnx", "tensorflow"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
-        # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
+        # Keras checks whether np.object exists, and numpy then prints a FutureWarning.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         _convert(model, path)
     gc.collect()
@@ -66,7 +66,7 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     _name_output(proto.graph, output)
     _drop_shape_only_weights(proto.graph)
     make_canonical(proto.graph)
-    proto.graph.ClearField("doc_string")  # how often this process has converted a model
+    proto.graph.ClearField("doc_string")  # number of conversions in this process
     onnx.checker.check_model(proto, full_check=True)
     save_graph(proto, path)
 
@@ -75,11 +75,11 @@ def save_graph(proto: onnx.ModelProto, path: Path) -> None:
     """Write a graph with its weights inside, as the server reads it.
 
     Raises:
-        WeightsError: it is larger than protobuf, and so the server, can hold.
+        WeightsError: the graph exceeds the limit of protobuf, and so of the server.
     """
     try:
         size = proto.ByteSize()
-    except (ValueError, EncodeError):  # which of the two depends on protobuf's backend
+    except (ValueError, EncodeError):  # the class depends on protobuf's backend
         size = MAX_GRAPH_BYTES + 1
     if size > MAX_GRAPH_BYTES:
         raise WeightsError(f"{path.name}: {TOO_LARGE}")
@@ -87,11 +87,11 @@ def save_graph(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _convert(model: Any, path: Path) -> None:
-    """Have Keras and tf2onnx write the graph.
+    """Write the graph by Keras and tf2onnx.
 
-    tf2onnx copies the graph, weights and all, before each run of its dozen optimisers, so that it
-    can leave out one that fails. That took a quarter of the time of a small model; the copies of a
-    model with 124 MB of weights held 10.5 GB. So the first try is without copies.
+    Before each run of its dozen optimisers tf2onnx copies the graph and its weights, so that it can
+    leave out an optimiser that fails. For a model with 124 MB of weights the copies took 10.5 GB in
+    the end. The first try therefore makes no copies, and the second follows an error.
     """
     said = {"format": "onnx", "opset_version": OPSET, "verbose": False}
     try:
@@ -99,13 +99,13 @@ def _convert(model: Any, path: Path) -> None:
             model.export(str(path), **said)
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - an optimiser's; another error comes once more
+    except Exception:  # noqa: BLE001 - of an optimiser; any other error comes again
         model.export(str(path), **said)
 
 
 @contextmanager
 def _without_copies() -> Iterator[None]:
-    """Have tf2onnx raise the error of an optimiser, and so copy no graph."""
+    """Let tf2onnx raise the error of an optimiser, and so make no copies of the graph."""
     before = os.environ.get(CATCH_ERRORS)
     os.environ[CATCH_ERRORS] = "FALSE"
     try:
@@ -118,7 +118,7 @@ def _without_copies() -> Iterator[None]:
 
 
 def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
-    """Call the free dimensions batch and sequence; tf2onnx numbers them."""
+    """Name the free dimensions batch and sequence; tf2onnx numbers them."""
     if sorted(inputs) != sorted(value.name for value in graph.input):
         raise ValueError(f"tf2onnx named the inputs {[value.name for value in graph.input]}")
     for value in (*graph.input, *graph.output):
@@ -126,7 +126,7 @@ def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
         for axis, dimension in zip(axes, value.type.tensor_type.shape.dim, strict=False):
             if not dimension.HasField("dim_value"):
                 dimension.dim_param = axis
-    del graph.value_info[:]  # the shapes inside still bear the numbers, and nothing needs them
+    del graph.value_info[:]  # the inner shapes still have the numbers, and no part needs them
 
 
 def _name_output(graph: onnx.GraphProto, name: str) -> None:
@@ -140,7 +140,7 @@ def _name_output(graph: onnx.GraphProto, name: str) -> None:
 def _drop_shape_only_weights(graph: onnx.GraphProto) -> None:
     """Keep one copy of each weight.
 
-    tf2onnx keeps a second, reshaped copy of every attention kernel only to ask for its shape.
+    tf2onnx keeps a second, reshaped copy of every attention kernel only to read its shape.
     """
     dims = {tensor.name: tensor.dims for tensor in graph.initializer}
     for node in graph.node:

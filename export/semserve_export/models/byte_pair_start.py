@@ -13,7 +13,6 @@ from tokenizers import normalizers, pre_tokenizers
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 BERT_SPECIAL = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
-SPACE = "Ġ"  # how a byte-level piece shows a blank
 INSIDE = "##"  # how a word-piece shows that it continues a word
 
 Array = npt.NDArray[np.float32]
@@ -30,7 +29,7 @@ def word_pieces_of(piece: str, known: Mapping[str, int]) -> list[int]:
     """
     if piece in SPECIAL:
         return [known[BERT_SPECIAL[SPECIAL.index(piece)]]]
-    text = _letters(piece)
+    text = bytes(_BYTES[letter] for letter in piece).decode("utf-8", errors="ignore")
     inside = not text.startswith(" ") and text[:1] == text[:1].lower()
     found: list[int] = []
     for word, _ in _SPLIT.pre_tokenize_str(_NORMALIZE.normalize_str(text)):
@@ -67,10 +66,6 @@ def _byte_of_letter() -> dict[str, int]:
 
 
 _BYTES = _byte_of_letter()
-
-
-def _letters(piece: str) -> str:
-    return bytes(_BYTES[letter] for letter in piece).decode("utf-8", errors="ignore")
 
 
 def _longest_first(word: str, known: Mapping[str, int], *, inside: bool) -> list[int]:

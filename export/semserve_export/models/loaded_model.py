@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from semserve_export.encoder_weights import Encoder
+from semserve_export.encoder_weights import EncoderWeights
 from semserve_export.errors import AdapterError, WeightsError
 from semserve_export.files.digest import sha256_of
 from semserve_export.model_spec import ModelSpec
@@ -45,7 +45,9 @@ class LoadedModel:
     adapter_sha256: str | None = None  # of the adapter that was applied to them
     notes: tuple[str, ...] = ()  # lines for the person who exports, printed at the end
     parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
-    encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
+    encoder: EncoderWeights | None = (
+        None  # the same numbers, where they were read from named tensors
+    )
     facts: tuple[Fact, ...] = ()  # what the report says beside the spec, or with its origin
     proofs: tuple[Proof, ...] = ()  # further measures that the written bundle must hold
     texts: tuple[Text, ...] | None = None  # of golden answers, where those of every model do not do
@@ -91,7 +93,7 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
     return LoadedModel(
         spec=spec,
         keras_model=model,
-        tokenizer=load_tokenizer(recipe, weights),
+        tokenizer=load_recipe_tokenizer(recipe, weights),
         source=source,
         sha256=package.sha256[WEIGHTS_FILE],
         adapter_sha256=adapter_sha256,
@@ -100,7 +102,7 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
     )
 
 
-def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
+def load_recipe_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
     """Build the recipe's tokenizer from the vocabulary beside its weights."""
     file = next(name for name in VOCABULARY_FILES if name in recipe.weights.sha256)
     vocabulary = read_vocabulary(weights / file)

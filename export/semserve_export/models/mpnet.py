@@ -8,14 +8,16 @@ from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from semserve_export.model_spec import Activation
 from semserve_export.models.activation import gelu_erf, gelu_tanh
 from semserve_export.models.keras_internals import TransformerParts
-from semserve_export.models.relative_position import bucket_table
 
 MASKED = -1e30
+LAST_BUCKET_DISTANCE = 128  # tokens; whatever is as far or farther shares the last bucket
 """What is added to the score of a padded token: the sum keeps nothing of the score."""
 
 
@@ -219,3 +221,34 @@ class MPNetClassifier(keras.Model):
         first = ops.cast(backbone(inputs)[:, 0, :], "float32")
         super().__init__(inputs, logits(leave_out(pooled(leave_out(first)))))
         self.backbone, self.pooled_dense, self.output_dense = backbone, pooled, logits
+
+
+def bucket_of(distance: int, buckets: int) -> int:
+    """Return the bucket of `distance = position attended to - position that attends`.
+
+    Source: Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified
+    Text-to-Text Transformer", section 2.1; MPNet uses the same buckets in both directions.
+
+    One half of the buckets is for tokens at or before the attending one, the other half for those
+    after it. In each half, the first half has one bucket a distance; the rest grow by a constant
+    ratio up to `LAST_BUCKET_DISTANCE`.
+    """
+    side = buckets // 2
+    offset, steps = (side if distance > 0 else 0), abs(distance)
+    exact = side // 2
+    if steps < exact:
+        return offset + steps
+    growth = np.log(steps / exact) / np.log(LAST_BUCKET_DISTANCE / exact)
+    # In float64 the logarithm of a bucket's first distance may fall short of a whole number by one
+    # unit in the last place; the definition, in exact numbers, does not.
+    grown = int(growth * (side - exact) + 1e-9)
+    return offset + min(exact + grown, side - 1)
+
+
+def bucket_table(positions: int, buckets: int) -> npt.NDArray[np.int32]:
+    """Return the bucket of every distance from `1 - positions` to `positions - 1`, in that order.
+
+    The result is int32 [2 x positions - 1]; distance d stands at index `d + positions - 1`.
+    """
+    distances = range(1 - positions, positions)
+    return np.array([bucket_of(distance, buckets) for distance in distances], np.int32)

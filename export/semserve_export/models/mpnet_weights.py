@@ -79,10 +79,10 @@ def _values(backbone: MPNetBackbone, tensor: Tensor) -> Iterator[tuple[Any, Any]
             layer.up: "intermediate.dense",
             layer.down: "output.dense",
         }
-        for part, theirs in dense.items():
+        for part, path in dense.items():
             # A linear layer of PyTorch keeps its weight as [outputs, inputs].
-            yield part.kernel, np.transpose(tensor(f"{name}.{theirs}.weight"))
-            yield part.bias, tensor(f"{name}.{theirs}.bias")
+            yield part.kernel, np.transpose(tensor(f"{name}.{path}.weight"))
+            yield part.bias, tensor(f"{name}.{path}.bias")
         yield from _norm(layer.attention_norm, f"{name}.attention.LayerNorm", tensor)
         yield from _norm(layer.norm, f"{name}.output.LayerNorm", tensor)
 

@@ -5,14 +5,13 @@ Fine-tuned in KerasHub a model has learnt the GELU that its family has there.
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import keras_hub
 from keras_hub.src.utils import preset_utils
 
 from semserve_export.errors import WeightsError
-from semserve_export.model_spec import Activation, Pooling, Task
+from semserve_export.model_spec import Activation, PairTruncation, Pooling, Task
 from semserve_export.models import bert
 from semserve_export.models.activation import set_activation
 from semserve_export.models.families import Family, family_of
@@ -63,14 +62,8 @@ class Preset:
     @property
     def pooling(self) -> tuple[Pooling, bool]:
         """How an embedder pools, and whether its vectors have length 1; mean and yes if unsaid."""
-        said: dict[str, Any] = self.task_config.get("config", {})
-        return said.get("pooling_mode", "mean"), said.get("normalize", True)
-
-    @property
-    def weights_file(self) -> Path | None:
-        """The one file of the backbone's weights, where the preset is a directory with one."""
-        path = Path(self.handle) / preset_utils.MODEL_WEIGHTS_FILE
-        return path if path.is_file() else None
+        config: dict[str, Any] = self.task_config.get("config", {})
+        return config.get("pooling_mode", "mean"), config.get("normalize", True)
 
     def load_embedder(self, activation: Activation, pooling: Pooling, *, normalize: bool) -> Any:
         """Load the backbone and put the pooling on it."""
@@ -105,9 +98,9 @@ class Preset:
         Raises:
             WeightsError: the preset has none.
         """
-        theirs = self.family.classifier.preprocessor_cls.tokenizer_cls
+        tokenizer_class = self.family.classifier.preprocessor_cls.tokenizer_cls
         try:
-            return theirs.from_preset(self.handle)
+            return tokenizer_class.from_preset(self.handle)
         except FileNotFoundError as error:
             raise WeightsError(
                 "has no tokenizer, as if saved without its preprocessor; name a preset that has"
@@ -119,6 +112,12 @@ class Preset:
         """What KerasHub's preprocessor was saved with; empty where there is none."""
         config: dict[str, Any] = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE)
         return dict(config.get("config", {}))
+
+    @property
+    def pair_truncation(self) -> PairTruncation:
+        """Which text of a pair its preprocessor cuts; KerasHub's default where none was saved."""
+        saved: PairTruncation = self.preprocessor_config.get("truncate", "round_robin")
+        return saved
 
     def max_sequence_length(self, backbone: Any) -> int:
         """Return the longest sequence that was meant, and that the positions allow."""

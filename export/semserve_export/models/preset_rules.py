@@ -29,20 +29,6 @@ def length_of(options: ModelOptions, preset: Preset, backbone: Any) -> int:
     return options.max_sequence_length or preset.max_sequence_length(backbone)
 
 
-def require_round_robin(preset: Preset) -> None:
-    """Refuse a preprocessor that cut pairs otherwise in training than the server does.
-
-    Raises:
-        WeightsError: its `truncate` is not the default.
-    """
-    preprocessor = preset.preprocessor_config
-    if (truncate := preprocessor.get("truncate", "round_robin")) != "round_robin":
-        raise WeightsError(
-            f"the preprocessor has truncate={truncate!r}; pairs that are too long are served with"
-            " 'round_robin' alone"
-        )
-
-
 def require_segments(backbone: Any, *, pair: bool) -> None:
     """Refuse a model of pairs that has no vector for the second text's segment.
 
@@ -56,26 +42,26 @@ def require_segments(backbone: Any, *, pair: bool) -> None:
         )
 
 
-def require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
+def require_vocabulary(original: Any, backbone: Any, named: str | None) -> None:
     """Refuse a tokenizer of another vocabulary than the model's.
 
     An embedding may have a few rows more than there are pieces, to fill up a round number.
 
     Args:
-        theirs: KerasHub's tokenizer.
+        original: KerasHub's tokenizer.
         backbone: of the model.
         named: the preset that --tokenizer named, if any.
 
     Raises:
         WeightsError: it tells both sizes.
     """
-    pieces, rows = theirs.vocabulary_size(), backbone.vocabulary_size
+    pieces, rows = original.vocabulary_size(), backbone.vocabulary_size
     if pieces > rows or (named and rows - pieces > max(1, min(SPARE_ROWS, rows // 100))):
         what = f"--tokenizer {named}" if named else "the tokenizer"
         raise WeightsError(f"{what}: has {pieces} pieces, and the model embeds {rows}")
 
 
-def require_flags_of_tokenizer(options: ModelOptions, theirs: Any) -> None:
+def require_flags_of_tokenizer(options: ModelOptions, original: Any) -> None:
     """Refuse flags of WordPiece for another tokenizer, which they would not change.
 
     Raises:
@@ -83,8 +69,8 @@ def require_flags_of_tokenizer(options: ModelOptions, theirs: Any) -> None:
     """
     flags = {"--strip-accents": options.strip_accents, "--split-on-cjk": options.split_on_cjk}
     given = [flag for flag, value in flags.items() if value is not None]
-    if given and not isinstance(theirs, keras_hub.tokenizers.WordPieceTokenizer):
-        raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(theirs).__name__}")
+    if given and not isinstance(original, keras_hub.tokenizers.WordPieceTokenizer):
+        raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(original).__name__}")
 
 
 def require_explained(parity: Parity) -> None:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.files.digest import sha256_of
-from semserve_export.files.preset_digest import digest_of, weight_files
+from semserve_export.files.preset_digest import digest_of, preset_weight_files
 from semserve_export.hugging_face.directory import find_directory
 from semserve_export.hugging_face.directory_model import load_directory
 from semserve_export.keras_models.keras_hub_tokenizer import build_keras_hub_tokenizer
@@ -52,7 +52,7 @@ def load_custom_model(options: ModelOptions) -> LoadedModel:
             must be known.
     """
     require_readable(options.path)
-    with one_line(options.path), ready_for_keras(options.path) as checked:
+    with named_errors(options.path), ready_for_keras(options.path) as checked:
         if directory := find_directory(checked):
             model = load_directory(options, directory, licence_of(options))
         else:
@@ -91,15 +91,15 @@ def custom_tokenizers(path: str) -> tuple[Any, Tokenizer]:
         WeightsError: as `load_custom_model`; or KerasHub's tokenizer is not what the model was
             trained with.
     """
-    with one_line(path), ready_for_keras(path) as checked:
+    with named_errors(path), ready_for_keras(path) as checked:
         if find_directory(checked):
             raise WeightsError(
                 "is read by its own tokenizer and not by KerasHub's; its export compares the two"
                 " that matter, tokenizer.json and the bundle's"
             )
         preset = Preset.read(checked)
-        theirs = preset.load_tokenizer()
-        return theirs, build_custom_tokenizer(theirs, preset)
+        original = preset.load_tokenizer()
+        return original, build_custom_tokenizer(original, preset)
 
 
 def licence_of(options: ModelOptions) -> str:
@@ -114,18 +114,18 @@ def open_preset(path: str) -> Iterator[Preset]:
     Raises:
         WeightsError: whatever goes wrong with it, in one line that begins with the path.
     """
-    with one_line(path), ready_for_keras(path) as checked:
+    with named_errors(path), ready_for_keras(path) as checked:
         yield Preset.read(checked)
 
 
 @contextmanager
-def one_line(path: str) -> Iterator[None]:
+def named_errors(path: str) -> Iterator[None]:
     """Tell of what goes wrong with a model in one line that names its path."""
     try:
         yield
     except ExportError as error:
-        said = str(error)
-        raise type(error)(said if said.startswith(path) else f"{path}: {said}") from error
+        reason = str(error)
+        raise type(error)(reason if reason.startswith(path) else f"{path}: {reason}") from error
     except MemoryError:
         raise
     except Exception as error:  # KerasHub, HDF5, safetensors and TensorFlow: no common ancestor
@@ -135,15 +135,15 @@ def one_line(path: str) -> Iterator[None]:
 def _load(options: ModelOptions, preset: Preset, path: Path) -> LoadedModel:
     loaded = load_model(options, preset)
     spec, model = loaded.spec, loaded.model
-    theirs = _tokenizer_of(options.tokenizer) if options.tokenizer else preset.load_tokenizer()
+    original = _tokenizer_of(options.tokenizer) if options.tokenizer else preset.load_tokenizer()
     require_finite(model)
     require_segments(model.backbone, pair=spec.pair)
-    require_vocabulary(theirs, model.backbone, options.tokenizer)
-    require_flags_of_tokenizer(options, theirs)
+    require_vocabulary(original, model.backbone, options.tokenizer)
+    require_flags_of_tokenizer(options, original)
     if options.split_on_cjk is not None:
-        theirs.split_on_cjk = options.split_on_cjk
-    tokenizer = build_custom_tokenizer(theirs, preset, strip_accents=options.strip_accents)
-    parity = compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS))
+        original.split_on_cjk = options.split_on_cjk
+    tokenizer = build_custom_tokenizer(original, preset, strip_accents=options.strip_accents)
+    parity = compare_tokenizers(original, tokenizer, odd_texts(COMPARED_TEXTS))
     if not options.allow_tokenizer_differences:
         require_explained(parity)
     return LoadedModel(
@@ -167,19 +167,19 @@ def _tokenizer_of(path: str) -> Any:
 
 
 def build_custom_tokenizer(
-    theirs: Any, preset: Preset, *, strip_accents: bool | None = None
+    original: Any, preset: Preset, *, strip_accents: bool | None = None
 ) -> Tokenizer:
     """Build our tokenizer from KerasHub's, which reads texts as it did in training.
 
     Args:
-        theirs: KerasHub's tokenizer.
+        original: KerasHub's tokenizer.
         preset: it knows the family.
         strip_accents: in place of what the preset says.
     """
-    return build_keras_hub_tokenizer(theirs, preset.family, strip_accents=strip_accents)
+    return build_keras_hub_tokenizer(original, preset.family, strip_accents=strip_accents)
 
 
 def _weight_files(preset: Preset, path: Path, *, head: bool) -> list[Path]:
     if path.is_file():
         return [path]
-    return weight_files(preset.handle, head=head)
+    return preset_weight_files(preset.handle, head=head)

@@ -31,7 +31,7 @@ from semserve_export.models.loaded_model import (
     WEIGHTS_FILE,
     LoadedModel,
     load_base_classifier,
-    load_tokenizer,
+    load_recipe_tokenizer,
 )
 from semserve_export.pipeline.custom_model import load_preset_recipe
 from semserve_export.recipes import DistilledRecipe, PresetRecipe
@@ -103,7 +103,7 @@ def make_start(recipe: DistilledRecipe, weights: Path, dropout: float = 0) -> An
     model = keras_hub.models.RobertaTextClassifier(
         backbone, num_classes=teacher.num_classes, dropout=dropout
     )
-    known = load_tokenizer(recipe.teacher, weights).get_vocab()
+    known = load_recipe_tokenizer(recipe.teacher, weights).get_vocab()
     tables: Arrays = {
         OWN + WORDS: vectors_of(
             sorted(vocabulary, key=vocabulary.__getitem__), known, values[WORDS]

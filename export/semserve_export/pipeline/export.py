@@ -61,15 +61,15 @@ def export_model(
     Args:
         model: what to export.
         directory: the bundle; an older one there is replaced.
-        announce: told what is done next, `STEPS` times and once a variant.
+        announce: called with what is done next, `STEPS` times and once a variant.
         variants: further graphs, each proved against the portable one; none where its layers
             are not BERT's.
-        refused: told of each variant that falls short, which is then left out.
-        measured: told of each measure of `model.proofs`, which are taken of the written bundle.
+        refused: called with each variant that falls short, which is then left out.
+        measured: called with each measure of `model.proofs`, which are taken of the written bundle.
 
     Raises:
         FidelityError: the graph differs from Keras by more than `TOLERANCE`, or a variant falls
-            short and nobody was given to be told of it.
+            short and there is no `refused`.
         BundleError: the server would refuse the bundle.
         ExportError: the directory cannot be written, or the server would refuse a field.
     """

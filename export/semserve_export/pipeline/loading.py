@@ -17,10 +17,10 @@ from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline.custom_model import licence_of, load_custom_model, one_line
+from semserve_export.pipeline.custom_model import licence_of, load_custom_model, named_errors
 from semserve_export.tf_hub.load import load_saved_model
 from semserve_export.towers.load import load_two_texts
-from semserve_export.towers.origins import Origins
+from semserve_export.towers.served import ModelSource
 from semserve_export.towers.two_texts import two_texts
 from semserve_export.untrusted.configs.keras_layers import is_of_layers
 from semserve_export.untrusted.keras_archive import read_config
@@ -42,7 +42,7 @@ def load_from_options(options: ModelOptions) -> LoadedModel:
             " KERAS_BACKEND=tensorflow before Keras is imported"
         )
     if options.live is None and is_saved_model(options.path):
-        with one_line(options.path):
+        with named_errors(options.path):
             return load_saved_model(options, licence_of(options))
     if options.live is None:
         return _load_file(options) if _is_file_of_layers(options) else load_custom_model(options)
@@ -52,20 +52,20 @@ def load_from_options(options: ModelOptions) -> LoadedModel:
         )
     if is_keras_hubs(options.live):
         return _load_keras_hubs(options)
-    return _load_model(options, options.live, Origins(LIVE, licence_of(options)))
+    return _load_model(options, options.live, ModelSource(LIVE, licence_of(options)))
 
 
-def _load_model(options: ModelOptions, model: Any, origins: Origins) -> LoadedModel:
+def _load_model(options: ModelOptions, model: Any, source: ModelSource) -> LoadedModel:
     """Load a Keras model of one text or of two."""
     if texts := two_texts(model):
-        return load_two_texts(options, texts, origins)
+        return load_two_texts(options, texts, source)
     return load_keras_model(
         options,
         model,
-        source=origins.source,
-        licence=origins.licence,
-        sha256=origins.sha256,
-        loss=origins.loss,
+        source=source.source,
+        licence=source.licence,
+        sha256=source.sha256,
+        loss=source.loss,
     )
 
 
@@ -81,10 +81,10 @@ def _is_file_of_layers(options: ModelOptions) -> bool:
 
 def _load_file(options: ModelOptions) -> LoadedModel:
     path = Path(options.path)
-    with one_line(options.path):
+    with named_errors(options.path):
         model, loss = load_file(path, trust=options.trust)
-        origins = Origins(path.name, licence_of(options), sha256_of(path), loss)
-        return _load_model(options, model, origins)
+        source = ModelSource(path.name, licence_of(options), sha256_of(path), loss)
+        return _load_model(options, model, source)
 
 
 def is_keras_hubs(model: Any) -> bool:
@@ -115,8 +115,8 @@ def _load_keras_hubs(options: ModelOptions) -> LoadedModel:
                 )
             )
         except ExportError as error:
-            said = str(error).removeprefix(f"{preset}: ")
-            raise type(error)(f"{kind}: {said}") from error
+            reason = str(error).removeprefix(f"{preset}: ")
+            raise type(error)(f"{kind}: {reason}") from error
     return replace(loaded, source=LIVE, notice=notice)
 
 

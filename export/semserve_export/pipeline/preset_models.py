@@ -9,13 +9,13 @@ from semserve_export.bundle.prompts import choose_prompts
 from semserve_export.bundle.text_order import texts_of_input
 from semserve_export.errors import WeightsError
 from semserve_export.files.digest import sha256_of
-from semserve_export.files.preset_digest import digest_of, weight_files
+from semserve_export.files.preset_digest import digest_of, preset_weight_files
 from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 from semserve_export.models.delta_adapter import apply_adapter, read_record
 from semserve_export.models.heads import take_scores, task_of
 from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
-from semserve_export.models.preset_rules import length_of, require_round_robin
+from semserve_export.models.preset_rules import length_of
 from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
@@ -102,8 +102,6 @@ def _classifier(options: ModelOptions, preset: Preset) -> PresetModel:
         raise WeightsError(f"--task {options.task}: was saved without the head of a classifier")
     activation = options.activation or preset.activation
     texts = texts_of_input(options)
-    if texts.pair:
-        require_round_robin(preset)
     model = preset.load_classifier(activation)
     task = task_of(model.num_classes, options.task)
     require_flags_of_task(options, task)
@@ -125,6 +123,7 @@ def _classifier(options: ModelOptions, preset: Preset) -> PresetModel:
         scores=scores,
         pair=texts.pair,
         text_order=texts.order,
+        pair_truncation=preset.pair_truncation,
     )
     facts = [*texts.facts, fact]
     if spec.labels:
@@ -144,5 +143,5 @@ def base_digest(preset: Preset, path: str) -> str:
     """
     if Path(path).is_file():
         return sha256_of(Path(path))
-    files = weight_files(preset.handle, head=False)
+    files = preset_weight_files(preset.handle, head=False)
     return digest_of(files)

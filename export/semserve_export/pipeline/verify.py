@@ -11,7 +11,7 @@ from semserve_export.bundle.tolerance import compare, keras_run, onnx_run
 from semserve_export.model_spec import HYPOTHESIS_FIRST, Variant
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.pipeline.export import comparison_batches
-from semserve_export.variants.gates import bar_of, held_out_batches, measure
+from semserve_export.variants.gates import gate_for, held_out_batches, measure
 
 
 def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]:
@@ -51,5 +51,5 @@ def _against_portable(bundle: StoredBundle, name: Variant) -> Iterator[Check]:
         name, bundle.tokenizer, length, pair=pair, hypothesis_first=hypothesis_first
     )
     quality = measure(reference, other, bundle.manifest["task"], batches)
-    for what, measured, bound, _ in bar_of(name, bundle.manifest["task"]).shortfalls(quality):
+    for what, measured, bound, _ in gate_for(name, bundle.manifest["task"]).measures(quality):
         yield Check(f"{name}: {what}, distance from portable", measured, bound)

@@ -111,7 +111,7 @@ class SavedEncoderLayer(keras.layers.Layer):
 
     def call(self, inputs: dict[str, Any]) -> Any:
         """Give fp32 [batch, hidden] or [batch, sequence, hidden] of int32 [batch, sequence]."""
-        given = {name: inputs[ours] for name, ours in INPUTS.items() if ours in inputs}
+        given = {name: inputs[served] for name, served in INPUTS.items() if served in inputs}
         if self.encoder.length is not None:
             given = {name: padded_to(value, self.encoder.length) for name, value in given.items()}
         return tf.cast(self.encoder(given)[self.output_name], tf.float32)

@@ -71,7 +71,7 @@ def load_saved_model(options: ModelOptions, licence: str) -> LoadedModel:
             f"tokenizer.json reads {odd[0]!a} otherwise than TensorFlow Text does, and"
             f" {len(odd) - 1} further texts; give the tokenizer as tokenizer="
         )
-    inputs = tuple(ours for ours in BUNDLE_INPUTS if ours in set(_named(encoder).values()))
+    inputs = tuple(served for served in BUNDLE_INPUTS if served in set(_named(encoder).values()))
     model = _embedder(encoder, inputs, pooling, normalize=bool(options.normalize))
     spec = ModelSpec(
         name=options.served_name,
@@ -131,8 +131,8 @@ class SavedModelProof:
         """Ask the signature itself, and pool its answer in numpy."""
         length = self.encoder.length or batch["token_ids"].shape[1]
         given = {
-            name: np.pad(batch[ours], ((0, 0), (0, length - batch[ours].shape[1])))
-            for name, ours in _named(self.encoder).items()
+            name: np.pad(batch[served], ((0, 0), (0, length - batch[served].shape[1])))
+            for name, served in _named(self.encoder).items()
         }
         found = self.encoder({name: tf.constant(value) for name, value in given.items()})
         rows = np.asarray(found[POOLINGS[str(self.spec.pooling)]], np.float32)
@@ -219,9 +219,9 @@ def _vocabulary(
     else:
         raise WeightsError("tokenizer: of a SavedModel it is the path of its vocab.txt")
     pieces = read_vocabulary(file)
-    said = getattr(encoder.program, "do_lower_case", None)
-    if said is not None:
-        return pieces, bool(np.asarray(said)), origin
+    lowercase = getattr(encoder.program, "do_lower_case", None)
+    if lowercase is not None:
+        return pieces, bool(np.asarray(lowercase)), origin
     return pieces, not any(any(map(str.isupper, one)) for one in pieces if one[:1] != "["), origin
 
 
@@ -246,7 +246,7 @@ def _mean(rows: Any, mask: Any, length: int | None) -> Any:
 
 
 def _named(encoder: SavedEncoder) -> dict[str, str]:
-    return {name: ours for name, ours in INPUTS.items() if name in encoder.inputs}
+    return {name: served for name, served in INPUTS.items() if name in encoder.inputs}
 
 
 def _files(directory: Path) -> list[Path]:

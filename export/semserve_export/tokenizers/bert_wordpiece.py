@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from semserve_export.errors import WeightsError
+from semserve_export.model_spec import PairTruncation
 
 Text = str | tuple[str, str]
 Inputs = dict[str, npt.NDArray[np.int32]]
@@ -85,24 +86,46 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
 
 
 def encode(
-    tokenizer: Tokenizer, texts: Iterable[Text], max_length: int, *, hypothesis_first: bool = False
+    tokenizer: Tokenizer,
+    texts: Iterable[Text],
+    max_length: int,
+    *,
+    hypothesis_first: bool = False,
+    pair_truncation: PairTruncation = "longest_first",
 ) -> list[Encoding]:
-    """Tokenise texts or pairs; the longer side of a pair loses its last tokens first.
+    """Tokenise texts or pairs; what is too long loses its last tokens.
 
     Args:
         tokenizer: what `build_tokenizer` made, or a copy read back from tokenizer.json.
         texts: strings, or (premise, hypothesis).
         max_length: most tokens of an encoding, `[CLS]` and `[SEP]` included.
         hypothesis_first: whether a pair's hypothesis stands before its premise in the encoding.
+        pair_truncation: which text of a pair is cut.
     """
     if hypothesis_first:
         texts = [text if isinstance(text, str) else (text[1], text[0]) for text in texts]
+    if pair_truncation != "longest_first":
+        return [_cut(tokenizer, text, max_length, pair_truncation) for text in texts]
     tokenizer.enable_truncation(max_length, strategy="longest_first", direction="right")
     try:
         encodings = tokenizer.encode_batch(list(texts))
     finally:
         tokenizer.no_truncation()
     return [Encoding(encoding.ids, encoding.type_ids) for encoding in encodings]
+
+
+def _cut(tokenizer: Tokenizer, text: Text, most: int, rule: PairTruncation) -> Encoding:
+    """Tokenise a text, or a pair that is cut as KerasHub's MultiSegmentPacker cuts it."""
+    texts = (text,) if isinstance(text, str) else text
+    parts = [tokenizer.encode(each, add_special_tokens=False) for each in texts]
+    room = most - tokenizer.num_special_tokens_to_add(is_pair=len(texts) > 1)
+    others = sum(map(len, parts[1:]))
+    share = room if rule == "waterfall" else (room + 1) // 2
+    parts[0].truncate(max(share, room - others))
+    for part in parts[1:]:
+        part.truncate(room - len(parts[0]))
+    whole = tokenizer.post_process(parts[0], parts[1] if parts[1:] else None)
+    return Encoding(whole.ids, whole.type_ids)
 
 
 def encode_separately(

@@ -34,16 +34,16 @@ KERAS_HUB_WORDS = "|".join(
 UNKNOWN = "<unk>"
 
 
-def build_byte_pair(theirs: Any) -> Tokenizer:
+def build_byte_pair(original: Any) -> Tokenizer:
     """Build the tokenizer, without its special tokens, of a KerasHub `BytePairTokenizer`.
 
     Args:
-        theirs: with its vocabulary and merges.
+        original: with its vocabulary and merges.
 
     Raises:
         WeightsError: a byte has no piece, so that texts would lose it without a trace.
     """
-    vocabulary = dict(theirs.vocabulary)
+    vocabulary = dict(original.vocabulary)
     missing = set(pre_tokenizers.ByteLevel.alphabet()) - vocabulary.keys()
     if missing and UNKNOWN not in vocabulary:
         raise WeightsError(
@@ -51,11 +51,11 @@ def build_byte_pair(theirs: Any) -> Tokenizer:
             " with these bytes have no token ids, in KerasHub neither; train the BPE with"
             " ByteLevel.alphabet() as its initial alphabet"
         )
-    merges = [tuple(merge.split(" ")) for merge in theirs.merges if "#version:" not in merge]
+    merges = [tuple(merge.split(" ")) for merge in original.merges if "#version:" not in merge]
     # None where every byte has a piece: then an unknown cannot be, and the file says so.
     unknown = UNKNOWN if missing else None
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=unknown))
-    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=theirs.add_prefix_space, use_regex=False)
+    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=original.add_prefix_space, use_regex=False)
     words = pre_tokenizers.Split(Regex(KERAS_HUB_WORDS), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_of])
     tokenizer.decoder = decoders.ByteLevel()

@@ -26,7 +26,7 @@ Read = Callable[[Sequence[str]], list[Ids]]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TokenDifference:
     """A text that is read otherwise, and none shorter within it."""
 
     text: str
@@ -42,7 +42,7 @@ class Parity:
     texts: int
     differing: int
     causes: dict[str, int]  # of how many texts
-    examples: tuple[Difference, ...]
+    examples: tuple[TokenDifference, ...]
 
     @property
     def unexplained(self) -> int:
@@ -62,34 +62,34 @@ class Parity:
 
 
 def compare_tokenizers(
-    theirs: Any, ours: Tokenizer, texts: Iterable[str], *, read: Read | None = None
+    original: Any, exported: Tokenizer, texts: Iterable[str], *, read: Read | None = None
 ) -> Parity:
     """Compare a KerasHub tokenizer with ours, special tokens left out.
 
     Args:
-        theirs: a `keras_hub.tokenizers.Tokenizer`.
-        ours: what was built from it.
+        original: a `keras_hub.tokenizers.Tokenizer`.
+        exported: what was built from it.
         texts: any; an empty one is passed over.
-        read: what `in_graph` made of `theirs`, where that was done already: tracing takes seconds.
+        read: what `in_graph` made of `original`, where that is done: it takes seconds.
     """
-    read_theirs, read_ours = read or in_graph(theirs), _without_specials(ours)
+    read_keras, read_exported = read or in_graph(original), _without_specials(exported)
     counted, total = Counter[str](), 0
-    found: dict[str, Difference] = {}
+    found: dict[str, TokenDifference] = {}
     for batch in _batches(texts):
         total += len(batch)
-        for text, one, other in zip(batch, read_theirs(batch), read_ours(batch), strict=True):
+        for text, one, other in zip(batch, read_keras(batch), read_exported(batch), strict=True):
             if one != other:
-                difference = _reduced(text, read_theirs, read_ours, theirs, ours)
+                difference = _reduced(text, read_keras, read_exported, original, exported)
                 counted[difference.cause] += 1
                 found.setdefault(difference.text, difference)
     examples = _of_each_cause(found.values())
     return Parity(total, counted.total(), dict(counted.most_common()), examples)
 
 
-def in_graph(theirs: Any) -> Read:
+def in_graph(original: Any) -> Read:
     """Return what tokenises texts as `fit` and `predict` do: one list of ids a text."""
     signature = [tf.TensorSpec([None], tf.string)]
-    traced = tf.function(theirs.tokenize, input_signature=signature)
+    traced = tf.function(original.tokenize, input_signature=signature)
 
     def read(texts: Sequence[str]) -> list[Ids]:
         ids: list[Ids] = traced(tf.constant(list(texts))).to_list()
@@ -98,13 +98,13 @@ def in_graph(theirs: Any) -> Read:
     return read
 
 
-def _without_specials(ours: Tokenizer) -> Read:
+def _without_specials(exported: Tokenizer) -> Read:
     return lambda texts: [
-        list(one.ids) for one in ours.encode_batch_fast(list(texts), add_special_tokens=False)
+        list(one.ids) for one in exported.encode_batch_fast(list(texts), add_special_tokens=False)
     ]
 
 
-def _of_each_cause(found: Iterable[Difference]) -> tuple[Difference, ...]:
+def _of_each_cause(found: Iterable[TokenDifference]) -> tuple[TokenDifference, ...]:
     """Choose `EXAMPLES`: the shortest of each cause first, then their second ones, and so on."""
     ranks, ranked = Counter[str](), []
     for each in sorted(found, key=lambda one: (len(one.text), one.text)):
@@ -114,24 +114,26 @@ def _of_each_cause(found: Iterable[Difference]) -> tuple[Difference, ...]:
     return tuple(each for _, each in ranked[:EXAMPLES])
 
 
-def _reduced(text: str, theirs: Read, ours: Read, *tokenizers: Any) -> Difference:
+def _reduced(text: str, read_keras: Read, read_exported: Read, *tokenizers: Any) -> TokenDifference:
     """Leave out ever smaller runs of characters for as long as the rest is read otherwise."""
     size = max(1, len(text) // 2)
     while True:
         shorter = [text[:start] + text[start + size :] for start in range(0, len(text), size)]
         shorter = [each for each in shorter if each]
-        odd = [each for each, one, other in _read(shorter, theirs, ours) if one != other]
+        odd = [
+            each for each, one, other in _read(shorter, read_keras, read_exported) if one != other
+        ]
         if odd:
             text = odd[0]
         elif size == 1:
             break
         size = max(1, min(size if odd else size // 2, len(text) // 2))
-    ((_, one, other),) = _read([text], theirs, ours)
-    return Difference(text, cause_of(text, one, other, *tokenizers), one, other)
+    ((_, one, other),) = _read([text], read_keras, read_exported)
+    return TokenDifference(text, cause_of(text, one, other, *tokenizers), one, other)
 
 
-def _read(texts: list[str], theirs: Read, ours: Read) -> list[tuple[str, Ids, Ids]]:
-    return list(zip(texts, theirs(texts), ours(texts), strict=True)) if texts else []
+def _read(texts: list[str], read_keras: Read, read_exported: Read) -> list[tuple[str, Ids, Ids]]:
+    return list(zip(texts, read_keras(texts), read_exported(texts), strict=True)) if texts else []
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -17,20 +17,20 @@ ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-define
 Piece: Any = ModelProto.SentencePiece
 
 
-def build_sentence_piece(theirs: Any) -> Tokenizer:
+def build_sentence_piece(original: Any) -> Tokenizer:
     """Build the tokenizer, without its special tokens, of a KerasHub `SentencePieceTokenizer`.
 
-    The ids are those that `theirs.token_to_id` gives, which need not be the model's own places.
+    The ids are those that `original.token_to_id` gives, which need not be the model's own places.
 
     Raises:
         WeightsError: it is of a kind that tokenizer.json has no like for; the message names it.
     """
-    model = ModelProto.FromString(theirs.proto)
+    model = ModelProto.FromString(original.proto)
     trained, normalizing = model.trainer_spec, model.normalizer_spec
     if trained.treat_whitespace_as_suffix or not normalizing.escape_whitespaces:
         raise WeightsError("its SentencePiece model marks blanks otherwise than before a word")
     unknown = next(place for place, piece in enumerate(model.pieces) if piece.type == Piece.UNKNOWN)
-    ids = _ids(theirs, len(model.pieces), unknown)
+    ids = _ids(original, len(model.pieces), unknown)
     if trained.model_type == trained.UNIGRAM:
         pieces = _scored(model.pieces)
         # Every id needs an entry, those of no piece too.
@@ -59,16 +59,16 @@ def build_sentence_piece(theirs: Any) -> Tokenizer:
     return tokenizer
 
 
-def _ids(theirs: Any, pieces: int, unknown: int) -> list[int]:
+def _ids(original: Any, pieces: int, unknown: int) -> list[int]:
     """Return each piece's id: its place, unless the tokenizer moves them, as XLM-RoBERTa's."""
-    offset = theirs.vocabulary_size() - pieces
-    moved = hasattr(theirs, "_vocabulary_prefix")
+    offset = original.vocabulary_size() - pieces
+    moved = hasattr(original, "_vocabulary_prefix")
     if not moved or not offset:
         return list(range(pieces))
     ids = [place + 1 for place in range(pieces)]
-    ids[unknown] = theirs.unk_token_id
+    ids[unknown] = original.unk_token_id
     for place, name in ((1, "start_token_id"), (2, "end_token_id")):
-        ids[place] = getattr(theirs, name)
+        ids[place] = getattr(original, name)
     return ids
 
 

@@ -16,14 +16,14 @@ def add_special_tokens(tokenizer: Tokenizer, preprocessor: Any) -> None:
         preprocessor: a KerasHub `TextClassifierPreprocessor` with its tokenizer.
     """
     preprocessor.build(None)
-    packer, theirs = preprocessor.packer, preprocessor.tokenizer
+    packer, original = preprocessor.packer, preprocessor.tokenizer
     start, between, end = (
-        [theirs.id_to_token(each) for each in ids]
+        [original.id_to_token(each) for each in ids]
         for ids in (packer.start_value, packer.sep_value, packer.end_value)
     )
     ids = dict.fromkeys([*packer.start_value, *packer.sep_value, *packer.end_value])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=[*start, "$A", *end],
         pair=[*start, "$A", *between, "$B:1", *(f"{token}:1" for token in end)],
-        special_tokens=[(theirs.id_to_token(each), each) for each in ids],
+        special_tokens=[(original.id_to_token(each), each) for each in ids],
     )

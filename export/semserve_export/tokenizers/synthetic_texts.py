@@ -6,6 +6,7 @@ so they can be shipped. Statements, questions, headlines, figures, long and shor
 
 # ruff: noqa: SIM905 - words read better as text than as a list of strings
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,49 +77,25 @@ class Words:
         return f"{self.one(['in', 'near', 'behind', 'outside'])} the {self.one(PLACES)}"
 
 
-def _scene(w: Words) -> str:
-    return f"{w.who()} is {w.one(DOING)} {w.what()} {w.where()}."
-
-
-def _movement(w: Words) -> str:
-    return f"{w.who()} is {w.one(MOVING)} {w.where()}."
-
-
-def _report(w: Words) -> str:
-    return (
+KINDS: tuple[Callable[[Words], str], ...] = (
+    lambda w: f"{w.who()} is {w.one(DOING)} {w.what()} {w.where()}.",
+    lambda w: f"{w.who()} is {w.one(MOVING)} {w.where()}.",
+    lambda w: (
         f"{w.one(NAMES)} {w.one(DID)} to {w.one(VERBS)} {w.what()} on {w.one(DAYS)}, although"
         f" {w.who()} had already paid ${w.number()},{w.number() % 1000:03d} for it."
-    )
-
-
-def _headline(w: Words) -> str:
-    return (
+    ),
+    lambda w: (
         f"{w.one(CITIES)} {w.one(PEOPLE)}s vote to {w.one(VERBS)} {w.one(PLACES)}:"
         f" {w.one(SUBJECTS)} up {w.number() / 10}% since {1900 + w.number() % 125}"
-    )
-
-
-def _how(w: Words) -> str:
-    return f"How do I {w.one(VERBS)} {w.what()} in {w.one(CITIES)}?"
-
-
-def _why(w: Words) -> str:
-    return f"Why is {w.one(SUBJECTS)} more {w.one(ADJECTIVES)} than {w.one(SUBJECTS)}?"
-
-
-def _which(w: Words) -> str:
-    return f"Which {w.one(PEOPLE)} should {w.one(VERBS)} the {w.one(THINGS)} and who is to blame?"
-
-
-def _denial(w: Words) -> str:
-    return f"Nobody is {w.one(MOVING)} {w.where()}, and there is no {w.one(THINGS)} at all."
-
-
-def _words(w: Words) -> str:
-    return " ".join(w.one([*THINGS, *SUBJECTS, *CITIES, *ADJECTIVES]) for _ in range(3))
-
-
-KINDS = (_scene, _movement, _report, _headline, _how, _why, _which, _denial, _words)
+    ),
+    lambda w: f"How do I {w.one(VERBS)} {w.what()} in {w.one(CITIES)}?",
+    lambda w: f"Why is {w.one(SUBJECTS)} more {w.one(ADJECTIVES)} than {w.one(SUBJECTS)}?",
+    lambda w: (
+        f"Which {w.one(PEOPLE)} should {w.one(VERBS)} the {w.one(THINGS)} and who is to blame?"
+    ),
+    lambda w: f"Nobody is {w.one(MOVING)} {w.where()}, and there is no {w.one(THINGS)} at all.",
+    lambda w: " ".join(w.one([*THINGS, *SUBJECTS, *CITIES, *ADJECTIVES]) for _ in range(3)),
+)
 PARAGRAPHS = 16  # every sixteenth text is one
 
 

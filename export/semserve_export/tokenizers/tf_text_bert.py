@@ -83,13 +83,13 @@ def differing_texts(
         ),
         1,
     )
-    theirs = tensorflow_text.BertTokenizer(table, lower_case=lowercase, token_out_type=tf.int64)
+    original = tensorflow_text.BertTokenizer(table, lower_case=lowercase, token_out_type=tf.int64)
     texts = [
         text
         for text in odd_texts(COMPARED_TEXTS)
         if all(len(word.encode()) <= MAX_WORD for word in text.split())
     ]
-    expected = theirs.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
+    expected = original.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
     found = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return [
         text

@@ -97,21 +97,22 @@ class TokenizerFiles:
         names: set[str] = set()
         for source in (self.config, self.special_tokens):
             for key in ("additional_special_tokens", "extra_special_tokens"):
-                said = source.get(key) or ()
+                value = source.get(key) or ()
                 names |= {
-                    content_of(each) for each in (said.values() if isinstance(said, dict) else said)
+                    content_of(each)
+                    for each in (value.values() if isinstance(value, dict) else value)
                 }
         return names - {""} - self.separators
 
     @property
     def separators(self) -> set[str]:
         """The names of all special tokens that have a part to play; they are no words of texts."""
-        said = (
+        value = (
             content_of(source.get(role))
             for source in (self.config, self.special_tokens)
             for role in ROLES
         )
-        return {name for name in said if name} | set(FAMILY_NAMES)
+        return {name for name in value if name} | set(FAMILY_NAMES)
 
 
 def content_of(token: Any) -> str:

@@ -38,35 +38,35 @@ CASE_FOLDING: tuple[Any, ...] = (
 MAX_WORD = 100  # characters here, bytes in KerasHub
 
 
-def build_word_piece(theirs: Any, *, strip_accents: bool | None = None) -> Tokenizer:
+def build_word_piece(original: Any, *, strip_accents: bool | None = None) -> Tokenizer:
     """Build the tokenizer, without its special tokens, of a KerasHub `WordPieceTokenizer`.
 
     Args:
-        theirs: with its vocabulary.
+        original: with its vocabulary.
         strip_accents: in place of what it says itself.
     """
-    vocabulary = {piece: index for index, piece in enumerate(theirs.get_vocabulary())}
-    stripping = theirs.strip_accents if strip_accents is None else strip_accents
+    vocabulary = {piece: index for index, piece in enumerate(original.get_vocabulary())}
+    stripping = original.strip_accents if strip_accents is None else strip_accents
     steps = [
         normalizers.Replace(Regex(r"[\p{Cc}\p{Cf}]"), " "),
         normalizers.BertNormalizer(
             clean_text=False,
-            handle_chinese_chars=theirs.split_on_cjk,
+            handle_chinese_chars=original.split_on_cjk,
             strip_accents=False,
             lowercase=False,
         ),
     ]
     if stripping:
         steps += [normalizers.NFD(), normalizers.Replace(Regex(r"\p{Mn}"), "")]
-    steps.append(normalizers.Replace(Regex(_unknown_blanks(folded=theirs.lowercase)), UNKNOWN))
-    if theirs.lowercase:
-        steps += _whole_words(vocabulary, theirs.suffix_indicator)
+    steps.append(normalizers.Replace(Regex(_unknown_blanks(folded=original.lowercase)), UNKNOWN))
+    if original.lowercase:
+        steps += _whole_words(vocabulary, original.suffix_indicator)
         steps += CASE_FOLDING
     tokenizer = Tokenizer(
         models.WordPiece(
             vocabulary,
-            unk_token=theirs.oov_token,
-            continuing_subword_prefix=theirs.suffix_indicator,
+            unk_token=original.oov_token,
+            continuing_subword_prefix=original.suffix_indicator,
             max_input_chars_per_word=MAX_WORD,
         )
     )
@@ -78,7 +78,7 @@ def build_word_piece(theirs: Any, *, strip_accents: bool | None = None) -> Token
             pre_tokenizers.Split(Regex(r"\p{P}"), "isolated"),
         ]
     )
-    tokenizer.decoder = decoders.WordPiece(prefix=theirs.suffix_indicator)
+    tokenizer.decoder = decoders.WordPiece(prefix=original.suffix_indicator)
     return tokenizer
 
 

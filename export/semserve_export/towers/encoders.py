@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.nested_models import inlined
+from semserve_export.keras_models.nested_models import inlined, require_unchanged
 from semserve_export.model_spec import INPUTS
 from semserve_export.models.keras_internals import call_again, sublayers
 from semserve_export.tokenizers.sample_texts import TEXTS
@@ -84,6 +84,8 @@ def behind_readers(
                     "the two texts are read by different layers, and a bundle has one tokenizer;"
                     " export each side's encoder as a model of its own"
                 )
+            for step in steps:
+                require_unchanged(step.inputs[0], step.operation)
             return opened, [_read_by(step) for step in steps], steps[0].operation
         if any(
             isinstance(step.operation, READERS) and graph.needed(step) >= set(places)

@@ -59,9 +59,9 @@ class LayerGraph:
         Returns:
             At most `MOST_CUTS` tensors of two axes, [batch, dimensions], of known dimensions.
         """
-        own = [step for step in self.steps if self.needed(step) <= side]
+        steps = [step for step in self.steps if self.needed(step) <= side]
         vectors = [
-            tensor for step in reversed(own) for tensor in step.outputs if _is_vector(tensor)
+            tensor for step in reversed(steps) for tensor in step.outputs if _is_vector(tensor)
         ]
         return [tensor for tensor in vectors if not self._reaches_without(side, tensor)][:MOST_CUTS]
 

@@ -16,15 +16,20 @@ from semserve_export.options import ModelOptions
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.towers.comparison import Comparison, Wide, agreeing, tells_apart
 from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encoders
-from semserve_export.towers.origins import Origins
 from semserve_export.towers.pair_model import load_pair_model
 from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
-from semserve_export.towers.served import facts_of, kept_facts, notes_of, of_both
+from semserve_export.towers.served import (
+    ModelSource,
+    facts_of_towers,
+    kept_facts,
+    notes_of_scores,
+    of_both,
+)
 from semserve_export.towers.transformers import as_embedder
 from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
 
 
-def load_two_texts(options: ModelOptions, texts: TwoTexts, origins: Origins) -> LoadedModel:
+def load_two_texts(options: ModelOptions, texts: TwoTexts, source: ModelSource) -> LoadedModel:
     """Find out all that an export needs to know of a model of two texts.
 
     Raises:
@@ -37,9 +42,9 @@ def load_two_texts(options: ModelOptions, texts: TwoTexts, origins: Origins) -> 
     compares = options.task in {None, "embedding"} and not (options.pair or options.text_order)
     for towers in find_towers(texts, options.tower) if compares else ():
         try:
-            side = _Side.read(options, towers.left, origins)
+            side = _Side.read(options, towers.left, source)
             other = side if same_encoders(towers.left, towers.right) else None
-            other = other or _Side.read(options, towers.right, origins)
+            other = other or _Side.read(options, towers.right, source)
             found = _compared(options, texts, towers, (side, other), closest)
         except WeightsError as error:
             if towers.comparison:
@@ -49,7 +54,7 @@ def load_two_texts(options: ModelOptions, texts: TwoTexts, origins: Origins) -> 
         if found:
             return found
     _require_no_metric(options, closest, problems)
-    return load_pair_model(options, texts, origins)
+    return load_pair_model(options, texts, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class _Side:
     model: Any  # of token ids
 
     @classmethod
-    def read(cls, options: ModelOptions, tower: Tower, origins: Origins) -> "_Side":
+    def read(cls, options: ModelOptions, tower: Tower, source: ModelSource) -> "_Side":
         encoder = encoder_of_ids(tower)
         alone = replace(
             options,
@@ -77,9 +82,9 @@ class _Side:
         loaded = load_keras_model(
             alone,
             encoder.model,
-            source=origins.source,
-            sha256=origins.sha256,
-            licence=origins.licence,
+            source=source.source,
+            sha256=source.sha256,
+            licence=source.licence,
             loss=Loss(),
         )
         return cls(loaded, reading, encoder.model)
@@ -208,11 +213,11 @@ def _served(
         keras_model=model,
         texts=texts_of_golden,
         facts=(
-            *facts_of(options, texts, comparison, shared=shared),
+            *facts_of_towers(options, texts, comparison, shared=shared),
             *kept_facts(left.loaded.facts),
         ),
         proofs=(*(left.loaded.proofs if shared else ()), proof),
-        notes=(*left.loaded.notes, *notes_of(comparison)),
+        notes=(*left.loaded.notes, *notes_of_scores(comparison)),
     )
 
 
@@ -225,15 +230,15 @@ def _require_no_metric(
         FidelityError: it tells the difference.
         WeightsError: there are no towers, or they cannot be read.
     """
-    said = {
+    stated = {
         "metric": options.metric is not None,
         "tower": options.tower is not None,
         "normalize": options.normalize is not None,
         "task": options.task == "embedding",
     }
-    if not any(said.values()):
+    if not any(stated.values()):
         return
-    named = next(name for name, is_said in said.items() if is_said)
+    named = next(name for name, is_stated in stated.items() if is_stated)
     if not closest and problems:
         raise problems[0]
     if not closest:

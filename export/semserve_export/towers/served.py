@@ -1,6 +1,7 @@
-"""What a bundle of two towers is: one graph, and what the report says of it."""
+"""What a bundle of two towers is: its source, one graph, and what the report says of it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,6 +11,16 @@ from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 from semserve_export.towers.comparison import Comparison
 from semserve_export.towers.two_texts import TwoTexts
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model comes from, for its bundle."""
+
+    source: str  # for people
+    licence: str  # the text of the bundle's LICENSE
+    sha256: str | None = None  # of its file
+    loss: Any = None  # of its training, where its file tells
 
 
 def of_both(left: Any, right: Any) -> Any:
@@ -23,7 +34,7 @@ def of_both(left: Any, right: Any) -> Any:
     return keras.Model(inputs | {"side": side}, chosen)
 
 
-def facts_of(
+def facts_of_towers(
     options: ModelOptions, texts: TwoTexts, comparison: Comparison, *, shared: bool
 ) -> Iterator[Fact]:
     """Say how a model was understood.
@@ -48,7 +59,7 @@ def kept_facts(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.name not in {"task", "metric"})
 
 
-def notes_of(comparison: Comparison) -> Iterator[str]:
+def notes_of_scores(comparison: Comparison) -> Iterator[str]:
     """Say in a line each what a caller must know of the scores."""
     if comparison.sign < 0:
         yield (

@@ -13,7 +13,11 @@ from semserve_export.files.preset_digest import digest_of
 from semserve_export.hugging_face.directory import HuggingFaceDirectory, find_directory
 from semserve_export.model_spec import INPUTS
 from semserve_export.models.families import inputs_of
-from semserve_export.models.loaded_model import WEIGHTS_FILE, load_base_classifier, load_tokenizer
+from semserve_export.models.loaded_model import (
+    WEIGHTS_FILE,
+    load_base_classifier,
+    load_recipe_tokenizer,
+)
 from semserve_export.models.preset import Preset
 from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import build_custom_tokenizer
@@ -25,7 +29,7 @@ MakeClassifier = Callable[[float, Precision], keras.Model]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class BaseModel:
     """A classifier before its training, and the tokenizer that it is trained and served with."""
 
     make: MakeClassifier
@@ -38,12 +42,12 @@ class Start:
     inputs: tuple[str, ...] = INPUTS
 
 
-def start_from_recipe(recipe: Recipe, weights: Path) -> Start:
+def start_from_recipe(recipe: Recipe, weights: Path) -> BaseModel:
     """Begin from a recipe's public weights."""
     labels = recipe.spec.labels or ()
-    return Start(
+    return BaseModel(
         make=partial(load_base_classifier, recipe, weights),
-        tokenizer=load_tokenizer(recipe, weights),
+        tokenizer=load_recipe_tokenizer(recipe, weights),
         labels=labels,
         max_sequence_length=recipe.spec.max_sequence_length,
         facts={
@@ -57,7 +61,7 @@ def start_from_recipe(recipe: Recipe, weights: Path) -> Start:
     )
 
 
-def start_from_preset(source: str | Path, labels: Sequence[str], path: str = "") -> Start:
+def start_from_preset(source: str | Path, labels: Sequence[str], path: str = "") -> BaseModel:
     """Begin from the backbone of a preset, by its directory or handle, or a Hugging Face directory.
 
     Args:
@@ -73,11 +77,11 @@ def start_from_preset(source: str | Path, labels: Sequence[str], path: str = "")
     return _start(path or str(source), Preset.read(str(source)), labels)
 
 
-def _start(path: str, preset: Preset, labels: Sequence[str]) -> Start:
+def _start(path: str, preset: Preset, labels: Sequence[str]) -> BaseModel:
     name = ModelOptions(path).title
     make = partial(preset.make_classifier, len(labels))
     model = make(0, "float32")
-    return Start(
+    return BaseModel(
         make=make,
         tokenizer=build_custom_tokenizer(preset.load_tokenizer(), preset),
         labels=tuple(labels),
@@ -95,11 +99,11 @@ def _start(path: str, preset: Preset, labels: Sequence[str]) -> Start:
 
 def _start_from_hugging_face(
     source: HuggingFaceDirectory, directory: Path, labels: Sequence[str]
-) -> Start:
+) -> BaseModel:
     """Begin from the encoder of a Hugging Face directory, with its own tokenizer."""
     make = partial(source.make_classifier, len(labels))
     tokenizer, limit = source.tokenizer()
-    return Start(
+    return BaseModel(
         make=make,
         tokenizer=tokenizer,
         labels=tuple(labels),

@@ -20,7 +20,7 @@ KEPT = "kept/"
 
 
 @dataclass(slots=True)
-class Standing:
+class TrainerState:
     """How far a training has come."""
 
     step: int = 0
@@ -42,17 +42,17 @@ class Checkpoint:
         self._path = directory / CHECKPOINT
         self._training = json.loads(json.dumps(training))
 
-    def save(self, model: keras.Model, standing: Standing, seconds: int) -> None:
+    def save(self, model: keras.Model, state: TrainerState, seconds: int) -> None:
         """Write weights, optimizer and the state of the dropout's generators."""
         facts = {
             "training": self._training,
-            "step": standing.step,
-            "accuracies": standing.accuracies,
-            "best_epoch": standing.best_epoch,
+            "step": state.step,
+            "accuracies": state.accuracies,
+            "best_epoch": state.best_epoch,
             "seconds": seconds,
         }
         tensors = {name: np.array(variable.numpy()) for name, variable in state_of(model).items()}
-        tensors |= {f"{KEPT}{name}": value for name, value in standing.values.items()}
+        tensors |= {f"{KEPT}{name}": value for name, value in state.values.items()}
         scratch = self._path.with_suffix(".new")
         save_file(tensors, scratch, {"facts": json.dumps(facts)})
         scratch.replace(self._path)
@@ -67,7 +67,7 @@ class Checkpoint:
             with self._open():
                 pass
 
-    def load(self, model: keras.Model) -> Standing | None:
+    def load(self, model: keras.Model) -> TrainerState | None:
         """Put the state back into a model that was just compiled; None where there is no file.
 
         Raises:
@@ -80,7 +80,7 @@ class Checkpoint:
                 variable.assign(file.get_tensor(name))
             kept = [name for name in file.keys() if name.startswith(KEPT)]  # noqa: SIM118 - no dict
             values = {name.removeprefix(KEPT): file.get_tensor(name) for name in kept}
-            return Standing(**facts, values=values)
+            return TrainerState(**facts, values=values)
 
     def remove(self) -> None:
         """Remove the file: the training has ended."""

@@ -29,7 +29,7 @@ from semserve_export.models.delta_adapter import (
     save_adapter,
     write_record,
 )
-from semserve_export.training.base_model import Start
+from semserve_export.training.base_model import BaseModel
 from semserve_export.training.checkpoint import Checkpoint
 from semserve_export.training.metrics import LabelQuality
 from semserve_export.training.metrics_log import ResultLog
@@ -38,9 +38,9 @@ from semserve_export.training.report import write_report
 from semserve_export.training.trainable import choose_trainable
 from semserve_export.training.trainer import (
     PROGRESS_PAIRS,
-    Course,
-    FineTuning,
     Logits,
+    Trainer,
+    TrainingResult,
     logits_of,
     seed_everything,
 )
@@ -49,7 +49,7 @@ RESULTS = "results.jsonl"
 
 
 def train(  # noqa: PLR0913 - what to train, on what, how, and where to
-    start: Start,
+    start: BaseModel,
     data: TrainingData,
     plan: TrainingPlan,
     output: Path,
@@ -90,20 +90,20 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
         checkpoint.remove()
     validation = _encode(start, data.validation.pairs, plan.max_tokens)
     seed_everything(plan.seed)
-    ask = partial(_ask, teachers, plan, AnswerCache(answers), progress)
-    training = _prepare(start, data, plan, validation, ask, log)
-    course = training.run(checkpoint, progress, resume=resume)
+    teacher_logits = partial(_teacher_logits, teachers, plan, AnswerCache(answers), progress)
+    training = _prepare(start, data, plan, validation, teacher_logits, log)
+    result = training.run(checkpoint, progress, resume=resume)
 
     low_rank = bool(plan.lora) or any(map(has_factors, plan.start))
-    record = keep(start, data, course, facts, output, notice, low_rank=low_rank, log=log.lines())
+    record = keep(start, data, result, facts, output, notice, low_rank=low_rank, log=log.lines())
     checkpoint.remove()
     return record
 
 
 def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of it
-    start: Start,
+    start: BaseModel,
     data: TrainingData,
-    course: Course,
+    result: TrainingResult,
     facts: Mapping[str, Any],
     output: Path,
     notice: str,
@@ -116,7 +116,7 @@ def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of
     Args:
         start: the model that the training began from.
         data: what was learnt from, and what is measured on.
-        course: the values to keep; the head's are divided by the temperature in place.
+        result: the values to keep; the head's are divided by the temperature in place.
         facts: what the record says beside the figures; `plan` with `max_tokens` among it.
         output: gets adapter.safetensors, adapter.json, and report.md with its pictures.
         notice: whose work it is; the files' names where it is empty.
@@ -125,18 +125,18 @@ def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of
     """
     model = start.make(0, "float32")
     base = base_values(model)
-    save_adapter(output, course.values, base, low_rank=low_rank)
+    save_adapter(output, result.values, base, low_rank=low_rank)
     apply_adapter(output, model)
     validation = _encode(start, data.validation.pairs, facts["plan"]["max_tokens"])
     logits = logits_of(model, validation)
     calibration = calibrate(logits, validation.labels, first_half(data.validation.pairs))
     # The head is linear, so dividing what it is made of divides the logits, in every graph alike.
     for variable in model.output_dense.weights:
-        course.values[variable.path] /= np.float32(calibration.temperature)
-    save_adapter(output, course.values, base, low_rank=low_rank)
+        result.values[variable.path] /= np.float32(calibration.temperature)
+    save_adapter(output, result.values, base, low_rank=low_rank)
 
     quality = LabelQuality.of(logits, validation.labels)
-    figures = _figures(course, quality, calibration, data)
+    figures = _figures(result, quality, calibration, data)
     if data.test:
         figures["test"] = _measured(start, model, data.test, facts["plan"]["max_tokens"])
     record = {**facts, "figures": figures, "notice": notice or _notice(data)}
@@ -146,22 +146,22 @@ def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of
 
 
 def _prepare(
-    start: Start,
+    start: BaseModel,
     data: TrainingData,
     plan: TrainingPlan,
     validation: EncodedPairs,
-    ask: Callable[[Sequence[Pair]], list[Logits]],
+    teacher_logits: Callable[[Sequence[Pair]], list[Logits]],
     log: ResultLog,
-) -> FineTuning:
+) -> Trainer:
     """Make the model to train, and what it is to answer."""
     symmetric = [start.labels.index(label) for label in plan.symmetric]
     labelled = with_swapped(data.training.pairs, symmetric)
     training = _encode(start, (*labelled, *data.unlabelled.pairs), plan.max_tokens)
     classes = len(start.labels)
     # Where labels are the whole target, nobody has to be asked about what has one.
-    unasked = [np.zeros((len(labelled), classes), np.float32)] * len(plan.teachers)
-    known = ask(labelled) if plan.teacher_weight else unasked
-    parts = zip(known, ask(data.unlabelled.pairs), strict=True)
+    zeros = [np.zeros((len(labelled), classes), np.float32)] * len(plan.teachers)
+    known = teacher_logits(labelled) if plan.teacher_weight else zeros
+    parts = zip(known, teacher_logits(data.unlabelled.pairs), strict=True)
     answers = [np.concatenate(part) for part in parts]
     targets = targets_of(
         training.labels, classes, plan.label_smoothing, answers, plan.teacher_weight
@@ -170,10 +170,10 @@ def _prepare(
     if plan.start:
         assign_values(model, mean_of([read_adapter(path, model) for path in plan.start]))
     choose_trainable(model, plan)
-    return FineTuning(model, plan, training, targets, validation, log)
+    return Trainer(model, plan, training, targets, validation, log)
 
 
-def _ask(
+def _teacher_logits(
     teachers: Sequence[Teacher],
     plan: TrainingPlan,
     cache: AnswerCache,
@@ -183,14 +183,14 @@ def _ask(
     return [teacher.answer(pairs, plan.max_tokens, cache, progress) for teacher in teachers]
 
 
-def _encode(start: Start, pairs: Sequence[Pair], max_tokens: int) -> EncodedPairs:
+def _encode(start: BaseModel, pairs: Sequence[Pair], max_tokens: int) -> EncodedPairs:
     """Tokenise pairs; batches are padded past their longest, and no further than the positions."""
     longest = start.max_sequence_length // LENGTH_STEP * LENGTH_STEP
     return EncodedPairs.of(start.tokenizer, pairs, min(max_tokens, longest), start.inputs)
 
 
 def _facts(
-    start: Start, data: TrainingData, plan: TrainingPlan, teachers: Sequence[Teacher]
+    start: BaseModel, data: TrainingData, plan: TrainingPlan, teachers: Sequence[Teacher]
 ) -> dict[str, Any]:
     """Return what makes a training this one and no other."""
     return {
@@ -226,7 +226,7 @@ def _facts_of(adapter: Path) -> dict[str, Any]:
 
 
 def _figures(
-    course: Course, quality: LabelQuality, calibration: Calibration, data: TrainingData
+    result: TrainingResult, quality: LabelQuality, calibration: Calibration, data: TrainingData
 ) -> dict[str, Any]:
     pairs = len(data.validation.pairs)
     return {
@@ -235,18 +235,18 @@ def _figures(
         "expected_calibration_error": calibration.error_after,
         "expected_calibration_error_before": calibration.error_before,
         "temperature": calibration.temperature,
-        "accuracy_by_epoch": course.accuracies,
-        "kept_epoch": course.kept_epoch,
+        "accuracy_by_epoch": result.accuracies,
+        "kept_epoch": result.kept_epoch,
         "pairs_trained_on": len(data.training.pairs),
         "unlabelled_pairs": len(data.unlabelled.pairs),
         "pairs_measured": pairs,
         "pairs_measured_by_epoch": min(PROGRESS_PAIRS, pairs),
-        "training_seconds": course.seconds,
+        "training_seconds": result.seconds,
     }
 
 
 def _measured(
-    start: Start, model: keras.Model, files: PairFiles[LabelledPair], max_tokens: int
+    start: BaseModel, model: keras.Model, files: PairFiles[LabelledPair], max_tokens: int
 ) -> dict[str, Any]:
     """Return the figures of pairs that chose nothing."""
     pairs = _encode(start, files.pairs, max_tokens)

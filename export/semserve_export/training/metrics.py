@@ -1,10 +1,12 @@
-"""How well a classifier labels: counts, accuracy, and F1 of each label."""
+"""How well a model does: accuracy and F1 of its labels, correlation of its scores."""
 
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+Numbers = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,21 @@ class LabelQuality:
     def _share_of(self, counts: npt.NDArray[np.floating] | npt.NDArray[np.int64]) -> list[float]:
         right: list[float] = (np.diag(self.confusion) / np.maximum(counts, 0.5)).tolist()
         return right
+
+
+def spearman(left: Numbers, right: Numbers) -> float:
+    """Return the correlation of ranks; equal values share the mean of their ranks."""
+    return pearson(_ranks(left), _ranks(right))
+
+
+def pearson(left: Numbers, right: Numbers) -> float:
+    """Return the linear correlation; NaN where one of both is constant."""
+    left, right = left - left.mean(), right - right.mean()
+    spread = np.sqrt(np.sum(left**2) * np.sum(right**2))
+    return float(np.sum(left * right) / spread) if spread > 0 else float("nan")
+
+
+def _ranks(values: Numbers) -> Numbers:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2)[inverse])

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from semserve_export.data.batching import EncodedPairs
 from semserve_export.models.delta_adapter import Arrays, tuned_values
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
-from semserve_export.training.checkpoint import Checkpoint, Standing, state_of
+from semserve_export.training.checkpoint import Checkpoint, TrainerState, state_of
 from semserve_export.training.learning_rate import WarmupThenLinear
 from semserve_export.training.metrics_log import ResultLog
 from semserve_export.training.plan import TrainingPlan
@@ -30,7 +30,7 @@ Targets = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainingResult:
     """What a training came to: the values to keep, and how it went."""
 
     values: Arrays
@@ -39,7 +39,7 @@ class Course:
     seconds: int
 
 
-class FineTuning:
+class Trainer:
     """A training under way, from its checkpoint or from the start.
 
     Args:
@@ -64,32 +64,34 @@ class FineTuning:
         self._training, self._targets = training, targets
         self._validation = validation.first(PROGRESS_PAIRS)
         self._steps_an_epoch = math.ceil(len(training) / plan.batch_size)
-        self._standing = Standing()
+        self._state = TrainerState()
         self._saved_at = 0  # seconds of training at the last checkpoint
         self._compile()
 
-    def run(self, checkpoint: Checkpoint, progress: Progress, *, resume: bool) -> Course:
+    def run(self, checkpoint: Checkpoint, progress: Progress, *, resume: bool) -> TrainingResult:
         """Train to the end, or until patience is spent; leave a checkpoint every so many steps."""
         if resume and (found := checkpoint.load(self._model)):
-            self._standing = found
-        standing, plan = self._standing, self._plan
-        self._log.start(standing.step, standing.seconds)
-        self._saved_at = standing.seconds
+            self._state = found
+        state, plan = self._state, self._plan
+        self._log.start(state.step, state.seconds)
+        self._saved_at = state.seconds
         total = plan.epochs * self._steps_an_epoch
-        task = progress.add_task("training", total=total, completed=standing.step)
-        while standing.step < total and not self._patience_is_spent():
+        task = progress.add_task("training", total=total, completed=state.step)
+        while state.step < total and not self._patience_is_spent():
             for figures in self._epoch(checkpoint, lambda: progress.advance(task)):
                 epoch, loss, accuracy = (figures[name] for name in ("epoch", "loss", "accuracy"))
                 text = f"epoch {epoch}, loss {loss:.3f}, accuracy {accuracy:.3f}"
-                if standing.accuracies:
-                    text += f", validation {standing.accuracies[-1]:.3f}"
+                if state.accuracies:
+                    text += f", validation {state.accuracies[-1]:.3f}"
                 progress.update(task, description=text)
             self._end_epoch()
-            checkpoint.save(self._model, standing, self._log.seconds())
+            checkpoint.save(self._model, state, self._log.seconds())
         progress.update(task, completed=total, description="measuring")
         # No epoch at all is a way to average adapters, and to calibrate one.
-        values = standing.values or tuned_values(self._model)
-        return Course(values, tuple(standing.accuracies), standing.best_epoch, self._log.seconds())
+        values = state.values or tuned_values(self._model)
+        return TrainingResult(
+            values, tuple(state.accuracies), state.best_epoch, self._log.seconds()
+        )
 
     def _compile(self) -> None:
         plan, steps = self._plan, self._plan.epochs * self._steps_an_epoch
@@ -128,8 +130,8 @@ class FineTuning:
 
     def _epoch(self, checkpoint: Checkpoint, advance: Any) -> Any:
         """Train on what is left of the epoch; give the means of every `STEPS_BETWEEN_REPORTS`."""
-        standing, plan = self._standing, self._plan
-        epoch, done = divmod(standing.step, self._steps_an_epoch)
+        state, plan = self._state, self._plan
+        epoch, done = divmod(state.step, self._steps_an_epoch)
         # Each epoch has a generator of its own, so that it can be entered in the middle.
         random = np.random.default_rng([plan.seed, epoch])
         batches = self._training.shuffled(plan.batch_size, random)
@@ -139,17 +141,17 @@ class FineTuning:
                 self._training.inputs(rows), self._targets[rows], return_dict=True
             )
             seen.append((float(figures["loss"]), float(figures["accuracy"])))
-            standing.step += 1
+            state.step += 1
             advance()
             if place % STEPS_BETWEEN_REPORTS == 0 or place == len(batches):
                 means = [round(float(mean), 4) for mean in np.mean(seen, axis=0)]
-                report = {"step": standing.step, "loss": means[0], "accuracy": means[1]}
+                report = {"step": state.step, "loss": means[0], "accuracy": means[1]}
                 self._log.write(epoch=epoch + 1, **report)
                 yield {"epoch": epoch + 1, **report}
                 seen.clear()
             if self._checkpoint_is_due(place) and place < len(batches):
                 self._saved_at = self._log.seconds()
-                checkpoint.save(self._model, standing, self._saved_at)
+                checkpoint.save(self._model, state, self._saved_at)
 
     def _checkpoint_is_due(self, place: int) -> bool:
         late = self._log.seconds() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
@@ -159,23 +161,23 @@ class FineTuning:
 
     def _end_epoch(self) -> None:
         """Measure the epoch, and keep its values where they are to be kept."""
-        standing, trained = self._standing, self._model.trainable_variables
+        state, trained = self._state, self._model.trainable_variables
         # As they are: of `tuned_values`, a kernel would come back with LoRA's update in it.
         last = [variable.numpy() for variable in trained]
         self._model.optimizer.finalize_variable_values(trained)
         accuracy = measure_accuracy(self._model, self._validation)
-        if not self._plan.patience or accuracy > max(standing.accuracies, default=-1.0):
-            standing.values = tuned_values(self._model)
-            standing.best_epoch = len(standing.accuracies) + 1
+        if not self._plan.patience or accuracy > max(state.accuracies, default=-1.0):
+            state.values = tuned_values(self._model)
+            state.best_epoch = len(state.accuracies) + 1
         for variable, value in zip(trained, last, strict=True):
             variable.assign(value)
-        standing.accuracies.append(accuracy)
-        epoch = len(standing.accuracies)
-        self._log.write(epoch=epoch, step=standing.step, validation_accuracy=accuracy)
+        state.accuracies.append(accuracy)
+        epoch = len(state.accuracies)
+        self._log.write(epoch=epoch, step=state.step, validation_accuracy=accuracy)
 
     def _patience_is_spent(self) -> bool:
-        standing, patience = self._standing, self._plan.patience
-        return bool(patience) and len(standing.accuracies) - standing.best_epoch >= (patience or 0)
+        state, patience = self._state, self._plan.patience
+        return bool(patience) and len(state.accuracies) - state.best_epoch >= (patience or 0)
 
 
 def seed_everything(seed: int) -> None:

@@ -41,7 +41,7 @@ def require_readable(path: str) -> None:
         raise WeightsError(f"{error.filename or path}: {error.strerror}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 
     Raises:
@@ -73,7 +73,7 @@ def _check_directory(directory: Path) -> None:
         elif path.suffix == ".h5" and name not in PICKLES:
             _check_hdf5(path)
         elif name in {"config.json", "task.json", "preprocessor.json", "tokenizer_config.json"}:
-            content = read_json(path)
+            content = read_json_object(path)
             _refuse_quantized(path, json.dumps(content))
         elif path.suffix in {".txt", ".json", ".model", ".spm"} and path.is_file():
             with path.open("rb") as file:

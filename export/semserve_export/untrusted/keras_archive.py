@@ -42,7 +42,7 @@ def read_config(file: Path) -> dict[str, object]:
         return parse_json(archive.read(_checked_entries(archive)[CONFIG]), CONFIG)
 
 
-def unpack(file: Path, directory: Path) -> tuple[dict[str, object], int]:
+def unpack_archive(file: Path, directory: Path) -> tuple[dict[str, object], int]:
     """Unpack weights and assets, and check them.
 
     Args:

@@ -7,11 +7,9 @@ import keras
 import keras_hub
 
 from semserve_export.errors import WeightsError
-from semserve_export.untrusted.keras_archive import CONFIG, METADATA, unpack
+from semserve_export.untrusted.keras_archive import CONFIG, METADATA, unpack_archive
 from semserve_export.untrusted.saved_limits import check_stored
 from semserve_export.untrusted.saved_objects import checked_model
-
-SUFFIX = ".keras"
 
 
 def write_preset(file: Path, directory: Path, scratch: Path) -> None:
@@ -29,7 +27,7 @@ def write_preset(file: Path, directory: Path, scratch: Path) -> None:
         WeightsError: it is damaged, it holds what is not on the allow-list, or it is no KerasHub
             classifier, embedder or backbone.
     """
-    saved, stored = unpack(file, scratch)
+    saved, stored = unpack_archive(file, scratch)
     config = checked_model(saved)
     check_stored(config, stored)
     (scratch / CONFIG).write_text(json.dumps(config), encoding="utf-8")

@@ -138,9 +138,9 @@ def _checked_object(saved: dict[str, Any]) -> dict[str, Any]:
     name, module, kind = saved["class_name"], saved.get("module"), _kind(saved)
     policy = name in {*POLICIES, POLICY_MAP} and str(module).split(".")[0] == "keras"
     if kind not in KERAS_HUB and not policy:
-        whence = saved.get("registered_name") or module or "no module"
+        origin = saved.get("registered_name") or module or "no module"
         raise WeightsError(
-            f"holds a {_shown(saved)} ({str(whence)[:120]}), which is not on the list of classes"
+            f"holds a {_shown(saved)} ({str(origin)[:120]}), which is not on the list of classes"
             " that can be exported; save the model with KerasHub's own classes"
         )
     settings = saved.get("config")

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from onnx import GraphProto, TensorProto, helper
 
-from semserve_export.encoder_weights import Array, Encoder
+from semserve_export.encoder_weights import Array, EncoderWeights
 from semserve_export.model_spec import ModelSpec
 from semserve_export.tokenizers.bert_wordpiece import Inputs
 from semserve_export.variants.fused import fused_graph
@@ -27,7 +27,9 @@ class Ranges:
         return type(self)(*(np.maximum(*pair) for pair in pairs))
 
 
-def observe_ranges(encoder: Encoder, spec: ModelSpec, batches: Iterable[Inputs]) -> list[Ranges]:
+def observe_ranges(
+    encoder: EncoderWeights, spec: ModelSpec, batches: Iterable[Inputs]
+) -> list[Ranges]:
     """Run the fused graph, which has real tokens only, and watch its products' inputs.
 
     Returns one entry a layer; a layer that stands in several places, as in ALBERT, has one for all,
@@ -52,7 +54,7 @@ def observe_ranges(encoder: Encoder, spec: ModelSpec, batches: Iterable[Inputs])
     return [together[id(layer)] for layer in encoder.layers]
 
 
-def _layer_inputs(graph: GraphProto, encoder: Encoder) -> list[str]:
+def _layer_inputs(graph: GraphProto, encoder: EncoderWeights) -> list[str]:
     """Return what goes into the attention and into the feed-forward block of each layer, in turn.
 
     The first is the packed embeddings, projected where they are, and every other one comes out of

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from semserve_export.encoder_weights import Dense, Encoder, Layer
+from semserve_export.encoder_weights import Dense, EncoderWeights, Layer
 from semserve_export.graphs.attention import position_bias
 from semserve_export.graphs.encoder_graph import (
     embeddings,
@@ -25,7 +25,7 @@ from semserve_export.model_spec import ModelSpec
 
 
 def padded_graph(
-    encoder: Encoder, spec: ModelSpec, precision: npt.DTypeLike = np.float16
+    encoder: EncoderWeights, spec: ModelSpec, precision: npt.DTypeLike = np.float16
 ) -> onnx.ModelProto:
     """Build the graph, its layers in this precision; inputs, output and head are as portable's."""
     graph = GraphBuilder(precision)
@@ -39,7 +39,7 @@ def padded_graph(
     return finish(graph, encoder, spec, x)
 
 
-def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _layer(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     projected = _product(graph, _attention(graph, encoder, layer, x), layer.attention_output)
     middle = skip_norm(
         graph, encoder, projected, x, layer.attention_norm, layer.attention_output.bias
@@ -49,7 +49,7 @@ def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
     return skip_norm(graph, encoder, down, middle, layer.norm, layer.down.bias)
 
 
-def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _attention(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     merged = Dense.side_by_side(layer.query, layer.key, layer.value)
     weights = (graph.weight(merged.kernel), graph.weight(merged.bias))
     inputs = [x, *weights, PADDING_MASK]

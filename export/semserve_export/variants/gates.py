@@ -38,7 +38,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Gate:
     """What a variant must reach; `Quality` has the meanings of the names."""
 
     difference: float
@@ -47,7 +47,7 @@ class Bar:
     label_agreement: float
     rank_correlation: float
 
-    def shortfalls(self, quality: Quality) -> Iterator[tuple[str, float, float, bool]]:
+    def measures(self, quality: Quality) -> Iterator[tuple[str, float, float, bool]]:
         """Tell of each measure its name, its distance from perfect, the most allowed, if it holds.
 
         A NaN never holds.
@@ -65,7 +65,7 @@ class Bar:
         Raises:
             FidelityError: it names the first measure that does.
         """
-        for name, measured, bound, holds in self.shortfalls(quality):
+        for name, measured, bound, holds in self.measures(quality):
             if not holds:
                 raise FidelityError(
                     f"{what}: {name} is {measured:.2g} from the portable graph's, at most"
@@ -73,29 +73,29 @@ class Bar:
                 )
 
 
-def bar_of(variant: Variant, task: Task) -> Bar:
+def gate_for(variant: Variant, task: Task) -> Gate:
     """Return what is demanded of a variant.
 
     A difference is measured by a row's scale, as `scaled_difference` says. Half precision has a
     unit of 4.9e-4, and 12 layers, 768 wide, came to 2.1e-3 of a row's scale.
     """
     embeds = task in OUTPUTS
-    bars: dict[Variant, Bar] = {
-        "fused": Bar(
+    gates: dict[Variant, Gate] = {
+        "fused": Gate(
             difference=TOLERANCE,
             cosine_mean=0.9999,
             cosine_min=0.9999,
             label_agreement=0.999,
             rank_correlation=0.999,
         ),
-        "int8": Bar(
+        "int8": Gate(
             difference=0.05 if embeds else 0.2,
             cosine_mean=0.999,
             cosine_min=0.995,
             label_agreement=0.99,
             rank_correlation=0.99,
         ),
-        "fp16": Bar(
+        "fp16": Gate(
             difference=5e-3 if embeds else 2e-2,
             cosine_mean=0.9999,
             cosine_min=0.9999,
@@ -103,7 +103,7 @@ def bar_of(variant: Variant, task: Task) -> Bar:
             rank_correlation=0.999,
         ),
     }
-    return bars[variant]
+    return gates[variant]
 
 
 def measure(reference: Run, other: Run, task: Task, batches: Sequence[Inputs]) -> Quality:

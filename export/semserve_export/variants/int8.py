@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from semserve_export.encoder_weights import Array, Dense, Encoder, Layer
+from semserve_export.encoder_weights import Array, Dense, EncoderWeights, Layer
 from semserve_export.graphs.attention import attend
 from semserve_export.graphs.encoder_graph import build_graph, gelu, skip_norm
 from semserve_export.graphs.graph_builder import GraphBuilder
@@ -44,7 +44,11 @@ ALPHA = 0.65  # how much of the difficulty moves to the weights; best of 0.4 to 
 
 
 def int8_graph(
-    encoder: Encoder, spec: ModelSpec, ranges: Sequence[Ranges], *, down_in_fp32: bool = False
+    encoder: EncoderWeights,
+    spec: ModelSpec,
+    ranges: Sequence[Ranges],
+    *,
+    down_in_fp32: bool = False,
 ) -> onnx.ModelProto:
     """Build the graph; inputs, output, embeddings, norms, softmax and head are those of fp32.
 
@@ -57,8 +61,8 @@ def int8_graph(
     graph = GraphBuilder()
     layer_of = partial(_layer, graph, encoder, down_in_fp32=down_in_fp32)
 
-    def add(place: int, asking: str, seen: str) -> str:
-        return layer_of(encoder.layers[place], ranges[place], asking, seen)
+    def add(place: int, queried: str, tokens: str) -> str:
+        return layer_of(encoder.layers[place], ranges[place], queried, tokens)
 
     return build_graph(graph, encoder, spec, add)
 
@@ -77,15 +81,15 @@ def quantize_weights(kernel: Array) -> tuple[npt.NDArray[np.int8], Array]:
     return np.rint(kernel / scales).astype(np.int8), scales.astype(np.float32)
 
 
-def smoothing(reach: Array, kernels: Sequence[Array]) -> Array:
+def smoothing_factors(absmax: Array, kernels: Sequence[Array]) -> Array:
     """Choose what to divide each input channel by: fp32 [inputs], 1 in the mean.
 
     Args:
-        reach: largest absolute value of each input channel.
+        absmax: largest absolute value of each input channel.
         kernels: the weights that the input is multiplied with, each [inputs, outputs].
     """
     weights = np.abs(np.concatenate(kernels, axis=1)).max(axis=1)
-    factors = np.maximum(reach, SMALLEST) ** ALPHA / np.maximum(weights, SMALLEST) ** (1 - ALPHA)
+    factors = np.maximum(absmax, SMALLEST) ** ALPHA / np.maximum(weights, SMALLEST) ** (1 - ALPHA)
     return np.asarray(factors / factors.mean(), np.float32)
 
 
@@ -100,39 +104,39 @@ class _Rows:
 
 def _layer(
     graph: GraphBuilder,
-    encoder: Encoder,
+    encoder: EncoderWeights,
     layer: Layer,
     ranges: Ranges,
-    asking: str,
-    seen: str,
+    queried: str,
+    tokens: str,
     *,
     down_in_fp32: bool,
 ) -> str:
     parts = (layer.query, layer.key, layer.value)
-    factors = smoothing(ranges.attention, [part.kernel for part in parts])
+    factors = smoothing_factors(ranges.attention, [part.kernel for part in parts])
 
     def project(x: str, dense: Dense) -> str:
         rows = _signed(graph, _divided(graph, x, factors))
         product = _product(graph, rows, dense.kernel * factors[:, None])
         return graph.node("Add", product, graph.weight(dense.bias))
 
-    context = attend(graph, encoder, layer, asking, seen, project)
+    context = attend(graph, encoder, layer, queried, tokens, project)
     projected = _product(graph, _signed(graph, context), layer.attention_output.kernel)
     bias = layer.attention_output.bias
-    middle = skip_norm(graph, encoder, projected, asking, layer.attention_norm, bias)
+    middle = skip_norm(graph, encoder, projected, queried, layer.attention_norm, bias)
     return _feed_forward(graph, encoder, layer, ranges, middle, down_in_fp32=down_in_fp32)
 
 
 def _feed_forward(
     graph: GraphBuilder,
-    encoder: Encoder,
+    encoder: EncoderWeights,
     layer: Layer,
     ranges: Ranges,
     middle: str,
     *,
     down_in_fp32: bool,
 ) -> str:
-    factors = smoothing(ranges.up, [layer.up.kernel])
+    factors = smoothing_factors(ranges.up, [layer.up.kernel])
     rows = _signed(graph, _divided(graph, middle, factors))
     up = _product(graph, rows, layer.up.kernel * factors[:, None])
     inner = gelu(graph, encoder, up, layer.up.bias)

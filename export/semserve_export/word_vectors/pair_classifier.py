@@ -60,7 +60,7 @@ def train_pair_classifier(
         data: what to learn from, and what to measure on.
         plan: epochs, rates and the seed.
         output: the directory.
-        step: told what is done next.
+        step: called with what is done next.
 
     Returns:
         The accuracy on the held-out pairs.

@@ -117,12 +117,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
         await self._drainable.unless_ended(self._watch(request.service, context))
 
     async def _watch(self, service: str, context: Context) -> None:
-        told = None
+        sent = None
         while True:
             changed, status = self._changed, self._status(service)
-            if status != told:
+            if status != sent:
                 await context.write(HealthCheckResponse(status=status))
-                told = status
+                sent = status
             await changed.wait()
 
     def _status(self, service: str) -> HealthCheckResponse.ServingStatus:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve_server.errors import Draining
-from semserve_server.library.async_model import CLOSED, AsyncModel
-from semserve_server.library.classifications import Classifications
+from semserve_server.library.async_model import CLOSED, AsyncModel, Classifications
 
 _Result = TypeVar("_Result")
 

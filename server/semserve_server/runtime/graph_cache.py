@@ -170,14 +170,14 @@ class GraphCache:
 
     def _remove(self, entry: Path) -> None:
         """Remove an entry, so that no process finds a part of it."""
-        gone = self.directory / f".{secrets.token_hex(8)}.part"
+        unlinked = self.directory / f".{secrets.token_hex(8)}.part"
         try:
-            entry.rename(gone)
+            entry.rename(unlinked)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 log.warning("%s cannot be removed: %s", entry, error.strerror)
             return
-        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(unlinked, ignore_errors=True)
 
 
 def _verify(entry: Path, key: GraphKey) -> None:

@@ -120,9 +120,9 @@ class TokenizerThread:
         try:
             async with self._turn:
                 started = time.monotonic()
-                told = [await self._on_a_thread(partial(read, part)) for part in _parts(texts)]
+                results = [await self._on_a_thread(partial(read, part)) for part in _parts(texts)]
                 self._seconds_per_character = (time.monotonic() - started) / size
-                return told
+                return results
         finally:
             self._tokens_waiting -= size
 

@@ -18,7 +18,7 @@ from semserve_server.scheduling.batch_queue import Entry
 _NO_NUMBERS = np.zeros(0, np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inference:
     """The rows of one request, and what they cost."""
 
@@ -44,7 +44,7 @@ class Inference:
         return Cost(len(self.rows), self.tokens, self.queue_seconds, self.compute_seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cost:
     """What the rows of one request cost."""
 
@@ -54,7 +54,7 @@ class Cost:
     compute_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchTiming:
     """Padding and times of a batch, for the results of its entries."""
 

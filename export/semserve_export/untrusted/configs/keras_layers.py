@@ -137,9 +137,9 @@ def _check_class(saved: dict[str, Any]) -> None:
     operation = isinstance(module, str) and OPERATIONS.fullmatch(module) and str(name).isalnum()
     registered = saved.get("registered_name")
     if not (known or operation) or registered not in {None, name}:
-        whence = registered or module or "no module"
+        origin = registered or module or "no module"
         raise WeightsError(
-            f"holds a {str(name)[:80]} ({str(whence)[:120]}), which is none of Keras's own layers;"
+            f"holds a {str(name)[:80]} ({str(origin)[:120]}), which is none of Keras's own layers;"
             f" {OWN}"
         )
 

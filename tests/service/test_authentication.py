@@ -10,7 +10,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess, in_process
 from google.rpc import error_details_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest
@@ -18,6 +17,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from health_list import list_health
+from refusals import refusal
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest

@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 from semserve_export.cli.app import run_command_line
-from semserve_export.data.augmentation import Mixer, nearest
-from semserve_export.data.augmentation_plan import MixingPlan
-from semserve_export.data.context_substitutions import FittingWords
+from semserve_export.data.augmentation import Augmenter, ContextSubstitutions, nearest
+from semserve_export.data.augmentation_plan import AugmentationPlan
 
 NOTHING = {"near": 0, "like": 0, "swapped": False, "replaced": 0, "shortened": 0}
 PAIRS = [
@@ -26,7 +25,7 @@ def embed(texts):
 
 
 def mixed(**asked):
-    return Mixer(PAIRS, MixingPlan(**{**NOTHING, **asked})).mix(embed)
+    return Augmenter(PAIRS, AugmentationPlan(**{**NOTHING, **asked})).make(embed)
 
 
 def test_nothing_is_made_that_was_not_asked_for():
@@ -79,7 +78,7 @@ def test_the_nearest_come_best_first():
 
 
 def test_words_fit_as_often_as_they_stood_there():
-    fitting = FittingWords(["a cat sat", "a cat sat", "a dog sat", "A Mouse sat", "alone"])
+    fitting = ContextSubstitutions(["a cat sat", "a cat sat", "a dog sat", "A Mouse sat", "alone"])
     around = ("a", "sat")
     assert 3 == fitting.others(around, "mouse")
     assert ["cat", "cat", "dog"] == [fitting.other(around, "mouse", place) for place in range(3)]
