@@ -23,7 +23,7 @@ from parity.word_models import (
 )
 from semserve import Client
 from semserve_export.errors import ExportError
-from semserve_export.keras_models.head import Loss, apply_scores, read_head
+from semserve_export.keras_models.head import Loss, apply_scores, read_keras_head
 
 TEXTS = (
     "the cat",
@@ -157,10 +157,10 @@ def test_the_activation_of_a_last_layer_is_taken_off_with_lora_and_left_on_a_cla
     scramble(model)
     ids = np.arange(2 * LENGTH).reshape(2, LENGTH)
     rows = model.predict(ids, verbose=0)
-    head = read_head(model, rows, Loss())
+    head = read_keras_head(model, rows, Loss())
     logits = head.body.predict(ids, verbose=0)
     np.testing.assert_allclose(apply_scores(logits, head.scores), rows, rtol=0, atol=1e-6)
-    head = read_head(own, own.predict(np.eye(4), verbose=0), Loss())
+    head = read_keras_head(own, own.predict(np.eye(4), verbose=0), Loss())
     assert ("softmax", None) == (head.scores, head.body)
 
 
