@@ -46,6 +46,9 @@ def test_what_was_trained_on_own_vectors_is_served_as_keras_computes_it(capsys, 
     assert 0 == main(["export", "trained/model.keras", *flags, "--name", "own"])
     model = keras.saving.load_model(trained / "model.keras", compile=False)
     expected = [scores(model, index, pair) for pair in ASKED]
+    flags = ["--train", "pairs.tsv", "--validation", "pairs.tsv", "--label", "no", "--label", "yes"]
+    assert 2 == main(["train", "--vectors", "own.vec", *flags, "--output", "trained"])
+    assert "trained: holds model.keras; --fresh replaces it" in capsys.readouterr().err
     with serving("models") as address, Client(address) as client:
         together = client.classify(ASKED).scores
         alone = [client.classify([pair]).scores[0] for pair in ASKED]

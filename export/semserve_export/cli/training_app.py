@@ -8,15 +8,16 @@ from cyclopts import Parameter
 from semserve_export.bundle.layout import require_place
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.vectors_app import train_on_vectors
-from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.data.augmentation_plan import MIXING_BOUNDS, MixingPlan
 from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_pairs
-from semserve_export.embedder_training.embedder_plan import EmbedderPlan
+from semserve_export.embedder_training.embedder_plan import EMBEDDER_BOUNDS, EmbedderPlan
 from semserve_export.errors import ExportError
 from semserve_export.files.downloads import fetch_weights
+from semserve_export.number_bounds import require_within
 from semserve_export.options import ModelOptions
 from semserve_export.recipes import RECIPES, Recipe
-from semserve_export.training.files import TrainingFiles
-from semserve_export.training.plan import TrainingPlan
+from semserve_export.training.files import ADAPTER, TrainingFiles, require_free
+from semserve_export.training.plan import TRAINING_BOUNDS, TrainingPlan
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.requirements import read_adapters, read_models
 
@@ -45,13 +46,14 @@ def train(
         plan: the numbers of the training.
         weights_cache: where downloaded weights are kept.
     """
+    require_within(plan, TRAINING_BOUNDS)
     if vectors or not start:
         train_on_vectors(start, vectors, label, files, plan)
         return
     recipe = _recipe_of(start)
     output = files.output or ADAPTERS / ModelOptions(start).title
     require_place(files.output or ADAPTERS)
-    files.require_free(output)
+    require_free(output, ADAPTER, resume=files.resume, fresh=files.fresh)
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier has at least two labels
         place = "" if Path(start).exists() else "is no recipe, and "
@@ -111,6 +113,7 @@ def train_embedder(
     validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)],
     output: Path,
     plan: Annotated[EmbedderPlan, Parameter(name="*")] = EmbedderPlan(),
+    resume: Annotated[bool, Parameter(negative=())] = False,
     fresh: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Fine-tune an embedder on pairs of texts and save it as a preset, which `export` takes.
@@ -122,18 +125,21 @@ def train_embedder(
         validation: files with columns sentence1, sentence2 and score, which choose the epoch.
         output: the directory of the preset.
         plan: the numbers of the training.
-        fresh: replace what is in the directory.
+        resume: continue the training that was cut off in the directory.
+        fresh: begin again, and replace the preset or the checkpoint that is in the directory.
     """
     if start in RECIPES:
         raise ExportError(f"{start} is a recipe; train-embedder takes a model of your own")
+    require_within(plan, EMBEDDER_BOUNDS)
+    if plan.objective == "ranking" and plan.batch_size == 1:
+        raise ExportError("--batch-size 1: ranking compares the pairs of a batch; say 2 or more")
     require_readable(start)
     require_place(output)
-    if output.exists() and any(output.iterdir()) and not fresh:
-        raise ExportError(f"{output}: is not empty; --fresh replaces what is in it")
+    require_free(output, "*", resume=resume, fresh=fresh)
     read_models(start, writes=[output], training=True)
     read = read_unscored_pairs if plan.objective == "ranking" else read_scored_pairs
     commands("training_commands").train_an_embedder(
-        start, read(train), read_scored_pairs(validation), plan, output, console
+        start, read(train), read_scored_pairs(validation), plan, output, console, resume=resume
     )
 
 
@@ -151,6 +157,7 @@ def mix_pairs(
     """
     if not files:
         raise ExportError("name a file of pairs to make new ones of")
+    require_within(plan, MIXING_BOUNDS)
     require_place(output)
     if not output.name.endswith((".jsonl", ".jsonl.gz")):
         raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")

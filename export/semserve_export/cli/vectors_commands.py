@@ -5,9 +5,9 @@ from pathlib import Path
 
 from semserve_export.cli.terminal import console
 from semserve_export.data.pairs import TrainingData
+from semserve_export.training.files import MODEL
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.word_vectors.pair_classifier import (
-    MODEL,
     WORDS,
     require_plan,
     train_pair_classifier,

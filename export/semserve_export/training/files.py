@@ -18,6 +18,7 @@ from semserve_export.errors import ExportError
 
 CHECKPOINT = "checkpoint.safetensors"
 ADAPTER = "adapter.safetensors"  # as in `delta_adapter`, whose import takes seconds
+MODEL = "model.keras"  # of a training on word vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +49,12 @@ class TrainingFiles:
     notice: str = ""
     """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""
 
-    def require_free(self, output: Path) -> None:
-        """Refuse a directory with results that nobody said to replace.
-
-        Raises:
-            ExportError: it holds a checkpoint or an adapter, and no flag says what to do.
-        """
-        if self.resume and self.fresh:
-            raise ExportError("--resume goes on with a training and --fresh begins again: say one")
-        if self.fresh:
-            return
-        if (output / CHECKPOINT).exists():
-            if not self.resume:
-                raise ExportError(
-                    f"{output}: holds the checkpoint of a training that was cut off; --resume goes"
-                    " on with it, --fresh begins again"
-                )
-        elif (output / ADAPTER).exists():
-            raise ExportError(
-                f"{output}: holds the adapter of a training that ended; --fresh replaces it,"
-                " another --output keeps it"
-            )
-
     def read(self, labels: Sequence[str]) -> TrainingData:
         """Read the pairs.
 
         Raises:
-            ExportError: a file is missing or damaged, or holds a label that is none of these; or
-                pairs and single texts are mixed.
+            ExportError: a file is missing or damaged, or holds a label that is none of these;
+                pairs and single texts are mixed; or only one label is there to be learnt.
         """
         training = read_pairs(self.train, labels)
         held_out = [read_pairs(paths, labels) for paths in (self.validation, self.test) if paths]
@@ -84,10 +63,44 @@ class TrainingFiles:
             _require_kind(flag, files, single=training.single)
             if self.hold_out_premises:
                 training = without_premises_of(training, files)
+        if not training.pairs:
+            raise ExportError("--hold-out-premises leaves no pair of --train")
+        found = {pair.label for pair in training.pairs}
+        if len(found) == 1 and not unlabelled.pairs:
+            only = labels[found.pop()]
+            raise ExportError(f"--train: every label is {only!r}; a classifier learns from two")
         if unlabelled.pairs:
             _require_kind("--unlabelled", unlabelled, single=training.single)
         test = held_out[1] if self.test else None
         return TrainingData(training, held_out[0], unlabelled, test)
+
+
+def require_free(output: Path, result: str, *, resume: bool, fresh: bool) -> None:
+    """Refuse a directory with results that no flag says to replace.
+
+    Args:
+        output: where the training writes.
+        result: a file that a training leaves when it ends, or * for any file.
+        resume: whether to continue at a checkpoint.
+        fresh: whether to replace what is there.
+
+    Raises:
+        ExportError: the directory holds a checkpoint or a result, and no flag says what to do.
+    """
+    if resume and fresh:
+        raise ExportError("--resume goes on with a training and --fresh begins again: say one")
+    if fresh:
+        return
+    if (output / CHECKPOINT).exists():
+        if not resume:
+            raise ExportError(
+                f"{output}: holds the checkpoint of a training that was cut off; --resume goes on"
+                " with it, --fresh begins again"
+            )
+    elif found := next(output.glob(result), None):
+        raise ExportError(
+            f"{output}: holds {found.name}; --fresh replaces it, another --output keeps it"
+        )
 
 
 def _require_kind(flag: str, files: PairFiles[Any], *, single: bool) -> None:

@@ -6,8 +6,27 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from semserve_export.number_bounds import SEEDS, Bounds
+
 Precision = Literal["float32", "mixed_bfloat16"]
 LoraProducts = Literal["query-value", "all"]
+
+TRAINING_BOUNDS: Bounds = {
+    "epochs": (0, 10_000),
+    "batch_size": (1, 65_536),
+    "learning_rate": (0, 10),
+    "warmup_fraction": (0, 1),
+    "weight_decay": (0, 10),
+    "gradient_norm_max": (1e-6, 1e6),
+    "label_smoothing": (0, 1),
+    "dropout": (0, 0.9),
+    "average": (0, 0.99999),
+    "lora": (1, 4096),
+    "teacher_weight": (0, 1),
+    "patience": (1, 10_000),
+    "max_tokens": (8, 65_536),
+    "seed": SEEDS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,18 @@ from rich.progress import Progress
 from semserve_export.data.batching import EncodedPairs
 from semserve_export.models.delta_adapter import Arrays, tuned_values
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
-from semserve_export.training.checkpoint import Checkpoint, Standing, state_of
+from semserve_export.training.checkpoint import (
+    STEPS_BETWEEN_REPORTS,
+    Checkpoint,
+    Standing,
+    State,
+    is_due,
+    state_of,
+)
 from semserve_export.training.learning_rate import WarmupThenLinear
 from semserve_export.training.metrics_log import ResultLog
 from semserve_export.training.plan import TrainingPlan
 
-STEPS_BETWEEN_REPORTS = 50
-STEPS_BETWEEN_CHECKPOINTS = 250  # a multiple of the above: no half-told report has to be kept
-SECONDS_BETWEEN_CHECKPOINTS = 300  # where steps are slow: at the next report after so long
 PROGRESS_PAIRS = 2000  # of the validation pairs, measured after each epoch; all of them at the end
 MEASURE_BATCH_SIZE = 128
 
@@ -70,7 +74,7 @@ class FineTuning:
 
     def run(self, checkpoint: Checkpoint, progress: Progress, *, resume: bool) -> Course:
         """Train to the end, or until patience is spent; leave a checkpoint every so many steps."""
-        if resume and (found := checkpoint.load(self._model)):
+        if resume and (found := checkpoint.load(self._state)):
             self._standing = found
         standing, plan = self._standing, self._plan
         self._log.start(standing.step, standing.seconds)
@@ -81,15 +85,19 @@ class FineTuning:
             for figures in self._epoch(checkpoint, lambda: progress.advance(task)):
                 epoch, loss, accuracy = (figures[name] for name in ("epoch", "loss", "accuracy"))
                 text = f"epoch {epoch}, loss {loss:.3f}, accuracy {accuracy:.3f}"
-                if standing.accuracies:
-                    text += f", validation {standing.accuracies[-1]:.3f}"
+                if standing.measures:
+                    text += f", validation {standing.measures[-1]:.3f}"
                 progress.update(task, description=text)
             self._end_epoch()
-            checkpoint.save(self._model, standing, self._log.seconds())
+            checkpoint.save(self._state, standing, self._log.seconds())
         progress.update(task, completed=total, description="measuring")
         # No epoch at all is a way to average adapters, and to calibrate one.
         values = standing.values or tuned_values(self._model)
-        return Course(values, tuple(standing.accuracies), standing.best_epoch, self._log.seconds())
+        return Course(values, tuple(standing.measures), standing.best_epoch, self._log.seconds())
+
+    @property
+    def _state(self) -> State:
+        return state_of(self._model, self._model.optimizer)
 
     def _compile(self) -> None:
         plan, steps = self._plan, self._plan.epochs * self._steps_an_epoch
@@ -118,12 +126,12 @@ class FineTuning:
         Left to the first batches, a training that goes on would have its steps traced in another
         order, and the last bits of a step depend on the trace that computes it.
         """
-        state = {name: variable.numpy() for name, variable in state_of(self._model).items()}
+        state = {name: variable.numpy() for name, variable in self._state.items()}
         for size in (2, 3):
             padded = pad([Encoding([0], [0])] * size, size)
             inputs = {name: padded[name] for name in self._training.names}
             self._model.train_on_batch(inputs, self._targets[:1].repeat(size, axis=0))
-        for name, variable in state_of(self._model).items():
+        for name, variable in self._state.items():
             variable.assign(state[name])
 
     def _epoch(self, checkpoint: Checkpoint, advance: Any) -> Any:
@@ -147,15 +155,9 @@ class FineTuning:
                 self._log.write(epoch=epoch + 1, **report)
                 yield {"epoch": epoch + 1, **report}
                 seen.clear()
-            if self._checkpoint_is_due(place) and place < len(batches):
+            if place < len(batches) and is_due(place, self._log.seconds() - self._saved_at):
                 self._saved_at = self._log.seconds()
-                checkpoint.save(self._model, standing, self._saved_at)
-
-    def _checkpoint_is_due(self, place: int) -> bool:
-        late = self._log.seconds() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
-        return place % STEPS_BETWEEN_CHECKPOINTS == 0 or (
-            late and place % STEPS_BETWEEN_REPORTS == 0
-        )
+                checkpoint.save(self._state, standing, self._saved_at)
 
     def _end_epoch(self) -> None:
         """Measure the epoch, and keep its values where they are to be kept."""
@@ -164,18 +166,18 @@ class FineTuning:
         last = [variable.numpy() for variable in trained]
         self._model.optimizer.finalize_variable_values(trained)
         accuracy = measure_accuracy(self._model, self._validation)
-        if not self._plan.patience or accuracy > max(standing.accuracies, default=-1.0):
+        if not self._plan.patience or accuracy > max(standing.measures, default=-1.0):
             standing.values = tuned_values(self._model)
-            standing.best_epoch = len(standing.accuracies) + 1
+            standing.best_epoch = len(standing.measures) + 1
         for variable, value in zip(trained, last, strict=True):
             variable.assign(value)
-        standing.accuracies.append(accuracy)
-        epoch = len(standing.accuracies)
+        standing.measures.append(accuracy)
+        epoch = len(standing.measures)
         self._log.write(epoch=epoch, step=standing.step, validation_accuracy=accuracy)
 
     def _patience_is_spent(self) -> bool:
         standing, patience = self._standing, self._plan.patience
-        return bool(patience) and len(standing.accuracies) - standing.best_epoch >= (patience or 0)
+        return bool(patience) and len(standing.measures) - standing.best_epoch >= (patience or 0)
 
 
 def seed_everything(seed: int) -> None:
