@@ -117,6 +117,32 @@ def test_the_command_tells_what_it_lacks(capsys, tmp_path, monkeypatch, argument
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "old.tsv"], "old.tsv: ends in neither"),
+        (["--output", "./old.jsonl"], "old.jsonl: is read, so it is not written"),
+        (["--hold-out", "old.jsonl"], "--hold-out: every pair has one of its texts"),
+        (["--replaced", "0", "--shortened", "0", "--no-swapped"], "no new pair can be made of"),
+        (["--replaced", "-1"], "--replaced: -1 is not between 0 and 1,000"),
+        (["texts.jsonl"], "texts.jsonl: holds single texts, and pairs are needed"),
+    ],
+)
+def test_what_nothing_new_can_be_made_of_is_told_and_nothing_is_written(
+    capsys, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    old, texts = tmp_path / "old.jsonl", tmp_path / "texts.jsonl"
+    old.write_text(json.dumps(dict(zip(("premise", "hypothesis"), PAIRS[0], strict=True))))
+    texts.write_text('{"text": "a"}')
+    before = old.read_text()
+    files = ["texts.jsonl"] if "texts.jsonl" in arguments else ["old.jsonl", *arguments]
+    output = [] if "--output" in arguments else ["--output", "new.jsonl"]
+    assert 2 == run_command_line(["mix-pairs", *files, *output, "--near", "0", "--like", "0"])
+    assert message in capsys.readouterr().err
+    assert ({old, texts}, before) == ({*tmp_path.iterdir()}, old.read_text())
+
+
 def test_pairs_without_labels_are_refused_where_nobody_answers_them(capsys, tmp_path):
     files = ["--train", "t.tsv", "--validation", "v.tsv", "--unlabelled", "u.tsv"]
     assert 2 == run_command_line(["train", "nli-bert-tiny", *files, "--output", str(tmp_path)])

@@ -128,6 +128,16 @@ def test_a_preset_that_was_there_leaves_nothing_in_the_new_one(preset, tmp_path)
     assert "embedding" == Preset.read(str(tmp_path / "again")).task
 
 
+def test_scores_above_the_largest_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_app, "read_models", lambda *_, **__: None)
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("sentence1\tsentence2\tscore\na\tb\t4.5\nc\td\t1\n")
+    with pytest.raises(ExportError, match=r"a score is 4\.5, and --score-max is 1; say"):
+        training_app.train_embedder(
+            "bert_tiny_en_uncased", train=(pairs,), validation=(pairs,), output=tmp_path / "out"
+        )
+
+
 @pytest.mark.parametrize(
     ("there", "flags", "message"),
     [

@@ -108,6 +108,13 @@ def test_a_recipe_for_pairs_refuses_single_texts(files):
         train("nli-minilm", files=held_out)
 
 
+def test_a_recipe_has_its_own_labels_and_none_is_given_twice(files):
+    with pytest.raises(ExportError, match="--label: nli-minilm has its own labels"):
+        train("nli-minilm", files=files, label=("a", "b"))
+    with pytest.raises(ExportError, match="--label: 'no' is given twice"):
+        files.read(("no", "no"))
+
+
 def test_one_label_alone_is_nothing_to_learn(files):
     path = files.train[0]
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))

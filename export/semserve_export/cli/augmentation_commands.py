@@ -14,18 +14,23 @@ from semserve_export.cli.progress import training_progress
 from semserve_export.data.augmentation import Mixer, Pair, Vectors
 from semserve_export.data.augmentation_plan import MixingPlan
 from semserve_export.data.pairs import SIDES, read_unlabelled, words_of
+from semserve_export.errors import ExportError
 
 
 def mix_files(files: Sequence[Path], output: Path, plan: MixingPlan, console: Console) -> None:
     """Make pairs of the texts in files, and write them as JSON Lines."""
     held_out = {words_of(text) for pair in _read(plan.hold_out) for text in pair}
     old = [pair for pair in _read(files) if held_out.isdisjoint(map(words_of, pair))]
+    if not old:
+        raise ExportError("--hold-out: every pair has one of its texts, so none is left to mix")
     with training_progress(console) as progress:
         embedder = Embedder(plan.embedder, plan.variant) if plan.embedder else None
         embed = partial(_embed, embedder, progress) if embedder else None
         made = Mixer(old, plan).mix(embed)
     # With a word replaced a text can become one that is held out.
     new = [pair for pair in made if held_out.isdisjoint(map(words_of, pair))]
+    if not new:
+        raise ExportError(f"no new pair can be made of the {len(old):,} pairs")
     _write(output, new)
     console.print(f"{len(new):,} pairs of {len(old):,} in {output}")
 
@@ -36,12 +41,23 @@ def _embed(embedder: Embedder, progress: Progress, texts: Sequence[str]) -> Vect
 
 
 def _read(files: Iterable[Path]) -> list[Pair]:
-    return [(pair.premise, pair.hypothesis) for pair in read_unlabelled(files).pairs]
+    read = read_unlabelled(files)
+    if read.single:
+        raise ExportError(f"{', '.join(read.sha256)}: holds single texts, and pairs are needed")
+    return [(pair.premise, pair.hypothesis) for pair in read.pairs]
 
 
 def _write(path: Path, pairs: Iterable[Pair]) -> None:
-    """Write a line for each pair; packed without a date: the same pairs are the same bytes."""
+    """Write a line for each pair, whole or not at all.
+
+    It is packed without a date, so the same pairs give the same bytes.
+    """
     lines = (json.dumps(dict(zip(SIDES, pair, strict=True)), ensure_ascii=False) for pair in pairs)
     content = "".join(f"{line}\n" for line in lines).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -54,6 +54,8 @@ def train(
     output = files.output or ADAPTERS / ModelOptions(start).title
     require_place(files.output or ADAPTERS)
     require_free(output, ADAPTER, resume=files.resume, fresh=files.fresh)
+    if recipe and label:
+        raise ExportError(f"--label: {start} has its own labels")
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier has at least two labels
         place = "" if Path(start).exists() else "is no recipe, and "
@@ -109,8 +111,8 @@ def train_embedder(
     start: str,
     /,
     *,
-    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)],
-    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)],
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)],
+    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)],
     output: Path,
     plan: Annotated[EmbedderPlan, Parameter(name="*")] = EmbedderPlan(),
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -138,8 +140,14 @@ def train_embedder(
     require_free(output, "*", resume=resume, fresh=fresh)
     read_models(start, writes=[output], training=True)
     read = read_unscored_pairs if plan.objective == "ranking" else read_scored_pairs
+    training = read(train)
+    if (largest := max(training.scores, default=0)) > plan.score_max:
+        raise ExportError(
+            f"--train: a score is {largest:g}, and --score-max is {plan.score_max:g}; say"
+            " --score-max with the score of a pair that means the same"
+        )
     commands("training_commands").train_an_embedder(
-        start, read(train), read_scored_pairs(validation), plan, output, console, resume=resume
+        start, training, read_scored_pairs(validation), plan, output, console, resume=resume
     )
 
 
@@ -163,6 +171,6 @@ def mix_pairs(
         raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
     if (plan.near or plan.like) and plan.embedder is None:
         raise ExportError("--near and --like need an --embedder; with 0 for both none is needed")
-    from semserve_export.cli.augmentation_commands import mix_files  # noqa: PLC0415 - --help must not wait
-
-    mix_files(files, output, plan, console)
+    if output.resolve() in {path.resolve() for path in (*files, *plan.hold_out)}:
+        raise ExportError(f"{output}: is read, so it is not written; choose another --output")
+    commands("augmentation_commands").mix_files(files, output, plan, console)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from semserve_export.number_bounds import SEEDS, Bounds
 
-Files = Parameter(consume_multiple=True, negative=())
+Files = Parameter(consume_multiple=1, negative=())
 MIXING_BOUNDS: Bounds = {
     **dict.fromkeys(("near", "like", "replaced", "shortened"), (0, 1000)),
     "seed": SEEDS,

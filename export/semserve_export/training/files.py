@@ -26,15 +26,15 @@ class TrainingFiles:
     """The pairs to learn from, those to measure on, and the adapter."""
 
     _: KW_ONLY
-    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)]
     """Files with columns premise, hypothesis and label, or text and label: .tsv, .csv, .jsonl or
     .parquet, or .gz. A label is a name or a number from 0; rows with the label -1 or - are dropped.
     """
-    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
+    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)]
     """The same, held out: what chooses the epoch (--patience) and the temperature."""
-    test: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    test: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """The same, held out, and used for no choice: accuracy is measured on it once, at the end."""
-    unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Files with columns premise and hypothesis, for teachers to answer; `mix-pairs` makes some."""
     hold_out_premises: Annotated[bool, Parameter(negative=())] = False
     """Learn from no pair that has a premise of the held-out pairs, on either side."""
@@ -53,9 +53,11 @@ class TrainingFiles:
         """Read the pairs.
 
         Raises:
-            ExportError: a file is missing or damaged, or holds a label that is none of these;
-                pairs and single texts are mixed; or only one label is there to be learnt.
+            ExportError: a label is given twice; a file is missing or damaged, or holds another
+                label; pairs and single texts are mixed; or only one label is there to be learnt.
         """
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ExportError(f"--label: {twice[0]!r} is given twice")
         training = read_pairs(self.train, labels)
         held_out = [read_pairs(paths, labels) for paths in (self.validation, self.test) if paths]
         unlabelled = read_unlabelled(self.unlabelled)
@@ -89,6 +91,8 @@ def require_free(output: Path, result: str, *, resume: bool, fresh: bool) -> Non
     """
     if resume and fresh:
         raise ExportError("--resume goes on with a training and --fresh begins again: say one")
+    if output.exists() and not output.is_dir():
+        raise ExportError(f"{output}: is a file; --output takes a directory")
     if fresh:
         return
     if (output / CHECKPOINT).exists():

@@ -59,15 +59,15 @@ class TrainingPlan:
     """Train only so many of the last layers, and the head; steps are quicker, adapters smaller."""
     train_embeddings: bool = False
     """Train the embedding tables too: for small models; the adapter grows by a byte a value."""
-    start: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    start: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Adapters to begin from, their mean where there are several; else a fresh head."""
-    teachers: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    teachers: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Bundles to learn from beside the labels: the mean of their answers is part of the target."""
     teacher_weight: float = 0.5
     """The part of the target that is the teachers'; of unlabelled pairs all of it is."""
     teacher_variant: str = "portable"
     """The teachers' graph; int8 is nearly as good a teacher in less than half the time."""
-    symmetric: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    symmetric: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Labels that hold the other way round too, as contradiction does: pairs to be swapped too."""
     patience: int | None = None
     """Stop after so many epochs without a better validation accuracy, and keep the best epoch."""
