@@ -2,13 +2,18 @@
 
 import gzip
 import json
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from semserve_export.cli.app import run_command_line
 from semserve_export.data.augmentation import Mixer, nearest
 from semserve_export.data.augmentation_plan import MixingPlan
 from semserve_export.data.context_substitutions import FittingWords
+from semserve_export.errors import ExportError
+from semserve_export.failures import naming_a_full_disk
 
 NOTHING = {"near": 0, "like": 0, "swapped": False, "replaced": 0, "shortened": 0}
 PAIRS = [
@@ -141,6 +146,29 @@ def test_what_nothing_new_can_be_made_of_is_told_and_nothing_is_written(
     assert 2 == run_command_line(["mix-pairs", *files, *output, "--near", "0", "--like", "0"])
     assert message in capsys.readouterr().err
     assert ({old, texts}, before) == ({*tmp_path.iterdir()}, old.read_text())
+
+
+def test_a_full_disk_is_named_and_the_older_file_stays(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    row = dict(zip(("premise", "hypothesis"), PAIRS[0], strict=True))
+    old.write_text(json.dumps(row))
+    new.write_text("older")
+    arguments = ["mix-pairs", "old.jsonl", "--output", "new.jsonl", "--near", "0", "--like", "0"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))
+    try:
+        code = run_command_line(arguments)
+        with (
+            pytest.raises(ExportError, match="cannot write place: File too large"),
+            naming_a_full_disk(Path("place")),
+        ):
+            save_file({"values": np.zeros(64, np.float32)}, "weights.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (2, "older") == (code, new.read_text())
+    assert "semserve-export: cannot write new.jsonl: File too large\n" == capsys.readouterr().err
+    assert {old, new} == {*tmp_path.iterdir()}
 
 
 def test_pairs_without_labels_are_refused_where_nobody_answers_them(capsys, tmp_path):

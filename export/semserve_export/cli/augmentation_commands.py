@@ -15,6 +15,7 @@ from semserve_export.data.augmentation import Mixer, Pair, Vectors
 from semserve_export.data.augmentation_plan import MixingPlan
 from semserve_export.data.pairs import SIDES, read_unlabelled, words_of
 from semserve_export.errors import ExportError
+from semserve_export.failures import naming_a_full_disk
 
 
 def mix_files(files: Sequence[Path], output: Path, plan: MixingPlan, console: Console) -> None:
@@ -31,7 +32,8 @@ def mix_files(files: Sequence[Path], output: Path, plan: MixingPlan, console: Co
     new = [pair for pair in made if held_out.isdisjoint(map(words_of, pair))]
     if not new:
         raise ExportError(f"no new pair can be made of the {len(old):,} pairs")
-    _write(output, new)
+    with naming_a_full_disk(output):
+        _write(output, new)
     console.print(f"{len(new):,} pairs of {len(old):,} in {output}")
 
 

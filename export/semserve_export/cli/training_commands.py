@@ -13,6 +13,7 @@ from semserve_export.data.pairs import Pair, TrainingData
 from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.embedder_training.embedder_training import train_embedder
+from semserve_export.failures import naming_a_full_disk
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import one_line
@@ -50,6 +51,7 @@ def train_classifier(
         for line in _told(data):
             console.print(line)
         progress = stack.enter_context(training_progress(console))
+        stack.enter_context(naming_a_full_disk(output))
         record = train(
             start,
             data,
@@ -91,6 +93,7 @@ def train_an_embedder(
             console.print(line)
         console.print(f"Training on {_devices()}")
         progress = stack.enter_context(training_progress(console))
+        stack.enter_context(naming_a_full_disk(output))
         figures = train_embedder(
             checked, training, validation, plan, output, progress, path=begin, resume=resume
         )
