@@ -3,6 +3,8 @@
 import gzip
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +171,26 @@ def test_a_full_disk_is_named_and_the_older_file_stays(capsys, tmp_path, monkeyp
     assert (2, "older") == (code, new.read_text())
     assert "semserve-export: cannot write new.jsonl: File too large\n" == capsys.readouterr().err
     assert {old, new} == {*tmp_path.iterdir()}
+
+
+IMPORTING = """
+import os, signal, sys
+from semserve_export.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "semserve_export.bundle.layout":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["semserve-export", "mix-pairs", "old.tsv", "--output", "new.jsonl"]
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback():
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, check=False)
+    assert (130, b"", b"") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_pairs_without_labels_are_refused_where_nobody_answers_them(capsys, tmp_path):

@@ -151,8 +151,6 @@ def _compile_keras() -> None:
 
 def main() -> int:
     """Confine this process, and run the command line in it."""
-    from semserve_export.cli.app import run_command_line  # noqa: PLC0415 - it imports this module
-
     facts = json.loads(sys.argv[1])
     writes = facts["writes"]
     confinement = Confinement(
@@ -163,6 +161,8 @@ def main() -> int:
     )
     confine(confinement, Path(tempfile.gettempdir()))
     try:
+        from semserve_export.cli.app import run_command_line  # noqa: PLC0415 - it imports this module
+
         return run_command_line(sys.argv[2:])
     except KeyboardInterrupt:
         return INTERRUPTED
