@@ -182,6 +182,7 @@ class Interrupting:
         if name == "semserve_export.bundle.layout":
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell's job runs it
 sys.meta_path.insert(0, Interrupting())
 sys.argv = ["semserve-export", "mix-pairs", "old.tsv", "--output", "new.jsonl"]
 sys.exit(main())

@@ -65,8 +65,8 @@ class TrainingFiles:
             _require_kind(flag, files, single=training.single)
             if self.hold_out_premises:
                 training = without_premises_of(training, files)
-        if not training.pairs:
-            raise ExportError("--hold-out-premises leaves no pair of --train")
+            if not training.pairs:
+                raise ExportError("--hold-out-premises leaves no pair of --train")
         found = {pair.label for pair in training.pairs}
         if len(found) == 1 and not unlabelled.pairs:
             only = labels[found.pop()]
