@@ -41,13 +41,18 @@ def run_confined(arguments: Sequence[str], confinement: Confinement) -> int:
     with tempfile.TemporaryDirectory(prefix="semserve-export-") as private:
         command = [sys.executable, "-P", "-m", __name__, json.dumps(asdict(confinement))]
         with _signals_passed_on() as started:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-                [*command, *arguments],
-                env=_environment(os.environ, private, everything=confinement.network),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            started(process)
+            # `main` unblocks it: while Python starts, Ctrl-C would end in a traceback.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            try:
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+                    [*command, *arguments],
+                    env=_environment(os.environ, private, everything=confinement.network),
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+                started(process)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             code = process.wait()
     for directory in created:
         with suppress(OSError):  # it holds something by now
@@ -161,6 +166,7 @@ def main() -> int:
     )
     confine(confinement, Path(tempfile.gettempdir()))
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         from semserve_export.cli.app import run_command_line  # noqa: PLC0415 - it imports this module
 
         return run_command_line(sys.argv[2:])
