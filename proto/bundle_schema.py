@@ -90,6 +90,7 @@ def _lacks(*inputs: str) -> dict[str, Any]:
 
 
 SEPARATE = {"required": ["pair_inputs"], "properties": {"pair_inputs": {"const": "separate"}}}
+PAIR_FIELDS = ("text_order", "pair_inputs", "pair_truncation")
 PAIR = {"properties": {"pair": {"const": True}}}
 SMALL_FILE = {"properties": {"bytes": {"maximum": MAX_JSON_BYTES}}}
 RULES: list[dict[str, Any]] = [
@@ -98,7 +99,7 @@ RULES: list[dict[str, Any]] = [
         for task, rules in TASKS.items()
     ),
     {"properties": {"text_order": {"uniqueItems": True}}},
-    {"if": {"anyOf": [_given("text_order"), _given("pair_inputs")]}, "then": PAIR},
+    {"if": {"anyOf": [_given(each) for each in PAIR_FIELDS]}, "then": PAIR},
     {"properties": {"sides": {"enum": [["left", "right"], None]}}},
     {"if": _given("sides"), "then": _has("side"), "else": _lacks("side")},
     {"if": _given("default_prompt"), "then": _given("prompts")},

@@ -31,8 +31,8 @@ class Page:
 
     def __init__(self, address: str, profile: Path) -> None:
         assert PROGRAM is not None
-        to_browser, ours = os.pipe()
-        theirs, from_browser = os.pipe()
+        to_browser, local_end = os.pipe()
+        remote_end, from_browser = os.pipe()
         # The browser reads from descriptor 3 and writes to 4, which a shell puts there.
         pipes = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
         profiled = f"--user-data-dir={profile}"
@@ -43,8 +43,8 @@ class Page:
         )
         os.close(to_browser)
         os.close(from_browser)
-        self._requests = os.fdopen(ours, "wb")
-        self._answers = os.fdopen(theirs, "rb")
+        self._requests = os.fdopen(local_end, "wb")
+        self._answers = os.fdopen(remote_end, "rb")
         self._left = b""
         self._numbers = itertools.count(1)
         self._session: dict[str, str] = {}
@@ -64,15 +64,15 @@ class Page:
         self._requests.write(json.dumps(message).encode() + b"\0")
         self._requests.flush()
         while True:
-            told = self._read()
-            if told.get("method") == "Runtime.exceptionThrown":
-                self.errors.append(str(told["params"]["exceptionDetails"]))
-            if told.get("method") == "Log.entryAdded":
-                entry = told["params"]["entry"]
+            reported = self._read()
+            if reported.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(str(reported["params"]["exceptionDetails"]))
+            if reported.get("method") == "Log.entryAdded":
+                entry = reported["params"]["entry"]
                 self.errors += [entry["text"]] if entry["level"] == "error" else []
-            if told.get("id") == number:
-                assert "error" not in told, told["error"]
-                result: dict[str, Any] = told["result"]
+            if reported.get("id") == number:
+                assert "error" not in reported, reported["error"]
+                result: dict[str, Any] = reported["result"]
                 return result
 
     def _read(self) -> dict[str, Any]:
@@ -81,16 +81,16 @@ class Page:
             assert more, "the browser has ended"
             self._left += more
         message, _, self._left = self._left.partition(b"\0")
-        told: dict[str, Any] = json.loads(message)
-        return told
+        reported: dict[str, Any] = json.loads(message)
+        return reported
 
     def value(self, expression: str) -> Any:
         """Evaluate JavaScript; a promise's value is waited for."""
-        told = self.send(
+        reported = self.send(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        assert "exceptionDetails" not in reported, reported
+        return reported["result"].get("value")
 
     def wait(self, condition: str) -> None:
         """Wait until a change of the document makes the condition true."""

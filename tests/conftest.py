@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 import tiny_kinds
 from fakes import Held
 from hypothesis import settings
+from known_calibrations import CALIBRATIONS, TINY, keep_calibrations
 from semserve_server.engine import Capacity, Engine
 from semserve_server.facades.registration import Facades
 from semserve_server.frontend.channel_arguments import ConnectionLimits
@@ -26,29 +25,22 @@ from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.registry.registry import ModelRegistry
-from semserve_server.repository.manifest import Bundle, find_bundles, read_bundle, read_graph
-from semserve_server.runtime.graph import Graph
-from semserve_server.runtime.session import Session
+from semserve_server.repository.manifest import find_bundles, read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.services.validation import Limits
+from sessions import shared_session
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
-TINY = ROOT / "tests" / "bundles"
 COMMAND = ("-m", "semserve_server")
-if "TEST_CALIBRATIONS" not in os.environ:  # else the first of the test processes has made it
-    os.environ["TEST_CALIBRATIONS"] = tempfile.mkdtemp(prefix="semserve-tests-")
-    atexit.register(shutil.rmtree, os.environ["TEST_CALIBRATIONS"], ignore_errors=True)
-CALIBRATIONS = os.environ["TEST_CALIBRATIONS"]
-"""What the servers of the tests keep of graphs and measurements, so that later starts are quick."""
 SERVING = "serving on "
 ONE_THREAD = ("--intra-op-threads", "1")
-"""Runs have one thread in any case, so a start measures one speed only, and by processor time: the
-times of a busy machine converge soon, where a wall clock measures each model for 2 s."""
+REAL_TIMES = 30.0
+"""How many times as long as a run of `tiny-embed` one of MiniLM takes, which has six layers."""
 SMALL_LIMITS = ConnectionLimits(
     max_message_bytes=1_000_000,
     max_stream_requests=8,
@@ -97,6 +89,7 @@ def real_models() -> Path:
     for name in ("minilm-l6-v2", "nli-minilm"):
         if not (models / name / "bundle.json").is_file():
             pytest.skip(f"models/{name} is not there: run `make models`")
+    keep_calibrations(CALIBRATIONS, models, times=REAL_TIMES)
     return models
 
 
@@ -119,6 +112,7 @@ def kinds_address(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The address of a real `semserve-server` process over a model of each kind."""
     models = tiny_kinds.write_all(tmp_path_factory.mktemp("kinds"))
     tiny_kinds.prompted("e5-small-v2").write(models)  # which the README of the client names
+    keep_calibrations(CALIBRATIONS, models)
     for name in ("tiny-embed", "tiny-nli"):
         shutil.copytree(tiny_models / name, models / name)
     defaults = ("--default-embedder", "tiny-embed", "--default-classifier", "tiny-nli")
@@ -198,23 +192,10 @@ def fails(*arguments: str, **environment: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         timeout=60,
-        env=os.environ | environment,
+        env=os.environ | {"SEMSERVE_CACHE_DIR": CALIBRATIONS} | environment,
         check=False,
     )
     return ended.returncode, (ended.stderr.strip().splitlines() or [""])[-1]
-
-
-def load_session(bundle: Bundle) -> Session:
-    """Load a bundle's portable graph on one thread of the CPU."""
-    manifest = bundle.manifest
-    graph = Graph(
-        name=manifest.model,
-        content=read_graph(bundle, "portable"),
-        inputs=tuple(manifest.inputs),
-        output=manifest.output,
-        outputs=manifest.outputs,
-    )
-    return Session(graph, threads=1, exclusive_threads=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +237,7 @@ async def in_process(
     for path in find_bundles(models_directory):
         bundle = read_bundle(path)
         manifest = bundle.manifest
-        session = load_session(bundle)
+        session = shared_session(bundle)
         held[manifest.task] = Held(session)
         capacity = Capacity(
             workers=workers,

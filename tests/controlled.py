@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from conftest import CALIBRATIONS
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from known_calibrations import CALIBRATIONS, keep_calibrations
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import (
@@ -115,3 +115,4 @@ def add(served: Controlled, tiny_models: Path, name: str) -> None:
     bundle = Path(shutil.copytree(tiny_models / NAME, served.directory / name))
     manifest = (bundle / "bundle.json").read_text()
     (bundle / "bundle.json").write_text(manifest.replace(f'"{NAME}"', f'"{name}"', 1))
+    keep_calibrations(CALIBRATIONS, bundle)

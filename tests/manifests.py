@@ -79,6 +79,7 @@ GOOD: dict[str, tuple[str, Change]] = {
     "hypothesis first": (CLASSIFIER, _set(text_order=["hypothesis", "premise"])),
     "premise first": (CLASSIFIER, _set(text_order=["premise", "hypothesis"])),
     "joined pairs": (CLASSIFIER, _set(pair_inputs="joined")),
+    "the first text of a pair is kept": (CLASSIFIER, _set(pair_truncation="waterfall")),
     "separate pairs": (CLASSIFIER, _set(pair_inputs="separate", inputs=SEPARATE)),
     "separate pairs without masks": (
         CLASSIFIER,
@@ -160,6 +161,8 @@ BAD: dict[str, tuple[str, Change]] = {
         CLASSIFIER, _set(pair=False, text_order=["hypothesis", "premise"]),
     ),
     "an embedder with a text order": (EMBEDDER, _set(text_order=["premise", "hypothesis"])),
+    "a cut of pairs for single texts": (CLASSIFIER, _set(pair=False, pair_truncation="waterfall")),
+    "another cut of pairs": (CLASSIFIER, _set(pair_truncation="shortest_first")),
     "an order of one text": (CLASSIFIER, _set(text_order=["premise"])),
     "an order of one text twice": (CLASSIFIER, _set(text_order=["premise", "premise"])),
     "an order of other texts": (CLASSIFIER, _set(text_order=["left", "right"])),

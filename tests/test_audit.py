@@ -35,8 +35,8 @@ class Osv(BaseHTTPRequestHandler):
     """Knows of one hole in one version of one package."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        holed = (asked["package"]["name"], asked["version"]) == ("holed", "1.0")
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        holed = (request["package"]["name"], request["version"]) == ("holed", "1.0")
         body = json.dumps({"vulns": [KNOWN]} if holed else {}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -66,25 +66,25 @@ def audit(lock: Path, url: str, *pins: str) -> tuple[int, str]:
 
 
 def test_a_known_hole_fails_the_scan_and_is_named(tmp_path: Path, osv: str) -> None:
-    code, said = audit(tmp_path / "lock.txt", osv, "holed==1.0", "whole==1.0")
+    code, output = audit(tmp_path / "lock.txt", osv, "holed==1.0", "whole==1.0")
     assert 1 == code
-    assert "2 versions looked up, 1 vulnerabilities" in said
-    assert "holed 1.0: PYSEC-2026-1, fixed in 1.1" in said
+    assert "2 versions looked up, 1 vulnerabilities" in output
+    assert "holed 1.0: PYSEC-2026-1, fixed in 1.1" in output
 
 
 def test_versions_without_one_pass(tmp_path: Path, osv: str) -> None:
-    code, said = audit(tmp_path / "lock.txt", osv, "holed==1.1", "whole==1.0")
-    assert (0, "2 versions looked up, 0 vulnerabilities") == (code, said.strip().split(": ")[-1])
+    code, output = audit(tmp_path / "lock.txt", osv, "holed==1.1", "whole==1.0")
+    assert (0, "2 versions looked up, 0 vulnerabilities") == (code, output.strip().split(": ")[-1])
 
 
 def test_where_nothing_answers_it_says_loudly_that_it_looked_up_nothing(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        code, said = audit(
+        code, output = audit(
             tmp_path / "lock.txt", f"http://127.0.0.1:{closed.getsockname()[1]}", "whole==1.0"
         )
     assert 0 == code
-    assert "SKIPPED" in said
+    assert "SKIPPED" in output
 
 
 def test_make_check_scans_every_lock_but_that_of_ray() -> None:

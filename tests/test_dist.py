@@ -64,12 +64,12 @@ def test_the_wheels_serve_in_a_clean_environment(
     dist: Path, tmp_path: Path, tiny_models: Path, python: str
 ) -> None:
     interpreter = shutil.which(f"python{python}")
-    told = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    reported = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     if (
         interpreter is None
         or python
         != subprocess.run(
-            [interpreter, *told], capture_output=True, text=True, check=False
+            [interpreter, *reported], capture_output=True, text=True, check=False
         ).stdout.strip()
     ):
         pytest.skip(f"Python {python} is not installed")

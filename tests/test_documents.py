@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import CALIBRATIONS, ROOT, running_server
 from load.__main__ import app as bench
+from semserve import Client
 
 README = (ROOT / "README.md").read_text()
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -56,9 +57,10 @@ def test_the_readmes_other_commands_work(command: str, real_address: str, tmp_pa
 def test_the_scores_of_the_readmes_table_are_the_models(real_address: str) -> None:
     rows = re.findall(r"\| ([^|/]+) / ([^|/]+) \| (0\.\d\d) \|", README)
     assert len(rows) >= 6
-    for left, right, score in rows:
-        shown = output(f'.venv/bin/semserve compare "{left}" "{right}" --output json', real_address)
-        assert float(score) == pytest.approx(float(re.findall(r"0\.\d+", shown)[-1]), abs=0.00501)
+    with Client(real_address) as client:
+        found = client.compare([(left, right) for left, right, _ in rows])
+    shown = [float(score) for *_, score in rows]
+    assert shown == pytest.approx([float(score) for score in found], abs=0.00501)
 
 
 def test_the_servers_readmes_python_prints_what_it_says(real_models: Path) -> None:

@@ -54,7 +54,7 @@ def test_locks_carry_hashes_and_no_download_addresses(tracked: list[Path]) -> No
         path for path in tracked if path.parent.name == "requirements" and path.suffix == ".txt"
     ]
     names = (
-        "dev", "envoy", "export", "integrations", "proto",
+        "dev", "envoy", "export", "heatmap", "integrations", "proto",
         "ray", "server-cpu", "server-gpu", "triton", "uv",
     )  # fmt: skip
     assert {f"{name}.txt" for name in names} == {path.name for path in locks}

@@ -1,8 +1,8 @@
-"""The average of static word vectors, with one's own word index and matrix: an embedder.
+"""Exports the average of static word vectors, with its own word index and matrix.
 
-The vectors are random here; a real matrix is filled from GloVe, word2vec or fastText.
+The vectors are random here; a real matrix contains vectors of GloVe, word2vec or fastText.
 
-    python average_embedder.py
+    .venv-export/bin/python export/examples/average_embedder.py
 """
 
 # ruff: noqa: INP001, T201 - a script that prints, and no module of a package

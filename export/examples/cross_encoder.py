@@ -1,9 +1,9 @@
-"""A cross-encoder that orders documents by how well they answer a query, served by Rerank.
+"""Exports a cross-encoder that sorts documents by their relevance to a query (Rerank).
 
 Its backbone is tiny and random here. A directory of sentence-transformers needs no script:
 `semserve-export export ./ms-marco-MiniLM-L6-v2`.
 
-    python cross_encoder.py
+    .venv-export/bin/python export/examples/cross_encoder.py
 """
 
 # ruff: noqa: INP001, T201 - a script that prints, and no module of a package

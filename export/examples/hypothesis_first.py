@@ -1,9 +1,9 @@
-"""The classifier of KerasHub's tutorial on semantic similarity, which reads the hypothesis first.
+"""Exports the classifier of KerasHub's tutorial on similarity, with the hypothesis first.
 
 Its backbone is tiny and random here; the tutorial's is
 `keras_hub.models.BertTextClassifier.from_preset("bert_tiny_en_uncased", num_classes=3)`.
 
-    python hypothesis_first.py
+    .venv-export/bin/python export/examples/hypothesis_first.py
 """
 
 # ruff: noqa: INP001, T201 - a script that prints, and no module of a package

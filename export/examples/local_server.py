@@ -13,7 +13,7 @@ INSTALLED = Path(__file__).parents[2] / ".venv" / "bin" / "semserve-server"
 
 @contextlib.contextmanager
 def serve(models: Path) -> Iterator[str]:
-    """Serve the bundles of a directory on a free port, and give the address."""
+    """Serve the bundles of a directory on a free port, and yield the address."""
     command = shutil.which("semserve-server") or str(INSTALLED)
     process = subprocess.Popen(  # noqa: S603 - our own server
         [command, "--models", str(models), "--address", "127.0.0.1:0"],

@@ -1,6 +1,6 @@
-"""An LSTM over one's own words, which tells good film reviews from bad ones.
+"""Exports an LSTM classifier of film reviews with its own vocabulary.
 
-python lstm_classifier.py
+.venv-export/bin/python export/examples/lstm_classifier.py
 """
 
 # ruff: noqa: INP001, T201 - a script that prints, and no module of a package
@@ -46,7 +46,7 @@ def build(texts: list[str]) -> keras.Model:
 
 
 def main() -> None:
-    """Train, export, serve, and hold the server's answers to the model's own."""
+    """Train, export, serve, and compare the server's answers with the model's."""
     keras.utils.set_random_seed(1)
     texts, labels = map(list, zip(*REVIEWS, strict=True))
     model = build(texts)

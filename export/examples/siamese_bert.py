@@ -1,10 +1,10 @@
-"""A Siamese network on BERT, compared by exp(-L1): built in Keras, exported in one call, served.
+"""Exports a Siamese network on BERT, compared by exp(-L1), with one call.
 
 The encoder here is tiny and random, so that the script needs no download and no training. With real
 weights the backbone and the preprocessor come from `from_preset`, `model.fit` trains on pairs and
 their scores, and nothing else changes.
 
-    python siamese_bert.py
+    .venv-export/bin/python export/examples/siamese_bert.py
 """
 
 # ruff: noqa: INP001, T201 - a script that prints, and no module of a package

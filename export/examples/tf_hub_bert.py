@@ -1,9 +1,9 @@
-"""A BERT that is a SavedModel of the TF Hub form: exported in one call, served.
+"""Exports a BERT that is a SavedModel of TF Hub, with one call.
 
 The script makes a tiny random one. A real one is the directory that was downloaded from TF Hub or
 Kaggle: its signature has the same names, and its vocabulary is `assets/vocab.txt`.
 
-    python tf_hub_bert.py
+    .venv-export/bin/python export/examples/tf_hub_bert.py
 """
 
 # ruff: noqa: INP001, T201 - a script that prints, and no module of a package

@@ -1,10 +1,11 @@
-"""Train a small RoBERTa from scratch with KerasHub alone, and save it as a preset.
+r"""Train a small RoBERTa from scratch with KerasHub alone, and save it as a preset.
 
-This is how `nli-roberta` was made, and how a classifier of one's own may be: nothing of semserve is
-used before `semserve-export export PRESET`. The files have a header and tab-separated columns
-premise, hypothesis and label.
+`nli-roberta` was made in this way. You can train your own classifier likewise: semserve is used
+only in `semserve-export export PRESET`. The files have a header and tab-separated columns premise,
+hypothesis and label.
 
-    python train_roberta.py --train a.tsv.gz b.tsv.gz --validation dev.tsv.gz --preset nli-roberta
+    .venv-export/bin/python export/examples/train_roberta.py --preset nli-roberta \
+        --train a.tsv.gz b.tsv.gz --validation dev.tsv.gz
 """
 
 # ruff: noqa: INP001 - a script, and no module of a package

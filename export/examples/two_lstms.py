@@ -3,7 +3,7 @@
 The vectors and the LSTMs are random here. A real table comes from GloVe or word2vec, and
 `model.fit` trains on pairs and their scores; nothing else changes.
 
-    python two_lstms.py
+    .venv-export/bin/python export/examples/two_lstms.py
 """
 
 # ruff: noqa: INP001, T201 - a script that prints, and no module of a package

@@ -16,7 +16,7 @@ from packing import Array, write_packed
 from safetensors.numpy import load_file
 from semserve_export.data.pairs import Pair, PairFiles, read_pairs, read_unlabelled, words_of
 from semserve_export.files.digest import sha256_of
-from semserve_export.models.loaded_model import VOCABULARY_FILES, load_tokenizer
+from semserve_export.models.loaded_model import VOCABULARY_FILES, load_recipe_tokenizer
 from semserve_export.recipes import NLI_BERT_TINY, NLI_MINILM, NLI_MPNET, Recipe
 from semserve_export.tokenizers.bert_wordpiece import encode, read_vocabulary
 
@@ -96,7 +96,7 @@ def tokenised(
         dict.fromkeys(t for s in sets.values() for p in s for t in (p.premise, p.hypothesis))
     )
     place = {text: number for number, text in enumerate(texts)}
-    tokenizer = load_tokenizer(NLI_MINILM, folders["minilm"])
+    tokenizer = load_recipe_tokenizer(NLI_MINILM, folders["minilm"])
     vocabulary = vocabulary_of("minilm", folders)
     check_same_pieces(texts[:: max(1, len(texts) // 2000)], vocabulary, folders)
     flat, lengths = [], []
@@ -134,7 +134,7 @@ def check_same_pieces(sample: list[str], vocabulary: list[str], folders: dict[st
         special = set(SPECIAL.get(name, BERT_SPECIAL))
         cut = [
             [own[number] for number in one.token_ids if own[number] not in special]
-            for one in encode(load_tokenizer(recipe, folders[name]), pairs, 384)
+            for one in encode(load_recipe_tokenizer(recipe, folders[name]), pairs, 384)
         ]
         wanted = wanted or cut
         if cut != wanted:

@@ -17,7 +17,7 @@ from packing import Array, write_packed
 from semserve_export.data.pairs import Pair, read_pairs, read_unlabelled
 from semserve_export.models.byte_pair_start import SPECIAL, vectors_of
 from semserve_export.models.delta_adapter import read_adapter
-from semserve_export.models.loaded_model import load_base_classifier, load_tokenizer
+from semserve_export.models.loaded_model import load_base_classifier, load_recipe_tokenizer
 from semserve_export.recipes import NLI_MINILM
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -50,7 +50,7 @@ def main() -> None:
     learnt = learn_pieces(sorted({t for p in labelled for t in (p.premise, p.hypothesis)}))
     learnt.save(str(options.tokenizer))
     folder = folder_of(NLI_MINILM, options.weights)
-    arrays = tokenised(sets, learnt, load_tokenizer(NLI_MINILM, folder))
+    arrays = tokenised(sets, learnt, load_recipe_tokenizer(NLI_MINILM, folder))
     arrays |= weights_of(folder, learnt)
     facts = {
         "training_files": dict(training.sha256),
@@ -131,7 +131,7 @@ def weights_of(folder: Path, learnt: Tokenizer) -> dict[str, Array]:
     }
     for own, suffix in TABLES.items():
         arrays[f"teacher/{own}"] = values[full_name(suffix, values)]
-    known = load_tokenizer(NLI_MINILM, folder).get_vocab()
+    known = load_recipe_tokenizer(NLI_MINILM, folder).get_vocab()
     segment = arrays["teacher/segments.weight"][0]
     arrays["learner/positions.weight"] = arrays["teacher/positions.weight"][:POSITIONS] + segment
     arrays["learner/words.weight"] = vectors_of(

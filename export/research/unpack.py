@@ -19,9 +19,9 @@ from safetensors.numpy import load_file
 from semserve_export.data.pairs import PairFiles, TrainingData, read_pairs
 from semserve_export.files.digest import sha256_of
 from semserve_export.models.delta_adapter import base_values
-from semserve_export.training.base_model import Start, start_from_recipe
+from semserve_export.training.base_model import BaseModel, start_from_recipe
 from semserve_export.training.classifier_training import keep
-from semserve_export.training.trainer import Course
+from semserve_export.training.trainer import TrainingResult
 
 BASES = {"nli-mpnet": "mpnet", "nli-minilm": "minilm", "nli-bert-tiny": "tiny"}
 NOT_RUN = ("names.py", "unpack.py")  # of the scripts: these only convert
@@ -67,7 +67,7 @@ def main() -> None:
         read_pairs([options.data / HELD_OUT], labels),
         PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type]  # only the number of pairs is read
     )
-    course = Course(values, (), 0, round(metrics["budget_seconds"]))
+    course = TrainingResult(values, (), 0, round(metrics["budget_seconds"]))
     facts = facts_of(options.name, start, metrics, data)
     ran = sorted(path for path in options.scripts.glob("*.py") if path.name not in NOT_RUN)
     facts["scripts"] = {path.name: sha256_of(path) for path in ran}
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def facts_of(
-    name: str, start: Start, metrics: dict[str, Any], data: TrainingData
+    name: str, start: BaseModel, metrics: dict[str, Any], data: TrainingData
 ) -> dict[str, Any]:
     """Return what the adapter's record says beside the figures that are measured here."""
     own, teachers = metrics[f"figures-{name}"], metrics["teachers"]
@@ -124,7 +124,9 @@ def lines_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def values_in_keras(learnt: dict[str, Array], start: Start, rows: list[int]) -> dict[str, Array]:
+def values_in_keras(
+    learnt: dict[str, Array], start: BaseModel, rows: list[int]
+) -> dict[str, Array]:
     """Return what was learnt by the names of the Keras variables, fp32, whole.
 
     Args:

@@ -32,9 +32,9 @@ from semserve_export.pipeline.distilled_roberta import (
 )
 from semserve_export.pipeline.preset_models import Preset
 from semserve_export.recipes import NLI_ROBERTA
-from semserve_export.training.base_model import Start
+from semserve_export.training.base_model import BaseModel
 from semserve_export.training.classifier_training import keep
-from semserve_export.training.trainer import Course
+from semserve_export.training.trainer import TrainingResult
 from unpack import NOTICE
 
 RAN = ("aligned_pairs.py", "distil_roberta.py", "encoder.py", "packing.py", "training.py")
@@ -66,7 +66,7 @@ def main() -> None:
         preset = Preset.read(directory)
         tokenizer = build_custom_tokenizer(preset.load_tokenizer(), preset)
     labels = recipe.spec.labels or ()
-    start = Start(
+    start = BaseModel(
         make=lambda dropout, _: make_start(recipe, folder, dropout),
         tokenizer=tokenizer,
         labels=labels,
@@ -85,7 +85,7 @@ def main() -> None:
     )
     values = values_in_keras(load_file(options.learnt / "learner.safetensors"), model)
     minutes = max(line["minutes"] for line in lines)
-    course = Course(values, (), 0, round(60 * minutes))
+    course = TrainingResult(values, (), 0, round(60 * minutes))
     facts = facts_of(recipe, packed, lines)
     record = keep(start, data, course, facts, output, NOTICE, low_rank=False, log=curve_of(lines))
     print(json.dumps(record["figures"]))

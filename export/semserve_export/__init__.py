@@ -1,4 +1,4 @@
-"""The export stage: a Keras model becomes a bundle that semserve serves.
+"""The export stage: converts a Keras model to a bundle for semserve-server.
 
 `semserve_export.export(model, directory)` exports a model from Python.
 """
@@ -14,7 +14,7 @@ __all__ = ["Report", "export"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import Keras, which takes seconds, only when the call is used."""
+    """Import `api`, and with it Keras, when `export` is first used: the import takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from semserve_export import api, report  # noqa: PLC0415 - imports Keras

@@ -8,7 +8,7 @@ STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 
 
 def main() -> int:
-    """Run what the command line asks for; the only place that reads it.
+    """Run the command line. This is the only module that reads `sys.argv`.
 
     Ctrl-C ends it without a traceback, also while the command is imported.
     """
@@ -22,9 +22,10 @@ def main() -> int:
 
 
 def open_closed_streams() -> None:
-    """Open the null device in the place of each standard stream that is closed.
+    """Replace each closed standard stream by the null device.
 
-    Some services and shells (`2>&-`) start commands without one; Python then has None in its place.
+    Some services and shells (`2>&-`) start commands without such a stream; it is then None in
+    Python.
     """
     for number, name, mode in STREAMS:
         if getattr(sys, name) is None:

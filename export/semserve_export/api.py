@@ -1,6 +1,6 @@
 """The documented Python call: `semserve_export.export(model, directory)`.
 
-The command `semserve-export export` asks for the same work by `export_from_options`.
+The command `semserve-export export` calls `export_from_options`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ from semserve_export.pipeline.loading import load_from_options
 from semserve_export.report import Measure, Report, facts_of
 
 AUTO: tuple[Variant, ...] = ("fused", "int8")
-"""The variants of a model whose layers are BERT's, where the caller names none."""
+"""Default variants of a model whose layers are those of BERT."""
 Announce = Callable[[str], None]
 
 
@@ -52,38 +52,39 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
     announce: Announce = lambda _: None,
     **settings: Any,
 ) -> Report:
-    """Export a Keras model as a bundle that semserve serves, and prove the bundle on the model.
+    """Export a Keras model as a bundle, and compare the bundle with the model.
 
     Args:
-        model: a live Keras model, or the path of one: a `.keras` file, the directory of a KerasHub
-            preset or of a Hugging Face model, or the name of a preset. A live model may hold
-            Lambda layers and layers of your own.
-        directory: the bundle's; its last part is the model's name. An older bundle is replaced.
-        tokenizer: what makes token ids of texts: a KerasHub tokenizer or preprocessor, a
-            TextVectorization layer, a word index (a dict, or the path of its JSON), a
-            `tokenizers.Tokenizer`, the path of a vocabulary or the directory of a Hugging Face
-            model. It is found where the model holds it.
-        name: the name to serve the model by, where it is not the directory's.
-        task: what the model does, where it does not tell.
-        labels: of a classifier, in the order of its outputs.
-        text_order: which text of a pair comes first in the model's input. Saying it makes a
-            classifier one of pairs; where it is left out, the report tells what was assumed.
-        scores: what makes scores of the outputs.
-        pooling: how an embedder makes one vector of many.
-        normalize: whether an embedding is brought to length 1.
-        metric: how two embeddings are compared.
-        tower: the layer that encodes one text, in a model that compares two.
-        max_length: most tokens of a text.
-        prompts: texts that a request may have put before its texts, by their names; the setting
-            `default_prompt` names the one that is put there where a request names none.
-        variants: faster graphs beside the portable one; `auto` means fused and int8 where the
-            model has them.
-        trust: whether a file may run code that it holds.
-        announce: told what is done next.
-        settings: further fields of `ModelOptions`, by their names there.
+        model: a Keras model in memory, or the path of one: a `.keras` file, the directory of a
+            KerasHub preset or of a Hugging Face model, or the name of a preset. A model in memory
+            may contain Lambda layers and layers of your own.
+        directory: the directory of the bundle; its last part is the model's name. An older bundle
+            is replaced.
+        tokenizer: a KerasHub tokenizer or preprocessor, a TextVectorization layer, a word index (a
+            dict, or the path of its JSON), a `tokenizers.Tokenizer`, the path of a vocabulary or
+            the directory of a Hugging Face model. Default: the tokenizer inside the model.
+        name: name of the model; by default the name of the directory.
+        task: task of the model; by default detected from its last layer.
+        labels: labels of a classifier, in the order of its outputs.
+        text_order: order of a pair's texts in the model's input. With it, a classifier is one of
+            pairs; without it, the report contains the assumption.
+        scores: function that converts the outputs to scores.
+        pooling: how an embedder combines token vectors to one vector.
+        normalize: whether embeddings are scaled to length 1.
+        metric: similarity of two embeddings.
+        tower: name of the layer that encodes one text, in a model of two texts.
+        max_length: largest number of tokens of a text.
+        prompts: texts that the server can put before a text, by their names; the setting
+            `default_prompt` is the name of the default one.
+        variants: faster graphs to add to the portable graph; `auto` means fused and int8 for the
+            models that have them.
+        trust: whether a model file may run code that it contains.
+        announce: called with the name of each step when it starts.
+        settings: further fields of `ModelOptions`.
 
     Raises:
-        ExportError: the model cannot be exported; one line says why, and what to say or change.
+        ExportError: the model cannot be exported; the message is one line with the reason and what
+            to change.
     """
     place = Path(directory)
     if unknown := sorted(set(settings) - set(ModelOptions.__dataclass_fields__)):
@@ -120,7 +121,7 @@ def export(  # noqa: PLR0913 - each says one thing that the export would otherwi
 def export_from_options(
     options: ModelOptions, directory: Path, variants: Sequence[Variant], announce: Announce
 ) -> Report:
-    """Export a user's model: all that `export` does once its arguments are in one value.
+    """Export a model of the user; `export` calls this with its arguments in one value.
 
     Raises:
         ExportError: as `export`.
@@ -132,7 +133,7 @@ def export_from_options(
 def export_loaded(
     model: LoadedModel, directory: Path, variants: Sequence[Variant], announce: Announce
 ) -> Report:
-    """Export a model that is loaded, and report on it.
+    """Export a loaded model, and return the report.
 
     Raises:
         ExportError: as `export`.
@@ -157,10 +158,10 @@ def export_loaded(
 
 
 def chosen_variants(names: Literal["auto"] | Sequence[str]) -> tuple[Variant, ...]:
-    """Return the variants that are asked for, each once and in the given order.
+    """Return the requested variants, in their order and without duplicates.
 
     Raises:
-        ExportError: there is no variant of a name.
+        ExportError: a name is not a variant.
     """
     if names == "auto":
         return AUTO

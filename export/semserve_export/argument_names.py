@@ -1,6 +1,6 @@
-"""What an argument is called: in a Python call by its name, on the command line by its flag.
+"""The names of arguments in messages: the name in a Python call, the flag on the command line.
 
-Messages are written with either. The call and the command put them into their own words.
+Messages are written with either form; the Python call and the command convert them to their own.
 """
 
 import re
@@ -21,12 +21,12 @@ FLAGS = {
         )
     },
 }
-"""The flag of each argument of `semserve_export.export` that the command has too."""
+"""The flag of each argument of `semserve_export.export` that is also a flag of the command."""
 NAMES = {flag: name for name, flag in FLAGS.items()}
 SWITCHES = frozenset({"pair", "trust", "ignore_prompts", "allow_tokenizer_differences"})
 ORDER = re.compile(r"--pair-order (premise|hypothesis)-(premise|hypothesis)")
 WORDS = "sigmoid|softmax|none|embedding|sparse_embedding|classification|score"
-"""Values that a message puts behind a flag."""
+"""Values that follow a flag in messages."""
 FLAG = re.compile(rf"(?<![\w-])(--[a-z-]*[a-z])(?: ({WORDS})\b)?")
 SUBJECT = re.compile(rf"(^|: )({'|'.join(FLAGS)}): ")
 GIVEN = re.compile(rf"(?<![\w/.-])({'|'.join(FLAGS)})=(?:True\b|\"(\w+)\")?")
@@ -34,13 +34,13 @@ INSIDE = re.compile(rf"(?<![\w/.-])({'|'.join(name for name in FLAGS if '_' in n
 
 
 def in_python(message: str) -> str:
-    """Name the arguments of a Python call where a message names flags."""
+    """Replace flags in a message by the arguments of the Python call."""
     message = ORDER.sub(r'text_order=("\1", "\2")', message)
     return FLAG.sub(_argument, message)
 
 
 def on_the_command_line(message: str) -> str:
-    """Name the flags of the command where a message names arguments."""
+    """Replace arguments in a message by the flags of the command."""
     message = SUBJECT.sub(lambda found: f"{found[1]}{FLAGS[found[2]]}: ", message)
     message = GIVEN.sub(lambda found: " ".join(filter(None, (FLAGS[found[1]], found[2]))), message)
     return INSIDE.sub(lambda found: FLAGS[found[1]], message)

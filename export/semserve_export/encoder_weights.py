@@ -1,7 +1,6 @@
-"""The numbers of an encoder such as BERT, by what they are for.
+"""The weights of an encoder such as BERT, named by their purpose.
 
-A graph is built from them without Keras, whatever the family: what one family has and another has
-not may be None here.
+A graph is built from them without Keras, for any family: weights that a family lacks are None.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ class Dense:
 
     @classmethod
     def side_by_side(cls, *parts: Self) -> Self:
-        """Join products of one input into one, their outputs in the given order."""
+        """Concatenate matrix products of the same input, with their outputs in the given order."""
         kernels, biases = [part.kernel for part in parts], [part.bias for part in parts]
         return cls(np.concatenate(kernels, axis=1), np.concatenate(biases))
 
@@ -39,7 +38,7 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One transformer layer, normalised after each of its two halves."""
+    """One transformer layer, normalised after attention and after feed-forward."""
 
     query: Dense
     key: Dense
@@ -64,11 +63,11 @@ class Embeddings:
     """The tables, each fp32 [entries, width], and the norm of their sum."""
 
     tokens: Array
-    positions: Array  # of no columns where positions are relative
-    segments: Array | None = None  # None where the model takes no segment ids
+    positions: Array  # without columns if positions are relative
+    segments: Array | None = None  # None if the model takes no segment ids
     relative: Relative | None = None  # of a DeBERTa
     norm: Norm
-    projection: Dense | None = None  # from width to hidden, where they differ as in ALBERT
+    projection: Dense | None = None  # from width to hidden, if they differ as in ALBERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +115,16 @@ Step = Projection | VectorNorm | UnitLength
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """How an embedder makes one vector of a text's token vectors."""
+    """The head of an embedder: from token vectors to one vector for each text."""
 
-    pooling: str  # a `spec.Pooling`, or several joined by +: their vectors side by side
+    pooling: str  # a `spec.Pooling`, or several joined by +, whose vectors are concatenated
     normalized: bool  # the last step is L2
-    pooler: Pooler | None = None  # the layer behind the pooling `pooled`
+    pooler: Pooler | None = None  # the layer of the pooling `pooled`
     steps: tuple[Step, ...] = ()  # between the pooling and the last L2
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """The poolings whose vectors stand side by side."""
+        """The poolings whose vectors are concatenated."""
         return tuple(self.pooling.split("+"))
 
     def width(self, hidden: int) -> int:
@@ -136,7 +135,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A second dense layer on what the pooler gives: logits come out."""
+    """A second dense layer on the output of the pooler, which gives logits."""
 
     pooler: Pooler
     logits: Dense
@@ -144,34 +143,34 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseHead:
-    """The head of a masked language model, and how SPLADE makes one vector of its logits.
+    """The head of a masked language model, and the pooling of its logits by SPLADE.
 
     The vector has a weight for each entry of the vocabulary. A token's logits become
     log(1 + max(0, logit)), and those of a text's tokens are pooled (SPLADE v2, arXiv 2109.10086).
     """
 
     transform: Dense
-    activation: Activation  # behind the transform
+    activation: Activation  # after the transform
     norm: Norm
     words: Array  # fp32 [vocabulary, width]: a logit is the product with a row
     bias: Array  # fp32 [vocabulary]
     pooling: Literal["max", "sum"] = "max"
     logarithms: Literal[1, 2] = 1
-    """How often log(1 + x) is taken; twice in arXiv 2504.14839."""
+    """How often log(1 + x) is applied; twice in arXiv 2504.14839."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
+class EncoderWeights:
     """A whole model."""
 
     embeddings: Embeddings
-    layers: tuple[Layer, ...]  # one may stand there several times, as in ALBERT
+    layers: tuple[Layer, ...]  # a layer may occur several times, as in ALBERT
     head: Pool | Classifier | SparseHead
     heads: int  # of attention
     epsilon: float  # of every layer normalisation
     activation: Activation
     relative_bias: Array | None = None
-    """What attention adds to a score by the distance of the two tokens, in every layer.
+    """The relative position bias that every layer adds to its attention scores.
 
     fp32 [heads, 2 x positions - 1], the farthest token before first; None where there is none.
     """

@@ -1,27 +1,26 @@
-"""What can go wrong, as the person at the terminal sees it.
+"""The errors of the export, as they are printed on the terminal.
 
-ExportError            one line that says what to do; the command exits with 2
-├── WeightsError       weights that are missing, damaged or of another kind
-├── AdapterError       an adapter that does not fit its base
-├── BundleError        a bundle that does not add up
-└── FidelityError      ONNX Runtime and Keras disagree past the tolerance
+ExportError one line that says what to do; exit code 2 ├── WeightsError weights that are missing,
+damaged or of another kind ├── AdapterError an adapter that does not fit its base ├── BundleError a
+bundle whose files contradict its manifest └── FidelityError ONNX Runtime and Keras differ by more
+than the tolerance
 """
 
 
 class ExportError(Exception):
-    """The command cannot go on; the message is one line for people."""
+    """The command cannot continue; the message is one line."""
 
 
 class WeightsError(ExportError):
-    """The weights are missing, damaged or not of the expected kind."""
+    """The weights are missing, damaged or of an unexpected kind."""
 
 
 class AdapterError(ExportError):
-    """The adapter does not fit the model or the weights it was trained on."""
+    """The adapter does not match the model or the weights that it was trained on."""
 
 
 class BundleError(ExportError):
-    """The bundle's files and its manifest do not add up."""
+    """The files of the bundle contradict its manifest."""
 
 
 class FidelityError(ExportError):

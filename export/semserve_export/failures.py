@@ -1,4 +1,4 @@
-"""What the person at the terminal reads when a command cannot go on: one line, and an exit code."""
+"""Prints an error as one line, and determines the exit code."""
 
 import re
 import sys
@@ -9,21 +9,21 @@ from pathlib import Path
 
 from semserve_export.errors import ExportError
 
-FAILED = 2  # the command cannot do what it was asked for
-BUG = 1  # the fault is ours
-STOPPED = 130  # by Ctrl-C: 128 and the signal's number, as shells count
+FAILED = 2  # the command cannot do its work
+BUG = 1  # a bug of semserve-export
+STOPPED = 130  # interrupted by Ctrl-C: 128 plus the number of the signal, as in shells
 LINE_MAX = 1000  # characters
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 FULL = re.compile("No space left on device|File too large|Disk quota exceeded")
-REASON = re.compile(r"[A-Za-z_.]+: ")  # the class of an error, at the end of a stack
+REASON = re.compile(r"[A-Za-z_.]+: ")  # the class of an error, at the end of a traceback
 
 
-def tell(error: BaseException, *, debug: bool) -> int:
+def report_error(error: BaseException, *, debug: bool) -> int:
     """Write one line about an error to standard error, and return the exit code.
 
     Args:
         error: what a command raised.
-        debug: write the traceback too, before the line.
+        debug: also write the traceback, before the line.
     """
     if debug:
         traceback.print_exception(error)
@@ -50,7 +50,7 @@ def naming_a_full_disk(place: Path) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in one line what a library's error is about, with the file or the key that it names."""
+    """Return one line for the error of a library, with the file or the key that it names."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, KeyError) and error.args:
@@ -59,10 +59,10 @@ def reason_of(error: BaseException) -> str:
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    if lines[0].startswith("Graph execution error"):  # the reason comes before the node's name
+    if lines[0].startswith("Graph execution error"):  # the reason precedes the name of the node
         last = next((i for i, line in enumerate(lines) if line.startswith("[[{{node")), 0)
         return lines[last - 1] if last else lines[0]
-    if lines[0] == "in user code:":  # TensorFlow puts the stack before the reason
+    if lines[0] == "in user code:":  # TensorFlow prints the stack before the reason
         start = next((i for i, line in enumerate(lines) if REASON.match(line)), 0)
         lines = lines[start:]
     if "Exception encountered when calling" in lines[0]:  # Keras's title; the reason is below
@@ -71,7 +71,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def one_line(text: str) -> str:
-    """Put a text on one line of bounded length."""
+    """Shorten a text to one line of limited length."""
     line = " ".join(text.split())
     return line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]}…"
 

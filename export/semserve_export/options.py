@@ -1,4 +1,4 @@
-"""What a user says about a model of their own; None means what its preset says."""
+"""The options of the export of one model. None means the value that the model itself specifies."""
 
 import os
 import re
@@ -30,76 +30,82 @@ class ModelOptions:
     such as bert_tiny_en_uncased."""
     _: KW_ONLY
     name: Annotated[str, Parameter(name="--name")] = ""
-    """The name to serve it by, its bundle's directory too; that of the path where left out."""
+    """Name of the model and of its bundle's directory. By default, the name of the path."""
     task: Annotated[Task | None, Parameter(name="--task")] = None
-    """What the preset is for: a classifier where one was saved, else an embedder."""
+    """Task of the model. By default, read from the model: classification for a saved classifier,
+    otherwise embedding."""
     description: str = ""
-    """One line for people."""
+    """Description of the model, one line."""
     labels: Annotated[tuple[str, ...], Parameter(name="--label", negative=())] = ()
-    """A classifier's labels in the order of its logits, one flag each; else their numbers."""
+    """Label of a classifier; repeat the flag for each label, in the order of the logits. By
+    default, the labels are their numbers."""
     pair: bool = False
-    """The model takes a premise and a hypothesis, not one text; --pair-order says so too."""
+    """The model takes a premise and a hypothesis, in this order. --pair-order sets another
+    order."""
     activation: Activation | None = None
-    """The GELU that the weights were trained with: tanh in KerasHub, mostly erf elsewhere."""
+    """Activation that the weights were trained with: the tanh form of GELU in KerasHub, usually the
+    erf form elsewhere."""
     pooling: Pooling | None = None
-    """How an embedder makes one vector of many."""
+    """How an embedder combines the vectors of the tokens to one vector."""
     normalize: bool | None = None
-    """Whether an embedding has length 1."""
+    """Scale embeddings to length 1."""
     max_sequence_length: int | None = None
-    """Most tokens of a text, [CLS] and [SEP] included."""
+    """Largest number of tokens of a text, including [CLS] and [SEP]."""
     strip_accents: bool | None = None
-    """Whether letters lose their accents before they are looked up."""
+    """Remove the accents of letters before tokenisation."""
     split_on_cjk: bool | None = None
-    """Whether a Chinese character is a word; what KerasHub saves says yes in any case."""
+    """Make a word of each Chinese character. KerasHub's saved models do not store this setting."""
     scores: Scores | None = None
-    """What makes scores of a classifier's outputs, where the model does not tell; none serves them
-    as they are."""
+    """Function that converts outputs to scores, if the model does not specify it. none: serve the
+    unchanged outputs."""
     metric: Metric | None = None
-    """How two embeddings are compared; cosine where nothing tells otherwise."""
+    """Similarity of two embeddings. By default, the metric of the model, otherwise cosine."""
     padding: Padding | None = None
-    """The side on which the sequences of the training were padded: `padding` of pad_sequences."""
+    """Side on which the training padded its sequences: the argument `padding` of pad_sequences."""
     truncating: Padding | None = None
-    """The side on which its long sequences were cut; pre is the default of pad_sequences."""
+    """Side on which the training cut long sequences: the argument `truncating` of pad_sequences,
+    whose default is pre."""
     padded_length: int | None = None
-    """The length that all its sequences were padded to: `maxlen` of pad_sequences."""
+    """Length to which the training padded all sequences: the argument `maxlen` of pad_sequences."""
     tokenizer: Annotated[Any, Parameter(name="--tokenizer")] = None
-    """What makes token ids of texts, where the model does not hold it: a preset, a Hugging Face
-    directory, a tokenizer.json, a word index in JSON, or a vocabulary, one word a line."""
+    """Tokenizer, if the model does not contain one: a preset, a Hugging Face directory, a
+    tokenizer.json, a word index in JSON, or a vocabulary file with one word in each line."""
     trust: Annotated[bool, Parameter(negative=())] = False
-    """Export a file that holds code, such as a Lambda layer: its code then runs, confined as the
-    section on models of strangers in README says, and may make the bundle whatever it likes. Say so
-    only of a file whose author you trust."""
+    """Export a file that contains code, such as a Lambda layer. The code runs in the confined
+    process that the README describes, and can write any content to the bundle. Use this flag only
+    if you trust the author of the file."""
     live: Annotated[Any, Parameter(parse=False)] = None
-    """The model itself, in place of a path."""
+    """The Keras model in memory, instead of a path."""
     text_order: Annotated[TextOrder | None, Parameter(parse=False)] = None
-    """Which text of a pair comes first in the model's input; None where nobody says it."""
+    """The order of a pair's texts in the model's input; None if the user did not specify it."""
     tower: Annotated[str | None, Parameter(parse=False)] = None
-    """The layer that encodes one text, in a model that compares two."""
+    """Name of the layer that encodes one text, in a model of two texts."""
     prompts: Annotated[Mapping[str, str], Parameter(parse=False)] = field(default_factory=dict)
-    """Texts to put before a text, by their names."""
+    """The texts of the prompts, by their names."""
     default_prompt: Annotated[str | None, Parameter(name="--default-prompt")] = None
-    """The name of the prompt that is put before a text where a request names none; empty for none,
-    whatever the model says."""
+    """Name of the prompt for requests that name none. An empty name means no default prompt, even
+    if the model specifies one."""
     ignore_prompts: bool = False
-    """Export a sentence-transformers model without the prompts that its directory names."""
+    """Export a sentence-transformers model without the prompts of its directory."""
     adapter: Path | None = None
-    """What `train` left of a training that began from this path."""
+    """Directory of an adapter that `train` wrote for this model."""
     allow_tokenizer_differences: Annotated[bool, Parameter(negative=())] = False
-    """Export even where tokenizer.json reads texts otherwise than KerasHub for no known cause."""
+    """Export even if the token ids of tokenizer.json differ from KerasHub's without a known
+    cause."""
     licence: Annotated[Path | None, Parameter(name="--license")] = None
-    """A file that states the licence of the weights."""
+    """File with the licence of the weights."""
 
     @property
     def takes_pairs(self) -> bool:
-        """Whether the caller says that the model takes pairs of texts."""
+        """Whether the options specify that the model takes pairs of texts."""
         return self.pair or self.text_order is not None
 
     @property
     def served_name(self) -> str:
-        """The name that was given, or one from the path; empty where none can be made of it.
+        """The `name`, or a name made from the path; empty if the path gives no valid name.
 
-        Blanks and signs become dashes, and letters lose their accents. A name in letters that are
-        not Latin has no such form.
+        Blanks and punctuation become dashes, and accents are removed. A path with letters that are
+        not Latin gives no valid name.
         """
         if self.name:
             return self.name
@@ -111,7 +117,7 @@ class ModelOptions:
 
     @property
     def title(self) -> str:
-        """What the path is called, for people: its last part, or a handle's model."""
+        """The last part of the path, or the name of the model in a handle."""
         if "://" in self.path:
             parts = self.path.rstrip("/").split("/")
             return parts[-2] if parts[-1].isdecimal() and len(parts) > 1 else parts[-1]
@@ -122,12 +128,12 @@ class ModelOptions:
 
 
 def options_of_bundle(path: str, manifest: Mapping[str, Any], **more: Any) -> ModelOptions:
-    """Return what a bundle's model was asked for with when it was exported.
+    """Return the options with which a bundle was exported.
 
     Args:
-        path: what it was exported from.
-        manifest: the bundle's; it says all but what `more` says.
-        more: further fields, which a manifest does not keep.
+        path: the model that was exported.
+        manifest: the manifest of the bundle, with most of the options.
+        more: the options that a manifest does not contain.
     """
     return ModelOptions(
         path,

@@ -1,4 +1,4 @@
-"""The models we know how to export, one frozen declaration each."""
+"""The recipes: models that can be exported by name, each one frozen value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,29 +25,29 @@ Architecture = Literal["bert", "mpnet"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a bundle is made from: public weights, and an adapter where we fine-tuned them."""
+    """The sources of a bundle: public weights, and an adapter if we fine-tuned them."""
 
     spec: ModelSpec
     weights: Package | SplitPackage
     adapter: Path | None = None
-    lowercase: bool = True  # an uncased model also has its accents stripped
+    lowercase: bool = True  # an uncased model also strips accents
     architecture: Architecture = "bert"
 
 
 @dataclass(frozen=True, slots=True)
 class WordRecipe:
-    """A bundle of word vectors: public ones, and what our training changed in them."""
+    """A bundle of word vectors: the public vectors, and the changes of our training."""
 
     spec: ModelSpec
     weights: Package
     adapter: Path
-    lstm_units: int | None = None  # the width of an LSTM over the words; their average where None
-    vocabulary: int = 100_000  # the most frequent words; any other is unknown
+    lstm_units: int | None = None  # the width of an LSTM over the words; None for their average
+    vocabulary: int = 100_000  # the number of most frequent words; other words are unknown
 
 
 @dataclass(frozen=True, slots=True)
 class PresetRecipe:
-    """A bundle of a model that is read from its own directory, as a user's own is."""
+    """A bundle of a model that is read from a directory, like a model of a user."""
 
     spec: ModelSpec
     weights: KeptPreset | Package
@@ -56,11 +56,11 @@ class PresetRecipe:
 
 @dataclass(frozen=True, slots=True)
 class DistilledRecipe:
-    """A RoBERTa that began with the weights of a classifier of ours, and learnt its answers."""
+    """A RoBERTa that was distilled from one of our classifiers, and starts from its weights."""
 
     spec: ModelSpec
     weights: Package
-    adapter: Path  # the byte-level vocabulary, and the differences to what it began with
+    adapter: Path  # the byte-level vocabulary, and the differences from the initial weights
     teacher: Recipe
 
 
@@ -232,7 +232,7 @@ SPLADE_TINY = PresetRecipe(
         description="SPLADE-tiny: a weight for each word-piece of a text and of what it implies",
         task="sparse_embedding",
         activation="erf",
-        max_sequence_length=256,  # as the package itself reads texts; the model has 512 positions
+        max_sequence_length=256,  # as in the package; the model has 512 positions
         pooling="max",
     ),
     BERT_TINY,
@@ -264,7 +264,7 @@ def find_recipe(name: str) -> AnyRecipe:
     """Return the recipe of that name.
 
     Raises:
-        ExportError: there is none; the message lists those there are.
+        ExportError: there is none; the message lists the recipes.
     """
     if name not in RECIPES:
         raise ExportError(f"no recipe named {name!r}; there are {', '.join(RECIPES)}")

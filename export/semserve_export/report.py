@@ -1,4 +1,4 @@
-"""The report of an export: what was understood of the model, and what was measured."""
+"""The report of an export: the detected settings and the measurements."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from rich.table import Table
 from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 
 Origin = Literal["stated", "found", "assumed"]
-"""Who said it: the caller, the model and its files, or nobody."""
+"""Origin of a setting: the caller, the model and its files, or an assumption."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that was understood of a model."""
+    """One setting of a model."""
 
-    name: str  # as an engineer would look it up: task, head, pooling, padding
+    name: str  # the name, such as task, head, pooling or padding
     value: str  # for people
     origin: Origin = "found"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One thing that was measured, and the most that it may be."""
+    """One measurement, and its limit."""
 
     name: str
     value: float
@@ -33,21 +33,21 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an export understood, measured and wrote."""
+    """The settings, measurements and files of an export."""
 
-    name: str  # the model is served by it
+    name: str  # the name of the model in the server
     directory: Path  # of the bundle
     manifest: Mapping[str, Any]  # bundle.json
     facts: tuple[Fact, ...]
     measures: tuple[Measure, ...] = ()
-    refused: tuple[str, ...] = ()  # variants that were left out, a line each
-    notes: tuple[str, ...] = ()  # further lines for the person who exports
+    refused: tuple[str, ...] = ()  # omitted variants, each one line
+    notes: tuple[str, ...] = ()  # further lines for the user
 
     def fact(self, name: str) -> Fact:
         """Return a fact by its name.
 
         Raises:
-            KeyError: nothing of this name was understood.
+            KeyError: there is no such setting.
         """
         for fact in self.facts:
             if fact.name == name:
@@ -55,7 +55,7 @@ class Report:
         raise KeyError(name)
 
     def table(self) -> Table:
-        """Draw the facts and the measures as one table."""
+        """Return a table of the settings and the measurements."""
         table = Table("what", "value", "from", title=self.name, title_justify="left")
         for fact in self.facts:
             table.add_row(fact.name, fact.value, fact.origin)
@@ -70,12 +70,12 @@ class Report:
 
 
 def facts_of(spec: ModelSpec, more: tuple[Fact, ...] = ()) -> tuple[Fact, ...]:
-    """List what a spec says, in the order of the report.
+    """List the settings of a spec, in the order of the report.
 
     Args:
-        spec: of the model.
-        more: facts that a spec has no field for, or whose origin is known; they take the place of
-            the spec's of the same name.
+        spec: the description of the model.
+        more: settings without a field in the spec, or with
+            a known origin; they replace those of the spec with the same name.
     """
     found = {
         "task": spec.task,

@@ -97,8 +97,8 @@ class Engine:
         self.capacity = capacity
         self.provider = provider
         self.counters = counters or ModelCounters(self.name)
-        # The queue uses the cost measured at the start. The time of runs under load shows how busy
-        # the CPUs are, not how batches should be formed.
+        # The queue uses the cost measured at the start: the time of runs under load shows how busy
+        # the CPUs are.
         cost = copy.copy(capacity.cost)
         self._batcher = Batcher(
             session,
@@ -148,9 +148,7 @@ class Engine:
         remaining: float | None,
         caller: str = "",
     ) -> list[Encoding]:
-        """Tokenise texts or pairs for `infer`, if the queue would admit them.
-
-        Long ones use a thread.
+        """Tokenise texts or pairs for `infer`. Long ones use a thread.
 
         Args:
             items: at least one.
@@ -162,9 +160,11 @@ class Engine:
             Overloaded: too much waits to be tokenised or to run, or the result would miss the
                 deadline.
         """
-        size = characters_of(items)
-        self.check_admission(len(items), size, remaining=remaining, caller=caller)
-        if size < INLINE_CHARACTERS:
+        inline = (size := characters_of(items)) < INLINE_CHARACTERS
+        # `infer` checks a short request at once; only while others are refused that is too late.
+        if not inline or self.refusing:
+            self.check_admission(len(items), size, remaining=remaining, caller=caller)
+        if inline:
             encodings = self.tokenizer.encode(items, truncation)
         else:
             encodings = await self._tokenizer_thread.encode(items, truncation)
@@ -180,7 +180,7 @@ class Engine:
         ratio of tokens to characters. Under load the queue is nearly always full, and a request
         that it will refuse must not cost tokenisation first. Raises `Overloaded`.
         """
-        least = items * len(self.tokenizer.blank(0))  # padding that the model computes always
+        least = items * self.tokenizer.least_tokens
         most = items * self.tokenizer.most_tokens
         tokens = min(max(self._token_estimator.tokens(characters), least), most)
         seconds = float("inf") if remaining is None else remaining

@@ -134,7 +134,7 @@ class NoSuchTask(SemserveError):
 
 
 class Unsupported(SemserveError):
-    """What is asked is valid in the API of the call, and this server or model cannot do it."""
+    """The request is valid in the API of the call, but this server or model does not support it."""
 
     status = "UNIMPLEMENTED"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError, InvalidRequest, Violation
@@ -15,8 +16,8 @@ from semserve_server.repository.manifest import Manifest
 from semserve_server.runtime.tokenizer import Truncation
 
 LONGEST_SHOWN = 64
-"""Most characters of an unknown prompt's name that an error repeats."""
-OWN_TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START}
+"""Most characters of an unknown name that an error repeats."""
+DEFAULT_TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START}
 """The truncation rules of a manifest."""
 
 
@@ -32,6 +33,16 @@ class Limits:
     """Most scores of a request."""
     max_tokenize_bytes: int = 1_048_576
     """Most UTF-8 bytes of all texts of a Tokenize request."""
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return the limits of a configuration."""
+        return cls(
+            max_texts=config.max_request_texts,
+            max_text_bytes=config.max_text_bytes,
+            max_scores=config.max_request_scores,
+            max_tokenize_bytes=config.max_tokenize_bytes,
+        )
 
 
 def count(field: str, size: int, limits: Limits) -> None:
@@ -173,10 +184,14 @@ def named_prompt(manifest: Manifest, name: str | None, field: str) -> str:
     if name is None:
         return prompts[manifest.default_prompt] if manifest.default_prompt is not None else ""
     if name and name not in prompts:
-        shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
         known = f"its prompts are: {', '.join(sorted(prompts))}" if prompts else "it has none"
-        raise InvalidRequest.of(field, f"{manifest.model} has no prompt {shown!r}; {known}")
+        raise InvalidRequest.of(field, f"{manifest.model} has no prompt {shown(name)!r}; {known}")
     return prompts[name] if name else ""
+
+
+def shown(name: str) -> str:
+    """Shorten a name from a request for an error message."""
+    return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
 
 
 def check_limits(config: Config) -> None:

@@ -20,6 +20,7 @@ from semserve_server.frontend.grpc_server import GrpcServer
 from semserve_server.frontend.security import Security
 from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.setup import observability
+from semserve_server.registry.defaults import default_models
 from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.request_checks import Limits, check_limits
@@ -52,7 +53,7 @@ async def serve(config: Config, supervisor: SupervisorChannel | None = None) -> 
     """
     check_limits(config)
     map_large_blocks()
-    models = _models(config)
+    models = ModelRegistry(defaults=default_models(config))
     async with observability(config, models) as recorder:
         await _serve(config, models, recorder, supervisor)
     log.info("stopped")
@@ -152,27 +153,11 @@ async def _refreshing(
         refreshing.cancel()
 
 
-def _models(config: Config) -> ModelRegistry:
-    return ModelRegistry(
-        defaults={
-            "embedding": config.default_embedder,
-            "classification": config.default_classifier,
-            "score": config.default_scorer,
-            "sparse_embedding": config.default_sparse_embedder,
-        }
-    )
-
-
 def new_grpc_server(config: Config, models: ModelRegistry, recorder: Recorder) -> GrpcServer:
     """Assemble the gRPC server of a configuration. It is not open yet."""
     return GrpcServer(
         models,
-        Limits(
-            max_texts=config.max_request_texts,
-            max_text_bytes=config.max_text_bytes,
-            max_scores=config.max_request_scores,
-            max_tokenize_bytes=config.max_tokenize_bytes,
-        ),
+        Limits.of(config),
         ConnectionLimits(
             max_message_bytes=config.max_message_bytes,
             max_stream_requests=config.max_stream_requests,

@@ -39,7 +39,7 @@ async def told_to_end(server: Server, answers: Answers, *, seed: int = 0) -> Tal
         server.process.popen.send_signal(signal.SIGTERM)
         code = await asyncio.to_thread(server.process.popen.wait, PATIENCE)
     assert code == 0, f"exit code {code}: {server.said}"
-    lost = {told for told in callers.told if not told.startswith(NOT_ADMITTED)}
+    lost = {reported for reported in callers.told if not reported.startswith(NOT_ADMITTED)}
     assert not lost, f"calls that were admitted were told {lost}"
     return callers.tally
 

@@ -77,9 +77,9 @@ async def _wave(server: Server, clients: int) -> AsyncIterator[None]:
         writing = []
         for _ in range(clients):
             connection = stack.enter_context(await asyncio.to_thread(connect, server.address))
-            said = opening(setting(INITIAL_WINDOW_SIZE, 0))
+            output = opening(setting(INITIAL_WINDOW_SIZE, 0))
             calls = (call(2 * n + 1, EMBED, LARGE.SerializeToString()) for n in range(CALLS))
-            await asyncio.to_thread(connection.sendall, said + b"".join(calls))
+            await asyncio.to_thread(connection.sendall, output + b"".join(calls))
             channel = await stack.enter_async_context(
                 grpc.aio.insecure_channel(server.address, options=(*OWN_CONNECTION, *FIXED_WINDOW))
             )

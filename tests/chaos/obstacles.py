@@ -23,7 +23,7 @@ from semserve.v1.model_pb2 import GetModelRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 
 from chaos.client import PATIENCE
-from chaos.server import SERVING, TINY, serving
+from chaos.server import SERVING, TINY, known_calibrations, serving
 from chaos.trouble import HANG, make_troubled
 
 WATCHERS = 8
@@ -87,15 +87,17 @@ def _unread(*flags: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Start a server, and read its standard error no further than to its address."""
     command = [sys.executable, "-m", "semserve_server", "--address", "127.0.0.1:0"]
     read, write = os.pipe()
-    process = subprocess.Popen([*command, "--models", TINY, *flags], stderr=write)
+    process = subprocess.Popen(
+        [*command, "--models", TINY, *flags], stderr=write, env=os.environ | known_calibrations()
+    )
     os.close(write)
     try:
-        said = ""
-        while SERVING not in said or "\n" not in said.split(SERVING)[1]:
+        output = ""
+        while SERVING not in output or "\n" not in output.split(SERVING)[1]:
             some = os.read(read, 4096)
-            assert some, f"it never served: {said}"
-            said += some.decode()
-        yield process, said.split(SERVING)[1].split(": ")[0]
+            assert some, f"it never served: {output}"
+            output += some.decode()
+        yield process, output.split(SERVING)[1].split(": ")[0]
     finally:
         process.kill()
         process.wait()

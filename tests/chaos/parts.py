@@ -19,12 +19,12 @@ from semserve.v1.model_pb2_grpc import ModelServiceStub
 
 from chaos import endings, large_answers, many_messages, slow_readers, storm
 from chaos.answers import Answers, compute
+from chaos.attacks import ATTACKS, attack, crowd
 from chaos.bystanders import bystanders
 from chaos.client import PATIENCE
 from chaos.fuzz import fuzz
 from chaos.obstacles import OBSTACLES
 from chaos.server import TINY, Server, serving
-from chaos.strangers import ATTACKS, attack, crowd
 from chaos.tally import Fate, Tally
 
 Figure = dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class Server:
         return self.process.popen.poll() is None
 
 
+def known_calibrations() -> dict[str, str]:
+    """The variable with which a server finds the measurements that the tests keep, if they do."""
+    return {"SEMSERVE_CACHE_DIR": os.environ.get("TEST_CALIBRATIONS", "auto")}
+
+
 @contextlib.contextmanager
 def serving(*flags: str, models: Path = TINY) -> Iterator[Server]:
     """Serve a directory of bundles on a free port until the end.
@@ -40,6 +46,7 @@ def serving(*flags: str, models: Path = TINY) -> Iterator[Server]:
         StartError: it did not start to serve.
     """
     command = [sys.executable, "-m", "semserve_server", "--address", "127.0.0.1:0"]
-    with running("semserve", [*command, "--models", models, *flags]) as process:
+    arguments = [*command, "--models", models, *flags]
+    with running("semserve", arguments, environment=known_calibrations()) as process:
         said = process.wait_for(lambda said: SERVING in said, "banner")
         yield Server(process, said.split(SERVING)[1].split(": ")[0])

@@ -60,8 +60,8 @@ def blow(server: Server, models: Path, *, requests: int, rounds: int, seed: int)
                 _task(server, answers, requests // rounds // PROCESSES, seed + number * 100 + one)
                 for one in range(PROCESSES)
             ]
-            for told in clients.map(drive, tasks):
-                tally.merge(told)
+            for reported in clients.map(drive, tasks):
+                tally.merge(reported)
                 victim.kill()
             victim.join()
             seconds = time.perf_counter() - started

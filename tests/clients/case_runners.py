@@ -78,14 +78,14 @@ class Runner:
                     build, cwd=self.folder, capture_output=True, text=True, check=False
                 )
             if built.returncode:
-                said = built.stdout + built.stderr
-                if NO_TOOLCHAIN in said:
+                output = built.stdout + built.stderr
+                if NO_TOOLCHAIN in output:
                     pytest.skip(
                         f"{self.language}: no toolchain is chosen: run `rustup default stable`"
                     )
-                if any(sign in said for sign in UNREACHABLE):
+                if any(sign in output for sign in UNREACHABLE):
                     pytest.skip(f"{self.language}: its packages cannot be downloaded")
-                pytest.fail(f"{' '.join(build)}:\n{said}")
+                pytest.fail(f"{' '.join(build)}:\n{output}")
         return list(self.command)
 
 

@@ -37,11 +37,11 @@ def both(models: Path, model: Path, place: Path) -> Iterator[Channels]:
         place: directory for a link.
     """
     with (
-        _program(model, _libraries(place / "lib")) as theirs,
+        _program(model, _libraries(place / "lib")) as expected,
         running_server("--models", str(models), "--text-embeddings-inference") as server,
-        grpc.insecure_channel(server.address) as ours,
+        grpc.insecure_channel(server.address) as actual,
     ):
-        yield theirs, ours
+        yield expected, actual
 
 
 def answers(channels: Channels, method: str, request: Any) -> list[Any]:

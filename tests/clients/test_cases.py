@@ -100,19 +100,19 @@ def outcomes(
 
 @languages
 def test_client_passes_every_case(runner: Runner, outcomes: dict[str, Future[Told]]) -> None:
-    told = outcomes[runner.language].result()
-    wrong = [line for line in told.lines if not line.startswith("ok ")]
-    assert ([], 0) == (wrong, told.code), told.errors
+    reported = outcomes[runner.language].result()
+    wrong = [line for line in reported.lines if not line.startswith("ok ")]
+    assert ([], 0) == (wrong, reported.code), reported.errors
     names = [case["name"] for case in json.loads(CASES.read_text(encoding="utf-8"))["cases"]]
-    assert names == [line.removeprefix("ok ") for line in told.lines]
+    assert names == [line.removeprefix("ok ") for line in reported.lines]
 
 
 @languages
 def test_client_streams_many_texts(runner: Runner, servers: Servers) -> None:
     command = [*runner.ready(), "bench", servers.addresses["tiny"], str(BENCH_TEXTS)]
-    told = _run(command, {})
-    assert 0 == told.code, told.errors
-    (line,) = told.lines
+    reported = _run(command, {})
+    assert 0 == reported.code, reported.errors
+    (line,) = reported.lines
     language, count, _, rate, unit, _peak, _megabytes = line.split()
     assert [runner.language, str(BENCH_TEXTS), "texts/s"] == [language, count, unit]
     assert float(rate) > 0

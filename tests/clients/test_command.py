@@ -18,14 +18,14 @@ def client(server_address: str) -> Iterator[Client]:
 
 class TestTables:
     def test_embed_shows_the_first_numbers_and_the_length(self, run, client):
-        said = run("embed", "the cat", "a dog")
+        output = run("embed", "the cat", "a dog")
         vectors = client.embed(["the cat", "a dog"]).vectors
-        head, first, second = said.out.splitlines()
+        head, first, second = output.out.splitlines()
         assert ["text", "dimensions", "tokens", "first", "4"] == head.split()
         for line, vector in zip((first, second), vectors, strict=True):
             assert [f"{x:.6f}" for x in vector[:4]] == line.split()[-4:]
             assert str(len(vector)) in line.split()
-        assert (0, "") == (said.code, said.err)
+        assert (0, "") == (output.code, output.err)
 
     def test_classify_shows_every_label(self, run):
         head, line = run("classify", "it rains", "it is wet").out.splitlines()
@@ -47,8 +47,8 @@ class TestTables:
     def test_search_shows_the_line_of_the_corpus(self, run, tmp_path):
         corpus = tmp_path / "corpus.txt"
         corpus.write_text("a dog\n\nthe cat\nrain\n")
-        said = run("search", "--corpus", str(corpus), "the cat", "rain", "--top-k", "1")
-        cat, rain = [line.split() for line in said.out.splitlines()[1:]]
+        output = run("search", "--corpus", str(corpus), "the cat", "rain", "--top-k", "1")
+        cat, rain = [line.split() for line in output.out.splitlines()[1:]]
         assert ["the", "cat", "1.0000", "1", "the", "cat"] == cat
         assert ["rain", "1.0000", "2", "rain"] == rain
 
@@ -92,13 +92,13 @@ class TestJson:
         assert {"left": "a b", "right": "a b", "score": pytest.approx(1)} == result
 
     def test_rank(self, run):
-        said = run("rank", "a", "b", "a", "--top-k", "1", "--output", "json")
-        assert [{"index": 1, "score": pytest.approx(1), "text": "a"}] == said.document["hits"]
+        output = run("rank", "a", "b", "a", "--top-k", "1", "--output", "json")
+        assert [{"index": 1, "score": pytest.approx(1), "text": "a"}] == output.document["hits"]
 
     def test_search(self, run, tmp_path):
         (tmp_path / "corpus").write_text("b\na\n")
-        said = run("search", "a", "--corpus", str(tmp_path / "corpus"), "--output", "json")
-        (result,) = said.document["results"]
+        output = run("search", "a", "--corpus", str(tmp_path / "corpus"), "--output", "json")
+        (result,) = output.document["results"]
         assert ("a", [1, 0]) == (result["query"], [hit["index"] for hit in result["hits"]])
 
     def test_models(self, run):
@@ -106,8 +106,8 @@ class TestJson:
         assert ["tiny-embed", "tiny-nli"] == names
 
     def test_health(self, run):
-        said = run("health", "tiny-nli", "--output", "json")
-        assert {"service": "tiny-nli", "status": "serving"} == said.document
+        output = run("health", "tiny-nli", "--output", "json")
+        assert {"service": "tiny-nli", "status": "serving"} == output.document
 
 
 class TestReading:
@@ -117,38 +117,41 @@ class TestReading:
     def test_takes_arguments_then_files(self, run, tmp_path):
         file = tmp_path / "texts"
         file.write_bytes("\ufeffone\r\n\n  \ntwö\n".encode())
-        said = run("embed", "zero", "--file", str(file), "--file", str(file), "--output", "json")
-        assert ["zero", "one", "twö", "one", "twö"] == self.texts(said)
+        output = run("embed", "zero", "--file", str(file), "--file", str(file), "--output", "json")
+        assert ["zero", "one", "twö", "one", "twö"] == self.texts(output)
 
     def test_takes_what_is_piped_in(self, run):
         assert ["a", "b"] == self.texts(run("embed", "--output", "json", stdin=b"a\nb\n"))
 
     def test_takes_it_where_a_dash_stands(self, run):
-        said = run("embed", "x", "-", "y", "--output", "json", stdin=b"a\n")
-        assert ["x", "a", "y"] == self.texts(said)
+        output = run("embed", "x", "-", "y", "--output", "json", stdin=b"a\n")
+        assert ["x", "a", "y"] == self.texts(output)
 
     def test_leaves_it_alone_where_texts_are_given(self, run):
         assert ["x"] == self.texts(run("embed", "x", "--output", "json", stdin=b"a\n"))
 
     def test_takes_a_file_of_that_name(self, run):
-        said = run("embed", "--file", "-", "--output", "json", stdin=b"a\n")
-        assert ["a"] == self.texts(said)
+        output = run("embed", "--file", "-", "--output", "json", stdin=b"a\n")
+        assert ["a"] == self.texts(output)
 
     def test_takes_a_text_that_looks_like_a_flag_after_two_dashes(self, run):
         assert ["--x"] == self.texts(run("embed", "--output", "json", "--", "--x"))
 
     def test_takes_pairs_with_a_tab_between(self, run):
-        said = run("compare", "--output", "json", stdin=b"a\tb\nc\td\n")
-        pairs = [(one["left"], one["right"]) for one in said.document["results"]]
+        output = run("compare", "--output", "json", stdin=b"a\tb\nc\td\n")
+        pairs = [(one["left"], one["right"]) for one in output.document["results"]]
         assert [("a", "b"), ("c", "d")] == pairs
 
     def test_takes_more_texts_than_one_request_may_carry(self, run):
         texts = "".join(f"text {place}\n" for place in range(2100))
-        said = run("rank", "text 2099", "--top-k", "1", "--output", "json", stdin=texts.encode())
-        assert 2099 == said.document["hits"][0]["index"]
+        output = run("rank", "text 2099", "--top-k", "1", "--output", "json", stdin=texts.encode())
+        assert 2099 == output.document["hits"][0]["index"]
 
 
 @pytest.mark.parametrize("before", [["--output", "json"], ["--output=json"]])
 def test_shared_flags_may_stand_before_the_command(run, before):
     after = run("compare", "the cat", "a dog", "--output", "json")
-    assert (0, after.out) == ((said := run(*before, "compare", "the cat", "a dog")).code, said.out)
+    assert (0, after.out) == (
+        (output := run(*before, "compare", "the cat", "a dog")).code,
+        output.out,
+    )

@@ -59,12 +59,14 @@ class TestModelsAndProblems:
     SHORT = ("bench", "--seconds", "0.05", "--concurrency", "2")
 
     def test_a_classifier_of_pairs_is_measured_with_pairs(self, run):
-        said = run(*self.SHORT, "--model", "tiny-nli")
-        assert (0, "") == (said.code, said.err)
-        rows = dict(line.split(maxsplit=1) for line in said.out.splitlines() if "calls" not in line)
+        output = run(*self.SHORT, "--model", "tiny-nli")
+        assert (0, "") == (output.code, output.err)
+        rows = dict(
+            line.split(maxsplit=1) for line in output.out.splitlines() if "calls" not in line
+        )
         assert "tiny-nli" == rows["model"]
         assert {"p50_ms", "p90_ms", "p99_ms", "texts_per_second"} < {*rows}
-        assert "calls OK" in said.out
+        assert "calls OK" in output.out
 
     @pytest.mark.parametrize(
         ("arguments", "code", "line"),
@@ -77,7 +79,7 @@ class TestModelsAndProblems:
         ],
     )
     def test_a_problem_is_one_line(self, run, arguments, code, line):
-        said = run(*self.SHORT, *arguments)
-        assert (code, "") == (said.code, said.out)
-        (only,) = said.err.splitlines()
+        output = run(*self.SHORT, *arguments)
+        assert (code, "") == (output.code, output.out)
+        (only,) = output.err.splitlines()
         assert line in only

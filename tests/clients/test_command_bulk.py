@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from semserve.bulk.records import expected_rows
 
 COMMAND = Path(sys.executable).with_name("semserve")
 LINES = 20_000
+"""Several times as many as the command has in flight or writes between two commits."""
+WORDS = 31
 
 
-def lines(count: int) -> str:
+def lines(count: int, *, words: int = WORDS) -> str:
     """Return lines whose numbers of words, which the echo model answers, tell them apart."""
-    return "".join(f"{'word ' * (place % 211)}{place}\n" for place in range(count))
+    return "".join(f"{'word ' * (place % words)}{place}\n" for place in range(count))
 
 
 async def start(server: Echoing, *arguments: str) -> asyncio.subprocess.Process:
@@ -36,26 +39,32 @@ async def run(server: Echoing, *arguments: str) -> tuple[int | None, str, str]:
     return command.returncode, out.decode(), err.decode()
 
 
+def rows_of(journal: Path) -> int:
+    """Return the number of rows that a journal says are complete."""
+    rows: int = json.loads(journal.read_text())["rows"]
+    return rows
+
+
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
 async def test_a_run_that_is_killed_twice_gives_the_bytes_of_an_uninterrupted_one(tmp_path, suffix):
     file = tmp_path / "lines.txt"
     file.write_text(lines(LINES))
     whole, killed = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"
-    left = []
+    journal = tmp_path / f"killed.{suffix}.journal"
+    left = [0]
     async with echoing(dimensions=8) as server:
         assert 0 == (await run(server, "embed", str(file), "--to", str(whole)))[0]
         for _ in range(2):
-            begun = server.counters.tokens
             command = await start(server, "embed", str(file), "--to", str(killed))
-            await server.until(lambda begun=begun: server.counters.tokens >= begun + 900_000)
+            await server.until(lambda: journal.exists() and rows_of(journal) > left[-1])
             command.kill()
             await command.communicate()
             assert not killed.exists()
-            left.append(json.loads((tmp_path / f"killed.{suffix}.journal").read_text())["rows"])
+            left.append(rows_of(journal))
         code, out, err = await run(server, "embed", str(file), "--to", str(killed))
-    assert 0 < left[0] < left[1] < LINES
+    assert left[1] < left[2] < LINES
     assert (0, f"{killed}: {LINES} rows\n") == (code, out)
-    assert f"semserve: {killed} has {left[1]} complete rows; continuing after them\n" == err
+    assert f"semserve: {killed} has {left[2]} complete rows; continuing after them\n" == err
     assert whole.read_bytes() == killed.read_bytes()
     assert {file, whole, killed} == {*tmp_path.iterdir()}
 
@@ -65,8 +74,10 @@ async def test_a_second_process_is_refused_and_changes_nothing_of_the_first(tmp_
     file.write_text(lines(LINES))
     async with echoing(dimensions=8) as server:
         first = await start(server, "embed", str(file), "--to", str(to))
-        await server.until(lambda: server.counters.tokens >= 200_000)
+        await server.until(lambda: server.counters.tokens > 0)
+        first.send_signal(signal.SIGSTOP)  # it does not end before the second begins
         second = await run(server, "embed", str(file), "--to", str(to))
+        first.send_signal(signal.SIGCONT)
         await first.communicate()
     line = f"semserve: another process writes {to}: wait for its end\n"
     assert (2, "", line) == second
@@ -91,7 +102,7 @@ async def test_the_rows_of_a_matrix_have_the_order_of_the_lines(tmp_path):
         await run(server, "embed", str(file), "--to", str(to))
     found = np.load(to, mmap_mode="r")
     assert ((3000, 8), np.float32) == (found.shape, found.dtype)
-    assert [place % 211 + 1 for place in range(3000)] == found[:, 0].tolist()
+    assert [place % WORDS + 1 for place in range(3000)] == found[:, 0].tolist()
 
 
 class TestFiles:
@@ -114,8 +125,8 @@ class TestFiles:
     @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
     def test_texts_come_from_the_column_of_a_file(self, run, tmp_path, suffix):
         to = tmp_path / "out.jsonl"
-        said = run("embed", str(self.written(tmp_path, suffix)), "--to", str(to))
-        assert (0, f"{to}: 3 rows\n", "") == said
+        output = run("embed", str(self.written(tmp_path, suffix)), "--to", str(to))
+        assert (0, f"{to}: 3 rows\n", "") == output
         assert [*self.TEXTS] == [json.loads(line)["text"] for line in to.read_text().splitlines()]
 
     @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
@@ -135,10 +146,10 @@ class TestFiles:
         file.write_text("one\n" * 300 + "half \\ud83d\x00\n")
         assert 2 == run("embed", str(file), "--to", str(to)).code  # NUL, in the second batch
         file.write_text("one\ntwo\n")
-        said = run("embed", str(file), "--to", str(to))
+        output = run("embed", str(file), "--to", str(to))
         advice = f"pass --overwrite to replace {to}"
-        assert f"semserve: {file} has changed since {to} was begun: {advice}\n" == said.err
-        assert 2 == said.code
+        assert f"semserve: {file} has changed since {to} was begun: {advice}\n" == output.err
+        assert 2 == output.code
         assert 0 == run("embed", str(file), "--to", str(to), "--overwrite").code
         assert 2 == len(to.read_text().splitlines())
         assert "exists: pass --overwrite" in run("embed", str(file), "--to", str(to)).err
@@ -146,11 +157,11 @@ class TestFiles:
     def test_an_invalid_text_is_named_by_its_line_and_may_have_an_empty_row(self, run, tmp_path):
         file, to = tmp_path / "in.txt", tmp_path / "out.npy"
         file.write_text("one\n\nbad \x00\nthree\n")
-        said = run("embed", str(file), "--to", str(to))
-        assert 2 == said.code
-        assert said.err.startswith(f"semserve: {file}: line 3: ")
-        said = run("embed", str(file), "--to", str(to), "--allow-partial")
-        assert f"{to}: 3 rows, 1 of them without a result\n" == said.out
+        output = run("embed", str(file), "--to", str(to))
+        assert 2 == output.code
+        assert output.err.startswith(f"semserve: {file}: line 3: ")
+        output = run("embed", str(file), "--to", str(to), "--allow-partial")
+        assert f"{to}: 3 rows, 1 of them without a result\n" == output.out
         assert [False, True, False] == np.isnan(np.load(to)[:, 0]).tolist()
 
     @pytest.mark.parametrize(
@@ -165,9 +176,9 @@ class TestFiles:
     def test_a_bad_file_is_one_line(self, run, tmp_path, content, name, line):
         file = tmp_path / name
         file.write_bytes(content)
-        said = run("embed", str(file), "--to", str(tmp_path / "out.npy"))
-        assert 2 == said.code
-        (only,) = said.err.splitlines()
+        output = run("embed", str(file), "--to", str(tmp_path / "out.npy"))
+        assert 2 == output.code
+        (only,) = output.err.splitlines()
         assert line in only
 
     @pytest.mark.parametrize(
@@ -182,24 +193,24 @@ class TestFiles:
     )
     def test_wrong_usage_is_one_line(self, run, tmp_path, monkeypatch, arguments, line):
         monkeypatch.chdir(tmp_path)
-        said = run(*arguments)
-        assert 2 == said.code
-        (only,) = said.err.splitlines()
+        output = run(*arguments)
+        assert 2 == output.code
+        (only,) = output.err.splitlines()
         assert line in only
 
 
 async def test_on_a_terminal_the_rows_have_a_rate_and_the_time_left(tmp_path):
     file, to = tmp_path / "lines.txt", tmp_path / "vectors.npy"
-    file.write_text(lines(LINES))
-    ours, theirs = os.openpty()
+    file.write_text(lines(20_000, words=211))  # takes over a second
+    local_end, remote_end = os.openpty()
     async with echoing(dimensions=8) as server:
         command = await asyncio.create_subprocess_exec(
             COMMAND, "embed", str(file), "--to", str(to), stdout=asyncio.subprocess.DEVNULL,
-            stderr=theirs,
+            stderr=remote_end,
             env=os.environ | {"SEMSERVE_ADDRESS": server.address, "TERM": "xterm", "COLUMNS": "99"},
         )  # fmt: skip
-        os.close(theirs)
-        shown = await asyncio.to_thread(read_to_the_end, ours)
+        os.close(remote_end)
+        shown = await asyncio.to_thread(read_to_the_end, local_end)
         assert 0 == await command.wait()
     assert re.search(
         r"vectors\.npy [\d,]+ rows [\d,]+ rows/s \d:\d\d:\d\d left \d:\d\d:\d\d", shown

@@ -10,11 +10,11 @@ import pytest
 def completed(script: str, *words: str) -> list[str]:
     """Return what bash offers for the last of the words."""
     array = " ".join(words)
-    asked = (
+    request = (
         f"{script}\nCOMP_WORDS=(semserve {array}); COMP_CWORD={len(words)}\n"
         '_semserve; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-c", request], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
@@ -27,11 +27,11 @@ def test_bash_completes_commands_flags_and_values(command):
 
 @pytest.mark.parametrize(("shell", "line"), [("zsh", "#compdef semserve"), ("fish", "complete")])
 def test_other_shells_have_scripts_too(command, shell, line):
-    said = command("completion", shell)
-    assert (0, "") == (said.code, said.err)
-    assert line in said.out
+    output = command("completion", shell)
+    assert (0, "") == (output.code, output.err)
+    assert line in output.out
 
 
 def test_an_unknown_shell_is_one_line(command):
-    said = command("completion", "tcsh")
-    assert (2, "", 1) == (said.code, said.out, len(said.err.splitlines()))
+    output = command("completion", "tcsh")
+    assert (2, "", 1) == (output.code, output.out, len(output.err.splitlines()))

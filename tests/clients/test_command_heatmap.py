@@ -12,8 +12,8 @@ class TestTheHeatmap:
 
     def test_is_a_picture(self, run, tmp_path):
         picture = tmp_path / "map.png"
-        said = run("heatmap", *self.SENTENCES, "--to", str(picture))
-        assert (0, f"{picture}\n", "") == said
+        output = run("heatmap", *self.SENTENCES, "--to", str(picture))
+        assert (0, f"{picture}\n", "") == output
         assert picture.read_bytes().startswith(b"\x89PNG\r\n")
 
     def test_is_annotated_and_named(self, run, tmp_path):
@@ -29,17 +29,17 @@ class TestTheHeatmap:
 
     def test_prints_its_scores_as_json(self, run, tmp_path):
         picture = str(tmp_path / "map.pdf")
-        said = run("heatmap", "a", "b", "--to", picture, "--output", "json")
-        scores = np.array(said.document["scores"])
+        output = run("heatmap", "a", "b", "--to", picture, "--output", "json")
+        scores = np.array(output.document["scores"])
         assert (2, 2) == scores.shape
         np.testing.assert_allclose(np.ones(2), scores.diagonal(), atol=1e-5)
 
     def test_takes_many_sentences(self, run, tmp_path):
         sentences = [f"sentence {place}" for place in range(60)]
-        said = run("heatmap", *sentences, "--to", str(tmp_path / "map.png"))
-        assert (0, "") == (said.code, said.err)
+        output = run("heatmap", *sentences, "--to", str(tmp_path / "map.png"))
+        assert (0, "") == (output.code, output.err)
 
     def test_into_a_folder_that_is_not_there_says_so(self, run, tmp_path):
-        said = run("heatmap", "a", "b", "--to", str(tmp_path / "absent" / "map.png"))
-        assert 2 == said.code
-        assert said.err.endswith("No such file or directory\n")
+        output = run("heatmap", "a", "b", "--to", str(tmp_path / "absent" / "map.png"))
+        assert 2 == output.code
+        assert output.err.endswith("No such file or directory\n")

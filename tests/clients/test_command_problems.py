@@ -43,9 +43,9 @@ class TestProblems:
         ],
     )  # fmt: skip
     def test_each_is_one_line(self, run, arguments, code, line):
-        said = run(*arguments)
-        assert (code, "") == (said.code, said.out)
-        (only,) = said.err.splitlines()
+        output = run(*arguments)
+        assert (code, "") == (output.code, output.out)
+        (only,) = output.err.splitlines()
         assert only.startswith("semserve: ")
         assert line in only
 
@@ -54,8 +54,8 @@ class TestProblems:
         assert (1, "service unknown\n", line) == run("health", "nobody")
 
     def test_bytes_that_are_no_text_are_named_by_their_line(self, run):
-        said = run("embed", stdin=b"fine\n\xff\n")
-        assert (2, "", "semserve: standard input: line 2 is not UTF-8\n") == said
+        output = run("embed", stdin=b"fine\n\xff\n")
+        assert (2, "", "semserve: standard input: line 2 is not UTF-8\n") == output
 
 
 class TestTheProcess:
@@ -70,11 +70,11 @@ class TestTheProcess:
             "try: cli.main()\n"
             "finally: print({'grpc', 'numpy', 'matplotlib', 'google.protobuf'} & {*sys.modules})"
         )
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
-        assert "set()" == said.stdout.splitlines()[-1]
-        groups = [line for line in said.stdout.splitlines() if line.startswith("╭─")]
+        assert "set()" == output.stdout.splitlines()[-1]
+        groups = [line for line in output.stdout.splitlines() if line.startswith("╭─")]
         titles = [one.split()[1] for one in groups]
         assert ["Commands", "Texts", "Similarity", "Server", "Shell"] == titles
 
@@ -98,7 +98,7 @@ class TestTheProcess:
     def test_a_reader_that_has_seen_enough_gets_no_trace(self, server_address):
         reading, writing = os.pipe()
         os.close(reading)
-        said = subprocess.run(
+        output = subprocess.run(
             [COMMAND, "embed", "a", "--output", "json"],
             stdout=writing,
             stderr=subprocess.PIPE,
@@ -107,8 +107,8 @@ class TestTheProcess:
             env=self.environment(server_address),
         )
         os.close(writing)
-        assert (1, "") == (said.returncode, said.stderr)
+        assert (1, "") == (output.returncode, output.stderr)
 
     def test_tells_its_version(self):
-        said = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, check=True)
-        assert ["0", "1", "0"] == said.stdout.strip().split(".")
+        output = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, check=True)
+        assert ["0", "1", "0"] == output.stdout.strip().split(".")

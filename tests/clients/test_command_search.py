@@ -44,17 +44,17 @@ class TestTheCache:
     def test_a_changed_file_has_new_vectors(self, run, corpus, cache):
         run("search", "the cat", "--corpus", str(corpus), *self.FLAGS)
         corpus.write_text("the cat\na dog\n")
-        said = run("search", "the cat", "--corpus", str(corpus), *self.FLAGS)
-        assert [(0, "the cat")] == best(said)
+        output = run("search", "the cat", "--corpus", str(corpus), *self.FLAGS)
+        assert [(0, "the cat")] == best(output)
         assert 2 == len([*cache.rglob("*.npy")])
 
     def test_a_pipe_is_searched_and_its_vectors_are_not_kept(self, run, cache):
         read, write = os.pipe()
         os.write(write, b"rain\nthe cat\n")
         os.close(write)
-        said = run("search", "the cat", "--corpus", f"/dev/fd/{read}", *self.FLAGS)
+        output = run("search", "the cat", "--corpus", f"/dev/fd/{read}", *self.FLAGS)
         os.close(read)
-        assert [(1, "the cat")] == best(said)
+        assert [(1, "the cat")] == best(output)
         assert not cache.exists()
 
     @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean", "manhattan"])
@@ -75,22 +75,22 @@ class TestTheCache:
     def test_an_invalid_text_is_left_out_and_counted(self, run, tmp_path):
         file = tmp_path / "corpus.txt"
         file.write_bytes(b"bad \x00\nthe cat\n")
-        said = run("search", "the cat", "--corpus", str(file), "--output", "json")
-        assert [(1, "the cat")] == best(said)
-        assert f"semserve: {file}: 1 invalid texts are left out\n" == said.err
+        output = run("search", "the cat", "--corpus", str(file), "--output", "json")
+        assert [(1, "the cat")] == best(output)
+        assert f"semserve: {file}: 1 invalid texts are left out\n" == output.err
 
     def test_columns_of_a_table_are_searched(self, run, tmp_path):
         file = tmp_path / "corpus.csv"
         file.write_text("id,text\n1,rain\n2,the cat\n")
-        said = run("search", "the cat", "--corpus", str(file), *self.FLAGS)
-        assert [(1, "the cat")] == best(said)
+        output = run("search", "the cat", "--corpus", str(file), *self.FLAGS)
+        assert [(1, "the cat")] == best(output)
 
     def test_a_cache_that_cannot_be_written_is_one_line(self, run, corpus, cache):
         cache.write_text("a file")
-        said = run("search", "the cat", "--corpus", str(corpus))
-        assert (2, "") == (said.code, said.out)
-        assert said.err.endswith("set XDG_CACHE_HOME to a directory that can be written\n")
-        assert 1 == len(said.err.splitlines())
+        output = run("search", "the cat", "--corpus", str(corpus))
+        assert (2, "") == (output.code, output.out)
+        assert output.err.endswith("set XDG_CACHE_HOME to a directory that can be written\n")
+        assert 1 == len(output.err.splitlines())
 
     def test_a_large_file_without_the_extra_names_it_before_anything_is_computed(
         self, run, tmp_path, cache, monkeypatch
@@ -160,6 +160,6 @@ class TestPromptsAndSides:
         self, command, kinds_address, corpus, monkeypatch, flags
     ):
         monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
-        asked = ("search", "the cat", "--output", "json", *flags, "--corpus")
-        piped = command(*asked, "-", stdin=corpus.read_bytes())
-        assert self.hits(piped) == self.hits(command(*asked, str(corpus)))
+        request = ("search", "the cat", "--output", "json", *flags, "--corpus")
+        piped = command(*request, "-", stdin=corpus.read_bytes())
+        assert self.hits(piped) == self.hits(command(*request, str(corpus)))

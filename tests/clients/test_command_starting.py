@@ -42,9 +42,9 @@ def test_a_command_waits_for_a_server_that_is_started_after_it(tiny_models: Path
 
 @pytest.mark.parametrize("arguments", [("models", "--wait", "0"), ("health",)])
 def test_a_command_that_does_not_wait_fails_in_one_line(command, arguments) -> None:
-    said = command(*arguments, "--address", f"127.0.0.1:{free_port()}")
-    assert (1, "") == (said.code, said.out)
-    (line,) = said.err.splitlines()
+    output = command(*arguments, "--address", f"127.0.0.1:{free_port()}")
+    assert (1, "") == (output.code, output.out)
+    (line,) = output.err.splitlines()
     assert line.startswith("semserve: nothing answers at 127.0.0.1:")
 
 

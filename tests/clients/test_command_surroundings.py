@@ -62,23 +62,23 @@ def test_answers_with_files_closed(shell):
 
 def test_answers_into_nothing_where_its_output_is_closed(shell):
     """And no library writes into the connection that got the number of the closed file."""
-    said = shell(*COMPARE, redirect="<&- >&- 2>&-")
-    assert (0, "", "") == (said.returncode, said.stdout, said.stderr)
+    output = shell(*COMPARE, redirect="<&- >&- 2>&-")
+    assert (0, "", "") == (output.returncode, output.stdout, output.stderr)
     assert 1 == shell("health", "nobody", redirect=">&-").returncode
 
 
 def test_says_that_there_is_no_text_where_its_input_is_closed(shell):
-    said = shell("embed", redirect="<&-")
-    assert (2, "") == (said.returncode, said.stdout)
-    assert said.stderr.startswith("semserve: no text: ")
+    output = shell("embed", redirect="<&-")
+    assert (2, "") == (output.returncode, output.stdout)
+    assert output.stderr.startswith("semserve: no text: ")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
 @pytest.mark.parametrize("arguments", [(*COMPARE, "--output", "json"), ("--help",)])
 def test_says_that_the_disk_is_full(shell, arguments):
-    said = shell(*arguments, redirect=f">{FULL}")
+    output = shell(*arguments, redirect=f">{FULL}")
     line = "semserve: standard output: No space left on device\n"
-    assert (1, line) == (said.returncode, said.stderr)
+    assert (1, line) == (output.returncode, output.stderr)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
@@ -87,8 +87,8 @@ def test_keeps_its_exit_code_where_nobody_can_be_told(shell):
 
 
 def test_draws_without_a_home(shell, tmp_path):
-    said = shell("heatmap", "a", "b", "--to", str(tmp_path / "map.png"), HOME="/nonexistent")
-    assert (0, "") == (said.returncode, said.stderr)
+    output = shell("heatmap", "a", "b", "--to", str(tmp_path / "map.png"), HOME="/nonexistent")
+    assert (0, "") == (output.returncode, output.stderr)
 
 
 def test_is_a_module_too(shell):
@@ -96,9 +96,9 @@ def test_is_a_module_too(shell):
 
 
 def test_writes_what_the_encoding_lacks_as_an_escape(shell):
-    said = shell("rank", "é", "猫", PYTHONIOENCODING="ascii")
-    assert (0, "") == (said.returncode, said.stderr)
-    assert r"\u732b" in said.stdout
+    output = shell("rank", "é", "猫", PYTHONIOENCODING="ascii")
+    assert (0, "") == (output.returncode, output.stderr)
+    assert r"\u732b" in output.stdout
 
 
 def test_reads_arguments_as_utf8_whatever_the_locale(shell):
@@ -132,15 +132,15 @@ def test_goes_on_where_interrupts_are_ignored(server_address):
 class TestArguments:
     @pytest.mark.parametrize("text", ["-1 degrees", "-b", "--x", "-"])
     def test_a_text_that_begins_with_a_dash_goes_after_two(self, run, text):
-        said = run("embed", "--output", "json", "--", text, stdin=b"piped\n")
-        (result,) = said.document["results"]
+        output = run("embed", "--output", "json", "--", text, stdin=b"piped\n")
+        (result,) = output.document["results"]
         assert ("piped" if text == "-" else text) == result["text"]
 
     @pytest.mark.parametrize("text", ["-1 degrees", "-b", "--x"])
     def test_the_problem_says_so(self, run, text):
-        said = run("embed", text)
-        assert (2, "") == (said.code, said.out)
-        assert said.err.endswith("goes after --, as in: semserve embed -- '-1 degrees'\n")
+        output = run("embed", text)
+        assert (2, "") == (output.code, output.out)
+        assert output.err.endswith("goes after --, as in: semserve embed -- '-1 degrees'\n")
 
     def test_a_text_may_begin_with_an_at(self, run):
         (result,) = run("embed", "@somebody", "--output", "json").document["results"]
@@ -149,15 +149,15 @@ class TestArguments:
     def test_a_switch_may_stand_before_the_command(self, run):
         """The server has no TLS, and the command says so rather than what gRPC says."""
         for arguments in (("--tls", "health"), ("health", "--tls")):
-            said = run(*arguments)
-            assert (1, "") == (said.code, said.out)
-            assert said.err.startswith("semserve: no TLS with 127.0.0.1:")
-            assert said.err.endswith("for a server without TLS, omit the --tls flags\n")
+            output = run(*arguments)
+            assert (1, "") == (output.code, output.out)
+            assert output.err.startswith("semserve: no TLS with 127.0.0.1:")
+            assert output.err.endswith("for a server without TLS, omit the --tls flags\n")
 
     def test_flags_without_a_command_say_so(self, run):
-        said = run("--output", "json")
+        output = run("--output", "json")
         line = "semserve: no command behind the flags; `semserve --help` lists the commands\n"
-        assert (2, line) == (said.code, said.err)
+        assert (2, line) == (output.code, output.err)
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
@@ -173,8 +173,8 @@ class TestArguments:
 
     def test_a_proxy_in_the_way_is_named(self, run, monkeypatch):
         monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-        said = run("health", "--address", "192.0.2.1:50051", "--timeout", "20")
-        assert (1, True) == (said.code, "https_proxy is set: unset it" in said.err)
+        output = run("health", "--address", "192.0.2.1:50051", "--timeout", "20")
+        assert (1, True) == (output.code, "https_proxy is set: unset it" in output.err)
 
     def test_a_key_keeps_no_line_end_of_its_file(self, run, monkeypatch):
         monkeypatch.setenv("SEMSERVE_KEY", "alice.secret\r\n")
@@ -182,7 +182,7 @@ class TestArguments:
 
     def test_a_model_called_load_can_be_asked_for(self, run):
         assert "there is no model 'load'" in run("models", "--name", "load").err
-        assert (2, True) == ((said := run("models", "load")).code, "--name" in said.err)
+        assert (2, True) == ((output := run("models", "load")).code, "--name" in output.err)
 
 
 def test_without_its_packages_it_says_what_to_install():
@@ -195,10 +195,10 @@ def test_without_its_packages_it_says_what_to_install():
         "from semserve.cli import main\n"
         "main(['health'])\n"
     )
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )
     needs = (
         'semserve: the command needs packages that are not installed: pip install "semserve[cli]"'
     )
-    assert (1, "", f"{needs}\n") == (said.returncode, said.stdout, said.stderr)
+    assert (1, "", f"{needs}\n") == (output.returncode, output.stdout, output.stderr)

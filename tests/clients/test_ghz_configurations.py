@@ -17,8 +17,8 @@ FEW = {"--total": "24", "--concurrency": "4", "--skipFirst": "4", "--rps": "0"}
 """What a run here is cut down to; all else is as written."""
 NO_LOAD = {"semserve.v1.ModelService/LoadModel", "semserve.v1.ModelService/UnloadModel"}
 """RPCs that change what is served, which nobody calls by the thousand."""
-OF_OTHER_TASKS = {"score", "rerank", "embed-sparse"}
-"""Configurations that need models which `make models` does not export."""
+NAMED = {"get-model": ("--data", '{"model": "tiny-embed"}')}
+"""The configuration that names a model, and the name of one that is served here."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Any]:
     return configuration
 
 
-pytestmark = pytest.mark.xdist_group("real")  # one process starts that server
+pytestmark = pytest.mark.xdist_group("kinds")  # one process starts that server
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +59,10 @@ def test_its_numbers_make_sense(path: Path) -> None:
 
 @pytest.mark.timeout(600)  # the first run builds ghz from source
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
-def test_it_runs(ghz: str, request: pytest.FixtureRequest, path: Path) -> None:
-    other = path.stem in OF_OTHER_TASKS
-    address: str = request.getfixturevalue("kinds_address" if other else "real_address")
-    flags = [word for pair in FEW.items() for word in pair]
+def test_it_runs(ghz: str, kinds_address: str, path: Path) -> None:
+    flags = [*(word for pair in FEW.items() for word in pair), *NAMED.get(path.stem, ())]
     ran = subprocess.run(
-        [ghz, "--config", str(path), *flags, "--format", "json", address],
+        [ghz, "--config", str(path), *flags, "--format", "json", kinds_address],
         capture_output=True,
         text=True,
         timeout=120,

@@ -49,10 +49,10 @@ def go() -> str:
         pytest.skip(f"{version} is older than go{'.'.join(map(str, OLDEST_GO))}")
     download = run([path, "mod", "download"], check=False)
     if download.returncode:
-        said = download.stderr.strip()
-        if any(sign in said for sign in UNREACHABLE):
-            pytest.skip(f"the Go module proxy cannot be reached: {said.splitlines()[-1]}")
-        pytest.fail(f"go mod download: {said}")
+        output = download.stderr.strip()
+        if any(sign in output for sign in UNREACHABLE):
+            pytest.skip(f"the Go module proxy cannot be reached: {output.splitlines()[-1]}")
+        pytest.fail(f"go mod download: {output}")
     return path
 
 

@@ -27,7 +27,7 @@ OF_OTHER_TASKS = {
     "EmbeddingService/EmbedSparse": {"texts": ["hello world"]},
 }
 
-pytestmark = pytest.mark.xdist_group("real")  # where ghz is used: one process builds it
+pytestmark = pytest.mark.xdist_group("kinds")  # where ghz is used: one process builds it
 
 
 @pytest.fixture(scope="module")

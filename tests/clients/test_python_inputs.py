@@ -130,8 +130,8 @@ REFUSED_PAIRS = {
 
 @pytest.mark.parametrize("name", REFUSED_PAIRS)
 def test_what_is_no_pair_is_refused_with_its_place(ask, server_address, name):
-    pair, said = REFUSED_PAIRS[name]
-    with pytest.raises(TypeError, match=rf"pairs\[1\].*{said}"):
+    pair, output = REFUSED_PAIRS[name]
+    with pytest.raises(TypeError, match=rf"pairs\[1\].*{output}"):
         ask(server_address, {}, "classify", [PAIR, pair])
 
 

@@ -163,8 +163,8 @@ class TestCommand:
 
     def test_prompt_name_is_a_flag(self, run):
         def vector(text: str, *flags: str) -> list[float]:
-            said = run("embed", text, "--model", "tiny-prompted", "--output", "json", *flags)
-            return said.document["results"][0]["vector"]
+            output = run("embed", text, "--model", "tiny-prompted", "--output", "json", *flags)
+            return output.document["results"][0]["vector"]
 
         named = vector("dog", "--prompt-name", "query")
         assert vector("query: dog", "--prompt-name", "") == named != vector("dog")

@@ -126,11 +126,11 @@ def test_an_installed_client_calls_a_server(server_address, tmp_path, python, re
     install = [uv, "pip", "install", "--quiet", "--python", venv, "--only-binary", ":all:"]
     subprocess.run([*install, "--resolution", resolution, wheel], check=True)
     environment = os.environ | {"SEMSERVE_ADDRESS": server_address}
-    said = subprocess.run(
+    output = subprocess.run(
         [venv / "bin" / "python", "-W", "error", "-c", CALLS],
         capture_output=True, text=True, check=False, env=environment, cwd=tmp_path,
     )  # fmt: skip
-    assert ("answered\n", "", 0) == (said.stdout, said.stderr, said.returncode)
+    assert ("answered\n", "", 0) == (output.stdout, output.stderr, output.returncode)
     bare = subprocess.run(
         [venv / "bin" / "semserve", "health"], capture_output=True, text=True, check=False
     )

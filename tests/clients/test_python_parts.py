@@ -79,13 +79,13 @@ class TestTheModule:
     def test_costs_no_more_than_what_is_used(self):
         """The stubs stand beside the client, and whoever imports them pays only for them."""
         code = "import semserve, sys; print({'grpc', 'numpy', 'semserve.client'} & {*sys.modules})"
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
-        assert "set()\n" == said.stdout
+        assert "set()\n" == output.stdout
 
     def test_asks_for_methods_that_the_schema_has(self):
-        asked: list[tuple[Method, Any]] = [
+        request: list[tuple[Method, Any]] = [
             (embedding.EMBED, embedding_pb2),
             (embedding.STREAM_EMBED, embedding_pb2),
             (classification.CLASSIFY, classification_pb2),
@@ -106,7 +106,7 @@ class TestTheModule:
             (health.CHECK, health.health_pb2),
             (health.WATCH, health.health_pb2),
         ]
-        for method, schema in asked:
+        for method, schema in request:
             _, service, name = method.path.split("/")
             known = schema.DESCRIPTOR.services_by_name[service.rpartition(".")[2]]
             found = known.methods_by_name[name]
@@ -228,9 +228,9 @@ class TestRetrieval:
         st.integers(2, 9),
     )
     def test_search_in_parts_is_search_of_the_whole(self, scores, queries, top_k, chunk):
-        asked = [str(place) for place in range(queries)]
+        request = [str(place) for place in range(queries)]
         corpus = [str(score) for score in scores]
-        work = retrieval.search(asked, corpus, "", None, top_k, chunk)
+        work = retrieval.search(request, corpus, "", None, top_k, chunk)
         assert all(len(p.request.queries) + len(p.request.corpus) <= chunk for p in work.parts)
         found = work.join([work.read(part.request, searched(part.request)) for part in work.parts])
         # A query that is a number prefers texts near to it.

@@ -37,10 +37,10 @@ def test_the_python_examples_run(code, kinds_address, monkeypatch, capsys):
 def test_what_an_example_says_it_prints_it_prints(kinds_address, monkeypatch, capsys):
     monkeypatch.setenv("SEMSERVE_ADDRESS", kinds_address)
     (code,) = (one for one in blocks("python") if "InvalidRequest" in one)
-    said = re.findall(r"print\(.*\)  # ([\[{].*[\]}])", code)
+    output = re.findall(r"print\(.*\)  # ([\[{].*[\]}])", code)
     exec(compile(code, README, "exec"), {})  # noqa: S102
-    assert [*said] == capsys.readouterr().out.splitlines()[: len(said)]
-    assert said
+    assert [*output] == capsys.readouterr().out.splitlines()[: len(output)]
+    assert output
 
 
 def test_the_commands_run(kinds_address, tmp_path, monkeypatch, capsys):

@@ -205,10 +205,10 @@ class TestTheWindow:
     def test_owes_only_what_was_asked_before(self):
         """So that a source that takes its time makes nobody late."""
         window = self.window(bound=3)
-        asked = window.admitted
+        request = window.admitted
         window.admit(part())
-        assert not window.owes(asked)
-        assert window.owes(window.admitted)
+        assert not window.is_unanswered(request)
+        assert window.is_unanswered(window.admitted)
 
     @given(st.data())
     def test_answers_each_once_within_its_bound_whatever_fails(self, data):

@@ -110,8 +110,8 @@ def test_the_command_gets_in_with_files_and_a_variable(run, secured, monkeypatch
     assert 1 == refused.code
     assert "set SEMSERVE_KEY" in refused.err
     monkeypatch.setenv("SEMSERVE_KEY", secured.keys["nli"])
-    said = run(*own, "models", "--output", "json")
-    assert (0, ["tiny-nli"]) == (said.code, [one["name"] for one in said.document])
+    output = run(*own, "models", "--output", "json")
+    assert (0, ["tiny-nli"]) == (output.code, [one["name"] for one in output.document])
     alone = run("models", *own[:2])
     assert (2, True) == (alone.code, "go together" in alone.err)
     missing = run("models", "--tls-ca", "missing.pem")

@@ -73,38 +73,38 @@ def test_every_field_has_the_number_and_type_that_the_program_tells(
             for field in message.field:
                 field.ClearField("json_name")
         files.append(file)
-    theirs, ours = files
+    reference, actual = files
     for kind in ("message_type", "enum_type", "service"):
-        expected = {one.name: one for one in getattr(theirs, kind)}
-        assert expected == {one.name: one for one in getattr(ours, kind)}
+        expected = {one.name: one for one in getattr(reference, kind)}
+        assert expected == {one.name: one for one in getattr(actual, kind)}
 
 
 def test_vectors_are_those_of_the_program(channels: Channels) -> None:
     for text in TEXTS:
         for direction in (0, 1):
             request = tei.EmbedRequest(inputs=text, truncate=True, truncation_direction=direction)
-            theirs, ours = answers(channels, "Embed/Embed", request)
-            difference = np.abs(np.subtract(theirs.embeddings, ours.embeddings)).max()
+            expected, actual = answers(channels, "Embed/Embed", request)
+            difference = np.abs(np.subtract(expected.embeddings, actual.embeddings)).max()
             assert 5e-4 >= difference, text
             for count in ("compute_chars", "compute_tokens"):
-                assert getattr(theirs.metadata, count) == getattr(ours.metadata, count)
+                assert getattr(expected.metadata, count) == getattr(actual.metadata, count)
 
 
 def test_fewer_dimensions_are_those_of_the_program(channels: Channels) -> None:
     request = tei.EmbedRequest(inputs="a cat", dimensions=10)
-    theirs, ours = answers(channels, "Embed/Embed", request)
-    assert 5e-4 >= np.abs(np.subtract(theirs.embeddings, ours.embeddings)).max()
+    expected, actual = answers(channels, "Embed/Embed", request)
+    assert 5e-4 >= np.abs(np.subtract(expected.embeddings, actual.embeddings)).max()
 
 
 def test_tokens_are_those_of_the_program(channels: Channels) -> None:
     for text in TEXTS:
         for special in (True, False):
             request = tei.EncodeRequest(inputs=text, add_special_tokens=special)
-            theirs, ours = answers(channels, "Tokenize/Tokenize", request)
-            assert list(theirs.tokens) == list(ours.tokens)
-            decode = tei.DecodeRequest(ids=[one.id for one in theirs.tokens])
-            theirs, ours = answers(channels, "Tokenize/Decode", decode)
-            assert theirs.text == ours.text
+            expected, actual = answers(channels, "Tokenize/Tokenize", request)
+            assert list(expected.tokens) == list(actual.tokens)
+            decode = tei.DecodeRequest(ids=[one.id for one in expected.tokens])
+            expected, actual = answers(channels, "Tokenize/Decode", decode)
+            assert expected.text == actual.text
 
 
 def test_refusals_have_the_codes_of_the_program(channels: Channels) -> None:
@@ -122,6 +122,6 @@ def test_refusals_have_the_codes_of_the_program(channels: Channels) -> None:
         ("Tokenize/Decode", tei.DecodeRequest()),
     ]
     for method, request in cases:
-        theirs, ours = answers(channels, method, request)
-        assert isinstance(theirs, grpc.StatusCode), method
-        assert theirs == ours, method
+        expected, actual = answers(channels, method, request)
+        assert isinstance(expected, grpc.StatusCode), method
+        assert expected == actual, method

@@ -142,9 +142,9 @@ def test_labels_and_scores_are_those_of_the_program(channels: Channels) -> None:
             predict("a dog", "", raw_scores=raw),
             predict("", "a dog", raw_scores=raw),
         ):
-            theirs, ours = answers(channels, method, request)
-            assert isinstance(theirs, tei.PredictResponse), request
-            same(theirs, ours, request)
+            expected, actual = answers(channels, method, request)
+            assert isinstance(expected, tei.PredictResponse), request
+            same(expected, actual, request)
 
 
 def test_long_texts_are_cut_as_the_program_cuts_them(channels: Channels) -> None:
@@ -156,9 +156,9 @@ def test_long_texts_are_cut_as_the_program_cuts_them(channels: Channels) -> None
             predict("a dog", LONG, **options),
             predict(f"sea {LONG}", f"sun {LONG} bus", **options),
         ):
-            theirs, ours = answers(channels, method, request)
-            assert isinstance(theirs, tei.PredictResponse), request
-            same(theirs, ours, request)
+            expected, actual = answers(channels, method, request)
+            assert isinstance(expected, tei.PredictResponse), request
+            same(expected, actual, request)
 
 
 def test_predictions_are_refused_with_the_codes_of_the_program(channels: Channels) -> None:
@@ -182,8 +182,8 @@ def test_streams_of_predictions_are_those_of_the_program(channels: Channels) -> 
         [predict(*TEXTS[:2]), predict(TEXTS[2]), predict(TEXTS[3], "")],
     ):
         method = f"{requests[0][0]}Stream"
-        theirs, ours = stream_answers(channels, method, [message for _, message in requests])
-        for expected, answer in zip(theirs, ours, strict=True):
+        reference, actual = stream_answers(channels, method, [message for _, message in requests])
+        for expected, answer in zip(reference, actual, strict=True):
             same(expected, answer, method)
 
 
@@ -193,8 +193,8 @@ def test_streams_end_with_the_code_of_the_program(channels: Channels) -> None:
         [predict("a"), predict("a", "b", "c"), predict("a")],
     ):
         method = f"{requests[0][0]}Stream"
-        theirs, ours = stream_answers(channels, method, [message for _, message in requests])
-        assert REFUSED == theirs[-1] == ours[-1]
+        expected, actual = stream_answers(channels, method, [message for _, message in requests])
+        assert REFUSED == expected[-1] == actual[-1]
 
 
 def test_ranks_are_those_of_the_program(channels: Channels, kind: str) -> None:
@@ -204,9 +204,9 @@ def test_ranks_are_those_of_the_program(channels: Channels, kind: str) -> None:
                 if not query and "" in texts:
                     continue
                 request = tei.RerankRequest(query=query, texts=texts, **options)
-                theirs, ours = answers(channels, "Rerank/Rerank", request)
-                assert (OTHER_TASK == theirs) == (kind != "reranker")
-                same(theirs, ours, request)
+                expected, actual = answers(channels, "Rerank/Rerank", request)
+                assert (OTHER_TASK == expected) == (kind != "reranker")
+                same(expected, actual, request)
 
 
 def test_ranks_of_long_texts_are_those_of_the_program(channels: Channels) -> None:
@@ -251,6 +251,6 @@ def test_a_stream_of_pairs_is_refused_with_the_code_of_the_program(
 
 
 def test_info_tells_the_type_and_the_length_of_the_program(channels: Channels) -> None:
-    theirs, ours = answers(channels, "Info/Info", tei.InfoRequest())
+    expected, actual = answers(channels, "Info/Info", tei.InfoRequest())
     for name in ("model_type", "max_input_length", "model_dtype"):
-        assert getattr(theirs, name) == getattr(ours, name), name
+        assert getattr(expected, name) == getattr(actual, name), name

@@ -33,15 +33,15 @@ def test_triton_s_own_client_gets_the_same_bits(tiny_models: Path) -> None:
         with Client(server.address) as client:
             vectors = client.embed(TEXTS)
             classified = client.classify([(text, text) for text in TEXTS])
-    told = json.loads(done.stdout)
-    assert (True, True, "7") == (told["live"], told["ready"], told["id"])
-    assert ["tiny-embed", "tiny-nli"] == told["index"]
-    assert ["premise", "hypothesis"] == told["inputs"][:2]
-    np.testing.assert_array_equal(vectors, np.array(told["embedding"], np.float32))
-    for streamed in told["stream"].values():
+    reported = json.loads(done.stdout)
+    assert (True, True, "7") == (reported["live"], reported["ready"], reported["id"])
+    assert ["tiny-embed", "tiny-nli"] == reported["index"]
+    assert ["premise", "hypothesis"] == reported["inputs"][:2]
+    np.testing.assert_array_equal(vectors, np.array(reported["embedding"], np.float32))
+    for streamed in reported["stream"].values():
         np.testing.assert_array_equal(vectors, np.array(streamed, np.float32))
-    assert [one.label for one in classified] == told["label"]
-    np.testing.assert_array_equal(classified.logits, np.array(told["logits"], "f4"))
-    assert told["scores"] is None  # it was not asked for
-    assert "StatusCode.INVALID_ARGUMENT" == told["refused"][0]
-    assert "inputs[0].name" in told["refused"][1]
+    assert [one.label for one in classified] == reported["label"]
+    np.testing.assert_array_equal(classified.logits, np.array(reported["logits"], "f4"))
+    assert reported["scores"] is None  # it was not asked for
+    assert "StatusCode.INVALID_ARGUMENT" == reported["refused"][0]
+    assert "inputs[0].name" in reported["refused"][1]

@@ -26,7 +26,7 @@ def text_input(name: str, texts: list[str]) -> triton.InferInput:
 def main(address: str) -> None:
     """Make the calls."""
     client = triton.InferenceServerClient(address)
-    told: dict[str, object] = {
+    reported: dict[str, object] = {
         "live": client.is_server_live(),
         "ready": client.is_server_ready() and client.is_model_ready("tiny-embed"),
         "index": [one.name for one in client.get_model_repository_index().models],
@@ -34,20 +34,20 @@ def main(address: str) -> None:
     }
     embed = [text_input("texts", TEXTS)]
     result = client.infer("tiny-embed", embed, request_id="7")
-    told["embedding"] = result.as_numpy("embedding").tolist()
-    told["id"] = result.get_response().id
+    reported["embedding"] = result.as_numpy("embedding").tolist()
+    reported["id"] = result.get_response().id
     pairs = [text_input("premise", TEXTS), text_input("hypothesis", TEXTS)]
     wanted = [triton.InferRequestedOutput("label"), triton.InferRequestedOutput("logits")]
     result = client.infer("tiny-nli", pairs, outputs=wanted)
-    told["label"] = [one.decode() for one in result.as_numpy("label")]
-    told["logits"] = result.as_numpy("logits").tolist()
-    told["scores"] = result.as_numpy("scores")
+    reported["label"] = [one.decode() for one in result.as_numpy("label")]
+    reported["logits"] = result.as_numpy("logits").tolist()
+    reported["scores"] = result.as_numpy("scores")
     try:
         client.infer("tiny-embed", [text_input("words", TEXTS)])
     except InferenceServerException as error:
-        told["refused"] = [error.status(), error.message()]
-    told["stream"] = stream(client, embed)
-    sys.stdout.write(json.dumps(told))
+        reported["refused"] = [error.status(), error.message()]
+    reported["stream"] = stream(client, embed)
+    sys.stdout.write(json.dumps(reported))
 
 
 def stream(client: triton.InferenceServerClient, inputs: list[triton.InferInput]) -> object:

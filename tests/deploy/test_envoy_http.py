@@ -163,11 +163,11 @@ def test_the_openai_package_gets_the_vectors_of_grpc(
         check=False,
     )
     assert 0 == done.returncode, done.stderr
-    told = json.loads(done.stdout)
-    assert ("tiny-embed", [0, 1]) == (told["model"], told["indices"])
-    np.testing.assert_array_equal(vectors, np.array(told["packed"], np.float32))
+    reported = json.loads(done.stdout)
+    assert ("tiny-embed", [0, 1]) == (reported["model"], reported["indices"])
+    np.testing.assert_array_equal(vectors, np.array(reported["packed"], np.float32))
     # Alone, a text is computed in another batch.
-    np.testing.assert_allclose(vectors[0], np.array(told["plain"], np.float32), atol=1e-5)
-    assert told["tokens"] > 0
-    assert {"empty", "ids", "model"} == set(told["refused"])
-    assert "input[0]" in told["refused"]["ids"]
+    np.testing.assert_allclose(vectors[0], np.array(reported["plain"], np.float32), atol=1e-5)
+    assert reported["tokens"] > 0
+    assert {"empty", "ids", "model"} == set(reported["refused"])
+    assert "input[0]" in reported["refused"]["ids"]

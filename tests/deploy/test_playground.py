@@ -163,9 +163,9 @@ def test_each_call_of_the_page_gives_the_fields_that_it_shows(url: str, name: st
     body = fill(call["body"], VALUES[name]) if "body" in call else None
     answer = ask(call["method"], url.rstrip("/") + call["path"], body)
     assert 200 == answer.code, answer.body
-    told = json.loads(answer.body)
-    assert set(call["fields"]) <= set(told)
-    assert VALUES[name].get("model", told.get("model")) == told.get("model")
+    reported = json.loads(answer.body)
+    assert set(call["fields"]) <= set(reported)
+    assert VALUES[name].get("model", reported.get("model")) == reported.get("model")
     assert int(answer.headers["x-envoy-upstream-service-time"]) >= 0
 
 
@@ -181,16 +181,16 @@ def test_an_error_is_one_line_that_names_the_field(url: str) -> None:
 def test_without_a_server_and_a_command_one_line_says_so() -> None:
     address = f"127.0.0.1:{free_port()}"
     process = start(address, f"127.0.0.1:{free_port()}")
-    _, said = process.communicate(timeout=30)
-    assert (1, f"no server answers on {address}\n") == (process.returncode, said)
+    _, output = process.communicate(timeout=30)
+    assert (1, f"no server answers on {address}\n") == (process.returncode, output)
 
 
 @needs_envoy
 def test_a_port_that_is_taken_is_refused(url: str, playground: Playground) -> None:
     process = start(playground.server, urllib.parse.urlsplit(url).netloc)
-    _, said = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=30)
     assert 1 == process.returncode
-    assert "Envoy has ended with exit code 1" in said.splitlines()[-1]
+    assert "Envoy has ended with exit code 1" in output.splitlines()[-1]
 
 
 def rendered(url: str, scratch: Path, **parameters: str) -> Document:
@@ -280,5 +280,5 @@ def test_the_keyboard_alone_reaches_and_runs_every_form(url: str, tmp_path: Path
 # The last test, since it ends what the others use.
 @needs_envoy
 def test_ctrl_c_ends_the_server_that_the_command_started(playground: Playground) -> None:
-    said = playground.end()
-    assert (0, True) == (playground.process.returncode, said.endswith("stopped"))
+    output = playground.end()
+    assert (0, True) == (playground.process.returncode, output.endswith("stopped"))

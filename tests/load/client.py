@@ -134,7 +134,7 @@ class _Client:
 
     async def _arrivals(self, calls: list[grpc.aio.UnaryUnaryMultiCallable]) -> None:
         """Ask whenever a request is due, whatever became of those before it."""
-        asked = set()
+        request = set()
         callers = [Restraint() for _ in range(self._load.obedient_callers)]
         for due in self._due(self._load.rate, seed=0):
             if (wait := due - time.perf_counter()) > 0:
@@ -145,10 +145,10 @@ class _Client:
                 self._end(number, HELD_BACK)
                 continue
             task = asyncio.create_task(self._ask(calls[number % len(calls)], number, caller))
-            asked.add(task)
-            task.add_done_callback(asked.discard)
-        if asked:
-            await asyncio.wait(asked)
+            request.add(task)
+            task.add_done_callback(request.discard)
+        if request:
+            await asyncio.wait(request)
 
     def _due(self, rate: float, seed: int) -> Iterator[float]:
         """Yield the instants of a Poisson process until the window closes."""

@@ -48,16 +48,16 @@ class Process:
             StartError: the process ended, or the time for a start is over.
         """
         while time.perf_counter() < self.started + START_SECONDS:
-            said = self.log.read_text(errors="replace")
-            if found(said):
-                return said
+            output = self.log.read_text(errors="replace")
+            if found(output):
+                return output
             if self.popen.poll() is not None:
                 raise StartError(
-                    f"{self.name} ended with {self.popen.returncode}: {said[-LOG_TAIL:]}"
+                    f"{self.name} ended with {self.popen.returncode}: {output[-LOG_TAIL:]}"
                 )
             time.sleep(POLL_SECONDS)
         raise StartError(
-            f"{self.name} gave no {what} within {START_SECONDS:g} s: {said[-LOG_TAIL:]}"
+            f"{self.name} gave no {what} within {START_SECONDS:g} s: {output[-LOG_TAIL:]}"
         )
 
     def resident_bytes(self) -> int:

@@ -27,6 +27,6 @@ class Restraint:
 
     def note(self, refused: grpc.aio.AioRpcError) -> None:
         """Begin the delay for which the refusal asks, if it asks for one."""
-        asked = dict(refused.trailing_metadata() or ()).get(PUSHBACK)
-        if asked is not None:
-            self._until = max(self._until, self._clock() + float(asked) / 1e3)
+        request = dict(refused.trailing_metadata() or ()).get(PUSHBACK)
+        if request is not None:
+            self._until = max(self._until, self._clock() + float(request) / 1e3)

@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 from conftest import ROOT, TINY
+from known_calibrations import XDG_CACHE_HOME
 
 from load.client import drive
 from load.figure import Figure, ratio
@@ -41,12 +42,12 @@ def test_a_part_runs_and_is_written_down(tmp_path: Path, parts: tuple[str, ...])
     only = [word for part in parts for word in ("--only", part)]
     ran = subprocess.run(
         [sys.executable, "-m", "load", "--models", TINY, "--embedder", "tiny-embed",
-         "--classifier", TINY / "tiny-nli", "--seconds", "0.3", "--warm-up", "0.1",
+         "--classifier", TINY / "tiny-nli", "--seconds", "0.15", "--warm-up", "0.05",
          "--rounds", "1", "--depths", "1", "--depths", "16", "--text-count", "64",
          "--texts", tmp_path, "--tei", tmp_path / "none", "--mlserver", tmp_path,
          "--grpcio", site_packages(),
          "--results", tmp_path, *only],
-        cwd=ROOT, env={"PYTHONPATH": str(ROOT / "tests")},
+        cwd=ROOT, env={"PYTHONPATH": str(ROOT / "tests"), "XDG_CACHE_HOME": XDG_CACHE_HOME},
         capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert 0 == ran.returncode, ran.stdout + ran.stderr
@@ -101,7 +102,7 @@ def test_refusals_and_missing_answers_are_never_throughput() -> None:
 def test_a_load_that_fails_says_so(server_address: str, streams: int) -> None:
     load = Load(
         address=server_address, group=0, method="/semserve.v1.Absent/Ask", requests=(b"",),
-        texts_per_request=1, answer_bytes=0, callers=1, streams=streams, warm_up=0.5, seconds=2.0,
+        texts_per_request=1, answer_bytes=0, callers=1, streams=streams, warm_up=0.1, seconds=0.2,
     )  # fmt: skip
     with pytest.raises(LoadError, match="UNIMPLEMENTED"):
         drive(load).require_ok()

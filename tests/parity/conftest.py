@@ -6,7 +6,7 @@ import fcntl
 import gc
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import pytest
-from semserve_export.bundle.layout import read_json, read_manifest, write_json
-from semserve_export.cli.quiet import choose_backend, held_stderr
+from semserve_export.bundle.layout import read_bundle_json, read_manifest, write_json
+from semserve_export.cli.terminal import choose_backend, held_stderr
 from semserve_export.model_spec import ModelSpec, Variant
 
 if TYPE_CHECKING:
@@ -60,6 +60,28 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_texts() -> Iterator[None]:
+    """Have exports compare tokenizers, and graphs, on few texts; a tiny model differs on any.
+
+    `test_tokenizer_parity` compares tokenizers on many texts.
+    """
+    from semserve_export.hugging_face import tokenizer
+    from semserve_export.keras_models import keras_hub_source, token_source
+    from semserve_export.pipeline import custom_model
+    from semserve_export.tokenizers import tf_text_bert
+    from semserve_export.variants import gates
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (custom_model, keras_hub_source, tokenizer):
+            patch.setattr(module, "COMPARED_TEXTS", 50)
+        for module in (token_source, tf_text_bert):
+            patch.setattr(module, "COMPARED_TEXTS", 200)
+        patch.setattr(gates, "HELD_OUT", 250)
+        patch.setattr(gates, "CALIBRATION", 128)
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +189,7 @@ def exported(varied: Exported, tmp_path_factory: pytest.TempPathFactory) -> Expo
 
     def leave_out(place: Path) -> None:
         shutil.copytree(varied.directory, place, ignore=shutil.ignore_patterns("model.*.onnx"))
-        manifest = read_json(place / "bundle.json")
+        manifest = read_bundle_json(place / "bundle.json")
         manifest["variants"] = {"portable": manifest["variants"]["portable"]}
         manifest["files"] = {
             name: facts for name, facts in manifest["files"].items() if (place / name).is_file()

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 LENGTH = 40
 SIZE = {
-    "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32,
+    "num_layers": 1, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32,
     "max_sequence_length": 48, "dropout": 0,
 }  # fmt: skip
 EXTRA = {"Albert": {"embedding_dim": 8}, "DebertaV3": {"bucket_size": 24}}
@@ -46,12 +46,12 @@ def make_tokenizer(family: str, **settings: Any) -> Any:
     return kind(vocabulary=WORD_PIECES, **settings)
 
 
-def make_classifier(family: str, classes: int = 3, **settings: Any) -> Any:
+def make_classifier(family: str, classes: int = 3, *, layers: int = 1, **settings: Any) -> Any:
     """Make a classifier with its preprocessor, with weights so large that every mistake shows."""
     parts = keras_hub.models
     tokenizer = make_tokenizer(family)
     classifier = getattr(parts, f"{family}TextClassifier")(
-        make_backbone(family, tokenizer),
+        make_backbone(family, tokenizer, layers),
         num_classes=classes,
         preprocessor=getattr(parts, f"{family}TextClassifierPreprocessor")(
             tokenizer, sequence_length=LENGTH
@@ -62,10 +62,11 @@ def make_classifier(family: str, classes: int = 3, **settings: Any) -> Any:
     return classifier
 
 
-def make_backbone(family: str, tokenizer: Any) -> Any:
-    """Make the backbone, two layers of 16."""
+def make_backbone(family: str, tokenizer: Any, layers: int = 1) -> Any:
+    """Make the backbone, with layers of 16."""
+    size = SIZE | EXTRA.get(family, {}) | {"num_layers": layers}
     backbone = getattr(keras_hub.models, f"{family}Backbone")(
-        vocabulary_size=tokenizer.vocabulary_size() + 1, **SIZE, **EXTRA.get(family, {})
+        vocabulary_size=tokenizer.vocabulary_size() + 1, **size
     )
     scramble(backbone)
     return backbone

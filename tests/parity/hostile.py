@@ -35,27 +35,27 @@ def hostile_models(good: Path, preset: Path, directory: Path) -> dict[str, tuple
     """
     marker = directory / "marker"
     made: dict[str, tuple[Path, str]] = {}
-    for kind, (change, said) in configs(marker).items():
+    for kind, (change, output) in configs(marker).items():
         path = directory / f"config-{len(made)}.keras"
         rewrite(good, path, config=change)
-        made[kind] = (path, said)
-    for kind, (damage, said) in archives().items():
+        made[kind] = (path, output)
+    for kind, (damage, output) in archives().items():
         path = directory / f"archive-{len(made)}.keras"
         damage(good, path)
-        made[kind] = (path, said)
-    for kind, (fill, said) in weights().items():
+        made[kind] = (path, output)
+    for kind, (fill, output) in weights().items():
         path = directory / f"weights-{len(made)}.keras"
         rewrite(good, path, weights=fill)
-        made[kind] = (path, said)
-    for kind, (name, text, said) in preset_files(marker).items():
+        made[kind] = (path, output)
+    for kind, (name, text, output) in preset_files(marker).items():
         path = directory / f"preset-{len(made)}"
         copy_preset(preset, path)
         (path / name).unlink()
         text(path / name) if callable(text) else (path / name).write_bytes(text)
-        made[kind] = (path, said)
-    for kind, (write, said) in others(marker).items():
+        made[kind] = (path, output)
+    for kind, (write, output) in others(marker).items():
         path = directory / f"other-{len(made)}"
-        made[kind] = (write(path), said)
+        made[kind] = (write(path), output)
     return made
 
 

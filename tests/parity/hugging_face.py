@@ -248,8 +248,8 @@ def write_splade(path: Path, *, new: bool, **settings: Any) -> None:
     ]
     write_json(path / "modules.json", listed)
     width = "embedding_dimension" if new else "word_embedding_dimension"
-    said = {"pooling_strategy": "max", "activation_function": "relu", width: None}
-    write_json(path / "1_SpladePooling" / "config.json", said | settings)
+    output = {"pooling_strategy": "max", "activation_function": "relu", width: None}
+    write_json(path / "1_SpladePooling" / "config.json", output | settings)
     of_transformer: dict[str, Any] = {"max_seq_length": 32, "do_lower_case": False}
     if new:
         of_transformer |= {
@@ -268,8 +268,8 @@ def write_splade(path: Path, *, new: bool, **settings: Any) -> None:
 
 def write_pooling(path: Path, *modes: str, place: int = 1, new: bool = False) -> None:
     if new:
-        said = modes[0] if len(modes) == 1 else list(modes)
-        content = {"embedding_dimension": HIDDEN, "pooling_mode": said, "include_prompt": True}
+        output = modes[0] if len(modes) == 1 else list(modes)
+        content = {"embedding_dimension": HIDDEN, "pooling_mode": output, "include_prompt": True}
     else:
         flags = {f"pooling_mode_{flag}": mode in modes for mode, flag in FLAGS.items()}
         content = {"word_embedding_dimension": HIDDEN, **flags, "include_prompt": True}

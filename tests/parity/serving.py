@@ -33,14 +33,14 @@ def serving(models):
         text=True,
     )
     try:
-        said = []
+        output = []
         for line in process.stderr:
-            said.append(line)
+            output.append(line)
             if "serving on " in line:
                 yield line.split("serving on ")[1].split(": ")[0]
                 break
         else:
-            raise AssertionError("".join(said))
+            raise AssertionError("".join(output))
     finally:
         process.terminate()
         process.communicate(timeout=30)

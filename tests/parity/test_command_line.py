@@ -8,7 +8,7 @@ import sys
 import pytest
 from semserve_export.cli import app as cli
 from semserve_export.cli.app import run_command_line
-from semserve_export.cli.quiet import held_stderr
+from semserve_export.cli.terminal import held_stderr
 from semserve_export.recipes import RECIPES
 
 QUICK = (["list"], ["--help"], ["run", "--help"], ["train", "--help"], ["--version"], ["run", "x"])
@@ -78,9 +78,9 @@ def test_list_names_every_recipe(command):
     ],
 )
 def test_what_it_cannot_do_is_one_line_and_exit_code_2(command, arguments, message):
-    code, _, said = command(*arguments)
+    code, _, output = command(*arguments)
     assert 2 == code
-    (line,) = said.splitlines()
+    (line,) = output.splitlines()
     assert line.startswith("semserve-export: ")
     assert message in line
 
@@ -89,18 +89,18 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(command, arguments, messa
 def test_the_traceback_of_a_failure_is_shown_on_demand_alone(command, monkeypatch, shown):
     assert "Traceback" not in command("run", "gpt")[2]
     if shown == "--debug":
-        code, _, said = command("--debug", "run", "gpt")
+        code, _, output = command("--debug", "run", "gpt")
     else:
         monkeypatch.setenv(shown, "1")
-        code, _, said = command("run", "gpt")
-    assert (2, True) == (code, said.startswith("Traceback"))
-    assert said.splitlines()[-1].startswith("semserve-export: no recipe named 'gpt'")
+        code, _, output = command("run", "gpt")
+    assert (2, True) == (code, output.startswith("Traceback"))
+    assert output.splitlines()[-1].startswith("semserve-export: no recipe named 'gpt'")
 
 
 def test_a_fault_of_ours_is_one_line_that_asks_for_a_report(command, monkeypatch):
     monkeypatch.setattr(cli, "find_recipe", lambda name: {}[name])
-    code, _, said = command("run", "gpt")
-    (line,) = said.splitlines()
+    code, _, output = command("run", "gpt")
+    (line,) = output.splitlines()
     assert 1 == code
     assert "this is a fault of semserve-export (KeyError: 'gpt' is missing); please report" in line
 
@@ -116,13 +116,13 @@ def test_verify_prints_what_it_measured_and_exits_with_2_where_a_file_was_change
     command, exported, tmp_path
 ):
     shutil.copytree(exported.directory, tmp_path / "copy")
-    code, table, said = command("verify", "copy")
-    assert (0, "") == (code, said)
+    code, table, output = command("verify", "copy")
+    assert (0, "") == (code, output)
     assert 3 == table.count(" holds │")
     (tmp_path / "copy" / "model.onnx").write_bytes(b"changed")
-    code, _, said = command("verify", "copy")
+    code, _, output = command("verify", "copy")
     assert 2 == code
-    assert "the sha256 is not the manifest's" in said
+    assert "the sha256 is not the manifest's" in output
 
 
 def test_what_is_held_back_from_standard_error_comes_out_where_the_block_fails(capfd):

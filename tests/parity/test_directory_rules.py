@@ -1,14 +1,11 @@
 """Directories of transformers: separators in texts, flags, variants, trainings, the command."""
 
-import json
-
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from parity import hugging_face as hf
 from parity import hugging_face_tokenizers as tokens
-from parity.confined_commands import run_confined_commands
 from parity.directory_cases import PAIRS, TEXTS
 from parity.directory_table import CASES
 from parity.reference_encoders import pool, unit
@@ -119,30 +116,6 @@ def test_a_training_begins_from_the_encoder_as_its_files_mean_it(family, tmp_pat
     expected = reference.tokens(encoding.token_ids, encoding.segment_ids)
     np.testing.assert_allclose(np.asarray(tokens)[0], expected, rtol=0, atol=1e-5)
     assert ("erf", 48) == (start.facts["activation"], start.max_sequence_length)
-
-
-def test_one_command_exports_a_sentence_model_and_another_proves_it(tmp_path):
-    BY_NAME["default-prompt"].write(tmp_path / "mine")
-    stated = ["--prompt", "d=document: ", "--prompt", "none=", "--default-prompt", "d"]
-    answers = run_confined_commands(
-        tmp_path,
-        {
-            "exported": ["export", "mine", "--variants", "none", *stated],
-            "proved": ["verify", "models/mine", "--source", "mine"],
-        },
-    )
-    assert [0, 0] == [code for code, _, _ in answers.values()], answers
-    told = " ".join(answers["exported"][1].split())
-    assert "q: 'q: ', d: 'document: ', none: ''" in told
-    manifest = json.loads((tmp_path / "models" / "mine" / "bundle.json").read_text())
-    assert ("mean", True, "cosine", 32) == tuple(
-        manifest[key] for key in ("pooling", "normalized", "metric", "max_sequence_length")
-    )
-    assert {"q": "q: ", "d": "document: ", "none": ""} == manifest["prompts"]
-    assert "d" == manifest["default_prompt"]
-    golden = json.loads((tmp_path / "models" / "mine" / "golden.json").read_text())
-    texts = [case["text"] for case in golden["cases"]]
-    assert {"q: a", "document: a"} < set(texts), "a golden answer for each prompt that is not empty"
 
 
 def test_a_directorys_tokenizer_is_not_compared_with_keras_hubs(tmp_path):

@@ -19,7 +19,6 @@ from semserve_export.embedder_training.similarity_losses import LOSSES
 from semserve_export.errors import ExportError
 from semserve_export.models.preset import Preset
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 
@@ -55,9 +54,8 @@ def train(preset, output, progress=QUIET, *, resume=False, **more):
 
 
 def test_a_siamese_bert_of_exp_minus_l1_is_trained_exported_and_compared_as_in_keras(
-    preset, tmp_path, monkeypatch
+    preset, tmp_path
 ):
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
     figures = train(preset, tmp_path / "trained", objective="manhattan", pooling="pooled")
     assert max(figures["spearman_by_epoch"]) > figures["spearman_by_epoch"][0]
 
@@ -142,7 +140,7 @@ def test_scores_above_the_largest_are_refused(tmp_path, monkeypatch):
         ("mine", {}, "holds mine; --fresh replaces it"),
         ("mine", {"resume": True}, "holds mine; --fresh replaces it"),
         ("checkpoint.safetensors", {}, "was cut off; --resume goes on with it"),
-        ("checkpoint.safetensors", {"resume": True, "fresh": True}, "begins again: say one"),
+        ("checkpoint.safetensors", {"resume": True, "fresh": True}, "starts again: pass one"),
     ],
 )
 def test_what_is_in_the_directory_is_replaced_only_where_a_flag_says_so(

@@ -47,8 +47,8 @@ def test_our_probes_have_every_label_and_each_pair_once():
     ("flags", "message"),
     [
         ({"probes": True}, "--probes: .* has no labels"),
-        ({}, "say --pairs FILE or --probes"),
-        ({"probes": True, "pairs": (Path("a"),)}, "say --pairs FILE or --probes"),
+        ({}, "pass either --pairs FILE or --probes"),
+        ({"probes": True, "pairs": (Path("a"),)}, "pass either --pairs FILE or --probes"),
     ],
 )
 def test_what_cannot_be_measured_is_said(exported, flags, message):

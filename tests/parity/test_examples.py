@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from go_tools import GHZ, tool
 from parity.serving import serving
-from semserve_export.bundle.layout import read_json, read_manifest
+from semserve_export.bundle.layout import read_bundle_json, read_manifest
 from semserve_export.keras_models.head import apply_scores
 
 # NumPy's and Keras's, about how Keras saves a model.
@@ -83,7 +83,7 @@ def together(run, tmp_path_factory):
     for name in LINES:
         (made,) = run(name)[1].iterdir()
         bundles[name] = Path(shutil.copytree(made, models / name.replace("_", "-")))
-        manifest = read_json(bundles[name] / "bundle.json") | {"model": bundles[name].name}
+        manifest = read_bundle_json(bundles[name] / "bundle.json") | {"model": bundles[name].name}
         (bundles[name] / "bundle.json").write_text(json.dumps(manifest))
     with serving(models) as address:
         yield address, bundles
@@ -95,10 +95,10 @@ def test_ghz_gets_the_answers_of_keras_from_the_bundle_of_an_example(tmp_path, r
     ghz = tool(GHZ)
     address, bundles = request.getfixturevalue("together")
     manifest = read_manifest(bundles[name])
-    cases = read_json(bundles[name] / "golden.json")["cases"]
-    asked = [question(manifest, case) for case in cases]
-    (tmp_path / "asked.json").write_text(json.dumps(asked))
-    total = 2 * len(asked)
+    cases = read_bundle_json(bundles[name] / "golden.json")["cases"]
+    requests = [question(manifest, case) for case in cases]
+    (tmp_path / "asked.json").write_text(json.dumps(requests))
+    total = 2 * len(requests)
     ran = subprocess.run(
         [
             *(ghz, "--insecure", "--call", f"semserve.v1.{CALLS[manifest['task']]}", "-O", "json"),
@@ -114,10 +114,10 @@ def test_ghz_gets_the_answers_of_keras_from_the_bundle_of_an_example(tmp_path, r
     assert {"OK": total} == json.loads(ran.stdout)["statusCodeDistribution"]
     expected = {
         json.dumps(one, sort_keys=True): keras(manifest, case)
-        for one, case in zip(asked, cases, strict=True)
+        for one, case in zip(requests, cases, strict=True)
     }
-    said = [json.loads(line) for line in (tmp_path / "debug.log").read_text().splitlines()]
-    answers = [one for one in said if one["message"] == "Received response"]
+    output = [json.loads(line) for line in (tmp_path / "debug.log").read_text().splitlines()]
+    answers = [one for one in output if one["message"] == "Received response"]
     assert total == len(answers)
     for answer in answers:
         found = numbers(json.loads(answer["response"]))
@@ -127,16 +127,16 @@ def test_ghz_gets_the_answers_of_keras_from_the_bundle_of_an_example(tmp_path, r
 
 def question(manifest, case):
     """The request about one golden case."""
-    asked = {"model": manifest["model"]}
+    request = {"model": manifest["model"]}
     if "text" in case and manifest["task"] == "classification":
-        asked["pairs"] = [{"premise": case["text"]}]
+        request["pairs"] = [{"premise": case["text"]}]
     elif "text" in case:
-        asked["texts"] = [case["text"]]
+        request["texts"] = [case["text"]]
     elif manifest["task"] == "score":
-        asked["pairs"] = [{"left": case["premise"], "right": case["hypothesis"]}]
+        request["pairs"] = [{"left": case["premise"], "right": case["hypothesis"]}]
     else:
-        asked["pairs"] = [{key: case[key] for key in ("premise", "hypothesis")}]
-    return asked | ({"side": f"SIDE_{case['side'].upper()}"} if "side" in case else {})
+        request["pairs"] = [{key: case[key] for key in ("premise", "hypothesis")}]
+    return request | ({"side": f"SIDE_{case['side'].upper()}"} if "side" in case else {})
 
 
 def keras(manifest, case):

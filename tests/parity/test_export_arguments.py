@@ -54,9 +54,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_no_model_or_call_can_mean_is_refused_in_one_line(tmp_path, case):
-    make, said, message = REFUSED[case]
+    make, output, message = REFUSED[case]
     with pytest.raises(ExportError) as raised:
-        semserve_export.export(make(), tmp_path / "mine", tokenizer=WORDS, **said)
+        semserve_export.export(make(), tmp_path / "mine", tokenizer=WORDS, **output)
     assert str(raised.value).startswith(message)
     assert not (tmp_path / "mine").exists()
 

@@ -14,10 +14,8 @@ from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.cli.export_commands import verify
 from semserve_export.errors import BundleError
 from semserve_export.options import ModelOptions, options_of_bundle
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
-from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.parity import FILE
 from tokenizers import Tokenizer
@@ -39,12 +37,6 @@ VARIANTS = {"XLMRoberta": ("fused", "fp16"), "DebertaV3": ("fused", "fp16")}
 LABELS = ("entailment", "neutral", "contradiction")
 
 
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
-
-
 def train_a_little(classifier):
     """Fit on strings for a step, so that KerasHub's own preprocessor made what it has learnt."""
     classifier.compile(
@@ -57,7 +49,8 @@ def train_a_little(classifier):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
-    classifier = make_classifier(family)
+    # ALBERT goes through one layer twice.
+    classifier = make_classifier(family, layers=2 if family == "Albert" else 1)
     saved = tmp_path / "mine"
     classifier.save_to_preset(str(saved))
     model = load_custom_model(ModelOptions(str(saved), labels=LABELS, pair=True))
@@ -82,11 +75,10 @@ def test_a_strangers_classifier_answers_as_keras_does(family, tmp_path):
     expected = classifier(features, training=False).numpy()
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
     assert np.abs(rows[0] - rows[1]).max() > 1e-3
-    assert [] == [check for check in verify_bundle(bundle, model) if not check.holds]
 
 
 def test_a_file_is_exported_and_verify_proves_the_bundle(tmp_path, capfd, monkeypatch):
-    """In this process; `test_text_order` exports a file by the command."""
+    """In this process; `test_exports_by_command` exports a file by the command."""
     monkeypatch.chdir(tmp_path)
     classifier = make_classifier("DistilBert")
     train_a_little(classifier)

@@ -11,10 +11,9 @@ from parity.families import make_classifier
 from parity.serving import Stubs, serving
 from semserve import Client
 from semserve_export import export
-from semserve_export.bundle.layout import read_json, write_json
+from semserve_export.bundle.layout import read_bundle_json, write_json
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.pipeline.export import export_model
 from semserve_export.report import Fact
@@ -26,12 +25,6 @@ pytestmark = [
 
 TEXTS = ["the cat sat", "Hello, world!", "the boat"]
 HEADS = {"none": None, "softmax": "softmax", "sigmoid": "sigmoid"}
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 def test_the_server_scores_as_keras_predicts_for_every_head(tmp_path):
@@ -47,7 +40,7 @@ def test_the_server_scores_as_keras_predicts_for_every_head(tmp_path):
     export_model(model, tmp_path / "models" / "sigmoid", lambda _: None)
     for name in ("none", "softmax"):
         copy = Path(shutil.copytree(tmp_path / "models" / "sigmoid", tmp_path / "models" / name))
-        manifest = read_json(copy / "bundle.json")
+        manifest = read_bundle_json(copy / "bundle.json")
         write_json(copy / "bundle.json", manifest | {"model": name, "scores": specs[name].scores})
     with serving(tmp_path / "models") as address, Client(address) as client:
         served = {name: client.classify(TEXTS, model=name) for name in HEADS}

@@ -15,7 +15,7 @@ from semserve_export.errors import WeightsError
 from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.untrusted.hdf5_file import check_hdf5
-from semserve_export.untrusted.keras_archive import unpack
+from semserve_export.untrusted.keras_archive import unpack_archive
 from semserve_export.untrusted.saved_assets import check_asset
 from semserve_export.untrusted.saved_objects import checked_model
 
@@ -68,19 +68,19 @@ def answers(saved, models, tmp_path_factory):
 
 def the_line(answer):
     """Return the one line that a refused command writes to standard error."""
-    code, _, said = answer
-    assert 2 == code, said
-    (line,) = said.splitlines()
+    code, _, output = answer
+    assert 2 == code, output
+    (line,) = output.splitlines()
     assert line.startswith("semserve-export: ")
     return line
 
 
 @pytest.mark.parametrize("kind", kinds())
 def test_a_hostile_model_is_refused_in_one_line_and_runs_nothing(kind, models, answers):
-    path, said = models[kind]
+    path, output = models[kind]
     line = the_line(answers[kind])
     assert str(path) in line
-    assert said in line
+    assert output in line
     assert not (path.parent / "marker").exists()
 
 
@@ -150,7 +150,7 @@ def test_a_config_with_any_value_replaced_is_let_through_or_refused_in_one_line(
     [
         ("model.weights.h5", check_hdf5),
         ("assets/tokenizer/vocabulary.txt", check_asset),
-        ("mine.keras", lambda path: unpack(path, path.parent / "unpacked")),
+        ("mine.keras", lambda path: unpack_archive(path, path.parent / "unpacked")),
     ],
 )
 def test_a_file_with_any_bytes_replaced_is_let_through_or_refused_in_one_line(

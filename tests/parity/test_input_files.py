@@ -154,5 +154,5 @@ def test_a_path_of_which_no_name_can_be_made_asks_for_one(command, model):
     code, line = command("keras", "日本語-bert")
     assert (2, True) == (
         code,
-        "日本語-bert: no name can be made of it; say one with --name" in line,
+        "日本語-bert: no name can be made of it; pass one with --name" in line,
     )

@@ -80,10 +80,10 @@ def test_a_file_with_its_vocabulary_is_exported_by_the_command_and_told_in_80_co
     monkeypatch.chdir(saved)
     monkeypatch.setenv("COLUMNS", "80")
     assert 0 == run_command_line(["keras", "texts.keras", "--output", str(tmp_path)])
-    told = capfd.readouterr().out
-    assert "the TextVectorization layer" in told
-    assert "post, to 6 tokens" in told
-    assert 80 >= max(map(len, told.splitlines()))
+    reported = capfd.readouterr().out
+    assert "the TextVectorization layer" in reported
+    assert "post, to 6 tokens" in reported
+    assert 80 >= max(map(len, reported.splitlines()))
     expected = keras.saving.load_model(saved / "texts.keras", compile=False)(tf.constant([[TEXT]]))
     np.testing.assert_allclose(row_of(tmp_path / "texts", TEXT), expected[0], rtol=0, atol=1e-5)
 
@@ -97,8 +97,8 @@ def test_verify_takes_the_padding_that_the_export_took(saved, tmp_path):
     manifest = read_manifest(bundle)
 
     def check(**said):
-        asked = options_of_bundle(str(tmp_path / "flat.keras"), manifest, tokenizer=words, **said)
-        verify(bundle, manifest, asked, tmp_path, Console(file=io.StringIO()))
+        request = options_of_bundle(str(tmp_path / "flat.keras"), manifest, tokenizer=words, **said)
+        verify(bundle, manifest, request, tmp_path, Console(file=io.StringIO()))
 
     check(padding="pre")
     check(padding="pre", padded_length=4, truncating="pre")
@@ -118,10 +118,10 @@ def test_the_sequences_of_a_source_are_refused_without_the_source(saved, tmp_pat
 
 
 def test_code_is_refused_unless_it_is_trusted(saved, tmp_path):
-    said = {"tokenizer": saved / "words.json"}
+    output = {"tokenizer": saved / "words.json"}
     with pytest.raises(ExportError, match=r"code\.keras: holds a Lambda layer, .* trust=True"):
-        semserve_export.export(saved / "code.keras", tmp_path / "mine", **said)
-    report = semserve_export.export(saved / "code.keras", tmp_path / "mine", trust=True, **said)
+        semserve_export.export(saved / "code.keras", tmp_path / "mine", **output)
+    report = semserve_export.export(saved / "code.keras", tmp_path / "mine", trust=True, **output)
     assert "embedding" == report.manifest["task"]
 
 

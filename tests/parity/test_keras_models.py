@@ -17,11 +17,13 @@ from parity.word_models import (
     one_by_one,
     pre_padded,
     recurrent,
+    scramble,
     sequential,
     vectorization,
 )
 from semserve import Client
 from semserve_export.errors import ExportError
+from semserve_export.keras_models.head import Loss, apply_scores, read_head
 
 TEXTS = (
     "the cat",
@@ -140,6 +142,26 @@ def test_one_output_makes_a_score_and_keeps_its_sigmoid(tmp_path):
     )
     report = semserve_export.export(model, tmp_path / "score", tokenizer=vectorization())
     assert ("score", "sigmoid") == (report.manifest["task"], report.manifest["scores"])
+
+
+class Scaled(layers.Dense):
+    """Its activation is not the last thing that it does."""
+
+    def call(self, inputs):
+        return keras.ops.softmax(self.activation(keras.ops.matmul(inputs, self.kernel)) * 3)
+
+
+def test_the_activation_of_a_last_layer_is_taken_off_with_lora_and_left_on_a_class_of_ones_own():
+    model, own = flattened(), sequential(keras.Input((4,)), Scaled(3, activation="softmax"))
+    model.layers[-1].enable_lora(2)
+    scramble(model)
+    ids = np.arange(2 * LENGTH).reshape(2, LENGTH)
+    rows = model.predict(ids, verbose=0)
+    head = read_head(model, rows, Loss())
+    logits = head.body.predict(ids, verbose=0)
+    np.testing.assert_allclose(apply_scores(logits, head.scores), rows, rtol=0, atol=1e-6)
+    head = read_head(own, own.predict(np.eye(4), verbose=0), Loss())
+    assert ("softmax", None) == (head.scores, head.body)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not support masking")

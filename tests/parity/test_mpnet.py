@@ -17,8 +17,8 @@ from semserve_export.models.loaded_model import (
     load_base_classifier,
     load_base_embedder,
 )
+from semserve_export.models.mpnet import bucket_of, bucket_table
 from semserve_export.models.mpnet_weights import load_mpnet
-from semserve_export.models.relative_position import bucket_of, bucket_table
 from semserve_export.pipeline.export import comparison_batches, export_model
 from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.recipes import MPNET_BASE_V2, NLI_MPNET
@@ -27,7 +27,7 @@ from semserve_export.tokenizers.mpnet_tokenizer import build_mpnet_tokenizer
 from semserve_export.tokenizers.synthetic_texts import texts_like
 from semserve_export.variants.fp16 import padded_graph
 from semserve_export.variants.fused import fused_graph
-from semserve_export.variants.gates import bar_of, held_out_batches, measure
+from semserve_export.variants.gates import gate_for, held_out_batches, measure
 
 VARIANTS = ("fused", "int8", "fp16")
 LENGTHS = (3, 9, 40, 150, POSITIONS)  # the last two have tokens farther apart than any bucket
@@ -162,7 +162,7 @@ def test_a_graph_without_the_right_position_bias_is_refused(bundle, embedder, tm
     batches = held_out_batches("fused", embedder.tokenizer, spec.max_sequence_length, pair=False)
     quality = measure(onnx_run(directory / "model.onnx"), run, spec.task, batches)
     with pytest.raises(FidelityError, match="difference is"):
-        bar_of("fused", spec.task).require(quality, spec.name)
+        gate_for("fused", spec.task).require(quality, spec.name)
 
 
 @pytest.mark.parametrize("variant", ["fused", "int8"])

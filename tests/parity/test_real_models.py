@@ -103,13 +103,13 @@ def test_like_sentences_are_near_and_unlike_ones_far(embedder):
 
 
 def test_the_tokenizer_is_the_one_that_the_weights_came_with(embedder, weights):
-    theirs = Tokenizer.from_file(str(weights / "tokenizer.json"))
-    theirs.no_padding()
-    theirs.enable_truncation(embedder.manifest["max_sequence_length"])
+    expected = Tokenizer.from_file(str(weights / "tokenizer.json"))
+    expected.no_padding()
+    expected.enable_truncation(embedder.manifest["max_sequence_length"])
     golden = json.loads((embedder.directory / "golden.json").read_text(encoding="utf-8"))
     for case in golden["cases"]:
         if "[SEP]" not in case["text"]:  # theirs takes it for the separator; ours must not
-            assert theirs.encode(case["text"]).ids == case["token_ids"], case["text"]
+            assert expected.encode(case["text"]).ids == case["token_ids"], case["text"]
 
 
 @pytest.mark.parametrize("name", ["minilm-l6-v2", "nli-minilm", "nli-bert-tiny"])

@@ -66,8 +66,8 @@ def served(tmp_path_factory):
         "reviews": (reviews(), {}, None),
         "nested": (nested(), {}, None),
     }
-    for name, (model, said, _) in given.items():
-        semserve_export.export(model, directory / name, **said)
+    for name, (model, output, _) in given.items():
+        semserve_export.export(model, directory / name, **output)
     expected = {
         name: ask(TEXTS)
         if ask

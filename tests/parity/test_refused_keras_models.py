@@ -5,6 +5,7 @@ import keras_hub
 import numpy as np
 import pytest
 import semserve_export
+import tensorflow as tf
 from keras import layers
 from parity.word_models import (
     INDEX,
@@ -14,6 +15,7 @@ from parity.word_models import (
     flattened,
     masked_average,
     sequential,
+    vectorization,
 )
 from semserve_export.errors import ExportError
 
@@ -62,6 +64,37 @@ def two_texts_in_half_precision():
     return keras.Model(ids, layers.Dense(1, dtype="float32")(layers.Concatenate()([left, right])))
 
 
+def change(texts):
+    return tf.strings.regex_replace(texts, "<br />", " ")
+
+
+def texts_changed_before_they_are_read():
+    texts = keras.Input((1,), dtype="string")
+    changed = layers.Lambda(change, output_shape=(1,), dtype="string", name="clean")(texts)
+    vectors = layers.Embedding(WORDS, 4)(vectorization(10)(layers.Reshape((1,))(changed)))
+    return keras.Model(texts, layers.GlobalMaxPooling1D()(vectors))
+
+
+def texts_read_twice():
+    texts, words = keras.Input((1,), dtype="string", name="text"), vectorization(10)
+    both = [layers.GlobalMaxPooling1D()(layers.Embedding(WORDS, 4)(words(texts))) for _ in "ab"]
+    return keras.Model(texts, layers.Concatenate()(both))
+
+
+def two_texts_changed_before_they_are_read():
+    texts = [keras.Input((1,), dtype="string", name=name) for name in ("left", "right")]
+    words, table = vectorization(10), layers.Embedding(WORDS, 4)
+    clean = layers.Lambda(change, output_shape=(1,), dtype="string", name="clean")
+    sides = [layers.GlobalMaxPooling1D()(table(words(clean(text)))) for text in texts]
+    return keras.Model(texts, layers.Dot(1)(sides))
+
+
+def quantised():
+    model = flattened()
+    model.quantize("int8")
+    return model
+
+
 def masked_with(*parts):
     return sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True), *parts)
 
@@ -104,6 +137,26 @@ REFUSED = {
         two_texts_in_half_precision,
         {"tokenizer": INDEX, "padding": "pre"},
         "the layer half computes in float16",
+    ),
+    "texts that are changed before they are read": (
+        texts_changed_before_they_are_read,
+        {},
+        "clean changes the model's texts before the layer text_vectorization",
+    ),
+    "two texts that are changed before they are read": (
+        two_texts_changed_before_they_are_read,
+        {},
+        "clean changes the model's texts before the layer text_vectorization",
+    ),
+    "texts that are read twice": (
+        texts_read_twice,
+        {},
+        "the model uses its input text in another way too than as the token ids that one layer",
+    ),
+    "a quantised model": (
+        quantised,
+        {"tokenizer": INDEX, "padding": "pre"},
+        "the layer dense",
     ),
     "a bag of words": (
         bag_of_words,
@@ -197,6 +250,13 @@ REFUSED = {
     "a vector a token": (
         lambda: sequential(keras.Input((None,)), layers.Embedding(WORDS, 4, mask_zero=True)),
         {"tokenizer": INDEX},
+        "the model's output has 3 axes, and a text needs one vector",
+    ),
+    "a vector a token of a text": (
+        lambda: sequential(
+            keras.Input((1,), dtype="string"), vectorization(10), layers.Embedding(WORDS, 4)
+        ),
+        {},
         "the model's output has 3 axes, and a text needs one vector",
     ),
     "more words than rows": (

@@ -29,21 +29,21 @@ def test_teachers_are_asked_once(exported, tmp_path, monkeypatch):
     monkeypatch.setattr("semserve_export.distillation.teacher.CHUNK", 3)
     pairs = [Pair(premise, "hello") for premise in PREMISES]
     teacher = Teacher.read(exported.directory, LABELS)
-    asked = []
+    request = []
 
     def ask(pairs):
-        counted = replace(teacher, run=lambda inputs: asked.append(1) or teacher.run(inputs))
+        counted = replace(teacher, run=lambda inputs: request.append(1) or teacher.run(inputs))
         quiet = Progress(console=Console(quiet=True))
         return counted.answer(pairs, 16, AnswerCache(tmp_path), quiet)
 
-    first, count = ask(pairs), len(asked)
+    first, count = ask(pairs), len(request)
     np.testing.assert_array_equal(first, ask(pairs))
-    assert 2 == count == len(asked)
+    assert 2 == count == len(request)
     next(tmp_path.glob("*.npy")).write_bytes(b"no array")
     np.testing.assert_array_equal(first, ask(pairs))
-    assert 3 == len(asked)
+    assert 3 == len(request)
     np.testing.assert_array_equal(first[::-1], ask(pairs[::-1]))
-    assert 5 == len(asked)
+    assert 5 == len(request)
 
 
 @pytest.mark.parametrize("varied", ["classification"], indirect=True)

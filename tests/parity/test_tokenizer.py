@@ -34,7 +34,7 @@ def pieces(tokenizer, text, max_length=48):
         ("cab", ["c", "##a", "##b"]),
     ],
 )
-def test_oddities_are_tokenised_as_bert_does(tokenizer, text, expected):
+def test_unusual_texts_are_tokenised_as_bert_does(tokenizer, text, expected):
     assert ["[CLS]", *expected, "[SEP]"] == pieces(tokenizer, text)
 
 

@@ -137,8 +137,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_contradicts_a_model_of_two_texts_is_refused_in_one_line(case):
-    make, said, message = REFUSED[case]
-    options = {"name": "mine", "tokenizer": vectorization()} | said
+    make, output, message = REFUSED[case]
+    options = {"name": "mine", "tokenizer": vectorization()} | output
     with pytest.raises(ExportError) as raised:
         load_from_options(ModelOptions("", live=make(), **options))
     assert message in str(raised.value)

@@ -103,7 +103,9 @@ def test_a_classifier_of_pairs_is_classified_with_its_two_texts_apart(exported, 
 
 def test_the_report_says_how_the_model_was_understood(exported):
     reports = exported[2]
-    told = {name: (one.fact("towers").value, one.manifest["task"]) for name, one in reports.items()}
+    reported = {
+        name: (one.fact("towers").value, one.manifest["task"]) for name, one in reports.items()
+    }
     apart = "none: the two texts are separate inputs of one graph"
     assert {
         "average": ("one encoder for both sides", "embedding"),
@@ -111,7 +113,7 @@ def test_the_report_says_how_the_model_was_understood(exported):
         "subclass": ("one encoder for both sides", "embedding"),
         "score": (apart, "score"),
         "classes": (apart, "classification"),
-    } == told
+    } == reported
     assert ("cosine", "found") == (
         reports["sides"].fact("metric").value,
         reports["sides"].fact("metric").origin,

@@ -131,12 +131,12 @@ def test_the_last_layers_can_be_trained_whole(start):
 )
 def test_a_part_that_is_not_there_or_contradicts_itself_is_refused(family, plan, reason):
     with pytest.raises(ExportError, match=reason):
-        choose_trainable(make_classifier(family), TrainingPlan(**plan))
+        choose_trainable(make_classifier(family, layers=2), TrainingPlan(**plan))
 
 
 @pytest.mark.parametrize("family", ["Bert", "Roberta", "DistilBert"])
 def test_updates_of_all_products_reach_every_layer_of_other_families(family):
-    model = make_classifier(family)
+    model = make_classifier(family, layers=2)
     choose_trainable(model, TrainingPlan(lora=2, lora_products="all"))
     updated = [v.path for v in model.trainable_variables if "lora_kernel_a" in v.path]
     assert 2 * 6 == len(updated)

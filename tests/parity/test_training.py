@@ -20,7 +20,7 @@ from semserve_export.errors import ExportError
 from semserve_export.models.bert import make_classifier
 from semserve_export.models.delta_adapter import TENSORS, apply_adapter, read_record
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
-from semserve_export.training.base_model import Start
+from semserve_export.training.base_model import BaseModel
 from semserve_export.training.classifier_training import train
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.training.trainer import logits_of, measure_accuracy, seed_everything
@@ -54,7 +54,7 @@ def start(vocabulary, make_backbone):
     def make(dropout, _):
         return make_classifier(make_backbone(dropout=dropout, layers=1), 3, dropout=dropout)
 
-    return Start(
+    return BaseModel(
         make=make,
         tokenizer=build_tokenizer(vocabulary, lowercase=True, strip_accents=True),
         labels=LABELS,

@@ -14,7 +14,6 @@ from semserve_export.data.pairs import LabelledPair
 from semserve_export.errors import ExportError
 from semserve_export.models.delta_adapter import read_record
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.training.files import TrainingFiles
 from semserve_export.training.plan import TrainingPlan
@@ -28,12 +27,6 @@ ROWS = [
     *((f"{start} hello", "yes") for start in ("cat", "sat", "the cat", "b", "c d")),
 ]
 PLAN = TrainingPlan(epochs=2, batch_size=8, learning_rate=5e-3)
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 @pytest.fixture
@@ -91,7 +84,7 @@ def test_a_keras_file_is_trained_on_single_texts_and_exported_with_what_it_learn
         ("checkpoint.safetensors", {}, "a training that was cut off; --resume goes on"),
         ("adapter.safetensors", {}, "holds adapter.safetensors; --fresh replaces it"),
         ("adapter.safetensors", {"resume": True}, "holds adapter.safetensors; --fresh replaces it"),
-        ("adapter.safetensors", {"resume": True, "fresh": True}, "--fresh begins again: say one"),
+        ("adapter.safetensors", {"resume": True, "fresh": True}, "--fresh starts again: pass one"),
     ],
 )
 def test_what_a_training_left_is_replaced_only_where_a_flag_says_so(files, there, flags, message):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import keras_hub
 import numpy as np
@@ -11,26 +12,20 @@ from parity.families import SIZE, make_backbone, make_classifier, make_tokenizer
 from semserve_export.bundle.tolerance import keras_run, onnx_run
 from semserve_export.errors import ExportError, FidelityError, WeightsError
 from semserve_export.graphs.keras_to_onnx import write_graph
+from semserve_export.keras_models.keras_hub_source import read_keras_hub
 from semserve_export.models.delta_adapter import RECORD
 from semserve_export.models.loaded_model import require_finite
 from semserve_export.models.preset_rules import require_explained
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
-from semserve_export.tokenizers.parity import Difference, Parity
+from semserve_export.tokenizers.parity import Parity, TokenDifference
 from semserve_export.tokenizers.parity_causes import UNEXPLAINED
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 @pytest.fixture(scope="module")
@@ -144,50 +139,39 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(saved, tmp_path):
 
 
 def test_an_unexplained_difference_of_the_tokenizers_fails_the_export():
-    odd = Difference("odd\n", UNEXPLAINED, [1], [2])
+    odd = TokenDifference("odd\n", UNEXPLAINED, [1], [2])
     with pytest.raises(FidelityError, match=r"for no known cause, such as 'odd\\n'; .*--allow-tok"):
         require_explained(Parity(100, 1, {UNEXPLAINED: 1}, (odd,)))
     known = replace(odd, cause="rounding")
     require_explained(Parity(100, 1, {"rounding": 1}, (known,)))
 
 
-def test_a_preprocessor_that_cut_pairs_otherwise_is_refused(tmp_path):
+def test_how_a_saved_preprocessor_cuts_pairs_is_kept(tmp_path):
     classifier = make_classifier("Bert")
     classifier.preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
         make_tokenizer("Bert"), sequence_length=12, truncate="waterfall"
     )
     classifier.save(tmp_path / "mine.keras")
-    with pytest.raises(WeightsError, match=r"mine\.keras: the preprocessor has truncate='waterf"):
-        load_custom_model(ModelOptions(str(tmp_path / "mine.keras"), pair=True))
-    assert (
-        12 == load_custom_model(ModelOptions(str(tmp_path / "mine.keras"))).spec.max_sequence_length
+    spec = load_custom_model(ModelOptions(str(tmp_path / "mine.keras"), pair=True)).spec
+    assert (12, "waterfall") == (spec.max_sequence_length, spec.pair_truncation)
+
+
+@pytest.mark.parametrize("truncate", ["round_robin", "waterfall"])
+@pytest.mark.parametrize(("family", "length"), [("Bert", 12), ("Bert", 13), ("Roberta", 12)])
+def test_pairs_of_all_lengths_are_cut_as_keras_hub_cuts_them(family, length, truncate):
+    preprocessor = getattr(keras_hub.models, f"{family}TextClassifierPreprocessor")(
+        make_tokenizer(family), sequence_length=length, truncate=truncate
     )
-
-
-@pytest.mark.parametrize("length", [12, 13])
-def test_pairs_are_cut_as_keras_hub_cuts_them_but_for_a_spare_token(saved, length):
-    """Where both sides are cut and the room is odd, KerasHub gives the spare token to the first.
-
-    tokenizer.json gives it to the longer one, as BERT's own tokenizers do.
-    """
-    tokenizer = load_custom_model(ModelOptions(str(saved), pair=True)).tokenizer
-    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
-        make_tokenizer("Bert"), sequence_length=length
-    )
-    sizes = [(left, right) for left in range(1, 19) for right in range(1, 19)]
+    source = read_keras_hub(preprocessor)
+    sizes = list(product(range(length + 1), repeat=2))
     pairs = [(" ".join(["cat"] * left), " ".join(["boat"] * right)) for left, right in sizes]
     texts = tuple(map(list, zip(*pairs, strict=True)))
     data = tf.data.Dataset.from_tensor_slices((texts, [0] * len(pairs))).batch(len(pairs))
     ((inputs, _),) = data.map(preprocessor)  # as `fit` does
     rows = zip(inputs["token_ids"].numpy(), inputs["padding_mask"].numpy(), strict=True)
-    theirs = [row[mask].tolist() for row, mask in rows]
-    ours = [list(each.token_ids) for each in encode(tokenizer, pairs, length)]
-    room = length - 3  # [CLS] and two [SEP]
-    for size, expected, found in zip(sizes, theirs, ours, strict=True):
-        if room % 2 and min(size) > room // 2 and size[0] <= size[1]:
-            assert len(expected) == len(found)
-        else:
-            assert expected == found, size
+    expected = [row[mask].tolist() for row, mask in rows]
+    made = encode(source.tokenizer, pairs, length, pair_truncation=source.pair_truncation)
+    assert expected == [list(one.token_ids) for one in made]
 
 
 def test_a_tokenizer_that_does_not_split_texts_is_refused(tmp_path):

@@ -20,7 +20,7 @@ from semserve_export.pipeline.verify import verify_bundle
 from semserve_export.tokenizers.bert_wordpiece import Encoding, encode, pad
 from semserve_export.tokenizers.synthetic_texts import texts_like
 from semserve_export.variants.fused import fused_graph
-from semserve_export.variants.gates import Bar, Quality, bar_of, held_out_batches, measure
+from semserve_export.variants.gates import Gate, Quality, gate_for, held_out_batches, measure
 from semserve_export.variants.int8 import quantize_weights
 from semserve_export.variants.variants import add_variants, file_of
 
@@ -79,7 +79,7 @@ def test_a_fused_graph_that_drops_the_padding_mask_is_refused(exported, tmp_path
             del node.input[1:]
     onnx.save(graph, tmp_path / "maskless.onnx")
     with pytest.raises(FidelityError, match=r"difference is .* at most 1e-05"):
-        bar_of("fused", spec.task).require(measured(exported, tmp_path / "maskless.onnx"), "tiny")
+        gate_for("fused", spec.task).require(measured(exported, tmp_path / "maskless.onnx"), "tiny")
 
 
 def test_a_fused_graph_with_the_other_gelu_is_refused(exported, tmp_path):
@@ -87,7 +87,7 @@ def test_a_fused_graph_with_the_other_gelu_is_refused(exported, tmp_path):
     graph = fused_graph(read_encoder(exported.model.keras_model, "tanh"), spec)
     onnx.save(graph, tmp_path / "tanh.onnx")
     with pytest.raises(FidelityError, match="difference"):
-        bar_of("fused", spec.task).require(measured(exported, tmp_path / "tanh.onnx"), "tiny")
+        gate_for("fused", spec.task).require(measured(exported, tmp_path / "tanh.onnx"), "tiny")
 
 
 @pytest.mark.parametrize("activation", ["erf", "tanh"])
@@ -167,7 +167,7 @@ def test_no_two_neighbouring_products_overflow_16_bits():
         assert (np.abs(wide * scales - kernel) <= scales * 0.5001).all()
 
 
-BAR = Bar(
+BAR = Gate(
     difference=0.05,
     cosine_mean=0.999,
     cosine_min=0.995,
@@ -196,9 +196,9 @@ def test_each_measure_can_refuse_a_variant(quality):
 def test_what_is_refused_is_told_and_leaves_no_file(exported, tmp_path):
     shutil.copytree(exported.directory, tmp_path / "tiny")
     model = replace(exported.model, spec=replace(exported.model.spec, activation="tanh"))
-    told = []
-    assert {} == add_variants(model, ("fused",), tmp_path / "tiny", print, told.append)
-    assert 1 == len(told)
+    reported = []
+    assert {} == add_variants(model, ("fused",), tmp_path / "tiny", print, reported.append)
+    assert 1 == len(reported)
     assert not (tmp_path / "tiny" / "model.fused.onnx").exists()
 
 

@@ -15,10 +15,10 @@ from semserve_export.errors import AdapterError, BundleError
 from semserve_export.model_spec import INPUTS_WITHOUT_SEGMENTS
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.word_tokenizer import build_word_tokenizer
-from semserve_export.training.correlation import pearson, spearman
+from semserve_export.training.metrics import pearson, spearman
 from semserve_export.word_vectors.glove import word_table
-from semserve_export.word_vectors.word_adapter import CHANGE, ROWS, apply_word_adapter
 from semserve_export.word_vectors.word_model import average_encoder, lstm_encoder
+from semserve_export.word_vectors.words import CHANGE, ROWS, apply_word_adapter
 
 JUDGED = ScoredPairs(
     pairs=[("the cat sat", "a cat"), ("the cat", "the house"), ("a dog", "of it"), ("dog", "dog")],

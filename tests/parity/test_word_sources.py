@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.preprocessing.text import Tokenizer as KerasTokenizer
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.text_vectorization import read_text_vectorization
+from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
 from semserve_export.keras_models.tokenizer_sources import from_library
 from semserve_export.keras_models.word_index import WordIndex, read_word_index
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 from semserve_export.tokenizers.fuzz_texts import odd_texts
+from tokenizers import Tokenizer, models
 
 TEXTS = (
     "the cat sat on the mat, didn't it?",
@@ -141,6 +142,20 @@ def test_a_tokenizer_of_the_library_keeps_its_ids_and_tells_its_padding():
     assert [[1, 3, 4, 2]] == ids_of(source, ["The cat"])
 
 
+def test_sequences_are_filled_up_with_the_id_of_the_word_for_padding():
+    ids = {"<unk>": 0, "<pad>": 1, "the": 2}
+    unsaid, said = (Tokenizer(models.WordLevel(ids, unk_token="<unk>")) for _ in range(2))  # noqa: S106 - no password
+    said.enable_padding(length=4, pad_id=2)
+    sources = (
+        WordIndex.of_mapping(ids).source(),
+        WordIndex.of_settings({"word_index": ids}).source(),
+        from_library(unsaid),
+        from_library(said),
+        WordIndex.of_mapping({"the": 1}).source(),
+    )
+    assert [1, 1, 1, 2, 0] == [source.pad_id for source in sources]
+
+
 def shout(texts):
     return tf.strings.upper(texts)
 
@@ -164,6 +179,21 @@ def test_a_layer_that_no_tokenizer_stands_for_is_refused_by_the_setting(settings
     with pytest.raises(WeightsError) as raised:
         read_text_vectorization(layer)
     assert message in str(raised.value)
+
+
+def test_a_vocabulary_with_a_word_twice_is_refused():
+    with pytest.raises(WeightsError, match=r"Keras refuses the vocabulary: .* repeated terms are"):
+        from_vocabulary(["the", "cat", "the"])
+
+
+class Loud(keras.layers.TextVectorization):
+    def call(self, inputs):
+        return super().call(shout(inputs))
+
+
+def test_a_layer_that_may_read_otherwise_is_refused():
+    with pytest.raises(WeightsError, match="is a Loud, a class of your own, which may read texts"):
+        read_text_vectorization(Loud(vocabulary=["the"], name="loud"))
 
 
 def test_a_layer_without_a_vocabulary_is_refused():

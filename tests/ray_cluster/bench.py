@@ -16,10 +16,9 @@ import numpy as np
 from pyarrow import parquet
 from ray.cluster_utils import Cluster
 from semserve_server.ray.cluster import Pool, connected, run_on_ray
-from semserve_server.ray.job import Job, Progress, run_job
-from semserve_server.ray.shard_worker import ShardReport, WorkerSettings
+from semserve_server.ray.job import Job, JobProgress, run_job
+from semserve_server.ray.shard_worker import ShardReport, WorkerSettings, run_here
 from semserve_server.ray.shards import Shard
-from semserve_server.ray.single_process import run_here
 from semserve_server.repository.manifest import read_manifest
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
@@ -32,7 +31,7 @@ class Clock:
         self.begun = time.monotonic()
         self.points: list[tuple[float, int]] = []
 
-    def tell(self, progress: Progress) -> None:
+    def show(self, progress: JobProgress) -> None:
         """Note that a shard is complete."""
         if progress.done_shards:
             self.points.append((time.monotonic() - self.begun, progress.done_rows))
@@ -53,7 +52,7 @@ def timed(name: str, job: Job, *, kill: bool | None = None) -> float:
     """
     clock = Clock()
     if kill is None:
-        run_job(job, run_here, clock.tell)
+        run_job(job, run_here, clock.show)
     else:
         on_two_raylets(job, clock, kill=kill)
     total = time.monotonic() - clock.begun
@@ -74,8 +73,8 @@ def on_two_raylets(job: Job, clock: Clock, *, kill: bool) -> None:
     def runner(settings: WorkerSettings, shards: Sequence[Shard]) -> Iterator[ShardReport]:
         return run_on_ray(settings, shards, Pool(cpus=1))
 
-    def each(progress: Progress) -> None:
-        clock.tell(progress)
+    def each(progress: JobProgress) -> None:
+        clock.show(progress)
         if kill and other in cluster.worker_nodes and progress.done_rows * 2 >= progress.rows:
             seconds, rows = clock.points[-1]
             print(
@@ -94,17 +93,17 @@ def difference(one: Path, other: Path) -> str:
     """Describe how two outputs differ."""
     left, right = parquet.read_table(one), parquet.read_table(other)
     order = left["row"].equals(right["row"])
-    said = [f"rows {'equal' if order else 'DIFFERENT'}"]
+    output = [f"rows {'equal' if order else 'DIFFERENT'}"]
     for name in left.column_names:
         if name == "vector" or name.startswith("scores_"):
             columns = [np.stack(table[name].to_numpy()) for table in (left, right)]
-            said.append(f"{name} within {np.abs(columns[0] - columns[1]).max():.1e}")
+            output.append(f"{name} within {np.abs(columns[0] - columns[1]).max():.1e}")
         elif name != "row":
             equal = sum(
                 a == b for a, b in zip(left[name].to_pylist(), right[name].to_pylist(), strict=True)
             )
-            said.append(f"{name} {equal} of {len(left)} equal")
-    return ", ".join(said)
+            output.append(f"{name} {equal} of {len(left)} equal")
+    return ", ".join(output)
 
 
 def main() -> None:

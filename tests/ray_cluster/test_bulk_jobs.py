@@ -21,10 +21,13 @@ from semserve_server.errors import JobRefused  # noqa: E402
 from semserve_server.library import open_model  # noqa: E402
 from semserve_server.ray.batches import ClassifyTexts, EmbedTexts  # noqa: E402
 from semserve_server.ray.cluster import Pool, connected, fitted, run_on_ray  # noqa: E402
-from semserve_server.ray.job import Job, Progress, run_job  # noqa: E402
-from semserve_server.ray.shard_worker import ShardReport, WorkerSettings  # noqa: E402
+from semserve_server.ray.job import Job, JobProgress, run_job  # noqa: E402
+from semserve_server.ray.shard_worker import (  # noqa: E402
+    ShardReport,
+    WorkerSettings,
+    run_here,
+)
 from semserve_server.ray.shards import Shard  # noqa: E402
-from semserve_server.ray.single_process import run_here  # noqa: E402
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -63,7 +66,7 @@ def test_a_raylet_that_is_killed_loses_and_doubles_nothing(cluster: Cluster, job
     (other,) = cluster.worker_nodes
     in_progress: set[int] = set()
 
-    def kill(progress: Progress) -> None:
+    def kill(progress: JobProgress) -> None:
         complete = {int(path.stem[5:]) for path in job.output.glob("part-*.parquet")}
         if other in cluster.worker_nodes and progress.done_shards >= 4:
             in_progress.update(begun(job) - complete)

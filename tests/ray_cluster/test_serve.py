@@ -68,13 +68,13 @@ def server() -> Iterator[grpc.Channel]:
     )  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = ""
+        output = ""
         for line in process.stderr:
-            said += line
+            output += line
             if found := re.search(r"serving on (\S+):", line):
                 break
         else:
-            pytest.fail(f"the server never served: {said}")
+            pytest.fail(f"the server never served: {output}")
         with grpc.insecure_channel(found[1]) as channel:
             yield channel
         process.terminate()

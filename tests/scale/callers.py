@@ -1,24 +1,26 @@
-"""Callers who ask and stream without a pause, and check each answer against the right one."""
+"""Callers who ask and stream again and again, and check each answer against the right one."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 import numpy as np
 from chaos.answers import TOLERANCE, Known
 from semserve import AsyncClient, Retry, SemserveError
 
-from scale.replicas import ROUNDS
+from scale.replicas import MODEL, ROUNDS
 
 PATIENCE = 60.0
-MODEL = "tiny-embed"
+"""Seconds for the answers that a test waits for."""
 BATCH = 3
 """Texts of one request."""
 CALLERS, STREAMS = (8, 2) if ROUNDS else (2, 1)
+PAUSE = 0.0 if ROUNDS else 0.05
+"""Seconds between the calls of a caller. Without a pause the load takes all the time of a CPU."""
 ONCE = Retry(attempts=1)
 """Each request is sent once: what fails, the caller sees."""
 
@@ -41,26 +43,32 @@ class Callers:
         self.messages = 0
         """Messages of streams that were answered right."""
         self._texts = texts
-        self._stay = True
+        self._left = asyncio.Event()
         self._answered = asyncio.Condition()
 
     def leave(self) -> None:
         """Let all go once the present answers have come."""
-        self._stay = False
+        self._left.set()
 
     async def wait_for(self, *, calls: int = 0, messages: int = 0) -> None:
         """Wait until so many more have been answered right, or one has gone wrong."""
         least_calls, least_messages = self.calls + calls, self.messages + messages
-        async with asyncio.timeout(PATIENCE), self._answered:
-            await self._answered.wait_for(
-                lambda: (
-                    self.faults or (self.calls >= least_calls and self.messages >= least_messages)
-                )
-            )
+
+        def enough() -> bool:
+            return self.calls >= least_calls and self.messages >= least_messages
+
+        try:
+            async with asyncio.timeout(PATIENCE), self._answered:
+                await self._answered.wait_for(lambda: self.faults or enough())
+        except TimeoutError:
+            raise TimeoutError(
+                f"after {PATIENCE:g} s, {self.calls} calls of {least_calls} are answered, "
+                f"and {self.messages} messages of {least_messages}"
+            ) from None
 
     async def ask(self, client: AsyncClient, first: int) -> None:
         """Call again and again."""
-        for batch in self._batches(first):
+        async for batch in self._batches(first):
             try:
                 reply = await client.embed(batch.texts, model=MODEL)
             except SemserveError as error:
@@ -76,8 +84,8 @@ class Callers:
         sent: list[Batch] = []
         answers: Counter[int] = Counter()
 
-        def batches() -> Iterator[list[str]]:
-            for batch in self._batches(first):
+        async def batches() -> AsyncIterator[list[str]]:
+            async for batch in self._batches(first):
                 sent.append(batch)
                 yield batch.texts
 
@@ -94,11 +102,15 @@ class Callers:
             self.faults.append("a message of a stream was lost or doubled")
         await self._tell()
 
-    def _batches(self, first: int) -> Iterator[Batch]:
-        while self._stay:
+    async def _batches(self, first: int) -> AsyncGenerator[Batch, None]:
+        """Yield batches, with pauses, until told to leave."""
+        while not self._left.is_set():
             places = [(first + one) % len(self._texts.items) for one in range(BATCH)]
             yield Batch(places, [str(self._texts.items[place]) for place in places])
             first = places[-1] + 1
+            if PAUSE:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._left.wait(), PAUSE)
 
     def _judge(self, batch: Batch, vectors: np.ndarray) -> None:
         expected = self._texts.rows[batch.places]

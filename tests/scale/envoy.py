@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 from conftest import ROOT
-from load.process import running
+from load.process import POLL_SECONDS, running
 
 CONFIGURATION = ROOT / "server" / "deploy" / "envoy" / "replicas.yaml"
 ENVOY = shutil.which(ROOT / ".tools" / "envoy" / "bin" / "envoy")
@@ -47,10 +47,11 @@ class Envoy:
         }
 
     def wait_for(self, found: Callable[[dict[int, Host]], object], what: str) -> None:
-        """Wait until Envoy sees the replicas so; each question is a round trip to it."""
+        """Wait until Envoy sees the replicas so; asking again and again."""
         end = time.monotonic() + PATIENCE
         while not found(hosts := self.hosts()):
             assert time.monotonic() < end, f"not {what}: {hosts}"
+            time.sleep(POLL_SECONDS)
 
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=10) as reply:

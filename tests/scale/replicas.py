@@ -15,6 +15,8 @@ from conftest import CALIBRATIONS
 from load.process import Process, free_port, running
 
 TINY = Path(__file__).parent.parent / "bundles"
+MODEL = "tiny-embed"
+"""The one model that the replicas have."""
 SERVING = "serving on "
 FLAGS = (
     "--variant", "portable", "--batch-workers", "1", "--intra-op-threads", "1",
@@ -58,7 +60,7 @@ class Replica:
         self.process = self._stack.enter_context(
             running(
                 f"replica {self.port}",
-                [*command, "--models", TINY, *FLAGS, *self.flags],
+                [*command, "--models", TINY / MODEL, *FLAGS, *self.flags],
                 environment=environment,
             )
         )
@@ -107,7 +109,7 @@ class Replica:
 
 @contextlib.contextmanager
 def replicas(number: int, *flags: str) -> Iterator[list[Replica]]:
-    """Start so many servers over the tiny bundles, side by side, and wait until all serve."""
+    """Start so many servers of the tiny embedder, side by side, and wait until all serve."""
     all_of_them = [Replica(free_port(), flags) for _ in range(number)]
     with contextlib.ExitStack() as stack:
         for one in all_of_them:

@@ -12,10 +12,10 @@ import pytest
 from chaos.answers import Known
 from semserve import AsyncClient
 
-from scale.callers import MODEL, ONCE, Callers, callers
+from scale.callers import ONCE, Callers, callers
 from scale.envoy import ENVOY, Envoy, Host
 from scale.envoy import envoy as running_envoy
-from scale.replicas import LONG_FORM, ROUNDS, Replica
+from scale.replicas import LONG_FORM, MODEL, ROUNDS, Replica
 
 pytestmark = [
     pytest.mark.xdist_group("replicas"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from chaos.answers import Known
 from load.process import free_port
 from semserve import AsyncClient
 
-from scale.callers import Callers, callers
+from scale.callers import PATIENCE, Callers, callers
 from scale.names import names
 from scale.replicas import LONG_FORM, Replica
 
@@ -81,6 +82,7 @@ async def started(replica: Replica) -> None:
 
 async def until_answering(replica: Replica, load: Callers) -> None:
     """Wait until a replica that has started again gets calls."""
-    async with asyncio.timeout(60):
-        while not replica.answered and not load.faults:
-            await load.wait_for(calls=1)
+    end = time.monotonic() + PATIENCE
+    while not replica.answered and not load.faults:
+        assert time.monotonic() < end, f"{replica.address} got no call in {PATIENCE:g} s"
+        await load.wait_for(calls=1)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from controlled import NAME, Controlled, add, describe
 from grpc_health.v1.health_pb2 import HealthCheckResponse
+from refusals import refusal
 
 SERVING = HealthCheckResponse.SERVING
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from conftest import CALIBRATIONS, SERVING, start_server, wait_for_line
+from known_calibrations import keep_calibrations
 from semserve.v1 import embedding_pb2, embedding_pb2_grpc
 from tiny_bundles import with_fused
 
@@ -27,34 +28,42 @@ def answer(line: str) -> bytes:
 def answers(*servers: tuple[str, ...]) -> tuple[list[bytes], str]:
     """Start servers at the same time; their vectors, and what they said."""
     processes = [start_server(*arguments) for arguments in servers]
-    said: list[str] = []
+    output: list[str] = []
     try:
-        found = [answer(wait_for_line(process, said)) for process in processes]
+        found = [answer(wait_for_line(process, output)) for process in processes]
     finally:
         for process in processes:
             process.terminate()
-        said += [process.communicate(timeout=30)[1] for process in processes]
-    return found, "".join(said)
+        output += [process.communicate(timeout=30)[1] for process in processes]
+    return found, "".join(output)
 
 
-def test_servers_that_start_at_once_share_one_entry(tiny_models: Path, tmp_path: Path) -> None:
-    models = (*USUAL, "--models", str(with_fused(tiny_models / MODEL, tmp_path / MODEL)))
+@pytest.fixture
+def models(tiny_models: Path, tmp_path: Path) -> tuple[str, ...]:
+    """The flags of a server of a bundle whose optimised graph is kept."""
+    bundle = with_fused(tiny_models / MODEL, tmp_path / MODEL)
+    keep_calibrations(CALIBRATIONS, bundle)
+    return (*USUAL, "--models", str(bundle))
+
+
+def test_servers_that_start_at_once_share_one_entry(
+    models: tuple[str, ...], tmp_path: Path
+) -> None:
     cached = (*models, "--cache-dir", str(tmp_path / "cache"))
-    found, said = answers(cached, (*cached, "--processes", "2"), (*models, "--cache-dir", "none"))
+    found, output = answers(cached, (*cached, "--processes", "2"), (*models, "--cache-dir", "none"))
     assert 1 == len({*found})
     assert 1 == len([*(tmp_path / "cache" / "graphs").iterdir()])
-    assert "WARNING" not in said
+    assert "WARNING" not in output
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no directory that even root cannot write")
 def test_without_a_directory_to_write_the_server_serves_and_says_so_once(
-    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = (*USUAL, "--models", str(with_fused(tiny_models / MODEL, tmp_path / MODEL)))
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
-    expected, said = answers((*models, "--cache-dir", "auto"))
-    assert 1 == said.count("nothing is cached: --cache-dir /proc/semserve: No such file")
+    expected, output = answers((*models, "--cache-dir", "auto"))
+    assert 1 == output.count("nothing is cached: --cache-dir /proc/semserve: No such file")
     found, also_said = answers((*models, "--cache-dir", "/proc/sys"))
     assert 1 == also_said.count("no optimised graph is kept in /proc/sys/graphs: ")
     assert expected == found
-    assert "WARNING" not in said + also_said
+    assert "WARNING" not in output + also_said

@@ -6,20 +6,24 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import fails, start_server, wait_for_line
+from conftest import CALIBRATIONS, fails, start_server, wait_for_line
 from controlled import NAME, Controlled, describe
+from semserve_server.config import Config
+from semserve_server.registry.calibration_cache import CalibrationCache
+from semserve_server.registry.calibration_source import CalibrationSource
+from semserve_server.registry.loader import load
 
 
 def started(*arguments: str) -> list[str]:
     """Start a server and end it; what it said until it served."""
-    said: list[str] = []
+    output: list[str] = []
     process = start_server(*arguments)
     try:
-        wait_for_line(process, said)
+        wait_for_line(process, output)
     finally:
         process.terminate()
         process.communicate(timeout=30)
-    return said
+    return output
 
 
 def budgets(said: list[str], origin: str) -> dict[str, str]:
@@ -35,6 +39,16 @@ def test_the_next_start_measures_nothing_and_chooses_the_same(
     assert {NAME} == first.keys()
     if '"converged":true' in next((tmp_path / "new").iterdir()).read_text():
         assert first == budgets(started(*arguments), "from the calibration cache")
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (0, 0), (0, 1)])
+def test_the_servers_of_the_tests_measure_nothing(
+    tiny_models: Path, caplog: pytest.LogCaptureFixture, workers: int, threads: int
+) -> None:
+    caplog.set_level("INFO")
+    config = Config(device="cpu", batch_workers=workers, intra_op_threads=threads)
+    load(config, tiny_models / NAME, CalibrationSource(CalibrationCache(Path(CALIBRATIONS))))
+    assert f"{NAME}: from the calibration cache: batches of 4096 tokens" in caplog.text
 
 
 def test_a_directory_that_others_can_write_ends_the_start_with_one_line(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess, in_process
 from fakes import Failing, Poisoned
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.runtime.tokenizer import Tokenizer, Truncation
@@ -208,7 +208,7 @@ async def test_a_burst_of_calls_is_answered_by_admission_control_and_not_cancell
 ) -> None:
     """By its own default gRPC would cancel what is beyond a thousand calls."""
     stub = EmbeddingServiceStub(service.channel)
-    calls = [asyncio.ensure_future(one(stub, "a cat")) for _ in range(3000)]
+    calls = [asyncio.ensure_future(one(stub, "a cat")) for _ in range(1500)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     codes = {o.code() for o in outcomes if isinstance(o, grpc.aio.AioRpcError)}
     assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED}

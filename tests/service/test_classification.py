@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import refusal
 from conftest import InProcess
+from refusals import refusal
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import grpc
 import onnx
 import pytest
-from asking import refusal
 from conftest import ROOT, fails, running_server, start_server
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 
@@ -151,8 +151,8 @@ async def test_sigterm_before_the_models_are_warm_ends_the_start(tiny_models: Pa
     assert process.stderr is not None
     await asyncio.to_thread(process.stderr.readline)  # Python has started and asyncio says so
     process.send_signal(signal.SIGTERM)
-    _, said = await asyncio.to_thread(process.communicate, timeout=60)
-    assert "Traceback" not in said
+    _, output = await asyncio.to_thread(process.communicate, timeout=60)
+    assert "Traceback" not in output
     assert process.returncode in {0, -signal.SIGTERM}
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess, ServerProcess, running_server, start_server, wait_for_line
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import LoadModelRequest
@@ -113,11 +113,11 @@ async def test_a_watch_that_opens_during_the_drain_gets_not_serving_and_an_end(
     await asyncio.sleep(0)  # the drain begins
     call = HealthStub(service.channel).Watch(HealthCheckRequest(service="tiny-embed"))
     assert NOT_SERVING == (await call.read()).status
-    told = await refusal(call.read())
-    assert (grpc.StatusCode.UNAVAILABLE, "the server is stopping") == (told.code, told.message)
+    error = await refusal(call.read())
+    assert (grpc.StatusCode.UNAVAILABLE, "the server is stopping") == (error.code, error.message)
     reflection = ServerReflectionStub(service.channel).ServerReflectionInfo()
-    told = await refusal(reflection.read())
-    assert (grpc.StatusCode.UNAVAILABLE, "the server is stopping") == (told.code, told.message)
+    error = await refusal(reflection.read())
+    assert (grpc.StatusCode.UNAVAILABLE, "the server is stopping") == (error.code, error.message)
     service.embedder.release()
     assert 1 == len((await admitted).results)
     await draining
@@ -142,10 +142,10 @@ async def test_a_load_that_hangs_does_not_hold_up_the_end(tiny_models: Path) -> 
             while "the load hangs" not in await asyncio.to_thread(process.stderr.readline):
                 pass
             process.send_signal(signal.SIGTERM)
-            told = await refusal(loading)
+            error = await refusal(loading)
             assert (grpc.StatusCode.UNAVAILABLE, "the server is stopping") == (
-                told.code,
-                told.message,
+                error.code,
+                error.message,
             )
         assert 0 == await asyncio.to_thread(process.wait, 60)
     finally:
@@ -169,8 +169,8 @@ def test_sigterm_ends_a_start_whose_load_hangs(tiny_models: Path) -> None:
 def test_a_start_whose_load_hangs_ends_with_one_line(tiny_models: Path) -> None:
     arguments = ("--models", str(tiny_models), "--load-timeout", "0.5")
     process = start_server(*arguments, command=hangs_after(0))
-    said = process.communicate(timeout=60)[1].splitlines()
+    output = process.communicate(timeout=60)[1].splitlines()
     assert 2 == process.returncode
-    assert said[-1].startswith("semserve-server: ")
-    assert "tiny-embed: has not loaded within 0.5 s, --load-timeout" in said[-1]
-    assert "not tried: tiny-nli" in said[-1]
+    assert output[-1].startswith("semserve-server: ")
+    assert "tiny-embed: has not loaded within 0.5 s, --load-timeout" in output[-1]
+    assert "not tried: tiny-nli" in output[-1]

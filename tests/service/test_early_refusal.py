@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import grpc
-from asking import Refusal, refusal
 from conftest import InProcess
+from refusals import Refusal, refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from asking import refusal
 from conftest import InProcess
+from refusals import refusal
 from semserve.v1 import embedding_pb2
 from semserve.v1.common_pb2 import TRUNCATION_NONE, TRUNCATION_START
 from semserve.v1.embedding_pb2 import EmbedRequest

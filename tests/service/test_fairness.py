@@ -9,8 +9,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess, in_process
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.auth.api_key import new_key

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import grpc
 import pytest
-from asking import refusal
 from controlled import NAME, Controlled, describe
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import TokenizeRequest

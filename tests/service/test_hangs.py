@@ -9,12 +9,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
-from conftest import InProcess, load_session, start_server, wait_for_line
+from conftest import InProcess, start_server, wait_for_line
 from controlled import NAME, describe, serving
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.config import Config
@@ -29,6 +29,7 @@ from semserve_server.registry.registry import ModelRegistry
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.runtime.tokenizer import Tokenizer
 from semserve_server.supervision.watchdog import Watchdog
+from sessions import load_session
 
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
@@ -38,7 +39,7 @@ HELD_LOCK = """
 import asyncio, ctypes
 from semserve_server import __main__, server
 from semserve_server.supervision import watchdog
-watchdog.LOOK_SECONDS, watchdog.LAST_RESORT_SECONDS = 0.05, 0.5
+watchdog.CHECK_SECONDS, watchdog.LAST_RESORT_SECONDS = 0.05, 0.5
 class HoldsTheLock(watchdog.Watchdog):
     async def watch(self, until):
         asyncio.get_running_loop().call_later(0.3, ctypes.PyDLL(None).sleep, 600)
@@ -84,7 +85,7 @@ async def test_a_run_that_hangs_ends_the_server_though_its_model_was_replaced(
     call = EmbeddingServiceStub(service.channel).Embed(EmbedRequest(texts=["a"]))
     await asyncio.to_thread(service.embedder.wait_for_run)
     for _ in range(3):
-        dog.look()
+        dog.check()
     assert NOT_SERVING == (await health.Check(HealthCheckRequest())).status
     service.engines.append(another(service.engines.pop(0), tiny_models))
     service.models.put(service.engines[-1])
@@ -93,9 +94,9 @@ async def test_a_run_that_hangs_ends_the_server_though_its_model_was_replaced(
     assert NOT_SERVING == (await health.Check(HealthCheckRequest())).status
     assert {"run": 1, "tokenize": 0, "load": 0} == hanging(service.models)
     for _ in range(3):
-        dog.look()
+        dog.check()
     with pytest.raises(EngineFailed, match="tiny-embed: a run has not returned for 6 s"):
-        dog.look()
+        dog.check()
     service.embedder.release()
 
 
@@ -125,9 +126,9 @@ async def test_a_text_that_is_tokenised_for_ever_ends_the_server(
     call = asyncio.ensure_future(EmbeddingServiceStub(service.channel).Embed(request).code())
     await asyncio.to_thread(begun.wait, 60)
     for _ in range(4):
-        dog.look()
+        dog.check()
     with pytest.raises(EngineFailed, match="tiny-embed: tokenising texts has not returned for 4 s"):
-        dog.look()
+        dog.check()
     assert {"run": 0, "tokenize": 1, "load": 0} == hanging(service.models)
     may_end.set()
     assert grpc.StatusCode.OK == await call
@@ -195,7 +196,7 @@ IDLE = """
 import asyncio, os, signal
 from semserve_server import __main__, server
 from semserve_server.supervision import watchdog
-watchdog.LOOK_SECONDS = 0.01
+watchdog.CHECK_SECONDS = 0.01
 class EndsSoon(watchdog.Watchdog):
     async def watch(self, until):
         asyncio.get_running_loop().call_later(1, os.kill, os.getpid(), signal.SIGTERM)

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from asking import refusal
-from conftest import InProcess, load_session
+from conftest import InProcess
 from fakes import Giving, Unreadable
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.observability.recorder import Recorder
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.rpc.handlers import unary
 from semserve_server.rpc.instrumented_handlers import instrumented
+from sessions import load_session
 
 EMBED = EmbedRequest(texts=["a cat"])
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 import grpc
-from asking import refusal
 from conftest import running_server
+from refusals import refusal
 from semserve.v1.model_pb2 import UnloadModelRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.auth.api_key import new_key

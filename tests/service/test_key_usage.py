@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from asking import refusal
 from conftest import in_process
 from prometheus_client import CollectorRegistry
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.auth.api_key import new_key
@@ -64,5 +64,5 @@ def test_usage_outlives_a_new_secret_and_ends_with_the_name(tmp_path: Path) -> N
     assert 7 == key_store.principal(presented).usage.tokens
     path.write_text(f"{new_key('bob')[1]}\n")
     now += 2
-    key_store.look()
+    key_store.check_file()
     assert set() == key_store.usage.keys()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import SMALL_LIMITS, InProcess, in_process
 from google.rpc import error_details_pb2, status_pb2
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 

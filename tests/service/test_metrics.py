@@ -10,12 +10,12 @@ from functools import partial
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess
 from fakes import Failing
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry, generate_latest
+from refusals import refusal
 from semserve.v1.common_pb2 import TRUNCATION_NONE
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub

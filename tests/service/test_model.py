@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from asking import refusal
 from conftest import InProcess
+from refusals import refusal
 from semserve.v1 import model_pb2
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve.v1.similarity_pb2 import METRIC_COSINE

@@ -75,9 +75,9 @@ class Observed:
 
 @pytest.fixture(scope="module")
 def observed(tiny_models: Path) -> Iterator[Observed]:
-    told = Observed()
+    reported = Observed()
     collecting = grpc.server(ThreadPoolExecutor(1))
-    add_TraceServiceServicer_to_server(told.collector, collecting)
+    add_TraceServiceServicer_to_server(reported.collector, collecting)
     port = collecting.add_insecure_port("127.0.0.1:0")
     collecting.start()
     process = start_server(
@@ -86,20 +86,20 @@ def observed(tiny_models: Path) -> Iterator[Observed]:
         "--log-format", "json", "--log-level", "debug", "--access-log", "--drain-delay", "0",
     )  # fmt: skip
     try:
-        said: list[str] = []
-        line = wait_for_line(process, said)
-        url = next(re.findall(r"http://\S+/metrics", one)[0] for one in said if "/metrics" in one)
+        output: list[str] = []
+        line = wait_for_line(process, output)
+        url = next(re.findall(r"http://\S+/metrics", one)[0] for one in output if "/metrics" in one)
         address = line.split(SERVING)[1].split(": ")[0]
         with grpc.insecure_channel(address) as channel:
-            _call(EmbeddingServiceStub(channel), told)
+            _call(EmbeddingServiceStub(channel), reported)
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  (our own)
-            told.metrics = answer.read().decode()
+            reported.metrics = answer.read().decode()
         process.send_signal(signal.SIGTERM)
-        told.lines = [
-            json.loads(one) for one in (*said, *process.communicate(timeout=30)[1].splitlines())
+        reported.lines = [
+            json.loads(one) for one in (*output, *process.communicate(timeout=30)[1].splitlines())
         ]
         assert 0 == process.returncode
-        yield told
+        yield reported
     finally:
         process.kill()
         process.communicate()
@@ -176,12 +176,12 @@ def test_a_traced_call_is_a_span_of_its_callers_trace_with_its_stages(observed: 
 
 
 def test_each_message_of_a_traced_stream_is_a_span(observed: Observed) -> None:
-    told = {
+    reported = {
         attribute(span, "semserve.request_id"): attribute(span, "rpc.response.status_code")
         for span in observed.collector.spans
         if span.name == STREAM
     }
-    assert {"order-19/1": "OK", "order-19/2": "INVALID_ARGUMENT"} == told
+    assert {"order-19/1": "OK", "order-19/2": "INVALID_ARGUMENT"} == reported
 
 
 def test_a_callers_mistake_is_no_error_of_the_servers_span(observed: Observed) -> None:
@@ -191,8 +191,8 @@ def test_a_callers_mistake_is_no_error_of_the_servers_span(observed: Observed) -
 
 def test_no_text_is_told_to_anyone(observed: Observed) -> None:
     assert observed.of_request("order-17")
-    for told in (json.dumps(observed.lines), observed.metrics, str(observed.collector.spans)):
-        assert PRIVATE not in told
+    for reported in (json.dumps(observed.lines), observed.metrics, str(observed.collector.spans)):
+        assert PRIVATE not in reported
 
 
 def test_what_prometheus_reads_tells_the_build_the_models_and_the_process(

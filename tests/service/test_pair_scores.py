@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 import tiny_kinds
-from asking import refused
+from refusals import refused
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.common_pb2 import TRUNCATION_NONE, TRUNCATION_START
@@ -125,10 +125,10 @@ def test_single_texts_are_scored(stub: ScoreServiceStub) -> None:
 def test_what_cannot_be_scored_is_refused_by_field(
     stub: ScoreServiceStub, request_: ScoreRequest, fields: set[str], says: str
 ) -> None:
-    told = refused(stub.Score, request_)
-    assert grpc.StatusCode.INVALID_ARGUMENT == told.code
-    assert fields == set(told.fields)
-    assert says in told.message
+    error = refused(stub.Score, request_)
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code
+    assert fields == set(error.fields)
+    assert says in error.message
 
 
 def test_with_allow_partial_the_bad_pairs_are_listed(stub: ScoreServiceStub) -> None:
@@ -189,9 +189,9 @@ def test_rerank_sorts_documents_by_their_score_with_the_query(stub: ScoreService
 def test_what_cannot_be_reranked_is_refused_by_field(
     stub: ScoreServiceStub, request_: RerankRequest, fields: set[str]
 ) -> None:
-    told = refused(stub.Rerank, request_)
-    assert grpc.StatusCode.INVALID_ARGUMENT == told.code
-    assert fields == set(told.fields)
+    error = refused(stub.Rerank, request_)
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code
+    assert fields == set(error.fields)
 
 
 def test_two_sequences_are_classified_with_their_raw_scores(kinds_channel: grpc.Channel) -> None:

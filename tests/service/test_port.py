@@ -6,7 +6,6 @@ import asyncio
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import SMALL_LIMITS, InProcess
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2
@@ -14,6 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from health_list import list_health
+from refusals import refusal
 from semserve.v1 import classification_pb2, embedding_pb2, model_pb2, score_pb2, similarity_pb2
 from semserve.v1.embedding_pb2 import EmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
@@ -99,7 +99,7 @@ async def test_bytes_that_are_no_question_of_reflection_are_an_invalid_argument(
 async def test_reflection_finds_services_and_methods(service: InProcess) -> None:
     """Tools such as ghz ask for the file of a method, which protobuf's own pool does not know."""
     request = reflection_pb2.ServerReflectionRequest
-    asked = [
+    requests = [
         request(list_services=""),
         request(file_containing_symbol="semserve.v1.EmbeddingService.Embed"),
         request(file_containing_symbol="semserve.v1.SimilarityService"),
@@ -107,11 +107,11 @@ async def test_reflection_finds_services_and_methods(service: InProcess) -> None
     ]
     stub = ServerReflectionStub(service.channel)
     listed, method, named, unknown = [
-        answer async for answer in stub.ServerReflectionInfo(iter(asked))
+        answer async for answer in stub.ServerReflectionInfo(iter(requests))
     ]
     names = {one.name for one in listed.list_services_response.service}
-    ours = {d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()}
-    assert ours | {"grpc.health.v1.Health", *REFLECTION} == names
+    actual = {d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()}
+    assert actual | {"grpc.health.v1.Health", *REFLECTION} == names
     pool = descriptor_pool.DescriptorPool()
     for content in reversed(method.file_descriptor_response.file_descriptor_proto):
         pool.AddSerializedFile(content)
@@ -124,9 +124,9 @@ async def test_the_health_of_all_can_be_listed_by_the_schema_that_reflection_giv
     service: InProcess,
 ) -> None:
     """As ghz and grpcurl call it; the stubs of grpcio before 1.84 do not know it."""
-    asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{HEALTH}.List")
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{HEALTH}.List")
     stub = ServerReflectionStub(service.channel)
-    (found,) = [one async for one in stub.ServerReflectionInfo(iter([asked]))]
+    (found,) = [one async for one in stub.ServerReflectionInfo(iter([request]))]
     pool = descriptor_pool.DescriptorPool()
     for content in found.file_descriptor_response.file_descriptor_proto:
         pool.AddSerializedFile(content)
@@ -147,8 +147,8 @@ async def test_reflection_answers_alike_under_both_names_and_knows_itself(
     ask = service.channel.stream_stream(
         f"/{name}/ServerReflectionInfo", kind.SerializeToString, answer.FromString
     )
-    asked = [kind(file_containing_symbol=name), kind(file_containing_symbol=f"{name}.Nobody")]
-    found, unknown = [one async for one in ask(iter(asked))]
+    request = [kind(file_containing_symbol=name), kind(file_containing_symbol=f"{name}.Nobody")]
+    found, unknown = [one async for one in ask(iter(request))]
     assert grpc.StatusCode.NOT_FOUND.value[0] == unknown.error_response.error_code
     pool = descriptor_pool.DescriptorPool()
     for content in found.file_descriptor_response.file_descriptor_proto:
@@ -166,9 +166,9 @@ async def test_health_is_told_for_each_service_by_its_models(service: InProcess)
     async def told() -> dict[str, int]:
         return await list_health(service.channel)
 
-    ours = [d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()]
+    actual = [d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()]
     unserved = "semserve.v1.ScoreService"  # no model of that task is loaded
-    serving = {"", "tiny-embed", "tiny-nli", *ours} - {unserved}
+    serving = {"", "tiny-embed", "tiny-nli", *actual} - {unserved}
     assert {**dict.fromkeys(serving, SERVING), unserved: NOT_SERVING} == await told()
     for name in serving:
         answer = await health.Check(health_pb2.HealthCheckRequest(service=name))

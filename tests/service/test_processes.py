@@ -16,9 +16,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import COMMAND, SERVING, fails, running_server, start_server, wait_for_line
 from controlled import NAME, describe
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import GetModelRequest
@@ -76,17 +76,17 @@ class Pair:
     def listen(self, word: str, times: int) -> str:
         """Return what was said until a word has come so often."""
         assert self.parent.stderr is not None
-        said = ""
-        while said.count(word) < times:
+        output = ""
+        while output.count(word) < times:
             line = self.parent.stderr.readline()
-            assert line, said
-            said += line
-        return said
+            assert line, output
+            output += line
+        return output
 
     def wait(self) -> tuple[int, str]:
         """Wait until nobody is left; the exit code, and what was said since it served."""
-        _, said = self.parent.communicate(timeout=60)
-        return self.parent.returncode, said
+        _, output = self.parent.communicate(timeout=60)
+        return self.parent.returncode, output
 
 
 @contextlib.contextmanager
@@ -94,10 +94,10 @@ def pair(*arguments: str, command: Sequence[str] = COMMAND) -> Iterator[Pair]:
     """Start two processes, and see to it that none is left."""
     arguments = ("--processes", "2", "--metrics-address", "127.0.0.1:0", *arguments)
     process = start_server(*arguments, command=command)
-    said: list[str] = []
+    output: list[str] = []
     try:
-        line = wait_for_line(process, said)
-        yield Pair(process, line, "".join(said))
+        line = wait_for_line(process, output)
+        yield Pair(process, line, "".join(output))
     finally:
         process.kill()  # what is left drains when it is gone
         process.communicate(timeout=60)
@@ -113,8 +113,8 @@ def both(models: Path) -> Iterator[Pair]:
     with pair("--models", str(models)) as running:
         yield running
         running.parent.send_signal(signal.SIGTERM)
-        code, said = running.wait()
-        assert 0 == code, said
+        code, output = running.wait()
+        assert 0 == code, output
 
 
 def scrape(url: str) -> str:
@@ -171,11 +171,11 @@ async def test_sigterm_to_all_of_them_answers_every_call_that_any_admitted(model
             for number in (0, 1):
                 os.kill(both.pid(number), signal.SIGTERM)
             answers = await asyncio.gather(*calls)
-        code, said = await asyncio.to_thread(both.wait)
-    said = begun + said
-    assert 0 == code, said
+        code, output = await asyncio.to_thread(both.wait)
+    output = begun + output
+    assert 0 == code, output
     assert {150} == {len(one.results) for one in answers}
-    assert BOTH == set(re.findall(r"EmbeddingService/Embed OK process=(\d)", said))
+    assert BOTH == set(re.findall(r"EmbeddingService/Embed OK process=(\d)", output))
 
 
 def test_a_second_signal_ends_the_drain_of_all() -> None:
@@ -183,28 +183,28 @@ def test_a_second_signal_ends_the_drain_of_all() -> None:
         both.parent.send_signal(signal.SIGINT)
         both.listen("draining", 2)
         both.parent.send_signal(signal.SIGINT)
-        code, said = both.wait()
-    assert 0 == code, said
+        code, output = both.wait()
+    assert 0 == code, output
 
 
 def test_a_process_that_dies_ends_the_others_in_order() -> None:
     with pair(*ECHO, "--log-format", "json") as both:
         os.kill(both.pid(1), signal.SIGKILL)
-        code, said = both.wait()
+        code, output = both.wait()
     assert 1 == code
-    assert '"message": "process 1 was killed by SIGKILL: the others drain"' in said
-    assert '"message": "stopped", "process": 0}' in said
-    assert "semserve-server: process 1 was killed by SIGKILL" == said.splitlines()[-1]
+    assert '"message": "process 1 was killed by SIGKILL: the others drain"' in output
+    assert '"message": "stopped", "process": 0}' in output
+    assert "semserve-server: process 1 was killed by SIGKILL" == output.splitlines()[-1]
 
 
 def test_a_parent_that_dies_leaves_nobody_behind() -> None:
     """The processes drain by themselves, and the port is free."""
     with pair(*ECHO) as both:
         both.parent.kill()
-        _, said = both.wait()
+        _, output = both.wait()
         with reserved(both.address) as address:
             assert both.address == address
-    assert 2 == said.count("stopped process=")
+    assert 2 == output.count("stopped process=")
 
 
 def test_a_process_that_does_not_end_is_killed() -> None:
@@ -213,10 +213,10 @@ def test_a_process_that_does_not_end_is_killed() -> None:
     with pair(*ECHO, "--drain-timeout", "0.5", command=command) as both:
         os.kill(both.pid(1), signal.SIGSTOP)
         both.parent.send_signal(signal.SIGTERM)
-        code, said = both.wait()
+        code, output = both.wait()
     assert 1 == code
-    assert "process 1 has not ended in 1.5 s: killed" in said
-    assert "process 1 was killed by SIGKILL" in said.splitlines()[-1]
+    assert "process 1 has not ended in 1.5 s: killed" in output
+    assert "process 1 was killed by SIGKILL" in output.splitlines()[-1]
 
 
 def test_sigterm_before_the_models_are_warm_ends_the_start(tiny_models: Path) -> None:
@@ -224,10 +224,10 @@ def test_sigterm_before_the_models_are_warm_ends_the_start(tiny_models: Path) ->
     assert process.stderr is not None
     assert "process 0 has PID" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert 0 == process.returncode, said
-    assert "Traceback" not in said
-    assert SERVING not in said
+    _, output = process.communicate(timeout=60)
+    assert 0 == process.returncode, output
+    assert "Traceback" not in output
+    assert SERVING not in output
 
 
 @pytest.mark.parametrize(("setting", "value", "says"), [

@@ -6,9 +6,9 @@ import grpc
 import numpy as np
 import pytest
 import tiny_kinds
-from asking import refused
 from google.protobuf.message import Message
 from numpy.typing import NDArray
+from refusals import refused
 from semserve.v1 import similarity_pb2 as pb
 from semserve.v1.common_pb2 import SIDE_LEFT, SIDE_RIGHT, TRUNCATION_END, TRUNCATION_START, Side
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
@@ -74,16 +74,16 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones(
         request.CopyFrom(request_)
         setattr(request, "model", PROMPTED)  # noqa: B010  (a field of each of the messages)
         setattr(request, field, "title")
-        told = refused(getattr(similarity, call), request)
-        assert grpc.StatusCode.INVALID_ARGUMENT == told.code
+        error = refused(getattr(similarity, call), request)
+        assert grpc.StatusCode.INVALID_ARGUMENT == error.code
         known = f"{PROMPTED} has no prompt 'title'; its prompts are: bare, passage, query"
-        assert {field: known} == told.fields
+        assert {field: known} == error.fields
 
 
 def test_a_model_without_prompts_knows_none(stub: EmbeddingServiceStub) -> None:
     request = EmbedRequest(model=SIDED, texts=["a"], side=SIDE_LEFT, prompt_name="query")
-    told = refused(stub.Embed, request)
-    assert {"prompt_name": "tiny-sided has no prompt 'query'; it has none"} == told.fields
+    error = refused(stub.Embed, request)
+    assert {"prompt_name": "tiny-sided has no prompt 'query'; it has none"} == error.fields
     request.prompt_name = ""
     assert 1 == len(stub.Embed(request).results)
 
@@ -136,9 +136,9 @@ def test_each_side_has_its_encoder(
 def test_a_side_is_asked_for_where_there_are_sides_and_nowhere_else(
     stub: EmbeddingServiceStub, model: str, side: Side.ValueType, says: str
 ) -> None:
-    told = refused(stub.Embed, EmbedRequest(model=model, texts=["a"], side=side))
-    assert grpc.StatusCode.INVALID_ARGUMENT == told.code
-    assert {"side": says} == told.fields
+    error = refused(stub.Embed, EmbedRequest(model=model, texts=["a"], side=side))
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code
+    assert {"side": says} == error.fields
 
 
 def test_left_texts_and_queries_are_left_right_texts_and_documents_right(
@@ -169,26 +169,28 @@ def test_left_texts_and_queries_are_left_right_texts_and_documents_right(
 def test_a_matrix_of_texts_that_are_read_twice_is_bounded_so(
     similarity: SimilarityServiceStub,
 ) -> None:
-    told = refused(similarity.Matrix, pb.MatrixRequest(model=SIDED, left=["a"] * 1025))
-    assert grpc.StatusCode.INVALID_ARGUMENT == told.code
-    assert {"left"} == set(told.fields)
+    error = refused(similarity.Matrix, pb.MatrixRequest(model=SIDED, left=["a"] * 1025))
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code
+    assert {"left"} == set(error.fields)
 
 
 def test_similarity_answers_tell_what_was_truncated(similarity: SimilarityServiceStub) -> None:
     """Each different text is counted once: 12 tokens are read, 2 of them special."""
     long = "dog " * 15  # 17 tokens with the special ones, 18 with the default prompt
     pairs = [pb.ComparePair(left=long, right="cat")]
-    asked = {"model": PROMPTED}
+    request = {"model": PROMPTED}
     for answer in (
-        similarity.Compare(pb.CompareRequest(pairs=pairs * 2, **asked)),
-        similarity.Rank(pb.RankRequest(query="cat", documents=[long, long], **asked)),
-        similarity.Search(pb.SearchRequest(queries=["cat"], corpus=[long], **asked)),
-        similarity.Matrix(pb.MatrixRequest(left=["cat", long], **asked)),
+        similarity.Compare(pb.CompareRequest(pairs=pairs * 2, **request)),
+        similarity.Rank(pb.RankRequest(query="cat", documents=[long, long], **request)),
+        similarity.Search(pb.SearchRequest(queries=["cat"], corpus=[long], **request)),
+        similarity.Matrix(pb.MatrixRequest(left=["cat", long], **request)),
     ):
         assert 6 == answer.truncated_tokens
     assert (
         0
-        == similarity.Rank(pb.RankRequest(query="cat", documents=["dog"], **asked)).truncated_tokens
+        == similarity.Rank(
+            pb.RankRequest(query="cat", documents=["dog"], **request)
+        ).truncated_tokens
     )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from controlled import NAME, Controlled, add, describe
 from prometheus_client import CollectorRegistry
+from refusals import refusal
 from semserve_server.observability.metrics import Metrics
 from semserve_server.observability.recorder import Recorder
 
@@ -124,10 +124,11 @@ async def test_a_bundle_that_was_never_loaded_says_why_to_whoever_asks_for_it(
     (served.directory / "another" / "golden.json").write_bytes(b"{}")
     await served.control.refresh()
     for call in (served.info("another"), served.embed(model="another")):
-        told = await refusal(call)
-        assert grpc.StatusCode.NOT_FOUND == told.code
+        error = await refusal(call)
+        assert grpc.StatusCode.NOT_FOUND == error.code
         assert (
-            "there is no model 'another': its bundle failed to load: another/golden" in told.message
+            "there is no model 'another': its bundle failed to load: another/golden"
+            in error.message
         )
     await served.unload("another")  # nobody wants it
     assert 0 == refused(served)
@@ -149,6 +150,6 @@ async def test_a_default_that_is_refused_says_so_where_no_model_is_named(
     (served.directory / "minilm-l6-v2" / "golden.json").write_bytes(b"{}")
     await served.control.refresh()
     served.models.defaults = {"embedding": "minilm-l6-v2"}
-    told = await refusal(served.embed(model=""))
+    error = await refusal(served.embed(model=""))
     says = "the default model 'minilm-l6-v2' failed to load; name one of: another, tiny-embed"
-    assert {"model": says} == told.fields
+    assert {"model": says} == error.fields

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
-from conftest import load_session
 from controlled import NAME, Controlled, add, describe, serving
 from fakes import Held
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve_server.engine import Engine
 from semserve_server.repository.manifest import read_bundle
+from sessions import load_session
 
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import ServerProcess, running_server
 from controlled import NAME, describe
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from semserve.v1.model_pb2 import GetModelRequest, LoadModelRequest, ModelInfo

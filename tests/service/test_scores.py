@@ -9,10 +9,10 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from asking import refusal
 from echoing import Echoing, echoing
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from refusals import refusal
 from semserve.v1 import similarity_pb2 as pb
 from semserve.v1.similarity_pb2_grpc import SimilarityServiceStub
 from semserve_server.auth.api_key import new_key

@@ -140,6 +140,8 @@ def test_a_model_tells_how_it_reads_and_answers(
     stub = ModelServiceStub(kinds_channel)
     info = stub.GetModel(model_pb2.GetModelRequest(model=name)).model
     plain = {"prompts": dict, "text_order": list, "sides": list}
-    told = {field: plain.get(field, lambda one: one)(getattr(info, field)) for field in expected}
-    assert expected == told
+    reported = {
+        field: plain.get(field, lambda one: one)(getattr(info, field)) for field in expected
+    }
+    assert expected == reported
     assert model_pb2.MODEL_STATE_READY == info.state

@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 import tiny_kinds
-from asking import refused
+from refusals import refused
 from semserve.v1.common_pb2 import TRUNCATION_NONE
 from semserve.v1.embedding_pb2 import EmbedSparseRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
@@ -100,6 +100,6 @@ def test_with_allow_partial_the_good_texts_are_answered(stub: EmbeddingServiceSt
 def test_what_cannot_be_embedded_is_refused_by_field(
     stub: EmbeddingServiceStub, request_: EmbedSparseRequest, fields: set[str]
 ) -> None:
-    told = refused(stub.EmbedSparse, request_)
-    assert grpc.StatusCode.INVALID_ARGUMENT == told.code
-    assert fields == set(told.fields)
+    error = refused(stub.EmbedSparse, request_)
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code
+    assert fields == set(error.fields)

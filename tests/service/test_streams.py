@@ -7,8 +7,8 @@ import asyncio
 import grpc
 import numpy as np
 import pytest
-from asking import refusal
 from conftest import InProcess
+from refusals import refusal
 from semserve.v1.classification_pb2 import (
     ClassifyPair,
     ClassifyRequest,

@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import pytest
 import tiny_kinds
-from asking import Refusal, refused
 from conftest import running_server
 from google.protobuf.message import Message
+from refusals import Refusal, refused
 from semserve.v1 import model_pb2
 from semserve.v1.embedding_pb2 import EmbedSparseRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
@@ -114,9 +114,9 @@ def test_the_rate_of_a_key_is_charged(keyed: Keyed, method: str, request_: Messa
         call(request_)
     except grpc.RpcError as error:  # an earlier case has left one already
         assert grpc.StatusCode.RESOURCE_EXHAUSTED == error.code()  # noqa: PT017
-    told = keyed.refused("slow", method, request_)
-    assert grpc.StatusCode.RESOURCE_EXHAUSTED == told.code
-    assert told.retry_seconds is not None
+    refused_call = keyed.refused("slow", method, request_)
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused_call.code
+    assert refused_call.retry_seconds is not None
 
 
 def test_an_answer_that_could_never_be_held_is_refused_and_top_k_makes_it_smaller(
@@ -124,8 +124,8 @@ def test_an_answer_that_could_never_be_held_is_refused_and_top_k_makes_it_smalle
 ) -> None:
     """Each text may have 16 weights of 5 bytes, and all bytes are there twice."""
     texts = ["cat"] * 300
-    told = keyed.refused("all", "EmbedSparse", EmbedSparseRequest(texts=texts))
-    assert grpc.StatusCode.INVALID_ARGUMENT == told.code
-    assert "at most 50000 are allowed" in told.message
+    error = keyed.refused("all", "EmbedSparse", EmbedSparseRequest(texts=texts))
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code
+    assert "at most 50000 are allowed" in error.message
     answer = keyed.calls("all")["EmbedSparse"](EmbedSparseRequest(texts=texts, top_k=1))
     assert {1} == {len(result.indices) for result in answer.results}

@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 import tiny_kinds
-from asking import refusal, refused
 from conftest import InProcess
+from refusals import refusal, refused
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.common_pb2 import TRUNCATION_START
@@ -56,8 +56,8 @@ def test_dimensions_prompts_and_normalize_are_those_of_embed(
 ) -> None:
     own, model = EmbeddingServiceStub(kinds_channel), "tiny-prompted"
     for options in ({"dimensions": 2}, {"prompt_name": "query"}, {"normalize": False}, {}):
-        theirs = {"normalize": True} | options
-        (expected,) = own.Embed(EmbedRequest(model=model, texts=["dog"], **theirs)).results
+        reference = {"normalize": True} | options
+        (expected,) = own.Embed(EmbedRequest(model=model, texts=["dog"], **reference)).results
         answer = call("Embed/Embed", tei.EmbedRequest(inputs="dog", **options), model)
         assert list(expected.embedding.values) == list(answer.embeddings), options
 
@@ -231,10 +231,10 @@ def test_what_cannot_be_done_is_unimplemented_and_says_so(call: TeiCalls) -> Non
         ("Embed/Embed", tei.EmbedRequest(inputs="a", normalize=False), "", "normalize: false"),
         ("Embed/Embed", tei.EmbedRequest(inputs="a"), "tiny-sided", "call semserve.v1"),
     ]
-    for method, request, model, said in cases:
+    for method, request, model, output in cases:
         refusing = ask(call, method, request, model)
         assert grpc.StatusCode.UNIMPLEMENTED == refusing.code
-        assert said in refusing.message
+        assert output in refusing.message
 
 
 async def test_it_is_off_unless_it_is_asked_for(service: InProcess) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal, refused
 from conftest import in_process
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from refusals import refusal, refused
 from semserve_server.auth.api_key import new_key
 from semserve_server.auth.key_file import add_key
 from semserve_server.auth.key_store import KeyStore

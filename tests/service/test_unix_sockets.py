@@ -64,8 +64,8 @@ async def test_the_end_of_one_server_leaves_another_ones_socket(path: Path) -> N
 async def test_of_servers_that_start_at_once_one_serves(path: Path) -> None:
     processes = [start_server(*ECHO, "--address", f"unix:{path}") for _ in range(3)]
     try:
-        said = [await asyncio.to_thread(until_it_serves_or_ends, one) for one in processes]
-        (served,) = [process for process, serves in zip(processes, said, strict=True) if serves]
+        output = [await asyncio.to_thread(until_it_serves_or_ends, one) for one in processes]
+        (served,) = [process for process, serves in zip(processes, output, strict=True) if serves]
         assert await answers(f"unix:{path}")
         for process in processes:
             if process is not served:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from asking import refusal
 from chaos import http2
 from echoing import Echoing, echoing
+from refusals import refusal
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
 from semserve.v1.embedding_pb2_grpc import EmbeddingServiceStub
 
@@ -102,8 +102,7 @@ async def test_unary_answers_that_are_not_read_are_bounded_and_others_refused_in
     most = 8 * int(HELD * SLACK)
     async with echoing(max_unread_bytes=most) as server:
         async with unary_calls(server, 10), unary_calls(server, 10):
-            await server.until(lambda: server.gauge("unread_bytes") >= 8 * HELD)
-            before = server.embedded
+            await server.until(lambda: server.embedded == 8)
             refused = await refusal(EmbeddingServiceStub(server.channel).Embed(LARGE))
             assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.code
             assert "replies are unread" in refused.message
@@ -111,7 +110,7 @@ async def test_unary_answers_that_are_not_read_are_bounded_and_others_refused_in
             assert "500" == refused.trailers["grpc-retry-pushback-ms"]
             assert server.gauge("unread_bytes") <= most
             await server.until(lambda: server.recorder.rejected["echo", "unread_bytes"] == 13)
-            assert before == server.embedded
+            assert 8 == server.embedded
         await server.until(lambda: server.gauge("unread_bytes") == 0)
         assert await EmbeddingServiceStub(server.channel).Embed(LARGE)
 

@@ -22,7 +22,7 @@ import asyncio, logging, time
 from semserve_server.supervision import watchdog
 from semserve_server.observability import logs
 logs.configure("info", "text")
-watchdog.LOOK_SECONDS = 0.05
+watchdog.CHECK_SECONDS = 0.05
 async def main():
     with watchdog.LoopWatch(stall_timeout=0.1, run_timeout=0.5):
         logging.getLogger("x").info("y" * {size})
@@ -52,12 +52,12 @@ def test_a_blocked_loop_ends_the_process_whether_its_log_is_read_or_not(size: in
 
 def test_warnings_are_log_lines_and_libraries_print_as_ever() -> None:
     process = start_server(command=("-c", WARNS.format(times=1)))
-    said = process.communicate(timeout=60)[1].splitlines()
+    output = process.communicate(timeout=60)[1].splitlines()
     assert 7 == process.returncode
-    (told,) = [json.loads(line) for line in said if line.startswith("{")]
-    assert ("py.warnings", 3) == (told["logger"], told["process"])
-    assert "UserWarning: old" in told["message"]
-    assert "a line of a library's own" in said
+    (reported,) = [json.loads(line) for line in output if line.startswith("{")]
+    assert ("py.warnings", 3) == (reported["logger"], reported["process"])
+    assert "UserWarning: old" in reported["message"]
+    assert "a line of a library's own" in output
 
 
 def test_what_libraries_print_waits_for_no_reader() -> None:
@@ -73,9 +73,9 @@ def test_a_server_logs_as_ever_where_its_log_is_a_socket_or_a_file(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """As systemd's journal is, and a redirection."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        assert "fails: nowhere" in said_to(theirs.fileno(), lambda: ours.recv(65_536))
+    local_end, remote_end = socket.socketpair()
+    with local_end, remote_end:
+        assert "fails: nowhere" in said_to(remote_end.fileno(), lambda: local_end.recv(65_536))
     file = tmp_path_factory.mktemp("log") / "log"
     file.write_text("before\n")
     with file.open("r+") as opened:
@@ -118,11 +118,13 @@ def test_lines_without_room_are_dropped_and_told_of_later(monkeypatch: pytest.Mo
         assert not handler.drain(0)
         lost = handler.dropped
         assert 100 - 11 <= lost <= 100 - 9
-        told = b""
-        while f"{lost} log lines were dropped".encode() not in told or b"line 0\n" not in told:
-            told += os.read(read, 65_536)
+        reported = b""
+        while (
+            f"{lost} log lines were dropped".encode() not in reported or b"line 0\n" not in reported
+        ):
+            reported += os.read(read, 65_536)
         assert handler.drain(30)
-        assert b"line 99" not in told
+        assert b"line 99" not in reported
         handler.handle(record("at last"))
         assert handler.drain(30)
         assert os.read(read, 65_536).endswith(b"at last\n")

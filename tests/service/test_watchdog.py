@@ -26,7 +26,7 @@ TURNS_NO_MORE = """
 import logging, threading
 from semserve_server.supervision import watchdog
 logging.basicConfig(format="%(message)s")
-watchdog.LOOK_SECONDS = 0.01
+watchdog.CHECK_SECONDS = 0.01
 def hold_up_the_loop():
     threading.Event().wait()
 with watchdog.LoopWatch(stall_timeout=0.05, run_timeout=0.1):
@@ -58,9 +58,9 @@ async def test_a_run_that_hangs_turns_health_until_it_returns(
     assert SERVING == (await watch.read()).status
     call = await a_run_that_hangs(service)
     for _ in range(2):
-        dog.look()
+        dog.check()
     assert {"": SERVING, "tiny-embed": SERVING, "tiny-nli": SERVING} == await health(service)
-    dog.look()
+    dog.check()
     assert NOT_SERVING == (await watch.read()).status
     assert {"": NOT_SERVING, "tiny-embed": NOT_SERVING, "tiny-nli": SERVING} == await health(
         service
@@ -70,7 +70,7 @@ async def test_a_run_that_hangs_turns_health_until_it_returns(
     await call
     while service.engines[0].runs():
         await health(service)  # the worker is on its way back
-    dog.look()
+    dog.check()
     assert SERVING == (await watch.read()).status
     assert SERVING == (await health(service))[""]
 
@@ -78,7 +78,7 @@ async def test_a_run_that_hangs_turns_health_until_it_returns(
 async def test_a_run_that_never_returns_ends_the_watch_with_its_reason(
     service: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(watchdog, "CHECK_SECONDS", 0.01)
     call = await a_run_that_hangs(service)
     dog = Watchdog(service.models, stall_timeout=0.02, run_timeout=0.05)
     with pytest.raises(
@@ -102,7 +102,7 @@ async def test_a_batch_worker_without_a_thread_ends_the_watch(service: InProcess
     worker, _ = service.engines[0].workers
     worker.thread = threading.Thread()
     with pytest.raises(EngineFailed, match="tiny-embed: a batch worker died"):
-        Watchdog(service.models, stall_timeout=2, run_timeout=60).look()
+        Watchdog(service.models, stall_timeout=2, run_timeout=60).check()
 
 
 class Told(logging.Handler):
@@ -125,16 +125,16 @@ def hold_up(told: threading.Event) -> None:
 async def test_a_blocked_event_loop_is_told_of_with_what_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.01)
-    told = Told()
-    watchdog.log.addHandler(told)
+    monkeypatch.setattr(watchdog, "CHECK_SECONDS", 0.01)
+    reported = Told()
+    watchdog.log.addHandler(reported)
     try:
         with LoopWatch(stall_timeout=0.05, run_timeout=600):
-            hold_up(told.event)
+            hold_up(reported.event)
     finally:
-        watchdog.log.removeHandler(told)
-    assert "the event loop has been blocked" in told.text
-    assert "in hold_up" in told.text
+        watchdog.log.removeHandler(reported)
+    assert "the event loop has been blocked" in reported.text
+    assert "in hold_up" in reported.text
 
 
 def test_an_event_loop_that_stays_blocked_ends_the_process() -> None:

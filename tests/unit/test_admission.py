@@ -76,7 +76,12 @@ def test_a_caller_waits_for_its_turn_and_not_for_all_that_another_has_queued(
     others: int, seconds: float, *, fits: bool
 ) -> None:
     """2,000 tokens wait, 2 s of runs; each other caller has at most 50 of them before these 50."""
-    ask = (QueueLoad(1, 50), Backlog(40, 2000, own=NO_LOAD, others=others), 0, seconds)
+    ask = (
+        QueueLoad(1, 50),
+        Backlog(40, 2000, caller_load=NO_LOAD, other_callers=others),
+        0,
+        seconds,
+    )
     if fits:
         admission().check(*ask)
     else:
@@ -92,7 +97,9 @@ def test_no_more_is_predicted_to_run_before_a_request_than_can(
     others: list[int], own: int, new: int
 ) -> None:
     """At least what turns by tokens give the others, at most all that is queued."""
-    backlog = Backlog(50, sum(others) + own, own=QueueLoad(bool(own), own), others=len(others))
+    backlog = Backlog(
+        50, sum(others) + own, caller_load=QueueLoad(bool(own), own), other_callers=len(others)
+    )
     in_turns = own + sum(min(one, own + new) for one in others)
     assert in_turns <= backlog.ahead(new) <= sum(others) + own
 
@@ -102,14 +109,14 @@ def test_no_caller_with_many_requests_fills_the_queue_for_the_others(
     entries: int, tokens: int
 ) -> None:
     """One caller asks until it is refused; another still finds room for a text."""
-    room, waiting = admission(), Backlog(0, 0, own=NO_LOAD, others=0)
+    room, waiting = admission(), Backlog(0, 0, caller_load=NO_LOAD, other_callers=0)
     new = QueueLoad(entries, entries * tokens)
     with contextlib.suppress(Overloaded):
         while True:
             room.check(new, waiting, 0, FOREVER)
             own = QueueLoad(waiting.entries + entries, waiting.tokens + new.tokens)
-            waiting = Backlog(own.entries, own.tokens, own=own, others=0)
+            waiting = Backlog(own.entries, own.tokens, caller_load=own, other_callers=0)
     assert 50 * 8 / 9 - entries <= waiting.entries or 3000 * 8 / 9 - new.tokens <= waiting.tokens
     if new.entries < 6 and new.tokens < 300:
-        light = Backlog(waiting.entries, waiting.tokens, own=NO_LOAD, others=1)
+        light = Backlog(waiting.entries, waiting.tokens, caller_load=NO_LOAD, other_callers=1)
         room.check(QueueLoad(1, 10), light, 0, FOREVER)

@@ -69,13 +69,13 @@ async def test_closing_ends_the_wait_for_more(make) -> None:
 
 async def test_workers_wake_even_where_nobody_can_tell_whether_to_wait() -> None:
     woken: list[str] = []
-    told: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     delay = BatchDelay(lambda: woken.append("now"), should_delay=lambda: bool(1 / 0))
     delay.add()
     await turns(1)
     assert ["now"] == woken
-    assert 1 == len(told)
+    assert 1 == len(reported)
     delay.add()
     await turns(1)
     assert ["now", "now"] == woken

@@ -172,8 +172,8 @@ class QueueMachine(RuleBasedStateMachine):
         for caller in ("alice", "bob", "carol"):
             backlog = self.queue.backlog(caller)
             tokens = sum(one.length for one in self.waiting if one.caller == caller)
-            assert QueueLoad(waiting[caller], tokens) == backlog.own
-            assert len(waiting.keys() - {caller}) == backlog.others
+            assert QueueLoad(waiting[caller], tokens) == backlog.caller_load
+            assert len(waiting.keys() - {caller}) == backlog.other_callers
 
     @invariant()
     def nothing_dead_piles_up(self) -> None:

@@ -28,13 +28,13 @@ HELP = {
 
 def accepted(flag: str, value: str) -> bool:
     """Tell whether the command takes a value; one that it refuses, it refuses by name."""
-    told = ""
+    reported = ""
     try:
         app.parse_args([flag, value], exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        told = str(error)
-    assert told == "" or flag in told
-    return not told
+        reported = str(error)
+    assert reported == "" or flag in reported
+    return not reported
 
 
 def test_there_are_numbers_among_the_flags() -> None:

@@ -34,13 +34,13 @@ NEVER = float("inf")
 def test_a_histogram_tells_what_the_librarys_own_would(values: list[float]) -> None:
     registry = CollectorRegistry()
     known = Known("semserve_values", "Values.", ("model",), buckets=ENTRIES, registry=registry)
-    ours = Histogram(ENTRIES)
+    actual = Histogram(ENTRIES)
     for value in values:
         known.labels("one").observe(value)
-        ours.observe(value)
+        actual.observe(value)
     (metric,) = registry.collect()
     expected = [one for one in metric.samples if not one.name.endswith("_created")]
-    assert expected == histogram("values", "Values.", ("model",), {("one",): ours}).samples
+    assert expected == histogram("values", "Values.", ("model",), {("one",): actual}).samples
 
 
 @pytest.mark.parametrize(

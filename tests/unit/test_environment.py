@@ -76,17 +76,17 @@ def test_the_present_name_of_a_variable_wins() -> None:
 
 def test_the_command_takes_old_flags_and_logs_the_new_name() -> None:
     """The start ends with an error that shows the value, so that the process ends by itself."""
-    said = run("--echo", "4", "--lanes", "2", "--keys=absent", SEMSERVE_OPEN_HEALTH="false")
-    assert "--lanes is now --batch-workers" in said
-    assert "--keys is now --api-key-file" in said
-    assert "SEMSERVE_OPEN_HEALTH is now SEMSERVE_AUTH_EXEMPT_HEALTH" in said
-    assert "--api-key-file absent: No such file" in said
+    output = run("--echo", "4", "--lanes", "2", "--keys=absent", SEMSERVE_OPEN_HEALTH="false")
+    assert "--lanes is now --batch-workers" in output
+    assert "--keys is now --api-key-file" in output
+    assert "SEMSERVE_OPEN_HEALTH is now SEMSERVE_AUTH_EXEMPT_HEALTH" in output
+    assert "--api-key-file absent: No such file" in output
 
 
 def test_the_command_key_takes_its_old_flags(tmp_path: Path) -> None:
-    said = run("key", "bob", "--file", str(tmp_path / "keys"), "--only", "nli", "--control")
-    assert "semserve-server: --only is now --model" in said
-    assert "semserve-server: --control is now --model-control" in said
+    output = run("key", "bob", "--file", str(tmp_path / "keys"), "--only", "nli", "--control")
+    assert "semserve-server: --only is now --model" in output
+    assert "semserve-server: --control is now --model-control" in output
     name, _digest, *rights = (tmp_path / "keys").read_text().split()
     assert ("bob", ["nli", "*", "control"]) == (name, rights)
 
@@ -102,16 +102,16 @@ def test_the_server_listens_at_the_address_of_its_own_variable(
     variables: dict[str, str], arguments: tuple[str, ...], listens: str, *, warns: bool
 ) -> None:
     """None of these is an address, so the start ends with an error that names the one it took."""
-    said = run("--echo", "4", *arguments, **variables)
-    assert f"--address {listens}: give HOST:PORT" in said
-    assert warns is (f"WARNING __main__: {ADDRESS} is the client's" in said)
+    output = run("--echo", "4", *arguments, **variables)
+    assert f"--address {listens}: give HOST:PORT" in output
+    assert warns is (f"WARNING __main__: {ADDRESS} is the client's" in output)
 
 
 def test_making_a_key_reads_no_environment(tmp_path: Path) -> None:
-    said = run(
+    output = run(
         "key", SEMSERVE_NAME="alice", SEMSERVE_FILE=str(tmp_path / "keys"), SEMSERVE_CONTROL="true"
     )
-    assert "NAME requires an argument" in said
+    assert "NAME requires an argument" in output
     run(
         "key", "bob", "--file", str(tmp_path / "keys"),
         SEMSERVE_MODEL_CONTROL="true", SEMSERVE_MODEL="x",

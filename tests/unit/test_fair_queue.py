@@ -123,11 +123,11 @@ def test_nothing_is_kept_of_a_caller_that_has_left(asked: list[tuple[str, int]])
     while queue:
         for caller in "abcdef":
             backlog = queue.backlog(caller)
-            assert waiting[caller] == backlog.own.entries
-            assert backlog.others == len(waiting.keys() - {caller})
+            assert waiting[caller] == backlog.caller_load.entries
+            assert backlog.other_callers == len(waiting.keys() - {caller})
             assert len(queue) == backlog.entries
         waiting -= Counter(callers(queue.take(0.0).batch))
-    assert 0 == queue.stored == queue.backlog("a").others
+    assert 0 == queue.stored == queue.backlog("a").other_callers
 
 
 def test_texts_of_no_tokens_take_turns_too() -> None:

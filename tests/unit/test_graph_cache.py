@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import CALIBRATIONS, TINY
+from known_calibrations import keep_calibrations
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError
 from semserve_server.registry.loader import load
@@ -194,6 +195,7 @@ def entries(directory: Path) -> list[Path]:
 
 def test_a_bundle_is_loaded_from_the_cache_with_the_same_bits(tmp_path: Path) -> None:
     directory = with_fused(TINY / "tiny-embed", tmp_path / "tiny-embed")
+    keep_calibrations(CALIBRATIONS, directory)
     own = load(replace(config(tmp_path / "cache"), cache_dir="none"), directory)
     first, second = (load(config(tmp_path / "cache"), directory) for _ in range(2))
     assert 1 == len(entries(tmp_path / "cache"))
@@ -228,6 +230,7 @@ def test_a_graph_of_the_cache_that_differs_is_replaced_by_the_bundles_own(
     tmp_path: Path, name: str, change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     bundle = with_fused(TINY / "tiny-embed", tmp_path / "tiny-embed")
+    keep_calibrations(CALIBRATIONS, bundle)
     expected = load(config(tmp_path), bundle).runner.run(TEXTS)
     (entry,) = entries(tmp_path)
     rewritten(entry, name, change((entry / name).read_bytes()))

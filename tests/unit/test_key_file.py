@@ -39,7 +39,7 @@ def test_of_several_who_add_one_name_at_once_one_does(tmp_path: Path) -> None:
         for name in names:
             assert 1 == sum(pool.map(add, [name] * WRITERS))
     assert names == list(read_keys(path))
-    assert all("already: use another name" in told for told in refusals)
+    assert all("already: use another name" in reported for reported in refusals)
 
 
 def test_several_who_add_other_names_at_once_all_do(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_a_large_file_is_read_while_the_event_loop_goes_on(
     clock.now += 2
     principal = ring.principal(alice)
     clock.now += 2
-    ring.look()  # the reading goes on, and another is not begun
+    ring.check_file()  # the reading goes on, and another is not begun
     assert principal is ring.principal(alice)
     may_read.set()
     while principal.key is not None:
@@ -125,7 +125,7 @@ async def test_a_large_file_that_is_wrong_changes_nothing_but_the_log(
     path.write_text("#" * INLINE_BYTES)
     may_read.set()
     clock.now += 2
-    ring.look()
+    ring.check_file()
     while "has no key; the present keys stay" not in caplog.text:
         await asyncio.to_thread(int)
     assert "alice" == ring.principal(alice).key.name

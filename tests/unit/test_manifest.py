@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import load_session
 from semserve_server.errors import BundleError
 from semserve_server.registry.sessions import choose_variant
 from semserve_server.repository import manifest as bundles
 from semserve_server.repository.golden import verify_golden
 from semserve_server.repository.manifest import find_bundles, read_bundle, read_graph
 from semserve_server.runtime.tokenizer import Tokenizer
+from sessions import load_session
 
 
 @pytest.fixture

@@ -84,8 +84,8 @@ def command(job: Job, *more: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_runs_without_ray_in_one_process(job: Job) -> None:
     done = command(job, "--cluster", "none", "--shard-rows", "50")
     assert (0, "") == (done.returncode, done.stderr)
-    told = "100 rows in 3 files; computed now: 100 rows, by portable on CPUExecutionProvider, "
-    assert done.stdout.startswith(f"{job.output}: {told}")
+    reported = "100 rows in 3 files; computed now: 100 rows, by portable on CPUExecutionProvider, "
+    assert done.stdout.startswith(f"{job.output}: {reported}")
     again = command(job, "--cluster", "none", "--shard-rows", "60")
     assert 2 == again.returncode
     assert "was begun with shard_rows 50, and it is 60 now" in again.stderr
@@ -93,8 +93,8 @@ def test_the_command_runs_without_ray_in_one_process(job: Job) -> None:
 
 
 def test_without_ray_the_command_says_what_to_install(job: Job) -> None:
-    told = "semserve-ray: ray is not installed: pip install 'semserve-server[cpu,ray]'\n"
-    assert (2, told) == ((done := command(job)).returncode, done.stderr)
+    reported = "semserve-ray: ray is not installed: pip install 'semserve-server[cpu,ray]'\n"
+    assert (2, reported) == ((done := command(job)).returncode, done.stderr)
 
 
 DOCUMENTED = re.findall(

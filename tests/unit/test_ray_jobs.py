@@ -9,18 +9,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import CALIBRATIONS
 from hypothesis import given
 from hypothesis import strategies as some
-from parquet_jobs import TEXTS, new_job, run
+from parquet_jobs import MODEL_SETTINGS, TEXTS, new_job, run
 from pyarrow import parquet
 from semserve_server.errors import JobFailed, JobRefused
 from semserve_server.library import open_model
 from semserve_server.ray import shards
 from semserve_server.ray.job import Job, Runner
 from semserve_server.ray.manifest import read_job
-from semserve_server.ray.shard_worker import MOST_ATTEMPTS, ShardReport, WorkerSettings
-from semserve_server.ray.single_process import run_here
+from semserve_server.ray.shard_worker import MOST_ATTEMPTS, ShardReport, WorkerSettings, run_here
 from semserve_server.ray.sorted_calls import SLICE_TEXTS, slices
 
 
@@ -67,7 +65,7 @@ def test_a_job_has_the_vector_of_each_text_in_order(job: Job) -> None:
     table = parquet.read_table(job.output)
     assert list(range(100)) == table["row"].to_pylist()
     assert [f"id-{at}" for at in range(100)] == table["id"].to_pylist()
-    with open_model(job.bundle, device="cpu", calibration_cache=CALIBRATIONS) as model:
+    with open_model(job.bundle, **MODEL_SETTINGS) as model:
         alone = model.embed(TEXTS)
     np.testing.assert_allclose(alone, np.stack(table["vector"].to_numpy()), atol=1e-5)
     manifest = read_job(job.output)
@@ -86,7 +84,7 @@ def test_a_job_classifies_pairs_and_takes_the_columns_by_name(job: Job, tiny_mod
         run(job)
     run(dataclasses.replace(job, columns=("left", "right")))
     table = parquet.read_table(job.output)
-    with open_model(job.bundle, device="cpu", calibration_cache=CALIBRATIONS) as model:
+    with open_model(job.bundle, **MODEL_SETTINGS) as model:
         alone = model.classify(list(zip(TEXTS, TEXTS[::-1], strict=True)))
     assert list(alone.labels) == table["label"].to_pylist()
     scores = np.stack([table[f"scores_{name}"].to_numpy() for name in alone.classes], axis=1)

@@ -159,8 +159,8 @@ async def test_the_thread_has_the_niceness_of_a_batch_worker(scorer: ScoringThre
         mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         yield str(mine).encode()
 
-    told = await answer(scorer, pieces())
-    assert min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19) == int(told)
+    reported = await answer(scorer, pieces())
+    assert min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19) == int(reported)
 
 
 async def test_an_error_in_a_piece_is_its_callers_and_leaves_nothing(scorer: ScoringThread) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import weakref
 from pathlib import Path
 
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from semserve_server.config import Config
 from semserve_server.repository.manifest import Bundle, read_bundle
-from semserve_server.runtime.tokenizer import Tokenizer, Truncation
+from semserve_server.runtime.tokenizer import PairTruncation, Tokenizer, Truncation, parsed
 
 CUTS = st.sampled_from([Truncation.END, Truncation.START])
 LONG = " ".join(["cat"] * 100 + ["dog"] * 100)
@@ -61,9 +64,39 @@ def test_a_pair_is_cut_as_the_tokenizers_library_cuts_it(
     library.no_padding()
     library.enable_truncation(limit, strategy="longest_first", direction=how.value)
     for item in (pair, pair[0]):
-        theirs = library.encode_batch_fast([item])[0]
-        ours = Tokenizer(bundle.tokenizer, max_length=limit).encode([item], how)[0]
-        assert (theirs.ids, theirs.type_ids) == (ours.token_ids, ours.segment_ids)
+        expected = library.encode_batch_fast([item])[0]
+        actual = Tokenizer(bundle.tokenizer, max_length=limit).encode([item], how)[0]
+        assert (expected.ids, expected.type_ids) == (actual.token_ids, actual.segment_ids)
+
+
+@given(first=st.integers(0, 40), second=st.integers(0, 40), limit=st.integers(3, 40), how=CUTS)
+@pytest.mark.parametrize("rule", ["round_robin", "waterfall"])
+def test_a_pair_is_cut_by_the_rule_of_its_bundle(
+    bundle: Bundle, rule: PairTruncation, first: int, second: int, limit: int, how: Truncation
+) -> None:
+    """The texts get one token each in turn, or the first text all, while there is room."""
+    kept, room = [0, 0], limit - 3
+    order = [0] * first + [1] * second if rule == "waterfall" else [0, 1] * max(first, second)
+    for text in order:
+        if sum(kept) < room and kept[text] < (first, second)[text]:
+            kept[text] += 1
+    pair = " ".join(["cat"] * first), " ".join(["dog"] * second)
+    tokenizer = Tokenizer(bundle.tokenizer, max_length=limit, pair_truncation=rule)
+    segments = tokenizer.encode([pair], how)[0].segment_ids
+    assert [0] * (kept[0] + 2) + [1] * (kept[1] + 1) == segments
+
+
+@pytest.mark.parametrize("how", [Truncation.END, Truncation.START])
+def test_a_pair_of_texts_of_the_most_bytes_is_cut_as_a_shorter_one(
+    tokenizer: Tokenizer, how: Truncation
+) -> None:
+    """Its cost grows with its length: joined with each other, the parts cut off need gigabytes."""
+    longest = " ".join(["cat"] * (Config().max_text_bytes // 4))
+    shorter = " ".join(["cat"] * 64)
+    whole = 2 * len(longest.split()) + 3
+    (cut,) = tokenizer.encode([(longest, longest)], how)
+    assert tokenizer.encode([(shorter, shorter)], how)[0].token_ids == cut.token_ids
+    assert whole - 64 == cut.truncated_tokens
 
 
 def test_a_text_of_exactly_the_limit_is_whole(tokenizer: Tokenizer) -> None:
@@ -109,3 +142,15 @@ def test_separate_texts_are_each_encoded_as_a_text_alone(
     assert (left.token_ids, right.token_ids) == (made.token_ids, made.right_ids)
     assert left.truncated_tokens + right.truncated_tokens == made.truncated_tokens
     assert left.segment_ids == made.segment_ids
+
+
+def test_models_share_an_equal_definition_and_the_last_one_frees_it(bundle: Bundle) -> None:
+    definition = json.dumps(json.loads(bundle.tokenizer), indent=1)
+    models = [Tokenizer(definition, max_length=length) for length in (8, 64)]
+    shared = weakref.ref(parsed(definition))
+    assert shared() is not parsed(bundle.tokenizer)
+    del models[0]
+    assert shared() is parsed(definition)
+    assert 8 < len(models[0].encode([LONG], Truncation.END)[0])
+    del models[0]
+    assert None is shared()

@@ -23,19 +23,19 @@ const (
 )
 
 // ClassifyRequest asks for the labels of pairs.
-// `{"pairs":[{"premise":"a","hypothesis":"b"}]}` is whole.
+// `{"pairs":[{"premise":"a","hypothesis":"b"}]}` is a complete request.
 type ClassifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of a classification model. May be left out where one classifier is
-	// loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+	// Name of a classification model. Optional if only one classifier is loaded
+	// or the server has a default. An unknown name: NOT_FOUND. A model of another
 	// task: INVALID_ARGUMENT.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Pairs to classify. Refused with INVALID_ARGUMENT: none, or more than the
+	// Pairs to classify. Refused with INVALID_ARGUMENT: no pair, or more than the
 	// server's limit (`--max-request-texts`).
 	Pairs []*ClassifyPair `protobuf:"bytes,2,rep,name=pairs,proto3" json:"pairs,omitempty"`
-	// What to do with pairs of too many tokens.
+	// Truncation of pairs that have too many tokens.
 	Truncation Truncation `protobuf:"varint,3,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
-	// Answer the good pairs even where others are bad.
+	// If true, answer the valid pairs even if other pairs are invalid.
 	AllowPartial  bool `protobuf:"varint,4,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -103,12 +103,13 @@ func (x *ClassifyRequest) GetAllowPartial() bool {
 // texts the premise alone.
 type ClassifyPair struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is given: the text, or the first of the two. Refused with
-	// INVALID_ARGUMENT: empty, with a NUL character, or over the byte limit
+	// The premise, or the single text. Refused with INVALID_ARGUMENT: an empty
+	// text, one with a NUL character, or one over the byte limit
 	// (`--max-text-bytes`).
 	Premise string `protobuf:"bytes,1,opt,name=premise,proto3" json:"premise,omitempty"`
-	// What is asked of it, by the same rules. Must be set for a classifier of
-	// pairs and left out for one of single texts (`ModelInfo.takes_pairs`).
+	// The hypothesis, by the same rules. Must be set for a classifier of pairs,
+	// and must not be set for a classifier of single texts
+	// (`ModelInfo.takes_pairs`).
 	Hypothesis    *string `protobuf:"bytes,2,opt,name=hypothesis,proto3,oneof" json:"hypothesis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -158,14 +159,14 @@ func (x *ClassifyPair) GetHypothesis() string {
 	return ""
 }
 
-// ClassifyResponse carries the classifications in the order of the pairs.
+// ClassifyResponse contains the classifications in the order of the pairs.
 type ClassifyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One result a pair, in the order of the pairs.
+	// One result for each pair, in the order of the pairs.
 	Results []*ClassifyResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -225,16 +226,16 @@ func (x *ClassifyResponse) GetUsage() *Usage {
 // ClassifyResult is the outcome of one pair.
 type ClassifyResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The classification, or with `allow_partial` why there is none.
+	// The classification, or with `allow_partial` the reason why there is none.
 	//
 	// Types that are valid to be assigned to Outcome:
 	//
 	//	*ClassifyResult_Classification
 	//	*ClassifyResult_Error
 	Outcome isClassifyResult_Outcome `protobuf_oneof:"outcome"`
-	// Tokens of the pair, special tokens included, after truncation.
+	// Number of tokens of the pair after truncation, including special tokens.
 	TokenCount int32 `protobuf:"varint,3,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
-	// Tokens that truncation dropped; 0 where the whole pair was read.
+	// Number of tokens that truncation dropped; 0 if the pair was not truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -319,7 +320,8 @@ type ClassifyResult_Classification struct {
 }
 
 type ClassifyResult_Error struct {
-	// Why this pair has none; never set without `allow_partial`.
+	// The reason why this pair has no classification; set only with
+	// `allow_partial`.
 	Error *status.Status `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
 }
 
@@ -327,17 +329,18 @@ func (*ClassifyResult_Classification) isClassifyResult_Outcome() {}
 
 func (*ClassifyResult_Error) isClassifyResult_Outcome() {}
 
-// Classification is the model's view of one pair.
+// Classification is the answer for one pair.
 type Classification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The label of the highest score.
+	// The label with the highest score.
 	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
 	// Every label with its score, in the order of `ModelInfo.labels`.
-	// `ModelInfo.scores` says how: the softmax of the logits, where exactly one
-	// label is right; the sigmoid of each, where any number of labels may be
-	// right; or the logits themselves.
+	// `ModelInfo.scores` is the function: the softmax of the logits, if exactly
+	// one label is correct; the sigmoid of each logit, if any number of labels
+	// may be correct; or the unchanged logits.
 	Scores []*LabelScore `protobuf:"bytes,2,rep,name=scores,proto3" json:"scores,omitempty"`
-	// The model's raw outputs in the same order, of which `scores` are made.
+	// The outputs of the model (logits) in the same order, from which `scores`
+	// are computed.
 	Logits        []float32 `protobuf:"fixed32,3,rep,packed,name=logits,proto3" json:"logits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -399,8 +402,8 @@ type LabelScore struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of `ModelInfo.labels`.
 	Label string `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
-	// Probability from 0 to 1 where the scores are a softmax or sigmoids; those of
-	// a softmax sum to 1.
+	// Probability from 0 to 1 if the scores are a softmax or sigmoids; those of a
+	// softmax sum to 1.
 	Score         float32 `protobuf:"fixed32,2,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -453,9 +456,9 @@ func (x *LabelScore) GetScore() float32 {
 // StreamClassifyRequest is one request of a stream.
 type StreamClassifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The caller's name for this request, returned with its answer. Any string
-	// of at most 128 bytes, unique among the requests in flight if answers are
-	// to be told apart.
+	// The caller's id of this request, which its answer repeats. Any string of at
+	// most 128 bytes. To distinguish the answers, use a different id for each
+	// request in flight.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The request itself, as for Classify.
 	Request       *ClassifyRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
@@ -512,7 +515,7 @@ type StreamClassifyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The `id` of the request that this answers.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The answer, or why there is none.
+	// The answer, or the reason why there is none.
 	//
 	// Types that are valid to be assigned to Outcome:
 	//

@@ -30,14 +30,14 @@ const (
 // ClassificationService labels texts and pairs of texts, such as a premise and
 // a hypothesis with entailment, neutral or contradiction.
 //
-// The statuses that EmbeddingService lists hold here too.
+// EmbeddingService lists further statuses, which also apply here.
 type ClassificationServiceClient interface {
-	// Classify answers with the labels and scores of each pair, in their order.
+	// Classify returns the labels and scores of each pair, in their order.
 	//
-	// It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-	// `google.rpc.BadRequest` names each bad field, such as
-	// `pairs[3].hypothesis`. With `allow_partial` the bad ones carry their own
-	// status and the rest are answered.
+	// One invalid pair fails the call with INVALID_ARGUMENT, and a
+	// `google.rpc.BadRequest` names each invalid field, such as
+	// `pairs[3].hypothesis`. With `allow_partial` each invalid pair gets its own
+	// status, and the other pairs are answered.
 	Classify(ctx context.Context, in *ClassifyRequest, opts ...grpc.CallOption) (*ClassifyResponse, error)
 	// StreamClassify answers a stream of requests, each as soon as it is ready,
 	// by the rules of EmbeddingService.StreamEmbed.
@@ -82,14 +82,14 @@ type ClassificationService_StreamClassifyClient = grpc.BidiStreamingClient[Strea
 // ClassificationService labels texts and pairs of texts, such as a premise and
 // a hypothesis with entailment, neutral or contradiction.
 //
-// The statuses that EmbeddingService lists hold here too.
+// EmbeddingService lists further statuses, which also apply here.
 type ClassificationServiceServer interface {
-	// Classify answers with the labels and scores of each pair, in their order.
+	// Classify returns the labels and scores of each pair, in their order.
 	//
-	// It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-	// `google.rpc.BadRequest` names each bad field, such as
-	// `pairs[3].hypothesis`. With `allow_partial` the bad ones carry their own
-	// status and the rest are answered.
+	// One invalid pair fails the call with INVALID_ARGUMENT, and a
+	// `google.rpc.BadRequest` names each invalid field, such as
+	// `pairs[3].hypothesis`. With `allow_partial` each invalid pair gets its own
+	// status, and the other pairs are answered.
 	Classify(context.Context, *ClassifyRequest) (*ClassifyResponse, error)
 	// StreamClassify answers a stream of requests, each as soon as it is ready,
 	// by the rules of EmbeddingService.StreamEmbed.

@@ -21,18 +21,19 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Truncation says what happens to a text of more tokens than the model takes.
+// Truncation determines how a text with too many tokens is truncated.
 //
-// The limit is `ModelInfo.max_sequence_length` and counts the special tokens
-// that the tokenizer adds. Of a pair, tokens leave the longer side first.
+// The limit is `ModelInfo.max_sequence_length`, including the special tokens
+// that the tokenizer adds. For a pair, the tokens of the longer text are
+// dropped first.
 type Truncation int32
 
 const (
-	// The model's own rule (`ModelInfo.truncation`).
+	// The default of the model (`ModelInfo.truncation`).
 	Truncation_TRUNCATION_UNSPECIFIED Truncation = 0
-	// Keep the first tokens, drop the end.
+	// Keep the first tokens and drop the end.
 	Truncation_TRUNCATION_END Truncation = 1
-	// Keep the last tokens, drop the start.
+	// Keep the last tokens and drop the start.
 	Truncation_TRUNCATION_START Truncation = 2
 	// Drop nothing: a text that is too long is refused with INVALID_ARGUMENT.
 	Truncation_TRUNCATION_NONE Truncation = 3
@@ -81,12 +82,12 @@ func (Truncation) EnumDescriptor() ([]byte, []int) {
 	return file_semserve_v1_common_proto_rawDescGZIP(), []int{0}
 }
 
-// Side says which encoder of a model reads a text, where the model has one
-// encoder for each side of a pair (`ModelInfo.sides`).
+// Side selects the encoder of a text, for a model with one encoder for each
+// side of a pair (`ModelInfo.sides`).
 type Side int32
 
 const (
-	// No side is given. A model with sides refuses that with INVALID_ARGUMENT.
+	// Not set. A model with sides refuses this with INVALID_ARGUMENT.
 	Side_SIDE_UNSPECIFIED Side = 0
 	// The encoder of the left text, or of the query.
 	Side_SIDE_LEFT Side = 1
@@ -135,14 +136,14 @@ func (Side) EnumDescriptor() ([]byte, []int) {
 	return file_semserve_v1_common_proto_rawDescGZIP(), []int{1}
 }
 
-// Usage is what a request cost, in tokens.
+// Usage is the cost of a request in tokens.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tokens of the request's own texts, special tokens included, after
-	// truncation.
+	// Number of tokens of the request's texts after truncation, including special
+	// tokens.
 	TokenCount int64 `protobuf:"varint,1,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
-	// `token_count` and the padding that their batches added, whatever of it
-	// the graph computes. The ratio of the two tells how well batches fit.
+	// `token_count` plus the padding of the batches, whether the graph computes
+	// the padding or not. The ratio of the two shows the share of padding.
 	PaddedTokenCount int64 `protobuf:"varint,2,opt,name=padded_token_count,json=paddedTokenCount,proto3" json:"padded_token_count,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// VectorEncoding is the form in which vectors travel.
+// VectorEncoding is the format of the vectors in an answer.
 type VectorEncoding int32
 
 const (
@@ -84,38 +84,39 @@ func (VectorEncoding) EnumDescriptor() ([]byte, []int) {
 	return file_semserve_v1_embedding_proto_rawDescGZIP(), []int{0}
 }
 
-// EmbedRequest asks for the vectors of texts. `{"texts":["a"]}` is whole.
+// EmbedRequest asks for the vectors of texts. `{"texts":["a"]}` is a complete
+// request.
 type EmbedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of an embedding model. May be left out where one embedding model is
-	// loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+	// Name of an embedding model. Optional if only one embedding model is loaded
+	// or the server has a default. An unknown name: NOT_FOUND. A model of another
 	// task: INVALID_ARGUMENT.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Texts to embed, UTF-8. Refused with INVALID_ARGUMENT: none, more than the
-	// server's limit (`--max-request-texts`), an empty text, one with a NUL
+	// Texts to embed, UTF-8. Refused with INVALID_ARGUMENT: no text, more than
+	// the server's limit (`--max-request-texts`), an empty text, one with a NUL
 	// character, or one over the byte limit (`--max-text-bytes`).
 	Texts []string `protobuf:"bytes,2,rep,name=texts,proto3" json:"texts,omitempty"`
-	// Whether to scale each vector to unit length. Left out: the model's own
-	// way, which `ModelInfo.normalized` tells. `false` leaves the vectors as the
-	// model's graph gives them, which may be of unit length already.
+	// Whether to scale each vector to unit length. Default:
+	// `ModelInfo.normalized`. With `false`, the vectors are the outputs of the
+	// model's graph, which may already have unit length.
 	Normalize *bool `protobuf:"varint,3,opt,name=normalize,proto3,oneof" json:"normalize,omitempty"`
-	// Keep only the first so many dimensions, from 1 to `ModelInfo.dimensions`;
-	// for models trained to be cut (Matryoshka). Left out: all. A normalised
-	// vector is normalised again after the cut.
+	// Number of dimensions to return, from 1 to `ModelInfo.dimensions`: the first
+	// ones of each vector, for models that were trained for it (Matryoshka).
+	// Default: all. A normalised vector is normalised again after the cut.
 	Dimensions *int32 `protobuf:"varint,4,opt,name=dimensions,proto3,oneof" json:"dimensions,omitempty"`
-	// What to do with texts of too many tokens.
+	// Truncation of texts that have too many tokens.
 	Truncation Truncation `protobuf:"varint,5,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
-	// The form in which the vectors travel.
+	// Format of the vectors in the answer.
 	Encoding VectorEncoding `protobuf:"varint,6,opt,name=encoding,proto3,enum=semserve.v1.VectorEncoding" json:"encoding,omitempty"`
-	// Answer the good texts even where others are bad.
+	// If true, answer the valid texts even if other texts are invalid.
 	AllowPartial bool `protobuf:"varint,7,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
-	// Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
-	// before each text. Left out: the model's default prompt, where it has one.
-	// Empty: no prompt. Unknown: INVALID_ARGUMENT. Token counts include the
-	// prompt; the byte limit of a text does not.
+	// Name of a prompt of the model (`ModelInfo.prompts`). The server puts the
+	// prompt's text before each text. Default: the model's default prompt, if it
+	// has one. Empty: no prompt. An unknown name: INVALID_ARGUMENT. Token counts
+	// include the prompt; the byte limit of a text does not.
 	PromptName *string `protobuf:"bytes,8,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
-	// Which encoder reads the texts. Must be given for a model with sides
-	// (`ModelInfo.sides`), and left out for others.
+	// The encoder of the texts. Must be set for a model with sides
+	// (`ModelInfo.sides`), and must not be set for other models.
 	Side          Side `protobuf:"varint,9,opt,name=side,proto3,enum=semserve.v1.Side" json:"side,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -214,14 +215,14 @@ func (x *EmbedRequest) GetSide() Side {
 	return Side_SIDE_UNSPECIFIED
 }
 
-// EmbedResponse carries the vectors in the order of the texts.
+// EmbedResponse contains the vectors in the order of the texts.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One result a text, in the order of the texts.
+	// One result for each text, in the order of the texts.
 	Results []*EmbedResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -288,9 +289,9 @@ type EmbedResult struct {
 	//	*EmbedResult_Embedding
 	//	*EmbedResult_Error
 	Outcome isEmbedResult_Outcome `protobuf_oneof:"outcome"`
-	// Tokens of the text, special tokens included, after truncation.
+	// Number of tokens of the text after truncation, including special tokens.
 	TokenCount int32 `protobuf:"varint,3,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
-	// Tokens that truncation dropped; 0 where the whole text was read.
+	// Number of tokens that truncation dropped; 0 if the text was not truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -375,7 +376,7 @@ type EmbedResult_Embedding struct {
 }
 
 type EmbedResult_Error struct {
-	// Why this text has none; never set without `allow_partial`.
+	// The reason why this text has no vector; set only with `allow_partial`.
 	Error *status.Status `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
 }
 
@@ -383,19 +384,20 @@ func (*EmbedResult_Embedding) isEmbedResult_Outcome() {}
 
 func (*EmbedResult_Error) isEmbedResult_Outcome() {}
 
-// Embedding is one vector, in the form that the request asked for.
+// Embedding is one vector, in the format that the request selected.
 type Embedding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The vector, with VECTOR_ENCODING_VALUES.
 	Values []float32 `protobuf:"fixed32,1,rep,packed,name=values,proto3" json:"values,omitempty"`
 	// The vector's bytes, with every other encoding.
 	Packed []byte `protobuf:"bytes,2,opt,name=packed,proto3" json:"packed,omitempty"`
-	// Number of dimensions, set with `packed`; else the length of `values`.
+	// Number of dimensions; set only with `packed`, otherwise it is the length of
+	// `values`.
 	Dimensions int32 `protobuf:"varint,3,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
-	// With VECTOR_ENCODING_INT8, what to multiply each signed byte by: the
-	// vector's largest magnitude over 127.
+	// The factor of each signed byte with VECTOR_ENCODING_INT8: the vector's
+	// largest absolute value divided by 127.
 	Scale *float32 `protobuf:"fixed32,4,opt,name=scale,proto3,oneof" json:"scale,omitempty"`
-	// The form of `packed`, never VALUES; unset where `values` carries the vector.
+	// Format of `packed`, never VALUES; not set if `values` contains the vector.
 	Encoding      VectorEncoding `protobuf:"varint,5,opt,name=encoding,proto3,enum=semserve.v1.VectorEncoding" json:"encoding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -467,27 +469,27 @@ func (x *Embedding) GetEncoding() VectorEncoding {
 }
 
 // EmbedSparseRequest asks for the sparse vectors of texts. `{"texts":["a"]}` is
-// whole.
+// a complete request.
 type EmbedSparseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of a model of TASK_SPARSE_EMBEDDING. May be left out where one such
-	// model is loaded or the server has a default (`--default-sparse-embedder`).
-	// Unknown: NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+	// Name of a model of TASK_SPARSE_EMBEDDING. Optional if only one such model
+	// is loaded or the server has a default (`--default-sparse-embedder`). An
+	// unknown name: NOT_FOUND. A model of another task: INVALID_ARGUMENT.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Texts to embed, by the rules of EmbedRequest.texts.
 	Texts []string `protobuf:"bytes,2,rep,name=texts,proto3" json:"texts,omitempty"`
-	// Keep only the largest so many weights of each text, of equal ones those of
-	// the lowest index; at least 1. Left out: all that are above 0. A request of
-	// many texts needs it where the largest answer would be over the server's
-	// bound of unread bytes (`--max-unread-bytes`).
+	// Number of weights to return for each text: the largest ones, and among
+	// equal ones those with the lowest index; at least 1. Default: all that are
+	// above 0. A request with many texts must set it if the largest possible
+	// answer exceeds the server's limit of unread bytes (`--max-unread-bytes`).
 	TopK *int32 `protobuf:"varint,3,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
-	// What to do with texts of too many tokens.
+	// Truncation of texts that have too many tokens.
 	Truncation Truncation `protobuf:"varint,4,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
-	// Answer the good texts even where others are bad.
+	// If true, answer the valid texts even if other texts are invalid.
 	AllowPartial bool `protobuf:"varint,5,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
 	// Name of a prompt of the model, by the rules of EmbedRequest.prompt_name.
 	PromptName *string `protobuf:"bytes,6,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
-	// Whether to answer also with `EmbedSparseResult.tokens`.
+	// Whether to return `EmbedSparseResult.tokens` too.
 	IncludeTokens bool `protobuf:"varint,7,opt,name=include_tokens,json=includeTokens,proto3" json:"include_tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -572,14 +574,14 @@ func (x *EmbedSparseRequest) GetIncludeTokens() bool {
 	return false
 }
 
-// EmbedSparseResponse carries the sparse vectors in the order of the texts.
+// EmbedSparseResponse contains the sparse vectors in the order of the texts.
 type EmbedSparseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One result a text, in the order of the texts.
+	// One result for each text, in the order of the texts.
 	Results []*EmbedSparseResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -643,13 +645,13 @@ type EmbedSparseResult struct {
 	Indices []uint32 `protobuf:"varint,1,rep,packed,name=indices,proto3" json:"indices,omitempty"`
 	// The weight of each of them, above 0.
 	Values []float32 `protobuf:"fixed32,2,rep,packed,name=values,proto3" json:"values,omitempty"`
-	// Tokens of the text, special tokens included, after truncation.
+	// Number of tokens of the text after truncation, including special tokens.
 	TokenCount int32 `protobuf:"varint,3,opt,name=token_count,json=tokenCount,proto3" json:"token_count,omitempty"`
-	// Tokens that truncation dropped; 0 where the whole text was read.
+	// Number of tokens that truncation dropped; 0 if the text was not truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
-	// Why this text has no vector; never set without `allow_partial`.
+	// The reason why this text has no vector; set only with `allow_partial`.
 	Error *status.Status `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
-	// With `include_tokens`, each of `indices` as it is written in the vocabulary;
+	// With `include_tokens`, the token of the vocabulary for each of `indices`;
 	// empty for an id that the tokenizer does not have.
 	Tokens        []string `protobuf:"bytes,6,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -731,9 +733,9 @@ func (x *EmbedSparseResult) GetTokens() []string {
 // StreamEmbedRequest is one request of a stream.
 type StreamEmbedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The caller's name for this request, returned with its answer. Any string
-	// of at most 128 bytes, unique among the requests in flight if answers are
-	// to be told apart.
+	// The caller's id of this request, which its answer repeats. Any string of at
+	// most 128 bytes. To distinguish the answers, use a different id for each
+	// request in flight.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The request itself, as for Embed.
 	Request       *EmbedRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
@@ -790,7 +792,7 @@ type StreamEmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The `id` of the request that this answers.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The answer, or why there is none.
+	// The answer, or the reason why there is none.
 	//
 	// Types that are valid to be assigned to Outcome:
 	//

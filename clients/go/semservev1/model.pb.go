@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Task is what a model does.
+// Task is the task of a model.
 type Task int32
 
 const (
@@ -82,17 +82,17 @@ func (Task) EnumDescriptor() ([]byte, []int) {
 	return file_semserve_v1_model_proto_rawDescGZIP(), []int{0}
 }
 
-// ScoreFunction is how a model's logits become scores.
+// ScoreFunction is the function that converts a model's logits to scores.
 type ScoreFunction int32
 
 const (
 	// The model has no logits.
 	ScoreFunction_SCORE_FUNCTION_UNSPECIFIED ScoreFunction = 0
-	// Probabilities that sum to 1: one label is right.
+	// Probabilities that sum to 1 (softmax): one label is correct.
 	ScoreFunction_SCORE_FUNCTION_SOFTMAX ScoreFunction = 1
-	// A probability for each logit by itself.
+	// A separate probability for each logit (sigmoid).
 	ScoreFunction_SCORE_FUNCTION_SIGMOID ScoreFunction = 2
-	// The logits themselves, such as of a regression.
+	// The unchanged logits, for example of a regression.
 	ScoreFunction_SCORE_FUNCTION_NONE ScoreFunction = 3
 )
 
@@ -139,20 +139,20 @@ func (ScoreFunction) EnumDescriptor() ([]byte, []int) {
 	return file_semserve_v1_model_proto_rawDescGZIP(), []int{1}
 }
 
-// ModelState is what the server does with a bundle.
+// ModelState is the state of a bundle in the server.
 type ModelState int32
 
 const (
 	// Never sent.
 	ModelState_MODEL_STATE_UNSPECIFIED ModelState = 0
-	// It is being loaded and does not answer yet.
+	// The bundle is being loaded, and its model does not answer yet.
 	ModelState_MODEL_STATE_LOADING ModelState = 1
-	// It is loaded and answers. A newer bundle of its name may be loading, or may
-	// have been refused (`ModelInfo.reload_error`).
+	// The model is loaded and answers. A newer bundle with the same name may be
+	// loading, or may have been refused (`ModelInfo.reload_error`).
 	ModelState_MODEL_STATE_READY ModelState = 2
-	// It cannot be served, for the reason in `ModelInfo.reason`.
+	// The bundle cannot be served, for the reason in `ModelInfo.reason`.
 	ModelState_MODEL_STATE_REFUSED ModelState = 3
-	// UnloadModel has unloaded it.
+	// UnloadModel has unloaded the model.
 	ModelState_MODEL_STATE_UNLOADED ModelState = 4
 )
 
@@ -207,56 +207,58 @@ type ModelInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name that requests use.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// One line for people.
+	// Description in one line.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// What it does.
+	// Task of the model.
 	Task Task `protobuf:"varint,3,opt,name=task,proto3,enum=semserve.v1.Task" json:"task,omitempty"`
-	// Whether it answers requests of its task that name no model.
+	// Whether the model answers requests of its task that name no model.
 	IsDefault bool `protobuf:"varint,4,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
-	// Most tokens of a text or pair, special tokens included.
+	// Largest number of tokens of a text or pair, including special tokens.
 	MaxSequenceLength int32 `protobuf:"varint,5,opt,name=max_sequence_length,json=maxSequenceLength,proto3" json:"max_sequence_length,omitempty"`
-	// What it does with longer ones unless a request says otherwise.
+	// Truncation of longer texts or pairs, unless the request sets another.
 	Truncation Truncation `protobuf:"varint,6,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
-	// Dimensions of a vector, of a sparse one the size of the vocabulary; 0 for
-	// models that give no vectors.
+	// Number of dimensions of a vector; for sparse vectors the size of the
+	// vocabulary; 0 for models without vectors.
 	Dimensions int32 `protobuf:"varint,7,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
-	// How token vectors become one, such as `mean`; empty where it is not known.
+	// The pooling of token vectors, such as `mean`; empty if it is not known.
 	Pooling string `protobuf:"bytes,8,opt,name=pooling,proto3" json:"pooling,omitempty"`
-	// Whether its vectors are of unit length.
+	// Whether the model's vectors have unit length.
 	Normalized bool `protobuf:"varint,9,opt,name=normalized,proto3" json:"normalized,omitempty"`
-	// How its vectors are compared unless a request says otherwise.
+	// Similarity of two vectors, unless the request sets another metric.
 	Metric Metric `protobuf:"varint,10,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	// A classifier's labels in the order of its outputs; empty for others.
+	// Labels of a classifier in the order of its outputs; empty for other models.
 	Labels []string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty"`
-	// Whether it takes pairs rather than single texts.
+	// Whether the model takes pairs instead of single texts.
 	TakesPairs bool `protobuf:"varint,12,opt,name=takes_pairs,json=takesPairs,proto3" json:"takes_pairs,omitempty"`
 	// The graph in use, such as `portable`.
 	Variant string `protobuf:"bytes,13,opt,name=variant,proto3" json:"variant,omitempty"`
 	// The ONNX Runtime execution provider in use, such as
 	// `CPUExecutionProvider`.
 	Provider string `protobuf:"bytes,14,opt,name=provider,proto3" json:"provider,omitempty"`
-	// SHA-256 of the bundle's manifest in hexadecimal: two servers that tell the
-	// same one serve the same files.
+	// SHA-256 of the bundle's manifest in hexadecimal: two servers with the same
+	// value serve the same files.
 	Digest string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
-	// Why the bundle that is on the disk now was refused, so that an older one is
-	// served still; empty where none was.
+	// The reason why the bundle on the disk was refused while an older one is
+	// still served; empty if none was refused.
 	ReloadError string `protobuf:"bytes,16,opt,name=reload_error,json=reloadError,proto3" json:"reload_error,omitempty"`
-	// How its logits become scores, for TASK_CLASSIFICATION and TASK_SCORE.
+	// Function that converts logits to scores, for TASK_CLASSIFICATION and
+	// TASK_SCORE.
 	Scores ScoreFunction `protobuf:"varint,17,opt,name=scores,proto3,enum=semserve.v1.ScoreFunction" json:"scores,omitempty"`
-	// Which text of a pair the model reads first: `premise`, `hypothesis` or the
-	// other way round; empty where it takes single texts. The premise is
-	// `ClassifyPair.premise` or `ScorePair.left`. Requests name their fields, so
-	// callers need not know the order.
+	// Order of a pair's texts in the model's input: `premise`, `hypothesis` or
+	// the reverse; empty if the model takes single texts. The premise is
+	// `ClassifyPair.premise` or `ScorePair.left`. Requests name the two texts, so
+	// callers do not need to know the order.
 	TextOrder []string `protobuf:"bytes,18,rep,name=text_order,json=textOrder,proto3" json:"text_order,omitempty"`
-	// Texts that may be put before each text, by their names.
+	// Texts that a request can have put before each text (prompts), by their
+	// names.
 	Prompts map[string]string `protobuf:"bytes,19,rep,name=prompts,proto3" json:"prompts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Name of the prompt of requests that name none; empty where there is none.
+	// Name of the prompt for requests that name none; empty if there is none.
 	DefaultPrompt string `protobuf:"bytes,20,opt,name=default_prompt,json=defaultPrompt,proto3" json:"default_prompt,omitempty"`
-	// The sides for which it has an encoder each; empty for most models.
+	// The sides that have an encoder of their own; empty for most models.
 	Sides []Side `protobuf:"varint,21,rep,packed,name=sides,proto3,enum=semserve.v1.Side" json:"sides,omitempty"`
-	// What the server does with it.
+	// State of the model or bundle.
 	State ModelState `protobuf:"varint,22,opt,name=state,proto3,enum=semserve.v1.ModelState" json:"state,omitempty"`
-	// Why it is in the state MODEL_STATE_REFUSED; else empty.
+	// Reason of the state MODEL_STATE_REFUSED; otherwise empty.
 	Reason        string `protobuf:"bytes,23,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -539,7 +541,7 @@ func (x *ListModelsResponse) GetModels() []*ModelInfo {
 // GetModelRequest asks for one model.
 type GetModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name. May be left out where only one model is loaded.
+	// Name of the model. Optional if only one model is loaded.
 	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -628,7 +630,7 @@ func (x *GetModelResponse) GetModel() *ModelInfo {
 	return nil
 }
 
-// GetServerInfoRequest asks what the server is.
+// GetServerInfoRequest asks for information about the server.
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -670,12 +672,12 @@ type GetServerInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of the server, such as `0.1.0`.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Its bounds.
+	// Limits of requests.
 	Limits *ServerLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
-	// The models that answer requests which name none, one for each task that has
-	// one. Empty while the server starts.
+	// The models for requests that name none, at most one for each task. Empty
+	// while the server starts.
 	DefaultModels []*DefaultModel `protobuf:"bytes,3,rep,name=default_models,json=defaultModels,proto3" json:"default_models,omitempty"`
-	// Hits of a query of Search that sets no `top_k`.
+	// Number of hits for each query of a Search request without `top_k`.
 	DefaultTopK int32 `protobuf:"varint,4,opt,name=default_top_k,json=defaultTopK,proto3" json:"default_top_k,omitempty"`
 	// Whether LoadModel and UnloadModel are allowed (`--allow-model-control`).
 	AllowModelControl bool `protobuf:"varint,5,opt,name=allow_model_control,json=allowModelControl,proto3" json:"allow_model_control,omitempty"`
@@ -748,28 +750,30 @@ func (x *GetServerInfoResponse) GetAllowModelControl() bool {
 	return false
 }
 
-// ServerLimits are bounds of requests, each set by the flag of its name.
+// ServerLimits are the limits of requests. The flag of each limit is in
+// brackets.
 type ServerLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most texts, or pairs to classify or to score, of one request
+	// Largest number of texts, or of pairs to classify or score, in one request
 	// (`--max-request-texts`).
 	MaxRequestTexts int32 `protobuf:"varint,1,opt,name=max_request_texts,json=maxRequestTexts,proto3" json:"max_request_texts,omitempty"`
-	// Most UTF-8 bytes of one text (`--max-text-bytes`).
+	// Largest number of UTF-8 bytes of one text (`--max-text-bytes`).
 	MaxTextBytes int32 `protobuf:"varint,2,opt,name=max_text_bytes,json=maxTextBytes,proto3" json:"max_text_bytes,omitempty"`
-	// Most scores that a similarity request computes (`--max-request-scores`).
+	// Largest number of scores of one similarity request
+	// (`--max-request-scores`).
 	MaxRequestScores int32 `protobuf:"varint,3,opt,name=max_request_scores,json=maxRequestScores,proto3" json:"max_request_scores,omitempty"`
-	// Most UTF-8 bytes of all texts of a Tokenize request
+	// Largest number of UTF-8 bytes of all texts of a Tokenize request
 	// (`--max-tokenize-bytes`).
 	MaxTokenizeBytes int32 `protobuf:"varint,4,opt,name=max_tokenize_bytes,json=maxTokenizeBytes,proto3" json:"max_tokenize_bytes,omitempty"`
-	// Most bytes of a request (`--max-message-bytes`).
+	// Largest number of bytes of a request message (`--max-message-bytes`).
 	MaxMessageBytes int64 `protobuf:"varint,5,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
-	// Most requests of one stream that are not answered yet
+	// Largest number of unanswered requests of one stream
 	// (`--max-stream-requests`).
 	MaxStreamRequests int32 `protobuf:"varint,6,opt,name=max_stream_requests,json=maxStreamRequests,proto3" json:"max_stream_requests,omitempty"`
-	// Most bytes of answers that clients have not read, of all connections
-	// (`--max-unread-bytes`).
+	// Largest number of bytes of answers that clients have not read, for all
+	// connections together (`--max-unread-bytes`).
 	MaxUnreadBytes int64 `protobuf:"varint,7,opt,name=max_unread_bytes,json=maxUnreadBytes,proto3" json:"max_unread_bytes,omitempty"`
-	// Most hits of one answer of Search.
+	// Largest number of hits in one answer of Search.
 	MaxHits       int32 `protobuf:"varint,8,opt,name=max_hits,json=maxHits,proto3" json:"max_hits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -861,7 +865,7 @@ func (x *ServerLimits) GetMaxHits() int32 {
 	return 0
 }
 
-// DefaultModel is what answers requests of a task that name no model.
+// DefaultModel is the model for requests of a task that name no model.
 type DefaultModel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The task.
@@ -916,10 +920,10 @@ func (x *DefaultModel) GetModel() string {
 	return ""
 }
 
-// LoadModelRequest asks for a bundle to be served.
+// LoadModelRequest names a bundle to load.
 type LoadModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The model's name, as in its bundle; never a path.
+	// Name of the model, as in its bundle; never a path.
 	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -962,7 +966,7 @@ func (x *LoadModelRequest) GetModel() string {
 	return ""
 }
 
-// LoadModelResponse describes the model as it is served now.
+// LoadModelResponse describes the loaded model.
 type LoadModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The model.
@@ -1008,10 +1012,10 @@ func (x *LoadModelResponse) GetModel() *ModelInfo {
 	return nil
 }
 
-// UnloadModelRequest asks for a model to be served no longer.
+// UnloadModelRequest names a model to unload.
 type UnloadModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name.
+	// Name of the model.
 	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1054,7 +1058,7 @@ func (x *UnloadModelRequest) GetModel() string {
 	return ""
 }
 
-// UnloadModelResponse says that it is no longer served.
+// UnloadModelResponse confirms that the model is unloaded.
 type UnloadModelResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1091,14 +1095,14 @@ func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
 	return file_semserve_v1_model_proto_rawDescGZIP(), []int{12}
 }
 
-// TokenizeRequest asks how texts are read.
+// TokenizeRequest asks for the tokens of texts.
 type TokenizeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of a model. May be left out where only one model is loaded or the
-	// server has a default embedding model, whose tokenizer then answers.
+	// Name of a model. Optional if only one model is loaded, or if the server has
+	// a default embedding model, whose tokenizer is then used.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Texts to tokenise, by the rules of EmbedRequest.texts; all together no
-	// longer than the server's limit of bytes (`--max-tokenize-bytes`).
+	// Texts to tokenise, by the rules of EmbedRequest.texts, with at most
+	// `--max-tokenize-bytes` bytes in total.
 	Texts         []string `protobuf:"bytes,2,rep,name=texts,proto3" json:"texts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1148,12 +1152,12 @@ func (x *TokenizeRequest) GetTexts() []string {
 	return nil
 }
 
-// TokenizeResponse carries the tokens in the order of the texts.
+// TokenizeResponse contains the tokens in the order of the texts.
 type TokenizeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model whose tokenizer answered.
+	// Name of the model whose tokenizer was used.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One result a text.
+	// One result for each text.
 	Results       []*TokenizeResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1203,19 +1207,19 @@ func (x *TokenizeResponse) GetResults() []*TokenizeResult {
 	return nil
 }
 
-// TokenizeResult is how one text is read, special tokens included.
+// TokenizeResult contains the tokens of one text, including special tokens.
 type TokenizeResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tokens as written in the vocabulary.
+	// The tokens, as strings of the vocabulary.
 	Tokens []string `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
-	// Their ids in the vocabulary, one a token.
+	// The id of each token in the vocabulary.
 	Ids []int32 `protobuf:"varint,2,rep,packed,name=ids,proto3" json:"ids,omitempty"`
-	// Where each token starts in the text, in characters (Unicode code points)
-	// from 0; special tokens have start = end = 0.
+	// Start of each token in the text, in characters (Unicode code points) from
+	// 0; special tokens have start = end = 0.
 	Starts []int32 `protobuf:"varint,3,rep,packed,name=starts,proto3" json:"starts,omitempty"`
-	// Where each token ends, exclusive, by the same count.
+	// End of each token in the text, exclusive, in the same unit.
 	Ends []int32 `protobuf:"varint,4,rep,packed,name=ends,proto3" json:"ends,omitempty"`
-	// How many of the tokens the model would drop as too many.
+	// Number of tokens that the model would drop by truncation.
 	TruncatedTokens int32 `protobuf:"varint,5,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -31,40 +31,42 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ModelService tells what the server serves and how it reads texts, and changes
-// what it serves where that is allowed.
+// ModelService describes the models and tokenises texts. If the server allows
+// it, it also loads and unloads models.
 type ModelServiceClient interface {
 	// ListModels lists the loaded models, and the bundles of the models directory
 	// that are being loaded, were refused or were unloaded, each with its state,
-	// sorted by name. While the server is starting, every RPC here but
-	// GetServerInfo fails with UNAVAILABLE.
+	// sorted by name. While the server is starting, every RPC of this service
+	// except GetServerInfo fails with UNAVAILABLE.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
-	// GetModel describes one model. Unknown: NOT_FOUND.
+	// GetModel describes one model. An unknown name: NOT_FOUND.
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*GetModelResponse, error)
-	// LoadModel serves a bundle of the server's models directory as it is on the
-	// disk now: a new one, one that was unloaded, or one that has changed. While
-	// it loads the old one serves, and calls that have reached it are answered by
-	// it. It answers when the model is warm, and at once if that very bundle is
-	// served already. A caller that leaves does not stop it.
+	// LoadModel loads a bundle of the server's models directory from the disk: a
+	// new bundle, one that was unloaded, or one that has changed. While it loads,
+	// the old model answers, and calls that started with the old model are
+	// answered by it. The RPC returns when the new model answers calls, and at
+	// once if the same bundle is already served. If the caller cancels, the load
+	// continues.
 	//
-	// No bundle of that name: NOT_FOUND. One that cannot be served:
-	// FAILED_PRECONDITION, and the old one serves on. A server that was not
-	// started with --allow-model-control: PERMISSION_DENIED.
+	// No bundle with that name: NOT_FOUND. A bundle that cannot be served:
+	// FAILED_PRECONDITION, and the old model stays. A server without
+	// --allow-model-control: PERMISSION_DENIED.
 	LoadModel(ctx context.Context, in *LoadModelRequest, opts ...grpc.CallOption) (*LoadModelResponse, error)
-	// UnloadModel serves a model no longer. Calls that have reached it are
-	// answered; then its memory is free. It stays unloaded until it is loaded
-	// again or the server starts anew.
+	// UnloadModel unloads a model. Calls that started with it are answered; then
+	// its memory is freed. The model stays unloaded until LoadModel loads it or
+	// the server restarts.
 	//
-	// Not loaded: NOT_FOUND. A server that was not started with
+	// A model that is not loaded: NOT_FOUND. A server without
 	// --allow-model-control: PERMISSION_DENIED.
 	UnloadModel(ctx context.Context, in *UnloadModelRequest, opts ...grpc.CallOption) (*UnloadModelResponse, error)
-	// Tokenize shows how a model's tokenizer reads texts, without running the
-	// model. Texts are never truncated here: what the model would drop is told
-	// by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
-	// the tokens.
+	// Tokenize returns the tokens of texts, without running the model. It does
+	// not truncate texts: `TokenizeResult.truncated_tokens` is the number of
+	// tokens that the model would drop. The tokens count for the rate of an API
+	// key.
 	Tokenize(ctx context.Context, in *TokenizeRequest, opts ...grpc.CallOption) (*TokenizeResponse, error)
-	// GetServerInfo tells the server's version, its limits on requests, and which
-	// models answer requests that name none. It answers while the server starts.
+	// GetServerInfo returns the server's version, its limits of requests, and the
+	// models for requests that name none. It also answers while the server
+	// starts.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
 
@@ -140,40 +142,42 @@ func (c *modelServiceClient) GetServerInfo(ctx context.Context, in *GetServerInf
 // All implementations must embed UnimplementedModelServiceServer
 // for forward compatibility.
 //
-// ModelService tells what the server serves and how it reads texts, and changes
-// what it serves where that is allowed.
+// ModelService describes the models and tokenises texts. If the server allows
+// it, it also loads and unloads models.
 type ModelServiceServer interface {
 	// ListModels lists the loaded models, and the bundles of the models directory
 	// that are being loaded, were refused or were unloaded, each with its state,
-	// sorted by name. While the server is starting, every RPC here but
-	// GetServerInfo fails with UNAVAILABLE.
+	// sorted by name. While the server is starting, every RPC of this service
+	// except GetServerInfo fails with UNAVAILABLE.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
-	// GetModel describes one model. Unknown: NOT_FOUND.
+	// GetModel describes one model. An unknown name: NOT_FOUND.
 	GetModel(context.Context, *GetModelRequest) (*GetModelResponse, error)
-	// LoadModel serves a bundle of the server's models directory as it is on the
-	// disk now: a new one, one that was unloaded, or one that has changed. While
-	// it loads the old one serves, and calls that have reached it are answered by
-	// it. It answers when the model is warm, and at once if that very bundle is
-	// served already. A caller that leaves does not stop it.
+	// LoadModel loads a bundle of the server's models directory from the disk: a
+	// new bundle, one that was unloaded, or one that has changed. While it loads,
+	// the old model answers, and calls that started with the old model are
+	// answered by it. The RPC returns when the new model answers calls, and at
+	// once if the same bundle is already served. If the caller cancels, the load
+	// continues.
 	//
-	// No bundle of that name: NOT_FOUND. One that cannot be served:
-	// FAILED_PRECONDITION, and the old one serves on. A server that was not
-	// started with --allow-model-control: PERMISSION_DENIED.
+	// No bundle with that name: NOT_FOUND. A bundle that cannot be served:
+	// FAILED_PRECONDITION, and the old model stays. A server without
+	// --allow-model-control: PERMISSION_DENIED.
 	LoadModel(context.Context, *LoadModelRequest) (*LoadModelResponse, error)
-	// UnloadModel serves a model no longer. Calls that have reached it are
-	// answered; then its memory is free. It stays unloaded until it is loaded
-	// again or the server starts anew.
+	// UnloadModel unloads a model. Calls that started with it are answered; then
+	// its memory is freed. The model stays unloaded until LoadModel loads it or
+	// the server restarts.
 	//
-	// Not loaded: NOT_FOUND. A server that was not started with
+	// A model that is not loaded: NOT_FOUND. A server without
 	// --allow-model-control: PERMISSION_DENIED.
 	UnloadModel(context.Context, *UnloadModelRequest) (*UnloadModelResponse, error)
-	// Tokenize shows how a model's tokenizer reads texts, without running the
-	// model. Texts are never truncated here: what the model would drop is told
-	// by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
-	// the tokens.
+	// Tokenize returns the tokens of texts, without running the model. It does
+	// not truncate texts: `TokenizeResult.truncated_tokens` is the number of
+	// tokens that the model would drop. The tokens count for the rate of an API
+	// key.
 	Tokenize(context.Context, *TokenizeRequest) (*TokenizeResponse, error)
-	// GetServerInfo tells the server's version, its limits on requests, and which
-	// models answer requests that name none. It answers while the server starts.
+	// GetServerInfo returns the server's version, its limits of requests, and the
+	// models for requests that name none. It also answers while the server
+	// starts.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedModelServiceServer()
 }

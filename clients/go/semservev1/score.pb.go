@@ -23,23 +23,23 @@ const (
 )
 
 // ScoreRequest asks for the scores of pairs, or of single texts.
-// `{"pairs":[{"left":"a","right":"b"}]}` is whole.
+// `{"pairs":[{"left":"a","right":"b"}]}` is a complete request.
 type ScoreRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of a model of TASK_SCORE. May be left out where one such model is
-	// loaded or the server has a default (`--default-scorer`). Unknown:
-	// NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+	// Name of a model of TASK_SCORE. Optional if only one such model is loaded or
+	// the server has a default (`--default-scorer`). An unknown name: NOT_FOUND.
+	// A model of another task: INVALID_ARGUMENT.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Pairs to score, for a model of pairs (`ModelInfo.takes_pairs`). Refused
-	// with INVALID_ARGUMENT: none, more than the server's limit
-	// (`--max-request-texts`), or any for a model of single texts.
+	// with INVALID_ARGUMENT: no pair, more than the server's limit
+	// (`--max-request-texts`), or any pair for a model of single texts.
 	Pairs []*ScorePair `protobuf:"bytes,2,rep,name=pairs,proto3" json:"pairs,omitempty"`
 	// Texts to score, for a model of single texts, by the rules of
 	// EmbedRequest.texts. Refused with INVALID_ARGUMENT for a model of pairs.
 	Texts []string `protobuf:"bytes,3,rep,name=texts,proto3" json:"texts,omitempty"`
-	// What to do with pairs or texts of too many tokens.
+	// Truncation of pairs or texts that have too many tokens.
 	Truncation Truncation `protobuf:"varint,4,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
-	// Answer the good pairs or texts even where others are bad.
+	// If true, answer the valid pairs or texts even if others are invalid.
 	AllowPartial  bool `protobuf:"varint,5,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -111,8 +111,8 @@ func (x *ScoreRequest) GetAllowPartial() bool {
 }
 
 // ScorePair is two texts that are scored together, each by the rules of
-// EmbedRequest.texts. Which of them the model reads first is its own matter
-// (`ModelInfo.text_order`).
+// EmbedRequest.texts. Their order in the model's input is
+// `ModelInfo.text_order`.
 type ScorePair struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The query, the premise, or the first of the two.
@@ -167,22 +167,22 @@ func (x *ScorePair) GetRight() string {
 	return ""
 }
 
-// ScoreResponse carries the scores in the order of the pairs or texts.
+// ScoreResponse contains the scores in the order of the pairs or texts.
 type ScoreResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One score a pair or text; from 0 to 1 where `ModelInfo.scores` is
-	// SCORE_FUNCTION_SIGMOID, else any number. NaN where `errors` says why there
-	// is none.
+	// One score for each pair or text: from 0 to 1 if `ModelInfo.scores` is
+	// SCORE_FUNCTION_SIGMOID, otherwise any number. NaN for a pair or text that
+	// has an entry in `errors`.
 	Scores []float32 `protobuf:"fixed32,2,rep,packed,name=scores,proto3" json:"scores,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Tokens that truncation dropped from all pairs or texts; 0 where each was
-	// read whole.
+	// Number of tokens that truncation dropped from all pairs or texts; 0 if none
+	// was truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
-	// Pairs or texts that have no score, by their place; none without
-	// `allow_partial`.
+	// Pairs or texts that have no score, in the order of their index; empty
+	// without `allow_partial`.
 	Errors        []*ScoreError `protobuf:"bytes,5,rep,name=errors,proto3" json:"errors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -253,12 +253,12 @@ func (x *ScoreResponse) GetErrors() []*ScoreError {
 	return nil
 }
 
-// ScoreError says why a pair or text has no score.
+// ScoreError is the error of a pair or text without a score.
 type ScoreError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its place, from 0, in the request's `pairs` or `texts`.
+	// Index, from 0, in the request's `pairs` or `texts`.
 	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	// Why it has no score.
+	// The reason why it has no score.
 	Error         *status.Status `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -308,22 +308,21 @@ func (x *ScoreError) GetError() *status.Status {
 	return nil
 }
 
-// RerankRequest asks for documents in the order of their score with a query.
+// RerankRequest asks to sort documents by their score with a query.
 type RerankRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of a model of TASK_SCORE that takes pairs, by the rules of
 	// ScoreRequest.model.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// The text that each document is scored with, by the rules of
-	// EmbedRequest.texts: the left text of every pair.
+	// The query, by the rules of EmbedRequest.texts: the left text of every pair.
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// The texts to sort; at least one, by the rules of EmbedRequest.texts. No
 	// more than the server's limit (`--max-request-texts`), and no more than 4 Mi
 	// characters with the query counted once for each of them.
 	Documents []string `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
-	// Answer with only the best so many; at least 1. Left out: all.
+	// Number of best documents to return, at least 1. Default: all.
 	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
-	// What to do with pairs of too many tokens.
+	// Truncation of pairs that have too many tokens.
 	Truncation    Truncation `protobuf:"varint,5,opt,name=truncation,proto3,enum=semserve.v1.Truncation" json:"truncation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -394,18 +393,18 @@ func (x *RerankRequest) GetTruncation() Truncation {
 	return Truncation_TRUNCATION_UNSPECIFIED
 }
 
-// RerankResponse carries the documents' places, best first.
+// RerankResponse contains the indices of the documents, best first.
 type RerankResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The best documents, best first; equal scores in the order of the request.
-	// A score is what Score answers for the query and the document.
+	// A score equals the answer of Score for the query and the document.
 	Hits []*Hit `protobuf:"bytes,2,rep,name=hits,proto3" json:"hits,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Tokens that truncation dropped from all pairs of the query with a document;
-	// 0 where each was read whole.
+	// Number of tokens that truncation dropped from all pairs of the query and a
+	// document; 0 if none was truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -27,20 +27,21 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ScoreService gives each pair of texts, or each text, one number: the output of
-// a cross-encoder, a regression or a classifier of one output.
+// ScoreService computes one number for each pair of texts, or for each text:
+// the output of a cross-encoder, a regression or a classifier with one output.
 //
-// The statuses that EmbeddingService lists hold here too.
+// EmbeddingService lists further statuses, which also apply here.
 type ScoreServiceClient interface {
-	// Score answers with one number for each pair or text, in their order.
+	// Score returns one number for each pair or text, in their order.
 	//
-	// It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-	// `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
-	// With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
-	// the rest are answered.
+	// One invalid pair fails the call with INVALID_ARGUMENT, and a
+	// `google.rpc.BadRequest` names each invalid field, such as `pairs[3].right`.
+	// With `allow_partial` the errors of invalid pairs are listed in
+	// `ScoreResponse.errors`, and the other pairs are answered.
 	Score(ctx context.Context, in *ScoreRequest, opts ...grpc.CallOption) (*ScoreResponse, error)
 	// Rerank scores each document together with the query and sorts the
-	// documents by their score, highest first. It is strict, as Score is.
+	// documents by their score, highest first. One invalid document fails the
+	// call.
 	Rerank(ctx context.Context, in *RerankRequest, opts ...grpc.CallOption) (*RerankResponse, error)
 }
 
@@ -76,20 +77,21 @@ func (c *scoreServiceClient) Rerank(ctx context.Context, in *RerankRequest, opts
 // All implementations must embed UnimplementedScoreServiceServer
 // for forward compatibility.
 //
-// ScoreService gives each pair of texts, or each text, one number: the output of
-// a cross-encoder, a regression or a classifier of one output.
+// ScoreService computes one number for each pair of texts, or for each text:
+// the output of a cross-encoder, a regression or a classifier with one output.
 //
-// The statuses that EmbeddingService lists hold here too.
+// EmbeddingService lists further statuses, which also apply here.
 type ScoreServiceServer interface {
-	// Score answers with one number for each pair or text, in their order.
+	// Score returns one number for each pair or text, in their order.
 	//
-	// It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-	// `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
-	// With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
-	// the rest are answered.
+	// One invalid pair fails the call with INVALID_ARGUMENT, and a
+	// `google.rpc.BadRequest` names each invalid field, such as `pairs[3].right`.
+	// With `allow_partial` the errors of invalid pairs are listed in
+	// `ScoreResponse.errors`, and the other pairs are answered.
 	Score(context.Context, *ScoreRequest) (*ScoreResponse, error)
 	// Rerank scores each document together with the query and sorts the
-	// documents by their score, highest first. It is strict, as Score is.
+	// documents by their score, highest first. One invalid document fails the
+	// call.
 	Rerank(context.Context, *RerankRequest) (*RerankResponse, error)
 	mustEmbedUnimplementedScoreServiceServer()
 }

@@ -21,17 +21,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Metric is how two vectors make a score. Higher is always more similar.
+// Metric is the similarity of two vectors. A higher score always means more
+// similar.
 type Metric int32
 
 const (
-	// The model's own (`ModelInfo.metric`).
+	// The metric of the model (`ModelInfo.metric`).
 	Metric_METRIC_UNSPECIFIED Metric = 0
 	// Cosine of the angle, from -1 to 1. A zero vector scores 0.
 	Metric_METRIC_COSINE Metric = 1
 	// Dot product, unbounded; equals the cosine for vectors of unit length.
 	Metric_METRIC_DOT Metric = 2
-	// Euclidean distance with a minus sign, at most 0.
+	// The negative Euclidean distance, at most 0.
 	Metric_METRIC_EUCLIDEAN Metric = 3
 	// exp(-L1), above 0 and at most 1: the similarity of Manhattan LSTM models.
 	Metric_METRIC_MANHATTAN Metric = 4
@@ -89,13 +90,13 @@ type CompareRequest struct {
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Pairs to compare; at least one.
 	Pairs []*ComparePair `protobuf:"bytes,2,rep,name=pairs,proto3" json:"pairs,omitempty"`
-	// How vectors make a score.
+	// Similarity of two vectors.
 	Metric Metric `protobuf:"varint,3,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	// Name of a prompt of the model, put before each text, by the
-	// rules of EmbedRequest.prompt_name.
+	// Name of the prompt that is put before each text, by the rules of
+	// EmbedRequest.prompt_name.
 	PromptName *string `protobuf:"bytes,4,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
-	// Name of the prompt that is put before each right text
-	// instead. Left out: the same as `prompt_name`.
+	// Name of the prompt that is put before each right text. Default: the same as
+	// `prompt_name`.
 	RightPromptName *string `protobuf:"bytes,5,opt,name=right_prompt_name,json=rightPromptName,proto3,oneof" json:"right_prompt_name,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -221,17 +222,17 @@ func (x *ComparePair) GetRight() string {
 	return ""
 }
 
-// CompareResponse carries the scores in the order of the pairs.
+// CompareResponse contains the scores in the order of the pairs.
 type CompareResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One score a pair.
+	// One score for each pair.
 	Scores []float32 `protobuf:"fixed32,2,rep,packed,name=scores,proto3" json:"scores,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Tokens that truncation dropped, of each different text once; 0 where every
-	// text was read whole.
+	// Number of tokens that truncation dropped, counted once for each different
+	// text; 0 if no text was truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -295,24 +296,24 @@ func (x *CompareResponse) GetTruncatedTokens() int32 {
 	return 0
 }
 
-// RankRequest asks for documents in the order of their similarity to a query.
+// RankRequest asks to sort documents by their similarity to a query.
 type RankRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of an embedding model, by the rules of EmbedRequest.model.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// The text to rank by, by the rules of EmbedRequest.texts.
+	// The query, by the rules of EmbedRequest.texts.
 	Query string `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// The texts to rank; at least one, by the rules of EmbedRequest.texts.
 	Documents []string `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
-	// Answer with only the best so many; at least 1. Left out: all.
+	// Number of best documents to return, at least 1. Default: all.
 	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
-	// How vectors make a score.
+	// Similarity of two vectors.
 	Metric Metric `protobuf:"varint,5,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	// Name of a prompt of the model, put before each text, by the
-	// rules of EmbedRequest.prompt_name.
+	// Name of the prompt that is put before each text, by the rules of
+	// EmbedRequest.prompt_name.
 	PromptName *string `protobuf:"bytes,6,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
-	// Name of the prompt that is put before each document
-	// instead. Left out: the same as `prompt_name`.
+	// Name of the prompt that is put before each document. Default: the same as
+	// `prompt_name`.
 	DocumentPromptName *string `protobuf:"bytes,7,opt,name=document_prompt_name,json=documentPromptName,proto3,oneof" json:"document_prompt_name,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -397,17 +398,17 @@ func (x *RankRequest) GetDocumentPromptName() string {
 	return ""
 }
 
-// RankResponse carries the documents' places, best first.
+// RankResponse contains the indices of the documents, best first.
 type RankResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The best documents, best first; equal scores in the order of the request.
 	Hits []*Hit `protobuf:"bytes,2,rep,name=hits,proto3" json:"hits,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Tokens that truncation dropped, of each different text once; 0 where every
-	// text was read whole.
+	// Number of tokens that truncation dropped, counted once for each different
+	// text; 0 if no text was truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -474,9 +475,9 @@ func (x *RankResponse) GetTruncatedTokens() int32 {
 // Hit is one text that was found.
 type Hit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its place, from 0, in the request's `documents` or `corpus`.
+	// Index, from 0, in the request's `documents` or `corpus`.
 	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	// Its score; higher is more similar.
+	// Score; a higher score means more similar.
 	Score         float32 `protobuf:"fixed32,2,opt,name=score,proto3" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -531,20 +532,21 @@ type SearchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of an embedding model, by the rules of EmbedRequest.model.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// The texts to look for; at least one, by the rules of EmbedRequest.texts.
+	// The queries; at least one, by the rules of EmbedRequest.texts.
 	Queries []string `protobuf:"bytes,2,rep,name=queries,proto3" json:"queries,omitempty"`
-	// The texts to look in; at least one, by the rules of EmbedRequest.texts.
+	// The corpus to search; at least one text, by the rules of
+	// EmbedRequest.texts.
 	Corpus []string `protobuf:"bytes,3,rep,name=corpus,proto3" json:"corpus,omitempty"`
-	// How many hits a query; at least 1. Left out: 10. Never more than the
-	// corpus holds, and at most 131072 hits in one answer.
+	// Number of hits for each query, at least 1. Default: 10. A query has at most
+	// as many hits as the corpus has texts, and an answer at most 131072 hits.
 	TopK *int32 `protobuf:"varint,4,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
-	// How vectors make a score.
+	// Similarity of two vectors.
 	Metric Metric `protobuf:"varint,5,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	// Name of a prompt of the model, put before each text, by the
-	// rules of EmbedRequest.prompt_name.
+	// Name of the prompt that is put before each text, by the rules of
+	// EmbedRequest.prompt_name.
 	PromptName *string `protobuf:"bytes,6,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
-	// Name of the prompt that is put before each text of the corpus
-	// instead. Left out: the same as `prompt_name`.
+	// Name of the prompt that is put before each text of the corpus. Default: the
+	// same as `prompt_name`.
 	DocumentPromptName *string `protobuf:"bytes,7,opt,name=document_prompt_name,json=documentPromptName,proto3,oneof" json:"document_prompt_name,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -629,17 +631,17 @@ func (x *SearchRequest) GetDocumentPromptName() string {
 	return ""
 }
 
-// SearchResponse carries the hits in the order of the queries.
+// SearchResponse contains the hits in the order of the queries.
 type SearchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One result a query.
+	// One result for each query.
 	Results []*SearchResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Tokens that truncation dropped, of each different text once; 0 where every
-	// text was read whole.
+	// Number of tokens that truncation dropped, counted once for each different
+	// text; 0 if no text was truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -703,7 +705,7 @@ func (x *SearchResponse) GetTruncatedTokens() int32 {
 	return 0
 }
 
-// SearchResult is what one query found.
+// SearchResult contains the hits of one query.
 type SearchResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The best texts of the corpus, best first; equal scores in corpus order.
@@ -756,16 +758,16 @@ type MatrixRequest struct {
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// The texts of the rows; at least one, by the rules of EmbedRequest.texts.
 	Left []string `protobuf:"bytes,2,rep,name=left,proto3" json:"left,omitempty"`
-	// The texts of the columns, by the same rules. Left out: those of `left`,
-	// which a model with sides then reads with its right encoder.
+	// The texts of the columns, by the same rules. Default: the texts of `left`,
+	// which a model with sides then encodes with its right encoder.
 	Right []string `protobuf:"bytes,3,rep,name=right,proto3" json:"right,omitempty"`
-	// How vectors make a score.
+	// Similarity of two vectors.
 	Metric Metric `protobuf:"varint,4,opt,name=metric,proto3,enum=semserve.v1.Metric" json:"metric,omitempty"`
-	// Name of a prompt of the model, put before each text, by the
-	// rules of EmbedRequest.prompt_name.
+	// Name of the prompt that is put before each text, by the rules of
+	// EmbedRequest.prompt_name.
 	PromptName *string `protobuf:"bytes,5,opt,name=prompt_name,json=promptName,proto3,oneof" json:"prompt_name,omitempty"`
-	// Name of the prompt that is put before each right text
-	// instead. Left out: the same as `prompt_name`.
+	// Name of the prompt that is put before each right text. Default: the same as
+	// `prompt_name`.
 	RightPromptName *string `protobuf:"bytes,6,opt,name=right_prompt_name,json=rightPromptName,proto3,oneof" json:"right_prompt_name,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -843,17 +845,17 @@ func (x *MatrixRequest) GetRightPromptName() string {
 	return ""
 }
 
-// MatrixResponse carries the scores, a row for each left text.
+// MatrixResponse contains the scores, with a row for each left text.
 type MatrixResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the model that answered.
+	// Name of the model that computed the answer.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// One row a left text.
+	// One row for each left text.
 	Rows []*MatrixRow `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
-	// What the request cost.
+	// Usage of the request, in tokens.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Tokens that truncation dropped, of each different text once; 0 where every
-	// text was read whole.
+	// Number of tokens that truncation dropped, counted once for each different
+	// text; 0 if no text was truncated.
 	TruncatedTokens int32 `protobuf:"varint,4,opt,name=truncated_tokens,json=truncatedTokens,proto3" json:"truncated_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -917,10 +919,10 @@ func (x *MatrixResponse) GetTruncatedTokens() int32 {
 	return 0
 }
 
-// MatrixRow is the scores of one left text.
+// MatrixRow contains the scores of one left text.
 type MatrixRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One score a right text, in their order.
+	// One score for each right text, in their order.
 	Scores        []float32 `protobuf:"fixed32,1,rep,packed,name=scores,proto3" json:"scores,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

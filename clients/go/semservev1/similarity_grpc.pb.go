@@ -31,19 +31,20 @@ const (
 //
 // SimilarityService compares texts by the vectors of an embedding model.
 //
-// It is arithmetic over what EmbeddingService answers; a text that occurs more
-// than once in a request is embedded once. Texts of too many tokens are
-// truncated by the model's own rule, and `truncated_tokens` counts what was
-// dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
-// texts and queries with the left one, right texts and documents with the right
-// one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
-// together, those that recur included, are more than the server's limit
-// (`--max-request-texts`), or if it asks for more scores than the server
-// computes for one request (`--max-request-scores`, by default 1048576).
+// The scores are computed from the vectors of EmbeddingService. A text that
+// occurs several times in a request is embedded once. Texts with too many
+// tokens are truncated as `ModelInfo.truncation` specifies, and
+// `truncated_tokens` counts the dropped tokens. A model with one encoder for
+// each side (`ModelInfo.sides`) encodes left texts and queries with the left
+// encoder, right texts and documents with the right encoder. EmbeddingService
+// lists further statuses, which also apply here. A request is refused with
+// INVALID_ARGUMENT if it has more texts than the server's limit, including
+// repeated texts (`--max-request-texts`), or more scores
+// (`--max-request-scores`, by default 1048576).
 //
-// The rate of an API key is charged for the tokens of every text, those that
-// recur included, and for one token for each 256 scores. Usage counts the
-// tokens of each different text once, as it is computed.
+// The rate of an API key counts the tokens of every text, including repeated
+// texts, and one token for each 256 scores. Usage counts the tokens of each
+// different text once.
 type SimilarityServiceClient interface {
 	// Compare scores pairs of texts, in their order.
 	Compare(ctx context.Context, in *CompareRequest, opts ...grpc.CallOption) (*CompareResponse, error)
@@ -53,8 +54,8 @@ type SimilarityServiceClient interface {
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 	// Matrix scores every text of one list against every text of another.
 	//
-	// An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
-	// gRPC clients receive unless they raise their limit on received messages.
+	// An answer with about 1030 x 1030 scores exceeds 4 MB, the default limit of
+	// gRPC clients for received messages.
 	Matrix(ctx context.Context, in *MatrixRequest, opts ...grpc.CallOption) (*MatrixResponse, error)
 }
 
@@ -112,19 +113,20 @@ func (c *similarityServiceClient) Matrix(ctx context.Context, in *MatrixRequest,
 //
 // SimilarityService compares texts by the vectors of an embedding model.
 //
-// It is arithmetic over what EmbeddingService answers; a text that occurs more
-// than once in a request is embedded once. Texts of too many tokens are
-// truncated by the model's own rule, and `truncated_tokens` counts what was
-// dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
-// texts and queries with the left one, right texts and documents with the right
-// one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
-// together, those that recur included, are more than the server's limit
-// (`--max-request-texts`), or if it asks for more scores than the server
-// computes for one request (`--max-request-scores`, by default 1048576).
+// The scores are computed from the vectors of EmbeddingService. A text that
+// occurs several times in a request is embedded once. Texts with too many
+// tokens are truncated as `ModelInfo.truncation` specifies, and
+// `truncated_tokens` counts the dropped tokens. A model with one encoder for
+// each side (`ModelInfo.sides`) encodes left texts and queries with the left
+// encoder, right texts and documents with the right encoder. EmbeddingService
+// lists further statuses, which also apply here. A request is refused with
+// INVALID_ARGUMENT if it has more texts than the server's limit, including
+// repeated texts (`--max-request-texts`), or more scores
+// (`--max-request-scores`, by default 1048576).
 //
-// The rate of an API key is charged for the tokens of every text, those that
-// recur included, and for one token for each 256 scores. Usage counts the
-// tokens of each different text once, as it is computed.
+// The rate of an API key counts the tokens of every text, including repeated
+// texts, and one token for each 256 scores. Usage counts the tokens of each
+// different text once.
 type SimilarityServiceServer interface {
 	// Compare scores pairs of texts, in their order.
 	Compare(context.Context, *CompareRequest) (*CompareResponse, error)
@@ -134,8 +136,8 @@ type SimilarityServiceServer interface {
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	// Matrix scores every text of one list against every text of another.
 	//
-	// An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
-	// gRPC clients receive unless they raise their limit on received messages.
+	// An answer with about 1030 x 1030 scores exceeds 4 MB, the default limit of
+	// gRPC clients for received messages.
 	Matrix(context.Context, *MatrixRequest) (*MatrixResponse, error)
 	mustEmbedUnimplementedSimilarityServiceServer()
 }

@@ -1,1 +1,1 @@
-"""What a bundle holds: layout, schemas, golden answers, tolerances, and a check of the whole."""
+"""The files of a bundle: layout, schemas, golden answers, tolerances, and a check of all of it."""

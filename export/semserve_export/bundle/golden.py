@@ -1,4 +1,4 @@
-"""Golden answers: what Keras itself says about a few texts, for the server to check itself by."""
+"""Golden answers: the outputs of Keras for some texts, which a server must reproduce."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from semserve_export.bundle.layout import GOLDEN
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, scaled_difference
 from semserve_export.errors import BundleError
-from semserve_export.model_spec import HYPOTHESIS_FIRST, ModelSpec
+from semserve_export.model_spec import HYPOTHESIS_FIRST, ModelSpec, PairTruncation
 from semserve_export.tokenizers.bert_wordpiece import (
     Encoding,
     Text,
@@ -21,19 +21,20 @@ from semserve_export.tokenizers.bert_wordpiece import (
 from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
 
 SCHEMA_VERSION = 1
-PADDED_ENTRIES = 4  # of a padded batch, as in the server's check
+PADDED_ENTRIES = 4  # in a padded batch, as in the server's check
 PROMPTED = ("Does this train stop in the old town?", "a")
-"""Texts that get golden answers behind each prompt of a model."""
+"""Texts that get a golden answer with each prompt of a model."""
 
 
 def golden_texts(spec: ModelSpec, texts: Sequence[Text] | None = None) -> tuple[Text, ...]:
-    """Return the texts, or the pairs, that suit the model.
+    """Return the texts or pairs of the golden answers of a model.
 
-    A model with prompts also gets texts that begin with one, as a server sends them to it.
+    For a model with prompts, some texts begin with a prompt, as the server passes them to the
+    model.
 
     Args:
         spec: of the model.
-        texts: in place of those of every model.
+        texts: texts to use instead of the default ones.
     """
     texts = texts or (PAIRS if spec.pair else TEXTS)
     prompts = dict.fromkeys(filter(None, (spec.prompts or {}).values()))
@@ -43,13 +44,13 @@ def golden_texts(spec: ModelSpec, texts: Sequence[Text] | None = None) -> tuple[
 def golden_answers(
     spec: ModelSpec, tokenizer: Tokenizer, run: Run, texts: Sequence[Text] | None = None
 ) -> dict[str, Any]:
-    """Ask Keras about each text alone and unpadded, and return golden.json's content.
+    """Run Keras on each text alone, without padding, and return the content of golden.json.
 
     Args:
         spec: of the model.
         tokenizer: of the bundle.
         run: the Keras model.
-        texts: what it is asked about, in place of those of every model.
+        texts: texts to use instead of the default ones.
     """
     cases = []
     for text, encoding in golden_encodings(spec, tokenizer, golden_texts(spec, texts)):
@@ -70,7 +71,7 @@ def golden_answers(
 def golden_encodings(
     spec: ModelSpec, tokenizer: Tokenizer, texts: Sequence[Text]
 ) -> list[tuple[Text, Encoding]]:
-    """Tokenise texts as the model takes them; each twice where each side has its own encoder."""
+    """Tokenise texts for the model; each text twice if each side has its own encoder."""
     sides: Sequence[int | None] = range(len(spec.sides)) if spec.sides else (None,)
     encodings = encode_texts(
         tokenizer,
@@ -78,6 +79,7 @@ def golden_encodings(
         spec.max_sequence_length,
         separate=spec.separate,
         hypothesis_first=spec.hypothesis_first,
+        pair_truncation=spec.pair_truncation,
     )
     return [
         (text, replace(encoding, side=side))
@@ -93,24 +95,32 @@ def encode_texts(
     *,
     separate: bool,
     hypothesis_first: bool,
+    pair_truncation: PairTruncation,
 ) -> list[Encoding]:
     """Tokenise texts or pairs; a pair as one sequence, or as two."""
     if separate:
         pairs = [text for text in texts if not isinstance(text, str)]
         return encode_separately(tokenizer, pairs, max_length, hypothesis_first=hypothesis_first)
-    return encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
+    return encode(
+        tokenizer,
+        texts,
+        max_length,
+        hypothesis_first=hypothesis_first,
+        pair_truncation=pair_truncation,
+    )
 
 
 def encode_cases(
     tokenizer: Tokenizer, cases: Sequence[dict[str, Any]], manifest: Mapping[str, Any]
 ) -> list[Encoding]:
-    """Tokenise the golden cases of a bundle as its server does."""
+    """Tokenise the golden cases of a bundle as the server does."""
     encodings = encode_texts(
         tokenizer,
         map(case_text, cases),
         manifest["max_sequence_length"],
         separate=manifest.get("pair_inputs") == "separate",
         hypothesis_first=manifest.get("text_order") == list(HYPOTHESIS_FIRST),
+        pair_truncation=manifest.get("pair_truncation") or "longest_first",
     )
     sides = manifest.get("sides")
     return [
@@ -122,16 +132,16 @@ def encode_cases(
 def golden_differences(
     expected: Rows, encodings: Sequence[Encoding], run: Run
 ) -> tuple[float, float]:
-    """Run the golden cases as the server does before it serves.
+    """Run the golden cases as the server does when it loads the bundle.
 
     Args:
         expected: fp32 [cases, outputs], as `golden_rows` reads them.
-        encodings: of the cases, by the bundle's tokenizer.
+        encodings: the encodings of the cases, by the bundle's tokenizer.
         run: the graph.
 
     Returns:
-        `scaled_difference` of the rows that were run one by one, and of those that were run in
-        padded batches of `PADDED_ENTRIES`.
+        `scaled_difference` of the rows that ran alone, and of those that ran in padded batches of
+        `PADDED_ENTRIES`.
     """
     alone = np.concatenate([run(pad([encoding])) for encoding in encodings])
     batches = [
@@ -147,11 +157,11 @@ def golden_rows(cases: Sequence[Mapping[str, Any]], output: str, outputs: int) -
 
     Args:
         cases: of golden.json.
-        output: the name of the graph's output, which is a case's field too.
-        outputs: how many numbers the model gives for a text.
+        output: name of the graph's output, which is also a field of each case.
+        outputs: size of a row of the model.
 
     Raises:
-        BundleError: a case has another number of them.
+        BundleError: a row of a case has another size.
     """
     rows = np.zeros((len(cases), outputs), np.float32)
     for place, case in enumerate(cases):
@@ -178,7 +188,7 @@ def _numbers(row: Rows) -> list[float]:
 
 
 def _sparse(row: Rows) -> dict[str, Any]:
-    """Write the places and the values of the numbers that are not 0."""
+    """Return the indices and the values of the numbers that are not 0."""
     (indices,) = np.nonzero(row)
     return {"indices": indices.tolist(), "values": _numbers(row[indices])}
 

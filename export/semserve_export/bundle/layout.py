@@ -1,4 +1,4 @@
-"""The bundle: a directory of files that add up, written beside its place and moved there whole."""
+"""The files of a bundle, which are written to a temporary directory and then moved in one step."""
 
 import importlib.metadata
 import json
@@ -37,16 +37,16 @@ def write_bundle(
     fill: Callable[[Path], Mapping[str, Any]],
     prove: Callable[[Path], None] = lambda _: None,
 ) -> None:
-    """Have a bundle written, and put it in the place of an older one only when it is complete.
+    """Write a bundle. It replaces an older bundle only when it is complete.
 
     Args:
-        directory: where the bundle goes; its parent is made where it is missing.
-        fill: writes every file but the manifest into the directory it is given, and returns the
-            manifest. What it raises leaves nothing behind, and an older bundle as it was.
-        prove: given the whole bundle before it is put in its place; what it raises does the same.
+        directory: the directory of the bundle; a missing parent is created.
+        fill: writes all files except the manifest to the given directory, and returns the manifest.
+            If it raises an error, nothing is left and an older bundle is unchanged.
+        prove: called with the complete bundle before it is moved; an error has the same effect.
 
     Raises:
-        ExportError: the directory cannot be written, or holds something that is no bundle.
+        ExportError: the directory cannot be written, or contains something that is not a bundle.
     """
     require_writable(directory)
     try:
@@ -55,17 +55,17 @@ def write_bundle(
             written.mkdir()
             write_json(written / MANIFEST, fill(written))
             prove(written)
-            require_writable(directory)  # still: an export takes minutes
+            require_writable(directory)  # again, because an export takes minutes
             put_in_place(written, directory, scratch)
     except OSError as error:
         raise ExportError(f"cannot write {directory}: {error.strerror or error}") from error
 
 
 def require_writable(directory: Path) -> None:
-    """Refuse a place where a bundle cannot be put: it replaces nothing but an older bundle.
+    """Refuse a directory that cannot become a bundle: only an older bundle may be replaced.
 
     Raises:
-        ExportError: something else is there, or the directory above cannot be written.
+        ExportError: the path is something else, or its parent directory cannot be written.
     """
     require_place(directory)
     if os.path.lexists(directory) and not (directory / MANIFEST).is_file():
@@ -73,10 +73,10 @@ def require_writable(directory: Path) -> None:
 
 
 def require_place(path: Path) -> None:
-    """Refuse a path at which nothing can be made.
+    """Refuse a path at which nothing can be created.
 
     Raises:
-        ExportError: something above it is no directory, or one that cannot be written.
+        ExportError: a parent of the path is not a directory, or cannot be written.
     """
     above = next(each for each in path.absolute().parents if os.path.lexists(each))
     if not above.is_dir():
@@ -93,19 +93,21 @@ def manifest_of(
     weights: Mapping[str, str | None],
     variants: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Describe the files in a directory as the manifest of one model.
+    """Return the manifest of a model whose files are in a directory.
 
     Args:
-        spec: the facts about the model.
-        directory: holds every file of the bundle but the manifest.
-        dimensions: length of an embedding, or of a sparse one's vocabulary; None for other tasks.
-        weights: where they came from, and the digest of their file.
-        variants: by name, each with its file, precision and measured fidelity.
+        spec: the description of the model.
+        directory: contains all files of the bundle except the manifest.
+        dimensions: size of an embedding, or of the vocabulary for sparse vectors; None for other
+            tasks.
+        weights: the origin of the weights, and the digest of their file.
+        variants: by name, each with its file, precision and measured differences.
     """
     files = {
         path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
         for path in sorted(directory.iterdir())
     }
+    cut = spec.pair_truncation
     return {
         "schema_version": SCHEMA_VERSION,
         "model": spec.name,
@@ -117,6 +119,7 @@ def manifest_of(
         **({"sides": list(spec.sides)} if spec.sides else {}),
         **({"pair_inputs": "separate"} if spec.separate else {}),
         "text_order": list(spec.text_order or PREMISE_FIRST) if spec.pair else None,
+        **({"pair_truncation": cut} if spec.pair and cut != "longest_first" else {}),
         "prompts": dict(spec.prompts) if spec.prompts else None,
         "default_prompt": spec.default_prompt,
         "pooling": spec.pooling,
@@ -137,12 +140,12 @@ def manifest_of(
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read a bundle's manifest and check that every file is the one it names.
+    """Read a bundle's manifest, and verify the digest of every file.
 
     Raises:
-        BundleError: something is missing, changed, or not what this version writes.
+        BundleError: a file is missing or changed, or another version wrote the bundle.
     """
-    manifest = read_json(directory / MANIFEST)
+    manifest = read_bundle_json(directory / MANIFEST)
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise BundleError(f"{directory}: not a bundle of schema version {SCHEMA_VERSION}")
     require_manifest(manifest, str(directory / MANIFEST))
@@ -157,11 +160,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of a bundle that holds one JSON object.
+def read_bundle_json(path: Path) -> dict[str, Any]:
+    """Read a file of a bundle that contains one JSON object.
 
     Raises:
-        BundleError: it is missing, is larger than the server takes, or holds something else.
+        BundleError: the file is missing, is too large for the server, or is not a JSON object.
     """
     try:
         if path.stat().st_size > max_json_bytes():
@@ -177,6 +180,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write strict JSON: UTF-8, and no number that is not one."""
+    """Write strict JSON in UTF-8, without NaN and infinity."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is wrong with a request to export a user's model, and is known before Keras is loaded."""
+"""Checks of the options of an export that do not need Keras."""
 
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -23,7 +23,7 @@ KINDS: dict[Task, str] = {
     "score": "a model of one output",
     "sparse_embedding": "a sparse embedder",
 }
-"""What a model of a task is called in messages."""
+"""The name of a model of each task in messages."""
 CHOICES: dict[str, Any] = {
     "task": Task,
     "scores": Scores,
@@ -33,16 +33,16 @@ CHOICES: dict[str, Any] = {
     "truncating": Padding,
     "activation": Activation,
 }
-"""The fields of `ModelOptions` that take one of a few words."""
+"""The fields of `ModelOptions` with a fixed set of values."""
 
 
 def require_choices(options: ModelOptions) -> None:
-    """Refuse a word that an argument of a Python call does not take.
+    """Refuse an invalid value of an argument of the Python call.
 
-    The command line needs no such check: its parser makes it.
+    The parser of the command line makes the same check.
 
     Raises:
-        ExportError: it names the argument and its words.
+        ExportError: the message names the argument and its valid values.
     """
     for name, kind in CHOICES.items():
         value = getattr(options, name)
@@ -55,7 +55,7 @@ def require_choices(options: ModelOptions) -> None:
 
 
 def require_possible(options: ModelOptions) -> None:
-    """Refuse what cannot be exported: files that are not there, and what the server refuses.
+    """Refuse options that cannot work: missing files, and values that the server refuses.
 
     Raises:
         ExportError: it names the file or the flag.
@@ -73,7 +73,7 @@ def require_possible(options: ModelOptions) -> None:
     if options.text_order and sorted(options.text_order) != sorted(PREMISE_FIRST):
         raise ExportError("text_order: must name premise and hypothesis, each once")
     if not options.served_name:
-        raise ExportError(f"{options.path}: no name can be made of it; say one with --name")
+        raise ExportError(f"{options.path}: no name can be made of it; pass one with --name")
     require_fields(
         {
             "model": options.served_name,
@@ -93,7 +93,7 @@ def require_possible(options: ModelOptions) -> None:
 
 
 def require_flags_of_task(options: ModelOptions, task: Task) -> None:
-    """Refuse a flag for a model of a task that the flag has no meaning for.
+    """Refuse a flag that has no effect for the task of the model.
 
     Raises:
         ExportError: it names the flag.
@@ -117,13 +117,13 @@ def require_flags_of_task(options: ModelOptions, task: Task) -> None:
 def require_flags_of_adapter(
     options: ModelOptions, labels: Sequence[str], activation: str, *, pair: bool = True
 ) -> None:
-    """Refuse a flag that contradicts what an adapter was trained with.
+    """Refuse a flag that contradicts the training of an adapter.
 
     Args:
-        options: what is asked for, with an adapter.
-        labels: those of the training, in the order of the logits.
-        activation: the GELU of the training.
-        pair: whether it was trained on pairs, and not on single texts.
+        options: the options of the export, with an adapter.
+        labels: labels of the training, in the order of the logits.
+        activation: activation of the training.
+        pair: whether the adapter was trained on pairs instead of single texts.
 
     Raises:
         ExportError: it names the flag.

@@ -7,10 +7,10 @@ from semserve_export.options import ModelOptions
 
 
 def read_prompts(stated: Sequence[str]) -> dict[str, str]:
-    """Read prompts as a command line states them, each as NAME=TEXT.
+    """Parse the prompts of the command line, each of the form NAME=TEXT.
 
     Raises:
-        ExportError: one is not of this form, or two have one name.
+        ExportError: a prompt does not have this form, or two have the same name.
     """
     prompts: dict[str, str] = {}
     for each in stated:
@@ -26,18 +26,18 @@ def read_prompts(stated: Sequence[str]) -> dict[str, str]:
 def choose_prompts(
     options: ModelOptions, found: Mapping[str, str] | None = None, default: str | None = None
 ) -> tuple[Mapping[str, str] | None, str | None]:
-    """Join the prompts that a model names with those that the caller states.
+    """Merge the prompts of a model with those of the options.
 
     Args:
-        options: what the caller says; a prompt of the same name takes the place of the model's.
-        found: the model's own.
+        options: the options; their prompts replace prompts of the model with the same name.
+        found: the prompts of the model.
         default: the name of the model's default prompt.
 
     Returns:
-        The prompts by their names, None where there are none, and the name of the default one.
+        The prompts by their names (None without prompts), and the name of the default prompt.
 
     Raises:
-        WeightsError: the default is none of the prompts.
+        WeightsError: the default is not the name of a prompt.
     """
     if options.ignore_prompts:
         found, default = None, None

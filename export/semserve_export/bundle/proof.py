@@ -1,6 +1,6 @@
-"""The proof that a bundle holds by the server's rules: its files, tokenizer and golden answers.
+"""Checks a bundle by the server's rules: its files, its tokenizer and its golden answers.
 
-The export proves each bundle before it is put in its place, and `verify` proves it again.
+The export checks each bundle before it is moved to its directory; `verify` checks it again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.bundle.golden import encode_cases, golden_differences, golden_rows
-from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_json, read_manifest
+from semserve_export.bundle.layout import GOLDEN, TOKENIZER, read_bundle_json, read_manifest
 from semserve_export.bundle.schema import require_golden
 from semserve_export.bundle.tolerance import onnx_run
 from semserve_export.errors import BundleError, FidelityError
@@ -20,7 +20,7 @@ from semserve_export.tokenizers.bert_wordpiece import Encoding
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing measured, and the most it may be."""
+    """One measurement and its limit."""
 
     name: str
     measured: float
@@ -28,13 +28,13 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the measure is within its bound; a NaN never is."""
+        """Whether the measurement is within its limit; NaN never is."""
         return self.measured <= self.bound
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
-    """A bundle whose files are the ones that its manifest names."""
+    """A bundle with verified digests."""
 
     directory: Path
     manifest: dict[str, Any]
@@ -47,13 +47,12 @@ class StoredBundle:
 
 
 def read_bundle(directory: Path) -> StoredBundle:
-    """Read a bundle and check all that can be checked without running it.
+    """Read a bundle, and make all checks that do not need a run of the graph.
 
     Raises:
-        BundleError: a file is missing, is not the one that the manifest names, or is one that the
-            server would refuse.
+        BundleError: a file is missing, differs from its digest, or would be refused by the server.
     """
-    manifest, golden = read_manifest(directory), read_json(directory / GOLDEN)
+    manifest, golden = read_manifest(directory), read_bundle_json(directory / GOLDEN)
     require_golden(golden, str(directory / GOLDEN))
     for place, case in enumerate(golden["cases"]):
         fields = {"premise", "hypothesis"} if manifest["pair"] else {"text"}
@@ -63,16 +62,16 @@ def read_bundle(directory: Path) -> StoredBundle:
             raise BundleError(f"{directory / GOLDEN}: cases[{place}] contradicts `sides`")
     try:
         tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
-    except Exception as error:  # the library raises nothing more special
+    except Exception as error:  # the library raises only Exception
         raise BundleError(f"{directory / TOKENIZER}: cannot be read: {error}") from error
     return StoredBundle(directory, manifest, golden, tokenizer)
 
 
 def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
-    """Measure what the server measures before it serves, for every variant.
+    """Measure the golden answers as the server does when it loads a bundle, for every variant.
 
     Raises:
-        BundleError: ONNX Runtime cannot load a graph, or it has other outputs than it should.
+        BundleError: ONNX Runtime cannot load a graph, or a graph has unexpected outputs.
     """
     manifest, cases = bundle.manifest, bundle.golden["cases"]
     encodings = encode_cases(bundle.tokenizer, cases, manifest)
@@ -91,11 +90,11 @@ def golden_checks(bundle: StoredBundle) -> Iterator[Check]:
 
 
 def prove_bundle(directory: Path) -> None:
-    """Hold a bundle to everything that the server checks.
+    """Make all checks of the server on a bundle.
 
     Raises:
         BundleError: as `read_bundle` and `golden_checks`.
-        FidelityError: a variant does not give Keras's golden answers.
+        FidelityError: a variant does not reproduce the golden answers of Keras.
     """
     for check in golden_checks(read_bundle(directory)):
         if not check.holds:

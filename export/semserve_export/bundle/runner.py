@@ -1,4 +1,4 @@
-"""An embedder's bundle as it is served: its tokenizer and one of its graphs, texts in, rows out."""
+"""Runs the bundle of an embedder as the server does, with its tokenizer and one of its graphs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ BATCH = 32
 
 
 class Embedder:
-    """Embeds texts behind the default prompt, and scores pairs by the bundle's own metric."""
+    """Embeds texts with the default prompt, and scores pairs with the bundle's metric."""
 
     def __init__(self, directory: Path, variant: str = "portable") -> None:
         """Load a graph of the bundle.
 
         Raises:
-            BundleError: the bundle does not add up, is no embedder's, or lacks the variant.
+            BundleError: the bundle is invalid, is not an embedder, or lacks the variant.
         """
         manifest = read_manifest(directory)
         if manifest["task"] != "embedding":
@@ -42,7 +42,7 @@ class Embedder:
 
         Args:
             texts: at least one; the same text is computed once.
-            advance: told how many different texts have been done.
+            advance: called with the number of different texts that were embedded.
         """
         texts = [f"{self._prompt}{text}" for text in texts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
@@ -50,7 +50,7 @@ class Embedder:
         order = sorted(range(len(encodings)), key=lambda place: len(encodings[place]))
         parts = []
         for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]  # of like length, so padded little
+            batch = order[start : start + BATCH]  # of similar length, so with little padding
             parts.append(self._run(pad([encodings[place] for place in batch])))
             advance(len(batch))
         rows = np.empty((len(order), parts[0].shape[1]), np.float32)
@@ -74,18 +74,9 @@ def _manhattan(left: Rows, right: Rows) -> Rows:
     return np.asarray(np.exp(-np.abs(left - right).sum(axis=1)))
 
 
-def _dot(left: Rows, right: Rows) -> Rows:
-    return np.asarray(np.sum(left * right, axis=1))
-
-
-def _euclidean(left: Rows, right: Rows) -> Rows:
-    """Return minus the distance, so that higher is more similar."""
-    return np.asarray(-np.linalg.norm(left - right, axis=1))
-
-
 METRICS: dict[str, Callable[[Rows, Rows], Rows]] = {
     "cosine": _cosine,
-    "dot": _dot,
-    "euclidean": _euclidean,
+    "dot": lambda left, right: np.asarray(np.sum(left * right, axis=1)),
+    "euclidean": lambda left, right: np.asarray(-np.linalg.norm(left - right, axis=1)),
     "manhattan": _manhattan,
 }

@@ -1,7 +1,6 @@
-"""What the server takes: the schemas of a bundle's JSON files, and the rules that they cannot say.
+"""The schemas of a bundle's JSON files, and rules that the schemas cannot express.
 
-`make schema` writes the schemas from the server's own types, so that what passes here is not
-refused there.
+`make schema` writes the schemas from the types of the server, so both accept the same files.
 """
 
 import functools
@@ -24,11 +23,11 @@ SHOWN = 60  # characters of a wrong value in a message
 
 
 def require_fields(fields: Mapping[str, Any], flags: Mapping[str, str]) -> None:
-    """Check what is known of a manifest before there is one.
+    """Check some fields of a manifest before the manifest is complete.
 
     Args:
-        fields: values by their names in the manifest; None for what is not known.
-        flags: what to call a field in the message, where that is not its name.
+        fields: values by their names in the manifest; None for unknown values.
+        flags: the names of fields in messages, if they differ from the fields.
 
     Raises:
         ExportError: the server would refuse a field.
@@ -86,12 +85,12 @@ def _require(schema: str, content: Mapping[str, Any], where: str) -> None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8; one of undecodable bytes cannot."""
+    """Return whether a text can be encoded as UTF-8; a text with undecodable bytes cannot."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _field(name: str) -> Draft202012Validator:
-    """Make what checks one field alone: what its type says, and that no label is there twice."""
+    """Return the validator of one field: its type, and unique labels."""
     manifest = _schema("bundle.schema.json")["$defs"]["Manifest"]
     rules = [manifest["properties"][name], *_rules_of_classifiers(manifest, name)]
     return Draft202012Validator({"allOf": rules})
@@ -109,7 +108,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 def _reason(error: ValidationError, field: str) -> str:
-    """Say in one line what is wrong with a value."""
+    """Describe an invalid value in one line."""
     value, bound = error.instance, error.validator_value
     shown = repr(value) if len(repr(value)) <= SHOWN else f"{repr(value)[:SHOWN]}…"
     if error.validator == "pattern" and field in {"model", "file"}:
@@ -125,8 +124,8 @@ def _reason(error: ValidationError, field: str) -> str:
         "minimum": f"is {shown}, at least {bound} is needed",
         "maximum": f"is {shown}, at most {bound} is allowed",
     }
-    said = error.message if len(error.message) <= 3 * SHOWN else f"{error.message[: 3 * SHOWN]}…"
-    return reasons.get(str(error.validator), said)
+    reason = error.message if len(error.message) <= 3 * SHOWN else f"{error.message[: 3 * SHOWN]}…"
+    return reasons.get(str(error.validator), reason)
 
 
 def _size(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""How many texts a classifier takes, and which comes first: as stated, found or assumed."""
+"""Whether a classifier takes one text or two, and their order: as stated, found or assumed."""
 
 from dataclasses import dataclass
 
@@ -7,35 +7,35 @@ from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
 ASSUMED_SINGLE = (
-    "nothing says whether the classifier takes one text or two, so one is assumed; say"
+    "nothing says whether the classifier takes one text or two, so one is assumed; pass"
     " --pair-order if it was trained on pairs"
 )
 ASSUMED_ORDER = (
     "nothing says which text of a pair comes first, so the order premise, hypothesis is assumed;"
-    " say --pair-order hypothesis-premise if it was trained so, as in the tutorial of"
+    " pass --pair-order hypothesis-premise if it was trained so, as in the tutorial of"
     " KerasHub"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TextsOfInput:
-    """What a classifier takes."""
+    """The input of a classifier."""
 
     pair: bool
     order: TextOrder | None  # None for one text
     facts: tuple[Fact, ...]
-    notes: tuple[str, ...] = ()  # what was assumed, a line each
+    notes: tuple[str, ...] = ()  # the assumptions, each one line
 
 
 def texts_of_input(
     options: ModelOptions, *, pairs: bool | None = None, ordered: bool = False
 ) -> TextsOfInput:
-    """Settle what a classifier takes.
+    """Determine the input of a classifier.
 
     Args:
-        options: what the caller says.
-        pairs: whether the model says that it takes pairs; None where it does not tell.
-        ordered: whether the model also says that its order is the one of the request.
+        options: the options of the export.
+        pairs: whether the files of the model specify pairs; None if they do not specify it.
+        ordered: whether the files also specify that the order is that of the request.
     """
     if not (options.takes_pairs or pairs):
         if pairs is False:

@@ -1,4 +1,4 @@
-"""How closely two ways to run a model agree, on padded batches of many shapes."""
+"""Measures the difference of two implementations of a model on padded batches of many shapes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,31 +18,21 @@ Rows = npt.NDArray[np.float32]
 Run = Callable[[Inputs], Rows]
 
 TOLERANCE = 1e-5
-"""Most that fp32 may differ from fp32, as `scaled_difference` measures it."""
+"""Largest permitted `scaled_difference` of two fp32 implementations."""
 SHAPES = ((1, 2), (1, 7), (2, 16), (3, 33), (4, 5), (8, 24), (16, 64), (5, 97))
 SEED = 7
 FATAL = 4  # ONNX Runtime's level of logs
 
 
 def keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
-    """Run a Keras model in inference mode, eagerly: no tracing, so every shape costs the same.
-
-    Args:
-        model: it takes a dictionary of the inputs.
-        names: those of its inputs; what else a batch has is left out.
-    """
-
-    def run(inputs: Inputs) -> Rows:
-        given = {name: inputs[name] for name in names}
-        return np.asarray(model(given, training=False), np.float32)
-
-    return run
-
-
-def traced_keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
     """Run a Keras model in inference mode, traced once for batches of every shape.
 
-    Of an encoder, or an LSTM, a run takes a tenth of what `keras_run` takes, after one second.
+    For an encoder or an LSTM, tracing takes one second, and then a run takes a tenth of the time of
+    an untraced run.
+
+    Args:
+        model: takes a dictionary of inputs.
+        names: names of its inputs; other inputs of a batch are dropped.
     """
     shapes = {tensor.name: [None, *tensor.shape[1:]] for tensor in model.inputs}
     signature = [{name: tf.TensorSpec(shapes[name], tf.int32) for name in names}]
@@ -57,10 +47,10 @@ def traced_keras_run(model: Any, names: Sequence[str] = INPUTS) -> Run:
 
 
 def onnx_run(path: Path) -> Run:
-    """Run a graph in ONNX Runtime on the CPU, with those inputs of a batch that it has.
+    """Run a graph in ONNX Runtime on the CPU; it gets those inputs of a batch that it has.
 
     Raises:
-        BundleError: ONNX Runtime cannot load it; or, in a run, cannot compute the batch.
+        BundleError: ONNX Runtime cannot load the graph; in a run, it cannot compute the batch.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL  # an error says the same
@@ -91,23 +81,23 @@ def _first_line(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far rows are from what was expected; NaN where any value is no number."""
+    """The differences of rows from the expected rows; NaN if any value is NaN."""
 
     absolute: float  # the largest of any value
-    scaled: float  # as `scaled_difference` says
+    scaled: float  # as in `scaled_difference`
 
 
 def scaled_difference(rows: Rows, expected: Rows) -> float:
-    """Measure how far rows are from what was expected, by the scale of each row.
+    """Return the largest difference from the expected rows, relative to the scale of each row.
 
-    A row holds for a tolerance t where each of its values differs by at most t + t * s, and s is
-    the largest absolute value of the row expected. So the measure is the largest of
-    |row - expected| / (1 + s), and t bounds it. The export's gates, `verify` and the server's
-    check of golden answers all measure so.
+    A row is within the tolerance t if each of its values differs by at most t + t * s, where s is
+    the largest absolute value of the expected row. Therefore the result is the maximum of |row -
+    expected| / (1 + s), and its limit is t. The export's gates, `verify` and the server's check of
+    golden answers use the same measure.
 
-    The scale is the row's and not each value's own, because a value near zero comes out of sums of
-    terms as large as the row's other values. A BERT of 12 layers, 768 wide, whose rows reached 10
-    differed by 2.1e-5 at most; over 1 + |value| that is 1.9e-5, over 1 + s 1.9e-6.
+    The scale belongs to the row and not to each value, because a value near zero is the sum of
+    terms as large as the other values of the row. For example, rows of a BERT of 12 layers, 768
+    wide, reached 10 and differed by at most 2.1e-5: 1.9e-5 of 1 + |value|, and 1.9e-6 of 1 + s.
 
     Args:
         rows: fp32 [n, outputs].
@@ -118,9 +108,9 @@ def scaled_difference(rows: Rows, expected: Rows) -> float:
 
 
 def compare(reference: Run, other: Run, batches: Sequence[Inputs]) -> Difference:
-    """Run both on every batch, and measure the largest difference of any row.
+    """Run both implementations on every batch, and return the largest difference of any row.
 
-    One NaN anywhere makes it NaN, which Python's own max would pass over.
+    A single NaN makes the result NaN; Python's max would ignore it.
     """
     pairs = [(other(batch), reference(batch)) for batch in batches]
     return Difference(
@@ -135,7 +125,7 @@ def largest_difference(reference: Run, other: Run, batches: Sequence[Inputs]) ->
 
 
 def require_close(difference: float, tolerance: float, what: str) -> None:
-    """Refuse what differs too much, or is not a number at all.
+    """Refuse a difference that exceeds the tolerance or is NaN.
 
     Raises:
         FidelityError: the difference is above the tolerance.
@@ -156,14 +146,15 @@ def padded_batches(
     sides: bool = False,
     separate: bool = False,
 ) -> list[Inputs]:
-    """Make batches for a comparison: real encodings, and random ones in many shapes.
+    """Make batches for a comparison, from real encodings and from random ones of many shapes.
 
     Args:
-        encodings: of real texts; they come alone, together, and together with more padding.
-        vocabulary_size: random token ids are below it; None: there are no random encodings.
-        max_length: the model's longest sequence; the last shapes reach it.
+        encodings: encodings of real texts; they are used alone, together, and together with more
+            padding.
+        vocabulary_size: limit of random token ids; None for no random encodings.
+        max_length: maximum length of the model; the last shapes have this length.
         pair: whether random rows have a second segment.
-        sides: whether random rows are of both sides in turn.
+        sides: whether random rows alternate between the two sides.
         separate: whether random rows have a second text.
     """
     longest = max(map(len, encodings))

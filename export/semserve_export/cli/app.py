@@ -18,7 +18,7 @@ from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.training_app import mix_pairs, train, train_embedder
 from semserve_export.confinement.process_limits import NeedsConfinement
 from semserve_export.errors import ExportError
-from semserve_export.failures import tell
+from semserve_export.failures import report_error
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Padding, Variant
 from semserve_export.options import ModelOptions, options_of_bundle
@@ -57,15 +57,15 @@ def run(
     weights_cache: Cache = CACHE,
     adapter: Path | None = None,
 ) -> None:
-    """Export models by name; an older bundle of that name is replaced once the new one is proved.
+    """Export recipes by name. A new bundle replaces an older one after it has passed its checks.
 
     Args:
-        names: recipes, as `list` names them; `all` for every one.
-        output: the directory of bundles; each goes into its own below it.
-        variants: faster graphs beside the portable one: fused, int8 and fp16, with commas between
-            them, or none.
-        weights_cache: where downloaded weights are kept.
-        adapter: a directory that `train` wrote, in place of the adapter that we keep.
+        names: recipes of `list`, or `all`.
+        output: parent directory of the bundles.
+        variants: faster graphs to add to the portable graph: fused, int8 and fp16, separated by
+            commas, or none.
+        weights_cache: directory of the downloaded weights.
+        adapter: directory of an adapter that `train` wrote, instead of the recipe's adapter.
     """
     if not names:
         raise ExportError(f"name a recipe, or all: {', '.join(RECIPES)}")
@@ -96,22 +96,24 @@ def export(
 ) -> None:
     """Export a model: a .keras file, a KerasHub preset, a Hugging Face directory, or a recipe.
 
-    A .keras file may hold any model of Keras's own layers that takes token ids or texts. Presets
-    and directories are of BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. The export
-    finds out what the model is, and prints it; say what it cannot know, or what it got wrong.
+    A .keras file may contain any model of Keras's own layers that takes token ids or texts. Presets
+    and directories may be of BERT, RoBERTa, DistilBERT, ALBERT, DeBERTa-v3 and XLM-RoBERTa. The
+    export detects the settings of the model and prints them. Flags override detected settings, and
+    specify settings that cannot be detected.
 
     Args:
-        options: what to export.
-        recipe: in place of a path: a model of ours, as `list` names them, one flag each; `all` for
-            every one. --adapter, --output, --variants and --weights-cache apply to it.
-        pair_order: which text of a pair comes first in the model's input, and that it takes pairs;
-            the tutorial of KerasHub trains on hypothesis-premise.
-        prompt: NAME=TEXT: a text that requests may have put before theirs; one flag each. Those of
-            a sentence-transformers directory are read from it.
-        output: the directory of bundles; the model goes into its own below it.
-        variants: faster graphs beside the portable one: fused, int8 and fp16, with commas between
-            them, or none.
-        weights_cache: where the downloaded weights of recipes are kept.
+        options: the model and its settings.
+        recipe: Name of a recipe to export instead of a path: a model of `list`, or `all`. Repeat
+            the flag for further recipes. --adapter, --output, --variants and --weights-cache apply.
+        pair_order: The model takes pairs of texts, in this order. The tutorial of KerasHub on
+            semantic similarity trains on hypothesis-premise.
+        prompt: NAME=TEXT: a prompt. The server puts TEXT before the texts of requests that name the
+            prompt. Repeat the flag for further prompts. The prompts of a sentence-transformers
+            directory are read from its files.
+        output: Parent directory of the bundles.
+        variants: Faster graphs to add to the portable graph: fused, int8 and fp16, separated by
+            commas, or none.
+        weights_cache: Directory of the downloaded weights of recipes.
     """
     if recipe:
         if options != ModelOptions(adapter=options.adapter) or pair_order or prompt:
@@ -144,15 +146,15 @@ def parity(
     texts: int = 100_000,
     report: Path | None = None,
 ) -> None:
-    """Compare the tokenizer of a model of your own with KerasHub's.
+    """Compare the token ids of a model's exported tokenizer with those of KerasHub's tokenizer.
 
-    The exit code is 2 where a difference has no known cause.
+    The exit code is 2 if a difference has no known cause.
 
     Args:
-        path: the model, as `export` takes it.
-        files: further texts, one a line or a tab-separated field; .gz too.
-        texts: how many are made up: odd ones, of all of Unicode.
-        report: a file for every difference.
+        path: Path of the model, as for `export`.
+        files: Files of further texts, one in each line or tab-separated field; also as .gz.
+        texts: Number of generated texts, which contain unusual characters of all of Unicode.
+        report: File to which all differences are written.
     """
     require_readable(path)
     if report:
@@ -182,17 +184,17 @@ def verify(  # noqa: PLR0913 - each flag is as it was given to `export`
     """Check a bundle's digests and golden answers, and compare it with Keras again.
 
     Args:
-        bundle: the directory of one bundle.
-        source: what `export` exported it from; a recipe's is known.
-        adapter: as it was given to `export`.
-        tokenizer: as it was given to `export`.
-        strip_accents: as it was given to `export`.
-        split_on_cjk: as it was given to `export`.
-        padding: as it was given to `export`.
-        truncating: as it was given to `export`.
-        padded_length: as it was given to `export`.
-        trust: as it was given to `export`.
-        weights_cache: where downloaded weights are kept.
+        bundle: Directory of the bundle.
+        source: Path of the model that was exported; not needed for a recipe.
+        adapter: The value that was passed to `export`.
+        tokenizer: The value that was passed to `export`.
+        strip_accents: The value that was passed to `export`.
+        split_on_cjk: The value that was passed to `export`.
+        padding: The value that was passed to `export`.
+        truncating: The value that was passed to `export`.
+        padded_length: The value that was passed to `export`.
+        trust: Pass it if it was passed to `export`.
+        weights_cache: Directory of the downloaded weights of recipes.
     """
     given = {
         "adapter": adapter,
@@ -228,26 +230,26 @@ def with_debug(
 
     Args:
         tokens: the command and its arguments.
-        debug: show the traceback of what goes wrong.
+        debug: Print the traceback of an error.
     """
     try:
         app(tokens, exit_on_error=False, print_error=False)
     except NeedsConfinement:
         raise
     except CycloptsError as error:
-        return tell(ExportError(str(error)), debug=debug)
+        return report_error(ExportError(str(error)), debug=debug)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each becomes one line
-        return tell(error, debug=debug)
+        return report_error(error, debug=debug)
     return 0
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code: 2, with one line, for what it cannot do."""
+    """Run one command and return its exit code: 2 after an error of one line."""
     try:
         return _run(arguments)
     except (CycloptsError, KeyboardInterrupt) as error:
-        told = ExportError(str(error)) if isinstance(error, CycloptsError) else error
-        return tell(told, debug=False)
+        failure = ExportError(str(error)) if isinstance(error, CycloptsError) else error
+        return report_error(failure, debug=False)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -259,13 +261,13 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _models(tokenizer: str | None) -> list[str]:
-    """Return the path of a tokenizer where it is that of a model, and no file of words."""
+    """Return the path of the tokenizer if it is a directory of a model, not a vocabulary file."""
     is_words = tokenizer is not None and Path(tokenizer).is_file()
     return [] if tokenizer is None or is_words else [tokenizer]
 
 
 def _variants(names: str) -> tuple[Variant, ...]:
-    """Read a list of variants, each once and in the given order; `none` is the empty one."""
+    """Parse a list of variants, in its order and without duplicates; `none` is an empty list."""
     chosen = dict.fromkeys(name.strip() for name in names.split(","))
     if list(chosen) == ["none"]:
         return ()

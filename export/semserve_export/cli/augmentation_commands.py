@@ -1,4 +1,4 @@
-"""What the command `mix-pairs` does."""
+"""The implementation of the command `mix-pairs`."""
 
 import gzip
 import json
@@ -10,16 +10,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from semserve_export.bundle.runner import Embedder
-from semserve_export.cli.progress import training_progress
-from semserve_export.data.augmentation import Mixer, Pair, Vectors
-from semserve_export.data.augmentation_plan import MixingPlan
+from semserve_export.cli.terminal import training_progress
+from semserve_export.data.augmentation import Augmenter, Pair, Vectors
+from semserve_export.data.augmentation_plan import AugmentationPlan
 from semserve_export.data.pairs import SIDES, read_unlabelled, words_of
 from semserve_export.errors import ExportError
 from semserve_export.failures import naming_a_full_disk
 
 
-def mix_files(files: Sequence[Path], output: Path, plan: MixingPlan, console: Console) -> None:
-    """Make pairs of the texts in files, and write them as JSON Lines."""
+def mix_files(
+    files: Sequence[Path], output: Path, plan: AugmentationPlan, console: Console
+) -> None:
+    """Make new pairs from the texts in files, and write them as JSON Lines."""
     held_out = {words_of(text) for pair in _read(plan.hold_out) for text in pair}
     old = [pair for pair in _read(files) if held_out.isdisjoint(map(words_of, pair))]
     if not old:
@@ -27,8 +29,8 @@ def mix_files(files: Sequence[Path], output: Path, plan: MixingPlan, console: Co
     with training_progress(console) as progress:
         embedder = Embedder(plan.embedder, plan.variant) if plan.embedder else None
         embed = partial(_embed, embedder, progress) if embedder else None
-        made = Mixer(old, plan).mix(embed)
-    # With a word replaced a text can become one that is held out.
+        made = Augmenter(old, plan).make(embed)
+    # Replacing a word can produce a held-out text.
     new = [pair for pair in made if held_out.isdisjoint(map(words_of, pair))]
     if not new:
         raise ExportError(f"no new pair can be made of the {len(old):,} pairs")
@@ -52,7 +54,7 @@ def _read(files: Iterable[Path]) -> list[Pair]:
 def _write(path: Path, pairs: Iterable[Pair]) -> None:
     """Write a line for each pair, whole or not at all.
 
-    It is packed without a date, so the same pairs give the same bytes.
+    The gzip header has no date, so the bytes are reproducible.
     """
     lines = (json.dumps(dict(zip(SIDES, pair, strict=True)), ensure_ascii=False) for pair in pairs)
     content = "".join(f"{line}\n" for line in lines).encode()

@@ -1,8 +1,8 @@
-"""The process that reads a stranger's model: started by the command, confined, and waited for.
+"""The confined process that reads an untrusted model. The command starts it and waits for it.
 
     python -m semserve_export.cli.confined_process CONFINEMENT ARGUMENT…
 
-It runs the same command line, so nothing is passed back: it prints, and its exit code is ours.
+It runs the same command line and prints its own output; the command returns its exit code.
 """
 
 import importlib.util
@@ -27,14 +27,14 @@ KEPT = frozenset(
     | {"FORCE_COLOR", "LD_LIBRARY_PATH", "SEMSERVE_WEIGHTS", "VIRTUAL_ENV"}
 )
 KEPT_PREFIXES = ("LC_", "PYTHON", "TF_", "XLA_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "OPENBLAS_")
-"""Variables of the environment that are passed on; whatever else is there may be a secret."""
+"""Environment variables that are passed on; any other variable may be a secret."""
 
 
 def run_confined(arguments: Sequence[str], confinement: Confinement) -> int:
     """Run a command line in a confined process, and return its exit code.
 
-    Signals that end a command are passed on. A process that the system ends gives one line and the
-    exit code 2.
+    Signals that end a command are passed on. If the system kills the process, the command prints
+    one line, and the exit code is 2.
     """
     _compile_keras()
     created = _make_directories(confinement.writes or ())
@@ -55,7 +55,7 @@ def run_confined(arguments: Sequence[str], confinement: Confinement) -> int:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
             code = process.wait()
     for directory in created:
-        with suppress(OSError):  # it holds something by now
+        with suppress(OSError):  # it contains files by now
             directory.rmdir()
     if code >= 0:
         return code
@@ -64,9 +64,9 @@ def run_confined(arguments: Sequence[str], confinement: Confinement) -> int:
 
 
 def _environment(variables: Mapping[str, str], private: str, *, everything: bool) -> dict[str, str]:
-    """Choose what the process sees of the environment, and give it a home of its own.
+    """Return the environment of the process, with a separate home directory.
 
-    A download needs the whole of it, with its caches, its proxy and its key.
+    A download needs the whole environment, with its caches, its proxy and its key.
     """
     kept = {
         name: value
@@ -80,8 +80,8 @@ def _environment(variables: Mapping[str, str], private: str, *, everything: bool
 def _signals_passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     """Pass signals on to a process. Yields the function that names it once it has started.
 
-    A signal that comes while the process starts is sent afterwards. An error there would leave a
-    process behind that nothing ends.
+    A signal that arrives while the process starts is sent afterwards. If it raised an error there,
+    the process would keep running.
     """
     children: list[subprocess.Popen[bytes]] = []
     early: list[int] = []
@@ -101,7 +101,7 @@ def _signals_passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
         for child in children:
             child.send_signal(signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
-        for child in children:  # by now somebody has let us go on
+        for child in children:  # another process has continued us by now
             child.send_signal(signal.SIGCONT)
 
     handlers = {number: signal.signal(number, pass_on) for number in PASSED_ON}
@@ -114,7 +114,7 @@ def _signals_passed_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
 
 
 def _ending(number: int, confinement: Confinement) -> str:
-    """Say in one line what ended the process."""
+    """Describe in one line what ended the process."""
     name, models = signal.Signals(number).name, " and ".join(confinement.reads)
     if number in PASSED_ON:
         return f"stopped by {name}"
@@ -132,18 +132,18 @@ def _ending(number: int, confinement: Confinement) -> str:
 
 
 def _make_directories(paths: Sequence[str]) -> list[Path]:
-    """Make the directories that are written into; return the new ones, the innermost first."""
+    """Create the output directories, and return the new ones, the innermost first."""
     created: list[Path] = []
     for path in map(Path, paths):
         missing = [each for each in (path, *path.parents) if not each.exists()]
-        with suppress(OSError):  # the command itself says what is wrong with it
+        with suppress(OSError):  # the command itself reports the error
             path.mkdir(parents=True, exist_ok=True)
             created += missing
     return created
 
 
 def _compile_keras() -> None:
-    """Let Python compile Keras where it never has: a confined process may not keep the result."""
+    """Compile Keras to bytecode if necessary: a confined process cannot store the bytecode."""
     keras = importlib.util.find_spec("keras")
     if sys.dont_write_bytecode or not (keras and keras.origin):
         return

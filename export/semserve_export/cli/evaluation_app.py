@@ -21,18 +21,18 @@ def measure(
     """Measure bundles: embedders on scored pairs, or classifiers on labelled pairs.
 
     Args:
-        bundles: directories of bundles, all embedders or all classifiers with the same labels.
-        pairs: for embedders, files with columns sentence1, sentence2 and score, of any scale; for
-            classifiers, files as `train` takes them, with a column kind to count by where they
-            have one.
-        probes: measure classifiers of entailment, neutral and contradiction on the pairs that come
-            with semserve-export: synonyms, antonyms, numbers, negation and others, a kind each.
-        variant: the graph to measure.
+        bundles: Directories of bundles: only embedders, or only classifiers with the same labels.
+        pairs: For embedders, files with the columns sentence1, sentence2 and score, of any scale.
+            For classifiers, files as for `train`; an optional column kind groups the results.
+        probes: Measure classifiers of entailment, neutral and contradiction on the pairs that are
+            included in semserve-export, grouped by kind: synonyms, antonyms, numbers, negation and
+            others.
+        variant: Variant to measure.
     """
     if not bundles:
         raise ExportError("name the directory of a bundle, such as models/minilm-l6-v2")
     if bool(pairs) == probes:
-        raise ExportError("say --pairs FILE or --probes, one of both")
+        raise ExportError("pass either --pairs FILE or --probes")
     manifests = [read_manifest(bundle) for bundle in bundles]
     labels = [manifest["labels"] for manifest in manifests]
     if any(one != labels[0] for one in labels):

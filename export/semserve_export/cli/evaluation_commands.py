@@ -1,4 +1,4 @@
-"""What `evaluate` does: measures embedders on scored pairs, and classifiers on labelled ones."""
+"""The command `evaluate`: measures embedders on scored pairs, classifiers on labelled ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from semserve_export.data.probes import Probes
 from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.distillation.teacher import Teacher
 from semserve_export.distillation.temperature_scaling import bins_of, expected_calibration_error
-from semserve_export.training.correlation import pearson, spearman
+from semserve_export.training.metrics import pearson, spearman
 
 
 def measure_embedders(
     bundles: Sequence[Path], pairs: ScoredPairs, variant: str, console: Console
 ) -> None:
-    """Print how well embedders score the pairs."""
+    """Print the correlation of each embedder's scores with the scores of the pairs."""
     title = f"{len(pairs.pairs)} pairs of {', '.join(pairs.sha256)}"
     table = Table("model", "graph", "metric", "Spearman", "Pearson", title=title)
     people = np.array(pairs.scores)
@@ -36,8 +36,8 @@ def measure_labels(bundles: Sequence[Path], probes: Probes, variant: str, consol
     """Print the accuracy of each bundle, and on labelled pairs the calibration error.
 
     Raises:
-        BundleError: a directory holds no whole bundle.
-        ExportError: a bundle takes single texts and the pairs are pairs, or the other way round.
+        BundleError: a directory is not a complete bundle.
+        ExportError: a bundle takes single texts and the files contain pairs, or the reverse.
     """
     pairs = probes.files.pairs
     labels = np.array([pair.label for pair in pairs])

@@ -1,4 +1,4 @@
-"""What the commands do. Importing this imports Keras, so the command line does it late."""
+"""The implementation of the commands. It imports Keras, so the command line imports it late."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from semserve_export.api import Announce, export_from_options, export_loaded
 from semserve_export.argument_names import on_the_command_line
-from semserve_export.cli.progress import step_progress
+from semserve_export.cli.terminal import step_progress
 from semserve_export.errors import BundleError, ExportError, FidelityError
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Variant
@@ -43,7 +43,7 @@ def run_recipes(
     cache: Path,
     console: Console,
 ) -> None:
-    """Export recipes, each into its own directory below `output`."""
+    """Export recipes, each to its own directory in `output`."""
     for recipe in recipes:
         weights = fetch_weights(recipe.weights, cache, console)
         export = partial(_export_recipe, recipe, weights)
@@ -54,7 +54,7 @@ def run_recipes(
 def run_export(
     options: ModelOptions, output: Path, variants: Sequence[Variant], console: Console
 ) -> None:
-    """Export a user's own model."""
+    """Export a model of the user."""
     place = output / options.served_name
     with naming_flags():
         _export(
@@ -64,7 +64,7 @@ def run_export(
 
 @contextmanager
 def naming_flags() -> Iterator[None]:
-    """Name the flags of the command in the errors of what a Python call does too."""
+    """Replace argument names by flags in the messages of errors."""
     try:
         yield
     except ExportError as error:
@@ -78,17 +78,17 @@ def verify(
     cache: Path,
     console: Console,
 ) -> None:
-    """Measure a bundle whose digests hold, and print what was measured.
+    """Measure a bundle with verified digests, and print the measurements.
 
     Args:
         directory: the bundle.
-        manifest: its own.
-        source: the user's model that it was exported from; None for a recipe's.
-        cache: where downloaded weights are kept.
-        console: where the table is printed.
+        manifest: the manifest of the bundle.
+        source: the model of the user that was exported; None for a recipe.
+        cache: directory of the downloaded weights.
+        console: the terminal.
 
     Raises:
-        FidelityError: a measure is past its bound.
+        FidelityError: a measurement exceeds its limit.
     """
     with step_progress(console) as progress:
         task = progress.add_task(f"{manifest['model']}: loading the original", total=2)
@@ -102,7 +102,7 @@ def verify(
         table.add_row(check.name, f"{check.measured:.2g}", f"{check.bound:.2g}", verdict)
     console.print(table)
     if model is None:
-        console.print("Not compared with Keras: no recipe made it; say --source, if you have it.")
+        console.print("Not compared with Keras: no recipe made it; pass --source, if you have it.")
     if failed := [check.name for check in checks if not check.holds]:
         raise FidelityError(f"{directory}: {failed[0]}: past the bound; export the model again")
 
@@ -150,7 +150,7 @@ def _load(recipe: AnyRecipe, weights: Path) -> LoadedModel:
 
 
 def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> LoadedModel | None:
-    """Build the model that a bundle was exported from, where a recipe of ours made it."""
+    """Build the model of a bundle that was exported from a recipe."""
     recipe = RECIPES.get(manifest["model"])
     if recipe is None:
         return None
@@ -159,7 +159,7 @@ def _original(manifest: Mapping[str, Any], cache: Path, console: Console) -> Loa
 
 
 def _source(manifest: Mapping[str, Any], options: ModelOptions) -> LoadedModel:
-    """Load the user's model that a bundle was exported from, as it was asked for then."""
+    """Load the user's model of a bundle, with the options of its export."""
     with naming_flags():
         model = load_from_options(options)
     recorded, found = manifest["weights"], weights_of(model)

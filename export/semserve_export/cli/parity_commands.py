@@ -18,22 +18,22 @@ from semserve_export.tokenizers.parity import compare_tokenizers
 def compare(
     path: str, count: int, files: Sequence[Path], report: Path | None, console: Console
 ) -> None:
-    """Compare the tokenizer of a model of one's own with KerasHub's, and print what differs.
+    """Compare the tokenizer of a user's model with KerasHub's, and print the differences.
 
     Args:
-        path: the model, as `export` takes it.
-        count: of texts that are made up.
-        files: further texts, one a line or a tab-separated field; .gz too.
-        report: where every difference is written, if anywhere.
+        path: path of the model, as for `export`.
+        count: number of generated texts.
+        files: files of further texts, one in each line or tab-separated field; also as .gz.
+        report: file for all differences, or None.
         console: where the table is printed.
 
     Raises:
-        FidelityError: a difference has no cause that we know.
+        FidelityError: a difference has no known cause.
     """
-    theirs, ours = custom_tokenizers(path)
+    original, exported = custom_tokenizers(path)
     texts = chain(odd_texts(count), chain.from_iterable(map(_fields, files)))
     with console.status("Comparing tokenizers"):
-        parity = compare_tokenizers(theirs, ours, texts)
+        parity = compare_tokenizers(original, exported, texts)
     table = Table("cause", "texts", "shortest", title=f"{parity.texts} texts")
     for cause, times in parity.causes.items():
         shortest = next(each.text for each in parity.examples if each.cause == cause)

@@ -1,4 +1,4 @@
-"""What a person sees while something takes more than two seconds."""
+"""Progress displays for work that takes more than two seconds."""
 
 from rich.console import Console
 from rich.progress import (
@@ -13,7 +13,7 @@ from rich.progress import (
 
 
 def step_progress(console: Console) -> Progress:
-    """Make the display of a few steps of unknown length: which one, and since when."""
+    """Create a display for a few steps: the current step and its elapsed time."""
     return Progress(
         SpinnerColumn(),
         BarColumn(bar_width=20),
@@ -25,7 +25,7 @@ def step_progress(console: Console) -> Progress:
 
 
 def training_progress(console: Console) -> Progress:
-    """Make the display of many steps of like length: how many, and for how long still."""
+    """Create a display for many steps of similar duration: their number and the remaining time."""
     return Progress(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),

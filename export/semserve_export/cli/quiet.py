@@ -1,4 +1,4 @@
-"""Keeping what native libraries print while they load from the person at the terminal."""
+"""Suppresses what native libraries print to the terminal while they load."""
 
 import os
 import shutil
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 
 def choose_backend(*, trains: bool = False) -> None:
-    """Set what Keras and TensorFlow read when they are first imported, where the user did not.
+    """Set variables that Keras and TensorFlow read at import, unless the user has set them.
 
     Args:
-        trains: leave the GPUs to TensorFlow. Every other command hides them, since fidelity is
+        trains: let TensorFlow use the GPUs. Other commands hide them, because differences are
             measured on the CPU.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that exports dynamic shapes
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the only backend that exports dynamic shapes
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not trains:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -23,9 +23,9 @@ def choose_backend(*, trains: bool = False) -> None:
 
 @contextmanager
 def held_stderr() -> Iterator[None]:
-    """Hold back file descriptor 2, and let it out only where the block fails.
+    """Buffer file descriptor 2, and print the buffer only if the block fails.
 
-    TensorFlow writes there before its own log level is in force, past `sys.stderr`.
+    TensorFlow writes to it, not to `sys.stderr`, before its log level takes effect.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""The commands that train classifiers and embedders, and make pairs to train on."""
+"""The commands that train classifiers and embedders, and that make pairs for training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from semserve_export.bundle.layout import require_place
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.vectors_app import train_on_vectors
-from semserve_export.data.augmentation_plan import MIXING_BOUNDS, MixingPlan
+from semserve_export.data.augmentation_plan import MIXING_BOUNDS, AugmentationPlan
 from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_pairs
 from semserve_export.embedder_training.embedder_plan import EMBEDDER_BOUNDS, EmbedderPlan
 from semserve_export.errors import ExportError
@@ -34,17 +34,18 @@ def train(
     plan: Annotated[TrainingPlan, Parameter(name="*")] = TrainingPlan(),
     weights_cache: Cache = CACHE,
 ) -> None:
-    """Fine-tune a classifier of pairs and keep what it learnt as an adapter, with a report.
+    """Fine-tune a classifier, and write an adapter with a report.
 
     Args:
-        start: a recipe, as `list` names it, or a model of your own: the directory of a preset or of
-            a Hugging Face model, a .keras file, or a KerasHub handle.
-        files: what to learn from.
-        vectors: in place of a start: word vectors as text (word2vec, GloVe, fastText's .vec), to
-            train an LSTM on.
-        label: the labels of a model of your own in the order of its logits, one flag each.
-        plan: the numbers of the training.
-        weights_cache: where downloaded weights are kept.
+        start: Model to fine-tune: a recipe of `list`, or a model of your own: the directory of a
+            preset or of a Hugging Face model, a .keras file, or a KerasHub handle.
+        files: the training data.
+        vectors: File of word vectors in a text format (word2vec, GloVe, fastText's .vec), instead
+            of a model to fine-tune. The command trains an LSTM on them.
+        label: Label of a model of your own; repeat the flag for each label, in the order of the
+            logits.
+        plan: the hyperparameters.
+        weights_cache: Directory of the downloaded weights of recipes.
     """
     require_within(plan, TRAINING_BOUNDS)
     if vectors or not start:
@@ -83,10 +84,10 @@ def train(
 
 
 def _recipe_of(start: str) -> Recipe | None:
-    """Return the recipe of that name, or None where the start is a model of the user's own.
+    """Return the recipe of that name, or None if the start is a model of the user.
 
     Raises:
-        ExportError: the recipe has nothing to train, or no such file can be read.
+        ExportError: the recipe is not a fine-tuned classifier, or the file cannot be read.
     """
     if start not in RECIPES:
         if "/" in start or start.endswith(".keras"):
@@ -118,17 +119,19 @@ def train_embedder(
     resume: Annotated[bool, Parameter(negative=())] = False,
     fresh: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Fine-tune an embedder on pairs of texts and save it as a preset, which `export` takes.
+    """Fine-tune an embedder on pairs of texts, and save it as a preset, which `export` can export.
 
     Args:
-        start: the directory of a KerasHub preset, a .keras file, or a KerasHub handle.
-        train: files with columns sentence1, sentence2 and score; for the objective ranking also
-            without a score, and premise and hypothesis do as names.
-        validation: files with columns sentence1, sentence2 and score, which choose the epoch.
-        output: the directory of the preset.
-        plan: the numbers of the training.
-        resume: continue the training that was cut off in the directory.
-        fresh: begin again, and replace the preset or the checkpoint that is in the directory.
+        start: Model to fine-tune: the directory of a KerasHub preset, a .keras file, or a KerasHub
+            handle.
+        train: Training files with the columns sentence1, sentence2 and score. For the objective
+            ranking the score is optional, and premise and hypothesis are valid column names.
+        validation: Files with the columns sentence1, sentence2 and score. The command keeps the
+            epoch with the best correlation on them.
+        output: Directory of the new preset.
+        plan: the hyperparameters.
+        resume: Continue the interrupted training in the directory.
+        fresh: Start from the beginning, and replace the preset or the checkpoint in the directory.
     """
     if start in RECIPES:
         raise ExportError(f"{start} is a recipe; train-embedder takes a model of your own")
@@ -154,14 +157,14 @@ def train_embedder(
 def mix_pairs(
     *files: Path,
     output: Path,
-    plan: Annotated[MixingPlan, Parameter(name="*")] = MixingPlan(),
+    plan: Annotated[AugmentationPlan, Parameter(name="*")] = AugmentationPlan(),
 ) -> None:
-    """Make new pairs of the texts of old ones, for `train --unlabelled` to have answered.
+    """Make new pairs from the texts of existing pairs, for `train --unlabelled`.
 
     Args:
-        files: pairs, as for `train`; labels are not looked at.
-        output: the file of new pairs, which ends in .jsonl or .jsonl.gz.
-        plan: what is made, and how much of it.
+        files: Files of pairs, as for `train`; labels are ignored.
+        output: File of the new pairs; its name ends in .jsonl or .jsonl.gz.
+        plan: the kinds of pairs and their numbers.
     """
     if not files:
         raise ExportError("name a file of pairs to make new ones of")

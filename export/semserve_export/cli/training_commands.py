@@ -1,4 +1,4 @@
-"""What the command `train` does. Importing this imports Keras, so the command line does it late."""
+"""The implementation of `train`. This module imports Keras, so the command line imports it late."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from rich.console import Console
 
-from semserve_export.cli.progress import training_progress
+from semserve_export.cli.terminal import training_progress
 from semserve_export.data.pairs import Pair, TrainingData
 from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan
@@ -16,7 +16,7 @@ from semserve_export.embedder_training.embedder_training import train_embedder
 from semserve_export.failures import naming_a_full_disk
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline.custom_model import one_line
+from semserve_export.pipeline.custom_model import named_errors
 from semserve_export.recipes import Recipe
 from semserve_export.training.base_model import start_from_preset, start_from_recipe
 from semserve_export.training.classifier_training import train
@@ -37,18 +37,18 @@ def train_classifier(
     cache: Path,
     console: Console,
 ) -> None:
-    """Fine-tune a recipe's classifier, or a preset's, and leave its adapter and its report."""
+    """Fine-tune the classifier of a recipe or a preset, and write its adapter and its report."""
     with ExitStack() as stack:
         if isinstance(begin, Recipe):
             start = start_from_recipe(begin, fetch_weights(begin.weights, cache, console))
         else:
             stack.enter_context(named(begin))
             checked = stack.enter_context(ready_for_keras(begin))
-            with one_line(begin):
+            with named_errors(begin):
                 start = start_from_preset(checked, labels, begin)
         name = begin.spec.name if isinstance(begin, Recipe) else ModelOptions(begin).title
         output = files.output or ADAPTERS / name
-        for line in _told(data):
+        for line in _summary(data):
             console.print(line)
         progress = stack.enter_context(training_progress(console))
         stack.enter_context(naming_a_full_disk(output))
@@ -84,11 +84,11 @@ def train_an_embedder(
     *,
     resume: bool,
 ) -> None:
-    """Fine-tune an embedder, and say how to export what was saved."""
+    """Fine-tune an embedder, and print the command of its export."""
     with ExitStack() as stack:
         stack.enter_context(named(begin))
         checked = stack.enter_context(ready_for_keras(begin))
-        stack.enter_context(one_line(begin))
+        stack.enter_context(named_errors(begin))
         for line in _overlap("--validation", validation.pairs, "--train", training.pairs):
             console.print(line)
         console.print(f"Training on {_devices()}")
@@ -110,13 +110,13 @@ def train_an_embedder(
 
 
 def _devices() -> str:
-    """Name the GPUs that TensorFlow sees, or the CPU."""
+    """Return the names of the GPUs that TensorFlow finds, or the CPU."""
     names = [device.name for device in tf.config.list_logical_devices("GPU")]
     return ", ".join(names) or "the CPU: TensorFlow sees no GPU"
 
 
-def _told(data: TrainingData) -> Iterator[str]:
-    """Say what was left out, and on which devices the training runs."""
+def _summary(data: TrainingData) -> Iterator[str]:
+    """Print the numbers of dropped rows, and the devices of the training."""
     for files in (data.training, data.validation, *([data.test] if data.test else [])):
         for name, count in files.undecided.items():
             yield f"{name}: dropped {count:,} rows without a label (-1 or -)"

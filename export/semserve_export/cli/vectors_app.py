@@ -1,4 +1,4 @@
-"""`train --vectors`: what is wrong with it, and is known before Keras is loaded."""
+"""`train --vectors`: the checks that do not need Keras."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ def train_on_vectors(
     files: TrainingFiles,
     plan: TrainingPlan,
 ) -> None:
-    """Train a classifier of pairs on word vectors of one's own, and save it as a `.keras` file.
+    """Train a classifier of pairs on the user's word vectors, and save it as a `.keras` file.
 
     Raises:
-        ExportError: something is missing, or a flag is for another training.
+        ExportError: a file or a flag is missing, or a flag is for another kind of training.
     """
     if vectors is None:
         raise ExportError("name a recipe or the directory of a preset, or --vectors FILE")

@@ -1,4 +1,4 @@
-"""What `train --vectors` does. Importing this imports Keras, so the command line does it late."""
+"""The command `train --vectors`. It imports Keras, so the command line imports it late."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What a process that reads a stranger's model may do: its limits, and its writes by Landlock."""
+"""The restrictions of a process that reads an untrusted model: limits, and Landlock for writes."""

@@ -1,6 +1,6 @@
-"""Landlock: what a Linux kernel lets a process write, start and connect to, set by itself.
+"""Landlock: a process restricts what it can write, start and connect to, enforced by the kernel.
 
-The numbers are those of linux/landlock.h; each kernel knows those up to its own ABI version.
+The constants are those of linux/landlock.h; a kernel supports those up to its ABI version.
 """
 
 import ctypes
@@ -8,11 +8,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls, alike on every processor
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls, equal on every processor
 VERSION_FLAG = 1
 BENEATH_PATH = 1
 EXECUTE, WRITE_FILE = 1 << 0, 1 << 1
-CHANGES = sum(1 << bit for bit in range(4, 13))  # remove and make files, directories, links, …
+CHANGES = sum(1 << bit for bit in range(4, 13))  # remove and create files, directories, links, …
 REFER, TRUNCATE = 1 << 13, 1 << 14
 SINCE = ((1, EXECUTE | WRITE_FILE | CHANGES), (2, REFER), (3, TRUNCATE))
 TCP = 3  # bind and connect
@@ -34,10 +34,10 @@ class _Beneath(ctypes.Structure):
 
 
 def restrict_writes(directories: Sequence[Path]) -> bool:
-    """Let this thread, and those it starts, write below the directories alone, and start nothing.
+    """Let this thread and its children write only below the directories, and start no program.
 
-    TCP is closed as well, and so are signals to other processes, where the kernel knows of them.
-    It needs no privileges, but that new ones are given up first (`PR_SET_NO_NEW_PRIVS`).
+    If the kernel supports it, TCP and signals to other processes are refused too. The call needs no
+    privileges, but `PR_SET_NO_NEW_PRIVS` must be set first.
 
     Returns:
         Whether the kernel has Landlock; without it nothing is restricted.
@@ -70,7 +70,7 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return  # what is not there cannot be written
+        return  # a missing directory cannot be written
     rule = _Beneath(allowed=rights, directory=opened)
     libc.syscall(ADD_RULE, ruleset, BENEATH_PATH, ctypes.byref(rule), 0)
     os.close(opened)

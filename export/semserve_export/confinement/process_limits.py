@@ -1,4 +1,4 @@
-"""What a process that reads a stranger's model may do; it gives up the rest before it reads."""
+"""The limits that a process sets for itself before it reads an untrusted model."""
 
 import ctypes
 import os
@@ -11,8 +11,8 @@ from typing import Any
 
 from semserve_export.confinement.landlock import restrict_writes
 
-CPU_SECONDS = 12 * 3600  # of an export; the largest models take minutes
-CPU_GRACE = 10  # seconds from SIGXCPU, which is told by its name, to SIGKILL
+CPU_SECONDS = 12 * 3600  # for an export; the largest models take minutes
+CPU_GRACE = 10  # seconds from SIGXCPU, whose name is printed, to SIGKILL
 LARGEST_FILE = 64 << 30  # bytes
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
@@ -25,20 +25,20 @@ _confined = False
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What one command may do."""
+    """The permissions of one command."""
 
     reads: tuple[str, ...]
-    """The strangers' models, as messages name them."""
+    """The untrusted models, as messages name them."""
     writes: tuple[str, ...] | None = None
-    """The directories that it writes into; None where a download writes into its caches."""
+    """The directories that the command writes to; None if a download writes to its caches."""
     network: bool = False
-    """Whether it downloads a preset by its name."""
+    """Whether the command downloads a preset by its name."""
     cpu_seconds: int | None = CPU_SECONDS
-    """The most processor time; None for a training."""
+    """Maximum processor time in seconds; None for a training."""
 
 
 class NeedsConfinement(Exception):
-    """The command reads a stranger's model, and this process is not confined."""
+    """The command reads an untrusted model, and this process is not confined."""
 
     def __init__(self, confinement: Confinement) -> None:
         super().__init__(confinement)
@@ -46,20 +46,20 @@ class NeedsConfinement(Exception):
 
 
 def require(confinement: Confinement) -> None:
-    """Go on only in a confined process.
+    """Raise an error unless this process is confined.
 
     Raises:
-        NeedsConfinement: this one is not.
+        NeedsConfinement: this process is not confined.
     """
     if not _confined:
         raise NeedsConfinement(confinement)
 
 
 def confine(confinement: Confinement, private: Path) -> None:
-    """Give up whatever the command does not need, for good; before any thread is started.
+    """Drop all permissions that the command does not need, before any thread is started.
 
     Args:
-        confinement: what is needed.
+        confinement: the permissions to keep.
         private: the directory of temporary files.
     """
     global _confined  # noqa: PLW0603 - a fact of the process
@@ -81,7 +81,7 @@ def _limit_resources(confinement: Confinement) -> None:
 
 
 def _lower(limit: int, most: int, grace: int = 0) -> None:
-    """Lower a limit, and the one that it can never be raised past to `grace` above it."""
+    """Lower a soft limit, and set the hard limit to `grace` above it."""
     bounds = [bound for bound in resource.getrlimit(limit) if bound != resource.RLIM_INFINITY]
     resource.setrlimit(limit, (min([most, *bounds]), min([most + grace, *bounds])))
 
@@ -91,19 +91,19 @@ def _leave_linux(confinement: Confinement, private: Path) -> None:
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if not confinement.network:
         _leave_network(libc)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # not to outlive the command
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # end with the command
     if confinement.writes is not None:
         restrict_writes([private, *map(Path, confinement.writes)])
 
 
 def _leave_network(libc: Any) -> None:
-    """Move into a network namespace of one's own; where that is not allowed, nothing happens."""
+    """Move to a separate network namespace; if the system does not allow it, do nothing."""
     if libc.unshare(CLONE_NEWNET) != 0 and _may_have_namespaces(libc):
         _make_namespaces(libc)
 
 
 def _may_have_namespaces(libc: Any) -> bool:
-    """Try it in a process of its own, as one that is halfway in a user namespace is of no use."""
+    """Try it in a separate process, because a process that fails halfway cannot continue."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -116,10 +116,10 @@ def _may_have_namespaces(libc: Any) -> bool:
 
 
 def _make_namespaces(libc: Any) -> None:
-    """Leave the network as a user without privileges, who stays the same user.
+    """Leave the network without privileges, as the same user.
 
     Raises:
-        OSError: the system allows it not.
+        OSError: the system does not allow it.
     """
     user, group = os.getuid(), os.getgid()
     if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:

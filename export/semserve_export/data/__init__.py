@@ -1,1 +1,1 @@
-"""Tables of labelled and scored pairs, their batches, and pairs that are made of others."""
+"""Tables of labelled and scored pairs, their batches, and generated pairs."""

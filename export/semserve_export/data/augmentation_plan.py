@@ -1,4 +1,4 @@
-"""What a user asks for when new pairs are to be made of old ones."""
+"""The options of `mix-pairs`, which makes new pairs from existing ones."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -17,25 +17,27 @@ MIXING_BOUNDS: Bounds = {
 
 
 @dataclass(frozen=True, slots=True)
-class MixingPlan:
-    """What is made, and how many of one text; 0 leaves a way out."""
+class AugmentationPlan:
+    """The kinds of new pairs, and their numbers; 0 means none of this kind."""
 
     _: KW_ONLY
     embedder: Path | None = None
-    """A bundle that tells which texts are alike; `--near` and `--like` need one."""
+    """Bundle of an embedder that finds similar texts; required for `--near` and `--like`."""
     variant: str = "portable"
-    """The embedder's graph; int8 is as good here, in less time."""
+    """Variant of the embedder. int8 gives equally good pairs in less time."""
     hold_out: Annotated[Sequence[Path], Files] = ()
-    """Files of pairs, none of whose texts is to be in a new pair, however it is written."""
+    """Files of pairs whose texts must not occur in a new pair, whatever their case, blanks and
+    punctuation."""
     near: int = 8
-    """Hypotheses for each premise, drawn from those nearest in meaning."""
+    """Number of new pairs for each premise with hypotheses of similar meaning."""
     like: int = 8
-    """Hypotheses for each premise, of the premises that are most like it."""
+    """Number of new pairs for each premise with the hypotheses of similar premises."""
     swapped: bool = True
-    """Each pair with its sides changed."""
+    """Make a new pair from each pair by swapping its texts."""
     replaced: int = 4
-    """For each pair, with a word replaced by another that stood between the same two words."""
+    """Number of new pairs for each pair in which a word is replaced by another word that occurs
+    between the same two words."""
     shortened: int = 1
-    """For each premise, beside what is left of it when a run of its words is left out."""
+    """Number of new pairs of each premise and the same premise without some consecutive words."""
     seed: int = 7
-    """Of what is drawn."""
+    """Seed of the random choices."""

@@ -1,4 +1,4 @@
-"""Tokenised pairs, and their batches of like length."""
+"""Tokenised pairs, and batches of pairs of similar length."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from semserve_export.data.pairs import LabelledPair, Pair
-from semserve_export.model_spec import INPUTS
+from semserve_export.model_spec import INPUTS, PairTruncation
 from semserve_export.tokenizers.bert_wordpiece import Encoding, Inputs, encode, pad
 
 Indices = npt.NDArray[np.int64]
-LENGTH_STEP = 8  # batches are padded to a multiple of this many tokens, so few shapes are traced
+LENGTH_STEP = 8  # batches are padded to a multiple of it, so that few shapes are traced
 UNLABELLED = -1
-POOL_BATCHES = 50  # batches sorted by length together: like lengths, and still a shuffled order
+POOL_BATCHES = 50  # batches that are sorted by length together; their order stays shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class EncodedPairs:
 
     encodings: Sequence[Encoding]
     labels: Indices
-    names: Sequence[str]  # of the inputs that the model takes
+    names: Sequence[str]  # the inputs of the model
 
     @classmethod
     def of(
@@ -34,17 +34,19 @@ class EncodedPairs:
         pairs: Sequence[Pair],
         max_tokens: int,
         names: Sequence[str] = INPUTS,
+        pair_truncation: PairTruncation = "longest_first",
     ) -> Self:
-        """Tokenise pairs or single texts, cut to `max_tokens`, a pair's longer side first."""
+        """Tokenise pairs or single texts, cut to `max_tokens`."""
         texts = [pair.premise if pair.single else (pair.premise, pair.hypothesis) for pair in pairs]
         labels = [pair.label if isinstance(pair, LabelledPair) else UNLABELLED for pair in pairs]
-        return cls(encode(tokenizer, texts, max_tokens), np.array(labels, np.int64), names)
+        encodings = encode(tokenizer, texts, max_tokens, pair_truncation=pair_truncation)
+        return cls(encodings, np.array(labels, np.int64), names)
 
     def __len__(self) -> int:
         return len(self.encodings)
 
     def first(self, count: int) -> "EncodedPairs":
-        """Return the first `count` pairs, or all where there are fewer."""
+        """Return the first `count` pairs, or all if there are fewer."""
         return EncodedPairs(self.encodings[:count], self.labels[:count], self.names)
 
     def inputs(self, rows: Indices) -> Inputs:
@@ -55,11 +57,11 @@ class EncodedPairs:
         return {name: inputs[name] for name in self.names}
 
     def by_length(self, batch_size: int) -> list[Indices]:
-        """Cut all rows into batches, shortest first: the cheapest order to measure in."""
+        """Split all rows into batches, sorted by length: the fastest order for a measurement."""
         return split_every(np.argsort(self._lengths(), kind="stable"), batch_size)
 
     def shuffled(self, batch_size: int, random: np.random.Generator) -> list[Indices]:
-        """Cut one epoch into batches of like length, in random order; every row is in one batch."""
+        """Split all rows of an epoch into batches of similar length, in random order."""
         lengths = self._lengths()
         pools = split_every(random.permutation(len(self)), POOL_BATCHES * batch_size)
         batches = [
@@ -74,5 +76,5 @@ class EncodedPairs:
 
 
 def split_every(rows: Indices, size: int) -> list[Indices]:
-    """Cut rows into runs of `size`; only the last may be shorter, none is empty."""
+    """Split rows into parts of `size`; only the last may be shorter, and none is empty."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,4 +1,4 @@
-"""Words that fit between two others."""
+"""Words that occur between the same two words."""
 
 import re
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 class FittingWords:
-    """Which words stood between the same two words, as often as they did; in lower case."""
+    """The words that occur between each two words, with their frequencies; in lower case."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._words: dict[Around, list[str]] = defaultdict(list)
@@ -22,17 +22,17 @@ class FittingWords:
         self._counts = {around: Counter(words) for around, words in self._words.items()}
 
     def others(self, around: Around, word: str) -> int:
-        """Count how often another word stood there."""
+        """Return how often other words occur in the same context."""
         if around not in self._counts:
             return 0
         return len(self._words[around]) - self._counts[around][word]
 
     def other(self, around: Around, word: str, place: int) -> str:
-        """Return the other word of that place among them, counted from 0."""
+        """Return the other word with that index, counted from 0."""
         others = (other for other in self._words[around] if other != word)
         return next(islice(others, place, None))
 
 
 def neighbours(words: Sequence[str]) -> Iterator[Around]:
-    """Give the word before and the word after each; nothing at the ends."""
+    """Return the words before and after each word; empty at the ends."""
     return zip(("", *words[:-1]), (*words[1:], ""), strict=True)

@@ -1,4 +1,4 @@
-"""Labelled pairs and texts for training and measuring, from TSV, CSV, JSON Lines or Parquet."""
+"""Reads labelled pairs and texts for training, from TSV, CSV, JSON Lines or Parquet."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,17 +12,18 @@ from semserve_export.files.digest import sha256_of
 
 SIDES = ("premise", "hypothesis")
 TEXT_COLUMNS = (SIDES, ("sentence1", "sentence2"), ("text",), ("sentence",))
-"""The columns of texts, the first of these that a file has; one column is for single texts."""
+"""The names of the text columns; the first ones that a file has are used. One column means single
+texts."""
 COLUMNS = (*(name for names in TEXT_COLUMNS for name in names), *LABEL_COLUMNS)
 UNDECIDED = ("-", "-1")
-"""What data sets write where people did not agree on a label; such rows are dropped."""
+"""Values of data sets for rows on whose label people did not agree; such rows are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A premise, and a hypothesis that may follow from it; nobody has said whether it does.
+    """A premise and a hypothesis, without a label.
 
-    The hypothesis of a single text is empty; that of a pair never is.
+    The hypothesis is empty for a single text, and never empty for a pair.
     """
 
     premise: str
@@ -36,7 +37,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class LabelledPair(Pair):
-    """A pair, and the label's place among the classifier's labels."""
+    """A pair, and the index of its label among the classifier's labels."""
 
     label: int = 0
 
@@ -51,29 +52,29 @@ class PairFiles(Generic[AnyPair]):
     pairs: Sequence[AnyPair]
     sha256: Mapping[str, str]
     undecided: Mapping[str, int] = field(default_factory=dict)
-    """How many rows of a file were dropped because they have no label; files with some only."""
+    """The number of rows without a label that were dropped, for each file that has any."""
 
     @property
     def single(self) -> bool:
-        """Whether these are single texts and no pairs."""
+        """Whether these are single texts instead of pairs."""
         return bool(self.pairs) and self.pairs[0].single
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a classifier learns from, and what it is measured on."""
+    """The training data and the held-out data of a classifier."""
 
     training: PairFiles[LabelledPair]
     validation: PairFiles[LabelledPair]
-    """Chooses the epoch, where `--patience` says so, and the temperature."""
+    """Held-out pairs that choose the epoch (with `--patience`) and the temperature."""
     unlabelled: PairFiles[Pair] = field(default_factory=lambda: PairFiles((), {}))
-    """To be learnt as teachers answer them."""
+    """Pairs that only the teachers label."""
     test: PairFiles[LabelledPair] | None = None
-    """Chooses nothing: what was learnt is measured on it once, at the end."""
+    """Held-out pairs that choose nothing: the result is measured on them once, at the end."""
 
     @property
     def single(self) -> bool:
-        """Whether the classifier is for single texts and not for pairs."""
+        """Whether the classifier takes single texts instead of pairs."""
         return self.training.single
 
 
@@ -90,8 +91,8 @@ def read_pairs(paths: Sequence[Path], labels: Sequence[str]) -> PairFiles[Labell
         labels: the names of the labels in the order of their numbers.
 
     Raises:
-        ExportError: a file is missing, of another kind or damaged, lacks a column, or holds an
-            empty text or an unknown label; or some files hold pairs and others single texts.
+        ExportError: a file is missing, of another kind or damaged, lacks a column, or contains an
+            empty text or an unknown label; or some files contain pairs and others single texts.
     """
     places = _places(labels)
     pairs: list[LabelledPair] = []
@@ -121,10 +122,10 @@ def read_pairs(paths: Sequence[Path], labels: Sequence[str]) -> PairFiles[Labell
 
 
 def read_unlabelled(paths: Iterable[Path]) -> PairFiles[Pair]:
-    """Read the texts of files as `read_pairs` does; a label that is there is ignored.
+    """Read the texts of files as `read_pairs` does; labels are ignored.
 
     Raises:
-        ExportError: as `read_pairs`, labels apart.
+        ExportError: as `read_pairs`, except for labels.
     """
     pairs: list[Pair] = []
     sha256: dict[str, str] = {}
@@ -139,7 +140,7 @@ def read_unlabelled(paths: Iterable[Path]) -> PairFiles[Pair]:
 def without_premises_of(
     files: PairFiles[LabelledPair], held_out: PairFiles[LabelledPair]
 ) -> PairFiles[LabelledPair]:
-    """Leave out what has, on either side, a premise that will be measured on."""
+    """Drop pairs in which either text is a premise of the held-out pairs."""
     premises = {words_of(pair.premise) for pair in held_out.pairs}
     kept = [
         pair
@@ -150,12 +151,12 @@ def without_premises_of(
 
 
 def words_of(text: str) -> str:
-    """Return what a text shares with one that differs in capitals, signs and blanks alone."""
+    """Return a key of a text that ignores case, punctuation and blanks."""
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _read(path: Path, *, labelled: bool) -> Iterator[tuple[int, Pair, Any]]:
-    """Give the place of each pair, counted from 1, the pair, and its label where it has one."""
+    """Yield the number of each pair, counted from 1, the pair, and its label if it has one."""
     table = read_table(path, COLUMNS)
     sides = next((names for names in TEXT_COLUMNS if set(names) <= set(table)), SIDES)
     label = [name for name in LABEL_COLUMNS if name in table]
@@ -169,7 +170,7 @@ def _read(path: Path, *, labelled: bool) -> Iterator[tuple[int, Pair, Any]]:
 
 
 def _places(labels: Sequence[str]) -> dict[str, int]:
-    """Return the place of each label, by its name and by its number; a name goes first."""
+    """Return the index of each label, by its name and by its number; names have precedence."""
     names = {label: place for place, label in enumerate(labels)}
     return {str(place): place for place in range(len(labels))} | names
 

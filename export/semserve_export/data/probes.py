@@ -1,4 +1,4 @@
-"""Probes: labelled pairs that each try one ability of a classifier, and that trained nothing."""
+"""Probes: labelled pairs that each test one ability of a classifier; none was used for training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from semserve_export.data.pairs import LabelledPair, PairFiles, read_pairs
 from semserve_export.data.table import read_table
 
 OWN_PROBES = Path(__file__).parent / "probes.tsv"
-"""Written by us: a column `kind` says what a pair tries (synonym, negation, number, …)."""
+"""Our own pairs; the column `kind` names the ability (synonym, negation, number, …)."""
 KIND = "kind"
 
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """Labelled pairs, and of each what it tries; empty where the file does not say."""
+    """Labelled pairs, and the kind of each; empty if the file has no kinds."""
 
     files: PairFiles[LabelledPair]
     kinds: Sequence[str]
@@ -26,7 +26,7 @@ class Probes:
 
 
 def read_probes(paths: Sequence[Path], labels: Sequence[str]) -> Probes:
-    """Read labelled pairs, with their kinds where every file has the column `kind`.
+    """Read labelled pairs, with their kinds if every file has the column `kind`.
 
     Raises:
         ExportError: as `read_pairs`.

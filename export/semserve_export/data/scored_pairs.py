@@ -1,4 +1,4 @@
-"""Pairs of texts that people have scored for similarity, and pairs that nobody has."""
+"""Reads pairs of texts with scores of similarity, and pairs without scores."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,11 +19,11 @@ class ScoredPairs:
     """Pairs, their scores, and the digests of the files they were read from, by file name."""
 
     pairs: Sequence[tuple[str, str]]
-    scores: Sequence[float]  # one a pair, or none at all
+    scores: Sequence[float]  # one for each pair, or empty
     sha256: Mapping[str, str]
 
     def texts(self) -> list[str]:
-        """Return left and right of each pair, one after the other."""
+        """Return the left and right text of each pair, one after the other."""
         return [text for pair in self.pairs for text in pair]
 
 
@@ -31,8 +31,8 @@ def read_scored_pairs(paths: Sequence[Path]) -> ScoredPairs:
     """Read files with columns sentence1, sentence2 and score; `table.py` names the formats.
 
     Raises:
-        ExportError: a file is missing or damaged, lacks a column, or holds a score that is none;
-            or all scores are equal, so that nothing can be learnt or measured.
+        ExportError: a file is missing or damaged, lacks a column, or contains a score that is not a
+            number; or all scores are equal.
     """
     return _read(paths, scored=True)
 

@@ -19,12 +19,12 @@ Columns = list[tuple[str, list[Any]]]
 def read_table(path: Path, texts: Sequence[str]) -> Mapping[str, list[Any]]:
     """Read a table's columns by their names in the header.
 
-    The ending of the name tells the format: .tsv (no quoting: a quote is text), .csv (quoted as
-    spreadsheets do), .jsonl or .parquet, the first three in UTF-8, as they are or packed as .gz.
+    The suffix of the name is the format: .tsv (without quoting: a quote is text), .csv (quoted as
+    in spreadsheets), .jsonl or .parquet; the first three in UTF-8, plain or as .gz.
 
     Args:
         path: the file.
-        texts: columns that are text even where all of it looks like numbers; not all need be there.
+        texts: columns that are text even if all values look like numbers; they are optional.
 
     Raises:
         ExportError: the file is missing, of another kind or damaged.
@@ -54,7 +54,7 @@ def require_columns(path: Path, table: Mapping[str, list[Any]], names: Sequence[
     """Refuse a table that lacks a column.
 
     Raises:
-        ExportError: it names all that are missing, and those that are there.
+        ExportError: the message names all missing columns, and those that are there.
     """
     if missing := sorted(set(names) - set(table)):
         found = ", ".join(table) or "nothing"

@@ -1,1 +1,1 @@
-"""Soft targets: teachers, their answers, and calibration by temperature scaling."""
+"""Distillation: teachers, their answers as soft targets, and temperature scaling."""

@@ -1,4 +1,4 @@
-"""What teachers have answered, kept on disk: hours of asking are not spent twice."""
+"""Stores the answers of teachers on disk, because computing them can take hours."""
 
 import hashlib
 import json
@@ -13,17 +13,17 @@ Logits = npt.NDArray[np.float32]
 
 
 class AnswerCache:
-    """A directory with one file for each question, named by the question's digest.
+    """A directory with one file for each set of pairs, named by its digest.
 
     Args:
-        directory: made when the first answer is saved; None keeps nothing.
+        directory: created when the first answer is saved; None stores nothing.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
 
     def load(self, question: Sequence[Any]) -> Logits | None:
-        """Return the answer to a question, or None where there is none that can be read."""
+        """Return a stored answer, or None if there is none that can be read."""
         path = self._path(question)
         try:
             return np.load(path, allow_pickle=False) if path else None
@@ -31,7 +31,7 @@ class AnswerCache:
             return None
 
     def save(self, question: Sequence[Any], answer: Logits) -> None:
-        """Keep an answer; written beside its place and moved there whole."""
+        """Store an answer, first in a temporary file that is then renamed."""
         if path := self._path(question):
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
@@ -40,7 +40,7 @@ class AnswerCache:
             part.replace(path)
 
     def _path(self, question: Sequence[Any]) -> Path | None:
-        """Name the file by all that the answer depends on: another question is another file."""
+        """Return the name of the file, a digest of everything that the answer depends on."""
         if self._directory is None:
             return None
         text = json.dumps(question, ensure_ascii=False)

@@ -1,7 +1,8 @@
-"""What a training asks for: the labels, smoothed, and what teachers would have answered.
+"""Training targets: smoothed labels, mixed with the scores of teachers.
 
-With cross-entropy as the loss, learning from both is learning from their weighted mean: the
-distillation of Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", without heat.
+With cross-entropy as the loss, training on both equals training on their weighted mean: the
+distillation of Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", with temperature
+1.
 """
 
 from collections.abc import Sequence
@@ -23,14 +24,14 @@ def targets_of(
     teachers: Sequence[npt.NDArray[np.float32]] = (),
     teacher_weight: float = 0,
 ) -> Targets:
-    """Return what to answer, fp32 [pairs, classes], each row a distribution.
+    """Return the targets, fp32 [pairs, classes]; each row is a distribution.
 
     Args:
-        labels: int64 [pairs]; where one is `UNLABELLED`, the answer is the teachers' alone.
-        classes: how many there are.
-        smoothing: the share of a label that is spread over all classes.
-        teachers: the logits of each, fp32 [pairs, classes]; their mean is what they answer.
-        teacher_weight: the share of the target that is theirs.
+        labels: int64 [pairs]; the target of an `UNLABELLED` pair comes only from the teachers.
+        classes: number of classes.
+        smoothing: fraction of a label's probability that is spread over all classes.
+        teachers: logits of each teacher, fp32 [pairs, classes]; the mean of their scores is used.
+        teacher_weight: weight of the teachers' scores in the target.
     """
     targets = np.eye(classes)[labels] * (1 - smoothing) + smoothing / classes
     if teachers:
@@ -43,7 +44,7 @@ def targets_of(
 def with_swapped(
     pairs: Sequence[LabelledPair], symmetric: Sequence[int]
 ) -> tuple[LabelledPair, ...]:
-    """Return the pairs, and after them once more, swapped, those whose label is symmetric."""
+    """Return the pairs, followed by swapped copies of the pairs with a symmetric label."""
     swapped = (
         LabelledPair(pair.hypothesis, pair.premise, pair.label)
         for pair in pairs

@@ -1,4 +1,4 @@
-"""A teacher: an exported classifier of pairs, whose answers another model learns from."""
+"""A teacher: an exported classifier of pairs, from whose scores another model is trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import Pair
 from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.errors import ExportError
-from semserve_export.model_spec import HYPOTHESIS_FIRST
+from semserve_export.model_spec import HYPOTHESIS_FIRST, PairTruncation
 
-BATCH_SIZE = 16  # a CPU gains nothing from more, and pads less in fewer
-CHUNK = 8192  # pairs that are answered, and kept, together: a quarter of a minute's work
+BATCH_SIZE = 16  # larger batches are not faster on a CPU, and have more padding
+CHUNK = 8192  # pairs that are computed and stored together: about 15 s of work
 
 Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """One of a bundle's graphs and its tokenizer; it need not be of the learner's kind."""
+    """A graph of a bundle and its tokenizer, of any architecture."""
 
     manifest: Mapping[str, Any]
     variant: str
@@ -37,16 +37,16 @@ class Teacher:
     def read(
         cls, bundle: Path, labels: Sequence[str], variant: str = "portable", *, pair: bool = True
     ) -> Self:
-        """Load a bundle whose digests hold.
+        """Load a bundle and verify its digests.
 
         Args:
-            bundle: its directory.
+            bundle: directory of the bundle.
             labels: the labels that it must have, in this order.
-            variant: which of its graphs answers.
-            pair: whether it must take pairs, or single texts.
+            variant: the variant to run.
+            pair: whether it must take pairs instead of single texts.
 
         Raises:
-            BundleError: the directory holds no whole bundle.
+            BundleError: the directory is not a complete bundle.
             ExportError: it is no classifier of such texts with these labels in this order, or
                 lacks the variant.
         """
@@ -65,7 +65,7 @@ class Teacher:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what an adapter's record says of who taught it."""
+        """Return the description of the teacher for an adapter's record."""
         return {
             "model": self.manifest["model"],
             "weights": self.manifest["weights"]["source"],
@@ -75,9 +75,9 @@ class Teacher:
     def answer(
         self, pairs: Sequence[Pair], max_tokens: int, cache: AnswerCache, progress: Progress
     ) -> Logits:
-        """Return the logits of pairs, fp32 [pairs, labels]; they are cut to `max_tokens`.
+        """Return the logits of pairs, fp32 [pairs, labels]; pairs are truncated to `max_tokens`.
 
-        What the cache knows is not asked again, so that the next training begins at once.
+        Stored answers are not computed again, so that the next training starts at once.
         """
         task = progress.add_task(f"asking {self.manifest['model']}", total=len(pairs))
         parts = [np.zeros((0, len(self.manifest["labels"])), np.float32)]
@@ -94,21 +94,23 @@ class Teacher:
         return np.concatenate(parts)
 
     def ask(self, pairs: Sequence[Pair], max_tokens: int) -> Logits:
-        """Return the logits of pairs, fp32 [pairs, labels]; nothing is kept."""
+        """Return the logits of pairs, fp32 [pairs, labels], without the cache."""
         if self._hypothesis_first:
             pairs = [Pair(pair.hypothesis, pair.premise) for pair in pairs]
-        encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens)
+        cut: PairTruncation = self.manifest.get("pair_truncation") or "longest_first"
+        encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens, pair_truncation=cut)
         logits = np.zeros((len(pairs), len(self.manifest["labels"])), np.float32)
         for rows in encoded.by_length(BATCH_SIZE):
             logits[rows] = self.run(encoded.inputs(rows))
         return logits
 
     def _identity(self) -> list[str]:
-        """Tell what the answers depend on, beside the pairs."""
+        """Return everything except the pairs that the answers depend on."""
         files = self.manifest["files"]
         graph = self.manifest["variants"][self.variant]["file"]
         order = ["hypothesis first"] if self._hypothesis_first else []
-        return [files[graph]["sha256"], files[TOKENIZER]["sha256"], *order]
+        cut = filter(None, [self.manifest.get("pair_truncation")])
+        return [files[graph]["sha256"], files[TOKENIZER]["sha256"], *order, *cut]
 
     @property
     def _hypothesis_first(self) -> bool:

@@ -1,8 +1,8 @@
-"""How far a classifier's scores can be believed, and the temperature that makes them honest.
+"""Measures the calibration of a classifier's scores, and fits a temperature to improve it.
 
-Guo et al. 2017, "On Calibration of Modern Neural Networks": logits divided by one number, fitted
-on held-out answers, change no label; the expected calibration error is the mean gap, over bins of
-equal width, between how sure the answers were and how many of them were right.
+Guo et al. 2017, "On Calibration of Modern Neural Networks": dividing the logits by one number,
+fitted on held-out answers, changes no label. The expected calibration error is the mean difference
+between confidence and accuracy over bins of equal width.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from semserve_export.data.pairs import LabelledPair
 
 BINS = 15
-SHARPNESS = (0.05, 20.0)  # 1 / temperature lies between, also where all answers are right
-HALVINGS = 60  # of that range: far below what fp32 can hold
+SHARPNESS = (0.05, 20.0)  # limits of 1 / temperature, also if all answers are right
+HALVINGS = 60  # halvings of that range: far below the precision of fp32
 
 Logits = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -24,7 +24,7 @@ Half = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The answers whose largest score lies in one range."""
+    """The answers whose largest score is in one range."""
 
     count: int
     confidence: float  # the mean largest score
@@ -33,10 +33,10 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What temperature does to held-out answers.
+    """The effect of the temperature on held-out answers.
 
-    `after` is cross-fitted: each half of the pairs is judged at the temperature that the other half
-    asked for. `temperature` is fitted on both, and is the one to use.
+    `after` is cross-fitted: each half of the pairs is measured at the temperature that was fitted
+    on the other half. `temperature` is fitted on both halves, and is the one to use.
     """
 
     temperature: float
@@ -45,37 +45,37 @@ class Calibration:
 
     @property
     def error_before(self) -> float:
-        """The expected calibration error of the logits as they were."""
+        """The expected calibration error of the unchanged logits."""
         return expected_calibration_error(self.before)
 
     @property
     def error_after(self) -> float:
-        """The expected calibration error at the other half's temperature."""
+        """The expected calibration error at the temperature of the other half."""
         return expected_calibration_error(self.after)
 
 
 def calibrate(logits: Logits, labels: Labels, half: Half) -> Calibration:
-    """Fit the temperature, and judge it on answers that it was not fitted on.
+    """Fit the temperature, and measure it on answers that it was not fitted on.
 
     Args:
         logits: fp32 [pairs, classes].
         labels: int64 [pairs].
-        half: bool [pairs], of those in the first half.
+        half: bool [pairs], true for the first half.
     """
-    judged = np.empty_like(logits)
+    cross_fitted = np.empty_like(logits)
     for fitted_on in (half, ~half):
         temperature = fit_temperature(logits[fitted_on], labels[fitted_on])
-        judged[~fitted_on] = logits[~fitted_on] / temperature
+        cross_fitted[~fitted_on] = logits[~fitted_on] / temperature
     return Calibration(
-        fit_temperature(logits, labels), bins_of(logits, labels), bins_of(judged, labels)
+        fit_temperature(logits, labels), bins_of(logits, labels), bins_of(cross_fitted, labels)
     )
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """Return the temperature of the least cross-entropy.
+    """Return the temperature with the least cross-entropy.
 
-    The cross-entropy is convex in 1 / temperature. Its slope there is the mean of the logit that is
-    expected less the logit of the label, and its zero is found by halving.
+    The cross-entropy is convex in 1 / temperature. Its derivative is the mean of the expected logit
+    minus the label's logit, and its zero is found by bisection.
     """
     label = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     low, high = SHARPNESS
@@ -87,18 +87,18 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
 
 def bins_of(logits: Logits, labels: Labels) -> tuple[Bin, ...]:
-    """Sort answers by their largest score into `BINS` of equal width; empty ones are left out."""
+    """Sort answers by their largest score into `BINS` of equal width, without empty ones."""
     scores = softmax(logits)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return tuple(
-        Bin(int(here.sum()), float(confidence[here].mean()), float(right[here].mean()))
-        for here in (places == place for place in np.unique(places))
+        Bin(int(in_bin.sum()), float(confidence[in_bin].mean()), float(right[in_bin].mean()))
+        for in_bin in (places == place for place in np.unique(places))
     )
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float:
-    """Return the mean distance of confidence and accuracy, weighted by the answers in a bin."""
+    """Return the mean difference of confidence and accuracy, weighted by answers."""
     total = sum(one.count for one in bins)
     return sum(one.count * abs(one.confidence - one.accuracy) for one in bins) / total
 

@@ -1,4 +1,4 @@
-"""The numbers of an embedder's training."""
+"""The hyperparameters of an embedder's training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,29 +21,30 @@ EMBEDDER_BOUNDS: Bounds = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedderPlan:
-    """How to train."""
+    """The hyperparameters."""
 
     objective: Objective = "cosine"
-    """cosine and manhattan: the similarity of a pair becomes its score; manhattan is exp(-L1).
-    ranking: a text is nearer to its partner than to those of the other pairs of the batch."""
+    """cosine and manhattan: the similarity of a pair equals its score; manhattan is exp(-L1).
+    ranking: a text is more similar to its partner than to the partners of the other pairs."""
     pooling: Pooling = "mean"
-    """How the vectors of the tokens become one."""
+    """How the vectors of the tokens are combined to one vector."""
     epochs: int = 1
-    """How often each pair is seen."""
+    """Number of passes over all pairs."""
     batch_size: int = 32
-    """Pairs a step."""
+    """Number of pairs in one step."""
     learning_rate: float = 2e-5
-    """Of AdamW, the highest; it falls to 0."""
+    """Maximum learning rate of AdamW, which then decreases to 0."""
     warmup_fraction: float = 0.1
-    """Share of all steps in which the rate rises from 0."""
+    """Fraction of all steps in which the learning rate increases from 0 (warm-up)."""
     score_max: float = 1.0
-    """The score of a pair that means the same (5 for STS-B); 0 means that nothing is shared."""
+    """Score of a pair of the same meaning (5 for STS-B). A pair of unrelated meaning has score
+    0."""
     max_tokens: int = 128
-    """Longer texts are cut in training."""
+    """Maximum number of tokens of a text in training; longer texts are truncated."""
     seed: int = 20
-    """Of the order of the pairs and the dropout."""
+    """Seed of the order of the pairs and of the dropout."""
 
     @property
     def metric(self) -> str:
-        """How the server is to compare the vectors."""
+        """The metric with which the server compares the vectors."""
         return "manhattan" if self.objective == "manhattan" else "cosine"

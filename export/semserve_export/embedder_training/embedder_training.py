@@ -29,9 +29,9 @@ from semserve_export.models.preset import Preset
 from semserve_export.pipeline.custom_model import build_custom_tokenizer
 from semserve_export.pipeline.preset_models import base_digest
 from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, pad
-from semserve_export.training.checkpoint import Checkpoint, Standing, is_due, state_of
-from semserve_export.training.correlation import spearman
+from semserve_export.training.checkpoint import Checkpoint, TrainerState, is_due, state_of
 from semserve_export.training.learning_rate import WarmupThenLinear
+from semserve_export.training.metrics import spearman
 from semserve_export.training.trainer import seed_everything
 
 MEASURE_BATCH = 64
@@ -48,10 +48,10 @@ PRESET_FILES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
-    """An embedder and what makes its inputs of texts."""
+class TrainedEncoder:
+    """An embedder and the tokenizer of its inputs."""
 
-    model: Any  # fp32 [texts, dimensions] comes out
+    model: Any  # returns fp32 [texts, dimensions]
     tokenizer: Tokenizer
     names: Sequence[str]  # of its inputs
     max_tokens: int
@@ -81,14 +81,14 @@ def train_embedder(  # noqa: PLR0913 - what to train, on what, how, and where to
     path: str = "",
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Train, keep the epoch whose validation is best, and save it with its tokenizer.
+    """Train, keep the epoch with the best validation, and save it with its tokenizer.
 
     Args:
         source: a preset's directory or handle, checked (`ready_for_keras`).
-        training: pairs to learn from; with scores, but for the objective ranking.
+        training: training pairs; with scores, except for the objective ranking.
         validation: scored pairs, which choose the epoch: Spearman's correlation of the scores.
-        plan: the numbers of the training.
-        output: gets the preset; while the training lasts it holds a checkpoint.
+        plan: the hyperparameters.
+        output: directory of the new preset; during the training it contains a checkpoint.
         progress: where a task is added for the steps.
         path: what the user named, where `source` is a checked copy of it.
         resume: continue at the checkpoint in `output`, where there is one.
@@ -98,7 +98,7 @@ def train_embedder(  # noqa: PLR0913 - what to train, on what, how, and where to
         `pairs_trained_on` and `pairs_measured`.
 
     Raises:
-        WeightsError: the model is of no family that can be trained, or lacks the pooling.
+        WeightsError: the model's family cannot be trained, or the model lacks the pooling.
         ExportError: the checkpoint is of another training.
     """
     if find_directory(source):
@@ -117,16 +117,16 @@ def train_embedder(  # noqa: PLR0913 - what to train, on what, how, and where to
     else:
         checkpoint.remove()
     seed_everything(plan.seed)
-    theirs = preset.load_tokenizer()
+    original = preset.load_tokenizer()
     model = preset.load_embedder(preset.activation, plan.pooling, normalize=False)
     longest = min(plan.max_tokens, preset.max_sequence_length(model.backbone))
-    tokenizer = build_custom_tokenizer(theirs, preset)
-    encoder = Encoder(model, tokenizer, inputs_of(model), longest)
+    tokenizer = build_custom_tokenizer(original, preset)
+    encoder = TrainedEncoder(model, tokenizer, inputs_of(model), longest)
     output.mkdir(parents=True, exist_ok=True)
     standing = _fit(encoder, training, validation, plan, checkpoint, progress, resume=resume)
     _remove_preset(output)
     model.backbone.save_to_preset(str(output))
-    theirs.save_to_preset(str(output))
+    original.save_to_preset(str(output))
     checkpoint.remove()
     return {
         "spearman_by_epoch": standing.measures,
@@ -144,7 +144,7 @@ def _remove_preset(directory: Path) -> None:
 
 
 def _fit(
-    encoder: Encoder,
+    encoder: TrainedEncoder,
     training: ScoredPairs,
     validation: ScoredPairs,
     plan: EmbedderPlan,
@@ -152,7 +152,7 @@ def _fit(
     progress: Progress,
     *,
     resume: bool,
-) -> Standing:
+) -> TrainerState:
     """Train in place; the weights of the best epoch stay."""
     steps_an_epoch = math.ceil(len(training.pairs) / plan.batch_size)
     steps = plan.epochs * steps_an_epoch
@@ -161,7 +161,7 @@ def _fit(
     scores = np.array(training.scores or [0.0] * len(training.pairs), np.float32) / plan.score_max
     state, begun = state_of(encoder.model, optimizer), tuned_values(encoder.model)
     standing = checkpoint.load(state) if resume else None
-    standing = standing or Standing(measures=[_correlation(encoder, validation, plan)])
+    standing = standing or TrainerState(measures=[_correlation(encoder, validation, plan)])
     saved = began = time.monotonic() - standing.seconds
     text = f"epoch {len(standing.measures) - 1}: Spearman {standing.measures[-1]:.4f}"
     task = progress.add_task(text, total=steps, completed=standing.step)
@@ -199,7 +199,7 @@ def _optimizer(model: Any, plan: EmbedderPlan, steps: int) -> Any:
     return optimizer
 
 
-def _step_of(encoder: Encoder, optimizer: Any, plan: EmbedderPlan) -> Any:
+def _step_of(encoder: TrainedEncoder, optimizer: Any, plan: EmbedderPlan) -> Any:
     """Return a function that makes one step on the inputs of both sides and the scores.
 
     It has one trace for every shape: the last bits of a step depend on the trace, and a training
@@ -214,13 +214,13 @@ def _step_of(encoder: Encoder, optimizer: Any, plan: EmbedderPlan) -> Any:
         with tf.GradientTape() as tape:
             loss = loss_of(model(left, training=True), model(right, training=True), scores)
         gradients = zip(tape.gradient(loss, trained), model.trainable_variables, strict=True)
-        # A pooler that the pooling leaves out has no gradient.
+        # A pooler that the pooling does not use has no gradient.
         optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
         return loss
 
     return step
 
 
-def _correlation(encoder: Encoder, pairs: ScoredPairs, plan: EmbedderPlan) -> float:
+def _correlation(encoder: TrainedEncoder, pairs: ScoredPairs, plan: EmbedderPlan) -> float:
     vectors = encoder.embed(pairs.texts())
     return spearman(METRICS[plan.metric](vectors[::2], vectors[1::2]), np.array(pairs.scores))

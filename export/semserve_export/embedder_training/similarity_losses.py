@@ -1,6 +1,6 @@
-"""What an embedder's training makes small, for vectors of the two texts of each pair.
+"""The losses of an embedder's training, for the vectors of the two texts of each pair.
 
-Of B pairs and vectors of a width D: left and right are fp32 [B, D], scores fp32 [B].
+For B pairs and vectors of width D: left and right are fp32 [B, D], scores fp32 [B].
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from keras import ops
 
 RANKING_SCALE = 20.0
-"""Of the cosines before the softmax, as sentence-transformers has it."""
+"""Factor of the cosines before the softmax, as in sentence-transformers."""
 
 
 def cosine_of(left: Any, right: Any) -> Any:
@@ -31,7 +31,7 @@ def _manhattan_loss(left: Any, right: Any, scores: Any) -> Any:
 
 
 def _ranking_loss(left: Any, right: Any, _: Any) -> Any:
-    """Return the cross-entropy of finding each left text's partner among all right ones.
+    """Return the cross-entropy of finding the partner of each left text among all right texts.
 
     Multiple negatives ranking (Henderson et al. 2017, arXiv:1705.00652).
     """

@@ -1,1 +1,1 @@
-"""Files and their sources: packages of weights, digests, directories that are written whole."""
+"""Files and their sources: packages of weights, digests, atomic writes of directories."""

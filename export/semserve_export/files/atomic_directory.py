@@ -1,8 +1,8 @@
-"""A directory that is replaced in one step: whoever looks, and whenever, finds the old or the new.
+"""Replaces a directory in one step: a reader always finds the old or the new directory.
 
-The new one is written into a scratch directory beside its place, brought to the disk, and exchanged
-with the old one by one system call. A process that is killed leaves its scratch directory behind;
-the next one removes it.
+The new one is written to a scratch directory in the same parent, flushed to the disk, and exchanged
+with the old one by one system call. A killed process leaves its scratch directory behind; the next
+process removes it.
 """
 
 import ctypes
@@ -23,21 +23,21 @@ if LOCKS := os.name == "posix":
 SCRATCH = ".export-"
 """Part of every scratch directory's name."""
 LOCK = "export.lock"
-"""A file of every scratch directory; its writer holds the lock of it for as long as it lives."""
+"""A file of every scratch directory; its writer keeps a lock on it until it ends."""
 REPLACED = "replaced"
-"""Where the old directory is kept while it is replaced in two steps, below the scratch one."""
+"""Name of the old directory in the scratch directory while it is replaced in two steps."""
 AT_FDCWD = -100  # <fcntl.h>
 RENAME_EXCHANGE = 2  # <linux/fs.h>: renameat2(2), since Linux 3.15
-OLD = 24 * 3600  # seconds, after which a scratch directory is left over where locks are unknown
+OLD = 24 * 3600  # seconds, after which a scratch directory is abandoned, on systems without locks
 RENAME_SWAP = 2  # <sys/stdio.h> of macOS: renamex_np(2), since 10.12
 
 
 @contextmanager
 def scratch_directory(directory: Path) -> Iterator[Path]:
-    """Make an empty directory beside `directory`, and remove it, whatever happens meanwhile.
+    """Create an empty directory in the parent of `directory`, and remove it at the end.
 
-    Its name starts with a dot, so a server that lists bundles does not see it. What processes that
-    were killed have left in the same parent is removed first.
+    Its name starts with a dot, so a server that lists bundles does not see it. Directories that
+    killed processes left in the same parent are removed first.
 
     Raises:
         OSError: the parent cannot be written.
@@ -56,25 +56,25 @@ def scratch_directory(directory: Path) -> Iterator[Path]:
 
 
 def put_in_place(written: Path, directory: Path, scratch: Path) -> None:
-    """Bring a directory to the disk and move it to its place.
+    """Flush a directory to the disk, and move it to its final path.
 
-    An older directory there is exchanged for it in one step where the system can do that (Linux,
-    macOS). Elsewhere the older one is moved into the scratch directory first; if the process is
-    killed just then, the next `sweep` moves it back.
+    On Linux and macOS, an older directory is exchanged for it in one step. Elsewhere the older one
+    is moved into the scratch directory first; if the process is killed between the two steps, the
+    next `sweep` moves it back.
 
     Args:
         written: the new directory.
-        directory: its place.
-        scratch: what `scratch_directory` gave; on the same file system.
+        directory: its final path.
+        scratch: the directory of `scratch_directory`, on the same file system.
 
     Raises:
-        OSError: it cannot be moved; the older one is where it was.
+        OSError: it cannot be moved; the older one is unchanged.
     """
     _sync(written)
     if not os.path.lexists(directory):
         try:
             written.rename(directory)
-        except OSError as error:  # another process has put one there in this moment
+        except OSError as error:  # another process has just created the directory
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
     if written.exists() and not exchange(written, directory):
@@ -83,7 +83,7 @@ def put_in_place(written: Path, directory: Path, scratch: Path) -> None:
 
 
 def exchange(left: Path, right: Path) -> bool:
-    """Exchange two paths in one step; False where the system or the file system cannot.
+    """Exchange two paths in one step; False if the system or the file system cannot do it.
 
     Raises:
         OSError: they cannot be exchanged for any other reason.
@@ -105,14 +105,14 @@ def exchange(left: Path, right: Path) -> bool:
 
 
 def sweep(parent: Path) -> None:
-    """Remove scratch directories whose writers are dead, after saving what they had to put back."""
+    """Remove scratch directories of dead writers, after moving old directories back."""
     for scratch in parent.glob(f".*{SCRATCH}*"):
         with suppress(OSError):
             scratch.rmdir()  # its writer was killed before it had a lock
             continue
         with suppress(OSError), (scratch / LOCK).open("rb") as lock:
             if LOCKS:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer runs
             elif time.time() - scratch.stat().st_mtime < OLD:
                 continue
             for replaced in scratch.glob(f"{REPLACED}/*"):
@@ -122,7 +122,7 @@ def sweep(parent: Path) -> None:
 
 
 def _make_scratch(directory: Path) -> tuple[Path, BinaryIO] | None:
-    """Make a scratch directory and lock it; None where another process swept it before that."""
+    """Create and lock a scratch directory; None if another process removed it before the lock."""
     scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}{SCRATCH}", dir=directory.parent))
     try:
         lock = (scratch / LOCK).open("xb")
@@ -137,7 +137,7 @@ def _make_scratch(directory: Path) -> tuple[Path, BinaryIO] | None:
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Tell whether an open file is the one at the path."""
+    """Return whether an open file is the file at the path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def _replace_in_two_steps(written: Path, directory: Path, replaced: Path) -> Non
 
 
 def _sync(directory: Path) -> None:
-    """Wait until every file of a directory, and the directory itself, is on the disk."""
+    """Flush every file of a directory, and the directory itself, to the disk."""
     for path in (*directory.iterdir(), directory):
         _sync_file(path)
 

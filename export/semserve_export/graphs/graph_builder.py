@@ -1,4 +1,4 @@
-"""Builds an ONNX graph node by node; each call returns the name of what it added."""
+"""Builds an ONNX graph node by node; each method returns the name of the added value."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -15,9 +15,9 @@ MICROSOFT = "com.microsoft"
 
 
 class GraphBuilder:
-    """Nodes and weights of one graph; what is equal is added once.
+    """Nodes and weights of one graph; equal nodes and weights are added once.
 
-    Floating point weights are stored as `precision`; all others as they come.
+    Floating point weights are stored in `precision`; other weights are unchanged.
     """
 
     def __init__(self, precision: npt.DTypeLike = np.float32) -> None:
@@ -27,27 +27,27 @@ class GraphBuilder:
         self._known: dict[Any, str] = {}
 
     def weight(self, array: npt.NDArray[Any], precision: npt.DTypeLike | None = None) -> str:
-        """Add a weight of the graph's precision, or of the one given here."""
+        """Add a weight in the precision of the graph, or in the given precision."""
         if array.dtype.kind == "f":
             array = array.astype(precision or self.precision)
-        # By a digest: of an XLM-RoBERTa's words alone, the bytes are most of a gigabyte.
+        # The key is a digest, because the word table of an XLM-RoBERTa has nearly a gigabyte.
         known = (array.dtype.str, array.shape, sha256(array.tobytes()).digest())
         if known not in self._known:
             name = self._known[known] = f"weight_{len(self._weights)}"
-            # np.ascontiguousarray would make a scalar one-dimensional.
+            # np.ascontiguousarray would convert a scalar to one dimension.
             self._weights.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return self._known[known]
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node of standard ONNX with one output; an input left out is an empty name."""
+        """Add a node of standard ONNX with one output; an omitted input is an empty name."""
         return self._add(operator, inputs, "", attributes)
 
     def fused(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node of ONNX Runtime's own operators; of its outputs only the first is used."""
+        """Add a node of ONNX Runtime's own operators; only its first output is used."""
         return self._add(operator, inputs, MICROSOFT, attributes)
 
     def model(self, inputs: Sequence[str], output: str, columns: int) -> onnx.ModelProto:
-        """Finish the graph: what was added last comes out as `output`, fp32 [batch, columns].
+        """Finish the graph: the last added value becomes `output`, fp32 [batch, columns].
 
         The inputs are int32 [batch, sequence].
         """

@@ -1,17 +1,16 @@
-"""The portable graph: Keras through tf2onnx, with names that a reader can rely on."""
+"""Converts a Keras model to the portable graph with tf2onnx, with stable names."""
 
 import gc
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import tf2onnx.optimizer
 from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 from tf2onnx.handler import tf_op
@@ -22,9 +21,9 @@ from semserve_export.graphs.canonical_graph import make_canonical
 OPSET = 18
 AXES = ("batch", "sequence")
 MAX_GRAPH_BYTES = 2**31 - 1  # of a protobuf message
-MAX_KEPT_BYTES = 1 << 20
-"""Bytes of weights of a model whose old copies may stay while it is converted: some fifty of them
-take 50 MB, and to look for them fifty times takes a second or more."""
+CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
+"""An environment variable of tf2onnx. If it is set, to any value, tf2onnx raises the error of an
+optimiser that fails."""
 TOO_LARGE = (
     "the model is too large: a graph of over 2 GiB, weights included, cannot be written as one file"
 )
@@ -32,11 +31,11 @@ TOO_LARGE = (
 
 @tf_op("Erfc")
 class Erfc:
-    """1 - erf(x), which tf2onnx does not know: TensorFlow computes the exact GELU by it."""
+    """1 - erf(x), which tf2onnx does not support: TensorFlow computes the exact GELU with it."""
 
     @classmethod
     def version_9(cls, graph: Any, node: Any, **_: Any) -> None:
-        """Put Erf and Sub in the place of a node, keeping the name of what it gives."""
+        """Replace a node by Erf and Sub, and keep the name of its output."""
         shapes, kinds, outputs = node.output_shapes, node.output_dtypes, list(node.output)
         graph.remove_node(node.name)
         erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=kinds).output[0]
@@ -45,7 +44,7 @@ class Erfc:
 
 
 def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> None:
-    """Write the model as ONNX: int32 inputs [batch, sequence], one fp32 output, all so named.
+    """Write the model as ONNX: int32 inputs [batch, sequence] and one fp32 output.
 
     Takes ten to seventy seconds, almost all of it in tf2onnx.
 
@@ -54,23 +53,21 @@ def write_graph(model: Any, inputs: Sequence[str], output: str, path: Path) -> N
     """
     if 4 * model.count_params() > MAX_GRAPH_BYTES:
         raise WeightsError(f"{path.name}: {TOO_LARGE}")
-    # They report every optimiser that they run, tables of tokenizers that are not the model's, and
-    # with a stack what the error says that they raise.
+    # They log every optimiser that they run, tables of other tokenizers, and, with a stack, errors
+    # that they also raise.
     for library in ("tf2onnx", "tensorflow"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
-        # Keras asks numpy whether np.object is there, and numpy warns that it may come back.
+        # Keras checks whether np.object exists, and numpy then prints a FutureWarning.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        large = 4 * model.count_params() > MAX_KEPT_BYTES
-        with _without_old_copies() if large else nullcontext():
-            model.export(str(path), format="onnx", opset_version=OPSET, verbose=False)
+        _convert(model, path)
     gc.collect()
     proto = onnx.load(path)
     _name_axes(proto.graph, inputs)
     _name_output(proto.graph, output)
     _drop_shape_only_weights(proto.graph)
     make_canonical(proto.graph)
-    proto.graph.ClearField("doc_string")  # how often this process has converted a model
+    proto.graph.ClearField("doc_string")  # number of conversions in this process
     onnx.checker.check_model(proto, full_check=True)
     save_graph(proto, path)
 
@@ -79,44 +76,50 @@ def save_graph(proto: onnx.ModelProto, path: Path) -> None:
     """Write a graph with its weights inside, as the server reads it.
 
     Raises:
-        WeightsError: it is larger than protobuf, and so the server, can hold.
+        WeightsError: the graph exceeds the limit of protobuf, and so of the server.
     """
     try:
         size = proto.ByteSize()
-    except (ValueError, EncodeError):  # which of the two depends on protobuf's backend
+    except (ValueError, EncodeError):  # the class depends on protobuf's backend
         size = MAX_GRAPH_BYTES + 1
     if size > MAX_GRAPH_BYTES:
         raise WeightsError(f"{path.name}: {TOO_LARGE}")
     onnx.save(proto, path)
 
 
-@contextmanager
-def _without_old_copies() -> Iterator[None]:
-    """Have tf2onnx free each copy of the graph that it made, weights and all, before the next.
+def _convert(model: Any, path: Path) -> None:
+    """Convert the model with Keras and tf2onnx.
 
-    Before each of its optimisers tf2onnx copies the graph. The copies refer to themselves, and
-    Python counts objects, not bytes, before it looks for such garbage: of a model with 124 MB of
-    weights they held 10.5 GB in the end.
+    tf2onnx copies the graph with its weights before each run of its dozen optimisers, so that it
+    can skip an optimiser that fails. The copies took a quarter of the time of a small model, and
+    10.5 GB for a model with 124 MB of weights. So the first attempt makes no copies.
     """
-    optimisers = tf2onnx.optimizer._get_optimizers()  # noqa: SLF001 - the list has no public name
-    gc.freeze()  # what is there already need not be looked through each time
+    settings = {"format": "onnx", "opset_version": OPSET, "verbose": False}
     try:
-        for name, make in optimisers.items():
-            optimisers[name] = partial(_collect_then, make)
+        with _without_copies():
+            model.export(str(path), **settings)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - of an optimiser; the second attempt raises any other error again
+        model.export(str(path), **settings)
+
+
+@contextmanager
+def _without_copies() -> Iterator[None]:
+    """Make tf2onnx raise the error of an optimiser, so that it copies no graph."""
+    before = os.environ.get(CATCH_ERRORS)
+    os.environ[CATCH_ERRORS] = "FALSE"
+    try:
         yield
     finally:
-        for name, collecting in optimisers.items():
-            optimisers[name] = collecting.args[0]
-        gc.unfreeze()
-
-
-def _collect_then(make: Any) -> Any:
-    gc.collect()
-    return make()
+        if before is None:
+            del os.environ[CATCH_ERRORS]
+        else:
+            os.environ[CATCH_ERRORS] = before
 
 
 def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
-    """Call the free dimensions batch and sequence; tf2onnx numbers them."""
+    """Name the free dimensions batch and sequence; tf2onnx numbers them."""
     if sorted(inputs) != sorted(value.name for value in graph.input):
         raise ValueError(f"tf2onnx named the inputs {[value.name for value in graph.input]}")
     for value in (*graph.input, *graph.output):
@@ -124,7 +127,7 @@ def _name_axes(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
         for axis, dimension in zip(axes, value.type.tensor_type.shape.dim, strict=False):
             if not dimension.HasField("dim_value"):
                 dimension.dim_param = axis
-    del graph.value_info[:]  # the shapes inside still bear the numbers, and nothing needs them
+    del graph.value_info[:]  # the inner shapes still have the numbers, and no part needs them
 
 
 def _name_output(graph: onnx.GraphProto, name: str) -> None:
@@ -138,7 +141,7 @@ def _name_output(graph: onnx.GraphProto, name: str) -> None:
 def _drop_shape_only_weights(graph: onnx.GraphProto) -> None:
     """Keep one copy of each weight.
 
-    tf2onnx keeps a second, reshaped copy of every attention kernel only to ask for its shape.
+    tf2onnx keeps a second, reshaped copy of every attention kernel only to read its shape.
     """
     dims = {tensor.name: tensor.dims for tensor in graph.initializer}
     for node in graph.node:

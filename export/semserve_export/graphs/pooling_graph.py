@@ -1,4 +1,4 @@
-"""The head of an embedder as ONNX nodes: from token vectors to one vector a text, in fp32."""
+"""The head of an embedder as ONNX nodes: from token vectors to one fp32 vector for each text."""
 
 import math
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from semserve_export.graphs.graph_builder import GraphBuilder
 from semserve_export.graphs.unpadding import PADDING_MASK
 
 LEAST_COUNT = 1e-9
-"""Smallest divisor of a mean, as in sentence-transformers: no text has fewer tokens than one."""
+"""Smallest divisor of a mean, as in sentence-transformers."""
 LEAST_LENGTH = 1e-12
 """Smallest divisor of L2."""
 
 
 def add_vector(graph: GraphBuilder, head: Pool, x: str) -> str:
-    """Add the poolings, the steps behind them and L2: fp32 [batch, width].
+    """Add the poolings, the steps after them and L2: fp32 [batch, width].
 
     Args:
-        graph: what the nodes are added to.
+        graph: the graph to add to.
         head: the embedder's head, without a pooler.
         x: fp32 [batch, hidden] where the head is `cls` alone, else [batch, sequence, hidden].
     """
@@ -33,7 +33,7 @@ def add_vector(graph: GraphBuilder, head: Pool, x: str) -> str:
 
 
 def add_steps(graph: GraphBuilder, head: Pool, vector: str) -> str:
-    """Add what follows the pooling: dense layers, norms and L2."""
+    """Add the steps after the pooling: dense layers, norms and L2."""
     for step in head.steps:
         vector = _step(graph, step, vector)
     return _unit_length(graph, vector) if head.normalized else vector
@@ -109,13 +109,13 @@ def _mean_sqrt_len(graph: GraphBuilder, x: str) -> str:
 
 
 def _position_weighted_mean(graph: GraphBuilder, x: str) -> str:
-    """Weigh a token by its place, counted from 1 (SGPT, arXiv 2202.08904)."""
+    """Weight a token by its position, counted from 1 (SGPT, arXiv 2202.08904)."""
     mask = _mask(graph)
     return _weighted_mean(graph, x, graph.node("Mul", _places(graph), mask))
 
 
 def _last(graph: GraphBuilder, x: str) -> str:
-    """Take the last token that is no padding."""
+    """Select the last token that is not padding."""
     mask = _mask(graph)
     count = graph.node("ReduceSum", mask, graph.weight(np.array([1], np.int64)), keepdims=1)
     is_last = graph.node("Cast", graph.node("Equal", _places(graph), count), to=FLOAT)
@@ -156,7 +156,7 @@ def _sum(graph: GraphBuilder, x: str) -> str:
 
 
 def _places(graph: GraphBuilder) -> str:
-    """Add each token's place in its text, counted from 1: fp32 [batch, sequence, 1]."""
+    """Add the position of each token in its text, counted from 1: fp32 [batch, sequence, 1]."""
     return graph.node("CumSum", _mask(graph), graph.weight(np.array(1, np.int64)))
 
 

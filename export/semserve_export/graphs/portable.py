@@ -1,13 +1,13 @@
-"""The portable graph of an encoder, in operators of standard ONNX alone.
+"""The portable graph of an encoder, with only standard ONNX operators.
 
-It is made from the weights by their purpose, without Keras, so it takes seconds; Keras, filled with
-the same weights, is what it is compared with before it is written.
+It is built from named weights without Keras, in seconds. Before it is written, it is compared with
+a Keras model with the same weights.
 """
 
 import numpy as np
 import onnx
 
-from semserve_export.encoder_weights import Array, Dense, Encoder, Layer, Norm
+from semserve_export.encoder_weights import Dense, EncoderWeights, Layer, Norm
 from semserve_export.graphs.encoder_graph import TOKEN_IDS, finish, project, reads_first_alone
 from semserve_export.graphs.graph_builder import GraphBuilder
 from semserve_export.graphs.pooling_graph import apply_activation, number
@@ -15,24 +15,25 @@ from semserve_export.graphs.unpadding import PADDING_MASK
 from semserve_export.model_spec import INPUTS, ModelSpec
 
 MASKED = -1e30
-"""What is added to the score of a padded token: the sum keeps nothing of the score."""
+"""Number that is added to the attention score of a padded token; it is large enough to hide the
+score."""
 ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_tanh", "relu": "relu", "silu": "silu"}
 
 
-def portable_graph(encoder: Encoder, spec: ModelSpec) -> onnx.ModelProto:
+def portable_graph(encoder: EncoderWeights, spec: ModelSpec) -> onnx.ModelProto:
     """Build the graph: int32 inputs [batch, sequence], one fp32 output [batch, columns]."""
     graph = GraphBuilder()
     x = project(graph, encoder, _embeddings(graph, encoder))
     for layer in encoder.layers:
         x = _layer(graph, encoder, layer, x)
     if reads_first_alone(encoder.head):
-        # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
+        # The index is a scalar, so that its axis is removed: the result is [batch, hidden].
         x = graph.node("Gather", x, graph.weight(np.array(0)), axis=1)
     return finish(graph, encoder, spec, x)
 
 
-def _embeddings(graph: GraphBuilder, encoder: Encoder) -> str:
-    """Add the sum of the tables' rows, normalised: [batch, sequence, width]."""
+def _embeddings(graph: GraphBuilder, encoder: EncoderWeights) -> str:
+    """Add the normalised sum of the tables' rows: [batch, sequence, width]."""
     tables = encoder.embeddings
     x = graph.node("Gather", graph.weight(tables.tokens), TOKEN_IDS)
     shape = graph.node("Shape", TOKEN_IDS)
@@ -45,7 +46,7 @@ def _embeddings(graph: GraphBuilder, encoder: Encoder) -> str:
     return _norm(graph, encoder, x, tables.norm)
 
 
-def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _layer(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     attended = _dense(graph, _attention(graph, encoder, layer, x), layer.attention_output)
     middle = _norm(graph, encoder, graph.node("Add", attended, x), layer.attention_norm)
     up = apply_activation(graph, ACTIVATIONS[encoder.activation], _dense(graph, middle, layer.up))
@@ -53,7 +54,7 @@ def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
     return _norm(graph, encoder, graph.node("Add", down, middle), layer.norm)
 
 
-def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _attention(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     size = encoder.hidden // encoder.heads
     query, key, value = (
         _by_head(graph, encoder, _dense(graph, x, part), order)
@@ -69,15 +70,15 @@ def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> s
     return graph.node("Reshape", context, _ints(graph, 0, 0, encoder.hidden))
 
 
-def _by_head(graph: GraphBuilder, encoder: Encoder, x: str, order: list[int]) -> str:
-    """Take a product [batch, sequence, hidden] apart by heads, its axes in a new order."""
+def _by_head(graph: GraphBuilder, encoder: EncoderWeights, x: str, order: list[int]) -> str:
+    """Split a product [batch, sequence, hidden] into heads, and transpose its axes."""
     size = encoder.hidden // encoder.heads
     apart = graph.node("Reshape", x, _ints(graph, 0, 0, encoder.heads, size))
     return graph.node("Transpose", apart, perm=order)
 
 
 def _bias(graph: GraphBuilder) -> str:
-    """Add what keeps scores from padded tokens: fp32 [batch, 1, 1, sequence], 0 or `MASKED`."""
+    """Add the additive padding mask: fp32 [batch, 1, 1, sequence], 0 or `MASKED`."""
     mask = graph.node("Cast", PADDING_MASK, to=onnx.TensorProto.FLOAT)
     padded = graph.node("Sub", number(graph, 1), mask)
     bias = graph.node("Mul", padded, number(graph, MASKED))
@@ -85,14 +86,11 @@ def _bias(graph: GraphBuilder) -> str:
 
 
 def _dense(graph: GraphBuilder, x: str, dense: Dense) -> str:
-    return _plus(graph, graph.node("MatMul", x, graph.weight(dense.kernel)), dense.bias)
+    product = graph.node("MatMul", x, graph.weight(dense.kernel))
+    return graph.node("Add", product, graph.weight(dense.bias))
 
 
-def _plus(graph: GraphBuilder, x: str, bias: Array) -> str:
-    return graph.node("Add", x, graph.weight(bias))
-
-
-def _norm(graph: GraphBuilder, encoder: Encoder, x: str, norm: Norm) -> str:
+def _norm(graph: GraphBuilder, encoder: EncoderWeights, x: str, norm: Norm) -> str:
     weights = (graph.weight(norm.gamma), graph.weight(norm.beta))
     return graph.node("LayerNormalization", x, *weights, axis=-1, epsilon=encoder.epsilon)
 

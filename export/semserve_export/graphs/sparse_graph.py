@@ -1,7 +1,7 @@
 """SPLADE's head as ONNX nodes: from token vectors to a weight for each entry of the vocabulary.
 
 The logits of one text are [sequence, vocabulary]: 31 MB for 256 tokens of a vocabulary of 30,522.
-They are computed and pooled text by text, in a Scan, so that a batch never holds all of them.
+A Scan computes and pools them text by text, so that the logits of only one text are in memory.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ GELU = {"erf": "gelu", "tanh": "gelu_tanh"}
 
 
 def add_sparse(graph: GraphBuilder, head: SparseHead, x: str, epsilon: float) -> str:
-    """Add the head: fp32 [batch, vocabulary], no weight below 0.
+    """Add the head: fp32 [batch, vocabulary], all weights at least 0.
 
     Args:
         graph: what the nodes are added to.
@@ -34,7 +34,7 @@ def add_sparse(graph: GraphBuilder, head: SparseHead, x: str, epsilon: float) ->
     pooled = graph.node("Scan", tokens, mask, num_scan_inputs=2, body=_pool_text(graph, head))
     if head.pooling == "sum":
         return pooled
-    # No logarithm changes which token has the largest logit, so one a text is enough.
+    # The logarithm is monotonic, so it is applied once for each text, after the maximum.
     weights = graph.node("Relu", pooled)
     for _ in range(head.logarithms):
         weights = graph.node("Log", graph.node("Add", weights, number(graph, 1)))
@@ -42,10 +42,10 @@ def add_sparse(graph: GraphBuilder, head: SparseHead, x: str, epsilon: float) ->
 
 
 def _pool_text(graph: GraphBuilder, head: SparseHead) -> onnx.GraphProto:
-    """Build what a Scan runs for each text: fp32 [vocabulary] of its real tokens.
+    """Build the body of the Scan, which runs for each text: fp32 [vocabulary] of its real tokens.
 
-    It takes tokens fp32 [sequence, width] and a mask bool [sequence], and the weights from the
-    graph around it.
+    Its inputs are tokens fp32 [sequence, width] and a mask bool [sequence]; it uses weights of the
+    outer graph.
     """
     words = graph.weight(head.words, np.float32)
     bias = graph.weight(head.bias, np.float32)

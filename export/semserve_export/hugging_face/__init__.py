@@ -1,1 +1,1 @@
-"""Directories of transformers and sentence-transformers become models and tokenizers."""
+"""Reads directories of transformers and sentence-transformers as models and tokenizers."""

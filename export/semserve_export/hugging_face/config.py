@@ -1,8 +1,7 @@
-"""What a transformers config.json says of an encoder.
+"""Reads the description of an encoder from a transformers config.json.
 
-Every key is honoured, known to be without effect, or refused by its name.
-
-The defaults are those of transformers' configuration classes, which hold where a key is absent.
+Every key is supported, known to have no effect, or refused by its name. An absent key has the
+default of transformers' configuration classes.
 """
 
 from collections.abc import Mapping
@@ -80,7 +79,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
-"""By `model_type`: the keys that say how the model is built, with their values where absent."""
+"""By `model_type`: the keys of the architecture, with their default values."""
 
 
 WITHOUT_SEGMENTS = {"distilbert", "deberta-v2"}
@@ -88,36 +87,35 @@ WITHOUT_SEGMENTS = {"distilbert", "deberta-v2"}
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """How an encoder is built."""
+    """The architecture of an encoder."""
 
     model_type: str
     vocabulary: int  # rows of the table of tokens
     hidden: int  # width of a token's vector
-    width: int  # of an embedding; `hidden` but in ALBERT
+    width: int  # of an embedding; equals `hidden` except in ALBERT
     layers: int
     heads: int
     inner: int  # width of the feed-forward blocks
     activation: Activation
     epsilon: float  # of every layer normalisation
     positions: int  # rows of the table of positions
-    first_position: int  # the row of a text's first token
-    segments: int  # rows of the table of segments; 0 where the family has none
-    buckets: int  # of relative positions, in each direction; 0 where positions are absolute
+    first_position: int  # the row of the first token of a text
+    segments: int  # rows of the table of segments; 0 if the family has none
+    buckets: int  # of relative positions, in each direction; 0 if positions are absolute
     groups: int  # of layers that share weights
     layers_in_group: int
 
     @property
     def max_sequence_length(self) -> int:
-        """Most tokens of a text that have a position."""
+        """Largest number of tokens of a text that have a position."""
         return self.positions - self.first_position
 
 
 def read_architecture(config: Mapping[str, Any]) -> Architecture:
-    """Read how the encoder is built.
+    """Read the architecture of the encoder.
 
     Raises:
-        WeightsError: a key has a value that cannot be exported, or is not known to be without
-            effect; the message names it.
+        WeightsError: a key has an unsupported value, or is unknown; the message names it.
     """
     kind = str(config.get("model_type", ""))
     defaults = DEFAULTS[kind]
@@ -147,7 +145,7 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
         activation=_activation(facts, "activation" if kind == "distilbert" else "hidden_act"),
         epsilon=_epsilon(facts),
         positions=_count(facts, "max_position_embeddings"),
-        # RoBERTa numbers the tokens of a text from the row behind the padding's on.
+        # RoBERTa numbers the tokens of a text from the row after the padding's.
         first_position=_count(facts, "pad_token_id", least=0) + 1 if roberta else 0,
         segments=0 if kind in WITHOUT_SEGMENTS else _count(facts, "type_vocab_size"),
         buckets=_buckets(facts) if kind == "deberta-v2" else 0,
@@ -159,12 +157,12 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
     return architecture
 
 
-def _refuse_unknown(config: Mapping[str, Any], honoured: Mapping[str, Any]) -> None:
+def _refuse_unknown(config: Mapping[str, Any], supported: Mapping[str, Any]) -> None:
     for key, value in config.items():
         if key in FIXED:
             if value not in FIXED[key]:
                 raise WeightsError(f"config.json: {key} {value!r} cannot be exported")
-        elif key == "layer_norm_eps" or key in honoured or key in WITHOUT_EFFECT:
+        elif key == "layer_norm_eps" or key in supported or key in WITHOUT_EFFECT:
             continue
         elif value is not None and value not in ({}, []):
             raise WeightsError(
@@ -181,7 +179,7 @@ def _count(facts: Mapping[str, Any], key: str, least: int = 1) -> int:
 
 
 def _buckets(facts: Mapping[str, Any]) -> int:
-    """Check that a DeBERTa is one of version 3, as KerasHub has it, and return its buckets."""
+    """Check that a DeBERTa is one of version 3, as in KerasHub, and return its buckets."""
     for key, known in DEBERTA_V3.items():
         if facts[key] not in known:
             raise WeightsError(

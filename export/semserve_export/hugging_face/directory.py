@@ -1,4 +1,4 @@
-"""What a transformers or sentence-transformers directory holds, before it is a model."""
+"""The files of a transformers or sentence-transformers directory, without its weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ from semserve_export.models.families import Family, family_of
 CLASSIFIER = "ForSequenceClassification"
 LANGUAGE_MODELS = ("ForMaskedLM", "ForPreTraining", "LMHeadModel")
 ENCODER = "Model"
-"""The ends of the names of transformers' classes."""
+"""Suffixes of the names of transformers' classes."""
 HUB = "hf://"
 DOWNLOADED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.weights.h5", "*.spm")
-"""What is downloaded of a handle: nothing that is code or pickled."""
+"""The files of a handle to download, without code and pickles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class HuggingFaceDirectory:
         """Read every configuration file, and no weights.
 
         Raises:
-            WeightsError: something of it cannot be honoured; the message names the file and key.
+            WeightsError: a setting is not supported; the message names the file and the key.
         """
         modules = read_modules(path)
         encoder_path = modules.transformer if modules else path
@@ -61,15 +61,15 @@ class HuggingFaceDirectory:
         return cls(path, encoder_path, config, architecture, family, modules)
 
     def with_activation(self, activation: Activation) -> "HuggingFaceDirectory":
-        """Return the same directory with another activation than config.json says."""
+        """Return the same directory with another activation than that of config.json."""
         return replace(self, architecture=replace(self.architecture, activation=activation))
 
     @property
     def task(self) -> Task:
-        """What the model was saved for.
+        """The task that the model was saved for.
 
         Raises:
-            WeightsError: for something that cannot be exported, or for nothing that is named.
+            WeightsError: the task is unsupported or not specified.
         """
         if self.modules and self.modules.splade:
             return "sparse_embedding"
@@ -78,7 +78,7 @@ class HuggingFaceDirectory:
         classes = self.config.get("architectures") or []
         if not isinstance(classes, list) or len(classes) != 1:
             raise WeightsError(
-                f"{CONFIG}: architectures names {classes or 'nothing'}; say --task embedding or"
+                f"{CONFIG}: architectures names {classes or 'nothing'}; pass --task embedding or"
                 " --task classification"
             )
         name = str(classes[0])
@@ -86,7 +86,7 @@ class HuggingFaceDirectory:
             return "classification"
         if name.endswith(LANGUAGE_MODELS):
             raise WeightsError(
-                f"{CONFIG}: {name} is a language model; say --task sparse_embedding for weights of"
+                f"{CONFIG}: {name} is a language model; pass --task sparse_embedding for weights of"
                 " words (SPLADE), or --task embedding to export its encoder without the head that"
                 " guesses words"
             )
@@ -98,10 +98,10 @@ class HuggingFaceDirectory:
         return "embedding"
 
     def require_task(self, task: Task) -> None:
-        """Refuse a task that the user asks for and the model has no head for.
+        """Refuse a requested task for which the model has no head.
 
         Raises:
-            WeightsError: its modules are for another task.
+            WeightsError: the modules are for another task.
         """
         kinds: dict[Task, Task] = {"score": "classification"}
         if self.modules and kinds.get(task, task) != self.task:
@@ -119,13 +119,13 @@ class HuggingFaceDirectory:
 
     @property
     def is_cross_encoder(self) -> bool:
-        """Whether sentence-transformers saved it as a classifier of pairs."""
-        said = self.settings.get("model_type") == "CrossEncoder"
-        return said or is_cross_encoder(self.config)
+        """Whether sentence-transformers saved it as a cross-encoder."""
+        stated = self.settings.get("model_type") == "CrossEncoder"
+        return stated or is_cross_encoder(self.config)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What config_sentence_transformers.json says; a cross-encoder may have no modules.json."""
+        """The content of config_sentence_transformers.json, also without a modules.json."""
         return self.modules.model_settings if self.modules else read_object(self.path / SETTINGS)
 
     @property
@@ -134,9 +134,9 @@ class HuggingFaceDirectory:
         return weight_files(self.encoder_path)
 
     def make_classifier(self, classes: int, dropout: float = 0, precision: str = "float32") -> Any:
-        """Put a fresh head on the encoder, for a training."""
+        """Add a new head to the encoder, for a training."""
         reader = self.reader()
-        # BERT and ALBERT have the pooler in the backbone; a training goes on from it.
+        # BERT and ALBERT have the pooler in the backbone; a training starts from it.
         encoder = reader.encoder(Pool("mean", normalized=False))
         backbone = make_backbone(
             encoder, self.architecture, self.family, dropout=dropout, precision=precision
@@ -151,7 +151,7 @@ class HuggingFaceDirectory:
     def tokenizer(
         self, *, strip_accents: bool | None = None, split_on_cjk: bool | None = None
     ) -> tuple[Tokenizer, int | None]:
-        """Return the directory's own tokenizer, and its limit of tokens where it has one."""
+        """Return the tokenizer of the directory, and its limit of tokens if it has one."""
         lowercase = bool(self.modules and self.modules.settings.get("do_lower_case"))
         return read_directory_tokenizer(
             self.encoder_path,
@@ -162,10 +162,10 @@ class HuggingFaceDirectory:
         )
 
     def max_sequence_length(self, requested: int | None, tokenizer_limit: int | None) -> int:
-        """Return the most tokens of a text: what is asked for, what is said, or what fits.
+        """Return the maximum number of tokens: requested, configured, or by the positions.
 
         Raises:
-            WeightsError: more is asked for than the model has positions.
+            WeightsError: the requested length exceeds the positions of the model.
         """
         fitting = self.architecture.max_sequence_length
         if requested is not None:
@@ -174,17 +174,17 @@ class HuggingFaceDirectory:
                     f"--max-sequence-length {requested}: the model has {fitting} positions"
                 )
             return requested
-        said = self.modules.settings.get("max_seq_length") if self.modules else None
-        return min(int(said or tokenizer_limit or fitting), fitting)
+        stated = self.modules.settings.get("max_seq_length") if self.modules else None
+        return min(int(stated or tokenizer_limit or fitting), fitting)
 
 
 def find_directory(path: str) -> Path | None:
-    """Return the directory of such a model; None where the path is something else's.
+    """Return the directory of such a model; None if the path is something else.
 
-    What a handle hf://OWNER/NAME names is downloaded first, into the cache of huggingface_hub.
+    The model of a handle hf://OWNER/NAME is first downloaded to the cache of huggingface_hub.
 
     Raises:
-        WeightsError: it holds an adapter alone, or cannot be downloaded.
+        WeightsError: the directory contains only an adapter, or cannot be downloaded.
     """
     directory = _download(path) if path.startswith(HUB) else Path(path)
     if not directory.is_dir():
@@ -209,7 +209,7 @@ def _download(handle: str) -> Path:
         found = huggingface_hub.snapshot_download(
             handle.removeprefix(HUB), allow_patterns=list(DOWNLOADED)
         )
-    except (OSError, ValueError) as error:  # what huggingface_hub raises
+    except (OSError, ValueError) as error:  # huggingface_hub raises many classes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"cannot be downloaded: {reason}") from error
     return Path(found)

@@ -1,8 +1,8 @@
-"""A directory that transformers or sentence-transformers wrote, as a model to export.
+"""Loads a directory of transformers or sentence-transformers as a model to export.
 
-Its own files are read: config.json, the named tensors, modules.json, the tokenizer. KerasHub's
-converters, which leave some of that out without a word, have no part in it; a KerasHub model filled
-with the same numbers is what the graphs are compared with.
+The module reads its files: config.json, the named tensors, modules.json, the tokenizer. KerasHub's
+converters are not used, because they silently drop some settings. The graphs are compared with a
+KerasHub model that has the same weights.
 """
 
 from dataclasses import replace
@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.bundle.option_rules import require_flags_of_adapter
-from semserve_export.encoder_weights import Encoder
+from semserve_export.encoder_weights import EncoderWeights
 from semserve_export.errors import WeightsError
 from semserve_export.files.digest import sha256_of
 from semserve_export.files.model_files import CONFIG
@@ -36,10 +36,10 @@ NAMES: dict[Task, str] = {
 
 
 def load_directory(options: ModelOptions, path: Path, licence: str) -> LoadedModel:
-    """Load the model, and say what it is.
+    """Load the model and its description.
 
     Raises:
-        WeightsError: something of it cannot be honoured; the message names the file and key.
+        WeightsError: a setting is not supported; the message names the file and the key.
     """
     directory = HuggingFaceDirectory.read(path)
     if options.activation:
@@ -74,7 +74,7 @@ def load_directory(options: ModelOptions, path: Path, licence: str) -> LoadedMod
 def _adapted(
     options: ModelOptions, adapter: Path, directory: HuggingFaceDirectory, licence: str
 ) -> LoadedModel:
-    """Put on the encoder what `train` learnt on it; labels and length are what they were there."""
+    """Apply an adapter to the encoder, with the labels and the length of its training."""
     record = read_record(adapter)
     if record["base_sha256"] != digest_of(directory.weight_files):
         raise WeightsError(f"{adapter} was trained on other weights")
@@ -104,7 +104,7 @@ def _loaded(
     directory: HuggingFaceDirectory,
     spec: ModelSpec,
     model: Any,
-    encoder: Encoder | None,
+    encoder: EncoderWeights | None,
     tokenizer: Tokenizer,
     licence: str,
 ) -> LoadedModel:
@@ -116,7 +116,7 @@ def _loaded(
         sha256=digest_of(directory.weight_files),
         licence=licence,
         notice=f"{spec.name}: exported by semserve-export from {options.title}.\n",
-        # A DeBERTa's attention is not what the graphs of an encoder know; Keras converts it.
+        # The encoder graphs do not support a DeBERTa's attention, so Keras converts it.
         encoder=None if directory.architecture.buckets else encoder,
     )
 
@@ -124,7 +124,7 @@ def _loaded(
 def _tokenizer(
     options: ModelOptions, directory: HuggingFaceDirectory
 ) -> tuple[Tokenizer, int | None]:
-    """Read the directory's own tokenizer, or that of the directory which is named instead."""
+    """Read the tokenizer of the directory, or of the directory of --tokenizer."""
     source = directory
     if options.tokenizer:
         other = find_directory(options.tokenizer) or Path(options.tokenizer)
@@ -134,8 +134,8 @@ def _tokenizer(
     return source.tokenizer(strip_accents=options.strip_accents, split_on_cjk=options.split_on_cjk)
 
 
-def _require_segments(tokenizer: Tokenizer, encoder: Encoder, *, pair: bool) -> None:
-    """Refuse a tokenizer that gives a text a segment which the model has no vector for."""
+def _require_segments(tokenizer: Tokenizer, encoder: EncoderWeights, *, pair: bool) -> None:
+    """Refuse a tokenizer with a segment for which the model has no vector."""
     encoded = tokenizer.encode("a", "b") if pair else tokenizer.encode("a")
     segments = encoder.embeddings.segments
     if segments is not None and max(encoded.type_ids) >= len(segments):
@@ -146,7 +146,7 @@ def _require_segments(tokenizer: Tokenizer, encoder: Encoder, *, pair: bool) -> 
 
 
 def _notes(directory: HuggingFaceDirectory, task: Task) -> list[str]:
-    """Say what of the directory is left out, or left to those who call."""
+    """List the parts of the directory that are dropped, or left to the callers."""
     notes = []
     classes = directory.config.get("architectures") or []
     if task == "embedding" and any(not str(name).endswith(ENCODER) for name in classes):

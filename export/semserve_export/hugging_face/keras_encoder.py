@@ -1,6 +1,6 @@
-"""A KerasHub model filled with an encoder's numbers: what its ONNX graphs are compared with.
+"""Builds a KerasHub model with the weights of an encoder; ONNX graphs are compared with it.
 
-`encoder.py` goes the other way.
+`encoder_reader.py` does the reverse.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from semserve_export.encoder_weights import (
     Array,
     Classifier,
     Dense,
-    Encoder,
+    EncoderWeights,
     Layer,
     Norm,
     SparseHead,
@@ -23,8 +23,8 @@ from semserve_export.models.keras_internals import sublayers, transformer_parts
 from semserve_export.models.pooling import PooledTokens, SparseTokens
 
 
-def make_keras_model(encoder: Encoder, architecture: Architecture, family: Family) -> Any:
-    """Build the whole model, the head included; it gives vectors, weights or logits."""
+def make_keras_model(encoder: EncoderWeights, architecture: Architecture, family: Family) -> Any:
+    """Build the model including its head; its output is vectors, weights or logits."""
     backbone = make_backbone(encoder, architecture, family)
     head = encoder.head
     if isinstance(head, Classifier):
@@ -44,21 +44,21 @@ def make_keras_model(encoder: Encoder, architecture: Architecture, family: Famil
 
 
 def make_backbone(
-    encoder: Encoder,
+    encoder: EncoderWeights,
     architecture: Architecture,
     family: Family,
     *,
     dropout: float = 0,
     precision: str = "float32",
 ) -> Any:
-    """Build a KerasHub backbone with the encoder's numbers, activation and epsilon.
+    """Build a KerasHub backbone with the encoder's weights, activation and epsilon.
 
     Args:
-        encoder: the numbers; its head is left out.
+        encoder: the weights; its head is not used.
         architecture: the groups of layers that share weights.
-        family: which of KerasHub's backbones.
-        dropout: of a training.
-        precision: Keras's name of the type of numbers that it computes with.
+        family: the family of KerasHub's backbone.
+        dropout: dropout of a training.
+        precision: name of Keras's dtype policy.
     """
     tables, facts = encoder.embeddings, {}
     if tables.segments is not None:
@@ -83,7 +83,8 @@ def make_backbone(
         **facts,
     )
     _fill_embeddings(backbone, encoder)
-    for layer, numbers in zip(_layers(backbone), _each_once(encoder.layers), strict=True):
+    unique = {id(layer): layer for layer in encoder.layers}.values()
+    for layer, numbers in zip(_layers(backbone), unique, strict=True):
         _fill_layer(layer, numbers)
     for layer in sublayers(backbone):
         if isinstance(layer, keras.layers.LayerNormalization):
@@ -92,7 +93,7 @@ def make_backbone(
     return backbone
 
 
-def _fill_embeddings(backbone: Any, encoder: Encoder) -> None:
+def _fill_embeddings(backbone: Any, encoder: EncoderWeights) -> None:
     tables = encoder.embeddings
     _fill(backbone.token_embedding.embeddings, tables.tokens)
     _fill_norm(backbone.embeddings_layer_norm, tables.norm)
@@ -110,13 +111,9 @@ def _fill_embeddings(backbone: Any, encoder: Encoder) -> None:
 
 
 def _layers(backbone: Any) -> list[Any]:
-    """Return each layer once; ALBERT has them in groups."""
+    """Return each layer once; ALBERT shares layers in groups."""
     layers = backbone.transformer_layers
     return [one for each in layers for one in (each if isinstance(each, list) else [each])]
-
-
-def _each_once(layers: tuple[Layer, ...]) -> list[Layer]:
-    return list({id(layer): layer for layer in layers}.values())
 
 
 def _fill_layer(layer: Any, numbers: Layer) -> None:
@@ -132,7 +129,7 @@ def _fill_layer(layer: Any, numbers: Layer) -> None:
 
 
 def fill_dense(layer: Any, dense: Dense) -> None:
-    """Fill a kernel, which in attention has its heads apart: (hidden, heads, width) or the like."""
+    """Fill a kernel; in attention it has separate heads, such as (hidden, heads, width)."""
     _fill(layer.kernel, dense.kernel)
     _fill(layer.bias, dense.bias)
 

@@ -1,4 +1,4 @@
-"""The keys of config.json that say nothing of how an encoder is built, or must say one thing."""
+"""The keys of config.json that do not change an encoder, or have only one supported value."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,11 +18,11 @@ FIXED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "use_cross_attention": (False, None),
     }
 )
-"""Keys with the values that can be exported; any other changes what is computed."""
+"""Keys with their supported values; any other value changes the computation."""
 WITHOUT_EFFECT = frozenset(
-    # What the model is called, who made it, and what it was saved with.
+    # Name and authors of the model, and the software that saved it.
     [
-        # What the model is called, and what it was saved with.
+        # Name of the model, and the software that saved it.
         "_name_or_path",
         "name_or_path",
         "architectures",
@@ -37,7 +37,7 @@ WITHOUT_EFFECT = frozenset(
         "finetuning_task",
         "task_specific_params",
         "export_model_type",
-        # How it is run.
+        # Options of a run.
         "_attn_implementation",
         "_attn_implementation_internal",
         "_attn_implementation_autoset",
@@ -60,7 +60,7 @@ WITHOUT_EFFECT = frozenset(
         "tie_encoder_decoder",
         "tie_weights_",
         "tie_weights",
-        # Read for a head, by `hugging_face_labels.py`.
+        # Keys of heads, which `labels.py` reads.
         "label2id",
         "id2label",
         "num_labels",
@@ -69,7 +69,7 @@ WITHOUT_EFFECT = frozenset(
         "function_to_apply",
         "sentence_transformers",
         "sbert_ce_default_activation_function",
-        # Dropout, which acts in training alone.
+        # Dropout, which applies only in training.
         "attention_probs_dropout_prob",
         "hidden_dropout_prob",
         "classifier_dropout",
@@ -78,7 +78,7 @@ WITHOUT_EFFECT = frozenset(
         "attention_dropout",
         "qa_dropout",
         "seq_classif_dropout",
-        # Ids that the tokenizer says again, and what generates text.
+        # Ids that the tokenizer also has, and options of text generation.
         "bos_token_id",
         "eos_token_id",
         "sep_token_id",
@@ -110,7 +110,7 @@ WITHOUT_EFFECT = frozenset(
         "exponential_decay_length_penalty",
         "suppress_tokens",
         "begin_suppress_tokens",
-        # In files of first releases; transformers reads none of them for these families.
+        # Keys of the first releases; transformers ignores them for these families.
         "directionality",
         "pooler_fc_size",
         "pooler_num_attention_heads",
@@ -145,7 +145,7 @@ DEBERTA_V3: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "conv_kernel_size": (0,),
     }
 )
-"""What a DeBERTa says of itself that is one of version 3."""
+"""The values of a DeBERTa of version 3."""
 DEBERTA_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
         "relative_attention": False,
@@ -160,4 +160,4 @@ DEBERTA_DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "legacy": True,
     }
 )
-"""Their values in transformers where the keys are absent; `legacy` is of language models' heads."""
+"""Default values of transformers; `legacy` is a key of the heads of language models."""

@@ -1,4 +1,4 @@
-"""What a transformers config.json says of a classifier: its labels, and how scores are made."""
+"""Reads the labels and the score function of a classifier from a transformers config.json."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from semserve_export.hugging_face.sentence_transformers_modules import SETTINGS
 from semserve_export.model_spec import Scores
 
 CROSS_ENCODER_KEYS = ("sentence_transformers.activation_fn", "sbert_ce_default_activation_function")
-"""Where a cross-encoder's config.json says what makes scores of its logits: new releases of
-sentence-transformers, and those before 4. `activation_fn` of its own settings goes before both."""
+"""The places of a cross-encoder's activation in config.json: in new releases of
+sentence-transformers, and before release 4. `activation_fn` of its own settings has precedence."""
 ACTIVATIONS: Mapping[str, Scores] = MappingProxyType(
     {
         "torch.nn.modules.linear.Identity": "none",
@@ -20,7 +20,7 @@ ACTIVATIONS: Mapping[str, Scores] = MappingProxyType(
         "torch.nn.modules.activation.Softmax": "softmax",
     }
 )
-"""Those of cross-encoders that can be served, by their names in PyTorch."""
+"""The supported activations of cross-encoders, by their names in PyTorch."""
 PROBLEMS: Mapping[str, Scores] = MappingProxyType(
     {
         "single_label_classification": "softmax",
@@ -28,7 +28,7 @@ PROBLEMS: Mapping[str, Scores] = MappingProxyType(
         "regression": "none",
     }
 )
-"""What transformers' pipeline makes of the logits, by `problem_type`."""
+"""The score function of transformers' pipeline, by `problem_type`."""
 FUNCTIONS: Mapping[str, Scores] = MappingProxyType(
     {"softmax": "softmax", "sigmoid": "sigmoid", "none": "none"}
 )
@@ -36,11 +36,11 @@ FUNCTIONS: Mapping[str, Scores] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class SaidScores:
-    """What makes scores of a head's logits, by one key or by the rule that holds where none is."""
+class ScoreRule:
+    """The function from logits to scores, from a key or from the default rule."""
 
     scores: Scores
-    where: str  # the file and key with its value, or the rule
+    where: str  # the file, the key and its value, or the rule
 
 
 def read_scores(
@@ -48,69 +48,69 @@ def read_scores(
     outputs: int,
     settings: Mapping[str, Any] = MappingProxyType({}),
     stated: Scores | None = None,
-) -> SaidScores | None:
-    """Tell how transformers' pipeline, or a cross-encoder, makes scores of the logits.
+) -> ScoreRule | None:
+    """Return the score function of transformers' pipeline, or of a cross-encoder.
 
-    Where no key says it, one output is for a sigmoid and several are for a softmax. That is the
-    rule of both libraries, except that a cross-encoder leaves several logits as they are unless it
-    is asked for their softmax; so does its Identity.
+    Without a key, one output has a sigmoid and several outputs have a softmax. This is the rule of
+    both libraries, except that a cross-encoder returns several logits unchanged unless a softmax is
+    requested, also with the activation Identity.
 
     Args:
-        config: of config.json.
-        outputs: how many the head has.
-        settings: of config_sentence_transformers.json.
-        stated: what the caller says.
+        config: content of config.json.
+        outputs: number of the head's outputs.
+        settings: content of config_sentence_transformers.json.
+        stated: the value of the options.
 
     Returns:
-        None where no key says it and the caller does.
+        None if no key specifies it and the options do.
 
     Raises:
-        WeightsError: a key names something that the server does not know, or two keys contradict
+        WeightsError: a key has a value that the server does not support, or two keys contradict
             each other; the message names them.
     """
     found = [*_of_cross_encoder(config, settings, outputs), *_of_pipeline(config, outputs)]
     kinds = {each.scores for each in found}
     if len(kinds) > 1 and stated not in kinds:
         keys = " and ".join(each.where for each in found)
-        raise WeightsError(f"{keys} contradict each other; say --scores")
+        raise WeightsError(f"{keys} contradict each other; pass --scores")
     if found:
         return next((each for each in found if each.scores == stated), found[0])
     rule: Scores = "sigmoid" if outputs == 1 else "softmax"
-    return None if stated else SaidScores(rule, f"{CONFIG}: does not say what makes scores")
+    return None if stated else ScoreRule(rule, f"{CONFIG}: does not say what makes scores")
 
 
 def is_cross_encoder(config: Mapping[str, Any]) -> bool:
-    """Tell whether sentence-transformers saved the model as a cross-encoder."""
+    """Return whether sentence-transformers saved the model as a cross-encoder."""
     return any(_value(config, key) is not None for key in CROSS_ENCODER_KEYS)
 
 
 def _of_cross_encoder(
     config: Mapping[str, Any], settings: Mapping[str, Any], outputs: int
-) -> Iterator[SaidScores]:
-    """Yield what sentence-transformers goes by: the first of the keys that is there."""
+) -> Iterator[ScoreRule]:
+    """Yield the value that sentence-transformers uses: that of the first key that exists."""
     places = [(SETTINGS, "activation_fn", settings.get("activation_fn"))]
     places += [(CONFIG, key, _value(config, key)) for key in CROSS_ENCODER_KEYS]
     file, key, value = next((place for place in places if place[2] is not None), places[0])
     if value is not None:
-        said = _said(file, key, value, ACTIVATIONS)
-        if said.scores != "none" or outputs == 1:
-            yield said
+        rule = _score_rule(file, key, value, ACTIVATIONS)
+        if rule.scores != "none" or outputs == 1:
+            yield rule
 
 
-def _of_pipeline(config: Mapping[str, Any], outputs: int) -> Iterator[SaidScores]:
+def _of_pipeline(config: Mapping[str, Any], outputs: int) -> Iterator[ScoreRule]:
     for key, known in (("problem_type", PROBLEMS), ("function_to_apply", FUNCTIONS)):
         value = config.get(key)
-        # Of one output the pipeline takes the sigmoid, also where it is called a label.
+        # The pipeline applies the sigmoid to one output, even if it has a label.
         if value is not None and not (outputs == 1 and known.get(str(value)) == "softmax"):
-            yield _said(CONFIG, key, value, known)
+            yield _score_rule(CONFIG, key, value, known)
 
 
-def _said(file: str, key: str, value: Any, known: Mapping[str, Scores]) -> SaidScores:
+def _score_rule(file: str, key: str, value: Any, known: Mapping[str, Scores]) -> ScoreRule:
     if not isinstance(value, str) or value not in known:
         raise WeightsError(
             f"{file}: {key} {value!r} cannot be served; there are {', '.join(known)}"
         )
-    return SaidScores(known[value], f"{file}: {key} {value}")
+    return ScoreRule(known[value], f"{file}: {key} {value}")
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
@@ -124,15 +124,17 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
 def read_labels(config: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
     """Return the labels in the order of the logits.
 
-    transformers leaves `id2label` out where there are two labels that nobody named; those it calls
-    LABEL_0 and LABEL_1, and any other number likewise.
+    transformers omits `id2label` for two unnamed labels, and names them LABEL_0 and LABEL_1; any
+    other number of labels has the same names.
 
     Raises:
-        WeightsError: the labels are not those of `outputs` logits.
+        WeightsError: the number of labels is not `outputs`.
     """
-    said = config.get("num_labels") or config.get("_num_labels")
-    if said is not None and said != outputs:
-        raise WeightsError(f"config.json: num_labels is {said}, and the head has {outputs} outputs")
+    stated = config.get("num_labels") or config.get("_num_labels")
+    if stated is not None and stated != outputs:
+        raise WeightsError(
+            f"config.json: num_labels is {stated}, and the head has {outputs} outputs"
+        )
     names = config.get("id2label")
     if not names:
         return tuple(f"LABEL_{place}" for place in range(outputs))

@@ -1,4 +1,4 @@
-"""Changes to a Hugging Face tokenizer by flags, and by what other files than its own say."""
+"""Changes to a Hugging Face tokenizer by flags, and checks against other files of the directory."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
-from semserve_export.hugging_face.tokenizer import load_tokenizer
+from semserve_export.hugging_face.tokenizer import parse_tokenizer
 from semserve_export.tokenizers.tokenizer_files import CONFIG, FILE
 
 FLAGS = {
@@ -15,20 +15,20 @@ FLAGS = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
-"""Keys of tokenizer_config.json by what BertNormalizer calls them."""
+"""Keys of tokenizer_config.json by their names in BertNormalizer."""
 
 
 def require_agreement(definition: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse a tokenizer.json that reads texts otherwise than tokenizer_config.json says.
+    """Refuse a tokenizer.json that contradicts tokenizer_config.json.
 
     Raises:
         WeightsError: the two contradict each other; the message names the key.
     """
     bert = bert_normalizer(definition)
     if bert:
-        said = {ours: config[key] for key, ours in FLAGS.items() if key in config}
-        for key, ours in FLAGS.items():
-            if key in config and _effect(bert, ours) != _effect({**bert, **said}, ours):
+        stated = {name: config[key] for key, name in FLAGS.items() if key in config}
+        for key, name in FLAGS.items():
+            if key in config and _effect(bert, name) != _effect({**bert, **stated}, name):
                 raise WeightsError(
                     f"{CONFIG}: {key} {config[key]!r} contradicts the normalizer of {FILE}; make"
                     " them agree"
@@ -42,10 +42,10 @@ def require_agreement(definition: Mapping[str, Any], config: Mapping[str, Any]) 
 def with_flags(
     tokenizer: Tokenizer, *, strip_accents: bool | None, split_on_cjk: bool | None
 ) -> Tokenizer:
-    """Set what the command line says, in place of what the directory says.
+    """Apply the flags of the command line, which override the directory.
 
     Raises:
-        WeightsError: the tokenizer has no such switch.
+        WeightsError: the tokenizer has no such setting.
     """
     changes = {"strip_accents": strip_accents, "handle_chinese_chars": split_on_cjk}
     changes = {key: value for key, value in changes.items() if value is not None}
@@ -59,15 +59,15 @@ def with_flags(
             " has not"
         )
     bert.update(changes)
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)
 
 
 def lowercase_first(tokenizer: Tokenizer) -> Tokenizer:
-    """Lower the letters of a text before all else, as sentence-transformers' do_lower_case does.
+    """Convert texts to lower case first, as sentence-transformers' do_lower_case does.
 
     Raises:
-        WeightsError: there are added words, which are found before letters are lowered or after,
-            by the release of sentence-transformers.
+        WeightsError: there are added words: releases of sentence-transformers differ in whether
+            they match before or after the conversion.
     """
     definition = json.loads(tokenizer.to_str())
     if any(not word["normalized"] for word in definition["added_tokens"]):
@@ -78,11 +78,11 @@ def lowercase_first(tokenizer: Tokenizer) -> Tokenizer:
     steps = before["normalizers"] if before and before["type"] == "Sequence" else [before]
     steps = [step for step in steps if step]
     definition["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *steps]}
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)
 
 
 def bert_normalizer(definition: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return BERT's normalizer within a tokenizer.json's content, to be looked at or changed."""
+    """Return the mutable BertNormalizer in the content of a tokenizer.json."""
     return _part(definition.get("normalizer"), "BertNormalizer", "normalizers")
 
 
@@ -96,7 +96,7 @@ def _part(step: Any, kind: str, parts: str) -> dict[str, Any] | None:
 
 
 def _effect(bert: Mapping[str, Any], key: str) -> bool:
-    """Tell what a flag does: accents are stripped where nothing is said and letters lowered."""
+    """Return the effect of a flag; by default, accents are stripped if letters are lowered."""
     value = bert.get(key)
     return bool(bert["lowercase"] if value is None and key == "strip_accents" else value)
 
@@ -105,7 +105,7 @@ def require_ids_below(tokenizer: Tokenizer, rows: int) -> None:
     """Refuse a tokenizer that has ids for which the model has no vectors.
 
     Raises:
-        WeightsError: it does; the message names one of its pieces.
+        WeightsError: the message names one such piece.
     """
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     piece = max(vocabulary, key=vocabulary.__getitem__)
@@ -117,7 +117,7 @@ def require_ids_below(tokenizer: Tokenizer, rows: int) -> None:
 
 
 def without_segments(tokenizer: Tokenizer) -> Tokenizer:
-    """Give both texts of a pair the first segment, as tokenizers do that make no segment ids."""
+    """Give both texts of a pair the first segment, as tokenizers without segment ids do."""
     definition = json.loads(tokenizer.to_str())
     processor = definition["post_processor"]
     if processor["type"] == "BertProcessing":
@@ -140,4 +140,4 @@ def without_segments(tokenizer: Tokenizer) -> Tokenizer:
         for piece in definition["post_processor"].get(template, []):
             for part in piece.values():
                 part["type_id"] = 0
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)

@@ -1,4 +1,4 @@
-"""From the files of a Hugging Face directory to the tokenizer that is served."""
+"""Builds the tokenizer of a bundle from the files of a Hugging Face directory."""
 
 from pathlib import Path
 
@@ -27,20 +27,21 @@ def read_directory_tokenizer(
     split_on_cjk: bool | None = None,
     lowercase: bool = False,
 ) -> tuple[Tokenizer, int | None]:
-    """Read the directory's own tokenizer.
+    """Read the tokenizer of a directory.
 
     Args:
-        directory: holds tokenizer.json, or a vocabulary and tokenizer_config.json.
-        architecture: of the model: how many ids it has vectors for, and whether it has segments.
-        strip_accents: in place of what the files say.
-        split_on_cjk: whether a Chinese character is a word, in place of what the files say.
-        lowercase: whether letters are lowered before all else.
+        directory: contains tokenizer.json, or a vocabulary and tokenizer_config.json.
+        architecture: architecture of the model: the size of its vocabulary, and whether it has
+            segments.
+        strip_accents: overrides the files.
+        split_on_cjk: whether a Chinese character is a word; overrides the files.
+        lowercase: whether texts are first converted to lower case.
 
     Returns:
-        The tokenizer, and the most tokens that it gives a text, where the files limit them.
+        The tokenizer, and its maximum number of tokens if the files specify one.
 
     Raises:
-        WeightsError: something of it cannot be honoured; the message names the file and key.
+        WeightsError: a setting is not supported; the message names the file and the key.
     """
     files = TokenizerFiles.read(directory)
     definition = read_object(directory / FILE)
@@ -59,7 +60,7 @@ def read_directory_tokenizer(
 
 
 def _makes_segments(files: TokenizerFiles) -> bool:
-    """Tell whether transformers gives the model the segments of this tokenizer's pairs."""
+    """Return whether transformers passes the segments of pairs to the model."""
     named = files.config.get("model_input_names")
     if named is not None:
         return "token_type_ids" in named

@@ -27,16 +27,16 @@ ACTIVATIONS = {
     "torch.nn.modules.activation.SiLU": "silu",
 }
 TORCH_NORM_EPSILON = 1e-5
-"""Of torch.nn.LayerNorm, which sentence-transformers' LayerNorm is."""
+"""Epsilon of torch.nn.LayerNorm, which sentence-transformers uses."""
 DROPOUT = "Dropout"
-"""Acts in training alone."""
+"""Applies only in training."""
 
 
 def read_steps(kind: str, directory: Path) -> list[Step]:
     """Read one module.
 
     Raises:
-        WeightsError: something of it cannot be honoured; the message names the file and key.
+        WeightsError: a setting is not supported; the message names the file and the key.
     """
     if kind == DROPOUT:
         return []

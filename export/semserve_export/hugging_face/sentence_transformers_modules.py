@@ -1,11 +1,12 @@
-"""A sentence-transformers directory: the modules that modules.json names, each from its own path.
+"""Reads a sentence-transformers directory: the modules of modules.json, each from its path.
 
-`config_sentence_transformers.json` says how vectors are compared, and which prompts stand before
-texts. Every module, activation, mode and key is honoured or refused by its name.
+`config_sentence_transformers.json` specifies the metric and the prompts. Every module, activation,
+mode and key is supported, or refused by its name.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -30,7 +31,7 @@ POOLINGS: Mapping[str, str] = MappingProxyType(
         "lasttoken": "last",
     }
 )
-"""sentence-transformers' modes of pooling by our names, in the order in which it joins them."""
+"""Pooling modes of sentence-transformers by our names, in the order of its concatenation."""
 FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -39,42 +40,42 @@ FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-"""How releases before 5.4 wrote the modes."""
+"""The keys of the modes before release 5.4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceModules:
-    """What the modules of a directory do, one after the other."""
+    """The modules of a directory."""
 
     transformer: Path
     """The directory of the encoder."""
     settings: Mapping[str, Any]
     """Its sentence_bert_config.json: max_seq_length, do_lower_case."""
     pooling: str | None
-    """A `spec.Pooling`, or several joined by +; None for a cross-encoder, which has a head, and for
-    a sparse encoder."""
+    """A `spec.Pooling`, or several joined by +; None for a cross-encoder and for a sparse
+    encoder."""
     width: int | None = None
-    """Length of a token's vector, as the pooling's configuration says."""
+    """Size of a token's vector in the configuration of the pooling."""
     steps: tuple[Step, ...] = ()
     normalized: bool = False
-    """Whether the last step is L2, which `steps` leaves out."""
+    """Whether the last step is L2, which is not in `steps`."""
     metric: Metric = "cosine"
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
-    """The name of the prompt that sentence-transformers puts before every text, where it does."""
+    """The name of the prompt that sentence-transformers puts before every text by default."""
     prompt_pooled: bool = True
-    """Whether the pooling takes in the tokens of a prompt."""
+    """Whether the pooling includes the tokens of a prompt."""
     splade: SpladePooling | None = None
-    """Of a sparse encoder, which has no other pooling."""
+    """The pooling of a sparse encoder."""
     model_settings: Mapping[str, Any] = field(default_factory=dict)
     """Its config_sentence_transformers.json."""
 
 
 def read_modules(directory: Path) -> SentenceModules | None:
-    """Read modules.json and all that it names; None where there is none.
+    """Read modules.json and the modules that it names; None if it does not exist.
 
     Raises:
-        WeightsError: a module, or what is said of one, is not known; the message names it.
+        WeightsError: a module or a setting is unknown; the message names it.
     """
     if not (directory / MODULES).is_file():
         if any(directory.glob("*_Pooling")):
@@ -83,7 +84,7 @@ def read_modules(directory: Path) -> SentenceModules | None:
     listed = _in_order(directory)
     modules = [(_kind(module), _path(directory, module)) for module in listed]
     _require_names(listed)
-    # Before release 5.4 a sparse encoder's Transformer had a class of its own.
+    # Before release 5.4 the Transformer of a sparse encoder had a separate class.
     is_language_model = modules[:1] != [] and modules[0][0] == LANGUAGE_MODEL
     kinds = ["Transformer" if kind == LANGUAGE_MODEL else kind for kind, _ in modules]
     if kinds[:1] != ["Transformer"] or "Transformer" in kinds[1:]:
@@ -91,29 +92,21 @@ def read_modules(directory: Path) -> SentenceModules | None:
     settings = read_object(directory / SETTINGS)
     model_type = settings.get("model_type", "SentenceTransformer")
     transformer, encoder_settings = modules[0][1], _transformer(modules[0][1])
+    prompts, default = _prompts(settings)
+    modules_of = partial(
+        SentenceModules,
+        transformer=transformer,
+        settings=encoder_settings,
+        prompts=prompts,
+        default_prompt=default,
+        model_settings=settings,
+    )
     if model_type == "CrossEncoder" and len(kinds) == 1:
-        prompts, default = _prompts(settings)
-        return SentenceModules(
-            transformer=transformer,
-            settings=encoder_settings,
-            pooling=None,
-            prompts=prompts,
-            default_prompt=default,
-            model_settings=settings,
-        )
+        return modules_of(pooling=None)
     default_task = "fill-mask" if is_language_model else "feature-extraction"
     task = encoder_settings.get("transformer_task", default_task)
     if task == "fill-mask" and kinds == ["Transformer", SPLADE]:
-        prompts, default = _prompts(settings)
-        return SentenceModules(
-            transformer=transformer,
-            settings=encoder_settings,
-            pooling=None,
-            prompts=prompts,
-            default_prompt=default,
-            splade=read_splade(modules[1][1]),
-            model_settings=settings,
-        )
+        return modules_of(pooling=None, splade=read_splade(modules[1][1]))
     if model_type != "SentenceTransformer":
         raise WeightsError(f"{SETTINGS}: model_type {model_type!r} cannot be exported")
     if task != "feature-extraction":
@@ -123,24 +116,18 @@ def read_modules(directory: Path) -> SentenceModules | None:
     pooling, width, prompt_pooled = _pooling(modules[1][1])
     steps = [step for kind, path in modules[2:] for step in read_steps(kind, path)]
     normalized = bool(steps) and isinstance(steps[-1], UnitLength)
-    prompts, default = _prompts(settings)
-    return SentenceModules(
-        transformer=transformer,
-        settings=encoder_settings,
+    return modules_of(
         pooling=pooling,
         width=width,
         steps=tuple(steps[:-1] if normalized else steps),
         normalized=normalized,
         metric=_metric(settings),
-        prompts=prompts,
-        default_prompt=default,
         prompt_pooled=prompt_pooled,
-        model_settings=settings,
     )
 
 
 def _in_order(directory: Path) -> list[dict[str, Any]]:
-    """Read the modules in the order of the list, in which sentence-transformers runs them."""
+    """Read the modules in the order of the list, which is the order in which they run."""
     modules = read_list(directory / MODULES)
     places = [module.get("idx", place) for place, module in enumerate(modules)]
     if not all(isinstance(place, int) for place in places):
@@ -151,7 +138,7 @@ def _in_order(directory: Path) -> list[dict[str, Any]]:
 
 
 def _require_names(modules: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse two modules of one name, of which sentence-transformers runs the last alone."""
+    """Refuse two modules with the same name, of which sentence-transformers runs only the last."""
     names = [module.get("name") for module in modules]
     for place, name in enumerate(names):
         if name is not None and name in names[:place]:
@@ -159,7 +146,7 @@ def _require_names(modules: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _kind(module: Mapping[str, Any]) -> str:
-    """Return the module's class; old releases and new ones have it at different paths."""
+    """Return the class of a module; its path differs between old and new releases."""
     name = str(module.get("type", ""))
     kind = name.rpartition(".")[2]
     if not name.startswith(PACKAGE) or kind not in KNOWN:
@@ -178,7 +165,7 @@ def _path(directory: Path, module: Mapping[str, Any]) -> Path:
 
 
 def _transformer(directory: Path) -> dict[str, Any]:
-    """Read how the encoder reads texts; old releases named the file by the family."""
+    """Read the settings of the encoder's input; old releases named the file by the family."""
     files = sorted(directory.glob("sentence_*_config.json"))
     settings = read_object(files[0]) if files else {}
     for key, value in settings.items():
@@ -201,8 +188,8 @@ def _pooling(directory: Path) -> tuple[str, int | None, bool]:
     """Read a Pooling module.
 
     Returns:
-        Its modes, joined by + where there are several; the width of a token's vector; and whether
-        the tokens of a prompt are pooled too.
+        Its modes, joined by +; the width of a token's vector; and whether the tokens of a prompt
+        are pooled.
     """
     config = read_object(directory / "config.json")
     place = f"{directory.name}/config.json"
@@ -213,13 +200,13 @@ def _pooling(directory: Path) -> tuple[str, int | None, bool]:
     for key, value in config.items():
         if key not in known and key not in widths and value not in (None, False):
             raise WeightsError(f"{place}: {key} {value!r} is not known")
-    said = config.get("pooling_mode")
-    if said is None:
-        said = [mode for flag, mode in FLAGS.items() if config.get(flag)] or ["mean"]
-    modes = [said] if isinstance(said, str) else said
+    stated = config.get("pooling_mode")
+    if stated is None:
+        stated = [mode for flag, mode in FLAGS.items() if config.get(flag)] or ["mean"]
+    modes = [stated] if isinstance(stated, str) else stated
     known_modes = isinstance(modes, list) and all(str(mode) in POOLINGS for mode in modes)
     if not known_modes or not modes:
-        raise WeightsError(f"{place}: pooling_mode {said!r} is not known: {', '.join(POOLINGS)}")
+        raise WeightsError(f"{place}: pooling_mode {stated!r} is not known: {', '.join(POOLINGS)}")
     width = next((config[key] for key in widths if key in config), None)
     prompt_pooled = config.get("include_prompt") is not False
     return "+".join(POOLINGS[mode] for mode in modes), width, prompt_pooled
@@ -239,12 +226,12 @@ def _prompts(settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
             f"{SETTINGS}: truncate_dim {settings['truncate_dim']!r} is not applied by the export;"
             " remove it, and ask for `dimensions` in each request"
         )
-    said, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
-    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
+    stated, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
+    if not isinstance(stated, dict) or not all(isinstance(text, str) for text in stated.values()):
         raise WeightsError(f"{SETTINGS}: prompts is no map of names to texts")
-    if default is not None and default not in said:
+    if default is not None and default not in stated:
         raise WeightsError(f"{SETTINGS}: default_prompt_name {default!r} is none of the prompts")
-    return dict(said), default
+    return dict(stated), default
 
 
 LANGUAGE_MODEL = "MLMTransformer"

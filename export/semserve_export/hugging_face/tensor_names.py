@@ -1,4 +1,4 @@
-"""The names that transformers gives each family's tensors, and which tensors are not needed."""
+"""The names of each family's tensors in transformers, and the tensors that are not needed."""
 
 import re
 from collections.abc import Mapping
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 WRAPPERS = re.compile(r"^(_orig_mod\.|module\.|model\.|auto_model\.|\d+\.)+")
-"""What torch.compile, DataParallel and sentence-transformers put before every name."""
+"""Prefixes of names by torch.compile, DataParallel and sentence-transformers."""
 BUFFERS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
-"""Counts that transformers once stored beside the weights."""
+"""Counts that old releases of transformers stored beside the weights."""
 LANGUAGE_HEADS = re.compile(
     r"^(cls\.(predictions|seq_relationship)|lm_head|predictions|sop_classifier"
     r"|lm_predictions|mask_predictions"
     r"|vocab_(transform|layer_norm|projector))\."
 )
-"""Heads that guess words or the order of sentences: no embedder and no classifier uses them."""
+"""Heads of pre-training (words, order of sentences), which embedders and classifiers do not use."""
 CLASSIFIER_HEADS = re.compile(r"^(classifier|pre_classifier|pooler)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class LayerNames:
-    """The parts of a layer, by their names below the layer's own."""
+    """The parts of a layer, by their names relative to the layer."""
 
     query: str
     key: str
@@ -38,20 +38,20 @@ class LanguageHeadNames:
 
     transform: str
     norm: str
-    decoder: str  # with a weight of its own only where it is not the table of words
-    bias: str | None  # where it is not the decoder's alone
+    decoder: str  # has a separate weight only if it is not the table of words
+    bias: str | None  # if it is not only in the decoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyNames:
-    """The names of a family's tensors, without what stands before all of them."""
+    """The names of a family's tensors, without common prefixes."""
 
-    prefix: str  # before the encoder's names, in a model with a head
-    layer: str  # a format of the group, the layer in it, or the layer's place
+    prefix: str  # prefix of the encoder's names, in a model with a head
+    layer: str  # a format of the group, the layer in it, or the layer's index
     parts: LayerNames
     pooler: str | None  # of the encoder
-    head: tuple[str, ...]  # of the classifier: its pooler, where it has its own, and its logits
-    language_head: LanguageHeadNames | None = None  # where it can be exported
+    head: tuple[str, ...]  # of the classifier: its pooler, if it has its own, and its logits
+    language_head: LanguageHeadNames | None = None  # if it can be exported
 
 
 BERT_LAYER = LayerNames(
@@ -154,9 +154,9 @@ NAMES: Mapping[str, FamilyNames] = MappingProxyType(
 
 
 def canonical(name: str, family: FamilyNames) -> str:
-    """Return a tensor's name without what a wrapper or a head put before it.
+    """Return a tensor's name without the prefixes of wrappers and heads.
 
-    Norms of the first BERTs have gamma and beta for weight and bias.
+    Norms of the first BERTs are named gamma and beta instead of weight and bias.
     """
     plain = WRAPPERS.sub("", name).removeprefix(family.prefix)
     return re.sub(

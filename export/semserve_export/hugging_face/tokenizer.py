@@ -1,10 +1,9 @@
-"""The tokenizer of a Hugging Face directory, as the server may use it.
+"""Converts the tokenizer of a Hugging Face directory for the server.
 
-`tokenizer.json` is the truth where it is there; else it is built from the vocabulary and what
-`tokenizer_config.json` says (`hugging_face_vocabulary.py`). Words that were added and trained stay
-added. The names of separators do not: whoever types `[SEP]` or `</s>` in a text gets text, not a
-separator, and that is the one difference to the directory's own tokenizer. The difference is
-measured on odd texts before anything is exported.
+The source is `tokenizer.json` if it exists, otherwise the vocabulary and `tokenizer_config.json`
+(`vocabulary.py`). Words that were added and trained stay registered. The names of special tokens
+are not registered: `[SEP]` or `</s>` in a text is text, not a separator. This is the only
+difference from the directory's tokenizer, and it is checked on unusual texts before the export.
 """
 
 import json
@@ -21,13 +20,13 @@ COMPARED_TEXTS = 1000
 
 
 def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tokenizer:
-    """Make a tokenizer of a tokenizer.json's content: separators in texts stay text.
+    """Build a tokenizer from the content of a tokenizer.json; special tokens in texts stay text.
 
     Raises:
-        WeightsError: something of it cannot be honoured, or it reads a text otherwise than the
-            directory's own.
+        WeightsError: a setting is not supported, or the result differs from the directory's
+            tokenizer.
     """
-    original = load_tokenizer(definition)
+    original = parse_tokenizer(definition)
     _add_words(original, files)
     kept = dict(json.loads(original.to_str()))
     if kept["model"].get("dropout"):
@@ -61,9 +60,9 @@ def adapt_tokenizer(definition: Mapping[str, Any], files: TokenizerFiles) -> Tok
 
 
 def _require_cut_from_the_end(definition: Mapping[str, Any], files: TokenizerFiles) -> None:
-    """Refuse a tokenizer.json that cuts long texts from their start.
+    """Refuse a tokenizer.json that truncates texts at their start.
 
-    transformers goes by it where tokenizer_config.json has no `truncation_side`.
+    transformers uses this setting if tokenizer_config.json has no `truncation_side`.
 
     Raises:
         WeightsError: it does.
@@ -77,10 +76,10 @@ def _require_cut_from_the_end(definition: Mapping[str, Any], files: TokenizerFil
 
 
 def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
-    """Add the words that other files than tokenizer.json name, as transformers does.
+    """Add the words of other files than tokenizer.json, as transformers does.
 
     Raises:
-        WeightsError: a word would get another id than the file says.
+        WeightsError: a word would get another id than in the file.
     """
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     special = files.extra_specials
@@ -119,16 +118,16 @@ def _add_words(tokenizer: Tokenizer, files: TokenizerFiles) -> None:
             )
 
 
-def load_tokenizer(definition: Mapping[str, Any]) -> Tokenizer:
-    """Load a tokenizer.json's content, without its padding and truncation.
+def parse_tokenizer(definition: Mapping[str, Any]) -> Tokenizer:
+    """Load the content of a tokenizer.json, without its padding and truncation.
 
     Raises:
-        WeightsError: it is none.
+        WeightsError: the content is invalid.
     """
     try:
         tokenizer = Tokenizer.from_str(json.dumps(definition))
     except BaseException as error:
-        # A panic of the Rust code is no Exception.
+        # A panic of the Rust code is not an Exception.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             raise WeightsError(f"{FILE}: {str(error).splitlines()[0]}") from error
         raise
@@ -138,7 +137,7 @@ def load_tokenizer(definition: Mapping[str, Any]) -> Tokenizer:
 
 
 def _template_names(processor: Mapping[str, Any]) -> set[str]:
-    """Return the names of what a post-processor puts around texts."""
+    """Return the names of the special tokens that a post-processor adds."""
     kind = processor["type"]
     if kind == "Sequence":
         return set().union(*map(_template_names, processor["processors"]))
@@ -152,7 +151,7 @@ def _template_names(processor: Mapping[str, Any]) -> set[str]:
 
 
 def _enter(model: dict[str, Any], name: str, place: int) -> None:
-    """Enter a token into the model's own vocabulary, so that the ids of others stay."""
+    """Add a token to the vocabulary of the model, so that other ids do not change."""
     vocabulary = model["vocab"]
     if isinstance(vocabulary, dict):
         vocabulary.setdefault(name, place)
@@ -162,15 +161,15 @@ def _enter(model: dict[str, Any], name: str, place: int) -> None:
 
 
 def _unmatchable(name: str) -> str:
-    """Name a piece as no text can: the server refuses texts with NUL."""
+    """Return a name of a piece that no text contains: the server refuses texts with NUL."""
     return f"{name}\0"
 
 
 def _unreachable(
     definition: dict[str, Any], separators: Iterable[str], original: Tokenizer
 ) -> Tokenizer:
-    """Rename the pieces of separators that a text could still have for its tokens."""
-    tokenizer = load_tokenizer(definition)
+    """Rename the pieces of special tokens that a text could otherwise produce."""
+    tokenizer = parse_tokenizer(definition)
     model = definition["model"]
     unknown = model.get("unk_token")
     for name in sorted(separators):
@@ -181,7 +180,7 @@ def _unreachable(
         found = tokenizer.encode_batch(list(probes), add_special_tokens=False)
         if any(place in one.ids for one in found):
             _rename(model, name, place)
-    return load_tokenizer(definition)
+    return parse_tokenizer(definition)
 
 
 def _rename(model: dict[str, Any], name: str, place: int) -> None:
@@ -192,8 +191,8 @@ def _rename(model: dict[str, Any], name: str, place: int) -> None:
         vocabulary[place] = [_unmatchable(name), vocabulary[place][1]]
 
 
-def _require_same(original: Tokenizer, ours: Tokenizer, separators: Iterable[str]) -> None:
-    """Compare with the directory's own tokenizer, on texts that name no separator."""
+def _require_same(original: Tokenizer, exported: Tokenizer, separators: Iterable[str]) -> None:
+    """Compare with the directory's tokenizer, on texts without names of special tokens."""
     names = [name.casefold() for name in separators]
     texts = [
         text
@@ -202,7 +201,7 @@ def _require_same(original: Tokenizer, ours: Tokenizer, separators: Iterable[str
     ]
     pairs = list(zip(texts[1:100], texts, strict=False))
     for items in (texts, pairs):
-        read = (tokenizer.encode_batch(items) for tokenizer in (original, ours))
-        for text, theirs, other in zip(items, *read, strict=True):
-            if (theirs.ids, theirs.type_ids) != (other.ids, other.type_ids):
+        read = (tokenizer.encode_batch(items) for tokenizer in (original, exported))
+        for text, expected, actual in zip(items, *read, strict=True):
+            if (expected.ids, expected.type_ids) != (actual.ids, actual.type_ids):
                 raise WeightsError(f"{FILE}: {text!r} is read otherwise without its special tokens")

@@ -1,6 +1,6 @@
-"""A tokenizer from a vocabulary and tokenizer_config.json, where a directory has no tokenizer.json.
+"""Builds a tokenizer from a vocabulary and tokenizer_config.json, without a tokenizer.json.
 
-Every flag that transformers' class of tokenizer has is honoured, or refused by its name.
+Every flag of transformers' tokenizer class is supported, or refused by its name.
 """
 
 import json
@@ -30,15 +30,15 @@ COMMON = frozenset(
         "local_files_only",
     )
 )
-"""Keys of tokenizer_config.json that any class has; what they say is read elsewhere, or without
-effect on one text."""
+"""Keys of tokenizer_config.json of all classes, which are read elsewhere or have no effect on a
+single text."""
 
 
 def build_from_vocabulary(files: TokenizerFiles, model_type: str) -> dict[str, Any]:
     """Build the content of a tokenizer.json.
 
     Raises:
-        WeightsError: the vocabulary is missing, or a flag cannot be honoured.
+        WeightsError: the vocabulary is missing, or a flag is not supported.
     """
     kind = files.class_name
     if kind in {"", "PreTrainedTokenizer", "TokenizersBackend"}:
@@ -57,7 +57,7 @@ def build_from_vocabulary(files: TokenizerFiles, model_type: str) -> dict[str, A
 
 
 def _class_of(directory: Path, model_type: str) -> str:
-    """Guess the class by the files that are there, as the family has them."""
+    """Determine the class by the existing files and the family."""
     for name, kind in (
         ("vocab.txt", "BertTokenizer"),
         ("vocab.json", "RobertaTokenizer"),
@@ -74,7 +74,7 @@ def _class_of(directory: Path, model_type: str) -> str:
 
 
 def _word_piece(files: TokenizerFiles) -> Tokenizer:
-    """BERT's: words by blanks, signs and Chinese characters, then the longest pieces."""
+    """BERT: split at blanks, punctuation and Chinese characters, then the longest pieces."""
     config = files.config
     if config.get("do_basic_tokenize", True) is not True:
         raise WeightsError(f"{CONFIG}: do_basic_tokenize false is read in two ways; it is refused")
@@ -105,7 +105,7 @@ def _word_piece(files: TokenizerFiles) -> Tokenizer:
 
 
 def _byte_level(files: TokenizerFiles) -> Tokenizer:
-    """RoBERTa's: GPT-2's byte-level BPE."""
+    """RoBERTa: the byte-level BPE of GPT-2."""
     ids = read_object(_file(files, "vocab.json"))
     lines = _file(files, "merges.txt").read_text(encoding="utf-8").split("\n")
     merges: list[Any] = [
@@ -138,8 +138,8 @@ def _xlm_roberta(files: TokenizerFiles) -> Tokenizer:
 
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
-    theirs = keras_hub.models.XLMRobertaTokenizer(proto=_proto(files, "sentencepiece.bpe.model"))
-    tokenizer = build_sentence_piece(theirs)
+    original = keras_hub.models.XLMRobertaTokenizer(proto=_proto(files, "sentencepiece.bpe.model"))
+    tokenizer = build_sentence_piece(original)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
@@ -149,13 +149,13 @@ def _xlm_roberta(files: TokenizerFiles) -> Tokenizer:
 
 
 def _albert(files: TokenizerFiles) -> Tokenizer:
-    """ALBERT's: quotes, case and accents first, then SentencePiece."""
+    """ALBERT: quotes, case and accents first, then SentencePiece."""
     import keras_hub  # noqa: PLC0415 - imports Keras, for its reading of the model alone
 
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
-    theirs = keras_hub.models.AlbertTokenizer(proto=_proto(files, "spiece.model"))
-    tokenizer = build_sentence_piece(theirs)
+    original = keras_hub.models.AlbertTokenizer(proto=_proto(files, "spiece.model"))
+    tokenizer = _with_separators(build_sentence_piece(original), original)
     config = files.config
     steps: list[Any] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if config.get("remove_space", True):
@@ -165,12 +165,6 @@ def _albert(files: TokenizerFiles) -> Tokenizer:
     if config.get("do_lower_case", True):
         steps.append(normalizers.Lowercase())
     tokenizer.normalizer = normalizers.Sequence([*steps, tokenizer.normalizer])
-    start, end = theirs.start_token_id, theirs.end_token_id
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0",
-        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", start), ("[SEP]", end)],
-    )
     return tokenizer
 
 
@@ -179,13 +173,16 @@ def _deberta(files: TokenizerFiles) -> Tokenizer:
 
     from semserve_export.tokenizers.sentence_piece import build_sentence_piece  # noqa: PLC0415
 
-    theirs = keras_hub.models.DebertaV3Tokenizer(proto=_proto(files, "spm.model"))
-    tokenizer = build_sentence_piece(theirs)
-    start, end = theirs.start_token_id, theirs.end_token_id
+    original = keras_hub.models.DebertaV3Tokenizer(proto=_proto(files, "spm.model"))
+    return _with_separators(build_sentence_piece(original), original)
+
+
+def _with_separators(tokenizer: Tokenizer, original: Any) -> Tokenizer:
+    """Put the start and end tokens of KerasHub's tokenizer around texts and pairs, as BERT does."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", start), ("[SEP]", end)],
+        special_tokens=[("[CLS]", original.start_token_id), ("[SEP]", original.end_token_id)],
     )
     return tokenizer
 
@@ -201,7 +198,7 @@ BUILDERS: Mapping[str, tuple[Builder, frozenset[str]]] = MappingProxyType(
         "ElectraTokenizer": (_word_piece, WORD_PIECE),
         "RobertaTokenizer": (_byte_level, frozenset({"add_prefix_space"})),
         "XLMRobertaTokenizer": (_xlm_roberta, frozenset()),
-        # What it could do beside, `do_lower_case` and `split_by_punct`, is refused.
+        # Its options `do_lower_case` and `split_by_punct` are refused.
         "DebertaV2Tokenizer": (_deberta, frozenset({"vocab_type"})),
         "AlbertTokenizer": (
             _albert,
@@ -209,7 +206,7 @@ BUILDERS: Mapping[str, tuple[Builder, frozenset[str]]] = MappingProxyType(
         ),
     }
 )
-"""By transformers' class: what builds it, and the flags that it has."""
+"""By class of transformers: the function that builds it, and its flags."""
 
 
 def _file(files: TokenizerFiles, name: str) -> Path:

@@ -1,7 +1,7 @@
-"""From the tensors of a Hugging Face directory to an encoder's numbers, by their purpose.
+"""Reads the tensors of a Hugging Face directory as the named weights of an encoder.
 
-Each tensor of the file is used, or known not to be needed; any other is refused by its name, and so
-is one that is missing or has another shape than config.json says.
+Each tensor of the file is used, or known to be unneeded. Any other tensor is refused by its name,
+and so is a missing one, or one with another shape than in config.json.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from semserve_export.encoder_weights import (
     Classifier,
     Dense,
     Embeddings,
-    Encoder,
+    EncoderWeights,
     Layer,
     Norm,
     Pool,
@@ -39,17 +39,17 @@ from semserve_export.hugging_face.tensor_names import (
 POOLER_ACTIVATIONS: Mapping[str, Literal["tanh", "relu", "gelu"]] = MappingProxyType(
     {"distilbert": "relu", "deberta-v2": "gelu"}
 )
-"""Of a classifier's own pooler, by `model_type`; any other's is tanh."""
+"""Activation of a classifier's pooler by `model_type`; the default is tanh."""
 
 
 class EncoderReader:
-    """Reads the parts of one model, and keeps a list of what was read."""
+    """Reads the parts of one model, and records which tensors were read."""
 
     def __init__(self, tensors: Mapping[str, Array], architecture: Architecture) -> None:
-        """Bring the names of the file to those of the family.
+        """Map the names of the file to those of the family.
 
         Raises:
-            WeightsError: two tensors of the file have one name then.
+            WeightsError: two tensors of the file map to the same name.
         """
         self.architecture = architecture
         self.names = NAMES[architecture.model_type]
@@ -62,14 +62,14 @@ class EncoderReader:
                 raise WeightsError(f"the weights have {self._stored[plain]} and {name}: which one?")
             self._stored[plain] = name
 
-    def encoder(self, head: Pool | Classifier | SparseHead) -> Encoder:
-        """Read all but the head.
+    def encoder(self, head: Pool | Classifier | SparseHead) -> EncoderWeights:
+        """Read the encoder without the head.
 
         Raises:
             WeightsError: a tensor is missing or has another shape.
         """
         architecture = self.architecture
-        return Encoder(
+        return EncoderWeights(
             embeddings=self._embeddings(),
             layers=self._layers(),
             head=head,
@@ -98,11 +98,11 @@ class EncoderReader:
         """Read the head of a masked language model.
 
         Args:
-            splade: how its logits are pooled.
-            tied: whether the table of words is also the decoder, as `tie_word_embeddings` says.
+            splade: the pooling of its logits.
+            tied: whether the table of words is also the decoder (`tie_word_embeddings`).
 
         Raises:
-            WeightsError: it is missing, or its parts contradict each other.
+            WeightsError: a part is missing, or parts contradict each other.
         """
         facts, names = self.architecture, self.names.language_head
         if names is None:
@@ -112,13 +112,13 @@ class EncoderReader:
         words = self._table("word_embeddings", facts.vocabulary)
         decoder = f"{names.decoder}.weight"
         if decoder in self._stored or not tied:
-            own = self._shaped(decoder, words.shape)
-            if tied and not np.array_equal(own, words):
+            decoder_kernel = self._shaped(decoder, words.shape)
+            if tied and not np.array_equal(decoder_kernel, words):
                 raise WeightsError(
                     f"the weights' {decoder} is not the table of words, and config.json says"
                     " tie_word_embeddings"
                 )
-            words = own
+            words = decoder_kernel
         return SparseHead(
             transform=self._dense(names.transform, facts.hidden, facts.width),
             activation="erf" if self.names is ROBERTA else facts.activation,
@@ -130,7 +130,7 @@ class EncoderReader:
         )
 
     def _language_bias(self, names: LanguageHeadNames, vocabulary: int) -> Array:
-        """Read the bias, which some releases wrote under two names."""
+        """Read the bias, which some releases store under two names."""
         stored = [
             self._shaped(name, (vocabulary,))
             for name in (names.bias, f"{names.decoder}.bias")
@@ -143,7 +143,7 @@ class EncoderReader:
         return stored[0]
 
     def pooler(self) -> Pooler:
-        """Read the dense layer on the first token that BERT's training had.
+        """Read the pooler, the dense layer on the first token.
 
         Raises:
             WeightsError: the model has none.
@@ -154,14 +154,14 @@ class EncoderReader:
         return Pooler(self._dense(name, hidden, hidden), "tanh")
 
     def pooler_or_identity(self) -> Dense:
-        """Read the pooler, or make one that changes nothing but by its tanh, for a training."""
+        """Read the pooler, or create an identity pooler with tanh, for a training."""
         hidden = self.architecture.hidden
         if self.names.pooler and f"{self.names.pooler}.weight" in self._stored:
             return self.pooler().dense
         return Dense(np.eye(hidden, dtype=np.float32), np.zeros(hidden, np.float32))
 
     def rows(self, name: str) -> int:
-        """Return how many rows a tensor has.
+        """Return the number of rows of a tensor.
 
         Raises:
             WeightsError: it is missing.
@@ -169,13 +169,13 @@ class EncoderReader:
         return len(self._tensor(name))
 
     def require_used(self, *, classifier_dropped: bool) -> None:
-        """Refuse what was stored and not read, unless it is known not to be needed.
+        """Refuse tensors that were not read, unless they are known to be unneeded.
 
         Args:
-            classifier_dropped: whether the classifier's head is left out on purpose.
+            classifier_dropped: whether the classifier's head is not used on purpose.
 
         Raises:
-            WeightsError: it names the first such tensor.
+            WeightsError: the message names the first such tensor.
         """
         for name in sorted(self._stored.keys() - self._used):
             needless = [BUFFERS, LANGUAGE_HEADS, *([CLASSIFIER_HEADS] * classifier_dropped)]
@@ -198,7 +198,7 @@ class EncoderReader:
         if facts.segments:
             segments = self._table("token_type_embeddings", facts.segments)
         if facts.first_position and segments is not None:
-            # A RoBERTa's tokens are all of the first segment, so its row is part of each position.
+            # All tokens of a RoBERTa have the first segment, so its row is added to each position.
             positions, segments = positions + segments[0], None
         projection = None
         if facts.model_type == "albert":
@@ -217,7 +217,7 @@ class EncoderReader:
         return Relative(table, self._norm("encoder.LayerNorm", facts.hidden))
 
     def _layers(self) -> tuple[Layer, ...]:
-        """Read the layers in the order in which they run; in ALBERT some are the same."""
+        """Read the layers in the order in which they run; in ALBERT some layers are shared."""
         facts = self.architecture
         if facts.model_type != "albert":
             self._require_no_more(facts.layers)

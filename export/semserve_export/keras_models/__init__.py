@@ -1,1 +1,1 @@
-"""Any Keras model of token ids or words: its tokenizer, its inputs, its head, and the proof."""
+"""Exports any Keras model of token ids or texts: tokenizer, inputs, head, and verification."""

@@ -1,4 +1,4 @@
-"""The head of a Keras model: what its outputs are, and the graph before the last activation."""
+"""The head of a Keras model: the meaning of its outputs, and the graph without the activation."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,7 @@ LOSSES: dict[str, Scores] = {
     "binary_crossentropy": "sigmoid",
     "binary_focal_crossentropy": "sigmoid",
 }
-"""What makes scores of logits, by the loss of the training."""
+"""The function from logits to scores, by the loss of the training."""
 POOLING_NAMES: dict[Any, str] = {
     keras.layers.GlobalAveragePooling1D: "mean",
     keras.layers.GlobalMaxPooling1D: "max",
@@ -27,21 +27,21 @@ POOLING_NAMES: dict[Any, str] = {
     keras.layers.Bidirectional: "last",
 }
 POOLINGS = (*POOLING_NAMES, keras.layers.UnitNormalization)
-"""Layers whose output is an embedding, not scores of labels."""
-SMALLEST = 1e-37  # of a probability whose logarithm is taken, in fp32
+"""Layers whose output is an embedding instead of scores."""
+SMALLEST = 1e-37  # minimum probability for the logarithm in fp32
 CLOSE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The loss that a model was trained with."""
+    """The loss of a model's training."""
 
-    name: str | None = None  # such as binary_crossentropy; None: not known
+    name: str | None = None  # such as binary_crossentropy; None if unknown
     from_logits: bool = False
 
     @classmethod
     def of_model(cls, model: Any) -> "Loss":
-        """Read the loss of a live model, which is a name, a function or an object of Keras."""
+        """Read the loss of a model in memory: a name, a function or an object of Keras."""
         loss = getattr(model, "loss", None)
         if isinstance(loss, dict):
             loss = list(loss.values())
@@ -55,47 +55,47 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What is known of a model's outputs."""
+class KerasHead:
+    """The detected properties of a model's outputs."""
 
     outputs: int
-    scores: Scores | None  # the activation that its outputs went through; None: none, or unknown
-    dense: bool  # whether a Dense layer without an activation makes them
-    body: Any = None  # the model up to the activation, where it can be cut there
-    bounded: bool = False  # whether its outputs look like probabilities, and nothing tells which
-    pools: bool = False  # whether its last layer makes one vector of many, as an encoder's does
+    scores: Scores | None  # the activation of its outputs; None if there is none or it is unknown
+    dense: bool  # whether the last layer is a Dense layer without an activation
+    body: Any = None  # the model without the activation, if it can be removed
+    bounded: bool = False  # whether its outputs look like probabilities of unknown origin
+    pools: bool = False  # whether its last layer pools vectors, as in an encoder
 
 
-def read_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) -> Head:
-    """Look at the last layer of a model, or at its outputs where that layer does not tell.
+def read_keras_head(model: Any, rows: Rows, loss: Loss, stated: Scores | None = None) -> KerasHead:
+    """Inspect the last layer of a model, or its outputs if the layer is not conclusive.
 
     Args:
-        model: Functional, Sequential or of a class of its own.
-        rows: its outputs for some texts: fp32 [texts, outputs].
-        loss: of its training.
-        stated: the activation that the caller states.
+        model: Functional, Sequential or a subclass.
+        rows: its outputs for some texts, fp32 [texts, outputs].
+        loss: the loss of its training.
+        stated: the activation that the options specify.
     """
     outputs = getattr(model, "outputs", None)
     if not outputs:
         return _seen(rows, loss, stated)
     last, inputs = made_by(outputs[0])
-    dense = isinstance(last, keras.layers.Dense)
+    dense = type(last) is keras.layers.Dense
     name = _activation_of(last)
     scores = ACTIVATIONS.get(name)
     if scores is None and dense and name == "linear":
-        return Head(rows.shape[1], None, dense=True)
+        return KerasHead(rows.shape[1], None, dense=True)
     if scores is None:
         return replace(_seen(rows, loss, stated), pools=isinstance(last, POOLINGS))
     body = None
     if dense:
         body = _without_activation(model, inputs[0], last)
-    elif isinstance(last, keras.layers.Softmax | keras.layers.Activation):
+    elif type(last) in {keras.layers.Softmax, keras.layers.Activation}:
         body = keras.Model(model.inputs, inputs[0])
-    return Head(rows.shape[1], scores, dense=dense, body=body)
+    return KerasHead(rows.shape[1], scores, dense=dense, body=body)
 
 
 def read_pooling(model: Any) -> str:
-    """Tell how a model makes one vector of many, by the last layer that does; else `custom`."""
+    """Return the pooling of a model by its last pooling layer; otherwise `custom`."""
     for layer in reversed(model.layers):
         for kind, name in POOLING_NAMES.items():
             if isinstance(layer, kind):
@@ -104,13 +104,13 @@ def read_pooling(model: Any) -> str:
 
 
 def as_logits(outputs: Any, scores: Scores) -> Any:
-    """Turn probabilities back into logits, of which the server makes the same probabilities.
+    """Convert probabilities to logits, from which the server computes the same probabilities.
 
     The softmax of log p is p; the sigmoid of log p - log (1 - p) is p.
 
     Args:
         outputs: a Keras tensor of probabilities, fp32 [batch, outputs].
-        scores: what made them.
+        scores: the function that computed them.
     """
     logarithm = ops.log(ops.maximum(outputs, SMALLEST))
     if scores == "softmax":
@@ -119,7 +119,7 @@ def as_logits(outputs: Any, scores: Scores) -> Any:
 
 
 def apply_scores(logits: Rows, scores: Scores | None) -> Rows:
-    """Make scores of logits as the server does: fp32 [texts, outputs]."""
+    """Convert logits to scores as the server does: fp32 [texts, outputs]."""
     if scores == "softmax":
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
@@ -129,35 +129,38 @@ def apply_scores(logits: Rows, scores: Scores | None) -> Rows:
 
 
 def _activation_of(layer: Any) -> str:
-    """Return the name of the activation that a layer applies last, or an empty name.
+    """Return the name of the last activation of a layer, or an empty name.
 
-    An LSTM has an activation too, and its output is a product of two.
+    An LSTM also has an activation, but its output is a product of two activations. The last
+    activation of a user's own class is known only from its outputs.
     """
-    if isinstance(layer, keras.layers.Softmax):
+    if type(layer) is keras.layers.Softmax:
         return "softmax"
-    kinds = keras.layers.Dense | keras.layers.EinsumDense | keras.layers.Activation
-    return getattr(layer.activation, "__name__", "") if isinstance(layer, kinds) else ""
+    kinds = keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Activation
+    return getattr(layer.activation, "__name__", "") if type(layer) in kinds else ""
 
 
 def _without_activation(model: Any, taken: Any, last: Any) -> Any:
-    """Build the model with its last Dense layer without the activation, on the same weights."""
+    """Build the model without the activation of its last Dense layer, on the same weights."""
     bare = keras.layers.Dense(last.units, use_bias=last.use_bias, name=f"{last.name}_logits")
     outputs = bare(taken)
-    bare.set_weights(last.get_weights())
+    bare.kernel.assign(last.kernel)  # with what LoRA has learnt, where it is on
+    if last.use_bias:
+        bare.bias.assign(last.bias)
     return keras.Model(model.inputs, outputs)
 
 
-def _seen(rows: Rows, loss: Loss, stated: Scores | None) -> Head:
-    """Tell from a model's outputs whether an activation made them, as its last layer does not tell.
+def _seen(rows: Rows, loss: Loss, stated: Scores | None) -> KerasHead:
+    """Detect an activation from the outputs of a model whose last layer is not conclusive.
 
-    A layer after the activation (a cast, Dropout, Reshape), an operation of keras.ops, a Lambda and
-    a class of its own hide the activation. Without this, the server would apply it once more.
+    A layer after the activation (a cast, Dropout, Reshape), an operation of keras.ops, a Lambda or
+    a subclass hides the activation. Without this check, the server would apply it a second time.
     """
     outputs = rows.shape[1]
     if loss.from_logits or rows.min() < 0 or rows.max() > 1 + CLOSE:
-        return Head(outputs, None, dense=False)
+        return KerasHead(outputs, None, dense=False)
     if outputs > 1 and np.abs(rows.sum(axis=1) - 1).max() <= CLOSE:
-        return Head(outputs, "softmax", dense=False)
+        return KerasHead(outputs, "softmax", dense=False)
     if "sigmoid" in (stated, LOSSES.get(loss.name or "")):
-        return Head(outputs, "sigmoid", dense=False)
-    return Head(outputs, None, dense=False, bounded=outputs > 1)
+        return KerasHead(outputs, "sigmoid", dense=False)
+    return KerasHead(outputs, None, dense=False, bounded=outputs > 1)

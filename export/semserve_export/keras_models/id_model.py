@@ -1,4 +1,4 @@
-"""A Keras model as one of token ids, whatever it takes: ids, an encoder's inputs, or texts."""
+"""Converts a Keras model of ids, of an encoder's inputs or of texts to a model of token ids."""
 
 import inspect
 from dataclasses import dataclass
@@ -13,10 +13,14 @@ import tensorflow as tf
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
 from semserve_export.failures import reason_of
-from semserve_export.keras_models.nested_models import output_of, with_nested_open
+from semserve_export.keras_models.nested_models import (
+    output_of,
+    require_unchanged,
+    with_nested_open,
+)
 from semserve_export.keras_models.text_vectorization import require_settings
 from semserve_export.model_spec import INPUTS
-from semserve_export.models.keras_internals import sublayers
+from semserve_export.models.keras_internals import made_by, sublayers
 
 NAMES = {
     **{name: name for name in INPUTS},
@@ -27,7 +31,7 @@ NAMES = {
     "attention_mask": INPUTS[2],
     "input_mask": INPUTS[2],
 }
-"""What models call the inputs of an encoder, and what a bundle calls them."""
+"""The names of an encoder's inputs in models, with their names in a bundle."""
 
 
 LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.Hashing)
@@ -36,22 +40,24 @@ HALF = frozenset({"float16", "bfloat16"})
 
 @dataclass(frozen=True)
 class IdModel:
-    """A model of token ids, and where they come from inside the model that was given."""
+    """A model of token ids, and the layer of the given model that tokenises its texts."""
 
     model: Any  # fp32 [batch, outputs] from int32 [batch, sequence], or from a list of those
-    given: Any  # the model as it was given
-    vectorization: Any = None  # the layer that reads texts inside it
-    names: tuple[str, ...] = ()  # the bundle's names of its inputs, in its order, where several
-    length: int | None = None  # of every sequence, where its input has one
+    given: Any  # the given model
+    vectorization: Any = None  # its layer that tokenises texts
+    names: tuple[
+        str, ...
+    ] = ()  # the bundle's names of its inputs, in its order, if there are several
+    length: int | None = None  # of every sequence, if its input has a fixed length
 
     def call(self, model: Any, ids: Any, mask: Any, segments: Any) -> Any:
-        """Run the model, or a part of it that takes the same, on arrays or on symbols.
+        """Run the model, or a part of it with the same inputs, on arrays or symbolic tensors.
 
         Args:
             model: `self.model`, or a part of it.
             ids: int32 [batch, sequence].
-            mask: 1 for a token, 0 for padding; as large.
-            segments: 1 for a token of a pair's second text, else 0; as large.
+            mask: 1 for a token, 0 for padding; the same shape.
+            segments: 1 for a token of a pair's second text, otherwise 0; the same shape.
         """
         if not self.names:
             return model(ids, training=False)
@@ -60,7 +66,7 @@ class IdModel:
 
     @cached_property
     def traced(self) -> Any:
-        """The model, traced once for batches of every shape, as Keras's predict traces it."""
+        """The model, traced once for batches of every shape, as by Keras's predict."""
         shape = tf.TensorSpec([None, self.length], tf.int32)
         return tf.function(partial(self.call, self.model), input_signature=[shape] * len(INPUTS))
 
@@ -69,31 +75,26 @@ class IdModel:
 
         Args:
             ids: int32 [batch, sequence].
-            mask: as large.
-            segments: as large; zeros where None.
+            mask: the same shape.
+            segments: the same shape; zeros if None.
 
         Raises:
-            WeightsError: it cannot be run on ids of this length, or gives no vector a text.
+            WeightsError: the model cannot run on ids of this length, or does not return one vector
+                for each text.
         """
         try:
             given = ids, mask, np.zeros_like(ids) if segments is None else segments
             outputs = self.traced(*(np.asarray(each, np.int32) for each in given))
         except MemoryError:
             raise
-        except Exception as error:  # a model's own code raises what it likes
+        except Exception as error:  # a model's code may raise any error
             shape = np.shape(ids)
             raise WeightsError(
                 f"model: cannot be run on token ids of the shape {shape}: {reason_of(error)}"
             ) from error
         if isinstance(outputs, dict | list | tuple):
             raise WeightsError("the model gives several outputs; export a model with one of them")
-        rows = np.asarray(outputs, np.float32)
-        if rows.ndim > 2:  # noqa: PLR2004 - batch and outputs
-            raise WeightsError(
-                f"the model's output has {rows.ndim} axes, and a text needs one vector: end the"
-                " model in a pooling layer, or take its last state"
-            )
-        return rows[:, None] if rows.ndim == 1 else rows
+        return _one_row_a_text(outputs)
 
     @cached_property
     def traced_texts(self) -> Any:
@@ -103,30 +104,49 @@ class IdModel:
         return tf.function(lambda texts: self.given(texts, training=False), signature)
 
     def predict_text(self, text: str) -> Rows:
-        """Run the given model of texts on one: fp32 [1, outputs]."""
+        """Run the given model of texts on one: fp32 [1, outputs].
+
+        Raises:
+            WeightsError: it gives no vector a text.
+        """
         shape = [1] * len(self.given.inputs[0].shape)
-        rows = self.traced_texts(tf.reshape(tf.constant(text.encode()), shape))
-        return np.asarray(rows, np.float32).reshape(1, -1)
+        outputs = self.traced_texts(tf.reshape(tf.constant(text.encode()), shape))
+        return _one_row_a_text(keras.tree.flatten(outputs)[0])  # a model of one output may nest it
 
     @property
     def embedding_rows(self) -> int | None:
-        """The ids that its one Embedding layer has vectors for; None where it has several."""
+        """Number of rows of its only Embedding layer; None if it has several."""
         layers = [each for each in _flat(self.model) if isinstance(each, keras.layers.Embedding)]
         return int(layers[0].input_dim) if len(layers) == 1 else None
 
     @cached_property
     def positions(self) -> int | None:
-        """The tokens that KerasHub's position embeddings have vectors for; None without any."""
+        """Number of positions of KerasHub's position embeddings; None without any."""
         kind = keras_hub.layers.PositionEmbedding
         layers = [each for each in sublayers(self.model) if isinstance(each, kind)]
         return min((int(each.sequence_length) for each in layers), default=None)
 
 
-def read_inputs(model: Any) -> IdModel:
-    """Find out what a model takes.
+def _one_row_a_text(outputs: Any) -> Rows:
+    """Return a model's outputs as rows: fp32 [batch, outputs].
 
     Raises:
-        WeightsError: it was never built, or takes what no text becomes.
+        WeightsError: it gives more than a vector for a text.
+    """
+    rows = np.asarray(outputs, np.float32)
+    if rows.ndim > 2:  # noqa: PLR2004 - batch and outputs
+        raise WeightsError(
+            f"the model's output has {rows.ndim} axes, and a text needs one vector: end the model"
+            " in a pooling layer, or take its last state"
+        )
+    return rows[:, None] if rows.ndim == 1 else rows
+
+
+def read_inputs(model: Any) -> IdModel:
+    """Determine the input of a model.
+
+    Raises:
+        WeightsError: the model was never built, or its input is neither ids nor texts.
     """
     if not model.built:
         raise WeightsError(
@@ -145,10 +165,10 @@ def read_inputs(model: Any) -> IdModel:
 
 
 def require_servable(model: Any) -> None:
-    """Refuse a model with a layer that no graph can stand for, whatever the model takes.
+    """Refuse a model with a layer that cannot be exported.
 
     Raises:
-        WeightsError: it names the layer.
+        WeightsError: the message names the layer.
     """
     for layer in _flat(model):
         if getattr(layer, "stateful", False):
@@ -171,8 +191,13 @@ def _require_no_lookup(model: Any) -> None:
 
 
 def _require_full_precision(model: Any) -> None:
-    """Refuse a model that computes in half precision, whose graph cannot equal it to 1e-5."""
+    """Refuse half precision and integers, because a graph cannot equal them within 1e-5."""
     for layer in (*_flat(model), model):
+        if getattr(layer, "quantization_mode", None):
+            raise WeightsError(
+                f"the layer {layer.name} is quantised to {layer.quantization_mode}; export the"
+                " model as it was before quantize(), as ONNX Runtime does not compute as it does"
+            )
         if layer.compute_dtype in HALF:
             raise WeightsError(
                 f"the layer {layer.name} computes in {layer.compute_dtype} (dtype policy"
@@ -195,7 +220,7 @@ def _of_ids(inputs: Any, output: Any, given: Any, vectorization: Any = None) -> 
             " the shape (batch, sequence)"
         )
     if len(inputs) == 1:
-        return IdModel(keras.Model(only, output), given, vectorization, length=only.shape[1])
+        return IdModel(_between(only, output, given), given, vectorization, length=only.shape[1])
     known = tuple(NAMES.get(name, "") for name in names)
     if "" in known or len(set(known)) < len(known):
         raise WeightsError(
@@ -205,8 +230,20 @@ def _of_ids(inputs: Any, output: Any, given: Any, vectorization: Any = None) -> 
     return IdModel(keras.Model(inputs, output), given, vectorization, known, only.shape[1])
 
 
+def _between(ids: Any, output: Any, given: Any) -> Any:
+    """Return the part of a model behind its token ids."""
+    try:
+        return keras.Model(ids, output)
+    except ValueError as error:
+        raise WeightsError(
+            f"the model uses its input {given.inputs[0].name} in another way too than as the token"
+            " ids that one layer makes of it; export a model of these ids alone, with their"
+            " tokenizer"
+        ) from error
+
+
 def _after(model: Any, layer: Any) -> IdModel:
-    """Cut a model behind the layer that reads its texts."""
+    """Return the part of a model after the layer that tokenises its texts."""
     require_settings(layer.get_config())
     model = with_nested_open(model, layer)
     inputs = model.inputs
@@ -214,7 +251,9 @@ def _after(model: Any, layer: Any) -> IdModel:
         names = ", ".join(one.name for one in inputs)
         raise WeightsError(f"the model's inputs are {names}; a model of one text has one")
     if not isinstance(model, keras.Sequential):
-        return _of_ids([output_of(layer, model)], _only_output(model), model, layer)
+        ids = output_of(layer, model)
+        require_unchanged(made_by(ids)[1][0], layer)
+        return _of_ids([ids], _only_output(model), model, layer)
     ids = keras.Input((layer.get_config()["output_sequence_length"],), dtype="int64")
     outputs = ids
     for each in model.layers[model.layers.index(layer) + 1 :]:
@@ -230,7 +269,7 @@ def _only_output(model: Any) -> Any:
 
 
 def _require_one_argument(model: Any) -> None:
-    """Refuse a model of a class of its own whose call takes more than the ids."""
+    """Refuse a subclassed model whose call takes more than the ids."""
     parameters = inspect.signature(model.call).parameters.values()
     wanted = [
         one.name
@@ -244,7 +283,7 @@ def _require_one_argument(model: Any) -> None:
 
 
 def _flat(model: Any) -> list[Any]:
-    """Return the layers of a model, and of the models and wrappers in it."""
+    """Return the layers of a model, including those of nested models and wrappers."""
     found, pending = [], [model]
     while pending:
         layer = pending.pop()

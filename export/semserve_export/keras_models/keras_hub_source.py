@@ -21,29 +21,29 @@ KINDS = (keras_hub.tokenizers.Tokenizer, keras_hub.models.Preprocessor)
 
 @dataclass(frozen=True, slots=True)
 class KerasHubSource(TokenSource):
-    """A token source whose differences from KerasHub are those with a known cause."""
+    """A token source that may differ from KerasHub for known causes."""
 
     keras_hub_tokenizer: Any = None
 
     def require_agreement(self) -> None:
-        """Hold tokenizer.json to KerasHub's own reading on odd texts.
+        """Compare tokenizer.json with KerasHub's tokenizer on unusual texts.
 
         Raises:
-            WeightsError: they differ for a cause that is not known.
+            WeightsError: they differ without a known cause.
         """
         texts = odd_texts(COMPARED_TEXTS)
         require_explained(compare_tokenizers(self.keras_hub_tokenizer, self.tokenizer, texts))
 
 
 def read_keras_hub(given: Any, origin: Origin = "stated") -> TokenSource:
-    """Build the tokenizer of a KerasHub tokenizer or preprocessor.
+    """Convert a KerasHub tokenizer or preprocessor.
 
     Raises:
-        WeightsError: it is of no family that can be exported.
+        WeightsError: its family cannot be exported.
     """
-    theirs = getattr(given, "tokenizer", given)
-    family = _family(theirs)
-    tokenizer = build_keras_hub_tokenizer(theirs, family)
+    original = getattr(given, "tokenizer", given)
+    family = _family(original)
+    tokenizer = build_keras_hub_tokenizer(original, family)
 
     def read(texts: Sequence[str]) -> list[list[int]]:
         return [list(one.ids) for one in tokenizer.encode_batch_fast(list(texts))]
@@ -54,22 +54,23 @@ def read_keras_hub(given: Any, origin: Origin = "stated") -> TokenSource:
         read=read,
         title=f"KerasHub's {type(given).__name__}",
         origin=origin,
-        length=int(length) if length and given is not theirs else None,
+        length=int(length) if length and given is not original else None,
         padding="post",
         truncating="post",
-        pad_id=int(theirs.pad_token_id),
+        pad_id=int(original.pad_token_id),
+        pair_truncation=getattr(given, "truncate", "round_robin"),
         adds_separators=True,
         facts=(Fact("family of the tokenizer", family.name),),
-        keras_hub_tokenizer=theirs,
+        keras_hub_tokenizer=original,
     )
 
 
-def _family(theirs: Any) -> Family:
+def _family(original: Any) -> Family:
     for family in FAMILIES:
-        if type(theirs) is family.classifier.preprocessor_cls.tokenizer_cls:
+        if type(original) is family.classifier.preprocessor_cls.tokenizer_cls:
             return family
     known = ", ".join(family.name for family in FAMILIES)
     raise WeightsError(
-        f"tokenizer: a {type(theirs).__name__} of KerasHub cannot be exported; what can be is"
+        f"tokenizer: a {type(original).__name__} of KerasHub cannot be exported; what can be is"
         f" that of {known}"
     )

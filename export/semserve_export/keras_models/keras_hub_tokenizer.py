@@ -1,4 +1,4 @@
-"""A KerasHub tokenizer as tokenizer.json, with its family's special tokens."""
+"""Converts a KerasHub tokenizer to tokenizer.json, with the special tokens of its family."""
 
 from typing import Any
 
@@ -14,29 +14,29 @@ from semserve_export.tokenizers.word_piece import build_word_piece
 
 
 def build_keras_hub_tokenizer(
-    theirs: Any, family: Family, *, strip_accents: bool | None = None
+    original: Any, family: Family, *, strip_accents: bool | None = None
 ) -> Tokenizer:
-    """Build our tokenizer from KerasHub's, which reads texts as it did in training.
+    """Convert a KerasHub tokenizer, so that it tokenises texts as in training.
 
     Args:
-        theirs: KerasHub's tokenizer.
-        family: the architecture that it is of.
-        strip_accents: in place of what it says itself.
+        original: KerasHub's tokenizer.
+        family: its architecture.
+        strip_accents: overrides its own setting.
 
     Raises:
-        WeightsError: it reads words that are apart already.
+        WeightsError: it expects texts that are already split into words.
     """
-    if not getattr(theirs, "split", True):
+    if not getattr(original, "split", True):
         raise WeightsError(
             "the tokenizer was saved with split=False, so it reads words that are apart already;"
             " save the model with a tokenizer that splits texts"
         )
     kinds = keras_hub.tokenizers
-    if isinstance(theirs, kinds.BytePairTokenizer):
-        tokenizer = build_byte_pair(theirs)
-    elif isinstance(theirs, kinds.SentencePieceTokenizer):
-        tokenizer = build_sentence_piece(theirs)
+    if isinstance(original, kinds.BytePairTokenizer):
+        tokenizer = build_byte_pair(original)
+    elif isinstance(original, kinds.SentencePieceTokenizer):
+        tokenizer = build_sentence_piece(original)
     else:
-        tokenizer = build_word_piece(theirs, strip_accents=strip_accents)
-    add_special_tokens(tokenizer, family.classifier.preprocessor_cls(theirs))
+        tokenizer = build_word_piece(original, strip_accents=strip_accents)
+    add_special_tokens(tokenizer, family.classifier.preprocessor_cls(original))
     return tokenizer

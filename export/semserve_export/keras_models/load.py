@@ -1,4 +1,4 @@
-"""A Keras model of token ids or words, live or from a file, as a model to export."""
+"""Loads a Keras model of token ids or texts, in memory or from a file, as a model to export."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,13 @@ from keras import ops
 from semserve_export.bundle.text_order import TextsOfInput, texts_of_input
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import Loss, apply_scores, as_logits, read_head, read_pooling
+from semserve_export.keras_models.head import (
+    Loss,
+    apply_scores,
+    as_logits,
+    read_keras_head,
+    read_pooling,
+)
 from semserve_export.keras_models.id_model import IdModel, read_inputs
 from semserve_export.keras_models.proof import Proof, proof_texts
 from semserve_export.keras_models.sequences import (
@@ -20,7 +26,7 @@ from semserve_export.keras_models.sequences import (
     Sequences,
     find_sequences,
 )
-from semserve_export.keras_models.task import Understood, understand
+from semserve_export.keras_models.task import TaskReading, read_task
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import (
@@ -36,7 +42,7 @@ from semserve_export.tokenizers.bert_wordpiece import Text, encode
 from semserve_export.tokenizers.sample_texts import PAIRS
 
 Flags = npt.NDArray[np.bool_]
-SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
+SHORTEST_LIMIT = 3  # tokens: the smallest max_sequence_length of the server
 MOST_GOLDEN = 24  # texts
 SEGMENTS = INPUTS[1]
 
@@ -50,19 +56,19 @@ def load_keras_model(
     sha256: str | None = None,
     loss: Loss | None = None,
 ) -> LoadedModel:
-    """Find out all that an export needs to know of a Keras model.
+    """Determine all properties of a Keras model that an export needs.
 
     Args:
-        options: what the caller says of it.
+        options: the options of the export.
         given: the model.
-        source: where it comes from, for people.
+        source: the origin of the model, for messages.
         licence: the text of the bundle's LICENSE.
-        sha256: of its file.
-        loss: of its training, where it is known and the model is not compiled.
+        sha256: digest of the model's file.
+        loss: loss of its training, if it is known and the model is not compiled.
 
     Raises:
-        WeightsError: something of it cannot be honoured, contradicts what the caller says, or
-            cannot be known; one line names it.
+        WeightsError: a property is unsupported, contradicts the options, or cannot be determined;
+            the message is one line that names it.
     """
     model = read_inputs(given)
     tokens = find_source(options.tokenizer, model, model.embedding_rows)
@@ -78,28 +84,29 @@ def load_keras_model(
         rows, blank = _answers(model, tokens, sequences, proof_texts(tokens.words))
     loss = loss or Loss.of_model(given)
     answered = rows if blank.all() else rows[~blank]
-    head = read_head(model.model, answered, loss, options.scores)
+    head = read_keras_head(model.model, answered, loss, options.scores)
     rows[blank] = apply_scores(np.zeros_like(rows[blank]), head.scores)
-    if options.pooling == read_pooling(model.model):  # as a bundle's manifest says it again
+    if options.pooling == read_pooling(model.model):  # as in the manifest of an exported bundle
         options = replace(options, pooling=None)
-    understood = understand(options, head, rows, loss)
-    if taken.pair and understood.task == "embedding":
+    task_reading = read_task(options, head, rows, loss)
+    if taken.pair and task_reading.task == "embedding":
         raise WeightsError("pair: is for a classifier or a score, and the model is an embedder")
-    told = tokens.joins_pairs and understood.task != "embedding"
+    says_order = tokens.joins_pairs and task_reading.task != "embedding"
     inputs = INPUTS if taken.pair and SEGMENTS in model.names else INPUTS_WITHOUT_SEGMENTS
-    served = _serve(model, sequences, understood, inputs, blank=bool(blank.any()))
+    served = _serve(model, sequences, task_reading, inputs, blank=bool(blank.any()))
     spec = ModelSpec(
         name=options.served_name,
-        description=options.description or f"{understood.task} by a Keras model, {given.name}",
-        task=understood.task,
+        description=options.description or f"{task_reading.task} by a Keras model, {given.name}",
+        task=task_reading.task,
         max_sequence_length=max(SHORTEST_LIMIT, sequences.most),
-        pooling=read_pooling(model.model) if understood.task == "embedding" else None,
-        normalized=understood.normalized,
-        metric=understood.metric,
-        labels=understood.labels,
-        scores=understood.scores,
+        pooling=read_pooling(model.model) if task_reading.task == "embedding" else None,
+        normalized=task_reading.normalized,
+        metric=task_reading.metric,
+        labels=task_reading.labels,
+        scores=task_reading.scores,
         pair=taken.pair,
         text_order=taken.order,
+        pair_truncation=tokens.pair_truncation,
         inputs=inputs,
         truncation="start" if sequences.truncating == "pre" else "end",
     )
@@ -112,18 +119,18 @@ def load_keras_model(
         licence=licence,
         notice=f"{spec.name}: exported by semserve-export from {source}.\n",
         facts=(
-            *understood.facts,
-            *(taken.facts if told else ()),
+            *task_reading.facts,
+            *(taken.facts if says_order else ()),
             *_facts(options, tokens, sequences, blank=bool(blank.any())),
         ),
-        notes=taken.notes if told else (),
-        proofs=(Proof(spec, texts, understood.expected(rows), head.scores),),
+        notes=taken.notes if says_order else (),
+        proofs=(Proof(spec, texts, task_reading.expected(rows), head.scores),),
         texts=_golden(tokens, sequences, texts),
     )
 
 
 def _number_of_ids(tokens: TokenSource, model: IdModel) -> int:
-    """Return how many ids the tokenizer gives.
+    """Return the number of ids of the tokenizer.
 
     Raises:
         WeightsError: the model has no vectors for some of them.
@@ -140,10 +147,10 @@ def _number_of_ids(tokens: TokenSource, model: IdModel) -> int:
 def _texts_of_input(
     options: ModelOptions, tokens: TokenSource, sequences: Sequences
 ) -> TextsOfInput:
-    """Settle whether the model takes one text, or a pair as one sequence.
+    """Determine whether the model takes one text, or a pair as one sequence.
 
     Raises:
-        WeightsError: the caller says that it takes pairs, and nothing can join two texts.
+        WeightsError: the options specify pairs, and the tokenizer cannot join two texts.
     """
     if options.takes_pairs and not tokens.joins_pairs:
         name = "text_order" if options.text_order else "pair"
@@ -158,9 +165,15 @@ def _texts_of_input(
 def _answers_on_pairs(
     model: IdModel, tokens: TokenSource, sequences: Sequences, taken: TextsOfInput
 ) -> tuple[Rows, Flags]:
-    """Ask the model about `PAIRS`, each alone and as one sequence; as `_answers`."""
+    """Run the model on `PAIRS`, each alone and as one sequence; as `_answers`."""
     first = taken.order == HYPOTHESIS_FIRST
-    encodings = encode(tokens.tokenizer, PAIRS, sequences.most, hypothesis_first=first)
+    encodings = encode(
+        tokens.tokenizer,
+        PAIRS,
+        sequences.most,
+        hypothesis_first=first,
+        pair_truncation=tokens.pair_truncation,
+    )
     rows = [
         model.predict(*sequences.row(one.token_ids), sequences.of_mask.row(one.segment_ids)[0])
         for one in encodings
@@ -173,20 +186,20 @@ def _answers_on_pairs(
 def _answers(
     model: IdModel, tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]
 ) -> tuple[Rows, Flags]:
-    """Ask the model about texts, each alone, laid out as in its training.
+    """Run the model on texts, each alone, with the padding of its training.
 
     Returns:
-        Its outputs, fp32 [texts, outputs], and for which texts it has none, bool [texts]: their
-        rows are zeros. A text without a token may be so.
+        Its outputs, fp32 [texts, outputs], and a mask of texts without an output, bool [texts],
+        whose rows are zeros. A text without a token may have no output.
 
     Raises:
-        WeightsError: it gives numbers that are none.
+        WeightsError: an output is NaN or infinite.
     """
     rows, blank = [], []
     whole = tokens.read(texts)
     read = tokens.read_cut(texts, sequences.most, sequences.truncating)
     for text, ids, all_ids in zip(texts, read, whole, strict=True):
-        # A model of texts has no limit of its own where its sequences have no length.
+        # A model of texts has no limit if its sequences have no fixed length.
         if model.vectorization is not None and (
             sequences.length or 0 < len(all_ids) <= sequences.most
         ):
@@ -203,19 +216,19 @@ def _answers(
 def _serve(
     model: IdModel,
     sequences: Sequences,
-    understood: Understood,
+    task_reading: TaskReading,
     names: tuple[str, ...],
     *,
     blank: bool,
 ) -> Any:
-    """Build the model that is served: int32 [batch, sequence] each, fp32 [batch, outputs] out.
+    """Build the model to serve: inputs int32 [batch, sequence], output fp32 [batch, outputs].
 
     Args:
         model: the model.
-        sequences: how its sequences are laid out.
-        understood: what it is for.
-        names: of the inputs.
-        blank: whether a text without a token gives zeros.
+        sequences: the padding and truncation of its sequences.
+        task_reading: what it is for.
+        names: names of the inputs.
+        blank: whether the output for a text without a token is zeros.
     """
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
     token_ids, padding_mask = (inputs[name] for name in INPUTS_WITHOUT_SEGMENTS)
@@ -224,10 +237,11 @@ def _serve(
     segments = ops.zeros_like(ids)
     if SEGMENTS in inputs:
         segments = SequenceLayout(sequences.of_mask)(inputs[SEGMENTS], padding_mask)
-    head = understood.head
+    head = task_reading.head
     there = ops.sum(padding_mask, axis=1, keepdims=True) > 0
     if blank:
-        # Another id stands in, as tf2onnx makes products of `where`, and 0 * NaN is NaN.
+        # Another id is used instead, because tf2onnx converts `where` to products, and 0 * NaN is
+        # NaN.
         ids = ops.where(there, ids, 1 if sequences.pad_id == 0 else 0)
         mask = ops.where(there, mask, 1)
     outputs = model.call(head.body or model.model, ids, mask, segments)
@@ -237,13 +251,13 @@ def _serve(
         outputs = as_logits(outputs, head.scores)
     if blank:
         outputs = ops.where(there, outputs, 0.0)
-    if understood.normalize:
+    if task_reading.normalize:
         outputs = keras.layers.UnitNormalization()(outputs)
     return keras.Model(inputs, ops.cast(outputs, "float32"))
 
 
 def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[Text, ...]) -> tuple[Text, ...]:
-    """Return the texts of golden answers: those that have a token, and lose none."""
+    """Return the texts of golden answers: those that have a token, and are not truncated."""
     lengths = [len(encoding.ids) for encoding in tokens.tokenizer.encode_batch_fast(list(texts))]
     fit = [
         text
@@ -259,9 +273,10 @@ def _facts(
     if sequences.length is None:
         padding = Fact("padding", "of any length; it changes no answer")
     else:
-        said = options.padding or options.padded_length
+        stated = options.padding or options.padded_length
         value = f"{sequences.padding}, to {sequences.length} tokens"
-        padding = Fact("padding", value, "stated" if said else "found")
+        value += f", with id {sequences.pad_id}" if sequences.pad_id else ""
+        padding = Fact("padding", value, "stated" if stated else "found")
     cut = "start" if sequences.truncating == "pre" else "end"
     if options.truncating or options.max_sequence_length:
         origin: Origin = "stated"

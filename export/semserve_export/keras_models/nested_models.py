@@ -1,4 +1,4 @@
-"""Models inside models, and models of a class of its own, as one graph of layers."""
+"""Converts nested models and subclassed models to one graph of layers."""
 
 import inspect
 from typing import Any
@@ -9,19 +9,21 @@ from semserve_export.errors import WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.models.keras_internals import is_functional, made_by, sublayers
 
-MOST_NESTED = 8  # models inside models that are opened to find a layer
+MOST_NESTED = 8  # levels of nested models that are searched for a layer
+SHAPING = ("ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze")
+"""Classes of layers and operations that leave each text as it is."""
 
 
 def with_nested_open(model: Any, layer: Any) -> Any:
-    """Return a Functional or Sequential model that does the same, and has a layer at its top.
+    """Return an equivalent Functional or Sequential model that has the layer at its top level.
 
     Args:
-        model: it holds the layer, or a model inside it does.
-        layer: reads texts.
+        model: contains the layer, directly or in a nested model.
+        layer: tokenises texts.
 
     Raises:
-        WeightsError: the layer is inside something else than a model, or the model's own code
-            cannot be run on symbolic tensors.
+        WeightsError: the layer is not inside a model, or the model's code cannot run on symbolic
+            tensors.
     """
     if not is_functional(model):
         model = _traced(model)
@@ -43,11 +45,11 @@ def with_nested_open(model: Any, layer: Any) -> Any:
 
 
 def inlined(model: Any, opened: set[int]) -> Any:
-    """Return a Functional model with the layers of nested models in their place.
+    """Return a Functional model in which nested models are replaced by their layers.
 
     Args:
         model: Functional.
-        opened: the `id` of each nested model.
+        opened: the `id` of each nested model to replace.
     """
 
     def call(layer: Any, *given: Any, **named: Any) -> Any:
@@ -64,7 +66,7 @@ def inlined(model: Any, opened: set[int]) -> Any:
 
 
 def output_of(layer: Any, model: Any) -> Any:
-    """Return what a layer gives in a Functional model; elsewhere it may be called again."""
+    """Return the output of a layer in a model; the layer may also be used in other models."""
     waiting, seen = list(model.outputs), set[int]()
     while waiting:
         tensor = waiting.pop()
@@ -77,13 +79,34 @@ def output_of(layer: Any, model: Any) -> Any:
     raise WeightsError(f"the model's output does not depend on its layer {layer.name}")
 
 
+def require_unchanged(texts: Any, layer: Any) -> None:
+    """Refuse a model that changes its texts before a layer reads them.
+
+    Args:
+        texts: the symbolic tensor that the layer takes.
+        layer: reads texts.
+
+    Raises:
+        WeightsError: it names what changes them.
+    """
+    maker, taken = made_by(texts)
+    while type(maker).__name__ in SHAPING:
+        maker, taken = made_by(taken[0])
+    if not isinstance(maker, keras.layers.InputLayer):
+        raise WeightsError(
+            f"{maker.name} changes the model's texts before the layer {layer.name} reads them,"
+            " which no tokenizer.json does; export the part of the model behind that layer, give"
+            " the layer as tokenizer, and change the texts in the program that calls the server"
+        )
+
+
 def parameters(call: Any) -> list[str]:
-    """Return the names of what a function takes."""
+    """Return the names of a function's parameters."""
     return list(inspect.signature(call).parameters)
 
 
 def _traced(model: Any) -> Any:
-    """Run the code of a model of a class of its own on a symbolic text."""
+    """Run the code of a subclassed model on a symbolic text."""
     shape = (model.get_build_config() or {}).get("input_shape")
     sizes = tuple(shape[1:]) if isinstance(shape, list | tuple) else ()
     texts = keras.Input(sizes, dtype="string")

@@ -1,9 +1,8 @@
-"""The proof on the model itself: its own predict, and the bundle's graph, on the same texts."""
+"""Compares the predict method of a model with the bundle's graph on the same texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -16,19 +15,19 @@ from semserve_export.report import Measure
 from semserve_export.tokenizers.bert_wordpiece import Encoding, Text, encode, pad
 from semserve_export.tokenizers.sample_texts import TEXTS
 
-TOGETHER = 8  # texts of a batch
+TOGETHER = 8  # texts in a batch
 WORD_COUNTS = (1, 2, 3, 5, 8, 13, 21, 60)
 SEED = 17
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the given model says of texts, each alone, to hold a written bundle to."""
+    """The outputs of the given model for texts, each alone, to compare with a bundle."""
 
     spec: ModelSpec
     texts: tuple[Text, ...]
-    expected: Rows  # fp32 [texts, outputs], scores where the model gives scores
-    applied: Scores | None  # what the model applied to its logits
+    expected: Rows  # fp32 [texts, outputs]; scores if the model returns scores
+    applied: Scores | None  # the function that the model applies to its logits
 
     def __call__(self, directory: Path) -> Measure:
         """Run the bundle's graph on the texts alone, in batches, and with more padding."""
@@ -50,15 +49,20 @@ class Proof:
             scaled_difference(apply_scores(rows, self.applied), self.expected)
             for rows in (alone, together, padded)
         ]
-        difference = np.max(differences)  # which, unlike max, tells of a NaN
+        difference = np.max(differences)  # which, unlike max, propagates NaN
         what = "pairs of texts" if self.spec.pair else "texts"
         return Measure(f"predict on {len(self.texts)} {what}", float(difference), TOLERANCE)
 
     def _encode(self, tokenizer: Tokenizer) -> list[Encoding]:
         """Encode the texts as the server does."""
         if self.spec.pair:
-            first, most = self.spec.hypothesis_first, self.spec.max_sequence_length
-            return encode(tokenizer, self.texts, most, hypothesis_first=first)
+            return encode(
+                tokenizer,
+                self.texts,
+                self.spec.max_sequence_length,
+                hypothesis_first=self.spec.hypothesis_first,
+                pair_truncation=self.spec.pair_truncation,
+            )
         direction = "left" if self.spec.truncation == "start" else "right"
         tokenizer.enable_truncation(self.spec.max_sequence_length, direction=direction)
         encodings = tokenizer.encode_batch(list(self.texts))
@@ -66,10 +70,10 @@ class Proof:
 
 
 def proof_texts(words: Sequence[str]) -> tuple[str, ...]:
-    """Return texts of many lengths, of the vocabulary's words and of words that it may not have.
+    """Return texts of many lengths, with words of the vocabulary and unknown words.
 
     Args:
-        words: of the vocabulary; without any, the texts are sentences of several languages.
+        words: words of the vocabulary; without them, the texts are sentences of several languages.
     """
     random = np.random.default_rng(SEED)
     made = []
@@ -78,8 +82,3 @@ def proof_texts(words: Sequence[str]) -> tuple[str, ...]:
             drawn = random.integers(0, len(words), count)
             made.append(" ".join(words[place] for place in drawn))
     return (*made, *TEXTS, "")
-
-
-def finite(rows: Any) -> bool:
-    """Tell whether no number is NaN or infinity."""
-    return bool(np.isfinite(np.asarray(rows)).all())

@@ -1,4 +1,4 @@
-"""A `.keras` file of Keras's own layers, loaded; or one of any layers, where it is trusted."""
+"""Loads a `.keras` file of Keras's own layers, or of any layers if the file is trusted."""
 
 import json
 import tempfile
@@ -18,19 +18,19 @@ from semserve_export.untrusted.configs.keras_layers import (
     loss_takes_logits,
     unknown_class,
 )
-from semserve_export.untrusted.keras_archive import CONFIG, METADATA, read_config, unpack
+from semserve_export.untrusted.keras_archive import CONFIG, METADATA, read_config, unpack_archive
 
 
 def load_file(file: Path, *, trust: bool) -> tuple[Any, Loss]:
-    """Load a model, and tell the loss that it was trained with.
+    """Load a model, and return it with the loss of its training.
 
     Args:
         file: the archive.
-        trust: whether its code may run. Without trust Keras reads an unpacked copy, whose config is
-            rewritten from what the allow-list lets through.
+        trust: whether its code may run. Without trust, Keras reads an unpacked copy with a config
+            that is rewritten from the allow-list.
 
     Raises:
-        WeightsError: it is damaged, or holds what is not on the allow-list.
+        WeightsError: the file is damaged, or contains an object that is not on the allow-list.
     """
     if trust:
         name_modules_of_lambdas()
@@ -38,10 +38,10 @@ def load_file(file: Path, *, trust: bool) -> tuple[Any, Loss]:
         return _loaded(file, saved, safe_mode=False), _loss(saved)
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        saved, stored = unpack(file, place)
+        saved, stored = unpack_archive(file, place)
         config = checked_layers(saved, stored)
         (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
-        (place / METADATA).touch()  # Keras looks for assets where there are four entries
+        (place / METADATA).touch()  # Keras reads assets if there are four entries
         return _loaded(place, saved, safe_mode=True), _loss(saved)
 
 
@@ -54,7 +54,7 @@ def _loaded(place: Path, saved: dict[str, Any], *, safe_mode: bool) -> Any:
         return keras.saving.load_model(place, compile=False, safe_mode=safe_mode)
     except MemoryError:
         raise
-    except Exception as error:  # Keras raises whatever its layers do
+    except Exception as error:  # Keras raises any error of its layers
         if name := unknown_class(saved):
             raise WeightsError(f"holds a {name}, which Keras does not know; {OWN}") from error
         raise WeightsError(f"cannot be loaded: {reason_of(error)}") from error

@@ -1,8 +1,8 @@
-"""What a model's sequences looked like in training, and how the graph makes them of any batch.
+"""The sequences of a model's training, and the layer of the graph that reproduces them.
 
-The server pads a batch at the end, to any length, and says with a mask what is padding. A model
-that was trained on sequences of one length, or that has no mask, gives other answers then. So the
-graph begins with a layer that lays out each text's ids as the training did.
+The server pads a batch at the end, to any length, with a mask. A model that was trained on
+sequences of one length, or that has no mask, would give other answers. Therefore the graph begins
+with a layer that pads and truncates each text as the training did.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from semserve_export.model_spec import Padding
 from semserve_export.models.keras_internals import sublayers
 from semserve_export.options import ModelOptions
 
-FREE_LENGTH = 512  # most tokens of a text where nothing limits them
+FREE_LENGTH = 512  # limit of a text in tokens, if there is no other
 TRIALS, LONGEST_TRIAL, SEED = 8, 24, 11
 PROBED_PADDING = (1, 5, 17)
 
@@ -30,7 +30,9 @@ PROBED_PADDING = (1, 5, 17)
 class Sequences:
     """The sequences that a model takes."""
 
-    length: int | None  # every one has it; None: any, and padding changes no answer
+    length: (
+        int | None
+    )  # of every sequence; None: any length, and padding does not change the answer
     padding: Padding = "post"
     truncating: Padding = "post"
     pad_id: int = 0
@@ -38,16 +40,16 @@ class Sequences:
 
     @property
     def of_mask(self) -> "Sequences":
-        """The same for masks, where 0 stands for padding."""
+        """The same layout for masks, with 0 for padding."""
         return replace(self, pad_id=0)
 
     def row(self, ids: Sequence[int]) -> tuple[Any, Any]:
-        """Lay out one text as the training did: its ids and its mask, int32 [1, length]."""
+        """Pad or truncate one text as in training: its ids and its mask, int32 [1, length]."""
         cut = list(ids)
         if self.length is None:
             filled = cut or [self.pad_id]
             return np.array([filled], np.int32), np.array([[1] * len(filled)], np.int32)
-        laid, mask = (
+        layout, mask = (
             keras.utils.pad_sequences(
                 [values],
                 maxlen=self.length,
@@ -57,18 +59,18 @@ class Sequences:
             )
             for values, value in ((cut, self.pad_id), ([1] * len(cut), 0))
         )
-        return laid, mask
+        return layout, mask
 
 
 class SequenceLayout(keras.layers.Layer):
-    """Lays out the ids of a padded batch as the training did."""
+    """Pads and truncates the ids of a batch as the training did."""
 
     def __init__(self, sequences: Sequences, **settings: Any) -> None:
         super().__init__(**settings)
         self.sequences = sequences
 
     def call(self, token_ids: Any, padding_mask: Any) -> Any:
-        """Lay out: int32 [batch, sequence] twice to int32 [batch, length].
+        """Convert int32 [batch, sequence] (ids and mask) to int32 [batch, length].
 
         Args:
             token_ids: the texts' ids, padded at the end.
@@ -77,7 +79,7 @@ class SequenceLayout(keras.layers.Layer):
         wanted = self.sequences
         ids = ops.where(padding_mask > 0, token_ids, wanted.pad_id)
         column = ops.zeros_like(ops.sum(ids, axis=1, keepdims=True)) + wanted.pad_id
-        ids = ops.concatenate([ids, column], axis=1)  # a text without a token has a column, too
+        ids = ops.concatenate([ids, column], axis=1)  # a text without a token also has a column
         if wanted.length is None:
             return ids[:, : ops.maximum(ops.shape(ids)[1] - 1, 1)]
         tokens = ops.sum(padding_mask, axis=1, keepdims=True)
@@ -98,16 +100,16 @@ class SequenceLayout(keras.layers.Layer):
 def find_sequences(
     options: ModelOptions, model: IdModel, tokens: TokenSource, ids: int
 ) -> Sequences:
-    """Find out what a model's sequences looked like in training.
+    """Determine the sequences of a model's training.
 
     Args:
-        options: what the caller says of them.
+        options: the options of the export.
         model: the model.
-        tokens: where its ids come from.
-        ids: how many there are.
+        tokens: the source of its ids.
+        ids: number of ids.
 
     Raises:
-        WeightsError: it cannot be known, or what the caller says contradicts the model.
+        WeightsError: they cannot be determined, or the options contradict the model.
     """
     _require_known_steps(model)
     length = _length(options, model, tokens)
@@ -116,14 +118,14 @@ def find_sequences(
     free = model.length is None and ignores_padding(model, ids, tokens.pad_id, limit)
     if length is None and not free:
         raise WeightsError(
-            "padded_length: the model's answers depend on how many zeros follow a text; say the"
-            " length that its sequences were padded to (--padded-length), and on which side"
+            "padded_length: the model's answers depend on how many zeros follow a text; pass the"
+            " length that its sequences were padded to (--padded-length), and the side"
             " (--padding pre or post)"
         )
     if length is None and options.padding:
         raise WeightsError(
             "padded_length: padding says that the sequences were padded, and nothing says to which"
-            " length; say it (--padded-length), or leave padding out where texts were never cut"
+            " length; pass it (--padded-length), or leave padding out where texts were never cut"
         )
     if length is None and truncating == "pre":
         raise WeightsError("truncating: pre needs the length that texts are cut to: padded_length")
@@ -131,16 +133,16 @@ def find_sequences(
     most = min(most, model.positions or most)
     padding = options.padding or tokens.padding
     sequences = Sequences(length, padding or "post", truncating, tokens.pad_id, most)
-    # A model that is told what is padding by an input of its own was trained with it at the end.
+    # A model with a mask input was trained with padding at the end.
     sided = padding != "post" and not model.names and depends_on_side(model, ids, sequences)
     if sided and padding is None:
         raise WeightsError(
             "padding: the model answers otherwise for a text with padding before it than after it;"
-            " say which it had in training (--padding pre or post; pre is pad_sequences' default)"
+            " pass the side of the training (--padding pre or post; pre is pad_sequences' default)"
         )
     if sided and length is None:
         raise WeightsError(
-            "padded_length: the model's answers depend on how many zeros come before a text; say"
+            "padded_length: the model's answers depend on how many zeros come before a text; pass"
             " the length that its sequences were padded to (--padded-length)"
         )
     if free and truncating == "post" and not sided:
@@ -151,7 +153,7 @@ def find_sequences(
 def _require_known_steps(model: IdModel) -> None:
     """Refuse a `TimeDistributed` over sequences of any length.
 
-    Keras 3.15 maps its layer over as many steps as the batch has texts, and leaves out the others.
+    Keras 3.15 applies its layer to only as many steps as the batch has texts.
     """
     for layer in sublayers(model.model) if model.length is None else ():
         if isinstance(layer, keras.layers.TimeDistributed):
@@ -163,7 +165,7 @@ def _require_known_steps(model: IdModel) -> None:
 
 
 def _length(options: ModelOptions, model: IdModel, tokens: TokenSource) -> int | None:
-    """Return the length of every sequence, where the model, its tokenizer or the caller has one."""
+    """Return the fixed length of sequences, if the model, its tokenizer or the options have one."""
     length, positions = model.length, model.positions
     for name, found in (("the tokenizer", tokens.length), ("padded_length", options.padded_length)):
         if length is not None and found is not None and found != length:
@@ -183,20 +185,20 @@ def _length(options: ModelOptions, model: IdModel, tokens: TokenSource) -> int |
 
 
 def ignores_padding(model: IdModel, ids: int, pad_id: int, limit: int | None = None) -> bool:
-    """Tell whether padding at the end changes no answer of a model that takes any length.
+    """Return whether padding at the end does not change the answers of a model of any length.
 
     Args:
         model: the model.
-        ids: how many there are.
-        pad_id: the padding's.
-        limit: most tokens of a sequence, padding included, where the model has a limit.
+        ids: number of ids.
+        pad_id: id of the padding.
+        limit: maximum length of a sequence including padding, if the model has one.
 
     Raises:
-        WeightsError: the model cannot be run on token ids.
+        WeightsError: the model cannot run on token ids.
     """
     rows = _random_rows(ids, pad_id, min(LONGEST_TRIAL, limit or LONGEST_TRIAL))
     longest = max(rows, key=lambda row: int(row.shape[1]))
-    model.predict(longest, np.ones_like(longest))  # raises, where the model takes something else
+    model.predict(longest, np.ones_like(longest))  # raises if the model takes something else
     for row in rows:
         alone = _tried(model, row, pad_id)
         for more in PROBED_PADDING:
@@ -211,7 +213,7 @@ def ignores_padding(model: IdModel, ids: int, pad_id: int, limit: int | None = N
 
 
 def depends_on_side(model: IdModel, ids: int, sequences: Sequences) -> bool:
-    """Tell whether a model of one length answers otherwise where padding comes first."""
+    """Return whether a model of one length answers differently if padding is at the start."""
     length = sequences.length or min(LONGEST_TRIAL, sequences.most)
     pad_id = sequences.pad_id
     for row in _random_rows(ids, pad_id, max(1, min(LONGEST_TRIAL, length - 1))):
@@ -235,7 +237,7 @@ def _random_rows(ids: int, pad_id: int, longest: int) -> list[Any]:
 
 
 def _tried(model: IdModel, row: Any, pad_id: int) -> Rows | None:
-    """Run a model on a row that may be too short for it; None where it fails."""
+    """Run a model on a row that may be too short; None if the run fails."""
     try:
         return model.predict(row, (row != pad_id).astype(np.int32))
     except WeightsError:

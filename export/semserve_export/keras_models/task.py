@@ -1,4 +1,4 @@
-"""What a Keras model is for: its task, labels and scores, as it tells itself or its caller says."""
+"""The task, labels and scores of a Keras model, from the model or from the options."""
 
 from dataclasses import dataclass
 
@@ -6,46 +6,48 @@ import numpy as np
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import LOSSES, Head, Loss
+from semserve_export.keras_models.head import LOSSES, KerasHead, Loss
 from semserve_export.model_spec import Metric, Scores, Task
 from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 
-UNIT = 1e-4  # most that a vector's length may differ from 1
+UNIT = 1e-4  # largest permitted difference of a vector's length from 1
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
-    """What a model is for."""
+class TaskReading:
+    """The task of a model, with its labels and scores."""
 
     task: Task
-    head: Head
+    head: KerasHead
     labels: tuple[str, ...] | None = None
-    scores: Scores | None = None  # what the server makes scores of the logits by
+    scores: Scores | None = None  # the server's function from logits to scores
     metric: Metric | None = None
     normalized: bool | None = None
-    normalize: bool = False  # whether the graph brings vectors to length 1, as the model does not
+    normalize: bool = (
+        False  # whether the graph scales vectors to length 1, because the model does not
+    )
     facts: tuple[Fact, ...] = ()
 
     def expected(self, rows: Rows) -> Rows:
-        """Return what the served model gives where the model itself gives rows."""
+        """Return the outputs of the served model for outputs of the model."""
         if not self.normalize:
             return rows
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
 
 
-def understand(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> Understood:
-    """Tell what a model is for.
+def read_task(options: ModelOptions, head: KerasHead, rows: Rows, loss: Loss) -> TaskReading:
+    """Determine the task of a model.
 
     Args:
-        options: what the caller says.
-        head: of the model.
-        rows: its outputs for texts: fp32 [texts, outputs].
-        loss: of its training.
+        options: the options of the export.
+        head: the head of the model.
+        rows: its outputs for texts, fp32 [texts, outputs].
+        loss: the loss of its training.
 
     Raises:
-        WeightsError: what the caller says contradicts the model, or something cannot be known.
+        WeightsError: the options contradict the model, or a property cannot be determined.
     """
     trained = None if head.scores else LOSSES.get(loss.name or "")
     task, origin = _task(options, head, trained)
@@ -57,14 +59,14 @@ def understand(options: ModelOptions, head: Head, rows: Rows, loss: Loss) -> Und
     if task == "score":
         if head.outputs != 1:
             raise WeightsError(f"task: a score is one output, and the model has {head.outputs}")
-        return Understood("score", head, scores=scores, facts=facts)
+        return TaskReading("score", head, scores=scores, facts=facts)
     labels = _labels(options, head)
     named = Fact("labels", ", ".join(labels), "stated" if options.labels else "assumed")
-    return Understood("classification", head, labels=labels, scores=scores, facts=(*facts, named))
+    return TaskReading("classification", head, labels=labels, scores=scores, facts=(*facts, named))
 
 
-def _task(options: ModelOptions, head: Head, trained: Scores | None) -> tuple[Task, Origin]:
-    """Return the task, and who says so."""
+def _task(options: ModelOptions, head: KerasHead, trained: Scores | None) -> tuple[Task, Origin]:
+    """Return the task and its origin."""
     if options.task == "embedding" and head.scores:
         raise WeightsError(
             f"task: the model ends in {head.scores}, so it gives no embeddings; export the part"
@@ -81,14 +83,14 @@ def _task(options: ModelOptions, head: Head, trained: Scores | None) -> tuple[Ta
     if head.bounded and not head.pools:
         raise WeightsError(
             "task: the model's outputs lie between 0 and 1, and neither its last layer nor its loss"
-            " tells what they are; say it (--task embedding, or --task classification with"
+            " tells what they are; pass it (--task embedding, or --task classification with"
             " --scores sigmoid or softmax)"
         )
     return "embedding", "found" if not head.dense else "assumed"
 
 
 def _scores(
-    options: ModelOptions, head: Head, trained: Scores | None, task: Task
+    options: ModelOptions, head: KerasHead, trained: Scores | None, task: Task
 ) -> tuple[Scores, Origin]:
     found = head.scores or trained
     if task == "score" and "softmax" in (found, options.scores):
@@ -108,16 +110,16 @@ def _scores(
     if head.bounded:
         raise WeightsError(
             "scores: the model's outputs lie between 0 and 1, and neither its last layer nor its"
-            " loss tells how they were made; say it (--scores sigmoid for labels that are"
+            " loss tells how they were made; pass it (--scores sigmoid for labels that are"
             " independent of each other, --scores softmax if the outputs are logits)"
         )
     return "softmax", "assumed"
 
 
-def _labels(options: ModelOptions, head: Head) -> tuple[str, ...]:
+def _labels(options: ModelOptions, head: KerasHead) -> tuple[str, ...]:
     if head.outputs == 1:
         raise WeightsError("task: one output chooses among no labels; its task is score")
-    # A class without a name is told by its number, which is what its training called it.
+    # The label of a class without a name is its number, as in training.
     labels = options.labels or tuple(map(str, range(head.outputs)))
     if len(labels) != head.outputs:
         raise WeightsError(
@@ -127,14 +129,14 @@ def _labels(options: ModelOptions, head: Head) -> tuple[str, ...]:
     return labels
 
 
-def _embedder(options: ModelOptions, head: Head, rows: Rows, origin: Origin) -> Understood:
+def _embedder(options: ModelOptions, head: KerasHead, rows: Rows, origin: Origin) -> TaskReading:
     lengths = np.linalg.norm(rows, axis=1)
     unit = bool((np.abs(lengths[lengths > 0] - 1) <= UNIT).all())
     if options.normalize is False and unit:
         raise WeightsError("normalize: the model itself brings its vectors to length 1")
     normalized = unit or bool(options.normalize)
     metric = options.metric or "cosine"
-    return Understood(
+    return TaskReading(
         "embedding",
         head,
         metric=metric,
@@ -153,10 +155,10 @@ def _embedder(options: ModelOptions, head: Head, rows: Rows, origin: Origin) -> 
 
 
 def _require_flags(options: ModelOptions, task: Task) -> None:
-    """Refuse what is said of another task.
+    """Refuse arguments of another task.
 
     Raises:
-        WeightsError: it names the argument.
+        WeightsError: the message names the argument.
     """
     given = {
         "labels": (bool(options.labels), {"classification"}),

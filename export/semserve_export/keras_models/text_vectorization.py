@@ -1,7 +1,7 @@
-"""A TextVectorization layer of Keras as tokenizer.json.
+"""Converts a TextVectorization layer of Keras to tokenizer.json.
 
-TensorFlow lowers the letters A to Z alone, removes ASCII punctuation and splits at ASCII blanks.
-Id 0 stands for padding and id 1 for a word that is not in the vocabulary.
+TensorFlow converts only the letters A to Z to lower case, removes ASCII punctuation, and splits at
+ASCII blanks. Id 0 is padding, and id 1 is a word that is not in the vocabulary.
 """
 
 import string
@@ -13,17 +13,18 @@ import tensorflow as tf
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from semserve_export.errors import WeightsError
+from semserve_export.failures import reason_of
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.report import Fact, Origin
 
 PADDING, UNKNOWN = 0, "[UNK]"
 PUNCTUATION = r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']"""
-"""What `strip_punctuation` removes, as documented for TextVectorization."""
+"""The characters that `strip_punctuation` removes, as documented for TextVectorization."""
 BLANKS = r"[ \t\n\x0b\f\r]+"
 CHARACTER = r"[\s\S]"
 STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None)
 SPLIT = ("whitespace", "character", None)
-SPECIAL = 2  # ids, of padding and of unknown words
+SPECIAL = 2  # number of ids of padding and unknown words
 
 
 def read_text_vectorization(layer: Any, origin: Origin = "stated") -> TokenSource:
@@ -31,12 +32,17 @@ def read_text_vectorization(layer: Any, origin: Origin = "stated") -> TokenSourc
 
     Args:
         layer: adapted, or with a vocabulary.
-        origin: who named it.
+        origin: where it was found.
 
     Raises:
-        WeightsError: a setting of it has no counterpart in tokenizer.json; the message names it.
+        WeightsError: a setting cannot be expressed in tokenizer.json; the message names it.
     """
     config = layer.get_config()
+    if type(layer) is not keras.layers.TextVectorization:
+        raise WeightsError(
+            f"tokenizer: the layer {layer.name} is a {type(layer).__name__}, a class of your own,"
+            " which may read texts otherwise than TextVectorization; use that class itself"
+        )
     require_settings(config)
     vocabulary = [str(word) for word in layer.get_vocabulary()]
     if len(vocabulary) <= SPECIAL:
@@ -61,18 +67,28 @@ def read_text_vectorization(layer: Any, origin: Origin = "stated") -> TokenSourc
 
 
 def from_vocabulary(words: Sequence[str]) -> TokenSource:
-    """Build the tokenizer that `TextVectorization(vocabulary=words)` would be."""
-    return read_text_vectorization(keras.layers.TextVectorization(vocabulary=list(words)))
+    """Build the tokenizer of `TextVectorization(vocabulary=words)`.
+
+    Raises:
+        WeightsError: Keras refuses the vocabulary, for example if it contains a word twice.
+    """
+    try:
+        layer = keras.layers.TextVectorization(vocabulary=list(words))
+    except ValueError as error:
+        raise WeightsError(
+            f"tokenizer: Keras refuses the vocabulary: {reason_of(error)}"
+        ) from error
+    return read_text_vectorization(layer)
 
 
 def require_settings(config: dict[str, Any]) -> None:
-    """Refuse a layer that no tokenizer.json stands for.
+    """Refuse a layer that tokenizer.json cannot express.
 
     Args:
-        config: of a TextVectorization layer.
+        config: config of a TextVectorization layer.
 
     Raises:
-        WeightsError: it names the setting.
+        WeightsError: the message names the setting.
     """
     reasons = {
         "output_mode": (config["output_mode"] == "int", "int alone gives token ids"),
@@ -91,8 +107,8 @@ def require_settings(config: dict[str, Any]) -> None:
         "ragged": (not config["ragged"], "the model must take padded sequences"),
         "encoding": (config["encoding"].lower() in {"utf-8", "utf8"}, "texts come in UTF-8"),
     }
-    for name, (honoured, reason) in reasons.items():
-        if not honoured:
+    for name, (supported, reason) in reasons.items():
+        if not supported:
             value = config[name]
             shown = getattr(value, "__name__", None) or repr(value)
             raise WeightsError(
@@ -119,7 +135,7 @@ def _build(vocabulary: Sequence[str], standardize: str | None, split: str | None
 
 
 def _read(layer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Read texts as the layer does, but for padding and cutting."""
+    """Tokenise texts as the layer does, without padding and truncation."""
     config = layer.get_config() | {
         "output_sequence_length": None,
         "vocabulary": layer.get_vocabulary(include_special_tokens=False),
@@ -130,5 +146,5 @@ def _read(layer: Any, texts: Sequence[str]) -> list[list[int]]:
     whole = keras.layers.TextVectorization(**config | {"ragged": ragged})
     rows = whole(tf.constant([text.encode() for text in texts]))
     listed = rows.to_list() if ragged else rows.numpy().reshape(-1, 1).tolist()
-    # Without a split the empty text is a word too, whose id is that of padding.
+    # Without a split, the empty text is also a word, with the id of padding.
     return [[int(one) for one in row if one != PADDING or ragged] for row in listed]

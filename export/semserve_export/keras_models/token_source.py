@@ -1,4 +1,4 @@
-"""Where a model's token ids come from: what was found, as tokenizer.json and as Keras reads it."""
+"""The source of a model's token ids, as tokenizer.json and as the Keras tokenizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 
 from semserve_export.errors import WeightsError
-from semserve_export.model_spec import Padding
+from semserve_export.model_spec import Padding, PairTruncation
 from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.fuzz_texts import odd_texts
 
 Read = Callable[[Sequence[str]], list[list[int]]]
-"""Makes the ids of texts as the training did, neither padded nor cut."""
+"""Returns the ids of texts as in training, without padding and truncation."""
 COMPARED_TEXTS = 1500
 FURTHER_TEXTS = (
     *("", " ", "İ ß ẞ", "ΣΟΦΟΣ", "ΟΔΟΣ' Σ ΣΣ", "ΑΣ.Α ά", "a\x00b", "\x00", "a\x0bb\x0cc\rd"),  # noqa: RUF001 - Greek
@@ -22,34 +22,35 @@ FURTHER_TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class TokenSource:
-    """A tokenizer, and what is known of the sequences that the model was trained on."""
+    """A tokenizer, and the known properties of the sequences of the training."""
 
-    tokenizer: Tokenizer  # what the bundle has
-    read: Read  # what Keras has
+    tokenizer: Tokenizer  # the tokenizer of the bundle
+    read: Read  # the tokenizer of Keras
     title: str  # for people
     origin: Origin = "stated"
-    words: tuple[str, ...] = ()  # of its vocabulary, to make texts of; most frequent first
-    length: int | None = None  # of every sequence, where the source pads and cuts to one
+    words: tuple[str, ...] = ()  # words of its vocabulary, for test texts; the most frequent first
+    length: int | None = None  # of every sequence, if the source pads and truncates
     padding: Padding | None = None  # None: not known
     truncating: Padding | None = None
-    most: int | None = None  # tokens of a text, where the source cuts longer ones
-    pad_id: int = 0
-    adds_separators: bool = False  # such as [SEP], which a text keeps where it is cut
+    most: int | None = None  # maximum number of tokens of a text, if the source truncates
+    pad_id: int = 0  # of what fills sequences up
+    pair_truncation: PairTruncation = "longest_first"
+    adds_separators: bool = False  # such as [SEP], which a truncated text keeps
     facts: tuple[Fact, ...] = field(default=())
 
     @property
     def joins_pairs(self) -> bool:
-        """Whether it makes one sequence of two texts, with a separator between them."""
+        """Whether it joins two texts to one sequence, with a separator."""
         added = [self.tokenizer.num_special_tokens_to_add(is_pair=pair) for pair in (False, True)]
         return added[1] > added[0]
 
     def read_cut(self, texts: Sequence[str], most: int, truncating: Padding) -> list[list[int]]:
-        """Make the ids of texts as the training did, and cut what is too long.
+        """Return the ids of texts as in training, truncated.
 
         Args:
-            texts: any.
-            most: ids of a text.
-            truncating: the side that loses ids.
+            texts: any texts.
+            most: maximum number of ids of a text.
+            truncating: the side at which ids are dropped.
         """
         if self.adds_separators:
             cutting = Tokenizer.from_str(self.tokenizer.to_str())
@@ -58,10 +59,10 @@ class TokenSource:
         return [ids[-most:] if truncating == "pre" else ids[:most] for ids in self.read(texts)]
 
     def require_agreement(self) -> None:
-        """Hold tokenizer.json to Keras's own reading on odd texts.
+        """Compare tokenizer.json with the Keras tokenizer on unusual texts.
 
         Raises:
-            WeightsError: the two read a text differently; it is shown.
+            WeightsError: the ids of a text differ; the message contains the text.
         """
         texts = [*FURTHER_TEXTS, *odd_texts(COMPARED_TEXTS)]
         texts += [" ".join(self.words[:20]), " ".join(self.words[:20]).upper()]

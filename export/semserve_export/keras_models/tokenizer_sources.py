@@ -1,4 +1,4 @@
-"""The tokenizer of a Keras model: what the caller gives, by its kind, or what the model holds."""
+"""Finds the tokenizer of a Keras model: the argument, by its kind, or a layer of the model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from semserve_export.keras_models.keras_hub_source import KINDS as KERAS_HUB_KIN
 from semserve_export.keras_models.keras_hub_source import read_keras_hub
 from semserve_export.keras_models.text_vectorization import from_vocabulary, read_text_vectorization
 from semserve_export.keras_models.token_source import TokenSource
-from semserve_export.keras_models.word_index import WordIndex, read_word_index
+from semserve_export.keras_models.word_index import WordIndex, padding_id, read_word_index
 from semserve_export.model_spec import Padding
 from semserve_export.tokenizers.bert_wordpiece import build_tokenizer
 
@@ -21,7 +21,7 @@ KINDS = (
     "a KerasHub tokenizer or preprocessor, a TextVectorization layer, a word index (a dict or its"
     " JSON file), a tokenizers.Tokenizer, a vocabulary file or a directory with tokenizer.json"
 )
-ASKED = (
+TOKENIZER_HINT = (
     "tokenizer: the model takes token ids, and holds nothing that makes them of texts; give what"
     f" made them in its training (--tokenizer): {KINDS}"
 )
@@ -29,15 +29,15 @@ BERT_PIECES = frozenset({"[PAD]", "[UNK]", "[CLS]", "[SEP]"})
 
 
 def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource:
-    """Find what makes a model's token ids.
+    """Find the tokenizer of a model.
 
     Args:
-        tokenizer: what the caller gives; None where the model must hold it.
-        model: it may hold a TextVectorization layer.
-        rows: of the model's embedding, where it has one.
+        tokenizer: the argument of the caller; None if the model must contain it.
+        model: the model, which may contain a TextVectorization layer.
+        rows: number of rows of the model's embedding, if it has one.
 
     Raises:
-        WeightsError: there is nothing, two contradict each other, or it cannot be honoured.
+        WeightsError: there is no tokenizer, two contradict each other, or it is not supported.
     """
     if model.vectorization is not None:
         if tokenizer is not None and tokenizer is not model.vectorization:
@@ -47,7 +47,7 @@ def find_source(tokenizer: Any, model: IdModel, rows: int | None) -> TokenSource
             )
         return read_text_vectorization(model.vectorization, "found")
     if tokenizer is None:
-        raise WeightsError(ASKED)
+        raise WeightsError(TOKENIZER_HINT)
     return tokenizer if isinstance(tokenizer, TokenSource) else _of_kind(tokenizer, rows)
 
 
@@ -68,21 +68,21 @@ def _of_kind(tokenizer: Any, rows: int | None) -> TokenSource:
 
 
 def from_library(tokenizer: Tokenizer) -> TokenSource:
-    """Take a tokenizer of the tokenizers library as it is, but for padding and cutting."""
-    own = Tokenizer.from_str(tokenizer.to_str())
-    padding, truncation = own.padding or {}, own.truncation or {}
-    own.no_padding()
-    own.no_truncation()
+    """Use a tokenizer of the tokenizers library, without its padding and truncation."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    padding, truncation = copy.padding or {}, copy.truncation or {}
+    copy.no_padding()
+    copy.no_truncation()
     return TokenSource(
-        tokenizer=own,
-        read=lambda texts: [one.ids for one in own.encode_batch_fast(list(texts))],
+        tokenizer=copy,
+        read=lambda texts: [one.ids for one in copy.encode_batch_fast(list(texts))],
         title="the tokenizers.Tokenizer",
-        adds_separators=own.num_special_tokens_to_add(is_pair=False) > 0,
+        adds_separators=copy.num_special_tokens_to_add(is_pair=False) > 0,
         length=padding.get("length") or None,
         padding=_SIDES.get(padding.get("direction", "")),
         truncating=_SIDES.get(truncation.get("direction", "")),
         most=truncation.get("max_length"),
-        pad_id=int(padding.get("pad_id", 0)),
+        pad_id=int(padding["pad_id"]) if padding else padding_id(copy.get_vocab()),
     )
 
 
@@ -103,7 +103,7 @@ def _from_path(path: Path, rows: int | None) -> TokenSource:
             return index.source()
         try:
             return from_library(Tokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises nothing more special
+        except Exception as error:  # the library raises only Exception
             raise WeightsError(f"{path}: cannot be read: {error}") from error
     try:
         words = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")

@@ -1,7 +1,7 @@
-"""A word index as tokenizer.json: words in the way of Keras's `Tokenizer`, each with its id.
+"""Converts a word index to tokenizer.json, with the rules of Keras's `Tokenizer`.
 
-`Tokenizer` puts a blank in the place of each sign of `filters`, lowers letters and splits at
-blanks. A word that is not in the index becomes `oov_token`; where there is none, it is left out.
+`Tokenizer` replaces each character of `filters` by a blank, converts to lower case and splits at
+blanks. A word that is not in the index becomes `oov_token`; without an `oov_token` it is dropped.
 """
 
 import json
@@ -22,40 +22,44 @@ from semserve_export.report import Fact
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 """The default of Keras's `Tokenizer`."""
 MARK, INSIDE = "\U0010ffff", "\U0010fffe"
-"""Two code points that are no characters: they begin a word, and continue one."""
+"""Two code points that are not characters: one begins a word, the other continues it."""
 BRACKETED = re.compile(r"[<\[](.+)[>\]]")
+PADDING = frozenset({"pad", "padding"})
 OUT_OF_VOCABULARY = frozenset({"oov", "unk", "unknown"})
 CASED, IGNORABLE = r"[\p{Lu}\p{Ll}\p{Lt}]", r"['.:\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}·’]"  # noqa: RUF001
 FINAL_SIGMA = (
     rf"(?<={CASED}|{CASED}{IGNORABLE}|{CASED}{IGNORABLE}{IGNORABLE})Σ(?!{IGNORABLE}*{CASED})"
 )
-"""A capital sigma that Python lowers to ς: the Unicode standard's Final_Sigma, chapter 3.13."""
+"""A capital sigma that Python converts to ς: Final_Sigma of the Unicode standard, chapter 3.13."""
 MARKS = frozenset({"start", "bos", "sos", "s", "go", "cls", "end", "eos", "/s", "sep"})
-"""What stands at the begin or the end of a text, such as <START> in Keras's IMDB data."""
+"""Markers of the start or the end of a text, such as <START> in Keras's IMDB data."""
 LARGEST = 4_000_000  # ids
 
 
 @dataclass(frozen=True, slots=True)
 class WordIndex:
-    """A word index with the settings of the `Tokenizer` that made it."""
+    """A word index, with the settings of its `Tokenizer`."""
 
     ids: Mapping[str, int]
-    unknown: int | None  # the id of words that are not in the index; None: they are left out
+    unknown: int | None  # the id of words that are not in the index; None: they are dropped
     lower: bool = True
     filters: str = FILTERS
     by_character: bool = False
-    assumed: bool = True  # whether the settings are Keras's defaults, and nobody said so
+    pad_id: int = 0  # of what fills sequences up
+    assumed: bool = True  # whether the settings are assumed to be Keras's defaults
 
     @classmethod
     def of_mapping(cls, index: Mapping[str, Any], rows: int | None = None) -> "WordIndex":
-        """Read a dict of words and ids.
+        """Create it from a dict of words and ids.
 
         Args:
-            index: the words' ids.
-            rows: of the model's embedding; words from there on are unknown, as with `num_words`.
+            index: the ids of the words.
+            rows: number of rows of the model's embedding; words with larger ids are unknown, as
+                with `num_words`.
 
         Raises:
-            WeightsError: it is none, or not what Keras's `Tokenizer` makes with its defaults.
+            WeightsError: it is not a word index, or Keras's `Tokenizer` with its defaults cannot
+                have made it.
         """
         ids = _checked(index)
         plain = [word for word in ids if not BRACKETED.fullmatch(word)]
@@ -73,15 +77,17 @@ class WordIndex:
                 " training put it into each text; give a tokenizers.Tokenizer that puts it there,"
                 " or the dict without it"
             )
-        unknown = next((ids[word] for word in ids if _stands_for_unknown(word)), None)
-        return cls(_below(ids, rows), unknown, lower=lower)
+        unknown = next(
+            (ids[word] for word in ids if _named_in_brackets(word) in OUT_OF_VOCABULARY), None
+        )
+        return cls(_below(ids, rows), unknown, lower=lower, pad_id=padding_id(ids))
 
     @classmethod
     def of_settings(cls, config: Mapping[str, Any]) -> "WordIndex":
-        """Read the `config` of a `Tokenizer`'s to_json(), or its get_config().
+        """Create it from the `config` of a `Tokenizer`'s to_json(), or its get_config().
 
         Raises:
-            WeightsError: it is none, or a setting cannot be honoured.
+            WeightsError: it is not such a config, or a setting is not supported.
         """
         index = config["word_index"]
         ids = _checked(json.loads(index) if isinstance(index, str) else index)
@@ -96,11 +102,12 @@ class WordIndex:
             lower=bool(config.get("lower", True)),
             filters=config.get("filters") or "",
             by_character=bool(config.get("char_level")),
+            pad_id=padding_id(ids),
             assumed=False,
         )
 
     def read(self, texts: Sequence[str]) -> list[list[int]]:
-        """Make ids of texts as `Tokenizer.texts_to_sequences` does."""
+        """Return the ids of texts as `Tokenizer.texts_to_sequences` does."""
         blanks = dict.fromkeys(map(ord, self.filters), " ")
         rows = []
         for text in texts:
@@ -113,8 +120,8 @@ class WordIndex:
     def tokenizer(self) -> Tokenizer:
         """Build the tokenizer.json.
 
-        Where no id stands for unknown words, the model is a BPE without merges: it finds whole
-        words, and of any other word it finds no part, since each begins with `MARK`.
+        Without an id for unknown words, the model is a BPE without merges: it finds whole words,
+        and drops any other word, because every word begins with `MARK`.
         """
         mark = MARK if self.unknown is None and not self.by_character else ""
         names = {f"{mark}{word}": place for word, place in self.ids.items()}
@@ -142,7 +149,7 @@ class WordIndex:
         return tokenizer
 
     def source(self) -> TokenSource:
-        """Return it as the source of a model's ids."""
+        """Return the word index as the source of a model's ids."""
         unknown = "left out" if self.unknown is None else f"id {self.unknown}"
         reading = f"lower={self.lower}, filters={self.filters!r}"
         facts = (
@@ -155,15 +162,16 @@ class WordIndex:
             read=self.read,
             title="the word index",
             words=tuple(word for word in words if not BRACKETED.fullmatch(word)),
+            pad_id=self.pad_id,
             facts=facts,
         )
 
 
 def read_word_index(path: Path, rows: int | None = None) -> WordIndex | None:
-    """Read a JSON file of words and ids, or of `Tokenizer.to_json()`; None for another JSON.
+    """Read a JSON file of words and ids, or of `Tokenizer.to_json()`; None for other JSON.
 
     Raises:
-        WeightsError: it cannot be read, or as `WordIndex.of_mapping`.
+        WeightsError: the file cannot be read, or as `WordIndex.of_mapping`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -177,6 +185,11 @@ def read_word_index(path: Path, rows: int | None = None) -> WordIndex | None:
     if isinstance(content.get("model"), dict):
         return None  # a file of the tokenizers library
     return WordIndex.of_mapping(content, rows)
+
+
+def padding_id(ids: Mapping[str, int]) -> int:
+    """Return the id of `<pad>`, `[PAD]` or the like; 0, as in Keras, where no word is called so."""
+    return next((ids[word] for word in ids if _named_in_brackets(word) in PADDING), 0)
 
 
 def _checked(index: Any) -> dict[str, int]:
@@ -206,12 +219,8 @@ def _below(ids: Mapping[str, int], most: int | None) -> dict[str, int]:
 
 
 def _holes(names: Mapping[str, int]) -> set[int]:
-    """Return the ids that no word has: the file lists each id up to the largest."""
+    """Return the unused ids: the file lists each id up to the largest."""
     return set(range(max(names.values(), default=0))) - set(names.values())
-
-
-def _stands_for_unknown(word: str) -> bool:
-    return _named_in_brackets(word) in OUT_OF_VOCABULARY
 
 
 def _named_in_brackets(word: str) -> str:

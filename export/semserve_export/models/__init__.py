@@ -1,1 +1,1 @@
-"""Keras models: families of backbones, presets, heads, adapters, and what their layers say."""
+"""Keras models: families of backbones, presets, heads, adapters, and their settings."""

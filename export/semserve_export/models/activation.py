@@ -1,4 +1,4 @@
-"""The activation of a model's feed-forward blocks, as its weights were trained with it."""
+"""Sets the activation of feed-forward blocks to the one that the weights were trained with."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SQRT_HALF = 0.5**0.5
 
 
 def set_activation(backbone: Any, activation: Activation) -> None:
-    """Give every feed-forward block, of any family, the activation that it was trained with."""
+    """Set the activation of every feed-forward block, of any family."""
     function = FUNCTIONS[activation]
     for dense in feed_forward_layers(backbone):
         dense.activation = function
@@ -20,13 +20,13 @@ def set_activation(backbone: Any, activation: Activation) -> None:
 def gelu_erf(x: Any) -> Any:
     """GELU by the error function, as BERT was trained; KerasHub always uses the tanh form.
 
-    Written out, since TensorFlow's own runs on Erfc, which tf2onnx cannot convert.
+    It is written out, because TensorFlow's own uses Erfc, which tf2onnx cannot convert.
     """
     return 0.5 * x * (1 + keras.ops.erf(x * SQRT_HALF))
 
 
 def gelu_tanh(x: Any) -> Any:
-    """GELU by the tanh approximation, which a model fine-tuned in plain KerasHub has learnt."""
+    """GELU by the tanh approximation, with which KerasHub fine-tunes models."""
     return keras.activations.gelu(x, approximate=True)
 
 

@@ -1,4 +1,4 @@
-"""KerasHub's BERT: loading it with the right activation, and its two heads."""
+"""KerasHub's BERT: loads it with the right activation, and adds one of two heads."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def load_backbone(
 ) -> Any:
     """Load a `BertBackbone` from a KerasHub preset or a Hugging Face directory.
 
-    A masked language model has no pooler; its pooler then begins as the identity.
+    A masked language model has no pooler; its pooler is then initialised as the identity.
     """
     arguments = {"dropout": dropout, "dtype": precision}
     if _lacks_pooler(Path(preset)):
@@ -36,10 +36,10 @@ def load_backbone(
 
 
 class _IdentityPooler(SafetensorLoader):
-    """Reads a Hugging Face file as if it had a pooler, one that changes nothing but by its tanh."""
+    """Reads a Hugging Face file as if it had a pooler: the identity, followed by tanh."""
 
     def get_tensor(self, name: str) -> Any:
-        """Return a weight, or the pooler's part of the identity."""
+        """Return a weight, or a part of the identity for the pooler."""
         if not name.startswith("pooler."):
             return super().get_tensor(name)
         hidden = super().get_tensor("embeddings.word_embeddings.weight").shape[1]
@@ -56,7 +56,7 @@ def _lacks_pooler(directory: Path) -> bool:
 
 
 def make_embedder(backbone: Any, pooling: str, *, normalize: bool) -> Any:
-    """Put pooling over the real tokens, and L2, on the backbone: fp32 [batch, hidden] comes out."""
+    """Add pooling over the real tokens, and L2, to the backbone: fp32 [batch, hidden]."""
     if pooling == "pooled":
         return PooledEmbedder(backbone, normalize=normalize)
     if pooling not in {"mean", "cls"}:  # KerasHub's `max` has a constant that tf2onnx loses
@@ -80,7 +80,7 @@ class PooledEmbedder(keras.Model):
 
 
 def make_classifier(backbone: Any, classes: int, *, dropout: float = 0) -> Any:
-    """Put a fresh head on the pooled output: fp32 logits [batch, classes] come out."""
+    """Add a new head to the pooled output: fp32 logits [batch, classes]."""
     return keras_hub.models.BertTextClassifier(
         backbone, num_classes=classes, preprocessor=None, dropout=dropout
     )

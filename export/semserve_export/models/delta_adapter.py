@@ -1,10 +1,10 @@
-"""Adapters: what fine-tuning changed in public weights, small enough to keep beside the code.
+"""Adapters: the changes of fine-tuning to public weights, small enough for the repository.
 
-A kernel or table of the backbone is kept as its int8 difference to the base, with one fp32 scale a
-row of its last axis. A difference of low rank, such as LoRA teaches, is kept as its two factors in
-fp16 where they are smaller. Biases, norms and the head are kept whole in fp32. What was not trained
-is not kept. What is exported is the base plus the difference as read back, never the model that
-stood in memory after the training.
+A kernel or table of the backbone is stored as its int8 difference from the base, with one fp32
+scale for each row of its last axis. A difference of low rank, such as from LoRA, is stored as its
+two factors in fp16 if they are smaller. Biases, norms and the head are stored in fp32. Weights that
+were not trained are not stored. The exported model is the base plus the difference as read back,
+not the model in memory after the training.
 
     adapter.safetensors    NAME.delta int8 and NAME.scale fp32; NAME.left and NAME.right fp16, whose
                            product is the difference; or NAME fp32
@@ -31,7 +31,7 @@ TENSORS = "adapter.safetensors"
 RECORD = "adapter.json"
 LARGEST_RECORD = 4 << 20  # bytes
 LARGEST_INT8 = 127
-LEAST_SHARE = 1e-4  # of the largest singular value
+LEAST_SHARE = 1e-4  # relative to the largest singular value
 PARTS = ("delta", "scale", "left", "right")
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -41,10 +41,11 @@ def save_adapter(directory: Path, tuned: Arrays, base: Arrays, *, low_rank: bool
     """Write the adapter of `tuned` (from `tuned_values`) over `base` (from `base_values`).
 
     Args:
-        directory: where to.
-        tuned: the values to keep.
-        base: what they were before the training.
-        low_rank: whether to look for differences that are products of two small factors.
+        directory: the directory of the adapter.
+        tuned: the values to store.
+        base: the
+            values before the training.
+        low_rank: whether to store differences as products of two small factors if possible.
     """
     tensors: Arrays = {}
     for name, value in tuned.items():
@@ -62,13 +63,13 @@ def save_adapter(directory: Path, tuned: Arrays, base: Arrays, *, low_rank: bool
 
 
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:
-    """Write what is to be known about the adapter beside it."""
+    """Write the record of the adapter beside it."""
     text = json.dumps(dict(record), indent=2, ensure_ascii=False, allow_nan=False)
     (directory / RECORD).write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """Read what was recorded beside the adapter.
+    """Read the record of the adapter.
 
     Raises:
         AdapterError: there is no adapter there.
@@ -84,16 +85,16 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def apply_adapter(directory: Path, model: keras.Model) -> None:
-    """Turn a model on base weights into the fine-tuned one.
+    """Apply an adapter to a model with the base weights.
 
     Raises:
-        AdapterError: the file is damaged, lacks the head, or holds no variable of the model.
+        AdapterError: the file is damaged, lacks the head, or does not belong to the model.
     """
     assign_values(model, read_adapter(directory, model))
 
 
 def read_adapter(directory: Path, model: keras.Model) -> Arrays:
-    """Return what `apply_adapter` would put into a model on base weights, by name.
+    """Return the values that `apply_adapter` assigns to a model with the base weights.
 
     Raises:
         AdapterError: as `apply_adapter`.
@@ -127,7 +128,7 @@ def read_adapter(directory: Path, model: keras.Model) -> Arrays:
 
 
 def read_tensors(path: Path) -> Arrays:
-    """Read a safetensors file of finite numbers, after its header was checked.
+    """Check the header of a safetensors file, and read its finite numbers.
 
     Raises:
         AdapterError: it is damaged, or a number is not finite.
@@ -149,12 +150,12 @@ def mean_of(parts: Sequence[Arrays]) -> Arrays:
 
 
 def base_values(model: keras.Model) -> Arrays:
-    """Copy the backbone's variables, by name, as fp32 arrays: what the public weights filled."""
+    """Copy the backbone's variables, by name, as fp32 arrays: the public weights."""
     return _copy(_by_name(model.backbone.weights))
 
 
 def tuned_values(model: keras.Model) -> Arrays:
-    """Copy what training changes, by name, as fp32 arrays; what LoRA learnt is in its kernel."""
+    """Copy the trained variables, by name, as fp32 arrays; LoRA updates are merged into kernels."""
     merged = {
         kernel_path(layer): layer
         for layer in sublayers(model)
@@ -171,7 +172,7 @@ def tuned_values(model: keras.Model) -> Arrays:
 
 
 def assign_values(model: keras.Model, values: Arrays) -> None:
-    """Put values back where they were copied from, or into another model of the same names."""
+    """Assign copied values to their model, or to another model with the same names."""
     variables = _by_name(model.weights)
     for name, value in values.items():
         variables[name].assign(value)
@@ -189,13 +190,13 @@ def _copy(variables: Mapping[str, Any]) -> Arrays:
 
 
 def _variable_of(stored: str) -> str:
-    """Return the name of the variable that a stored tensor is of."""
+    """Return the name of the variable of a stored tensor."""
     name, dot, part = stored.rpartition(".")
     return name if dot and part in PARTS else stored
 
 
 def has_factors(directory: Path) -> bool:
-    """Tell whether an adapter keeps differences as factors.
+    """Return whether an adapter stores differences as factors.
 
     Raises:
         AdapterError: there is no adapter there.
@@ -211,10 +212,10 @@ def has_factors(directory: Path) -> bool:
 def factorize(
     delta: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]]:
-    """Return factors whose product is the difference, as far as fp16 can hold it.
+    """Return factors whose product is the difference, in the precision of fp16.
 
-    They are [..., rank] and [rank, outputs] for a difference [..., outputs]. What a singular value
-    below `LEAST_SHARE` of the largest adds is left out: that is rounding of the sum in fp32.
+    They are [..., rank] and [rank, outputs] for a difference [..., outputs]. Singular values below
+    `LEAST_SHARE` of the largest are dropped, because they are rounding errors of fp32.
     """
     rows = delta.reshape(-1, delta.shape[-1])
     left, sizes, right = np.linalg.svd(rows, full_matrices=False)
@@ -238,7 +239,7 @@ def multiply(
 def quantize(
     delta: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Round to int8 with one scale a row of the last axis; a row of zeros gets the scale 1."""
+    """Round to int8 with one scale for each row of the last axis; 1 for a row of zeros."""
     largest = np.abs(delta).max(axis=-1, keepdims=True)
     scale = np.where(largest > 0, largest / LARGEST_INT8, 1).astype(np.float32)
     return np.rint(delta / scale).astype(np.int8), scale
@@ -247,5 +248,5 @@ def quantize(
 def dequantize(
     delta: npt.NDArray[np.int8], scale: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Undo `quantize`, to half a scale."""
+    """Undo `quantize`; the error is at most half a scale."""
     return delta.astype(np.float32) * scale

@@ -1,4 +1,4 @@
-"""The families of KerasHub models that can be exported, and what each does in its own way."""
+"""The families of KerasHub models that can be exported, with their differences."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,13 @@ models = keras_hub.models
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One architecture: how KerasHub and transformers call it."""
+    """One architecture, with its names in KerasHub and transformers."""
 
     name: str
-    classifier: Any  # the KerasHub task; it knows its backbone and its preprocessor
-    gelu: Activation  # in KerasHub, whatever the weights were trained with elsewhere
-    model_type: str | None = None  # transformers', where its directories are read
-    plain: bool = True  # whether its layers are those of BERT, so that `encoder.py` can read it
+    classifier: Any  # the KerasHub task, which has its backbone and its preprocessor
+    gelu: Activation  # in KerasHub, which may differ from the training of the weights
+    model_type: str | None = None  # the name in transformers, if its directories are supported
+    plain: bool = True  # whether its layers are those of BERT, so that `encoder_reader` can read it
 
     @property
     def backbone(self) -> Any:
@@ -41,7 +41,7 @@ def family_of(kind: str) -> Family:
     """Return the family of a Hugging Face model type, or of a backbone's registered name.
 
     Raises:
-        WeightsError: there is none; the message says which there are.
+        WeightsError: there is none; the message lists the families.
     """
     for family in FAMILIES:
         if kind in {family.model_type, f"keras_hub>{family.backbone.__name__}"}:

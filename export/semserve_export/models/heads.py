@@ -1,4 +1,4 @@
-"""The head of a classifier: what makes scores of its logits, and which task it is for."""
+"""The head of a classifier: the function from its logits to scores, and its task."""
 
 from typing import Any
 
@@ -11,19 +11,20 @@ from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
 SCORES: dict[str, Scores | None] = {"linear": None, "softmax": "softmax", "sigmoid": "sigmoid"}
-"""By the name of the last layer's activation. A head without one does not tell: it was trained on
-its logits, with a loss that makes something of them."""
+"""By the name of the last layer's activation. A head without activation was trained on its logits,
+with a loss of unknown function."""
 
 
 def take_scores(model: Any, options: ModelOptions) -> tuple[Scores, Fact]:
-    """Remove the activation of a classifier's last layer, and tell which scores it stood for.
+    """Remove the activation of a classifier's last layer, and return its score function.
 
     Args:
-        model: a KerasHub text classifier; it gives logits afterwards.
-        options: what the caller says.
+        model: a KerasHub text classifier, which returns logits afterwards.
+        options: the
+            options of the export.
 
     Raises:
-        WeightsError: the server has no such activation, or the caller contradicts it.
+        WeightsError: the server does not support the activation, or the options contradict it.
     """
     activation = model.output_dense.activation
     name = getattr(activation, "__name__", None) or type(activation).__name__
@@ -42,35 +43,36 @@ def take_scores(model: Any, options: ModelOptions) -> tuple[Scores, Fact]:
 def choose_scores(
     outputs: int, found: Scores | None, options: ModelOptions, where: str
 ) -> tuple[Scores, Fact]:
-    """Settle what makes scores of a head's outputs, and say who said so.
+    """Determine the function from a head's outputs to scores, and its origin.
 
-    Where nobody says it, several outputs are taken for the logits of a softmax, and one output is
-    served as it is.
+    By default, several outputs are the logits of a softmax, and one output is served unchanged.
 
     Args:
-        outputs: how many the head has.
-        found: what the model says, where it does.
-        options: what the caller says.
-        where: what the model says, for a message.
+        outputs: number of the head's outputs.
+        found: the function that the model specifies, if
+            any.
+        options: the options of the export.
+        where: description of the model's function, for a
+            message.
 
     Raises:
-        WeightsError: both contradict each other, or what they say has no meaning for one output.
+        WeightsError: the two contradict each other, or the function has no meaning for one output.
     """
     if options.scores and found and options.scores != found:
         raise WeightsError(f"--scores {options.scores}: {where}")
     scores = options.scores or found
     if scores == "softmax" and outputs == 1:
-        raise WeightsError(f"{where}: the softmax of one output is always 1; say --scores sigmoid")
+        raise WeightsError(f"{where}: the softmax of one output is always 1; pass --scores sigmoid")
     origin = "stated" if options.scores else "found" if found else "assumed"
     scores = scores or ("none" if outputs == 1 else "softmax")
     return scores, Fact("scores", scores, origin)  # type: ignore[arg-type]  # one of three
 
 
 def task_of(outputs: int, stated: Task | None) -> Task:
-    """Tell what a head of so many outputs is for.
+    """Return the task of a head with this number of outputs.
 
     Raises:
-        WeightsError: the caller says something else.
+        WeightsError: the options specify another task.
     """
     task: Task = "score" if outputs == 1 else "classification"
     if stated not in (None, task):

@@ -1,6 +1,6 @@
-"""The parts of Keras's and KerasHub's layers that have no public name.
+"""Access to private attributes of Keras's and KerasHub's layers.
 
-This is the one module that reads their private attributes, which is why both are pinned.
+Only this module reads private attributes, which is why the versions of both are pinned.
 """
 
 import math
@@ -15,7 +15,7 @@ from keras.src.utils.python_utils import func_load
 
 
 class TransformerParts(NamedTuple):
-    """The layers inside a `TransformerEncoder`, such as each layer of a BERT is."""
+    """The layers inside a `TransformerEncoder`, which is a layer of a BERT."""
 
     query: Any
     key: Any
@@ -28,7 +28,7 @@ class TransformerParts(NamedTuple):
 
 
 def transformer_parts(layer: Any) -> TransformerParts:
-    """Return what a `TransformerEncoder`, or a layer of ours that names its parts, is made of."""
+    """Return the parts of a `TransformerEncoder`, or of our own layer with named parts."""
     if hasattr(layer, "parts"):
         parts: TransformerParts = layer.parts()
         return parts
@@ -46,26 +46,26 @@ def transformer_parts(layer: Any) -> TransformerParts:
 
 
 def feed_forward_layers(model: Any) -> list[Any]:
-    """Return the dense layers that a model's feed-forward blocks begin with, of any family."""
+    """Return the first dense layers of a model's feed-forward blocks, for any family."""
     name = "_feedforward_intermediate_dense"
     return [getattr(layer, name) for layer in sublayers(model) if hasattr(layer, name)]
 
 
 def sublayers(model: Any) -> list[Any]:
-    """Return every layer of a model, those inside others too."""
+    """Return every layer of a model, including nested ones."""
     return list(model._flatten_layers())
 
 
 def is_functional(model: Any) -> bool:
-    """Tell whether a model is a graph of layers: a Functional model, or a Sequential once built."""
+    """Return whether a model is a graph of layers: Functional, or a built Sequential."""
     return isinstance(model, Functional) or getattr(model, "_functional", None) is not None
 
 
 def producer(tensor: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
-    """Return the operation that gave a symbolic tensor, and all tensors of that call.
+    """Return the operation that produced a symbolic tensor, and all tensors of that call.
 
     Returns:
-        The layer or operation, the tensors that it took and the tensors that it gave.
+        The layer or operation, its input tensors and its output tensors.
     """
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
@@ -73,14 +73,15 @@ def producer(tensor: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
 
 
 def call_again(tensor: Any, values: dict[int, Any]) -> tuple[Any, ...]:
-    """Repeat the call that gave a symbolic tensor, on other values.
+    """Repeat the call that produced a symbolic tensor, on other values.
 
     Args:
-        tensor: one of those that the call gave.
-        values: what stands for each symbolic tensor that the call took, by its `id`.
+        tensor: an output of the call.
+        values: the replacement of each input of the call, by
+            its `id`.
 
     Returns:
-        What stands for each tensor that the call gave, in the order of `producer`.
+        The new outputs of the call, in the order of `producer`.
     """
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
@@ -89,7 +90,7 @@ def call_again(tensor: Any, values: dict[int, Any]) -> tuple[Any, ...]:
 
 
 def argument_names(tensor: Any, consumed: Any) -> list[str]:
-    """Return the keys under which a call that gave `tensor` took `consumed` in a dictionary."""
+    """Return the dictionary keys of `consumed` in the call that produced `tensor`."""
     history = tensor._keras_history
     arguments = history.operation._inbound_nodes[history.node_index].arguments
     given = [one for one in (*arguments.args, *arguments.kwargs.values()) if isinstance(one, dict)]
@@ -97,9 +98,9 @@ def argument_names(tensor: Any, consumed: Any) -> list[str]:
 
 
 def merged_kernel(layer: Any) -> npt.NDArray[np.float32]:
-    """Return a layer's kernel with what LoRA has learnt added to it.
+    """Return a layer's kernel with its LoRA update.
 
-    It is in fp32 whatever the layer computes in; `layer.kernel` would be rounded to that.
+    It is in fp32, whatever the precision of the layer; `layer.kernel` would be rounded.
     """
     update = layer.lora_kernel_a.numpy() @ layer.lora_kernel_b.numpy()
     scale = layer.lora_alpha / layer.lora_rank
@@ -112,16 +113,17 @@ def kernel_path(layer: Any) -> str:
 
 
 def made_by(tensor: Any) -> tuple[Any, list[Any]]:
-    """Return the layer that gives a symbolic tensor, and the tensors that it took for it."""
+    """Return the layer that produced a symbolic tensor, and its input tensors."""
     history = tensor._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
 
 
 def name_modules_of_lambdas() -> None:
-    """Let the function of a `Lambda` layer find the modules that its program had imported.
+    """Give the function of a `Lambda` layer access to modules that its program had imported.
 
     A file keeps the code of a function and not its globals. Keras gives the code the globals of
-    one of its own modules, in which even `keras` has no name. What that module has stays.
+    one of its own modules, in which even `keras` has no name. Existing names of that module do not
+    change.
     """
     names = func_load.__globals__
     for name, module in {

@@ -1,4 +1,4 @@
-"""A model in memory with all that its bundle needs, and how a recipe becomes one."""
+"""A model in memory with all data of its bundle, and the loading of recipes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from semserve_export.encoder_weights import Encoder
+from semserve_export.encoder_weights import EncoderWeights
 from semserve_export.errors import AdapterError, WeightsError
 from semserve_export.files.digest import sha256_of
 from semserve_export.model_spec import ModelSpec
@@ -28,34 +28,36 @@ VOCABULARY_FILES = ("vocab.txt", "tokenizer.json")
 
 
 Proof = Callable[[Path], Measure]
-"""Measures a bundle's directory against the model that it was made from."""
+"""Compares a bundle's directory with its model."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A Keras model, its tokenizer, and where both came from."""
+    """A Keras model, its tokenizer, and their origin."""
 
     spec: ModelSpec
-    keras_model: Any  # takes the inputs of `spec.INPUTS`, gives fp32 [batch, dimensions or classes]
+    keras_model: Any  # from the inputs of `spec.INPUTS` to fp32 [batch, dimensions or classes]
     tokenizer: Tokenizer
-    source: str  # of the weights, for people
-    sha256: str | None  # of the weights' files, where there are some
+    source: str  # origin of the weights, for messages
+    sha256: str | None  # digest of the weights' files, if any
     licence: str  # text of the bundle's LICENSE
     notice: str  # text of the bundle's NOTICE
     adapter_sha256: str | None = None  # of the adapter that was applied to them
     notes: tuple[str, ...] = ()  # lines for the person who exports, printed at the end
     parity: Parity | None = None  # with KerasHub's tokenizer, where that trained the model
-    encoder: Encoder | None = None  # the same numbers, where they were read from named tensors
+    encoder: EncoderWeights | None = (
+        None  # the same numbers, where they were read from named tensors
+    )
     facts: tuple[Fact, ...] = ()  # what the report says beside the spec, or with its origin
     proofs: tuple[Proof, ...] = ()  # further measures that the written bundle must hold
     texts: tuple[Text, ...] | None = None  # of golden answers, where those of every model do not do
 
 
 def require_finite(model: Any) -> None:
-    """Refuse weights that are no numbers: every answer would be none, too.
+    """Refuse weights with NaN or infinity, because every answer would be NaN.
 
     Raises:
-        WeightsError: it names the first tensor that holds NaN or infinity.
+        WeightsError: the message names the first tensor with NaN or infinity.
     """
     for variable in model.weights:
         values = np.asarray(variable)
@@ -64,11 +66,11 @@ def require_finite(model: Any) -> None:
 
 
 def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
-    """Build a recipe's model on its public weights, with its adapter where it has one.
+    """Build a recipe's model on its public weights, with its adapter if it has one.
 
     Args:
-        recipe: what to build.
-        weights: the directory of the public model, as `fetch_weights` returns it.
+        recipe: the recipe.
+        weights: directory of the public model, from `fetch_weights`.
 
     Raises:
         AdapterError: the adapter is damaged, or was trained on other weights.
@@ -91,7 +93,7 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
     return LoadedModel(
         spec=spec,
         keras_model=model,
-        tokenizer=load_tokenizer(recipe, weights),
+        tokenizer=load_recipe_tokenizer(recipe, weights),
         source=source,
         sha256=package.sha256[WEIGHTS_FILE],
         adapter_sha256=adapter_sha256,
@@ -100,7 +102,7 @@ def load_recipe(recipe: Recipe, weights: Path) -> LoadedModel:
     )
 
 
-def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
+def load_recipe_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
     """Build the recipe's tokenizer from the vocabulary beside its weights."""
     file = next(name for name in VOCABULARY_FILES if name in recipe.weights.sha256)
     vocabulary = read_vocabulary(weights / file)
@@ -112,7 +114,7 @@ def load_tokenizer(recipe: Recipe, weights: Path) -> Tokenizer:
 
 
 def load_base_embedder(recipe: Recipe, weights: Path) -> Any:
-    """Build the embedder that the public weights are."""
+    """Build the embedder of the public weights."""
     spec = recipe.spec
     if recipe.architecture == "mpnet":
         tokens = load_mpnet(weights, spec.gelu)
@@ -124,7 +126,7 @@ def load_base_embedder(recipe: Recipe, weights: Path) -> Any:
 def load_base_classifier(
     recipe: Recipe, weights: Path, dropout: float = 0, precision: str = "float32"
 ) -> Any:
-    """Build the classifier before its fine-tuning: a fresh head, fp32 whatever the precision is."""
+    """Build the classifier before its fine-tuning, with a new head in fp32 for any precision."""
     classes = len(recipe.spec.labels or ())
     if recipe.architecture == "mpnet":
         tokens = load_mpnet(weights, recipe.spec.gelu, dropout=dropout, precision=precision)

@@ -8,19 +8,22 @@ from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from semserve_export.model_spec import Activation
 from semserve_export.models.activation import gelu_erf, gelu_tanh
 from semserve_export.models.keras_internals import TransformerParts
-from semserve_export.models.relative_position import bucket_table
 
 MASKED = -1e30
-"""What is added to the score of a padded token: the sum keeps nothing of the score."""
+LAST_BUCKET_DISTANCE = 128  # tokens; whatever is as far or farther shares the last bucket
+"""Number that is added to the attention score of a padded token; it is large enough to hide the
+score."""
 
 
 class RelativePositionBias(keras.layers.Layer):
-    """One number for each head and bucket of distances: fp32 [1, heads, sequence, sequence].
+    """The position bias of each head and bucket of distances: fp32 [1, heads, sequence, sequence].
 
     Its one weight, `embeddings`, is fp32 [buckets, heads]. All layers of a model share it.
     """
@@ -38,7 +41,7 @@ class RelativePositionBias(keras.layers.Layer):
         self.built = True
 
     def call(self, token_ids: Any) -> Any:
-        """Return what is added to the scores [batch, heads, attending, attended to]."""
+        """Return the bias of the scores [batch, heads, attending, attended to]."""
         places = ops.arange(ops.shape(token_ids)[1], dtype="int32")
         distances = ops.expand_dims(places, 0) - ops.expand_dims(places, 1)
         buckets = ops.take(self._table, distances + (self.positions - 1), axis=0)
@@ -55,7 +58,7 @@ class RelativePositionBias(keras.layers.Layer):
 
 
 class MPNetLayer(keras.layers.Layer):
-    """One transformer layer, normalised after each of its two halves."""
+    """One transformer layer, normalised after attention and after feed-forward."""
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class MPNetLayer(keras.layers.Layer):
         epsilon: float,
         **settings: Any,
     ) -> None:
-        # Keras would cast the fp32 position bias to what the layer computes in.
+        # Keras would cast the fp32 position bias to the precision of the layer.
         super().__init__(autocast=False, **settings)
         self.heads, self.size = heads, hidden // heads
         policy = self.dtype_policy
@@ -131,7 +134,7 @@ class MPNetLayer(keras.layers.Layer):
         )
         scores = ops.matmul(queries * self.size**-0.5, ops.transpose(keys, (0, 1, 3, 2)))
         padded = 1 - ops.cast(padding_mask, "float32")
-        # Sums and softmax are in fp32 whatever the layer computes in.
+        # Sums and softmax are in fp32, whatever the precision of the layer.
         scores = ops.cast(scores, "float32") + position_bias + padded[:, None, None, :] * MASKED
         shares = self.dropout(ops.cast(ops.softmax(scores), self.compute_dtype))
         context = ops.transpose(ops.matmul(shares, values), (0, 2, 1, 3))
@@ -147,8 +150,9 @@ class MPNetBackbone(keras_hub.models.Backbone):
     """Token vectors of a text: [batch, sequence, hidden].
 
     The inputs are `token_ids` and `padding_mask`, each int32 [batch, sequence]. MPNet's own tables
-    number positions from 2, for its two first rows belong to padding; here they are left out, so
-    that a text's first token has row 0. `max_sequence_length` counts the rows that are left.
+    number positions from 2, because the first two rows belong to padding. Here these rows are
+    dropped, so that a text's first token has row 0. `max_sequence_length` is the number of
+    remaining rows.
     """
 
     def __init__(  # noqa: PLR0913 - the sizes of a model, by KerasHub's names
@@ -206,7 +210,7 @@ class MPNetClassifier(keras.Model):
     """A head on a text's first token: fp32 logits [batch, classes].
 
     A dense layer with tanh, then a linear one, as in `MPNetForSequenceClassification`. The head
-    computes in fp32 whatever the backbone computes in.
+    computes in fp32, whatever the precision of the backbone.
     """
 
     def __init__(self, backbone: MPNetBackbone, classes: int, *, dropout: float = 0) -> None:
@@ -219,3 +223,34 @@ class MPNetClassifier(keras.Model):
         first = ops.cast(backbone(inputs)[:, 0, :], "float32")
         super().__init__(inputs, logits(leave_out(pooled(leave_out(first)))))
         self.backbone, self.pooled_dense, self.output_dense = backbone, pooled, logits
+
+
+def bucket_of(distance: int, buckets: int) -> int:
+    """Return the bucket of `distance = position attended to - position that attends`.
+
+    Source: Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified
+    Text-to-Text Transformer", section 2.1; MPNet uses the same buckets in both directions.
+
+    One half of the buckets is for tokens at or before the attending one, the other half for those
+    after it. In each half, the first half has one bucket a distance; the rest grow by a constant
+    ratio up to `LAST_BUCKET_DISTANCE`.
+    """
+    side = buckets // 2
+    offset, steps = (side if distance > 0 else 0), abs(distance)
+    exact = side // 2
+    if steps < exact:
+        return offset + steps
+    growth = np.log(steps / exact) / np.log(LAST_BUCKET_DISTANCE / exact)
+    # In float64 the logarithm of a bucket's first distance may fall short of a whole number by one
+    # unit in the last place; the definition, in exact numbers, does not.
+    grown = int(growth * (side - exact) + 1e-9)
+    return offset + min(exact + grown, side - 1)
+
+
+def bucket_table(positions: int, buckets: int) -> npt.NDArray[np.int32]:
+    """Return the bucket of every distance from `1 - positions` to `positions - 1`, in that order.
+
+    The result is int32 [2 x positions - 1]; distance d stands at index `d + positions - 1`.
+    """
+    distances = range(1 - positions, positions)
+    return np.array([bucket_of(distance, buckets) for distance in distances], np.int32)

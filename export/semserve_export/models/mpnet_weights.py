@@ -1,4 +1,4 @@
-"""Reads MPNet's published files into our backbone."""
+"""Loads MPNet's published files into our backbone."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from semserve_export.errors import WeightsError
 from semserve_export.model_spec import Activation
 from semserve_export.models.mpnet import MPNetBackbone
 
-FIRST_POSITION = 2  # row of the table that a text's first token has; those before are of padding
+FIRST_POSITION = 2  # row of a text's first token in the table; the rows before it belong to padding
 
 Tensor = Callable[[str], Any]
 
@@ -62,7 +62,7 @@ def load_mpnet(
 
 
 def _values(backbone: MPNetBackbone, tensor: Tensor) -> Iterator[tuple[Any, Any]]:
-    """Give each variable of the backbone with what the file has for it."""
+    """Yield each variable of the backbone with its value in the file."""
     yield backbone.token_embedding.embeddings, tensor("embeddings.word_embeddings.weight")
     positions = tensor("embeddings.position_embeddings.weight")[FIRST_POSITION:]
     yield backbone.embeddings.position_embedding.position_embeddings, positions
@@ -79,10 +79,10 @@ def _values(backbone: MPNetBackbone, tensor: Tensor) -> Iterator[tuple[Any, Any]
             layer.up: "intermediate.dense",
             layer.down: "output.dense",
         }
-        for part, theirs in dense.items():
-            # A linear layer of PyTorch keeps its weight as [outputs, inputs].
-            yield part.kernel, np.transpose(tensor(f"{name}.{theirs}.weight"))
-            yield part.bias, tensor(f"{name}.{theirs}.bias")
+        for part, path in dense.items():
+            # A linear layer of PyTorch stores its weight as [outputs, inputs].
+            yield part.kernel, np.transpose(tensor(f"{name}.{path}.weight"))
+            yield part.bias, tensor(f"{name}.{path}.bias")
         yield from _norm(layer.attention_norm, f"{name}.attention.LayerNorm", tensor)
         yield from _norm(layer.norm, f"{name}.output.LayerNorm", tensor)
 

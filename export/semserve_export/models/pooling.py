@@ -1,4 +1,4 @@
-"""An embedder on any backbone: KerasHub has one for BERT and XLM-RoBERTa alone."""
+"""An embedder on any backbone; KerasHub has embedders only for BERT and XLM-RoBERTa."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,10 +21,10 @@ from semserve_export.encoder_weights import (
 from semserve_export.errors import WeightsError
 from semserve_export.model_spec import Activation
 
-LEAST = 1e-9  # divisor of a text without a token
+LEAST = 1e-9  # divisor for a text without a token
 LOWEST = float(np.finfo(np.float32).min)
-"""Stands for a padded token where the largest value is looked for. tf2onnx makes an infinite
-constant an input of the graph, so this one is finite."""
+"""Value of padded tokens for max pooling. tf2onnx makes an infinite constant an input of the graph,
+so this one is finite."""
 
 
 def require_pooling(backbone: Any, pooling: str) -> None:
@@ -32,10 +32,10 @@ def require_pooling(backbone: Any, pooling: str) -> None:
 
     Args:
         backbone: the backbone's class.
-        pooling: as the user or the preset says.
+        pooling: the pooling of the options or the preset.
 
     Raises:
-        WeightsError: it names those that there are.
+        WeightsError: the message lists the supported poolings.
     """
     known = [*POOLINGS, *(["pooled"] if backbone is keras_hub.models.BertBackbone else [])]
     if pooling not in known:
@@ -45,7 +45,7 @@ def require_pooling(backbone: Any, pooling: str) -> None:
 
 
 class PooledTokens(keras.Model):
-    """One vector of a text's token vectors: fp32 [batch, width]; padding has no part in it.
+    """Pools a text's token vectors to one vector, without padding: fp32 [batch, width].
 
     The attributes have the names of KerasHub's `BertTextEmbedder`.
     """
@@ -64,9 +64,9 @@ class PooledTokens(keras.Model):
         Args:
             backbone: a KerasHub backbone.
             pooling: a `spec.Pooling`, or several joined by +.
-            normalize: whether a vector is divided by its length at the end.
-            pooler: the layer behind the pooling `pooled`.
-            steps: what is between the pooling and the last division.
+            normalize: whether vectors are scaled to length 1 at the end.
+            pooler: the layer of the pooling `pooled`.
+            steps: layers between the pooling and the normalisation.
 
         Raises:
             WeightsError: the model has no pooler, or there is no such pooling.
@@ -164,7 +164,7 @@ ACTIVATIONS: dict[Activation, Callable[[Any], Any]] = {
 
 
 class SparseTokens(keras.Model):
-    """A weight for each entry of the vocabulary: fp32 [batch, vocabulary], none below 0."""
+    """A weight for each entry of the vocabulary: fp32 [batch, vocabulary], at least 0."""
 
     def __init__(self, backbone: Any, head: SparseHead, epsilon: float) -> None:
         """Put the head on a backbone.

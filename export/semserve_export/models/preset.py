@@ -1,18 +1,17 @@
-"""A preset as it lies on disk or behind a KerasHub handle, and what it says about itself.
+"""A KerasHub preset, from a directory or a handle, and its settings.
 
-Fine-tuned in KerasHub a model has learnt the GELU that its family has there.
+A model that was fine-tuned in KerasHub uses the GELU of its family there.
 """
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import keras_hub
 from keras_hub.src.utils import preset_utils
 
 from semserve_export.errors import WeightsError
-from semserve_export.model_spec import Activation, Pooling, Task
+from semserve_export.model_spec import Activation, PairTruncation, Pooling, Task
 from semserve_export.models import bert
 from semserve_export.models.activation import set_activation
 from semserve_export.models.families import Family, family_of
@@ -21,19 +20,19 @@ from semserve_export.models.pooling import PooledTokens
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Where a preset is, and its configuration files."""
+    """The location of a preset, and its configuration files."""
 
     handle: str
     family: Family
     config: dict[str, Any]
-    task_config: dict[str, Any]  # KerasHub's task.json; empty where there is none
+    task_config: dict[str, Any]  # KerasHub's task.json; empty if it does not exist
 
     @classmethod
     def read(cls, handle: str) -> Self:
-        """Read the configuration, downloading it where the handle is not a directory.
+        """Read the configuration; it is downloaded if the handle is not a directory.
 
         Raises:
-            WeightsError: there is no preset, or it is of no family that can be exported.
+            WeightsError: there is no preset, or its family is not supported.
         """
         config = _json(handle, preset_utils.CONFIG_FILE)
         if not config:
@@ -51,7 +50,7 @@ class Preset:
 
     @property
     def task(self) -> Task:
-        """A classifier where a classifier was saved; an embedder in every other case."""
+        """The task: a classifier if a classifier was saved, otherwise an embedder."""
         classifies = "TextClass" in (self.task_config.get("class_name") or "")
         return "classification" if classifies else "embedding"
 
@@ -62,18 +61,12 @@ class Preset:
 
     @property
     def pooling(self) -> tuple[Pooling, bool]:
-        """How an embedder pools, and whether its vectors have length 1; mean and yes if unsaid."""
-        said: dict[str, Any] = self.task_config.get("config", {})
-        return said.get("pooling_mode", "mean"), said.get("normalize", True)
-
-    @property
-    def weights_file(self) -> Path | None:
-        """The one file of the backbone's weights, where the preset is a directory with one."""
-        path = Path(self.handle) / preset_utils.MODEL_WEIGHTS_FILE
-        return path if path.is_file() else None
+        """The pooling of an embedder, and whether vectors have length 1; default: mean, true."""
+        config: dict[str, Any] = self.task_config.get("config", {})
+        return config.get("pooling_mode", "mean"), config.get("normalize", True)
 
     def load_embedder(self, activation: Activation, pooling: Pooling, *, normalize: bool) -> Any:
-        """Load the backbone and put the pooling on it."""
+        """Load the backbone and add the pooling."""
         backbone = self.family.backbone.from_preset(self.handle, dtype="float32")
         set_activation(backbone, activation)
         if type(backbone) is keras_hub.models.BertBackbone:
@@ -83,7 +76,7 @@ class Preset:
     def load_classifier(self, activation: Activation) -> Any:
         """Load the classifier with its head and the head's activation, as they were saved."""
         with warnings.catch_warnings():
-            # A model that was trained has the state of its optimizer beside its head.
+            # A trained model has the state of its optimizer beside its head.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             model = self.family.classifier.from_preset(
                 self.handle, preprocessor=None, dtype="float32"
@@ -92,7 +85,7 @@ class Preset:
         return model
 
     def make_classifier(self, classes: int, dropout: float = 0, precision: str = "float32") -> Any:
-        """Put a fresh head on the backbone, for a training; the dropout inside is the preset's."""
+        """Add a new head to the backbone, for a training; its dropout is the preset's."""
         backbone = self.family.backbone.from_preset(self.handle, dtype=precision)
         set_activation(backbone, self.activation)
         return self.family.classifier(
@@ -105,9 +98,9 @@ class Preset:
         Raises:
             WeightsError: the preset has none.
         """
-        theirs = self.family.classifier.preprocessor_cls.tokenizer_cls
+        tokenizer_class = self.family.classifier.preprocessor_cls.tokenizer_cls
         try:
-            return theirs.from_preset(self.handle)
+            return tokenizer_class.from_preset(self.handle)
         except FileNotFoundError as error:
             raise WeightsError(
                 "has no tokenizer, as if saved without its preprocessor; name a preset that has"
@@ -116,12 +109,18 @@ class Preset:
 
     @property
     def preprocessor_config(self) -> dict[str, Any]:
-        """What KerasHub's preprocessor was saved with; empty where there is none."""
+        """The settings of KerasHub's saved preprocessor; empty if there is none."""
         config: dict[str, Any] = _json(self.handle, preset_utils.PREPROCESSOR_CONFIG_FILE)
         return dict(config.get("config", {}))
 
+    @property
+    def pair_truncation(self) -> PairTruncation:
+        """Which text of a pair its preprocessor cuts; KerasHub's default where none was saved."""
+        saved: PairTruncation = self.preprocessor_config.get("truncate", "round_robin")
+        return saved
+
     def max_sequence_length(self, backbone: Any) -> int:
-        """Return the longest sequence that was meant, and that the positions allow."""
+        """Return the configured maximum length, limited by the number of positions."""
         saved = self.preprocessor_config
         meant = saved.get("sequence_length")
         return int(min(meant or backbone.max_sequence_length, backbone.max_sequence_length))

@@ -1,4 +1,4 @@
-"""What a preset must be so that its bundle answers as the model did in Keras, and what changes."""
+"""Checks that a preset's bundle answers as the model in Keras, and notes about differences."""
 
 import re
 from typing import Any
@@ -11,36 +11,22 @@ from semserve_export.options import ModelOptions
 from semserve_export.tokenizers.parity import Parity
 from semserve_export.tokenizers.parity_causes import UNEXPLAINED
 
-SPARE_ROWS = 128  # of an embedding, at most, that no piece has
+SPARE_ROWS = 128  # largest number of rows of an embedding without a piece
 
 
 def length_of(options: ModelOptions, preset: Preset, backbone: Any) -> int:
-    """Return the most tokens of a text: as asked for, or what the preset says.
+    """Return the maximum number of tokens: from the options, or from the preset.
 
     Raises:
-        WeightsError: the model has no positions for as many.
+        WeightsError: the model has fewer positions.
     """
     positions = int(backbone.max_sequence_length)
     if options.max_sequence_length and options.max_sequence_length > positions:
         raise WeightsError(
             f"--max-sequence-length {options.max_sequence_length}: the model has {positions}"
-            f" positions; say {positions} at most"
+            f" positions; pass at most {positions}"
         )
     return options.max_sequence_length or preset.max_sequence_length(backbone)
-
-
-def require_round_robin(preset: Preset) -> None:
-    """Refuse a preprocessor that cut pairs otherwise in training than the server does.
-
-    Raises:
-        WeightsError: its `truncate` is not the default.
-    """
-    preprocessor = preset.preprocessor_config
-    if (truncate := preprocessor.get("truncate", "round_robin")) != "round_robin":
-        raise WeightsError(
-            f"the preprocessor has truncate={truncate!r}; pairs that are too long are served with"
-            " 'round_robin' alone"
-        )
 
 
 def require_segments(backbone: Any, *, pair: bool) -> None:
@@ -56,42 +42,42 @@ def require_segments(backbone: Any, *, pair: bool) -> None:
         )
 
 
-def require_vocabulary(theirs: Any, backbone: Any, named: str | None) -> None:
+def require_vocabulary(original: Any, backbone: Any, named: str | None) -> None:
     """Refuse a tokenizer of another vocabulary than the model's.
 
-    An embedding may have a few rows more than there are pieces, to fill up a round number.
+    An embedding may have a few more rows than there are pieces, up to a round number.
 
     Args:
-        theirs: KerasHub's tokenizer.
-        backbone: of the model.
-        named: the preset that --tokenizer named, if any.
+        original: KerasHub's tokenizer.
+        backbone: the backbone of the model.
+        named: the preset of --tokenizer, if any.
 
     Raises:
-        WeightsError: it tells both sizes.
+        WeightsError: the message contains both sizes.
     """
-    pieces, rows = theirs.vocabulary_size(), backbone.vocabulary_size
+    pieces, rows = original.vocabulary_size(), backbone.vocabulary_size
     if pieces > rows or (named and rows - pieces > max(1, min(SPARE_ROWS, rows // 100))):
         what = f"--tokenizer {named}" if named else "the tokenizer"
         raise WeightsError(f"{what}: has {pieces} pieces, and the model embeds {rows}")
 
 
-def require_flags_of_tokenizer(options: ModelOptions, theirs: Any) -> None:
-    """Refuse flags of WordPiece for another tokenizer, which they would not change.
+def require_flags_of_tokenizer(options: ModelOptions, original: Any) -> None:
+    """Refuse flags of WordPiece for another tokenizer, on which they have no effect.
 
     Raises:
-        WeightsError: it names the flag.
+        WeightsError: the message names the flag.
     """
     flags = {"--strip-accents": options.strip_accents, "--split-on-cjk": options.split_on_cjk}
     given = [flag for flag, value in flags.items() if value is not None]
-    if given and not isinstance(theirs, keras_hub.tokenizers.WordPieceTokenizer):
-        raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(theirs).__name__}")
+    if given and not isinstance(original, keras_hub.tokenizers.WordPieceTokenizer):
+        raise WeightsError(f"{given[0]} is for WordPiece, and this is a {type(original).__name__}")
 
 
 def require_explained(parity: Parity) -> None:
-    """Refuse a tokenizer that reads texts otherwise than KerasHub's, and nobody knows why.
+    """Refuse a tokenizer that differs from KerasHub's without a known cause.
 
     Raises:
-        FidelityError: it shows the shortest such text.
+        FidelityError: the message contains the shortest such text.
     """
     if parity.unexplained:
         shortest = next(each.text for each in parity.examples if each.cause == UNEXPLAINED)
@@ -103,7 +89,7 @@ def require_explained(parity: Parity) -> None:
 
 
 def notes_of(preset: Preset) -> tuple[str, ...]:
-    """Tell what of the preset is served otherwise than it was saved."""
+    """Return notes about the differences of the served model from the saved preset."""
     saved = preset.config.get("torch_dtype") or preset.config.get("dtype")
     saved = saved or preset.config.get("config", {}).get("dtype", "")
     name = saved if isinstance(saved, str) else str(saved.get("config", {}).get("name", ""))

@@ -1,1 +1,1 @@
-"""The order of an export, from a model to a bundle that is proved, and of a later check."""
+"""The steps of an export, from a model to a verified bundle, and of a later check."""

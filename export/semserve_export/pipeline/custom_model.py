@@ -1,7 +1,7 @@
-"""A user's own model: a KerasHub preset, a Hugging Face directory, or a `.keras` file.
+"""Loads a model of the user: a KerasHub preset, a Hugging Face directory, or a `.keras` file.
 
-What it says of itself is used (activation, pooling, length, letters, labels); what it cannot say,
-or says wrongly, the command line can.
+Settings come from the model (activation, pooling, length, letters, labels); options of the command
+line add missing settings and override wrong ones.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.files.digest import sha256_of
-from semserve_export.files.preset_digest import digest_of, weight_files
+from semserve_export.files.preset_digest import digest_of, preset_weight_files
 from semserve_export.hugging_face.directory import find_directory
 from semserve_export.hugging_face.directory_model import load_directory
 from semserve_export.keras_models.keras_hub_tokenizer import build_keras_hub_tokenizer
@@ -45,14 +45,14 @@ COMPARED_TEXTS = 2000  # with KerasHub's tokenizer, at every export
 
 
 def load_custom_model(options: ModelOptions) -> LoadedModel:
-    """Load the model, and say what it is.
+    """Load the model and its description.
 
     Raises:
-        WeightsError: it cannot be read, is of no family that can be exported, or leaves open what
-            must be known.
+        WeightsError: it cannot be read, its family is unsupported, or a required setting is
+            missing.
     """
     require_readable(options.path)
-    with one_line(options.path), ready_for_keras(options.path) as checked:
+    with named_errors(options.path), ready_for_keras(options.path) as checked:
         if directory := find_directory(checked):
             model = load_directory(options, directory, licence_of(options))
         else:
@@ -62,7 +62,7 @@ def load_custom_model(options: ModelOptions) -> LoadedModel:
 
 
 def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
-    """Load a recipe of a kept preset: as a user's own model is, but for where it comes from.
+    """Load a recipe that is a stored preset, in the same way as a model of the user.
 
     Raises:
         WeightsError: as `load_custom_model`.
@@ -85,65 +85,65 @@ def load_preset_recipe(recipe: PresetRecipe, directory: Path) -> LoadedModel:
 
 
 def custom_tokenizers(path: str) -> tuple[Any, Tokenizer]:
-    """Load KerasHub's tokenizer of a user's model, and build ours from it.
+    """Load KerasHub's tokenizer of a user's model, and convert it.
 
     Raises:
         WeightsError: as `load_custom_model`; or KerasHub's tokenizer is not what the model was
             trained with.
     """
-    with one_line(path), ready_for_keras(path) as checked:
+    with named_errors(path), ready_for_keras(path) as checked:
         if find_directory(checked):
             raise WeightsError(
                 "is read by its own tokenizer and not by KerasHub's; its export compares the two"
                 " that matter, tokenizer.json and the bundle's"
             )
         preset = Preset.read(checked)
-        theirs = preset.load_tokenizer()
-        return theirs, build_custom_tokenizer(theirs, preset)
+        original = preset.load_tokenizer()
+        return original, build_custom_tokenizer(original, preset)
 
 
 def licence_of(options: ModelOptions) -> str:
-    """Return the text of the file that states the licence, or what stands in its place."""
+    """Return the text of the licence file, or a default text."""
     return options.licence.read_text(encoding="utf-8") if options.licence else UNSTATED_LICENCE
 
 
 @contextmanager
 def open_preset(path: str) -> Iterator[Preset]:
-    """Check a model and find its preset, for as long as it is entered.
+    """Check a model and yield its preset (a context manager).
 
     Raises:
-        WeightsError: whatever goes wrong with it, in one line that begins with the path.
+        WeightsError: any error of the model, in one line that begins with the path.
     """
-    with one_line(path), ready_for_keras(path) as checked:
+    with named_errors(path), ready_for_keras(path) as checked:
         yield Preset.read(checked)
 
 
 @contextmanager
-def one_line(path: str) -> Iterator[None]:
-    """Tell of what goes wrong with a model in one line that names its path."""
+def named_errors(path: str) -> Iterator[None]:
+    """Convert any error of a model to one line that begins with its path."""
     try:
         yield
     except ExportError as error:
-        said = str(error)
-        raise type(error)(said if said.startswith(path) else f"{path}: {said}") from error
+        reason = str(error)
+        raise type(error)(reason if reason.startswith(path) else f"{path}: {reason}") from error
     except MemoryError:
         raise
-    except Exception as error:  # KerasHub, HDF5, safetensors and TensorFlow: no common ancestor
+    except Exception as error:  # their errors have no common base class
         raise WeightsError(f"{path}: cannot be loaded: {reason_of(error)}") from error
 
 
 def _load(options: ModelOptions, preset: Preset, path: Path) -> LoadedModel:
     loaded = load_model(options, preset)
     spec, model = loaded.spec, loaded.model
-    theirs = _tokenizer_of(options.tokenizer) if options.tokenizer else preset.load_tokenizer()
+    original = _tokenizer_of(options.tokenizer) if options.tokenizer else preset.load_tokenizer()
     require_finite(model)
     require_segments(model.backbone, pair=spec.pair)
-    require_vocabulary(theirs, model.backbone, options.tokenizer)
-    require_flags_of_tokenizer(options, theirs)
+    require_vocabulary(original, model.backbone, options.tokenizer)
+    require_flags_of_tokenizer(options, original)
     if options.split_on_cjk is not None:
-        theirs.split_on_cjk = options.split_on_cjk
-    tokenizer = build_custom_tokenizer(theirs, preset, strip_accents=options.strip_accents)
-    parity = compare_tokenizers(theirs, tokenizer, odd_texts(COMPARED_TEXTS))
+        original.split_on_cjk = options.split_on_cjk
+    tokenizer = build_custom_tokenizer(original, preset, strip_accents=options.strip_accents)
+    parity = compare_tokenizers(original, tokenizer, odd_texts(COMPARED_TEXTS))
     if not options.allow_tokenizer_differences:
         require_explained(parity)
     return LoadedModel(
@@ -167,19 +167,19 @@ def _tokenizer_of(path: str) -> Any:
 
 
 def build_custom_tokenizer(
-    theirs: Any, preset: Preset, *, strip_accents: bool | None = None
+    original: Any, preset: Preset, *, strip_accents: bool | None = None
 ) -> Tokenizer:
-    """Build our tokenizer from KerasHub's, which reads texts as it did in training.
+    """Convert KerasHub's tokenizer, so that it tokenises texts as in training.
 
     Args:
-        theirs: KerasHub's tokenizer.
-        preset: it knows the family.
-        strip_accents: in place of what the preset says.
+        original: KerasHub's tokenizer.
+        preset: has the family.
+        strip_accents: overrides the preset.
     """
-    return build_keras_hub_tokenizer(theirs, preset.family, strip_accents=strip_accents)
+    return build_keras_hub_tokenizer(original, preset.family, strip_accents=strip_accents)
 
 
 def _weight_files(preset: Preset, path: Path, *, head: bool) -> list[Path]:
     if path.is_file():
         return [path]
-    return weight_files(preset.handle, head=head)
+    return preset_weight_files(preset.handle, head=head)

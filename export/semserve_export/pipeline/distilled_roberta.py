@@ -1,9 +1,9 @@
-"""A recipe of a RoBERTa that was distilled from a BERT: from what is kept to a KerasHub preset.
+"""Builds a RoBERTa that was distilled from a BERT, from its stored differences.
 
-What is kept is the byte-level vocabulary and the differences to the weights that the RoBERTa began
-with. Those are computed again from the BERT: its layers and head as they are, the vectors of its
-word-pieces by `vectors_of`, and its positions with segment 0 added. The whole is then saved as a
-preset and exported as a user's preset is.
+The repository stores the byte-level vocabulary and the differences from the initial weights of the
+RoBERTa. The initial weights are computed from the BERT: its layers and its head, the vectors of its
+word-pieces by `vectors_of`, and its positions with segment 0 added. The model is saved as a preset
+and exported like the preset of a user.
 """
 
 import json
@@ -31,7 +31,7 @@ from semserve_export.models.loaded_model import (
     WEIGHTS_FILE,
     LoadedModel,
     load_base_classifier,
-    load_tokenizer,
+    load_recipe_tokenizer,
 )
 from semserve_export.pipeline.custom_model import load_preset_recipe
 from semserve_export.recipes import DistilledRecipe, PresetRecipe
@@ -39,18 +39,18 @@ from semserve_export.recipes import DistilledRecipe, PresetRecipe
 VOCABULARY, MERGES = "assets/tokenizer/vocabulary.json", "assets/tokenizer/merges.txt"
 WORDS, POSITIONS = "token_embedding/embeddings", "position_embedding/embeddings"
 SEGMENTS = "segment_embedding/embeddings"
-OWN = "embeddings/"  # what stands before the names of both tables in a RoBERTa
+OWN = "embeddings/"  # prefix of the names of both tables in a RoBERTa
 
 
 def load_distilled_recipe(recipe: DistilledRecipe, weights: Path) -> LoadedModel:
-    """Build the RoBERTa, save it as a preset, and load that as a user's own.
+    """Build the RoBERTa, save it as a preset, and load the preset like one of a user.
 
     Args:
         recipe: what to build.
         weights: the directory of the BERT's public weights.
 
     Raises:
-        AdapterError: what is kept is damaged, or was learnt from another BERT.
+        AdapterError: the stored files are damaged, or belong to another BERT.
         WeightsError: as `load_custom_model`.
     """
     package, record = recipe.weights, read_record(recipe.adapter)
@@ -75,10 +75,10 @@ def load_distilled_recipe(recipe: DistilledRecipe, weights: Path) -> LoadedModel
 
 
 def make_start(recipe: DistilledRecipe, weights: Path, dropout: float = 0) -> Any:
-    """Build the classifier with the weights that its training began with.
+    """Build the classifier with the initial weights of its training.
 
     Args:
-        recipe: its adapter's directory has the vocabulary.
+        recipe: the directory of its adapter contains the vocabulary.
         weights: the directory of the BERT's public weights.
         dropout: in training.
 
@@ -103,7 +103,7 @@ def make_start(recipe: DistilledRecipe, weights: Path, dropout: float = 0) -> An
     model = keras_hub.models.RobertaTextClassifier(
         backbone, num_classes=teacher.num_classes, dropout=dropout
     )
-    known = load_tokenizer(recipe.teacher, weights).get_vocab()
+    known = load_recipe_tokenizer(recipe.teacher, weights).get_vocab()
     tables: Arrays = {
         OWN + WORDS: vectors_of(
             sorted(vocabulary, key=vocabulary.__getitem__), known, values[WORDS]
@@ -129,7 +129,7 @@ def make_preprocessor(recipe: DistilledRecipe) -> Any:
 
 
 def teacher_digest(recipe: DistilledRecipe) -> str | None:
-    """Return the digest of the BERT's adapter, which the start is made of too."""
+    """Return the digest of the BERT's adapter, which is part of the initial weights."""
     adapter = recipe.teacher.adapter
     return sha256_of(adapter / TENSORS) if adapter else None
 

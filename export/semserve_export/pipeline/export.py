@@ -1,4 +1,4 @@
-"""The order of the work: a model in memory becomes a bundle on disk, or nothing at all."""
+"""The steps of an export: writes a model in memory as a bundle, or writes nothing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +24,6 @@ from semserve_export.bundle.tolerance import (
     onnx_run,
     padded_batches,
     require_close,
-    traced_keras_run,
 )
 from semserve_export.errors import ExportError, FidelityError, WeightsError
 from semserve_export.failures import reason_of
@@ -39,7 +38,7 @@ from semserve_export.variants.variants import add_variants
 
 Step = Callable[[str], None]
 AddVariants = Callable[[Path], dict[str, dict[str, Any]]]
-STEPS = 4  # that `export_model` announces, and one more for each variant
+STEPS = 4  # steps that `export_model` announces, plus one for each variant
 
 
 def _raise(error: FidelityError) -> None:
@@ -54,23 +53,23 @@ def export_model(
     refused: Callable[[FidelityError], None] = _raise,
     measured: Callable[[Measure], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write the model's bundle into a directory, whole, and return its manifest.
+    """Write the model's bundle to a directory atomically, and return its manifest.
 
-    The graph is reloaded in ONNX Runtime and compared with Keras before anything is put in place,
-    and the whole bundle is held to what the server checks when it loads one.
+    Before the bundle is moved to the directory, the graph is reloaded in ONNX Runtime and compared
+    with Keras, and the bundle must pass all checks of the server.
 
     Args:
         model: what to export.
         directory: the bundle; an older one there is replaced.
-        announce: told what is done next, `STEPS` times and once a variant.
+        announce: called with what is done next, `STEPS` times and once a variant.
         variants: further graphs, each proved against the portable one; none where its layers
             are not BERT's.
-        refused: told of each variant that falls short, which is then left out.
-        measured: told of each measure of `model.proofs`, which are taken of the written bundle.
+        refused: called with each variant that falls short, which is then left out.
+        measured: called with each measure of `model.proofs`, which are taken of the written bundle.
 
     Raises:
-        FidelityError: the graph differs from Keras by more than `TOLERANCE`, or a variant falls
-            short and nobody was given to be told of it.
+        FidelityError: the graph differs from Keras by more than `TOLERANCE`, or a variant does not
+            short and there is no `refused`.
         BundleError: the server would refuse the bundle.
         ExportError: the directory cannot be written, or the server would refuse a field.
     """
@@ -97,10 +96,10 @@ def export_model(
 
 
 def require_spec(spec: ModelSpec) -> None:
-    """Refuse what the server would refuse, before anything is computed.
+    """Refuse fields that the server would refuse, before any computation.
 
     Raises:
-        ExportError: it names the field.
+        ExportError: the message names the field.
     """
     require_fields(
         {
@@ -114,11 +113,10 @@ def require_spec(spec: ModelSpec) -> None:
 
 
 def comparison_batches(model: LoadedModel) -> list[Inputs]:
-    """Make the padded batches on which a bundle's graph is compared with Keras.
+    """Make the padded batches for the comparison of a bundle's graph with Keras.
 
-    A model with texts of its own is compared on those alone. What a recurrent layer makes of ids
-    drawn by chance amplifies rounding: of 97 such ids one LSTM made a difference of 1.3e-5, and
-    1e-7 of any text.
+    A model with its own texts is compared only on these. Recurrent layers amplify rounding for
+    random ids: for 97 such ids one LSTM had a difference of 1.3e-5, and 1e-7 for real texts.
     """
     spec = model.spec
     texts = golden_encodings(spec, model.tokenizer, golden_texts(spec, model.texts))
@@ -133,7 +131,7 @@ def comparison_batches(model: LoadedModel) -> list[Inputs]:
 
 
 def weights_of(model: LoadedModel) -> dict[str, str | None]:
-    """Return what the manifest says of where the weights came from."""
+    """Return the origin of the weights for the manifest."""
     return {
         "source": model.source,
         "sha256": model.sha256,
@@ -145,13 +143,13 @@ def _write_any(model: LoadedModel, path: Path) -> None:
     """Convert a model of any layers.
 
     Raises:
-        WeightsError: tf2onnx knows no operator of ONNX for what one of its layers does.
+        WeightsError: tf2onnx cannot convert one of its layers.
     """
     try:
         write_graph(model.keras_model, model.spec.inputs, model.spec.output, path)
     except (ExportError, MemoryError):
         raise
-    except Exception as error:  # tf2onnx raises whatever its rules do
+    except Exception as error:  # tf2onnx raises any error of its rules
         raise WeightsError(
             f"{model.spec.name}: cannot be converted to ONNX: {reason_of(error)}"
         ) from error
@@ -159,8 +157,7 @@ def _write_any(model: LoadedModel, path: Path) -> None:
 
 def _fill(model: LoadedModel, directory: Path, announce: Step, add: AddVariants) -> dict[str, Any]:
     spec = model.spec
-    runner = traced_keras_run if model.encoder or model.texts else keras_run
-    reference = runner(model.keras_model, spec.inputs)
+    reference = keras_run(model.keras_model, spec.inputs)
     announce("asking Keras for golden answers")
     golden = golden_answers(spec, model.tokenizer, reference, model.texts)
     write_json(directory / GOLDEN, golden)

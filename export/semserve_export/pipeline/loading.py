@@ -1,4 +1,4 @@
-"""From what a user asks for to a model in memory, by the kind of what was given."""
+"""Loads the model of a user by its kind."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline.custom_model import licence_of, load_custom_model, one_line
+from semserve_export.pipeline.custom_model import licence_of, load_custom_model, named_errors
 from semserve_export.tf_hub.load import load_saved_model
 from semserve_export.towers.load import load_two_texts
-from semserve_export.towers.origins import Origins
+from semserve_export.towers.served import ModelSource
 from semserve_export.towers.two_texts import two_texts
 from semserve_export.untrusted.configs.keras_layers import is_of_layers
 from semserve_export.untrusted.keras_archive import read_config
@@ -31,10 +31,10 @@ LIVE = "a live Keras model"
 
 
 def load_from_options(options: ModelOptions) -> LoadedModel:
-    """Load a user's model, live or from a path.
+    """Load a user's model, from memory or from a path.
 
     Raises:
-        ExportError: it cannot be exported; one line says why.
+        ExportError: it cannot be exported; the message is one line with the reason.
     """
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
@@ -42,7 +42,7 @@ def load_from_options(options: ModelOptions) -> LoadedModel:
             " KERAS_BACKEND=tensorflow before Keras is imported"
         )
     if options.live is None and is_saved_model(options.path):
-        with one_line(options.path):
+        with named_errors(options.path):
             return load_saved_model(options, licence_of(options))
     if options.live is None:
         return _load_file(options) if _is_file_of_layers(options) else load_custom_model(options)
@@ -52,25 +52,25 @@ def load_from_options(options: ModelOptions) -> LoadedModel:
         )
     if is_keras_hubs(options.live):
         return _load_keras_hubs(options)
-    return _load_model(options, options.live, Origins(LIVE, licence_of(options)))
+    return _load_model(options, options.live, ModelSource(LIVE, licence_of(options)))
 
 
-def _load_model(options: ModelOptions, model: Any, origins: Origins) -> LoadedModel:
+def _load_model(options: ModelOptions, model: Any, source: ModelSource) -> LoadedModel:
     """Load a Keras model of one text or of two."""
     if texts := two_texts(model):
-        return load_two_texts(options, texts, origins)
+        return load_two_texts(options, texts, source)
     return load_keras_model(
         options,
         model,
-        source=origins.source,
-        licence=origins.licence,
-        sha256=origins.sha256,
-        loss=origins.loss,
+        source=source.source,
+        licence=source.licence,
+        sha256=source.sha256,
+        loss=source.loss,
     )
 
 
 def _is_file_of_layers(options: ModelOptions) -> bool:
-    """Whether the path is a `.keras` file of something else than a model of KerasHub."""
+    """Whether the path is a `.keras` file that is not a model of KerasHub."""
     path = Path(options.path)
     if not options.path.endswith(KERAS_SUFFIX) or not path.is_file():
         return False
@@ -81,14 +81,14 @@ def _is_file_of_layers(options: ModelOptions) -> bool:
 
 def _load_file(options: ModelOptions) -> LoadedModel:
     path = Path(options.path)
-    with one_line(options.path):
+    with named_errors(options.path):
         model, loss = load_file(path, trust=options.trust)
-        origins = Origins(path.name, licence_of(options), sha256_of(path), loss)
-        return _load_model(options, model, origins)
+        source = ModelSource(path.name, licence_of(options), sha256_of(path), loss)
+        return _load_model(options, model, source)
 
 
 def is_keras_hubs(model: Any) -> bool:
-    """Whether a live model is a backbone, or a classifier or embedder on it, of a known family."""
+    """Whether a model in memory is a backbone, classifier or embedder of a known family."""
     backbones = tuple(family.backbone for family in FAMILIES)
     kinds = (keras_hub.models.TextClassifier, keras_hub.models.TextEmbedder)
     return isinstance(model, backbones) or (
@@ -97,7 +97,7 @@ def is_keras_hubs(model: Any) -> bool:
 
 
 def _load_keras_hubs(options: ModelOptions) -> LoadedModel:
-    """Load a live model of KerasHub as its saved preset is loaded, and so with the same checks."""
+    """Load a KerasHub model in memory through a saved preset, with the same checks."""
     kind = type(options.live).__name__
     notice = f"{options.served_name}: exported by semserve-export from a live {kind} of KerasHub.\n"
     parts, by_path = [options.live], isinstance(options.tokenizer, str | Path)
@@ -115,17 +115,17 @@ def _load_keras_hubs(options: ModelOptions) -> LoadedModel:
                 )
             )
         except ExportError as error:
-            said = str(error).removeprefix(f"{preset}: ")
-            raise type(error)(f"{kind}: {said}") from error
+            reason = str(error).removeprefix(f"{preset}: ")
+            raise type(error)(f"{kind}: {reason}") from error
     return replace(loaded, source=LIVE, notice=notice)
 
 
 @contextmanager
 def _saved(*parts: Any) -> Iterator[str]:
-    """Save a model, and a tokenizer or preprocessor beside it, as one preset, while it is entered.
+    """Save a model and its tokenizer or preprocessor as a temporary preset (a context manager).
 
     Raises:
-        ExportError: a part is not one of KerasHub.
+        ExportError: a part is not an object of KerasHub.
     """
     with tempfile.TemporaryDirectory() as directory:
         preset = str(Path(directory, "preset"))

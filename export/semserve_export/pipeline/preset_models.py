@@ -1,4 +1,4 @@
-"""A KerasHub preset as an embedder or a classifier, with what its manifest says of it."""
+"""Loads a KerasHub preset as an embedder or a classifier, with the fields of its manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,33 +9,33 @@ from semserve_export.bundle.prompts import choose_prompts
 from semserve_export.bundle.text_order import texts_of_input
 from semserve_export.errors import WeightsError
 from semserve_export.files.digest import sha256_of
-from semserve_export.files.preset_digest import digest_of, weight_files
+from semserve_export.files.preset_digest import digest_of, preset_weight_files
 from semserve_export.model_spec import PREMISE_FIRST, ModelSpec
 from semserve_export.models.delta_adapter import apply_adapter, read_record
 from semserve_export.models.heads import take_scores, task_of
 from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
-from semserve_export.models.preset_rules import length_of, require_round_robin
+from semserve_export.models.preset_rules import length_of
 from semserve_export.options import ModelOptions
 from semserve_export.report import Fact
 
 
 @dataclass(frozen=True, slots=True)
 class PresetModel:
-    """A model, and what is known of it."""
+    """A model and its description."""
 
-    spec: ModelSpec  # its inputs are not known yet
+    spec: ModelSpec  # without its inputs
     model: Any
     facts: tuple[Fact, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def load_model(options: ModelOptions, preset: Preset) -> PresetModel:
-    """Load the model of a preset, with an adapter where one is asked for.
+    """Load the model of a preset, with an adapter if the options name one.
 
     Raises:
         WeightsError: the preset has no such head, or the server cannot serve it.
-        ExportError: a flag is not for such a model.
+        ExportError: a flag has no effect for such a model.
     """
     if options.adapter:
         return _adapted(options, options.adapter, preset)
@@ -75,7 +75,7 @@ def _embedder(options: ModelOptions, preset: Preset) -> PresetModel:
 
 
 def _adapted(options: ModelOptions, adapter: Path, preset: Preset) -> PresetModel:
-    """Put on the backbone what `train` learnt on it; labels and length are what they were there."""
+    """Apply an adapter to the backbone, with the labels and the length of its training."""
     record = read_record(adapter)
     if record["base_sha256"] != base_digest(preset, options.path):
         raise WeightsError(f"{adapter} was trained on other weights")
@@ -102,13 +102,11 @@ def _classifier(options: ModelOptions, preset: Preset) -> PresetModel:
         raise WeightsError(f"--task {options.task}: was saved without the head of a classifier")
     activation = options.activation or preset.activation
     texts = texts_of_input(options)
-    if texts.pair:
-        require_round_robin(preset)
     model = preset.load_classifier(activation)
     task = task_of(model.num_classes, options.task)
     require_flags_of_task(options, task)
     scores, fact = take_scores(model, options)
-    # A class without a name is told by its number, which is what its training called it.
+    # The label of a class without a name is its number, as in training.
     labels = options.labels or tuple(map(str, range(model.num_classes)))
     if task == "classification" and len(labels) != model.num_classes:
         raise WeightsError(
@@ -125,6 +123,7 @@ def _classifier(options: ModelOptions, preset: Preset) -> PresetModel:
         scores=scores,
         pair=texts.pair,
         text_order=texts.order,
+        pair_truncation=preset.pair_truncation,
     )
     facts = [*texts.facts, fact]
     if spec.labels:
@@ -135,14 +134,15 @@ def _classifier(options: ModelOptions, preset: Preset) -> PresetModel:
 
 
 def base_digest(preset: Preset, path: str) -> str:
-    """Return the digest of the weights that an adapter is trained on.
+    """Return the digest of the weights on which an adapter is trained.
 
     Args:
-        preset: whose backbone it is.
-        path: what the user named. A `.keras` file is its own digest: the preset that is made of it
-            has other bytes each time.
+        preset: the preset of the backbone.
+        path: the path that the user passed. For a `.keras`
+            file it is the digest of the file, because the preset that is made from it has different
+            bytes each time.
     """
     if Path(path).is_file():
         return sha256_of(Path(path))
-    files = weight_files(preset.handle, head=False)
+    files = preset_weight_files(preset.handle, head=False)
     return digest_of(files)

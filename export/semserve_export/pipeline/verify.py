@@ -1,4 +1,4 @@
-"""Check a bundle as it lies on disk: its digests, its golden answers, and Keras once more."""
+"""Checks a bundle on the disk: its digests, its golden answers, and the difference from Keras."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +11,19 @@ from semserve_export.bundle.tolerance import compare, keras_run, onnx_run
 from semserve_export.model_spec import HYPOTHESIS_FIRST, Variant
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.pipeline.export import comparison_batches
-from semserve_export.variants.gates import bar_of, held_out_batches, measure
+from semserve_export.variants.gates import gate_for, held_out_batches, measure
 
 
 def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]:
-    """Measure a bundle, check by check.
+    """Yield the checks of a bundle.
 
     Args:
         directory: the bundle.
-        model: what it was exported from, where that is known: it is compared with it again.
+        model: the exported model, if it is known: the bundle is compared with it again.
 
     Raises:
-        BundleError: a file is missing or is not the one that the manifest names, or the server
-            would refuse it.
+        BundleError: a file is missing or differs from the manifest, or the server would refuse the
+            bundle.
     """
     bundle = read_bundle(directory)
     yield from golden_checks(bundle)
@@ -31,7 +31,7 @@ def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]
         if name in get_args(Variant):
             yield from _against_portable(bundle, name)
     if model:
-        # As a file reads it: a tokenizer that was built keeps what its file does not say.
+        # Read from its file, because a built tokenizer has state that is not in the file.
         built = Tokenizer.from_str(model.tokenizer.to_str())
         other = int(built.to_str() != bundle.tokenizer.to_str())
         yield Check("tokenizer.json: differs from the source's", other, 0)
@@ -43,7 +43,7 @@ def verify_bundle(directory: Path, model: LoadedModel | None) -> Iterator[Check]
 
 
 def _against_portable(bundle: StoredBundle, name: Variant) -> Iterator[Check]:
-    """Measure a variant again, as it was before it was written."""
+    """Measure a variant again, as at its export."""
     length, pair = bundle.manifest["max_sequence_length"], bundle.manifest["pair"]
     hypothesis_first = bundle.manifest.get("text_order") == list(HYPOTHESIS_FIRST)
     reference, other = (onnx_run(bundle.graph(variant)) for variant in ("portable", name))
@@ -51,5 +51,5 @@ def _against_portable(bundle: StoredBundle, name: Variant) -> Iterator[Check]:
         name, bundle.tokenizer, length, pair=pair, hypothesis_first=hypothesis_first
     )
     quality = measure(reference, other, bundle.manifest["task"], batches)
-    for what, measured, bound, _ in bar_of(name, bundle.manifest["task"]).shortfalls(quality):
+    for what, measured, bound, _ in gate_for(name, bundle.manifest["task"]).measures(quality):
         yield Check(f"{name}: {what}, distance from portable", measured, bound)

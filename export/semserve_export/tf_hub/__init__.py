@@ -1,1 +1,1 @@
-"""A BERT that is a SavedModel of TensorFlow, as TF Hub publishes it."""
+"""Exports a BERT that is a SavedModel of TensorFlow, as published on TF Hub."""

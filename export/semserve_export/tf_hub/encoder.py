@@ -32,28 +32,28 @@ class SavedEncoder:
 
     @property
     def length(self) -> int | None:
-        """The one length of a sequence that the signature takes; None: any."""
+        """The fixed length of sequences in the signature; None for any length."""
         shape = self.inputs[WORD_IDS].shape
         return int(shape[1]) if shape[1] is not None else None
 
     @property
     def batch(self) -> int | None:
-        """The one size of a batch that the signature takes; None: any."""
+        """The fixed batch size in the signature; None for any size."""
         size = self.inputs[WORD_IDS].shape[0]
         return int(size) if size is not None else None
 
     def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Run the signature on int32 tensors by the SavedModel's names."""
+        """Run the signature on int32 tensors, by the names of the SavedModel."""
         cast = {name: tf.cast(value, self.inputs[name].dtype) for name, value in given.items()}
         found: dict[str, Any] = self.signature(**cast)
         return found
 
 
 def read_saved_model(directory: Path) -> SavedEncoder:
-    """Load a SavedModel, which runs its program, and find its encoder.
+    """Load a SavedModel, which runs its code, and find its encoder.
 
     Raises:
-        WeightsError: it has no signature of the form that TF Hub's BERTs have.
+        WeightsError: it has no signature like those of TF Hub's BERTs.
     """
     program = tf.saved_model.load(str(directory))
     names = [name for name in program.signatures if not name.startswith("__")]
@@ -103,15 +103,15 @@ def _require_inputs(inputs: dict[str, Any]) -> None:
 
 @keras.saving.register_keras_serializable("semserve")
 class SavedEncoderLayer(keras.layers.Layer):
-    """Runs a SavedModel's encoder on the inputs of a bundle, and gives one of its outputs."""
+    """Runs the encoder of a SavedModel on the inputs of a bundle, and returns one output."""
 
     def __init__(self, encoder: SavedEncoder, output: str, **settings: Any) -> None:
         super().__init__(**settings)
         self.encoder, self.output_name = encoder, output
 
     def call(self, inputs: dict[str, Any]) -> Any:
-        """Give fp32 [batch, hidden] or [batch, sequence, hidden] of int32 [batch, sequence]."""
-        given = {name: inputs[ours] for name, ours in INPUTS.items() if ours in inputs}
+        """Return fp32 [batch, hidden] or [batch, sequence, hidden] for int32 [batch, sequence]."""
+        given = {name: inputs[served] for name, served in INPUTS.items() if served in inputs}
         if self.encoder.length is not None:
             given = {name: padded_to(value, self.encoder.length) for name, value in given.items()}
         return tf.cast(self.encoder(given)[self.output_name], tf.float32)

@@ -1,4 +1,4 @@
-"""A SavedModel of the TF Hub form as an embedder to export, proved on the SavedModel itself."""
+"""Loads a SavedModel of TF Hub as an embedder to export, and compares the bundle with it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ from semserve_export.tokenizers.tf_text_bert import build_tf_text_bert, differin
 POOLINGS = {"pooled": POOLED, "cls": TOKENS, "mean": TOKENS}
 """The output that each pooling reads."""
 VOCABULARY = "vocab.txt"
-TOGETHER = 7  # texts of a batch in the proof
+TOGETHER = 7  # texts in a batch of the comparison
 TRUST = (
     "a SavedModel is a program, and TensorFlow runs it to read it: export it with trust=True"
     " (--trust) if you trust its author"
@@ -51,11 +51,11 @@ def load_saved_model(options: ModelOptions, licence: str) -> LoadedModel:
     """Load a SavedModel.
 
     Args:
-        options: with the path of its directory.
+        options: options with the path of its directory.
         licence: the text of the bundle's LICENSE.
 
     Raises:
-        WeightsError: nobody trusts it, it has another form, or it leaves open what must be known.
+        WeightsError: it is not trusted, has another form, or a required setting is missing.
     """
     if not options.trust:
         raise WeightsError(TRUST)
@@ -71,7 +71,7 @@ def load_saved_model(options: ModelOptions, licence: str) -> LoadedModel:
             f"tokenizer.json reads {odd[0]!a} otherwise than TensorFlow Text does, and"
             f" {len(odd) - 1} further texts; give the tokenizer as tokenizer="
         )
-    inputs = tuple(ours for ours in BUNDLE_INPUTS if ours in set(_named(encoder).values()))
+    inputs = tuple(served for served in BUNDLE_INPUTS if served in set(_named(encoder).values()))
     model = _embedder(encoder, inputs, pooling, normalize=bool(options.normalize))
     spec = ModelSpec(
         name=options.served_name,
@@ -104,14 +104,14 @@ def load_saved_model(options: ModelOptions, licence: str) -> LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class SavedModelProof:
-    """Holds a bundle's graph to the SavedModel's own signature, on texts."""
+    """Compares a bundle's graph with the signature of the SavedModel, on texts."""
 
     encoder: SavedEncoder
     tokenizer: Tokenizer
     spec: ModelSpec
 
     def __call__(self, directory: Path) -> Measure:
-        """Run both on texts alone, together and with more padding than they need."""
+        """Run both on texts alone, together and with additional padding."""
         run, spec = onnx_run(directory / GRAPH), self.spec
         encodings = encode(self.tokenizer, TEXTS, spec.max_sequence_length)
         alone = [[one] for one in encodings]
@@ -128,11 +128,11 @@ class SavedModelProof:
         )
 
     def _expected(self, batch: Inputs) -> Rows:
-        """Ask the signature itself, and pool its answer in numpy."""
+        """Run the signature, and pool its output in numpy."""
         length = self.encoder.length or batch["token_ids"].shape[1]
         given = {
-            name: np.pad(batch[ours], ((0, 0), (0, length - batch[ours].shape[1])))
-            for name, ours in _named(self.encoder).items()
+            name: np.pad(batch[served], ((0, 0), (0, length - batch[served].shape[1])))
+            for name, served in _named(self.encoder).items()
         }
         found = self.encoder({name: tf.constant(value) for name, value in given.items()})
         rows = np.asarray(found[POOLINGS[str(self.spec.pooling)]], np.float32)
@@ -163,7 +163,7 @@ def _require_embedder(options: ModelOptions) -> None:
 
 
 def _pooling(options: ModelOptions, encoder: SavedEncoder) -> str:
-    """Return the pooling that is asked for; `pooled`, TF Hub's own, where nobody says."""
+    """Return the requested pooling; by default `pooled`, as in TF Hub."""
     pooling = options.pooling or ("pooled" if POOLED in encoder.outputs else "mean")
     if pooling not in POOLINGS:
         raise WeightsError(f"pooling: {pooling!r} is none of a SavedModel's: {', '.join(POOLINGS)}")
@@ -176,7 +176,7 @@ def _pooling(options: ModelOptions, encoder: SavedEncoder) -> str:
 
 
 def _length(options: ModelOptions, encoder: SavedEncoder) -> int:
-    """Return the longest text: of the signature, of the table of positions, or as asked."""
+    """Return the maximum length: from the signature, the table of positions, or the options."""
     if encoder.batch is not None:
         raise WeightsError(
             f"the SavedModel takes batches of {encoder.batch} texts alone; save it with a signature"
@@ -190,7 +190,7 @@ def _length(options: ModelOptions, encoder: SavedEncoder) -> int:
     most = encoder.length or min(positions, default=0) or None
     if most is None and options.max_sequence_length is None:
         raise WeightsError(
-            "max_length: the SavedModel does not tell how many tokens it takes; say it"
+            "max_length: the SavedModel does not tell how many tokens it takes; pass it"
             " (--max-sequence-length)"
         )
     if most and options.max_sequence_length and options.max_sequence_length > most:
@@ -201,7 +201,7 @@ def _length(options: ModelOptions, encoder: SavedEncoder) -> int:
 def _vocabulary(
     options: ModelOptions, directory: Path, encoder: SavedEncoder
 ) -> tuple[list[str], bool, str]:
-    """Return the word-pieces, whether letters are lowered, and where the pieces come from."""
+    """Return the word-pieces, whether to convert to lower case, and the source of the pieces."""
     given = options.tokenizer
     if given is None:
         file, origin = directory / "assets" / VOCABULARY, f"from assets/{VOCABULARY}"
@@ -219,9 +219,9 @@ def _vocabulary(
     else:
         raise WeightsError("tokenizer: of a SavedModel it is the path of its vocab.txt")
     pieces = read_vocabulary(file)
-    said = getattr(encoder.program, "do_lower_case", None)
-    if said is not None:
-        return pieces, bool(np.asarray(said)), origin
+    lowercase = getattr(encoder.program, "do_lower_case", None)
+    if lowercase is not None:
+        return pieces, bool(np.asarray(lowercase)), origin
     return pieces, not any(any(map(str.isupper, one)) for one in pieces if one[:1] != "["), origin
 
 
@@ -238,7 +238,7 @@ def _embedder(
 
 
 def _mean(rows: Any, mask: Any, length: int | None) -> Any:
-    """Take the mean of the tokens' vectors; `rows` have the encoder's length, where it has one."""
+    """Return the mean of the tokens' vectors; `rows` may have a fixed length."""
     if length is not None:
         mask = PaddedTo(length)(mask)
     weights = ops.expand_dims(ops.cast(mask, "float32"), -1)
@@ -246,7 +246,7 @@ def _mean(rows: Any, mask: Any, length: int | None) -> Any:
 
 
 def _named(encoder: SavedEncoder) -> dict[str, str]:
-    return {name: ours for name, ours in INPUTS.items() if name in encoder.inputs}
+    return {name: served for name, served in INPUTS.items() if name in encoder.inputs}
 
 
 def _files(directory: Path) -> list[Path]:

@@ -1,1 +1,1 @@
-"""Keras tokenizers become tokenizer.json; texts that compare the two."""
+"""Converts Keras tokenizers to tokenizer.json, and compares the two on texts."""

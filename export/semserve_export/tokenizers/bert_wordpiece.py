@@ -1,4 +1,4 @@
-"""The one tokenizer: built once from a vocabulary, used in training, in Keras and in the server."""
+"""The WordPiece tokenizer of a BERT, for training, for Keras and for the server."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,32 +10,33 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from semserve_export.errors import WeightsError
+from semserve_export.model_spec import PairTruncation
 
 Text = str | tuple[str, str]
 Inputs = dict[str, npt.NDArray[np.int32]]
 RIGHT_INPUTS = ("token_ids_right", "padding_mask_right")
-"""Of a model with two inputs of texts: the second text's."""
+"""The inputs of the second text, for a model with two text inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A tokenised text or pair, not padded; both sequences have the same length."""
+    """A tokenised text or pair without padding; both lists have the same length."""
 
     token_ids: Sequence[int]
     segment_ids: Sequence[int]
-    side: int | None = None  # of a model with an encoder for each side: 0 left, 1 right
-    right: Sequence[int] | None = None  # the second text's ids, where it is an input of its own
+    side: int | None = None  # for a model with an encoder for each side: 0 left, 1 right
+    right: Sequence[int] | None = None  # ids of the second text, if it is a separate input
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """Read a vocab.txt, one word-piece a line in the order of ids, or a tokenizer.json's own."""
+    """Read the word-pieces of a vocab.txt, one in each line, or of a tokenizer.json."""
     if path.suffix == ".json":
         ids = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
         return sorted(ids, key=ids.__getitem__)
-    # str.splitlines would also split at separators that are word-pieces themselves.
+    # str.splitlines would also split at separators that are word-pieces.
     return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
@@ -44,16 +45,17 @@ def build_tokenizer(
 ) -> Tokenizer:
     """Build the WordPiece tokenizer of a BERT.
 
-    No added tokens are registered: a literal `[SEP]` in a text then stays text, and can never pass
-    for the separator. Truncation and padding are left to those who use the tokenizer.
+    No added tokens are registered, so that a literal `[SEP]` in a text is text and never a
+    separator. The tokenizer does not truncate or pad.
 
     Args:
         vocabulary: the word-pieces in the order of their ids.
-        lowercase: whether the model is an uncased one.
-        strip_accents: whether it was trained on letters without their accents.
+        lowercase: whether the model is uncased.
+        strip_accents: whether it was trained on
+            letters without accents.
 
     Raises:
-        WeightsError: the vocabulary lacks one of the word-pieces that every BERT has.
+        WeightsError: the vocabulary lacks a special token of BERT.
     """
     ids = {piece: index for index, piece in enumerate(vocabulary)}
     if missing := [piece for piece in ("[UNK]", "[CLS]", "[SEP]", "[PAD]") if piece not in ids]:
@@ -75,34 +77,56 @@ def build_tokenizer(
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     """Write tokenizer.json, compact: the server takes at most 16 MiB of it.
 
-    Of a Unigram model of 250,002 pieces, as XLM-RoBERTa's, the indented file has 16.9 MB and the
-    compact one 9.
+    For XLM-RoBERTa's Unigram model of 250,002 pieces, the indented file has 16.9 MB and the compact
+    one 9 MB.
 
     Raises:
-        OSError: it cannot be written; the library's own `save` raises a bare Exception.
+        OSError: it cannot be written; the library's `save` would raise a bare Exception.
     """
     path.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
 
 
 def encode(
-    tokenizer: Tokenizer, texts: Iterable[Text], max_length: int, *, hypothesis_first: bool = False
+    tokenizer: Tokenizer,
+    texts: Iterable[Text],
+    max_length: int,
+    *,
+    hypothesis_first: bool = False,
+    pair_truncation: PairTruncation = "longest_first",
 ) -> list[Encoding]:
-    """Tokenise texts or pairs; the longer side of a pair loses its last tokens first.
+    """Tokenise texts or pairs; what is too long loses its last tokens.
 
     Args:
-        tokenizer: what `build_tokenizer` made, or a copy read back from tokenizer.json.
+        tokenizer: a tokenizer of `build_tokenizer`, or one read from tokenizer.json.
         texts: strings, or (premise, hypothesis).
-        max_length: most tokens of an encoding, `[CLS]` and `[SEP]` included.
-        hypothesis_first: whether a pair's hypothesis stands before its premise in the encoding.
+        max_length: largest number of tokens of an encoding, including `[CLS]` and `[SEP]`.
+        hypothesis_first: whether a pair's hypothesis precedes its premise in the encoding.
+        pair_truncation: which text of a pair is cut.
     """
     if hypothesis_first:
         texts = [text if isinstance(text, str) else (text[1], text[0]) for text in texts]
+    if pair_truncation != "longest_first":
+        return [_cut(tokenizer, text, max_length, pair_truncation) for text in texts]
     tokenizer.enable_truncation(max_length, strategy="longest_first", direction="right")
     try:
         encodings = tokenizer.encode_batch(list(texts))
     finally:
         tokenizer.no_truncation()
     return [Encoding(encoding.ids, encoding.type_ids) for encoding in encodings]
+
+
+def _cut(tokenizer: Tokenizer, text: Text, most: int, rule: PairTruncation) -> Encoding:
+    """Tokenise a text, or a pair that is cut as KerasHub's MultiSegmentPacker cuts it."""
+    texts = (text,) if isinstance(text, str) else text
+    parts = [tokenizer.encode(each, add_special_tokens=False) for each in texts]
+    room = most - tokenizer.num_special_tokens_to_add(is_pair=len(texts) > 1)
+    others = sum(map(len, parts[1:]))
+    share = room if rule == "waterfall" else (room + 1) // 2
+    parts[0].truncate(max(share, room - others))
+    for part in parts[1:]:
+        part.truncate(room - len(parts[0]))
+    whole = tokenizer.post_process(parts[0], parts[1] if parts[1:] else None)
+    return Encoding(whole.ids, whole.type_ids)
 
 
 def encode_separately(
@@ -112,7 +136,7 @@ def encode_separately(
     *,
     hypothesis_first: bool = False,
 ) -> list[Encoding]:
-    """Tokenise the two texts of each pair, each as a text of its own."""
+    """Tokenise the two texts of each pair separately."""
     pairs = list(pairs)
     order = (1, 0) if hypothesis_first else (0, 1)
     lefts, rights = (
@@ -129,12 +153,12 @@ def pad(encodings: Sequence[Encoding], length: int | None = None) -> Inputs:
 
     Args:
         encodings: at least one.
-        length: columns of the result; the longest encoding's where None. The second text of a
-            model with two inputs of texts has as many as it needs, and at least one.
+        length: columns of the result; None for the longest encoding. The second text of a model
+            with two text inputs has its own number of columns, at least one.
 
     Returns:
-        The inputs by name; where the encodings have them, also `side`, int32 [len(encodings)], and
-        the second texts', `RIGHT_INPUTS`.
+        The inputs by name; if the encodings have them, also `side`, int32 [len(encodings)], and the
+        inputs of the second texts, `RIGHT_INPUTS`.
     """
     columns = length or max(map(len, encodings))
     shape = (len(encodings), columns)

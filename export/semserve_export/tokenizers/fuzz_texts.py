@@ -1,4 +1,4 @@
-"""Texts that tokenizers disagree about: written ones, and any number by chance."""
+"""Unusual texts on which tokenizers may differ: a fixed list, and any number of random ones."""
 
 import random
 from collections.abc import Iterator
@@ -38,14 +38,14 @@ SNIPPETS = (
     "ς",
     "ﬁ",
 )
-LONGEST = 12  # pieces of a text by chance
+LONGEST = 12  # pieces of a random text
 
 
 def odd_texts(count: int, seed: int = 5) -> Iterator[str]:
-    """Give `count` texts, without NUL: first those written, then by chance, the same for a seed.
+    """Yield `count` texts without NUL: first the fixed list, then random ones, by a seed.
 
-    A third is sentences with odd blanks around, the rest blanks, snippets and characters of all of
-    Unicode, mixed.
+    A third are sentences with unusual blanks around them; the others are mixtures of blanks,
+    snippets and characters of all of Unicode.
     """
     drawn = random.Random(seed)  # noqa: S311 - no secret hangs on it
     sentences = [str(text) for text in texts_like(min(count, 1000), seed, pair=False)]

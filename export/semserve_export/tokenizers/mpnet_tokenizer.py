@@ -1,4 +1,4 @@
-"""MPNet's tokenizer: BERT's word-pieces between RoBERTa's special tokens."""
+"""MPNet's tokenizer: BERT's word-pieces with RoBERTa's special tokens."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,14 @@ def build_mpnet_tokenizer(
 ) -> Tokenizer:
     """Build the tokenizer: `<s> a </s>`, and `<s> a </s></s> b </s>` for a pair.
 
-    As in `build_tokenizer`, no special token is registered: a literal `</s>` in a text stays text.
+    As in `build_tokenizer`, no special token is registered, so that a literal `</s>` in a text is
+    text.
 
     Args:
         vocabulary: the word-pieces in the order of their ids.
-        lowercase: whether the model is an uncased one.
-        strip_accents: whether it was trained on letters without their accents.
+        lowercase: whether the model is uncased.
+        strip_accents: whether it was trained on
+            letters without accents.
 
     Raises:
         WeightsError: the vocabulary lacks a special token of MPNet.

@@ -1,8 +1,8 @@
-"""How tokenizer.json and KerasHub's own tokenizer read the same texts, difference by difference.
+"""Compares tokenizer.json with KerasHub's tokenizer on texts, and explains each difference.
 
-The reference is the graph of tf.data in which `fit` and `predict` tokenise strings; called on a
-string, KerasHub runs Python code that splits BPE otherwise. Each text that is read otherwise is cut
-down to the shortest that still is, and that one names the cause.
+The reference is the tf.data graph in which `fit` and `predict` tokenise strings; called on a
+string, KerasHub runs Python code that splits BPE differently. Each text with different ids is
+reduced to the shortest part that still differs, and this part determines the cause.
 """
 
 from collections import Counter
@@ -19,15 +19,15 @@ from semserve_export.tokenizers.parity_causes import UNEXPLAINED, cause_of
 FILE = "tokenizer_parity.json"
 SCHEMA_VERSION = 1
 BATCH = 512
-EXAMPLES = 100  # kept in a report, the shortest of each cause first
+EXAMPLES = 100  # number of examples in a report, the shortest of each cause first
 
 Ids = list[int]
 Read = Callable[[Sequence[str]], list[Ids]]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A text that is read otherwise, and none shorter within it."""
+class TokenDifference:
+    """A text with different ids, of which no shorter part differs."""
 
     text: str
     cause: str
@@ -37,16 +37,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     texts: int
     differing: int
-    causes: dict[str, int]  # of how many texts
-    examples: tuple[Difference, ...]
+    causes: dict[str, int]  # number of compared texts
+    examples: tuple[TokenDifference, ...]
 
     @property
     def unexplained(self) -> int:
-        """How many texts are read otherwise for no cause that we know."""
+        """The number of texts that differ without a known cause."""
         return self.causes.get(UNEXPLAINED, 0)
 
     def as_json(self) -> dict[str, Any]:
@@ -62,34 +62,34 @@ class Parity:
 
 
 def compare_tokenizers(
-    theirs: Any, ours: Tokenizer, texts: Iterable[str], *, read: Read | None = None
+    original: Any, exported: Tokenizer, texts: Iterable[str], *, read: Read | None = None
 ) -> Parity:
-    """Compare a KerasHub tokenizer with ours, special tokens left out.
+    """Compare a KerasHub tokenizer with ours, without special tokens.
 
     Args:
-        theirs: a `keras_hub.tokenizers.Tokenizer`.
-        ours: what was built from it.
-        texts: any; an empty one is passed over.
-        read: what `in_graph` made of `theirs`, where that was done already: tracing takes seconds.
+        original: a `keras_hub.tokenizers.Tokenizer`.
+        exported: what was built from it.
+        texts: any texts; empty ones are skipped.
+        read: what `in_graph` made of `original`, where that is done: it takes seconds.
     """
-    read_theirs, read_ours = read or in_graph(theirs), _without_specials(ours)
+    read_keras, read_exported = read or in_graph(original), _without_specials(exported)
     counted, total = Counter[str](), 0
-    found: dict[str, Difference] = {}
+    found: dict[str, TokenDifference] = {}
     for batch in _batches(texts):
         total += len(batch)
-        for text, one, other in zip(batch, read_theirs(batch), read_ours(batch), strict=True):
+        for text, one, other in zip(batch, read_keras(batch), read_exported(batch), strict=True):
             if one != other:
-                difference = _reduced(text, read_theirs, read_ours, theirs, ours)
+                difference = _reduced(text, read_keras, read_exported, original, exported)
                 counted[difference.cause] += 1
                 found.setdefault(difference.text, difference)
     examples = _of_each_cause(found.values())
     return Parity(total, counted.total(), dict(counted.most_common()), examples)
 
 
-def in_graph(theirs: Any) -> Read:
-    """Return what tokenises texts as `fit` and `predict` do: one list of ids a text."""
+def in_graph(original: Any) -> Read:
+    """Return a function from texts to lists of ids, as in `fit` and `predict`."""
     signature = [tf.TensorSpec([None], tf.string)]
-    traced = tf.function(theirs.tokenize, input_signature=signature)
+    traced = tf.function(original.tokenize, input_signature=signature)
 
     def read(texts: Sequence[str]) -> list[Ids]:
         ids: list[Ids] = traced(tf.constant(list(texts))).to_list()
@@ -98,14 +98,14 @@ def in_graph(theirs: Any) -> Read:
     return read
 
 
-def _without_specials(ours: Tokenizer) -> Read:
+def _without_specials(exported: Tokenizer) -> Read:
     return lambda texts: [
-        list(one.ids) for one in ours.encode_batch_fast(list(texts), add_special_tokens=False)
+        list(one.ids) for one in exported.encode_batch_fast(list(texts), add_special_tokens=False)
     ]
 
 
-def _of_each_cause(found: Iterable[Difference]) -> tuple[Difference, ...]:
-    """Choose `EXAMPLES`: the shortest of each cause first, then their second ones, and so on."""
+def _of_each_cause(found: Iterable[TokenDifference]) -> tuple[TokenDifference, ...]:
+    """Choose `EXAMPLES` differences: the shortest of each cause, then the next ones."""
     ranks, ranked = Counter[str](), []
     for each in sorted(found, key=lambda one: (len(one.text), one.text)):
         ranked.append((ranks[each.cause], each))
@@ -114,24 +114,26 @@ def _of_each_cause(found: Iterable[Difference]) -> tuple[Difference, ...]:
     return tuple(each for _, each in ranked[:EXAMPLES])
 
 
-def _reduced(text: str, theirs: Read, ours: Read, *tokenizers: Any) -> Difference:
-    """Leave out ever smaller runs of characters for as long as the rest is read otherwise."""
+def _reduced(text: str, read_keras: Read, read_exported: Read, *tokenizers: Any) -> TokenDifference:
+    """Remove smaller and smaller runs of characters while the rest still differs."""
     size = max(1, len(text) // 2)
     while True:
         shorter = [text[:start] + text[start + size :] for start in range(0, len(text), size)]
         shorter = [each for each in shorter if each]
-        odd = [each for each, one, other in _read(shorter, theirs, ours) if one != other]
+        odd = [
+            each for each, one, other in _read(shorter, read_keras, read_exported) if one != other
+        ]
         if odd:
             text = odd[0]
         elif size == 1:
             break
         size = max(1, min(size if odd else size // 2, len(text) // 2))
-    ((_, one, other),) = _read([text], theirs, ours)
-    return Difference(text, cause_of(text, one, other, *tokenizers), one, other)
+    ((_, one, other),) = _read([text], read_keras, read_exported)
+    return TokenDifference(text, cause_of(text, one, other, *tokenizers), one, other)
 
 
-def _read(texts: list[str], theirs: Read, ours: Read) -> list[tuple[str, Ids, Ids]]:
-    return list(zip(texts, theirs(texts), ours(texts), strict=True)) if texts else []
+def _read(texts: list[str], read_keras: Read, read_exported: Read) -> list[tuple[str, Ids, Ids]]:
+    return list(zip(texts, read_keras(texts), read_exported(texts), strict=True)) if texts else []
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""The texts and the pairs of which a bundle keeps golden answers."""
+"""The texts and the pairs of a bundle's golden answers."""
 
 TEXTS: tuple[str, ...] = (
     "hello world",

@@ -1,4 +1,4 @@
-"""A SentencePiece model as a tokenizer.json: its pieces and scores, and its map of characters."""
+"""Converts a SentencePiece model to tokenizer.json: pieces, scores and the map of characters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,23 +17,23 @@ ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-define
 Piece: Any = ModelProto.SentencePiece
 
 
-def build_sentence_piece(theirs: Any) -> Tokenizer:
+def build_sentence_piece(original: Any) -> Tokenizer:
     """Build the tokenizer, without its special tokens, of a KerasHub `SentencePieceTokenizer`.
 
-    The ids are those that `theirs.token_to_id` gives, which need not be the model's own places.
+    The ids are those that `original.token_to_id` gives, which need not be the model's own places.
 
     Raises:
-        WeightsError: it is of a kind that tokenizer.json has no like for; the message names it.
+        WeightsError: tokenizer.json cannot express its kind; the message names it.
     """
-    model = ModelProto.FromString(theirs.proto)
+    model = ModelProto.FromString(original.proto)
     trained, normalizing = model.trainer_spec, model.normalizer_spec
     if trained.treat_whitespace_as_suffix or not normalizing.escape_whitespaces:
         raise WeightsError("its SentencePiece model marks blanks otherwise than before a word")
     unknown = next(place for place, piece in enumerate(model.pieces) if piece.type == Piece.UNKNOWN)
-    ids = _ids(theirs, len(model.pieces), unknown)
+    ids = _ids(original, len(model.pieces), unknown)
     if trained.model_type == trained.UNIGRAM:
         pieces = _scored(model.pieces)
-        # Every id needs an entry, those of no piece too.
+        # Every id needs an entry, also ids without a piece.
         listed = [(f"{BLANK}{place}{BLANK}", 0.0) for place in range(max(ids) + 1)]
         for place, piece in zip(ids, pieces, strict=True):
             listed[place] = piece
@@ -59,21 +59,21 @@ def build_sentence_piece(theirs: Any) -> Tokenizer:
     return tokenizer
 
 
-def _ids(theirs: Any, pieces: int, unknown: int) -> list[int]:
-    """Return each piece's id: its place, unless the tokenizer moves them, as XLM-RoBERTa's."""
-    offset = theirs.vocabulary_size() - pieces
-    moved = hasattr(theirs, "_vocabulary_prefix")
+def _ids(original: Any, pieces: int, unknown: int) -> list[int]:
+    """Return the id of each piece: its index, unless the tokenizer shifts it, as in XLM-RoBERTa."""
+    offset = original.vocabulary_size() - pieces
+    moved = hasattr(original, "_vocabulary_prefix")
     if not moved or not offset:
         return list(range(pieces))
     ids = [place + 1 for place in range(pieces)]
-    ids[unknown] = theirs.unk_token_id
+    ids[unknown] = original.unk_token_id
     for place, name in ((1, "start_token_id"), (2, "end_token_id")):
-        ids[place] = getattr(theirs, name)
+        ids[place] = getattr(original, name)
     return ids
 
 
 def _scored(pieces: Sequence[Any]) -> list[tuple[str, float]]:
-    """Give each piece its score; no text can have what is not a piece of texts, such as [CLS]."""
+    """Return the score of each piece; special pieces, such as [CLS], get names that no text has."""
     best = max((piece.score for piece in pieces if piece.type == Piece.NORMAL), default=0.0)
     scored = []
     for piece in pieces:
@@ -87,15 +87,15 @@ def _scored(pieces: Sequence[Any]) -> list[tuple[str, float]]:
 
 
 def _unmatchable(piece: str) -> str:
-    """Name a piece as none can be called: texts are cut before every blank, so none ends in one."""
+    """Return a name that no text has: texts are split before every blank, so none ends with one."""
     return piece + BLANK
 
 
 def _normalizing(spec: Any) -> list[Any]:
-    """Give the steps before the pieces: the model's own map, what it implies, and the blanks.
+    """Return the normalisation steps: the model's map, the steps that it implies, and the blanks.
 
-    `Precompiled` drops the rest of a letter that it maps, such as an accent that follows. So the
-    general steps that the map contains come first, and leave it little to map.
+    `Precompiled` drops the rest of a letter that it maps, such as a following accent. Therefore the
+    general steps that the map contains come first, so that it maps few characters.
     """
     steps: list[Any] = [normalizers.Replace(BLANK, " ")]
     if spec.precompiled_charsmap:

@@ -1,4 +1,4 @@
-"""Where the special tokens of a family stand: read from KerasHub's own packer, not from a table."""
+"""Reads the positions of a family's special tokens from KerasHub's packer."""
 
 from typing import Any
 
@@ -6,24 +6,24 @@ from tokenizers import Tokenizer, processors
 
 
 def add_special_tokens(tokenizer: Tokenizer, preprocessor: Any) -> None:
-    """Have a tokenizer put special tokens around texts and pairs as the preprocessor does.
+    """Set the post-processor of a tokenizer to add special tokens as the preprocessor does.
 
-    BERT's become `[CLS] a [SEP] b [SEP]`, RoBERTa's `<s> a </s></s> b </s>`. None is registered
-    with the tokenizer, so that their names in a text stay text.
+    BERT's become `[CLS] a [SEP] b [SEP]`, RoBERTa's `<s> a </s></s> b </s>`. They are not
+    registered with the tokenizer, so that their names in a text are text.
 
     Args:
-        tokenizer: what encodes the texts; its post-processor is set.
+        tokenizer: the tokenizer to change.
         preprocessor: a KerasHub `TextClassifierPreprocessor` with its tokenizer.
     """
     preprocessor.build(None)
-    packer, theirs = preprocessor.packer, preprocessor.tokenizer
+    packer, original = preprocessor.packer, preprocessor.tokenizer
     start, between, end = (
-        [theirs.id_to_token(each) for each in ids]
+        [original.id_to_token(each) for each in ids]
         for ids in (packer.start_value, packer.sep_value, packer.end_value)
     )
     ids = dict.fromkeys([*packer.start_value, *packer.sep_value, *packer.end_value])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=[*start, "$A", *end],
         pair=[*start, "$A", *between, "$B:1", *(f"{token}:1" for token in end)],
-        special_tokens=[(theirs.id_to_token(each), each) for each in ids],
+        special_tokens=[(original.id_to_token(each), each) for each in ids],
     )

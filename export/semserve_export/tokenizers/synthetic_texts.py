@@ -1,11 +1,12 @@
-"""English sentences by chance, from a small grammar: any number, always the same for a seed.
+"""Generates random English sentences from a small grammar, reproducibly by a seed.
 
-They show a quantised graph the range of its activations, and measure it; they are nobody's texts,
-so they can be shipped. Statements, questions, headlines, figures, long and short ones.
+They are used to measure activation ranges and quantised graphs. They are generated, so the package
+can contain them. There are statements, questions, headlines and figures, long and short.
 """
 
-# ruff: noqa: SIM905 - words read better as text than as a list of strings
+# ruff: noqa: SIM905 - words are more readable as text than as a list of strings
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Draws words, and phrases of them."""
+    """Draws random words and phrases."""
 
     random: np.random.Generator
 
@@ -58,11 +59,11 @@ class Words:
         return words[int(self.random.integers(len(words)))]
 
     def number(self) -> int:
-        """Draw a number, as often of one digit as of four."""
+        """Draw a number; each number of digits from one to four is equally likely."""
         return int(10 ** self.random.uniform(0, 4))
 
     def who(self) -> str:
-        """Draw who does something: "the tired sailor"."""
+        """Draw a person: "the tired sailor"."""
         kind = self.one(["a", "the", "another", "every"])
         described = f"{self.one(ADJECTIVES)} " if self.random.integers(2) else ""
         return f"{kind} {described}{self.one(PEOPLE + ANIMALS)}"
@@ -76,54 +77,30 @@ class Words:
         return f"{self.one(['in', 'near', 'behind', 'outside'])} the {self.one(PLACES)}"
 
 
-def _scene(w: Words) -> str:
-    return f"{w.who()} is {w.one(DOING)} {w.what()} {w.where()}."
-
-
-def _movement(w: Words) -> str:
-    return f"{w.who()} is {w.one(MOVING)} {w.where()}."
-
-
-def _report(w: Words) -> str:
-    return (
+KINDS: tuple[Callable[[Words], str], ...] = (
+    lambda w: f"{w.who()} is {w.one(DOING)} {w.what()} {w.where()}.",
+    lambda w: f"{w.who()} is {w.one(MOVING)} {w.where()}.",
+    lambda w: (
         f"{w.one(NAMES)} {w.one(DID)} to {w.one(VERBS)} {w.what()} on {w.one(DAYS)}, although"
         f" {w.who()} had already paid ${w.number()},{w.number() % 1000:03d} for it."
-    )
-
-
-def _headline(w: Words) -> str:
-    return (
+    ),
+    lambda w: (
         f"{w.one(CITIES)} {w.one(PEOPLE)}s vote to {w.one(VERBS)} {w.one(PLACES)}:"
         f" {w.one(SUBJECTS)} up {w.number() / 10}% since {1900 + w.number() % 125}"
-    )
-
-
-def _how(w: Words) -> str:
-    return f"How do I {w.one(VERBS)} {w.what()} in {w.one(CITIES)}?"
-
-
-def _why(w: Words) -> str:
-    return f"Why is {w.one(SUBJECTS)} more {w.one(ADJECTIVES)} than {w.one(SUBJECTS)}?"
-
-
-def _which(w: Words) -> str:
-    return f"Which {w.one(PEOPLE)} should {w.one(VERBS)} the {w.one(THINGS)} and who is to blame?"
-
-
-def _denial(w: Words) -> str:
-    return f"Nobody is {w.one(MOVING)} {w.where()}, and there is no {w.one(THINGS)} at all."
-
-
-def _words(w: Words) -> str:
-    return " ".join(w.one([*THINGS, *SUBJECTS, *CITIES, *ADJECTIVES]) for _ in range(3))
-
-
-KINDS = (_scene, _movement, _report, _headline, _how, _why, _which, _denial, _words)
-PARAGRAPHS = 16  # every sixteenth text is one
+    ),
+    lambda w: f"How do I {w.one(VERBS)} {w.what()} in {w.one(CITIES)}?",
+    lambda w: f"Why is {w.one(SUBJECTS)} more {w.one(ADJECTIVES)} than {w.one(SUBJECTS)}?",
+    lambda w: (
+        f"Which {w.one(PEOPLE)} should {w.one(VERBS)} the {w.one(THINGS)} and who is to blame?"
+    ),
+    lambda w: f"Nobody is {w.one(MOVING)} {w.where()}, and there is no {w.one(THINGS)} at all.",
+    lambda w: " ".join(w.one([*THINGS, *SUBJECTS, *CITIES, *ADJECTIVES]) for _ in range(3)),
+)
+PARAGRAPHS = 16  # every sixteenth text
 
 
 def texts_like(count: int, seed: int, *, pair: bool) -> list[Text]:
-    """Make `count` texts, or as many pairs; half of the pairs are about the same sentence."""
+    """Return `count` texts or pairs; half of the pairs are about the same sentence."""
     words = Words(np.random.default_rng(seed))
     texts = [_text(words, place) for place in range(count)]
     if not pair:

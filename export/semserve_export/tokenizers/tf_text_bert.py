@@ -1,7 +1,7 @@
-"""TensorFlow Text's `BertTokenizer`, which TF Hub's preprocessing uses, as a tokenizer.json.
+"""Converts TensorFlow Text's `BertTokenizer`, which TF Hub uses, to tokenizer.json.
 
-It folds a whole text by NFKC_Casefold and removes accents where the model is an uncased one; then
-controls become blanks, and the text is split at blanks, punctuation and Chinese characters
+For an uncased model it applies NFKC_Casefold to the whole text and removes accents. Then control
+characters become blanks, and the text is split at blanks, punctuation and Chinese characters
 (`BasicTokenizer` in tensorflow_text/python/ops/bert_tokenizer.py).
 """
 
@@ -22,12 +22,12 @@ SIGNS = (
     r"[!-/:-@\[-`{-~]|\p{P}|[\x{4e00}-\x{9fff}\x{3400}-\x{4dbf}\x{20000}-\x{2a6df}\x{2a700}-\x{2b73f}"
     r"\x{2b740}-\x{2b81f}\x{2b820}-\x{2ceaf}\x{f900}-\x{faff}\x{2f800}-\x{2fa1f}]"
 )
-"""What is a word of its own: ASCII signs, punctuation, and Chinese characters."""
+"""Characters that are separate words: ASCII signs, punctuation, and Chinese characters."""
 IGNORED = (
     r"[\x{ad}\x{61c}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}\x{feff}\x{1bca0}-\x{1bca3}"
     r"\x{1d173}-\x{1d17a}]"
 )
-"""Controls that NFKC_Casefold removes: those that are Default_Ignorable_Code_Point."""
+"""Control characters that NFKC_Casefold removes (Default_Ignorable_Code_Point)."""
 COMPARED_TEXTS = 1500
 
 
@@ -36,10 +36,10 @@ def build_tf_text_bert(vocabulary: Sequence[str], *, lowercase: bool) -> Tokeniz
 
     Args:
         vocabulary: the word-pieces in the order of their ids.
-        lowercase: whether the model is an uncased one, which loses accents too.
+        lowercase: whether the model is uncased, which also removes accents.
 
     Raises:
-        WeightsError: the vocabulary lacks a word-piece that every BERT has.
+        WeightsError: the vocabulary lacks a special token of BERT.
     """
     ids = {piece: place for place, piece in enumerate(vocabulary)}
     if missing := [piece for piece in SPECIAL if piece not in ids]:
@@ -71,9 +71,10 @@ def build_tf_text_bert(vocabulary: Sequence[str], *, lowercase: bool) -> Tokeniz
 def differing_texts(
     tokenizer: Tokenizer, vocabulary: Sequence[str], *, lowercase: bool
 ) -> list[str]:
-    """Return the odd texts that TensorFlow Text reads otherwise.
+    """Return the unusual texts for which TensorFlow Text gives other ids.
 
-    Words of over 100 bytes are left out: TensorFlow Text counts bytes, tokenizers characters.
+    Words of over 100 bytes are excluded: TensorFlow Text counts bytes, tokenizers counts
+    characters.
     """
     import tensorflow_text  # noqa: PLC0415 - there is none for Windows
 
@@ -83,13 +84,13 @@ def differing_texts(
         ),
         1,
     )
-    theirs = tensorflow_text.BertTokenizer(table, lower_case=lowercase, token_out_type=tf.int64)
+    original = tensorflow_text.BertTokenizer(table, lower_case=lowercase, token_out_type=tf.int64)
     texts = [
         text
         for text in odd_texts(COMPARED_TEXTS)
         if all(len(word.encode()) <= MAX_WORD for word in text.split())
     ]
-    expected = theirs.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
+    expected = original.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
     found = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return [
         text

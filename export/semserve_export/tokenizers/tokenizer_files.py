@@ -1,4 +1,4 @@
-"""What a Hugging Face directory says of its tokenizer, beside the vocabulary."""
+"""The settings of a tokenizer in the files of a Hugging Face directory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ FAMILY_NAMES = (
     "<unk>",
     "<mask>",
 )
-"""What separators are called where no file says it."""
+"""Default names of special tokens."""
 NO_LIMIT = 1_000_000
-"""A `model_max_length` from here on means that there is none."""
+"""A `model_max_length` of at least this number means no limit."""
 WITHOUT_SEGMENTS = ("Roberta", "XLMRoberta", "Camembert", "DistilBert")
-"""Tokenizer classes that make no segment ids: a model with segments then sees the first alone."""
+"""Tokenizer classes without segment ids: a model with segments then gets only the first segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
-    """What the directory says of its tokenizer."""
+    """The settings of a directory's tokenizer."""
 
     directory: Path
     config: Mapping[str, Any]  # tokenizer_config.json
@@ -43,7 +43,7 @@ class TokenizerFiles:
         """Read the configuration.
 
         Raises:
-            WeightsError: a file is no JSON object, or says what cannot be honoured.
+            WeightsError: a file is not a JSON object, or a setting is not supported.
         """
         files = cls(
             directory,
@@ -60,10 +60,10 @@ class TokenizerFiles:
 
     @property
     def max_length(self) -> int | None:
-        """Most tokens of a text, where the files limit them.
+        """Largest number of tokens of a text, if the files limit it.
 
         Raises:
-            WeightsError: the limit is no number of tokens.
+            WeightsError: the limit is not a number of tokens.
         """
         key = "model_max_length" if "model_max_length" in self.config else "max_len"
         length = self.config.get(key)
@@ -75,7 +75,7 @@ class TokenizerFiles:
 
     @property
     def class_name(self) -> str:
-        """The tokenizer's class, without the word that tells its two implementations apart."""
+        """The tokenizer's class, without the suffix `Fast`."""
         return str(self.config.get("tokenizer_class") or "").removesuffix("Fast")
 
     def name_of(self, role: str, default: str) -> str:
@@ -93,29 +93,30 @@ class TokenizerFiles:
 
     @property
     def extra_specials(self) -> set[str]:
-        """The names of special tokens that have no part to play but the one their training gave."""
+        """The names of additional special tokens, which have no predefined role."""
         names: set[str] = set()
         for source in (self.config, self.special_tokens):
             for key in ("additional_special_tokens", "extra_special_tokens"):
-                said = source.get(key) or ()
+                value = source.get(key) or ()
                 names |= {
-                    content_of(each) for each in (said.values() if isinstance(said, dict) else said)
+                    content_of(each)
+                    for each in (value.values() if isinstance(value, dict) else value)
                 }
         return names - {""} - self.separators
 
     @property
     def separators(self) -> set[str]:
-        """The names of all special tokens that have a part to play; they are no words of texts."""
-        said = (
+        """The names of all special tokens with a predefined role; in texts they are not words."""
+        value = (
             content_of(source.get(role))
             for source in (self.config, self.special_tokens)
             for role in ROLES
         )
-        return {name for name in said if name} | set(FAMILY_NAMES)
+        return {name for name in value if name} | set(FAMILY_NAMES)
 
 
 def content_of(token: Any) -> str:
-    """Return a token's name, which is written alone or with how it is found in texts."""
+    """Return a token's name, from a string or from an object with matching flags."""
     if isinstance(token, Mapping):
         token = token.get("content")
     return token if isinstance(token, str) else ""

@@ -1,29 +1,30 @@
-"""KerasHub's way with WordPiece as a tokenizer.json: what a model trained on its strings has seen.
+"""Converts KerasHub's WordPiece tokenizer to tokenizer.json, with the same token ids.
 
-KerasHub splits at ASCII blanks, controls, punctuation and Chinese characters, and folds a word by
-NFKC_Casefold only then (`pretokenize` in keras_hub/src/tokenizers/word_piece_tokenizer.py). BERT's
-own normaliser, which `tokenizer.build_tokenizer` writes, reads one odd text in three otherwise.
-Here the whole text is folded first, in an order that gives the same words.
+KerasHub splits at ASCII blanks, controls, punctuation and Chinese characters, and then applies
+NFKC_Casefold to each word (`pretokenize` in keras_hub/src/tokenizers/word_piece_tokenizer.py).
+BERT's normaliser, which `bert_wordpiece.build_tokenizer` uses, differs for one of three unusual
+texts. Here the whole text is folded first, with steps that give the same words.
 """
 
 import string
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 UNKNOWN = "\uffff"
-"""No character of any text or vocabulary: the word that it stands in becomes unknown."""
+"""A code point that no text or vocabulary contains: a word with it becomes unknown."""
 WHOLE_WORDS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
-"""No characters either: each stands for a sign that KerasHub unfolds after it has split, as … to
-..., and whose unfolded form is one piece."""
+"""Further code points that no text contains. Each replaces a sign that KerasHub decomposes after it
+has split, such as … to ..., if the decomposed form is one piece."""
 INVISIBLE = (
     r"[\x{34f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}\x{2065}\x{3164}\x{fe00}-\x{fe0f}"
     r"\x{ffa0}\x{fff0}-\x{fff8}\x{e0000}-\x{e0fff}]"
 )
-"""Default_Ignorable_Code_Point less the controls, which split words: NFKC_Casefold drops them."""
+"""Default_Ignorable_Code_Point, which NFKC_Casefold drops, without controls, which split words."""
 CASE_FOLDING: tuple[Any, ...] = (
     normalizers.Replace(Regex(INVISIBLE), ""),
     normalizers.NFKD(),
@@ -33,40 +34,39 @@ CASE_FOLDING: tuple[Any, ...] = (
     normalizers.Replace("\u0345", "ι"),  # noqa: RUF001 - the iota below a Greek vowel
     normalizers.NFKC(),
 )
-"""The steps that together are NFKC_Casefold, but for Cherokee."""
+"""Steps that together are NFKC_Casefold, except for Cherokee."""
 MAX_WORD = 100  # characters here, bytes in KerasHub
 
 
-def build_word_piece(theirs: Any, *, strip_accents: bool | None = None) -> Tokenizer:
+def build_word_piece(original: Any, *, strip_accents: bool | None = None) -> Tokenizer:
     """Build the tokenizer, without its special tokens, of a KerasHub `WordPieceTokenizer`.
 
     Args:
-        theirs: with its vocabulary.
+        original: with its vocabulary.
         strip_accents: in place of what it says itself.
     """
-    vocabulary = {piece: index for index, piece in enumerate(theirs.get_vocabulary())}
-    stripping = theirs.strip_accents if strip_accents is None else strip_accents
+    vocabulary = {piece: index for index, piece in enumerate(original.get_vocabulary())}
+    stripping = original.strip_accents if strip_accents is None else strip_accents
     steps = [
         normalizers.Replace(Regex(r"[\p{Cc}\p{Cf}]"), " "),
         normalizers.BertNormalizer(
             clean_text=False,
-            handle_chinese_chars=theirs.split_on_cjk,
+            handle_chinese_chars=original.split_on_cjk,
             strip_accents=False,
             lowercase=False,
         ),
     ]
     if stripping:
         steps += [normalizers.NFD(), normalizers.Replace(Regex(r"\p{Mn}"), "")]
-    blanks = _class_of(_unknown_blanks(folded=theirs.lowercase))
-    steps.append(normalizers.Replace(Regex(blanks), UNKNOWN))
-    if theirs.lowercase:
-        steps += _whole_words(vocabulary, theirs.suffix_indicator)
+    steps.append(normalizers.Replace(Regex(_unknown_blanks(folded=original.lowercase)), UNKNOWN))
+    if original.lowercase:
+        steps += _whole_words(vocabulary, original.suffix_indicator)
         steps += CASE_FOLDING
     tokenizer = Tokenizer(
         models.WordPiece(
             vocabulary,
-            unk_token=theirs.oov_token,
-            continuing_subword_prefix=theirs.suffix_indicator,
+            unk_token=original.oov_token,
+            continuing_subword_prefix=original.suffix_indicator,
             max_input_chars_per_word=MAX_WORD,
         )
     )
@@ -74,60 +74,59 @@ def build_word_piece(theirs: Any, *, strip_accents: bool | None = None) -> Token
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.BertPreTokenizer(),
-            # Its table of punctuation is an old one.
+            # BertPreTokenizer has an older table of punctuation.
             pre_tokenizers.Split(Regex(r"\p{P}"), "isolated"),
         ]
     )
-    tokenizer.decoder = decoders.WordPiece(prefix=theirs.suffix_indicator)
+    tokenizer.decoder = decoders.WordPiece(prefix=original.suffix_indicator)
     return tokenizer
 
 
 def is_punctuation(character: str) -> bool:
-    """Tell whether KerasHub makes a word of the character alone."""
+    """Return whether KerasHub makes a separate word of the character."""
     return character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
 def fold(text: str) -> str:
-    """Fold a text by NFKC_Casefold, except that what is invisible stays."""
+    """Fold a text by NFKC_Casefold, except that invisible characters stay."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def unfolds_to_punctuation(character: str) -> bool:
-    """Tell whether folding makes punctuation of it that KerasHub, having split, leaves in words."""
+    """Return whether folding gives punctuation, which KerasHub leaves inside words."""
     folded = fold(character)
     if is_punctuation(character):
         return not (len(folded) == 1 and is_punctuation(folded))
     return any(map(is_punctuation, folded))
 
 
-def _unknown_blanks(*, folded: bool) -> Iterator[str]:
-    """Give the characters that are, or unfold to, a blank that KerasHub does not split at.
+@cache
+def _unknown_blanks(*, folded: bool) -> str:
+    """Return the class of characters that are, or unfold to, a blank KerasHub does not split at.
 
-    No piece has a blank in it, so that the word around is unknown.
+    No piece contains a blank, so the word is unknown.
     """
-    for character in _characters():
+
+    def is_blank(character: str) -> bool:
         if character == " " or is_punctuation(character):
-            continue
+            return False
         blank = unicodedata.category(character) in {"Zs", "Zl", "Zp"}
-        if blank or (folded and " " in fold(character)):
-            yield character
+        return blank or (folded and " " in fold(character))
+
+    return _class_of(filter(is_blank, _characters()))
 
 
 def _whole_words(vocabulary: dict[str, int], suffix_indicator: str) -> list[Any]:
-    """Give the steps for punctuation that unfolds to several signs: … becomes the word ... .
+    """Return the steps for punctuation that decomposes to several signs: … becomes the word ... .
 
-    Where that is a piece, it gets the name of one that no text can have, since the same three signs
-    typed one by one are three words. Where no pieces spell it, its word is unknown.
+    If this is a piece, it is renamed to a code point that no text contains, because the same three
+    signs, typed separately, are three words. If no pieces spell it, its word is unknown.
     """
-    forms: dict[str, list[str]] = {}
-    for character in _characters():
-        if is_punctuation(character) and unfolds_to_punctuation(character):
-            forms.setdefault(fold(character), []).append(character)
     steps, names = [], iter(WHOLE_WORDS)
-    for form, characters in forms.items():
+    for form, characters in _unfolding_punctuation():
         pieces = _spell(form, vocabulary, suffix_indicator)
         if len(pieces) > 1:
-            continue  # one sign for one piece; what takes several is left to the general folding
+            continue  # only signs that become one piece; the general folding handles others
         name = UNKNOWN
         if pieces:
             name = next(names)
@@ -136,8 +135,18 @@ def _whole_words(vocabulary: dict[str, int], suffix_indicator: str) -> list[Any]
     return steps
 
 
+@cache
+def _unfolding_punctuation() -> tuple[tuple[str, str], ...]:
+    """Return what punctuation unfolds to, each with the characters that do."""
+    forms: dict[str, str] = {}
+    for character in _characters():
+        if is_punctuation(character) and unfolds_to_punctuation(character):
+            forms[fold(character)] = forms.get(fold(character), "") + character
+    return tuple(forms.items())
+
+
 def _spell(word: str, vocabulary: dict[str, int], suffix_indicator: str) -> list[str]:
-    """Return the word-pieces of a word, the longest first; none where there are none that fit."""
+    """Return the word-pieces of a word, by the longest match; empty if no pieces match."""
     pieces: list[str] = []
     while word:
         prefix = suffix_indicator if pieces else ""
@@ -151,7 +160,7 @@ def _spell(word: str, vocabulary: dict[str, int], suffix_indicator: str) -> list
 
 
 def _characters() -> Iterator[str]:
-    """Give every code point but the surrogates and the unassigned."""
+    """Yield every code point except surrogates and unassigned ones."""
     for code in range(sys.maxunicode + 1):
         if unicodedata.category(chr(code)) not in {"Cs", "Cn"}:
             yield chr(code)

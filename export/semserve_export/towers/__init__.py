@@ -1,1 +1,1 @@
-"""A model that compares two texts, taken apart: the encoder of each side, and the comparison."""
+"""Analyses models of two texts: the encoder of each side (a tower), and the comparison."""

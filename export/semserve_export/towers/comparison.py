@@ -1,7 +1,7 @@
-"""Which comparison two vectors meet in: a head is recognised by what it computes.
+"""Recognises the comparison of two vectors by the values that it computes.
 
-A head may be a `Dot` layer, a `Lambda`, `keras.ops` or a layer of the user's own. It is run on
-random vectors, and its values are held against each comparison that the server has.
+A head may be a `Dot` layer, a `Lambda`, `keras.ops` or a layer of the user's own. It runs on random
+vectors, and its values are compared with those of each metric of the server.
 """
 
 from collections.abc import Callable
@@ -16,23 +16,23 @@ from semserve_export.model_spec import Metric
 Rows = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
 TOLERANCE = 1e-5
-"""Most that a head may differ, as a share of 1 + |value|."""
+"""Largest permitted difference of a head, relative to 1 + |value|."""
 SEED, PAIRS = 11, 32
 SCALES = (1.0, 0.1, 0.01)
-"""Of the random vectors: exp(-L1) of large ones is zero whatever the exponent is."""
+"""Scales of the random vectors: exp(-L1) of large vectors is zero for any exponent."""
 LEAST_SPREAD = 1e-3
-"""A head that gives nearly one value for all vectors would pass for any comparison near it."""
+"""Minimum spread of the values: a nearly constant head would match any comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How a model compares two vectors, in the server's words."""
+    """The comparison of two vectors, as a metric of the server."""
 
     metric: Metric
-    sign: int = 1  # -1 where the model gives the distance, of which the server gives the negative
+    sign: int = 1  # -1 if the model returns the distance; the server returns its negative
 
     def __call__(self, left: Rows, right: Rows) -> Wide:
-        """Return what the model gives for each pair of rows: float64 [n]."""
+        """Return the output of the model for each pair of rows: float64 [n]."""
         return self.sign * METRICS[self.metric](left.astype(np.float64), right.astype(np.float64))
 
 
@@ -52,11 +52,11 @@ CANDIDATES = (*(Comparison(metric) for metric in METRICS), Comparison("euclidean
 
 
 def recognised(head: Callable[[Rows, Rows], Any], width: int) -> Comparison | None:
-    """Tell which comparison a head computes, or None where the server has none that is equal.
+    """Return the comparison that a head computes, or None if the server has no equal metric.
 
     Args:
         head: from two fp32 [n, width] to fp32 [n] or [n, 1].
-        width: of the vectors.
+        width: size of the vectors.
     """
     random = np.random.default_rng(SEED)
     draws = []
@@ -76,18 +76,18 @@ def agreeing(left: Rows, right: Rows, values: Wide) -> list[tuple[Comparison, fl
 
     Args:
         left: vectors of texts, fp32 [n, width].
-        right: vectors of the texts beside them.
-        values: what the model gives for each pair, [n].
+        right: vectors of the other texts of the pairs.
+        values: outputs of the model for the pairs, [n].
     """
     found = [(one, difference(one(left, right), values)) for one in CANDIDATES]
     return sorted(found, key=lambda pair: pair[1])
 
 
 def difference(given: Wide, expected: Wide) -> float:
-    """Return the largest difference as a share of 1 + |expected|; NaN where a value is none."""
+    """Return the largest difference relative to 1 + |expected|; NaN if a value is NaN."""
     return float(np.max(np.abs(given - expected) / (1 + np.abs(expected))))
 
 
 def tells_apart(values: Wide) -> bool:
-    """Tell whether values differ enough to choose between comparisons by them."""
+    """Return whether values differ enough to distinguish comparisons."""
     return float(np.ptp(values)) > LEAST_SPREAD

@@ -1,4 +1,4 @@
-"""One side of a model of two texts as a model of token ids, with what makes its ids of a text."""
+"""One side of a model of two texts as a model of token ids, with its tokenizing layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.nested_models import inlined
+from semserve_export.keras_models.nested_models import inlined, require_unchanged
 from semserve_export.model_spec import INPUTS
 from semserve_export.models.keras_internals import call_again, sublayers
 from semserve_export.tokenizers.sample_texts import TEXTS
@@ -24,9 +24,9 @@ READERS = (
     keras_hub.models.Preprocessor,
     keras_hub.tokenizers.Tokenizer,
 )
-"""Layers that make token ids of strings."""
-MOST_NESTED = 8  # models inside models that are opened to find one
-ALIKE = 1e-6  # most that two encoders of the same layers differ
+"""Layers that convert strings to token ids."""
+MOST_NESTED = 8  # levels of nested models that are searched for one
+ALIKE = 1e-6  # largest difference of two encoders with the same layers
 TRIED_ROWS, TRIED_LENGTH, SEED = 4, 9, 5
 
 
@@ -35,14 +35,14 @@ class Encoder:
     """An encoder of one text."""
 
     model: Any  # Functional; its inputs have the bundle's names, int32 [batch, sequence]
-    reader: Any = None  # the layer that reads strings inside the user's model
+    reader: Any = None  # the layer that tokenises strings in the user's model
 
 
 def encoder_of_ids(tower: Tower) -> Encoder:
-    """Rebuild a tower behind what reads its strings, on inputs with the bundle's names.
+    """Rebuild a tower after its tokenizing layer, on inputs with the bundle's names.
 
     Raises:
-        WeightsError: it reads strings by something other than a known layer.
+        WeightsError: an unknown layer tokenises its strings.
     """
     opened, inputs, reader = behind_readers(tower.model, [tower.inputs])
     return Encoder(rebuilt(inputs[0], opened.outputs[0]), reader)
@@ -58,12 +58,12 @@ def behind_readers(
         texts: the inputs of each text by role.
 
     Returns:
-        The model, with the nested models open that hold what reads strings; the tensors of each
-        text's token ids, and of its mask and segments where there are some, by the bundle's name;
-        and the layer that reads strings, None where the model takes token ids.
+        The model, in which nested models with a tokenizing layer are replaced by their layers; the
+        tensors of each text's token ids, and of its mask and segments if any, by the bundle's name;
+        and the tokenizing layer, None if the model takes token ids.
 
     Raises:
-        WeightsError: strings are read by something other than a known layer, or by two layers.
+        WeightsError: an unknown layer or two layers tokenise the strings.
     """
     if not any(TEXT in text for text in texts):
         return model, list(texts), None
@@ -84,6 +84,8 @@ def behind_readers(
                     "the two texts are read by different layers, and a bundle has one tokenizer;"
                     " export each side's encoder as a model of its own"
                 )
+            for step in steps:
+                require_unchanged(step.inputs[0], step.operation)
             return opened, [_read_by(step) for step in steps], steps[0].operation
         if any(
             isinstance(step.operation, READERS) and graph.needed(step) >= set(places)
@@ -106,12 +108,12 @@ def behind_readers(
 
 
 def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
-    """Repeat the calls between some tensors and an output, on fresh inputs of the same lengths.
+    """Repeat the calls between some tensors and an output, on new inputs of the same lengths.
 
     Args:
-        inputs: a symbolic tensor by the name of the input that stands for it; the inputs are
-            int32 [batch, sequence].
-        output: the tensor that the model gives; it depends on no others.
+        inputs: symbolic tensors by the names of the inputs that replace them; the inputs are int32
+            [batch, sequence].
+        output: the output tensor; it depends on no other tensors.
     """
     fresh = {
         name: keras.Input((tensor.shape[1],), dtype="int32", name=name)
@@ -125,7 +127,7 @@ def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
 
 
 def same_encoders(left: Tower, right: Tower) -> bool:
-    """Tell whether both towers give the same vectors of the same inputs."""
+    """Return whether both towers give the same vectors for the same inputs."""
     if set(left.inputs) != set(right.inputs):
         return False
     models = left.model, right.model
@@ -148,13 +150,13 @@ def same_encoders(left: Tower, right: Tower) -> bool:
         for model, tower in zip(models, (left, right), strict=True)
     )
     if one.shape != other.shape or not np.array_equal(np.isnan(one), np.isnan(other)):
-        return False  # NaN stands for a text without a token
+        return False  # NaN for a text without a token
     one, other = np.nan_to_num(one), np.nan_to_num(other)
     return bool(np.abs(one - other).max() <= ALIKE * (1 + np.abs(one).max()))
 
 
 def strings(texts: Sequence[str], tensor: Any) -> Any:
-    """Make a tensor of texts as an input of strings takes them: [batch], or [batch, 1]."""
+    """Return a tensor of texts for an input of strings: [batch], or [batch, 1]."""
     made = tf.constant([text.encode() for text in texts])
     return made if len(tensor.shape) == 1 else tf.reshape(made, (-1, 1))
 
@@ -167,10 +169,10 @@ def _cast(given: dict[str, Any], tower: Tower) -> list[Any]:
 
 
 def _read_by(step: Any) -> dict[str, Any]:
-    """Return what a layer that reads strings gives, by the bundle's name."""
+    """Return the outputs of a tokenizing layer, by the bundle's names."""
     if len(step.outputs) == 1:
         return {INPUTS[0]: step.outputs[0]}
-    # Keras flattens a dictionary in the order of its keys.
+    # Keras flattens a dictionary in the sorted order of its keys.
     names = sorted(INPUTS if len(step.outputs) == len(INPUTS) else (INPUTS[0], INPUTS[2]))
     return dict(zip(names, step.outputs, strict=True))
 

@@ -1,8 +1,8 @@
-"""A model of two texts as a graph of layers, whichever way it was written.
+"""Converts a model of two texts to a graph of layers.
 
-A subclass of `keras.Model` has no graph. Its `call` is run once on symbolic tensors: where it uses
-layers and `keras.ops` alone, that gives the graph of what it does. Where it uses TensorFlow's own
-functions, the whole model is one step of the graph.
+A subclass of `keras.Model` has no graph. Its `call` is run once on symbolic tensors. If it uses
+only layers and `keras.ops`, this gives the graph of its computation. If it uses functions of
+TensorFlow, the whole model is one step of the graph.
 """
 
 import inspect
@@ -22,7 +22,7 @@ Shape = tuple[int | None, ...]
 
 
 def takes_several(model: Any) -> bool:
-    """Tell whether a model takes more than one input."""
+    """Return whether a model takes more than one input."""
     if is_functional(model):
         return len(model.inputs) > 1
     shape = (model.get_build_config() or {}).get("input_shape")
@@ -31,10 +31,10 @@ def takes_several(model: Any) -> bool:
 
 
 def functional_form(model: Any) -> Any:
-    """Return a Functional model that does what the model does, with the same layers.
+    """Return an equivalent Functional model with the same layers.
 
     Raises:
-        WeightsError: the model was never called, so that nothing tells what it takes.
+        WeightsError: the model was never called, so its inputs are unknown.
     """
     if is_functional(model):
         return model
@@ -53,10 +53,10 @@ def functional_form(model: Any) -> Any:
 
 
 def inline_joint_models(model: Any) -> Any | None:
-    """Put the layers of nested models that take several inputs in their place.
+    """Replace nested models that take several inputs by their layers.
 
     Returns:
-        A Functional model, or None where no nested model can be opened.
+        A Functional model, or None if no nested model can be replaced.
     """
     joint = {
         id(step.operation)
@@ -78,11 +78,11 @@ def _traced(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def _symbolic_arguments(model: Any, *, free_length: bool) -> dict[str, Any]:
-    """Make symbolic inputs of the structure that the model was called with.
+    """Create symbolic inputs with the structure of the model's first call.
 
     Args:
         model: a subclass of `keras.Model`.
-        free_length: whether its texts may have any number of tokens.
+        free_length: whether the number of tokens is not fixed.
     """
     known = model.get_build_config() or {}
     shapes = known.get("shapes_dict") or {}

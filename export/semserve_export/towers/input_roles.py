@@ -1,4 +1,4 @@
-"""What each input of a model of texts holds, and to which of two texts it belongs."""
+"""Determines the role of each input of a model of texts, and the text that it belongs to."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,23 +11,23 @@ from semserve_export.models.keras_internals import argument_names, sublayers
 from semserve_export.towers.layer_graph import LayerGraph
 
 Roles = dict[str, int]
-"""The places of one text's inputs among a model's inputs, by role."""
+"""The indices of one text's inputs among a model's inputs, by role."""
 TEXT, TOKEN_IDS, PADDING_MASK, SEGMENT_IDS = "text", "token_ids", "padding_mask", "segment_ids"
 BY_NAME = {
     PADDING_MASK: re.compile(r"mask", re.IGNORECASE),
     SEGMENT_IDS: re.compile(r"segment|type", re.IGNORECASE),
 }
-"""What the name of an input says about it; any other input of numbers holds token ids."""
+"""Roles by the names of inputs; other inputs of numbers are token ids."""
 SIDES = 2
 
 
 def texts_of(model: Any) -> list[Roles]:
-    """Group a Functional model's inputs by the texts that they hold, in the order of its inputs.
+    """Group the inputs of a Functional model by text, in the order of the inputs.
 
     The first input of each role belongs to the first text, the second to the second, and so on.
 
     Raises:
-        WeightsError: an input has a shape that no text has.
+        WeightsError: an input does not have the shape of a text.
     """
     graph = LayerGraph(model)
     texts: list[Roles] = []
@@ -45,17 +45,16 @@ def texts_of(model: Any) -> list[Roles]:
 
 
 def roles_of(graph: LayerGraph, places: Sequence[int]) -> Roles | None:
-    """Return the role of each of a text's inputs, or None where two inputs have the same role."""
+    """Return the role of each input of a text, or None if two inputs have the same role."""
     roles = {_role(graph, graph.inputs[place]): place for place in places}
     complete = len(roles) == len(places) and (TEXT in roles) != (TOKEN_IDS in roles)
     return roles if complete else None
 
 
 def input_order(model: Any) -> list[int]:
-    """Return the places of a model's inputs in the order in which its author gave them.
+    """Return the indices of a model's inputs in the order of their definition.
 
-    Keras sorts the keys of a dictionary: of `premise` and `hypothesis`, the second becomes the
-    first input.
+    Keras sorts the keys of a dictionary: `hypothesis` becomes the first input, before `premise`.
     """
     places = {id(tensor): place for place, tensor in enumerate(model.inputs)}
     found = [places[id(tensor)] for tensor in _leaves(model.input) if id(tensor) in places]
@@ -63,10 +62,10 @@ def input_order(model: Any) -> list[int]:
 
 
 def _require_looked_up(graph: LayerGraph, place: int) -> None:
-    """Refuse numbers that are no token ids: no layer has vectors for them.
+    """Refuse numbers that are not token ids, because no embedding layer reads them.
 
     Raises:
-        WeightsError: it names the input.
+        WeightsError: the message names the input.
     """
     steps = [step for step in graph.steps if place in graph.needed(step)]
     layers = [layer for step in steps for layer in (step.operation, *_inside(step.operation))]

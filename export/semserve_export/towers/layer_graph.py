@@ -1,6 +1,6 @@
-"""The graph of a Functional model: which inputs each tensor depends on, and where sides can be cut.
+"""The graph of a Functional model: the inputs of each tensor, and the vectors that separate sides.
 
-A tensor is known by the `id` of its KerasTensor, which lives as long as the model does.
+A tensor is identified by the `id` of its KerasTensor, which lives as long as the model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ from typing import Any
 from semserve_export.models.keras_internals import producer
 
 Side = frozenset[int]
-"""Places of a model's inputs."""
-MOST_CUTS = 16  # that are tried for one side, the nearest to the output first
+"""Indices of a model's inputs."""
+MOST_CUTS = 16  # cuts that are tried for one side, the nearest to the output first
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Step:
 
 
 class LayerGraph:
-    """The calls between a Functional model's inputs and its outputs, in the order of their work."""
+    """The calls between the inputs and the outputs of a Functional model, in execution order."""
 
     def __init__(self, model: Any) -> None:
         """Read the graph of a model with symbolic inputs and outputs."""
@@ -39,13 +39,13 @@ class LayerGraph:
             self.needs |= {id(tensor): needed for tensor in step.outputs}
 
     def sides(self, first: int = 0) -> Iterator[tuple[Side, Side]]:
-        """Give the ways in which some tensors depend on one half of the inputs, others on the rest.
+        """Yield the ways to divide the inputs into two sides, each with tensors that depend on it.
 
         Args:
-            first: the place of the input whose side comes first.
+            first: index of an input of the first side.
 
         Yields:
-            The two sides; those of the same number of inputs before others.
+            The two sides; sides with equal numbers of inputs come first.
         """
         everything = frozenset(range(len(self.inputs)))
         seen = set(self.needs.values())
@@ -54,19 +54,19 @@ class LayerGraph:
             yield one, everything - one
 
     def cuts(self, side: Side) -> list[Any]:
-        """Return the vectors through which alone a side reaches the outputs, the last one first.
+        """Return the vectors that all paths from a side to the outputs contain, the last one first.
 
         Returns:
-            At most `MOST_CUTS` tensors of two axes, [batch, dimensions], of known dimensions.
+            At most `MOST_CUTS` tensors [batch, dimensions], with known dimensions.
         """
-        own = [step for step in self.steps if self.needed(step) <= side]
+        steps = [step for step in self.steps if self.needed(step) <= side]
         vectors = [
-            tensor for step in reversed(own) for tensor in step.outputs if _is_vector(tensor)
+            tensor for step in reversed(steps) for tensor in step.outputs if _is_vector(tensor)
         ]
         return [tensor for tensor in vectors if not self._reaches_without(side, tensor)][:MOST_CUTS]
 
     def joint_steps(self) -> list[Step]:
-        """Return the calls that take tensors which depend on different inputs."""
+        """Return the calls whose tensors depend on different inputs."""
         return [
             step for step in self.steps if len({self.needs[id(one)] for one in step.inputs}) > 1
         ]
@@ -76,7 +76,7 @@ class LayerGraph:
         return self.needs[id(step.outputs[0])]
 
     def _reaches_without(self, side: Side, without: Any) -> bool:
-        """Tell whether a side's inputs reach an output by a path that avoids one tensor."""
+        """Return whether a path from a side's inputs to an output avoids one tensor."""
         reached = {id(self.inputs[place]) for place in side}
         for step in self.steps:
             if any(id(tensor) in reached for tensor in step.inputs):
@@ -86,9 +86,9 @@ class LayerGraph:
 
 
 def steps_between(inputs: Sequence[Any], outputs: Sequence[Any]) -> list[Step]:
-    """Return the calls from some tensors to others, in the order of their work.
+    """Return the calls from some tensors to others, in execution order.
 
-    There is no recursion: a graph may have thousands of calls.
+    It uses no recursion, because a graph may have thousands of calls.
     """
     done = {id(tensor) for tensor in inputs}
     steps: list[Step] = []

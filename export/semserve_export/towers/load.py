@@ -1,11 +1,11 @@
-"""A model of two texts as a model to export: two towers that are compared, or a pair model."""
+"""Loads a model of two texts: as two compared towers, or as a pair model."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from semserve_export.bundle.tolerance import TOLERANCE, traced_keras_run
+from semserve_export.bundle.tolerance import TOLERANCE, keras_run
 from semserve_export.errors import FidelityError, WeightsError
 from semserve_export.keras_models.head import Loss
 from semserve_export.keras_models.load import load_keras_model
@@ -16,40 +16,45 @@ from semserve_export.options import ModelOptions
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
 from semserve_export.towers.comparison import Comparison, Wide, agreeing, tells_apart
 from semserve_export.towers.encoders import Encoder, encoder_of_ids, same_encoders
-from semserve_export.towers.origins import Origins
 from semserve_export.towers.pair_model import load_pair_model
 from semserve_export.towers.pairs import Pair, Reading, TowerProof, answers, make_pairs, read_side
-from semserve_export.towers.served import facts_of, kept_facts, notes_of, of_both
+from semserve_export.towers.served import (
+    ModelSource,
+    facts_of_towers,
+    kept_facts,
+    notes_of_scores,
+    of_both,
+)
 from semserve_export.towers.transformers import as_embedder
 from semserve_export.towers.two_texts import Tower, Towers, TwoTexts, find_towers
 
 
-def load_two_texts(options: ModelOptions, texts: TwoTexts, origins: Origins) -> LoadedModel:
-    """Find out all that an export needs to know of a model of two texts.
+def load_two_texts(options: ModelOptions, texts: TwoTexts, source: ModelSource) -> LoadedModel:
+    """Determine all properties of a model of two texts that an export needs.
 
     Raises:
-        WeightsError: something of it cannot be honoured, or cannot be known.
-        FidelityError: with the metric or the tower that the caller names, the vectors do not give
-            what the model gives.
+        WeightsError: a property is unsupported, or cannot be determined.
+        FidelityError: with the stated metric or tower, the similarity differs from the model's
+            output.
     """
     closest: list[tuple[float, Comparison]] = []
     problems: list[WeightsError] = []
     compares = options.task in {None, "embedding"} and not (options.pair or options.text_order)
     for towers in find_towers(texts, options.tower) if compares else ():
         try:
-            side = _Side.read(options, towers.left, origins)
+            side = _Side.read(options, towers.left, source)
             other = side if same_encoders(towers.left, towers.right) else None
-            other = other or _Side.read(options, towers.right, origins)
+            other = other or _Side.read(options, towers.right, source)
             found = _compared(options, texts, towers, (side, other), closest)
         except WeightsError as error:
             if towers.comparison:
                 raise
-            problems.append(error)  # a layer that was only tried may be no encoder
+            problems.append(error)  # a tried layer may not be an encoder
             continue
         if found:
             return found
     _require_no_metric(options, closest, problems)
-    return load_pair_model(options, texts, origins)
+    return load_pair_model(options, texts, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class _Side:
     model: Any  # of token ids
 
     @classmethod
-    def read(cls, options: ModelOptions, tower: Tower, origins: Origins) -> "_Side":
+    def read(cls, options: ModelOptions, tower: Tower, source: ModelSource) -> "_Side":
         encoder = encoder_of_ids(tower)
         alone = replace(
             options,
@@ -73,23 +78,23 @@ class _Side:
             live=encoder.model,
         )
         reading = read_side(alone, encoder.model)
-        alone = replace(alone, tokenizer=reading.tokens)  # made once
+        alone = replace(alone, tokenizer=reading.tokens)  # computed once
         loaded = load_keras_model(
             alone,
             encoder.model,
-            source=origins.source,
-            sha256=origins.sha256,
-            licence=origins.licence,
+            source=source.source,
+            sha256=source.sha256,
+            licence=source.licence,
             loss=Loss(),
         )
         return cls(loaded, reading, encoder.model)
 
 
 def _tokenizer(options: ModelOptions, encoder: Encoder) -> Any:
-    """Return the layer that reads strings in the model, or what the caller gives.
+    """Return the tokenizing layer of the model, or the tokenizer of the options.
 
     Raises:
-        WeightsError: both are there, and differ.
+        WeightsError: both exist, and differ.
     """
     if encoder.reader is None:
         return options.tokenizer
@@ -108,14 +113,14 @@ def _compared(
     sides: tuple[_Side, _Side],
     closest: list[tuple[float, Comparison]],
 ) -> LoadedModel | None:
-    """Return the model where a comparison of the towers' vectors gives the model's answers.
+    """Return the model if a comparison of the towers' vectors equals the model's output.
 
     Args:
-        options: what the caller says.
+        options: the options of the export.
         texts: the model of two texts.
-        towers: a way to see it.
+        towers: a candidate division.
         sides: its two towers.
-        closest: gets the best comparison of this way, with its difference.
+        closest: receives the best comparison of this candidate, with its difference.
     """
     left, right = sides
     if left.loaded.spec.truncation != right.loaded.spec.truncation:
@@ -155,7 +160,7 @@ def _compared(
 
 
 def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple[Pair, ...], Wide]:
-    """Return pairs that the model has a number for, and the numbers: float64 [pairs]."""
+    """Return pairs for which the model has a finite output, and the outputs: float64 [pairs]."""
     pairs = make_pairs(proof_texts(readings[0].tokens.words))
     values = answers(texts, readings, pairs)[:, 0].astype(np.float64)
     known = np.isfinite(values)
@@ -163,8 +168,8 @@ def _answered(texts: TwoTexts, readings: tuple[Reading, Reading]) -> tuple[tuple
 
 
 def _vectors(side: _Side, texts: list[str]) -> Any:
-    """Ask a tower about texts, each alone: fp32 [texts, width]."""
-    run = traced_keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
+    """Run a tower on texts, each alone: fp32 [texts, width]."""
+    run = keras_run(side.loaded.keras_model, side.loaded.spec.inputs)
     encodings = [Encoding(ids, [0] * len(ids)) for ids in side.reading.ids(texts)]
     return np.concatenate([run(pad([one], max(1, len(one)))) for one in encodings])
 
@@ -187,7 +192,7 @@ def _served(
             f"pooling: each tower gives one vector a text, by {pooling}; leave pooling out"
         )
     if metric == "dot" and all(side.loaded.spec.normalized for side in sides):
-        metric = "cosine"  # of vectors of length 1 it is the same
+        metric = "cosine"  # equal for vectors of length 1
     spec = replace(
         left.loaded.spec,
         name=options.served_name,
@@ -208,32 +213,33 @@ def _served(
         keras_model=model,
         texts=texts_of_golden,
         facts=(
-            *facts_of(options, texts, comparison, shared=shared),
+            *facts_of_towers(options, texts, comparison, shared=shared),
             *kept_facts(left.loaded.facts),
         ),
         proofs=(*(left.loaded.proofs if shared else ()), proof),
-        notes=(*left.loaded.notes, *notes_of(comparison)),
+        notes=(*left.loaded.notes, *notes_of_scores(comparison)),
     )
 
 
 def _require_no_metric(
     options: ModelOptions, closest: list[tuple[float, Comparison]], problems: list[WeightsError]
 ) -> None:
-    """Refuse a model whose towers the caller names, where their vectors say something else.
+    """Refuse stated towers or metrics whose similarity differs from the model's output.
 
     Raises:
-        FidelityError: it tells the difference.
-        WeightsError: there are no towers, or they cannot be read.
+        FidelityError: the message contains the difference.
+        WeightsError: there are no towers,
+            or they cannot be read.
     """
-    said = {
+    stated = {
         "metric": options.metric is not None,
         "tower": options.tower is not None,
         "normalize": options.normalize is not None,
         "task": options.task == "embedding",
     }
-    if not any(said.values()):
+    if not any(stated.values()):
         return
-    named = next(name for name, is_said in said.items() if is_said)
+    named = next(name for name, is_stated in stated.items() if is_stated)
     if not closest and problems:
         raise problems[0]
     if not closest:

@@ -1,4 +1,4 @@
-"""A model of two texts without towers: a classifier or a score whose texts are separate inputs."""
+"""A model of two texts without towers: a classifier or score model with separate text inputs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +9,11 @@ from keras import ops
 
 from semserve_export.bundle.tolerance import Rows
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.head import Loss, as_logits, read_head
+from semserve_export.keras_models.head import Loss, as_logits, read_keras_head
 from semserve_export.keras_models.id_model import IdModel, require_servable
 from semserve_export.keras_models.proof import proof_texts
 from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
-from semserve_export.keras_models.task import Understood, understand
+from semserve_export.keras_models.task import TaskReading, read_task
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import (
@@ -29,22 +29,22 @@ from semserve_export.options import ModelOptions
 from semserve_export.report import Fact, Origin
 from semserve_export.tokenizers.bert_wordpiece import RIGHT_INPUTS
 from semserve_export.towers.encoders import behind_readers, rebuilt
-from semserve_export.towers.origins import Origins
 from semserve_export.towers.pairs import Pair, Reading, SeparateProof, answers, make_pairs
+from semserve_export.towers.served import ModelSource
 from semserve_export.towers.two_texts import TwoTexts
 
-SHORTEST_LIMIT = 3  # tokens: the server takes no smaller max_sequence_length
+SHORTEST_LIMIT = 3  # tokens: the smallest max_sequence_length of the server
 MOST_GOLDEN = 16  # pairs
-OTHER_LENGTH = 5  # tokens of the other text, where one side is tried
+OTHER_LENGTH = 5  # tokens of the other text, while one side is tested
 SUFFIXES = ("", "_right")
 SEGMENTS = Fact("segment ids", "0 for both texts: each is a sequence of its own", "assumed")
 
 
-def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) -> LoadedModel:
-    """Find out all that an export needs to know of a model of two texts that compares no vectors.
+def load_pair_model(options: ModelOptions, texts: TwoTexts, source: ModelSource) -> LoadedModel:
+    """Determine all properties that an export needs of a model that compares no vectors.
 
     Raises:
-        WeightsError: something of it cannot be honoured, or cannot be known.
+        WeightsError: a property is unsupported, or cannot be determined.
     """
     if len(texts.model.outputs) != 1:
         outputs = ", ".join(str(one.name) for one in texts.model.outputs)
@@ -59,22 +59,22 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) ->
     number = max(tokens.tokenizer.get_vocab().values()) + 1
     left, right = (find_sequences(options, side, tokens, number) for side in sides)
     pairs, rows = _answered(texts, tokens, (left, right))
-    loss = origins.loss or Loss.of_model(options.live)
-    head = read_head(whole, rows, loss, options.scores)
+    loss = source.loss or Loss.of_model(options.live)
+    head = read_keras_head(whole, rows, loss, options.scores)
     task = options.task or ("score" if head.outputs == 1 else "classification")
     one_text = replace(options, pair=False, text_order=None, task=task)
-    understood = understand(one_text, head, rows, loss)
+    task_reading = read_task(one_text, head, rows, loss)
     names = texts.side_names()
-    order, said = _text_order(options, names)
+    order, stated = _text_order(options, names)
     if left.truncating != right.truncating:
         raise WeightsError("truncating: the two sides cut long texts on different ends")
     spec = ModelSpec(
         name=options.served_name,
-        description=options.description or f"{understood.task} of two texts by a Keras model",
-        task=understood.task,
+        description=options.description or f"{task_reading.task} of two texts by a Keras model",
+        task=task_reading.task,
         max_sequence_length=max(SHORTEST_LIMIT, left.most, right.most),
-        labels=understood.labels,
-        scores=understood.scores,
+        labels=task_reading.labels,
+        scores=task_reading.scores,
         pair=True,
         inputs=(*INPUTS_WITHOUT_SEGMENTS, *RIGHT_INPUTS),
         separate=True,
@@ -83,16 +83,16 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) ->
     )
     return LoadedModel(
         spec=spec,
-        keras_model=_serve(whole, (left, right), understood),
+        keras_model=_serve(whole, (left, right), task_reading),
         tokenizer=tokens.tokenizer,
-        source=origins.source,
-        sha256=origins.sha256,
-        licence=origins.licence,
-        notice=f"{spec.name}: exported by semserve-export from {origins.source}.\n",
+        source=source.source,
+        sha256=source.sha256,
+        licence=source.licence,
+        notice=f"{spec.name}: exported by semserve-export from {source.source}.\n",
         facts=(
-            *understood.facts,
+            *task_reading.facts,
             Fact("left text, right text", "; ".join(names)),
-            Fact("order of the texts", ", ".join(order), said),
+            Fact("order of the texts", ", ".join(order), stated),
             Fact("towers", "none: the two texts are separate inputs of one graph"),
             *([SEGMENTS] if INPUTS[1] in sides[0].names else []),
             Fact("tokenizer", tokens.title, "found" if reader is not None else "stated"),
@@ -105,11 +105,11 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, origins: Origins) ->
 
 
 def _of_ids(texts: TwoTexts) -> tuple[Any, Any]:
-    """Rebuild the model behind what reads its strings.
+    """Rebuild the model after its tokenizing layer.
 
     Returns:
-        A Functional model with inputs of the bundle's names, those of the right text with the
-        suffix `_right`; and the layer that reads strings, or None.
+        A Functional model with the bundle's input names, with the suffix `_right` for the right
+        text; and the tokenizing layer, or None.
     """
     sides = [
         {role: texts.model.inputs[place] for role, place in side.items()}
@@ -133,12 +133,12 @@ class _OneSide(IdModel):
     @classmethod
     def of(cls, whole: Any, suffix: str) -> "_OneSide":
         lengths = {tensor.name: tensor.shape[1] for tensor in whole.inputs}
-        own = tuple(name for name in INPUTS if f"{name}{suffix}" in lengths)
-        names = own if len(own) > 1 else ()
+        side_names = tuple(name for name in INPUTS if f"{name}{suffix}" in lengths)
+        names = side_names if len(side_names) > 1 else ()
         return cls(whole, whole, None, names, lengths[f"{INPUTS[0]}{suffix}"], suffix)
 
     def call(self, model: Any, ids: Any, mask: Any, segments: Any) -> Any:
-        """Run the model on one text beside another: arrays int32 [batch, sequence]."""
+        """Run the model on one text with a fixed other text: arrays int32 [batch, sequence]."""
         given = []
         for tensor in self.model.inputs:
             name = tensor.name.removesuffix(SUFFIXES[1])
@@ -154,7 +154,7 @@ class _OneSide(IdModel):
 def _answered(
     texts: TwoTexts, tokens: TokenSource, sequences: tuple[Sequences, Sequences]
 ) -> tuple[tuple[Pair, ...], Rows]:
-    """Return pairs that the model has numbers for, and the numbers: fp32 [pairs, outputs]."""
+    """Return pairs for which the model has finite outputs, and these: fp32 [pairs, outputs]."""
     pairs = make_pairs(proof_texts(tokens.words))
     readings = Reading(tokens, sequences[0]), Reading(tokens, sequences[1])
     rows = answers(texts, readings, pairs)
@@ -162,8 +162,8 @@ def _answered(
     return tuple(pair for pair, good in zip(pairs, known, strict=True) if good), rows[known]
 
 
-def _serve(whole: Any, sequences: tuple[Sequences, Sequences], understood: Understood) -> Any:
-    """Build the model that is served: int32 [batch, sequence] for each of four inputs."""
+def _serve(whole: Any, sequences: tuple[Sequences, Sequences], task_reading: TaskReading) -> Any:
+    """Build the model to serve: int32 [batch, sequence] for each of four inputs."""
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
         for name in (*INPUTS_WITHOUT_SEGMENTS, *RIGHT_INPUTS)
@@ -177,7 +177,7 @@ def _serve(whole: Any, sequences: tuple[Sequences, Sequences], understood: Under
             f"{INPUTS[1]}{suffix}": ops.zeros_like(ids),
             f"{INPUTS[2]}{suffix}": SequenceLayout(laid.of_mask)(mask, mask),
         }
-    head = understood.head
+    head = task_reading.head
     outputs = (head.body or whole)([values[tensor.name] for tensor in whole.inputs])
     if len(outputs.shape) == 1:
         outputs = ops.expand_dims(outputs, 1)
@@ -187,7 +187,7 @@ def _serve(whole: Any, sequences: tuple[Sequences, Sequences], understood: Under
 
 
 def _golden(tokens: TokenSource, spec: ModelSpec, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
-    """Return the pairs of golden answers: whose texts have a token, and lose none."""
+    """Return the pairs of golden answers, whose texts have a token and are not truncated."""
 
     def fits(text: str) -> bool:
         size = len(tokens.tokenizer.encode(text).ids)
@@ -197,11 +197,11 @@ def _golden(tokens: TokenSource, spec: ModelSpec, pairs: tuple[Pair, ...]) -> tu
 
 
 def _text_order(options: ModelOptions, names: tuple[str, str]) -> tuple[TextOrder, Origin]:
-    """Return which text of a pair is the left one: as asked, as its inputs are called, or premise.
+    """Return the left text of a pair: from the options, from the input names, or the premise.
 
     Args:
-        options: what the caller says.
-        names: of the inputs of each side.
+        options: the options of the export.
+        names: names of the inputs of each side.
     """
     if options.text_order:
         return options.text_order, "stated"

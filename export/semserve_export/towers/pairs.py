@@ -1,4 +1,4 @@
-"""What a model of two texts says of pairs of texts, and the proof of a bundle by it."""
+"""Runs a model of two texts on pairs, and compares a bundle with its outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,24 +29,24 @@ from semserve_export.towers.two_texts import TwoTexts
 
 Pair = tuple[str, str]
 Truncation = Literal["end", "start"]
-TOGETHER = 7  # pairs of a batch
+TOGETHER = 7  # pairs in a batch
 MORE_PADDING = 9  # tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the texts of one side become what the model takes."""
+    """Converts the texts of one side to inputs of the model."""
 
     tokens: TokenSource
     sequences: Sequences
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Make the ids of texts, cut where they are too long, and not padded."""
+        """Return the ids of texts, truncated and without padding."""
         return self.tokens.read_cut(texts, self.sequences.most, self.sequences.truncating)
 
 
 def read_side(options: ModelOptions, model: Any) -> Reading:
-    """Find how texts become what a model of token ids takes."""
+    """Determine the conversion from texts to inputs of a model of token ids."""
     ids = read_inputs(model)
     tokens = find_source(options.tokenizer, ids, ids.embedding_rows)
     number = max(tokens.tokenizer.get_vocab().values()) + 1
@@ -54,17 +54,17 @@ def read_side(options: ModelOptions, model: Any) -> Reading:
 
 
 def make_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:
-    """Pair different texts, so that each is on the left once and on the right once."""
+    """Pair different texts, so that each is left once and right once."""
     step = max(1, len(texts) // 3)
     others = [*texts[step:], *texts[:step]]
     return tuple(pair for pair in zip(texts, others, strict=True) if pair[0] != pair[1])
 
 
 def answers(texts: TwoTexts, readings: tuple[Reading, Reading], pairs: Sequence[Pair]) -> Rows:
-    """Ask the model itself about pairs, each alone: fp32 [pairs, outputs].
+    """Run the model on pairs, each alone: fp32 [pairs, outputs].
 
-    A model that takes strings gets the strings, so that its own tokenizer reads them. Where it
-    fails for a text without a token, the row is NaN.
+    A model that takes strings gets the strings, so that its own tokenizer is used. If it fails for
+    a text without a token, the row is NaN.
     """
     model = keras.Model(texts.model.inputs, texts.model.outputs)
     run = traced(model)
@@ -81,7 +81,7 @@ def answers(texts: TwoTexts, readings: tuple[Reading, Reading], pairs: Sequence[
         except tf.errors.OpError:
             if read[0][number] and read[1][number]:
                 raise
-            rows.append(None)  # TensorFlow's LSTM, for one, fails where a text has no token
+            rows.append(None)  # for example, TensorFlow's LSTM fails for a text without a token
             continue
         only = answer[0] if isinstance(answer, list | tuple) else answer
         rows.append(np.asarray(only, np.float32).reshape(1, -1))
@@ -91,9 +91,9 @@ def answers(texts: TwoTexts, readings: tuple[Reading, Reading], pairs: Sequence[
 
 
 def traced(model: Any) -> Any:
-    """Return what runs a Functional model on a list of its inputs, traced once for any length.
+    """Return a function that runs a Functional model on a list of inputs, traced once.
 
-    Run eagerly, an LSTM takes a call of Python for every token.
+    Without tracing, an LSTM needs a Python call for every token.
     """
     signature = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in model.inputs]
     return tf.function(
@@ -104,7 +104,7 @@ def traced(model: Any) -> Any:
 def _given(
     model: Any, text: str, read: Sequence[int], side: Roles, sequences: Sequences
 ) -> list[tuple[int, Any]]:
-    """Return what an input of each place gets of a text."""
+    """Return the inputs for a text by their indices."""
     if TEXT in side:
         return [(side[TEXT], strings([text], model.inputs[side[TEXT]]))]
     ids, mask = sequences.row(read)
@@ -116,7 +116,7 @@ def _given(
 
 @dataclass(frozen=True, slots=True)
 class TowerProof:
-    """Holds the vectors of a bundle, compared, to what the model says of pairs."""
+    """Compares the similarities of a bundle's vectors with the model's outputs for pairs."""
 
     pairs: tuple[Pair, ...]
     expected: Wide  # [pairs]
@@ -125,7 +125,7 @@ class TowerProof:
     truncation: Truncation
 
     def __call__(self, directory: Path) -> Measure:
-        """Compare pairs alone, in batches, and with more padding than they need."""
+        """Compare pairs alone, in batches, and with additional padding."""
         run, tokenizer = _opened(directory)
         sides = [
             [
@@ -149,16 +149,16 @@ class TowerProof:
 
 @dataclass(frozen=True, slots=True)
 class SeparateProof:
-    """Holds the graph of a model with two inputs of texts to what the model says of pairs."""
+    """Compares the graph of a model with two text inputs with the model's outputs for pairs."""
 
     pairs: tuple[Pair, ...]
     expected: Rows  # fp32 [pairs, outputs]
-    applied: Scores | None  # what the model applied to its logits
+    applied: Scores | None  # the function that the model applies to its logits
     max_length: int
     truncation: Truncation
 
     def __call__(self, directory: Path) -> Measure:
-        """Run pairs alone, in batches, and with more padding than they need."""
+        """Run pairs alone, in batches, and with additional padding."""
         run, tokenizer = _opened(directory)
         lefts, rights = (
             _cut(tokenizer, [pair[side] for pair in self.pairs], self) for side in (0, 1)
@@ -188,12 +188,13 @@ def _opened(directory: Path) -> tuple[Run, Tokenizer]:
 
 
 def _three_ways(run: Run, encodings: Sequence[Encoding], max_length: int) -> list[Rows]:
-    """Run encodings alone, in batches, and in batches of more padding: fp32 [n, outputs] each.
+    """Run encodings alone, in batches, and in batches with more padding: fp32 [n, outputs] each.
 
     Args:
         run: the graph.
-        encodings: of texts or pairs.
-        max_length: most columns of a batch.
+        encodings: encodings of texts or pairs.
+        max_length: largest number
+            of columns of a batch.
     """
     longest = max(1, *map(len, encodings))
     alone = [run(pad([one], max(1, len(one)))) for one in encodings]

@@ -1,6 +1,7 @@
-"""What a bundle of two towers is: one graph, and what the report says of it."""
+"""What a bundle of two towers is: its source, one graph, and what the report says of it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -12,27 +13,40 @@ from semserve_export.towers.comparison import Comparison
 from semserve_export.towers.two_texts import TwoTexts
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model comes from, for its bundle."""
+
+    source: str  # for people
+    licence: str  # the text of the bundle's LICENSE
+    sha256: str | None = None  # of its file
+    loss: Any = None  # of its training, where its file tells
+
+
 def of_both(left: Any, right: Any) -> Any:
-    """Build one model of both encoders: each row is of the side that its input `side` names."""
+    """Build one model of both encoders: the input `side` selects the encoder of each row."""
     inputs = {
         tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in left.inputs
     }
     side = keras.Input((), dtype="int32", name="side")
-    is_left = ops.equal(ops.expand_dims(side, 1), 0)  # `==` of symbols compares the objects
+    is_left = ops.equal(
+        ops.expand_dims(side, 1), 0
+    )  # `==` of symbolic tensors compares the objects
     chosen = ops.where(is_left, left(inputs), right(inputs))
     return keras.Model(inputs | {"side": side}, chosen)
 
 
-def facts_of(
+def facts_of_towers(
     options: ModelOptions, texts: TwoTexts, comparison: Comparison, *, shared: bool
 ) -> Iterator[Fact]:
-    """Say how a model was understood.
+    """Return the settings of the report.
 
     Args:
-        options: what the caller says.
+        options: the options of the export.
         texts: the model of two texts.
-        comparison: of its towers' vectors.
-        shared: whether both sides have the same encoder.
+        comparison: comparison of its towers' vectors.
+        shared: whether both sides have the same
+            encoder.
     """
     left, right = texts.side_names()
     origin: Origin = "stated" if options.metric else "found"
@@ -44,12 +58,12 @@ def facts_of(
 
 
 def kept_facts(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
-    """Return the facts of one tower that hold for the whole model."""
+    """Return the settings of one tower that apply to the whole model."""
     return tuple(fact for fact in facts if fact.name not in {"task", "metric"})
 
 
-def notes_of(comparison: Comparison) -> Iterator[str]:
-    """Say in a line each what a caller must know of the scores."""
+def notes_of_scores(comparison: Comparison) -> Iterator[str]:
+    """Return notes about the scores, each one line."""
     if comparison.sign < 0:
         yield (
             "the model gives the distance of two texts; Compare gives minus that distance, so that"

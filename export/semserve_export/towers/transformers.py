@@ -1,4 +1,4 @@
-"""Towers that are a KerasHub transformer with a pooling: they have the faster graphs, too."""
+"""Recognises towers that are a KerasHub transformer with a pooling, which get the faster graphs."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import keras_hub
 import numpy as np
 
-from semserve_export.bundle.tolerance import TOLERANCE, scaled_difference, traced_keras_run
+from semserve_export.bundle.tolerance import TOLERANCE, keras_run, scaled_difference
 from semserve_export.models.bert import make_embedder
 from semserve_export.models.families import FAMILIES, Family, inputs_of
 from semserve_export.models.keras_internals import sublayers
@@ -19,14 +19,14 @@ TRIED_TEXTS = TEXTS[:8]
 
 
 def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
-    """Replace a tower by KerasHub's backbone with a known pooling, where both give the same.
+    """Replace a tower by KerasHub's backbone with a known pooling, if both have equal outputs.
 
-    The export then knows the weights by their purpose, and makes the variants fused and int8. The
-    equality is measured on texts, alone and padded.
+    The weights are then known by their purpose, so that the export can make the variants fused and
+    int8. The equality is checked on texts, alone and padded.
 
     Args:
         loaded: the tower as an embedder.
-        tower: the model that it was loaded from.
+        tower: the model of this embedder.
     """
     found = _backbone(tower)
     if found is None:
@@ -35,7 +35,7 @@ def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
     length = loaded.spec.max_sequence_length
     encodings = encode(loaded.tokenizer, TRIED_TEXTS, length)
     batches = [pad([one]) for one in encodings] + [pad(encodings)]
-    run = traced_keras_run(loaded.keras_model, loaded.spec.inputs)
+    run = keras_run(loaded.keras_model, loaded.spec.inputs)
     expected = [run(batch) for batch in batches]
     poolings = ["cls", "mean", *(name for name in POOLINGS if name not in {"cls", "mean"})]
     if isinstance(backbone, keras_hub.models.BertBackbone):
@@ -46,7 +46,7 @@ def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
             if model.output_shape[-1] != expected[0].shape[1]:
                 continue
             names = inputs_of(model)
-            other = traced_keras_run(model, names)
+            other = keras_run(model, names)
             differences = [
                 scaled_difference(other(batch), rows)
                 for batch, rows in zip(batches, expected, strict=True)
@@ -64,7 +64,7 @@ def as_embedder(loaded: LoadedModel, tower: Any) -> LoadedModel:
 
 
 def _backbone(tower: Any) -> tuple[Any, Family] | None:
-    """Return the one backbone that a tower has, and its family."""
+    """Return the backbone of a tower, and its family."""
     found = [
         (layer, family)
         for layer in sublayers(tower)

@@ -1,4 +1,4 @@
-"""A model of two texts, taken apart: the encoder of the left text, of the right, and the head."""
+"""Divides a model of two texts into the left encoder, the right encoder, and the head."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from semserve_export.towers.functional_form import (
 from semserve_export.towers.input_roles import SIDES, Roles, input_order, roles_of, texts_of
 from semserve_export.towers.layer_graph import LayerGraph
 
-MOST_NESTED = 8  # models inside models that are opened
-MOST_HEADS = 12  # that are held against the comparisons for one way to cut a model
-MOST_LAYERS = 6  # of a model without a graph that are tried as towers
+MOST_NESTED = 8  # levels of nested models that are replaced by their layers
+MOST_HEADS = 12  # heads that are compared for one candidate division
+MOST_LAYERS = 6  # layers that are tried as towers, for a model without a graph
 
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """What reads one text in a graph."""
+    """The encoder of one text in a graph."""
 
     inputs: dict[str, Any]  # symbolic tensors by role
     vector: Any  # symbolic, fp32 [batch, width]
 
     @property
     def model(self) -> Any:
-        """A Functional model of a list of the inputs."""
+        """A Functional model whose input is the list of inputs."""
         return keras.Model(list(self.inputs.values()), self.vector)
 
 
@@ -43,7 +43,7 @@ class Towers:
 
     left: Tower
     right: Tower
-    comparison: Comparison | None  # None where the head could not be run alone
+    comparison: Comparison | None  # None if the head cannot run alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class TwoTexts:
     right: Roles
 
     def side_names(self) -> tuple[str, str]:
-        """Return the names of the inputs of each side, for people."""
+        """Return the names of the inputs of each side, for messages."""
         left, right = (
             ", ".join(self.model.inputs[place].name for place in side.values())
             for side in (self.left, self.right)
@@ -64,7 +64,7 @@ class TwoTexts:
 
     @property
     def has_one_output(self) -> bool:
-        """Whether the model gives one number for a pair of texts."""
+        """Whether the model returns one number for a pair of texts."""
         outputs = self.model.outputs
         return len(outputs) == 1 and tuple(outputs[0].shape[1:]) in {(), (1,)}
 
@@ -79,7 +79,7 @@ def two_texts(model: Any) -> TwoTexts | None:
         None for a model of one text.
 
     Raises:
-        WeightsError: the model takes more than two texts, or what it takes cannot be told.
+        WeightsError: the model takes more than two texts, or its inputs cannot be determined.
     """
     if not takes_several(model):
         return None
@@ -95,11 +95,11 @@ def two_texts(model: Any) -> TwoTexts | None:
 
 
 def find_towers(texts: TwoTexts, tower: str | None = None) -> Iterator[Towers]:
-    """Give the ways to see a model as two towers and a comparison, the surest first.
+    """Yield candidate divisions into two towers and a comparison, the most certain first.
 
     Args:
         texts: a model of two texts.
-        tower: the name of the layer that encodes one text; any layer where None.
+        tower: name of the layer that encodes one text; None for any layer.
 
     Raises:
         WeightsError: the model has no layer of this name.
@@ -122,10 +122,16 @@ def find_towers(texts: TwoTexts, tower: str | None = None) -> Iterator[Towers]:
 
 
 def _cut(model: Any, tower: str | None) -> Iterator[Towers]:
-    """Cut a graph where each side is one vector, and give the cuts with a head that is known.
+    """Cut a graph where each side is one vector, and yield the cuts with a known comparison.
 
-    Where the caller names the tower, or the head is unknown, the cut nearest to the output follows
-    without a comparison.
+    The graph gives the ways to divide its inputs into two sides, and for each side the vectors
+    through which all its paths to the output pass. Two such vectors of equal size, one of each
+    side, are a cut: the calls before them are the two towers, and the calls after them are the
+    head, which is run on random vectors to recognise its comparison. The cuts nearest to the output
+    come first.
+
+    If the tower is named, or the head is unknown, the last candidate is the cut nearest to the
+    output, without a comparison.
     """
     graph = LayerGraph(model)
     unknown: list[Towers] = []
@@ -158,7 +164,7 @@ def _encoder(model: Any, roles: Any, vector: Any) -> Tower:
 
 
 def _comparison(graph: LayerGraph, left: Any, right: Any) -> Comparison | None:
-    """Recognise what the calls behind two vectors compute of them."""
+    """Recognise the comparison that the calls after two vectors compute."""
 
     def run(left_rows: Any, right_rows: Any) -> Any:
         values = {
@@ -175,7 +181,7 @@ def _comparison(graph: LayerGraph, left: Any, right: Any) -> Comparison | None:
 
 
 def _by_layers(texts: TwoTexts, tower: str | None) -> Iterator[Towers]:
-    """Try layers of a model without a graph as its towers; what they give is compared later."""
+    """Try layers of a model without a graph as towers; their vectors are compared later."""
     model = texts.model
     outer = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     inside = [layer for one in outer for layer in getattr(one, "layers", [])]
@@ -190,7 +196,7 @@ def _by_layers(texts: TwoTexts, tower: str | None) -> Iterator[Towers]:
 
 
 def _applied(layer: Any, texts: TwoTexts) -> tuple[Tower, Tower] | None:
-    """Put a layer alone on the inputs of each side; None where it gives no vector of them."""
+    """Apply a layer to the inputs of each side; None if its output is not a vector."""
     encoders = []
     for side in (texts.left, texts.right):
         inputs = {role: texts.model.inputs[place] for role, place in side.items()}

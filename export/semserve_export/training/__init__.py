@@ -1,1 +1,1 @@
-"""Training of classifiers: plan, start, checkpoints, metrics and report."""
+"""Training of classifiers: hyperparameters, start, checkpoints, metrics and report."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was cut off continues as if it had not been."""
+"""The state of a training on disk, from which an interrupted training continues exactly."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,45 +26,48 @@ State = Mapping[str, Any]
 
 
 @dataclass(slots=True)
-class Standing:
-    """How far a training has come."""
+class TrainerState:
+    """The progress of a training."""
 
     step: int = 0
     measures: list[float] = field(default_factory=list)  # after each epoch; the largest is best
     best_epoch: int = 0  # counted from 1
     seconds: int = 0
-    values: Arrays = field(default_factory=dict)  # to keep, of the best epoch or the last
+    values: Arrays = field(
+        default_factory=dict
+    )  # values of the best or the last epoch, which are kept
 
 
 class Checkpoint:
-    """One file with all that a training needs to go on; written whole or not at all.
+    """One file with all data that a training needs to continue, written atomically.
 
     Args:
-        directory: where it lies.
-        training: what the training is: plan and digests. Another training's checkpoint is refused.
+        directory: its directory.
+        training: hyperparameters and digests that identify the training; other checkpoints are
+            refused.
     """
 
     def __init__(self, directory: Path, training: Mapping[str, Any]) -> None:
         self._path = directory / CHECKPOINT
         self._training = json.loads(json.dumps(training))
 
-    def save(self, state: State, standing: Standing, seconds: int) -> None:
-        """Write weights, optimizer and the state of the dropout's generators."""
+    def save(self, variables: State, state: TrainerState, seconds: int) -> None:
+        """Write weights, optimizer and the state of the random generators of the dropout."""
         facts = {
             "training": self._training,
-            "step": standing.step,
-            "measures": standing.measures,
-            "best_epoch": standing.best_epoch,
+            "step": state.step,
+            "measures": state.measures,
+            "best_epoch": state.best_epoch,
             "seconds": seconds,
         }
-        tensors = {name: np.array(variable.numpy()) for name, variable in state.items()}
-        tensors |= {f"{KEPT}{name}": value for name, value in standing.values.items()}
+        tensors = {name: np.array(variable.numpy()) for name, variable in variables.items()}
+        tensors |= {f"{KEPT}{name}": value for name, value in state.values.items()}
         scratch = self._path.with_suffix(".new")
         save_file(tensors, scratch, {"facts": json.dumps(facts)})
         scratch.replace(self._path)
 
     def check(self) -> None:
-        """Read the file, where there is one, before a model is built and traced for it.
+        """Read the file, if it exists, before a model is built and traced.
 
         Raises:
             ExportError: the file is damaged, or of another training.
@@ -73,8 +76,8 @@ class Checkpoint:
             with self._open():
                 pass
 
-    def load(self, state: State) -> Standing | None:
-        """Put the state back into a model that was just made; None where there is no file.
+    def load(self, variables: State) -> TrainerState | None:
+        """Restore the state of a newly made model; None if there is no file.
 
         Raises:
             ExportError: the file is damaged, or of another training.
@@ -82,19 +85,19 @@ class Checkpoint:
         if not self._path.is_file():
             return None
         with self._open() as (file, facts):
-            for name, variable in state.items():
+            for name, variable in variables.items():
                 variable.assign(file.get_tensor(name))
             kept = [name for name in file.keys() if name.startswith(KEPT)]  # noqa: SIM118 - no dict
             values = {name.removeprefix(KEPT): file.get_tensor(name) for name in kept}
-            return Standing(**facts, values=values)
+            return TrainerState(**facts, values=values)
 
     def remove(self) -> None:
-        """Remove the file: the training has ended."""
+        """Remove the file at the end of the training."""
         self._path.unlink(missing_ok=True)
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Give the open file and its facts, without those that tell the training."""
+        """Yield the open file and its metadata, without the identity of the training."""
         try:
             with safe_open(self._path, "np") as file:
                 facts = json.loads(file.metadata()["facts"])
@@ -124,9 +127,9 @@ def is_due(steps: int, seconds: float) -> bool:
 
 
 def state_of(model: keras.Model, optimizer: keras.Optimizer) -> State:
-    """Return all that a step changes, named by its place, for two variables may have one name.
+    """Return all variables that a step changes, named by index, because names may repeat.
 
-    Frozen weights are left out: they are those that the model was made with.
+    Frozen weights are not included: they equal the initial weights.
     """
     frozen = {id(variable) for variable in model.non_trainable_weights}
     variables = {

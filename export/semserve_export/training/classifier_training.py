@@ -1,4 +1,4 @@
-"""The order of a training: from a start and pairs to an adapter that was read back and measured."""
+"""The steps of a training: from a start and pairs to an adapter that is read back and measured."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -29,7 +29,7 @@ from semserve_export.models.delta_adapter import (
     save_adapter,
     write_record,
 )
-from semserve_export.training.base_model import Start
+from semserve_export.training.base_model import BaseModel
 from semserve_export.training.checkpoint import Checkpoint
 from semserve_export.training.metrics import LabelQuality
 from semserve_export.training.metrics_log import ResultLog
@@ -38,9 +38,9 @@ from semserve_export.training.report import write_report
 from semserve_export.training.trainable import choose_trainable
 from semserve_export.training.trainer import (
     PROGRESS_PAIRS,
-    Course,
-    FineTuning,
     Logits,
+    Trainer,
+    TrainingResult,
     logits_of,
     seed_everything,
 )
@@ -49,7 +49,7 @@ RESULTS = "results.jsonl"
 
 
 def train(  # noqa: PLR0913 - what to train, on what, how, and where to
-    start: Start,
+    start: BaseModel,
     data: TrainingData,
     plan: TrainingPlan,
     output: Path,
@@ -59,24 +59,24 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
     resume: bool = False,
     answers: Path | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune, calibrate, and keep the adapter with its record and report; return the record.
+    """Fine-tune, calibrate, and write the adapter with its record and report; return the record.
 
-    What is measured, and reported, is the base plus the adapter as read back from disk.
+    The measured model is the base plus the adapter as read back from disk.
 
     Args:
         start: the model, its tokenizer and its labels.
-        data: what to learn from, and what to measure on.
-        plan: the numbers of the training.
-        output: gets adapter.safetensors, adapter.json, results.jsonl, and report.md with its
-            pictures; while the training lasts also a checkpoint.
+        data: the training data and the held-out data.
+        plan: the hyperparameters.
+        output: directory for adapter.safetensors, adapter.json, results.jsonl, and report.md with
+            its pictures; during the training also a checkpoint.
         notice: whose work it is, for the NOTICE of bundles.
         progress: where a task is added for the steps.
-        resume: go on from the checkpoint in `output`, where there is one.
-        answers: where teachers' answers are kept, and found again.
+        resume: continue from the checkpoint in `output`, if there is one.
+        answers: directory of the teachers' stored scores.
 
     Raises:
         ExportError: the checkpoint is of another training, or a teacher has other labels.
-        AdapterError: an adapter to start from does not fit.
+        AdapterError: an adapter to start from does not match the model.
     """
     output.mkdir(parents=True, exist_ok=True)
     teachers = [
@@ -90,20 +90,20 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
         checkpoint.remove()
     validation = _encode(start, data.validation.pairs, plan.max_tokens)
     seed_everything(plan.seed)
-    ask = partial(_ask, teachers, plan, AnswerCache(answers), progress)
-    training = _prepare(start, data, plan, validation, ask, log)
-    course = training.run(checkpoint, progress, resume=resume)
+    teacher_logits = partial(_teacher_logits, teachers, plan, AnswerCache(answers), progress)
+    training = _prepare(start, data, plan, validation, teacher_logits, log)
+    result = training.run(checkpoint, progress, resume=resume)
 
     low_rank = bool(plan.lora) or any(map(has_factors, plan.start))
-    record = keep(start, data, course, facts, output, notice, low_rank=low_rank, log=log.lines())
+    record = keep(start, data, result, facts, output, notice, low_rank=low_rank, log=log.lines())
     checkpoint.remove()
     return record
 
 
 def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of it
-    start: Start,
+    start: BaseModel,
     data: TrainingData,
-    course: Course,
+    result: TrainingResult,
     facts: Mapping[str, Any],
     output: Path,
     notice: str,
@@ -111,32 +111,32 @@ def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of
     low_rank: bool,
     log: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Write what a training learnt as an adapter, calibrated, with record and report.
+    """Write the result of a training as a calibrated adapter, with record and report.
 
     Args:
-        start: the model that the training began from.
-        data: what was learnt from, and what is measured on.
-        course: the values to keep; the head's are divided by the temperature in place.
-        facts: what the record says beside the figures; `plan` with `max_tokens` among it.
-        output: gets adapter.safetensors, adapter.json, and report.md with its pictures.
+        start: the start of the training.
+        data: the training data and the held-out data.
+        result: the values to keep; the head's are divided by the temperature in place.
+        facts: further entries of the record, with `plan` and its `max_tokens`.
+        output: directory for adapter.safetensors, adapter.json, and report.md with its pictures.
         notice: whose work it is; the files' names where it is empty.
-        low_rank: whether the differences are products of two small factors.
+        low_rank: whether to store differences as products of two small factors.
         log: the lines of the training's `ResultLog`, for the curve.
     """
     model = start.make(0, "float32")
     base = base_values(model)
-    save_adapter(output, course.values, base, low_rank=low_rank)
+    save_adapter(output, result.values, base, low_rank=low_rank)
     apply_adapter(output, model)
     validation = _encode(start, data.validation.pairs, facts["plan"]["max_tokens"])
     logits = logits_of(model, validation)
     calibration = calibrate(logits, validation.labels, first_half(data.validation.pairs))
-    # The head is linear, so dividing what it is made of divides the logits, in every graph alike.
+    # The head is linear, so dividing its weights divides the logits in every graph.
     for variable in model.output_dense.weights:
-        course.values[variable.path] /= np.float32(calibration.temperature)
-    save_adapter(output, course.values, base, low_rank=low_rank)
+        result.values[variable.path] /= np.float32(calibration.temperature)
+    save_adapter(output, result.values, base, low_rank=low_rank)
 
     quality = LabelQuality.of(logits, validation.labels)
-    figures = _figures(course, quality, calibration, data)
+    figures = _figures(result, quality, calibration, data)
     if data.test:
         figures["test"] = _measured(start, model, data.test, facts["plan"]["max_tokens"])
     record = {**facts, "figures": figures, "notice": notice or _notice(data)}
@@ -146,22 +146,22 @@ def keep(  # noqa: PLR0913 - what was learnt, on what, and what is to be said of
 
 
 def _prepare(
-    start: Start,
+    start: BaseModel,
     data: TrainingData,
     plan: TrainingPlan,
     validation: EncodedPairs,
-    ask: Callable[[Sequence[Pair]], list[Logits]],
+    teacher_logits: Callable[[Sequence[Pair]], list[Logits]],
     log: ResultLog,
-) -> FineTuning:
-    """Make the model to train, and what it is to answer."""
+) -> Trainer:
+    """Build the model to train, and its targets."""
     symmetric = [start.labels.index(label) for label in plan.symmetric]
     labelled = with_swapped(data.training.pairs, symmetric)
     training = _encode(start, (*labelled, *data.unlabelled.pairs), plan.max_tokens)
     classes = len(start.labels)
-    # Where labels are the whole target, nobody has to be asked about what has one.
-    unasked = [np.zeros((len(labelled), classes), np.float32)] * len(plan.teachers)
-    known = ask(labelled) if plan.teacher_weight else unasked
-    parts = zip(known, ask(data.unlabelled.pairs), strict=True)
+    # If the target is only the label, teachers are not needed for labelled pairs.
+    zeros = [np.zeros((len(labelled), classes), np.float32)] * len(plan.teachers)
+    known = teacher_logits(labelled) if plan.teacher_weight else zeros
+    parts = zip(known, teacher_logits(data.unlabelled.pairs), strict=True)
     answers = [np.concatenate(part) for part in parts]
     targets = targets_of(
         training.labels, classes, plan.label_smoothing, answers, plan.teacher_weight
@@ -170,10 +170,10 @@ def _prepare(
     if plan.start:
         assign_values(model, mean_of([read_adapter(path, model) for path in plan.start]))
     choose_trainable(model, plan)
-    return FineTuning(model, plan, training, targets, validation, log)
+    return Trainer(model, plan, training, targets, validation, log)
 
 
-def _ask(
+def _teacher_logits(
     teachers: Sequence[Teacher],
     plan: TrainingPlan,
     cache: AnswerCache,
@@ -183,16 +183,16 @@ def _ask(
     return [teacher.answer(pairs, plan.max_tokens, cache, progress) for teacher in teachers]
 
 
-def _encode(start: Start, pairs: Sequence[Pair], max_tokens: int) -> EncodedPairs:
-    """Tokenise pairs; batches are padded past their longest, and no further than the positions."""
+def _encode(start: BaseModel, pairs: Sequence[Pair], max_tokens: int) -> EncodedPairs:
+    """Tokenise pairs; the padding of batches is limited by the positions of the model."""
     longest = start.max_sequence_length // LENGTH_STEP * LENGTH_STEP
     return EncodedPairs.of(start.tokenizer, pairs, min(max_tokens, longest), start.inputs)
 
 
 def _facts(
-    start: Start, data: TrainingData, plan: TrainingPlan, teachers: Sequence[Teacher]
+    start: BaseModel, data: TrainingData, plan: TrainingPlan, teachers: Sequence[Teacher]
 ) -> dict[str, Any]:
-    """Return what makes a training this one and no other."""
+    """Return the data that identify a training."""
     return {
         **start.facts,
         "plan": {
@@ -209,13 +209,13 @@ def _facts(
 
 
 def _undecided(data: TrainingData) -> dict[str, int]:
-    """Return how many rows without a label were dropped, by file."""
+    """Return the number of dropped rows without a label, by file."""
     files = [data.training, data.validation, *([data.test] if data.test else [])]
     return {name: count for one in files for name, count in one.undecided.items()}
 
 
 def _facts_of(adapter: Path) -> dict[str, Any]:
-    """Tell an adapter by its digest, and how it was made in its turn."""
+    """Return the digest of an adapter, and the record of its own training."""
     record = read_record(adapter)
     return {
         "sha256": sha256_of(adapter / TENSORS),
@@ -226,7 +226,7 @@ def _facts_of(adapter: Path) -> dict[str, Any]:
 
 
 def _figures(
-    course: Course, quality: LabelQuality, calibration: Calibration, data: TrainingData
+    result: TrainingResult, quality: LabelQuality, calibration: Calibration, data: TrainingData
 ) -> dict[str, Any]:
     pairs = len(data.validation.pairs)
     return {
@@ -235,20 +235,20 @@ def _figures(
         "expected_calibration_error": calibration.error_after,
         "expected_calibration_error_before": calibration.error_before,
         "temperature": calibration.temperature,
-        "accuracy_by_epoch": course.accuracies,
-        "kept_epoch": course.kept_epoch,
+        "accuracy_by_epoch": result.accuracies,
+        "kept_epoch": result.kept_epoch,
         "pairs_trained_on": len(data.training.pairs),
         "unlabelled_pairs": len(data.unlabelled.pairs),
         "pairs_measured": pairs,
         "pairs_measured_by_epoch": min(PROGRESS_PAIRS, pairs),
-        "training_seconds": course.seconds,
+        "training_seconds": result.seconds,
     }
 
 
 def _measured(
-    start: Start, model: keras.Model, files: PairFiles[LabelledPair], max_tokens: int
+    start: BaseModel, model: keras.Model, files: PairFiles[LabelledPair], max_tokens: int
 ) -> dict[str, Any]:
-    """Return the figures of pairs that chose nothing."""
+    """Return the figures of the test pairs, which choose nothing."""
     pairs = _encode(start, files.pairs, max_tokens)
     quality = LabelQuality.of(logits_of(model, pairs), pairs.labels)
     return {

@@ -1,4 +1,4 @@
-"""What a training reads and where it leaves its results, as the person at the terminal says it."""
+"""The input files and the output directory of a training, as flags of the command line."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -23,31 +23,34 @@ MODEL = "model.keras"  # of a training on word vectors
 
 @dataclass(frozen=True, slots=True)
 class TrainingFiles:
-    """The pairs to learn from, those to measure on, and the adapter."""
+    """The training pairs, the held-out pairs, and the directory of the adapter."""
 
     _: KW_ONLY
     train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)]
-    """Files with columns premise, hypothesis and label, or text and label: .tsv, .csv, .jsonl or
-    .parquet, or .gz. A label is a name or a number from 0; rows with the label -1 or - are dropped.
-    """
+    """Training files with the columns premise, hypothesis and label, or text and label: .tsv, .csv,
+    .jsonl or .parquet, also as .gz. A label is a name or a number from 0; rows with the label -1 or
+    - are dropped."""
     validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)]
-    """The same, held out: what chooses the epoch (--patience) and the temperature."""
+    """Held-out files of the same format, which choose the epoch (with --patience) and the
+    temperature."""
     test: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
-    """The same, held out, and used for no choice: accuracy is measured on it once, at the end."""
+    """Held-out files of the same format, which choose nothing. The accuracy is measured on them
+    once, at the end."""
     unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
-    """Files with columns premise and hypothesis, for teachers to answer; `mix-pairs` makes some."""
+    """Files with the columns premise and hypothesis, which only the teachers label. `mix-pairs`
+    makes such files."""
     hold_out_premises: Annotated[bool, Parameter(negative=())] = False
-    """Learn from no pair that has a premise of the held-out pairs, on either side."""
+    """Drop training pairs in which either text is a premise of the held-out pairs."""
     output: Path | None = None
-    """The adapter's directory; `.cache/adapters/NAME` where left out."""
+    """Directory of the adapter. By default, `.cache/adapters/NAME`."""
     resume: Annotated[bool, Parameter(negative=())] = False
-    """Go on with the training that was cut off in that directory."""
+    """Continue the interrupted training in that directory."""
     fresh: Annotated[bool, Parameter(negative=())] = False
-    """Begin again, and replace the adapter or the checkpoint that is in that directory."""
+    """Start from the beginning, and replace the adapter or the checkpoint in that directory."""
     answers: Path = Path(".cache/answers")
-    """Where the teachers' answers are kept for the next training."""
+    """Directory that keeps the teachers' scores for later trainings."""
     notice: str = ""
-    """Whose work it is, for the NOTICE of bundles: authors, licence, training data."""
+    """Text for the file NOTICE of bundles: authors, licence, training data."""
 
     def read(self, labels: Sequence[str]) -> TrainingData:
         """Read the pairs.
@@ -90,7 +93,9 @@ def require_free(output: Path, result: str, *, resume: bool, fresh: bool) -> Non
         ExportError: the directory holds a checkpoint or a result, and no flag says what to do.
     """
     if resume and fresh:
-        raise ExportError("--resume goes on with a training and --fresh begins again: say one")
+        raise ExportError(
+            "--resume continues a training and --fresh starts again: pass one of them"
+        )
     if output.exists() and not output.is_dir():
         raise ExportError(f"{output}: is a file; --output takes a directory")
     if fresh:

@@ -6,7 +6,7 @@ import keras
 
 
 class WarmupThenLinear(keras.optimizers.schedules.LearningRateSchedule):
-    """Rise from 0 to `peak` over `warmup` steps, then fall to 0 at `steps`."""
+    """Increase from 0 to `peak` over `warmup` steps, then decrease to 0 at `steps`."""
 
     def __init__(self, peak: float, warmup: int, steps: int) -> None:
         self.peak, self.warmup, self.steps = peak, warmup, steps
@@ -19,5 +19,5 @@ class WarmupThenLinear(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * keras.ops.clip(keras.ops.minimum(rising, falling), 0, 1)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the three numbers that make another one."""
+        """Return the three parameters."""
         return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}

@@ -1,4 +1,4 @@
-"""Figures as they come, for those who watch a training and for its report."""
+"""The log of a training's figures, for monitoring and for the report."""
 
 import json
 import time
@@ -7,19 +7,19 @@ from typing import Any
 
 
 class ResultLog:
-    """One JSON object a line, with the step it speaks of and the seconds since the start."""
+    """One JSON object in each line, with its step and the seconds since the start."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._before, self._started = path, 0, time.monotonic()
 
     def start(self, step: int, seconds: int) -> None:
-        """Begin at a step, keeping what was written up to it; that took so many seconds."""
+        """Start at a step, and keep the lines up to it, which took this number of seconds."""
         self._before, self._started = seconds, time.monotonic()
         kept = [line for line in self.lines() if line["step"] <= step] if step else []
         self._path.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
 
     def seconds(self) -> int:
-        """Return the whole seconds of training, those before it was cut off too."""
+        """Return the seconds of training, including those before an interruption."""
         return self._before + round(time.monotonic() - self._started)
 
     def write(self, **figures: Any) -> None:
@@ -28,7 +28,7 @@ class ResultLog:
             file.write(json.dumps({"seconds": self.seconds(), **figures}) + "\n")
 
     def lines(self) -> list[dict[str, Any]]:
-        """Read what was written; a line that was cut off is left out."""
+        """Read the lines; an incomplete line is skipped."""
         if not self._path.is_file():
             return []
         written = self._path.read_text(encoding="utf-8").split("\n")[:-1]

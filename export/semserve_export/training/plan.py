@@ -1,4 +1,4 @@
-"""The numbers of a training, apart from the training so that a command line can offer them."""
+"""The hyperparameters of a training, in a module that the command line can import without Keras."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,49 +31,57 @@ TRAINING_BOUNDS: Bounds = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """With the same files and the same machine, the same plan gives the same adapter."""
+    """The hyperparameters. The same plan, files and machine give the same adapter."""
 
     epochs: int = 3
-    """How often every pair is seen; the learning rate falls to 0 at the end of the last epoch."""
+    """Number of passes over all pairs. The learning rate decreases to 0 at the end of the last."""
     batch_size: int = 32
-    """Pairs a step."""
+    """Number of pairs in one step."""
     learning_rate: float = 1.5e-4
-    """The highest rate, reached after the warm-up."""
+    """Maximum learning rate, which is reached at the end of the warm-up."""
     warmup_fraction: float = 0.1
-    """Share of all steps in which the rate rises from 0."""
+    """Fraction of all steps in which the learning rate increases from 0 (warm-up)."""
     weight_decay: float = 0.01
-    """AdamW's, for kernels only."""
+    """Weight decay of AdamW, which applies only to kernels."""
     gradient_norm_max: float = 1.0
-    """Gradients are scaled down to this norm, all taken together."""
+    """Maximum global norm of the gradients. Larger gradients are scaled down to it."""
     label_smoothing: float = 0.05
-    """Share of a label's target that is spread over all labels."""
+    """Fraction of the target probability that is spread over all labels."""
     dropout: float = 0.1
-    """Share of the activations that is left out in training."""
+    """Fraction of the activations that dropout sets to 0 in training."""
     average: float | None = None
-    """Keep a running mean of the weights instead of the last ones: its decay a step, say 0.999."""
+    """Save an exponential moving average of the weights instead of the last weights. The value is
+    the decay of each step, such as 0.999."""
     lora: int | None = None
-    """Train the head and updates of this rank to queries and values, not the whole encoder."""
+    """Train the head and low-rank updates (LoRA) of queries and values with this rank, instead of
+    the whole encoder."""
     lora_products: LoraProducts = "query-value"
-    """What --lora updates: queries and values, or all six products of a layer, with its norms."""
+    """Weights that --lora updates: queries and values, or all six matrix products of a layer and
+    its norms."""
     upper_layers: int | None = None
-    """Train only so many of the last layers, and the head; steps are quicker, adapters smaller."""
+    """Train only this number of last layers, and the head. Steps are faster and the adapter is
+    smaller."""
     train_embeddings: bool = False
-    """Train the embedding tables too: for small models; the adapter grows by a byte a value."""
+    """Also train the embedding tables. The adapter grows by one byte for each value, so use this
+    for small models."""
     start: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
-    """Adapters to begin from, their mean where there are several; else a fresh head."""
+    """Adapters to start from; of several adapters the mean. By default, a new head is trained."""
     teachers: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
-    """Bundles to learn from beside the labels: the mean of their answers is part of the target."""
+    """Bundles of teachers. The mean of their scores is a part of the training target."""
     teacher_weight: float = 0.5
-    """The part of the target that is the teachers'; of unlabelled pairs all of it is."""
+    """Weight of the teachers' scores in the target, from 0 to 1. It is 1 for unlabelled pairs."""
     teacher_variant: str = "portable"
-    """The teachers' graph; int8 is nearly as good a teacher in less than half the time."""
+    """Variant of the teachers. int8 teaches nearly as well, in less than half the time."""
     symmetric: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1)] = ()
-    """Labels that hold the other way round too, as contradiction does: pairs to be swapped too."""
+    """Labels that stay valid if the two texts are swapped, such as contradiction. Their pairs are
+    also trained on in the swapped order."""
     patience: int | None = None
-    """Stop after so many epochs without a better validation accuracy, and keep the best epoch."""
+    """Stop after this number of epochs without a better validation accuracy, and keep the best
+    epoch."""
     precision: Precision = "float32"
-    """mixed_bfloat16 halves the time of a step on processors that compute in it (AVX-512 BF16)."""
+    """mixed_bfloat16 halves the time of a step on processors that support AVX-512 BF16."""
     max_tokens: int = 96
-    """Longest encoding in training; longer pairs are cut. Serving allows the model's own length."""
+    """Maximum number of tokens of a pair in training; longer pairs are truncated. The server uses
+    the model's own length."""
     seed: int = 20
-    """Of the head, the order of the pairs and the dropout."""
+    """Seed of the head's initial weights, the order of the pairs and the dropout."""

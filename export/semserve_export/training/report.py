@@ -26,10 +26,11 @@ def write_report(
     """Write report.md and its pictures into a directory.
 
     Args:
-        directory: of the adapter.
-        record: what `write_record` keeps.
-        quality: of the validation pairs, by label.
-        calibration: of the same.
+        directory: directory of the adapter.
+        record: the record of `write_record`.
+        quality: metrics of the validation pairs, by label.
+        calibration: calibration on the
+            same pairs.
         log: the lines of the training's `ResultLog`.
     """
     labels = record["labels"]
@@ -40,7 +41,7 @@ def write_report(
     if any("validation_accuracy" in line for line in log):
         pictures[CURVE] = _curve(log)
     for name, figure in pictures.items():
-        # Without the software's name the same figures give the same bytes.
+        # Without the name of the software, the same figures give the same bytes.
         figure.savefig(directory / name, dpi=DPI, metadata={"Software": None})
     (directory / REPORT).write_text(_page(record, quality, calibration), encoding="utf-8")
 
@@ -130,7 +131,7 @@ def _files(record: Mapping[str, Any], part: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Show an option's value: an adapter by its digest's beginning, a teacher by its weights."""
+    """Format an option: an adapter by the start of its digest, a teacher by its weights."""
     if isinstance(value, list | tuple):
         return ", ".join(_shown(one) for one in value) or "none"
     if isinstance(value, Mapping):
@@ -185,7 +186,7 @@ def _reliability(calibration: Calibration) -> Figure:
 
 
 def _share_axis(axes: Any, bins: Sequence[Bin]) -> None:
-    """Show as bars at the foot how many answers are how sure."""
+    """Draw the number of answers of each confidence as bars at the bottom."""
     total = sum(one.count for one in bins)
     axes.bar(
         [one.confidence for one in bins],

@@ -1,4 +1,4 @@
-"""What of a model a training changes: all but the embeddings, the last layers, or LoRA updates."""
+"""Selects the weights to train: all except the embeddings, the last layers, or LoRA updates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +14,12 @@ QUERIES_AND_VALUES = ("query", "value")
 
 
 def choose_trainable(model: keras.Model, plan: TrainingPlan) -> None:
-    """Freeze what the plan does not train; the head on top of the backbone is always trained.
+    """Freeze the weights that the plan does not train; the head is always trained.
 
-    Freezing the embeddings spares half of a small model's values, at no cost in accuracy.
+    Frozen embeddings reduce a small model's adapter by half, without a loss of accuracy.
 
     Raises:
-        ExportError: the plan asks for layers that the model has not, or contradicts itself.
+        ExportError: the plan names layers that the model does not have, or contradicts itself.
     """
     _require_consistent(plan)
     backbone = model.backbone
@@ -48,14 +48,14 @@ def _require_consistent(plan: TrainingPlan) -> None:
 
 
 def _freeze_all_but(backbone: Any, upper: Sequence[Any]) -> None:
-    """Keep the given layers, and the pooler above them, for training."""
+    """Train only the given layers and the pooler."""
     kept = {id(layer) for layer in (*upper, getattr(backbone, "pooled_dense", None))}
     for layer in backbone.layers:
         layer.trainable = id(layer) in kept
 
 
 def _update(layer: Any, rank: int, updated: Sequence[str]) -> None:
-    """Have a layer's products learn by LoRA; those that are not named are frozen."""
+    """Enable LoRA for the named products of a layer, and freeze the others."""
     parts = transformer_parts(layer)
     for name in PRODUCTS:
         if name in updated:

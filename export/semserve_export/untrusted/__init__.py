@@ -1,1 +1,1 @@
-"""Checks of a stranger's model files before Keras reads them, and the limits of that process."""
+"""Checks of untrusted model files before Keras reads them."""

@@ -1,4 +1,4 @@
-"""HDF5 files of weights, checked before Keras reads them: plain arrays of numbers, nothing else."""
+"""Checks HDF5 files of weights before Keras reads them: only plain arrays of numbers."""
 
 import math
 from pathlib import Path
@@ -9,27 +9,27 @@ import numpy as np
 from semserve_export.errors import WeightsError
 
 KINDS = "fiub"  # of NumPy dtypes: floats, integers, booleans
-BFLOAT16 = (np.dtype("V2"), "bfloat16")  # what Keras writes it as, and the attribute beside it
+BFLOAT16 = (np.dtype("V2"), "bfloat16")  # the form in which Keras writes it, and its attribute
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 MOST_OBJECTS = 100_000  # XLM-RoBERTa large has 1,400
 DEEPEST = 40  # groups
 MOST_DIMENSIONS = 8
-MOST_TIMES_SMALLER = 200  # what a compressed array may unpack to, of what it takes in the file
-SMALL = 16 << 20  # bytes: what is smaller may be packed as tightly as it likes
+MOST_TIMES_SMALLER = 200  # largest ratio of unpacked to stored bytes of an array
+SMALL = 16 << 20  # bytes; smaller arrays may have any ratio
 CHUNK = 1 << 22  # values
-OPTIMIZER = "/optimizer/"  # what a training left, and nobody reads
+OPTIMIZER = "/optimizer/"  # data of the training, which is not read
 
 
 def check_hdf5(path: Path) -> int:
     """Check every link, every array's storage and every number of an HDF5 file of weights.
 
     Returns:
-        How many numbers it holds.
+        The number of values in the file.
 
     Raises:
-        WeightsError: the file is damaged; or holds a link, an external or virtual array, a filter
-            that is a plugin, an array that says it is larger than what is stored, something other
-            than numbers, or a number that is not finite.
+        WeightsError: the file is damaged; or contains a link, an external or virtual array, a
+            plugin filter, an array that is larger than its stored bytes, other data than numbers,
+            or a number that is not finite.
     """
     name = path.name
     if not path.is_file():

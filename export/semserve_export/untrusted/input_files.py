@@ -1,7 +1,7 @@
-"""The files of a user's model before Keras reads them: there, whole, and of a kind that is read.
+"""Checks that the files of a user's model exist, are complete and have a supported format.
 
-Whatever is wrong here is known without Keras, in a moment, and with the file's name; the libraries
-that read the files later name none.
+These checks are fast, do not need Keras, and name the file; the errors of the libraries that read
+the files later do not name it.
 """
 
 import json
@@ -18,14 +18,14 @@ LFS = b"version https://git-lfs"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 QUANTIZED = re.compile(r'"class_name":\s*"((?:Quantized|GPTQ|AWQ|Int)\w*DTypePolicy)"')
-HEADER_MAX = 100_000_000  # bytes of a safetensors header, as the format's own library allows
+HEADER_MAX = 100_000_000  # bytes of a safetensors header, the limit of the format's library
 
 
 def require_readable(path: str) -> None:
-    """Check the files of a model that is named by a path; a KerasHub handle is left to KerasHub.
+    """Check the files of a model's path; KerasHub checks its own handles.
 
     Raises:
-        WeightsError: it names the file and says what to do.
+        WeightsError: the message names the file and what to do.
     """
     place = Path(path)
     if not os.path.lexists(place):
@@ -41,8 +41,8 @@ def require_readable(path: str) -> None:
         raise WeightsError(f"{error.filename or path}: {error.strerror}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a file that contains one JSON object.
 
     Raises:
         WeightsError: it is none.
@@ -67,13 +67,13 @@ def _check_directory(directory: Path) -> None:
     for name in sorted(names):
         path = directory / name
         if path.is_symlink():
-            continue  # followed only by `untrusted_model`, which knows where a link may lead
+            continue  # only `model_checks` follows links, within limits
         if path.suffix == ".safetensors":
             _check_safetensors(path)
         elif path.suffix == ".h5" and name not in PICKLES:
             _check_hdf5(path)
         elif name in {"config.json", "task.json", "preprocessor.json", "tokenizer_config.json"}:
-            content = read_json(path)
+            content = read_json_object(path)
             _refuse_quantized(path, json.dumps(content))
         elif path.suffix in {".txt", ".json", ".model", ".spm"} and path.is_file():
             with path.open("rb") as file:
@@ -92,7 +92,7 @@ def _check_keras_file(file: Path) -> None:
     if not stat.S_ISREG(file.stat().st_mode):
         raise WeightsError(f"{file}: is no file")
     if file.suffix != ".keras":
-        return  # refused by `untrusted_model`, which says what to do with each format
+        return  # refused by `model_checks`, with instructions for each format
     with file.open("rb") as opened:
         _refuse_pointer(file, opened.read(len(LFS)))
     try:
@@ -109,7 +109,7 @@ def _check_keras_file(file: Path) -> None:
 
 
 def _check_safetensors(path: Path) -> None:
-    """Check a file's length against its header, whose form huggingface/safetensors describes."""
+    """Compare the size of a file with its header (format: huggingface/safetensors)."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(max(8, len(LFS)))

@@ -1,4 +1,4 @@
-"""JSON from a file that nobody vouches for: bounded in size, depth and number of values."""
+"""Reads untrusted JSON with limits of size, depth and number of values."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> dict[str, Any]:
 
     Args:
         path: the file.
-        largest: the most bytes that it may have.
+        largest: limit of its size in bytes.
 
     Raises:
         WeightsError: as `parse_json`, or the file is missing or too large.
@@ -36,10 +36,10 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
 
     Args:
         data: UTF-8.
-        name: what the message of an error calls it.
+        name: its name in error messages.
 
     Raises:
-        WeightsError: it is no JSON object, names a key twice, holds NaN or Infinity, or is past a
+        WeightsError: it is not a JSON object, has a duplicate key, NaN or Infinity, or exceeds a
             limit.
     """
 
@@ -69,7 +69,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_extent(parsed: Any, name: str) -> None:
-    """Refuse what is nested too deeply or has too many values; no recursion of its own."""
+    """Refuse too deep nesting or too many values, without recursion."""
     level, values, depth = [parsed], 0, 0
     while level:
         depth += 1

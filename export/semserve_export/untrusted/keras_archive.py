@@ -1,4 +1,4 @@
-"""The zip archive that a `.keras` file is: its entries, checked before any is unpacked."""
+"""Checks the entries of a `.keras` file, a zip archive, before any is unpacked."""
 
 import errno
 import re
@@ -22,36 +22,36 @@ ASSETS = "assets"
 LARGEST_WEIGHTS = 64 << 30  # bytes
 LARGEST_TEXT = 4 << 20  # bytes of config.json and of metadata.json
 MOST_ENTRIES = 200
-MOST_TIMES_SMALLER = 200  # what an entry may unpack to, of what it takes in the archive
-UNCHECKED_RATIO = 4 << 20  # bytes: what is smaller may be packed as tightly as it likes
+MOST_TIMES_SMALLER = 200  # largest ratio of unpacked to packed bytes of an entry
+UNCHECKED_RATIO = 4 << 20  # bytes; smaller entries may have any ratio
 PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}")  # of a path inside the archive
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1  # a bit of an entry's flags
 CHUNK = 4 << 20  # bytes
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
-"""What zipfile raises for checksums, sizes, names and offsets that do not hold."""
+"""The errors of zipfile for invalid checksums, sizes, names and offsets."""
 
 
 def read_config(file: Path) -> dict[str, object]:
-    """Check every entry's name and size, and read the config alone.
+    """Check the name and size of every entry, and read only the config.
 
     Raises:
-        WeightsError: the file is no `.keras` archive, or holds what one never holds.
+        WeightsError: the file is not a `.keras` archive, or has unexpected entries.
     """
     with _opened(file) as archive:
         return parse_json(archive.read(_checked_entries(archive)[CONFIG]), CONFIG)
 
 
-def unpack(file: Path, directory: Path) -> tuple[dict[str, object], int]:
+def unpack_archive(file: Path, directory: Path) -> tuple[dict[str, object], int]:
     """Unpack weights and assets, and check them.
 
     Args:
         file: the archive.
-        directory: an empty directory of ours.
+        directory: an empty directory.
 
     Returns:
-        The config, which is not unpacked: what Keras reads is rewritten from it; and how many
-        numbers the weights hold.
+        The config, from which the config for Keras is rewritten, and the number of values of the
+        weights.
 
     Raises:
         WeightsError: as `read_config`, or the weights or the assets are refused.
@@ -68,7 +68,7 @@ def unpack(file: Path, directory: Path) -> tuple[dict[str, object], int]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive, and turn what is wrong with its structure into one line."""
+    """Open a zip archive, and convert errors of its structure to one line."""
     if not file.is_file():
         raise WeightsError("no such file")
     try:
@@ -115,7 +115,7 @@ def _checked_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    name = entry.orig_filename  # zipfile cuts a name at NUL and turns backslashes around
+    name = entry.orig_filename  # zipfile truncates a name at NUL and replaces backslashes
     shown = ascii(name[:120])
     parts = name.removesuffix("/").split("/")
     if not all(PART.fullmatch(part) for part in parts):
@@ -144,7 +144,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:
-    """Unpack one entry, and no more bytes of it than it says that it has."""
+    """Unpack one entry, up to its declared size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     left = entry.file_size
     with archive.open(entry) as packed, path.open("xb") as unpacked:

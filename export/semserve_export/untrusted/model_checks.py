@@ -1,4 +1,4 @@
-"""A model by its path, ready for Keras: nothing of it is deserialised that was not checked.
+"""Checks the files of a model before Keras deserialises any of them.
 
 There are four kinds: a `.keras` file, a directory that KerasHub saved, a Hugging Face directory,
 and the name of a preset that KerasHub downloads.
@@ -29,14 +29,14 @@ NOTHING = "no such directory or file, and KerasHub knows no preset of this name"
 
 
 def check_before_keras(path: str, *, trust: bool = False) -> None:
-    """Refuse in milliseconds what the configs and the list of an archive's entries already tell.
+    """Check configs and lists of archive entries, in milliseconds.
 
     Args:
         path: a model, as `export` takes it.
-        trust: whether a file may hold code.
+        trust: whether a file may contain code.
 
     Raises:
-        WeightsError: it is no model that can be exported; the message begins with the path.
+        WeightsError: the model cannot be exported; the message begins with the path.
     """
     with named(path):
         if trust and is_saved_model(path):
@@ -56,10 +56,10 @@ def check_before_keras(path: str, *, trust: bool = False) -> None:
 
 @contextmanager
 def ready_for_keras(path: str) -> Iterator[str]:
-    """Check a model, and give what KerasHub may load in its place, for as long as it is entered.
+    """Check a model, and yield a checked copy for KerasHub (a context manager).
 
     Raises:
-        WeightsError: the model is damaged, or holds what is not on the allow-list.
+        WeightsError: the model is damaged, or contains an object that is not allowed.
     """
     _refuse_other_formats(path)
     with tempfile.TemporaryDirectory() as directory:
@@ -85,7 +85,7 @@ def ready_for_keras(path: str) -> Iterator[str]:
 
 @contextmanager
 def named(path: str) -> Iterator[None]:
-    """Begin what is said of a model with its path."""
+    """Prefix the errors of a model with its path."""
     try:
         yield
     except WeightsError as error:
@@ -108,18 +108,18 @@ def _refuse_other_formats(path: str) -> None:
 
 
 def is_saved_model(path: str) -> bool:
-    """Tell whether a path is the directory of a SavedModel of TensorFlow."""
+    """Return whether a path is the directory of a SavedModel of TensorFlow."""
     return any((Path(path) / name).exists() for name in ("saved_model.pb", "keras_metadata.pb"))
 
 
 def _is_keras_hubs(find: Find) -> bool:
-    """Whether it is a preset that KerasHub or KerasNLP saved."""
+    """Return whether it is a preset of KerasHub or KerasNLP."""
     config = find(CONFIG)
     return config is not None and "registered_name" in read_json(config)
 
 
 def _find_downloaded(handle: str) -> Find:
-    """Look files up in a preset that KerasHub downloads, each when it is asked for."""
+    """Find files of a preset that KerasHub downloads; each is downloaded on access."""
     from keras_hub.src.utils import preset_utils  # noqa: PLC0415 - imports Keras
 
     def find(name: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a command does before it reads a stranger's model: it goes on in a confined process."""
+"""The first step of a command that reads an untrusted model: continue in a confined process."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,19 @@ from semserve_export.confinement.process_limits import CPU_SECONDS, Confinement,
 def read_models(
     *paths: str, writes: Sequence[Path], training: bool = False, trust: bool = False
 ) -> None:
-    """Go on in a confined process only, and with models that are not refused at first sight.
+    """Continue only in a confined process, with models that pass the fast checks.
 
     Args:
         paths: the models, as `export` takes them.
-        writes: the directories that the command writes into.
-        training: whether it may take any processor time.
-        trust: whether the files may hold code, which then runs in the confined process.
+        writes: the directories that the command writes to.
+        training: whether processor time is unlimited.
+        trust: whether the files may contain code, which then runs in the confined process.
 
     Raises:
         NeedsConfinement: this process is not confined.
-        WeightsError: a model is refused before the seconds that Keras takes to start.
+        WeightsError: a model is refused, before Keras is loaded.
     """
-    # What is not on this disk may be the name of a preset, which KerasHub downloads.
+    # A path that does not exist may be the name of a preset, which KerasHub downloads.
     download = any(not Path(path).exists() and _may_be_a_name(path) for path in paths)
     written = None if download else _absolute(writes)
     require(Confinement(paths, written, download, None if training else CPU_SECONDS))
@@ -32,7 +32,7 @@ def read_models(
 
 
 def read_adapters(paths: Sequence[Path], writes: Sequence[Path]) -> None:
-    """Go on in a confined process only; the weights below the adapters must be there already.
+    """Continue only in a confined process; the base weights must already be downloaded.
 
     Raises:
         NeedsConfinement: this process is not confined.

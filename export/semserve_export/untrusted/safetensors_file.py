@@ -1,4 +1,4 @@
-"""The header of a safetensors file, checked before any tensor is read."""
+"""Checks the header of a safetensors file before any tensor is read."""
 
 import math
 import struct
@@ -19,14 +19,14 @@ GIT_LFS = b"version https://git-lfs"
 
 
 def check_safetensors(path: Path) -> dict[str, tuple[int, ...]]:
-    """Check a safetensors file's header against its size: every byte is one tensor's, once.
+    """Check that the header of a safetensors file assigns every byte to exactly one tensor.
 
     Returns:
         The tensors' shapes, by name.
 
     Raises:
-        WeightsError: the file is cut, or the header is too large, no JSON, or places a tensor
-            outside the file, over another one, or with another size than its shape has.
+        WeightsError: the file is truncated, or the header is too large, is not JSON, or places a
+            tensor outside the file, over another one, or with a size that contradicts its shape.
     """
     name = path.name
     try:
@@ -59,7 +59,7 @@ def check_safetensors(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _span(tensor: Any, key: str, name: str) -> tuple[int, int]:
-    """Return where a tensor's bytes begin and end, counted from the header's end."""
+    """Return the start and end of a tensor's bytes, counted from the end of the header."""
     where = f"{name}: the tensor {key[:80]!r}"
     try:
         bits, shape, (start, end) = BITS[tensor["dtype"]], tensor["shape"], tensor["data_offsets"]

@@ -1,4 +1,4 @@
-"""The vocabularies beside a saved model, checked before a tokenizer is built of them."""
+"""Checks the vocabularies of a saved model before a tokenizer is built from them."""
 
 import math
 from pathlib import Path
@@ -14,10 +14,10 @@ NAMES = frozenset({"vocabulary.txt", "vocabulary.json", "merges.txt", "vocabular
 
 
 def check_assets(directory: Path) -> None:
-    """Check each vocabulary below a directory, which may be missing.
+    """Check each vocabulary in a directory, which may be missing.
 
     Raises:
-        WeightsError: a file is none of KerasHub's vocabularies, is too large or is damaged.
+        WeightsError: a file is not a vocabulary of KerasHub, is too large or is damaged.
     """
     for path in sorted(directory.rglob("*")):
         if path.is_file():

@@ -1,4 +1,4 @@
-"""How large a saved model may say that it is, before memory is given to it."""
+"""Limits of the size of a saved model, which are checked before memory is allocated."""
 
 from typing import Any
 
@@ -20,17 +20,17 @@ LARGEST = {
     "num_classes": 100_000,
     "mask_selection_length": 131_072,
 }
-"""What a setting of a model may be at most; the largest model of the families is far below."""
+"""Limits of the settings of a model; all models of the families are far below."""
 LARGEST_NUMBER = 1_000_000_000  # for every other setting
-SMALL = 10_000_000  # parameters, as the count is an estimate: 40 MB
+SMALL = 10_000_000  # parameters; tolerance of the estimate: 40 MB
 MOST_PARAMETERS = 8_000_000_000  # DeBERTa and XLM-RoBERTa have 0.6e9 at most
 
 
 def check_number(key: str, value: float) -> None:
-    """Refuse a number that no model has.
+    """Refuse a number that is too large for any model.
 
     Raises:
-        WeightsError: it is past the setting's limit.
+        WeightsError: the number exceeds the limit of the setting.
     """
     largest = LARGEST.get(key, LARGEST_NUMBER)
     if abs(value) > largest:
@@ -38,11 +38,11 @@ def check_number(key: str, value: float) -> None:
 
 
 def check_size(name: str, settings: dict[str, Any]) -> None:
-    """Refuse a backbone whose settings ask for more parameters than any has.
+    """Refuse a backbone whose settings give too many parameters.
 
     Args:
         name: the class.
-        settings: what it would be built with.
+        settings: its settings.
 
     Raises:
         WeightsError: there would be more than `MOST_PARAMETERS`.
@@ -58,11 +58,11 @@ def check_size(name: str, settings: dict[str, Any]) -> None:
 
 
 def check_stored(model: dict[str, Any], stored: int) -> None:
-    """Refuse a model that asks for the memory of many more parameters than its weights have.
+    """Refuse a model with many more parameters than stored weights.
 
     Args:
         model: a checked classifier, embedder or backbone.
-        stored: how many numbers its weights hold.
+        stored: number of values of its weights.
 
     Raises:
         WeightsError: its backbone would have more than twice as many, and `SMALL` more.
@@ -80,7 +80,7 @@ def check_stored(model: dict[str, Any], stored: int) -> None:
 
 
 def parameters_of(name: str, settings: dict[str, Any]) -> int:
-    """Count the parameters of a backbone's matrices: its tables, and its layers unless shared."""
+    """Count the parameters of a backbone's matrices: tables, and layers unless they are shared."""
 
     def size(key: str) -> int:
         value = settings.get(key, 0)

@@ -1,8 +1,8 @@
-"""The saved Keras objects that an export loads: an allow-list for the JSON that Keras deserialises.
+"""The allow-list of saved Keras objects, for the JSON that Keras deserialises.
 
-Keras builds whatever class a config names and hands it whatever settings the config holds. So the
-config is rewritten before Keras reads it: only the classes below, by their present names, with
-settings that are plain values within bounds. Whatever else a config asks for is refused by name.
+Keras builds any class that a config names, with any settings of the config. Therefore the config is
+rewritten before Keras reads it, with only the classes below, by their current names, and settings
+that are plain values within bounds. All other objects are refused by name.
 """
 
 import math
@@ -13,7 +13,7 @@ from semserve_export.errors import WeightsError
 from semserve_export.untrusted.saved_limits import check_number, check_size
 
 FAMILIES = ("Bert", "Roberta", "DistilBert", "Albert", "DebertaV3", "XLMRoberta")
-PARTS = {  # what KerasNLP and KerasHub call a part, and what KerasHub calls it now
+PARTS = {  # the names of a part in KerasNLP and KerasHub, and its current name
     "Backbone": "Backbone",
     "Tokenizer": "Tokenizer",
     "TextClassifier": "TextClassifier",
@@ -60,7 +60,7 @@ FNET = (
     "an FNet, which cannot be exported: it takes no padding mask, so a text's answer would depend"
     " on others"
 )
-NOT_LOADED = frozenset({"compile_config", "build_config"})  # training alone needs them
+NOT_LOADED = frozenset({"compile_config", "build_config"})  # only used in training
 NAMES_FILES = frozenset(
     {"vocabulary", "merges", "proto", "file", "filename", "filepath", "file_path", "path", "url"}
     | {"backend_config", "weights", "preset"}
@@ -72,17 +72,17 @@ LONGEST_TOKEN = 1000  # characters
 
 
 def checked_model(saved: dict[str, Any]) -> dict[str, Any]:
-    """Rewrite a saved model, tokenizer or preprocessor with only what is known to be harmless.
+    """Rewrite a saved model, tokenizer or preprocessor with only allowed objects.
 
     Args:
-        saved: the object as its JSON has it; it is not changed.
+        saved: the object's JSON; it is not changed.
 
     Returns:
-        The object as KerasHub would save it now, without what only its training needs.
+        The object in the current format of KerasHub, without data of its training.
 
     Raises:
-        WeightsError: it holds a class that is not on the list, a function, a path or a size that
-            no model has; the message names it.
+        WeightsError: it contains a class that is not allowed, a function, a path or a size that is
+            too large; the message names it.
     """
     _refuse_by_name(saved)
     if _kind(saved) not in KERAS_HUB:
@@ -94,12 +94,12 @@ def checked_model(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_keras_hubs_object(saved: dict[str, Any]) -> bool:
-    """Whether a saved object is one of KerasHub's that is on the list."""
+    """Return whether a saved object is an allowed object of KerasHub."""
     return _kind(saved) in KERAS_HUB
 
 
 def _refuse_by_name(saved: dict[str, Any]) -> None:
-    """Refuse what is known to be harmful, wherever it stands in what Keras would read."""
+    """Refuse harmful objects, anywhere in the JSON that Keras would read."""
     pending: list[Any] = [saved]
     while pending:
         value = pending.pop()
@@ -122,10 +122,10 @@ def _refuse_by_name(saved: dict[str, Any]) -> None:
 
 
 def _kind(saved: dict[str, Any]) -> str:
-    """Return the name of a class of KerasHub; the empty one for a class of anybody else."""
+    """Return the name of a class of KerasHub; empty for other classes."""
     package, _, name = str(saved.get("registered_name")).rpartition(">")
     module = saved.get("module")
-    # A registered name is what Keras goes by; the module must not say otherwise.
+    # Keras uses the registered name; the module must not contradict it.
     foreign = module is not None and str(module).split(".")[0] not in PACKAGES
     return "" if foreign or package not in PACKAGES else name
 
@@ -138,9 +138,9 @@ def _checked_object(saved: dict[str, Any]) -> dict[str, Any]:
     name, module, kind = saved["class_name"], saved.get("module"), _kind(saved)
     policy = name in {*POLICIES, POLICY_MAP} and str(module).split(".")[0] == "keras"
     if kind not in KERAS_HUB and not policy:
-        whence = saved.get("registered_name") or module or "no module"
+        origin = saved.get("registered_name") or module or "no module"
         raise WeightsError(
-            f"holds a {_shown(saved)} ({str(whence)[:120]}), which is not on the list of classes"
+            f"holds a {_shown(saved)} ({str(origin)[:120]}), which is not on the list of classes"
             " that can be exported; save the model with KerasHub's own classes"
         )
     settings = saved.get("config")
@@ -176,7 +176,7 @@ def _checked_policy(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(key: str, value: Any) -> Any:
-    """Return a setting if it is a plain value within bounds, or an object of the list."""
+    """Return a setting if it is a plain value within bounds, or an allowed object."""
     if isinstance(value, dict):
         return _map(key, value)
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""A KerasHub preset of a stranger, laid out again: what KerasHub reads is what was checked.
+"""Makes a checked copy of an untrusted KerasHub preset, which KerasHub then reads.
 
-Configs are rewritten from what the allow-list lets through; weights and vocabularies are checked
-and linked to. Whatever else lies beside them is not there for KerasHub.
+Configs are rewritten from the allow-list; weights and vocabularies are checked and linked. Other
+files are not in the copy.
 """
 
 import json
@@ -27,11 +27,11 @@ LARGEST_CONFIG = 4 << 20  # bytes
 MOST_SHARDS = 200
 
 Find = Callable[[str], Path | None]
-"""Gives a file of the preset by its name there; None where the preset has none."""
+"""Returns a file of the preset by its name; None if the preset does not have it."""
 
 
 def find_in(directory: Path) -> Find:
-    """Look files up in a directory; a link must not lead out of it.
+    """Find files in a directory; links must not lead out of it.
 
     A Hugging Face cache keeps files as links to `blobs`, beside `snapshots`; those are followed.
     """
@@ -67,10 +67,10 @@ def check_objects(find: Find) -> None:
 
 
 def stage(find: Find, directory: Path) -> None:
-    """Lay a preset out in an empty directory of ours.
+    """Write the checked copy of a preset to an empty directory.
 
     Raises:
-        WeightsError: one of its files holds what no model of the families has.
+        WeightsError: a file contains an object that is not allowed.
     """
     checked = {name: _checked(path, name) for name in OBJECTS if (path := find(name))}
     for name, saved in checked.items():
@@ -86,7 +86,7 @@ def stage(find: Find, directory: Path) -> None:
             raise WeightsError(f"{name} is missing")
         (directory / name).symlink_to(path)
         stored += check_hdf5(directory / name)
-    for saved in checked.values() if weights else ():  # a tokenizer alone has none
+    for saved in checked.values() if weights else ():  # a preset of only a tokenizer has none
         check_stored(saved, stored)
     (directory / ASSETS).mkdir(parents=True)
     for name in sorted(NAMES):

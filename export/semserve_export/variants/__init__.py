@@ -1,1 +1,1 @@
-"""Faster graphs of a bundle (fused fp32, fp16, int8), and the gates that they must pass."""
+"""Faster graphs of a bundle (fused fp32, fp16, int8), and the limits that they must meet."""

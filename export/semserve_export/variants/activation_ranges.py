@@ -1,4 +1,4 @@
-"""How far the inputs of a model's products reach, channel by channel, on real text."""
+"""Measures the ranges of the inputs of a model's matrix products, by channel, on texts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from onnx import GraphProto, TensorProto, helper
 
-from semserve_export.encoder_weights import Array, Encoder
+from semserve_export.encoder_weights import Array, EncoderWeights
 from semserve_export.model_spec import ModelSpec
 from semserve_export.tokenizers.bert_wordpiece import Inputs
 from semserve_export.variants.fused import fused_graph
@@ -18,20 +18,22 @@ from semserve_export.variants.fused import fused_graph
 class Ranges:
     """Largest absolute value of each channel, both fp32 [hidden]."""
 
-    attention: Array  # of what query, key and value are made from
-    up: Array  # of what goes into the feed-forward block
+    attention: Array  # of the input of query, key and value
+    up: Array  # of the input of the feed-forward block
 
     def joined(self, other: Self) -> Self:
-        """Return what both reach."""
+        """Return the union of both ranges."""
         pairs = ((self.attention, other.attention), (self.up, other.up))
         return type(self)(*(np.maximum(*pair) for pair in pairs))
 
 
-def observe_ranges(encoder: Encoder, spec: ModelSpec, batches: Iterable[Inputs]) -> list[Ranges]:
-    """Run the fused graph, which has real tokens only, and watch its products' inputs.
+def observe_ranges(
+    encoder: EncoderWeights, spec: ModelSpec, batches: Iterable[Inputs]
+) -> list[Ranges]:
+    """Run the fused graph, which has only real tokens, and measure the inputs of its products.
 
-    Returns one entry a layer; a layer that stands in several places, as in ALBERT, has one for all,
-    so that its int8 weights are the same and are stored once.
+    Returns one entry for each layer. A shared layer, as in ALBERT, has one entry for all places, so
+    that its int8 weights are stored once.
     """
     model = fused_graph(encoder, spec)
     watched = _layer_inputs(model.graph, encoder)
@@ -52,11 +54,11 @@ def observe_ranges(encoder: Encoder, spec: ModelSpec, batches: Iterable[Inputs])
     return [together[id(layer)] for layer in encoder.layers]
 
 
-def _layer_inputs(graph: GraphProto, encoder: Encoder) -> list[str]:
-    """Return what goes into the attention and into the feed-forward block of each layer, in turn.
+def _layer_inputs(graph: GraphProto, encoder: EncoderWeights) -> list[str]:
+    """Return the inputs of the attention and of the feed-forward block of each layer.
 
-    The first is the packed embeddings, projected where they are, and every other one comes out of
-    a norm. A norm of the head comes after those of the layers.
+    The first is the packed embeddings, after their projection if there is one; every other one is
+    the output of a norm. A norm of the head comes after those of the layers.
     """
     first = next(n for n in graph.node if n.op_type == "EmbedLayerNormalization").output[0]
     after = ["Reshape", "Gather", *(["MatMul", "Add"] if encoder.embeddings.projection else [])]

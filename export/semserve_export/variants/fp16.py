@@ -1,15 +1,15 @@
-"""The padded graph: built from the fused operators for which ONNX Runtime has GPU kernels.
+"""The padded graph for GPUs, built from fused operators that have GPU kernels in ONNX Runtime.
 
-On a GPU, packing would make the device wait for the host, which must learn how many tokens are
-left. Every tensor is [batch, sequence, hidden], so no node computes a shape: ONNX Runtime places
-shape arithmetic on the CPU, and a CUDA graph cannot contain it.
+On a GPU, packing would make the device wait for the host, which must read the number of tokens.
+Every tensor is [batch, sequence, hidden], so no node computes a shape: ONNX Runtime places shape
+arithmetic on the CPU, and a CUDA graph cannot contain it.
 """
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from semserve_export.encoder_weights import Dense, Encoder, Layer
+from semserve_export.encoder_weights import Dense, EncoderWeights, Layer
 from semserve_export.graphs.attention import position_bias
 from semserve_export.graphs.encoder_graph import (
     embeddings,
@@ -25,21 +25,21 @@ from semserve_export.model_spec import ModelSpec
 
 
 def padded_graph(
-    encoder: Encoder, spec: ModelSpec, precision: npt.DTypeLike = np.float16
+    encoder: EncoderWeights, spec: ModelSpec, precision: npt.DTypeLike = np.float16
 ) -> onnx.ModelProto:
-    """Build the graph, its layers in this precision; inputs, output and head are as portable's."""
+    """Build the graph with layers in this precision; its interface equals the portable graph's."""
     graph = GraphBuilder(precision)
     embedded, _ = embeddings(graph, encoder)
     x = project(graph, encoder, embedded)
     for layer in encoder.layers:
         x = _layer(graph, encoder, layer, x)
     if reads_first_alone(encoder.head):
-        # The index is a scalar, so that its axis goes: [batch, hidden] comes out.
+        # The index is a scalar, so that its axis is removed: the result is [batch, hidden].
         x = graph.node("Gather", x, graph.weight(np.array(0)), axis=1)
     return finish(graph, encoder, spec, x)
 
 
-def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _layer(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     projected = _product(graph, _attention(graph, encoder, layer, x), layer.attention_output)
     middle = skip_norm(
         graph, encoder, projected, x, layer.attention_norm, layer.attention_output.bias
@@ -49,7 +49,7 @@ def _layer(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
     return skip_norm(graph, encoder, down, middle, layer.norm, layer.down.bias)
 
 
-def _attention(graph: GraphBuilder, encoder: Encoder, layer: Layer, x: str) -> str:
+def _attention(graph: GraphBuilder, encoder: EncoderWeights, layer: Layer, x: str) -> str:
     merged = Dense.side_by_side(layer.query, layer.key, layer.value)
     weights = (graph.weight(merged.kernel), graph.weight(merged.bias))
     inputs = [x, *weights, PADDING_MASK]

@@ -1,4 +1,4 @@
-"""How well a variant stands in for the portable graph: what is measured, and what is demanded."""
+"""The measurements of a variant against the portable graph, and their limits."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,33 +13,40 @@ from semserve_export.tokenizers.bert_wordpiece import Inputs, Text, encode, pad
 from semserve_export.tokenizers.sample_texts import PAIRS, TEXTS
 from semserve_export.tokenizers.synthetic_texts import texts_like
 
-HELD_OUT, HELD_OUT_SEED = 1000, 2  # one pair in thirty is a near tie: fewer would be chance
+HELD_OUT, HELD_OUT_SEED = (
+    1000,
+    2,
+)  # one pair in thirty is a near tie, so fewer pairs would give random results
 CALIBRATION, CALIBRATION_SEED = 512, 1
 BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """What was measured against the portable graph, on padded batches of held-out texts."""
+    """The differences from the portable graph, on padded batches of held-out texts."""
 
     max_abs_difference: float  # of any value of any row
     difference: float  # of any row, by its scale: `scaled_difference`
     cosine_mean: float | None = None  # of an embedder's rows
     cosine_min: float | None = None
-    label_agreement: float | None = None  # of a classifier: share of texts with the same best label
+    label_agreement: float | None = (
+        None  # for a classifier: fraction of texts with the same best label
+    )
     max_probability_difference: float | None = None
-    rank_correlation: float | None = None  # of the scores of a model of one output (Spearman)
+    rank_correlation: float | None = (
+        None  # rank correlation (Spearman) of the scores of a model with one output
+    )
 
     def figures(self) -> dict[str, float]:
-        """Return what was measured, by the names that the manifest has for it."""
+        """Return the measurements by their names in the manifest."""
         figures = {name: value for name, value in asdict(self).items() if value is not None}
-        del figures["difference"]  # it is bounded by `tolerance`
+        del figures["difference"]  # limited by `tolerance`
         return figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """What a variant must reach; `Quality` has the meanings of the names."""
+class Gate:
+    """The limits of a variant; `Quality` documents the names."""
 
     difference: float
     cosine_mean: float
@@ -47,10 +54,10 @@ class Bar:
     label_agreement: float
     rank_correlation: float
 
-    def shortfalls(self, quality: Quality) -> Iterator[tuple[str, float, float, bool]]:
-        """Tell of each measure its name, its distance from perfect, the most allowed, if it holds.
+    def measures(self, quality: Quality) -> Iterator[tuple[str, float, float, bool]]:
+        """Yield each measurement: its name, difference from perfect, limit, and whether it is met.
 
-        A NaN never holds.
+        NaN never meets a limit.
         """
         difference, most = quality.difference, self.difference
         yield "difference", difference, most, difference <= most
@@ -60,12 +67,12 @@ class Bar:
                 yield name, distance, bound, distance <= bound
 
     def require(self, quality: Quality, what: str) -> None:
-        """Refuse what falls short.
+        """Refuse a variant that does not meet its limits.
 
         Raises:
-            FidelityError: it names the first measure that does.
+            FidelityError: the message names the first measurement that fails.
         """
-        for name, measured, bound, holds in self.shortfalls(quality):
+        for name, measured, bound, holds in self.measures(quality):
             if not holds:
                 raise FidelityError(
                     f"{what}: {name} is {measured:.2g} from the portable graph's, at most"
@@ -73,29 +80,29 @@ class Bar:
                 )
 
 
-def bar_of(variant: Variant, task: Task) -> Bar:
-    """Return what is demanded of a variant.
+def gate_for(variant: Variant, task: Task) -> Gate:
+    """Return the limits of a variant.
 
-    A difference is measured by a row's scale, as `scaled_difference` says. Half precision has a
-    unit of 4.9e-4, and 12 layers, 768 wide, came to 2.1e-3 of a row's scale.
+    A difference is relative to the scale of a row, as in `scaled_difference`. Half precision has a
+    unit of 4.9e-4; with 12 layers, 768 wide, the measured difference was 2.1e-3 of a row's scale.
     """
     embeds = task in OUTPUTS
-    bars: dict[Variant, Bar] = {
-        "fused": Bar(
+    gates: dict[Variant, Gate] = {
+        "fused": Gate(
             difference=TOLERANCE,
             cosine_mean=0.9999,
             cosine_min=0.9999,
             label_agreement=0.999,
             rank_correlation=0.999,
         ),
-        "int8": Bar(
+        "int8": Gate(
             difference=0.05 if embeds else 0.2,
             cosine_mean=0.999,
             cosine_min=0.995,
             label_agreement=0.99,
             rank_correlation=0.99,
         ),
-        "fp16": Bar(
+        "fp16": Gate(
             difference=5e-3 if embeds else 2e-2,
             cosine_mean=0.9999,
             cosine_min=0.9999,
@@ -103,13 +110,13 @@ def bar_of(variant: Variant, task: Task) -> Bar:
             rank_correlation=0.999,
         ),
     }
-    return bars[variant]
+    return gates[variant]
 
 
 def measure(reference: Run, other: Run, task: Task, batches: Sequence[Inputs]) -> Quality:
     """Run both on every batch and compare them, row by row.
 
-    Of vectors only a batch is kept: a sparse one has as many numbers as the vocabulary has tokens.
+    Only the vectors of one batch are in memory: a sparse vector has the size of the vocabulary.
     """
     compare = _cosines if task in OUTPUTS else _side_by_side
     absolute, scaled, compared = [], [], []
@@ -120,7 +127,7 @@ def measure(reference: Run, other: Run, task: Task, batches: Sequence[Inputs]) -
         compared.append(compare(rows, expected))
     together = np.concatenate(compared)
     return Quality(
-        # np.max, unlike Python's own, passes no NaN over.
+        # np.max, unlike Python's max, propagates NaN.
         max_abs_difference=float(np.max(absolute)),
         difference=float(np.max(scaled)),
         **FIGURES[task](together),
@@ -135,9 +142,9 @@ def held_out_batches(
     pair: bool,
     hypothesis_first: bool = False,
 ) -> list[Inputs]:
-    """Make padded batches of texts on which nothing was calibrated: ours by chance, and golden.
+    """Make padded batches of texts that were not used for calibration: random and golden texts.
 
-    Floating point variants must hold on random tokens in many shapes too; int8 is for text.
+    Floating point variants are also compared on random tokens in many shapes; int8 only on texts.
     """
     texts = PAIRS if pair else TEXTS
     golden = encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
@@ -154,7 +161,7 @@ def held_out_batches(
 def calibration_batches(
     tokenizer: Tokenizer, max_length: int, *, pair: bool, hypothesis_first: bool = False
 ) -> list[Inputs]:
-    """Make the batches from which the ranges of activations are taken."""
+    """Make the batches for measuring the ranges of activations."""
     texts = texts_like(CALIBRATION, CALIBRATION_SEED, pair=pair)
     return _batches(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
 
@@ -163,7 +170,7 @@ def _batches(
     tokenizer: Tokenizer, texts: list[Text], max_length: int, *, hypothesis_first: bool
 ) -> list[Inputs]:
     encodings = encode(tokenizer, texts, max_length, hypothesis_first=hypothesis_first)
-    encodings.sort(key=len)  # padded little, so quick
+    encodings.sort(key=len)  # little padding, so fast
     return [pad(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH)]
 
 
@@ -190,7 +197,7 @@ FIGURES: Mapping[Task, Callable[[Rows], dict[str, float]]] = {
     "classification": _figures_of_labels,
     "score": _figures_of_scores,
 }
-"""What is measured of a task, from the cosines of two vectors, or from logits side by side."""
+"""Return the measurements of a task, from cosines of vectors or from pairs of logits."""
 
 
 def _side_by_side(rows: Rows, others: Rows) -> Rows:
@@ -199,7 +206,7 @@ def _side_by_side(rows: Rows, others: Rows) -> Rows:
 
 
 def _cosines(rows: Rows, others: Rows) -> Rows:
-    """Return the cosine of each pair of rows; both of length 0 count as the same."""
+    """Return the cosine of each pair of rows; it is 1 if both have length 0."""
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
     products = np.sum(rows * others, axis=1)
     return np.where(lengths == 0, np.float32(1), products / np.where(lengths == 0, 1, lengths))

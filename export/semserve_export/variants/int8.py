@@ -1,9 +1,8 @@
-"""The int8 graph: products of int8 weights with inputs that have one scale for each token.
+"""The int8 graph: products of int8 weights and inputs with one scale for each token.
 
-A scale for a whole batch, as plain dynamic quantisation has, makes a text's vector depend on its
-neighbours. Here a token's scale comes from that token alone, so batching changes nothing.
-
-Three things keep the vectors near those of fp32:
+A scale for a whole batch, as in plain dynamic quantisation, makes a text's vector depend on the
+other texts of the batch. Here the scale of a token depends only on this token, so batching changes
+nothing. Three methods keep the vectors near those of fp32:
 - a weight has one scale for each output, and products are summed exactly, in int32;
 - smoothing: where a channel reaches far beyond the others, it is divided by a number and its
   weights multiplied by it (SmoothQuant), so that it does not use up the token's 8 bits;
@@ -27,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from semserve_export.encoder_weights import Array, Dense, Encoder, Layer
+from semserve_export.encoder_weights import Array, Dense, EncoderWeights, Layer
 from semserve_export.graphs.attention import attend
 from semserve_export.graphs.encoder_graph import build_graph, gelu, skip_norm
 from semserve_export.graphs.graph_builder import GraphBuilder
@@ -38,27 +37,31 @@ SCHEME = "int8 weights, a scale for each output; inputs uint8, a scale for each 
 SCHEME_BUT_DOWN = f"{SCHEME}; the second product of each feed-forward block in fp32"
 LARGEST_INT8, LARGEST_UINT8, MIDDLE = 127, 255, 128
 FLOORS = {"erf": 0.1701, "tanh": 0.1701, "relu": 0.0, "silu": 0.2785}
-"""No value of the activation is below minus this."""
-SMALLEST = 1e-6  # no range is taken for less: zeros have no scale
-ALPHA = 0.65  # how much of the difficulty moves to the weights; best of 0.4 to 0.65
+"""The minimum of the activation is minus this value."""
+SMALLEST = 1e-6  # lower limit of a range, because zeros have no scale
+ALPHA = 0.65  # migration strength of SmoothQuant; the best of 0.4 to 0.65
 
 
 def int8_graph(
-    encoder: Encoder, spec: ModelSpec, ranges: Sequence[Ranges], *, down_in_fp32: bool = False
+    encoder: EncoderWeights,
+    spec: ModelSpec,
+    ranges: Sequence[Ranges],
+    *,
+    down_in_fp32: bool = False,
 ) -> onnx.ModelProto:
     """Build the graph; inputs, output, embeddings, norms, softmax and head are those of fp32.
 
     Args:
         encoder: the model.
-        spec: what the graph takes and gives.
-        ranges: of the inputs of each layer's products.
+        spec: inputs and output of the graph.
+        ranges: ranges of the inputs of each layer's products.
         down_in_fp32: whether the second product of each feed-forward block stays in fp32.
     """
     graph = GraphBuilder()
     layer_of = partial(_layer, graph, encoder, down_in_fp32=down_in_fp32)
 
-    def add(place: int, asking: str, seen: str) -> str:
-        return layer_of(encoder.layers[place], ranges[place], asking, seen)
+    def add(place: int, queried: str, tokens: str) -> str:
+        return layer_of(encoder.layers[place], ranges[place], queried, tokens)
 
     return build_graph(graph, encoder, spec, add)
 
@@ -66,9 +69,9 @@ def int8_graph(
 def quantize_weights(kernel: Array) -> tuple[npt.NDArray[np.int8], Array]:
     """Quantise a kernel [inputs, outputs]; returns it as int8 with its scales fp32 [outputs].
 
-    A processor with AVX2 and no VNNI adds the products of two neighbouring inputs in 16 bits and
-    cuts what is too large. So two neighbouring weights never sum to more than 128, which with
-    inputs of up to 255 stays below 32768: every machine then gives the same, exact sum.
+    A processor with AVX2 and without VNNI adds the products of two neighbouring inputs in 16 bits,
+    with saturation. Therefore two neighbouring weights never sum to more than 128, which with
+    inputs of up to 255 stays below 32768: the sum is then exact and equal on every machine.
     """
     rows = len(kernel) - len(kernel) % 2
     pairs = kernel[0:rows:2] + kernel[1:rows:2]
@@ -77,21 +80,21 @@ def quantize_weights(kernel: Array) -> tuple[npt.NDArray[np.int8], Array]:
     return np.rint(kernel / scales).astype(np.int8), scales.astype(np.float32)
 
 
-def smoothing(reach: Array, kernels: Sequence[Array]) -> Array:
-    """Choose what to divide each input channel by: fp32 [inputs], 1 in the mean.
+def smoothing_factors(absmax: Array, kernels: Sequence[Array]) -> Array:
+    """Return the divisor of each input channel: fp32 [inputs], with mean 1.
 
     Args:
-        reach: largest absolute value of each input channel.
-        kernels: the weights that the input is multiplied with, each [inputs, outputs].
+        absmax: largest absolute value of each input channel.
+        kernels: weights of the input's products, each [inputs, outputs].
     """
     weights = np.abs(np.concatenate(kernels, axis=1)).max(axis=1)
-    factors = np.maximum(reach, SMALLEST) ** ALPHA / np.maximum(weights, SMALLEST) ** (1 - ALPHA)
+    factors = np.maximum(absmax, SMALLEST) ** ALPHA / np.maximum(weights, SMALLEST) ** (1 - ALPHA)
     return np.asarray(factors / factors.mean(), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A quantised input: uint8 [tokens, inputs], its scales fp32 [tokens, 1], its one zero."""
+    """A quantised input: uint8 [tokens, inputs], scales fp32 [tokens, 1], a zero point."""
 
     values: str
     scales: str
@@ -100,39 +103,39 @@ class _Rows:
 
 def _layer(
     graph: GraphBuilder,
-    encoder: Encoder,
+    encoder: EncoderWeights,
     layer: Layer,
     ranges: Ranges,
-    asking: str,
-    seen: str,
+    queried: str,
+    tokens: str,
     *,
     down_in_fp32: bool,
 ) -> str:
     parts = (layer.query, layer.key, layer.value)
-    factors = smoothing(ranges.attention, [part.kernel for part in parts])
+    factors = smoothing_factors(ranges.attention, [part.kernel for part in parts])
 
     def project(x: str, dense: Dense) -> str:
         rows = _signed(graph, _divided(graph, x, factors))
         product = _product(graph, rows, dense.kernel * factors[:, None])
         return graph.node("Add", product, graph.weight(dense.bias))
 
-    context = attend(graph, encoder, layer, asking, seen, project)
+    context = attend(graph, encoder, layer, queried, tokens, project)
     projected = _product(graph, _signed(graph, context), layer.attention_output.kernel)
     bias = layer.attention_output.bias
-    middle = skip_norm(graph, encoder, projected, asking, layer.attention_norm, bias)
+    middle = skip_norm(graph, encoder, projected, queried, layer.attention_norm, bias)
     return _feed_forward(graph, encoder, layer, ranges, middle, down_in_fp32=down_in_fp32)
 
 
 def _feed_forward(
     graph: GraphBuilder,
-    encoder: Encoder,
+    encoder: EncoderWeights,
     layer: Layer,
     ranges: Ranges,
     middle: str,
     *,
     down_in_fp32: bool,
 ) -> str:
-    factors = smoothing(ranges.up, [layer.up.kernel])
+    factors = smoothing_factors(ranges.up, [layer.up.kernel])
     rows = _signed(graph, _divided(graph, middle, factors))
     up = _product(graph, rows, layer.up.kernel * factors[:, None])
     inner = gelu(graph, encoder, up, layer.up.bias)
@@ -151,24 +154,24 @@ def _divided(graph: GraphBuilder, x: str, factors: Array) -> str:
 
 
 def _signed(graph: GraphBuilder, x: str) -> _Rows:
-    """Quantise rows of either sign: zero is 128, and 1 to 255 are used."""
+    """Quantise rows of either sign: the zero point is 128, and 1 to 255 are used."""
     scales = _scales(graph, graph.node("Abs", x), LARGEST_INT8)
     flat = _flat(graph, scales)
-    # QuantizeLinear wants as many zeros as scales.
+    # QuantizeLinear needs as many zero points as scales.
     middle = onnx.numpy_helper.from_array(np.array([MIDDLE], np.uint8))
     zeros = graph.node("ConstantOfShape", graph.node("Shape", flat), value=middle)
     return _Rows(graph.node("QuantizeLinear", x, flat, zeros, axis=0), scales, MIDDLE)
 
 
 def _shifted(graph: GraphBuilder, x: str, floor: float) -> _Rows:
-    """Quantise rows that the activation gave, lifted above zero: 0 to 255 are used."""
+    """Quantise outputs of the activation, shifted above zero: 0 to 255 are used."""
     lifted = graph.node("Add", x, _number(graph, floor))
     scales = _scales(graph, lifted, LARGEST_UINT8)
     return _Rows(graph.node("QuantizeLinear", lifted, _flat(graph, scales), axis=0), scales, 0)
 
 
 def _bias_without_shift(down: Dense, floor: float) -> Array:
-    """Take off what the lifted input adds to the product of the weights as they were rounded."""
+    """Subtract the contribution of the shift to the product with the rounded weights."""
     values, scales = quantize_weights(down.kernel)
     sums: Array = values.sum(axis=0, dtype=np.int64) * scales
     return np.asarray(down.bias - floor * sums, np.float32)
@@ -181,7 +184,7 @@ def _scales(graph: GraphBuilder, x: str, steps: int) -> str:
 
 
 def _product(graph: GraphBuilder, rows: _Rows, kernel: Array) -> str:
-    """Multiply in integers; one operator scales by output, and a product after it by token."""
+    """Multiply in integers; one operator scales by output, and a product then scales by token."""
     values, scales = quantize_weights(kernel)
     product = graph.fused(
         "MatMulIntegerToFloat",

@@ -1,4 +1,4 @@
-"""Other graphs of the same model: faster, and each proved against the portable one."""
+"""Writes the faster graphs of a model, and compares each with the portable graph."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 
 from semserve_export.bundle.golden import case_text, golden_differences, golden_rows
-from semserve_export.bundle.layout import GOLDEN, GRAPH, read_json
+from semserve_export.bundle.layout import GOLDEN, GRAPH, read_bundle_json
 from semserve_export.bundle.tolerance import onnx_run
-from semserve_export.encoder_weights import Encoder
+from semserve_export.encoder_weights import EncoderWeights
 from semserve_export.errors import FidelityError
 from semserve_export.graphs.encoder_reader import is_encoder, read_encoder
 from semserve_export.graphs.keras_to_onnx import save_graph
@@ -22,11 +22,11 @@ from semserve_export.tokenizers.bert_wordpiece import encode
 from semserve_export.variants.activation_ranges import observe_ranges
 from semserve_export.variants.fp16 import padded_graph
 from semserve_export.variants.fused import fused_graph
-from semserve_export.variants.gates import bar_of, calibration_batches, held_out_batches, measure
+from semserve_export.variants.gates import calibration_batches, gate_for, held_out_batches, measure
 from semserve_export.variants.int8 import SCHEME, SCHEME_BUT_DOWN, int8_graph
 
 Build = Callable[[], onnx.ModelProto]
-Facts = Mapping[str, str]  # that the manifest has of a graph
+Facts = Mapping[str, str]  # fields of a graph in the manifest
 
 
 def add_variants(
@@ -36,15 +36,15 @@ def add_variants(
     announce: Callable[[str], None],
     refused: Callable[[FidelityError], None],
 ) -> dict[str, dict[str, Any]]:
-    """Write variants beside the portable graph, and return what the manifest says of each.
+    """Write variants beside the portable graph, and return their entries of the manifest.
 
     Args:
-        model: what the portable graph was made from.
-        names: which; a model whose layers are not BERT's has none, whatever is asked for.
-        directory: holds the portable graph, and takes the others.
-        announce: told what is done next, once a name.
-        refused: told of each that is too far from the portable graph; it is left out, unless this
-            raises what it is told.
+        model: the model of the portable graph.
+        names: the variants; ignored for a model whose layers are not those of BERT.
+        directory: contains the portable graph; the variants are written to it.
+        announce: called with what is done next, once a name.
+        refused: called with each that is too far from the portable graph, which is then left out
+            unless this raises the error.
     """
     if model.encoder is None and not is_encoder(model.keras_model):
         return {}
@@ -66,12 +66,12 @@ def file_of(name: Variant) -> str:
 
 
 def _first_that_holds(
-    name: Variant, model: LoadedModel, weights: Encoder, directory: Path
+    name: Variant, model: LoadedModel, weights: EncoderWeights, directory: Path
 ) -> dict[str, Any]:
-    """Write the first form of a variant that is near enough, and return what is said of it.
+    """Write the first form of a variant that meets its limits, and return its entry.
 
     Raises:
-        FidelityError: none is; it tells of the last one, whose file is left there.
+        FidelityError: no form does; the error is of the last one, whose file stays.
     """
     *quicker, last = _forms(name, model, weights)
     for build, facts in quicker:
@@ -83,8 +83,8 @@ def _first_that_holds(
     return _proved(name, model, directory) | dict(facts)
 
 
-def _forms(name: Variant, model: LoadedModel, weights: Encoder) -> list[tuple[Build, Facts]]:
-    """Return what builds each graph that may stand for a variant, the quickest graph first."""
+def _forms(name: Variant, model: LoadedModel, weights: EncoderWeights) -> list[tuple[Build, Facts]]:
+    """Return the builders of the forms of a variant, the fastest graph first."""
     spec = model.spec
     if name == "fp16":
         return [(partial(padded_graph, weights, spec), {})]
@@ -107,19 +107,20 @@ def _forms(name: Variant, model: LoadedModel, weights: Encoder) -> list[tuple[Bu
 
 
 def _require_golden(directory: Path, model: LoadedModel, name: Variant, tolerance: float) -> None:
-    """Hold a variant to what Keras said, as the server will.
+    """Compare a variant with the golden answers of Keras, as the server does.
 
     Raises:
-        FidelityError: it differs by more than its tolerance.
+        FidelityError: the difference exceeds the tolerance.
     """
     spec = model.spec
-    golden = read_json(directory / GOLDEN)
+    golden = read_bundle_json(directory / GOLDEN)
     cases = golden["cases"]
     encodings = encode(
         model.tokenizer,
         map(case_text, cases),
         spec.max_sequence_length,
         hypothesis_first=spec.hypothesis_first,
+        pair_truncation=spec.pair_truncation,
     )
     expected = golden_rows(cases, spec.output, model.keras_model.output_shape[-1])
     run = onnx_run(directory / file_of(name))
@@ -133,7 +134,7 @@ def _require_golden(directory: Path, model: LoadedModel, name: Variant, toleranc
 
 
 def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any]:
-    spec, bar = model.spec, bar_of(name, model.spec.task)
+    spec, gate = model.spec, gate_for(name, model.spec.task)
     quality = measure(
         onnx_run(directory / GRAPH),
         onnx_run(directory / file_of(name)),
@@ -146,12 +147,12 @@ def _proved(name: Variant, model: LoadedModel, directory: Path) -> dict[str, Any
             hypothesis_first=spec.hypothesis_first,
         ),
     )
-    bar.require(quality, f"{spec.name}, {name}")
-    _require_golden(directory, model, name, bar.difference)
+    gate.require(quality, f"{spec.name}, {name}")
+    _require_golden(directory, model, name, gate.difference)
     return {
         "file": file_of(name),
         "precision": "fp32" if name == "fused" else name,
-        "tolerance": bar.difference,
+        "tolerance": gate.difference,
         "reference": "portable",
         **quality.figures(),
     }

@@ -1,4 +1,4 @@
-"""GloVe: public word vectors, in the order of how frequent their words are."""
+"""GloVe: public word vectors, sorted by the frequency of their words."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from semserve_export.tokenizers.word_tokenizer import SPECIAL, UNKNOWN
 
 WORDS_FILE = "glove_6B_index.parquet"
 VECTORS_FILE = "glove_6B_50d_emb.npy"
-FREQUENT = 20_000  # words whose vectors tell what all words share
-SMOOTH = 1e-4  # the `a` of smooth inverse frequency; of 1e-3, 3e-4 and 1e-4 the best on STS-B dev
+FREQUENT = 20_000  # number of words for the common component
+SMOOTH = 1e-4  # the `a` of smooth inverse frequency; the best of 1e-3, 3e-4 and 1e-4 on STS-B dev
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Glove:
 
     @classmethod
     def read(cls, directory: Path) -> "Glove":
-        """Read the words and vectors of a directory that `fetch_weights` returned.
+        """Read the words and vectors in a directory of `fetch_weights`.
 
         Raises:
-            WeightsError: a file cannot be read, or the two do not belong together.
+            WeightsError: a file cannot be read, or their sizes differ.
         """
         try:
             table = pyarrow.parquet.read_table(directory / WORDS_FILE)
@@ -49,10 +49,10 @@ class Glove:
 
 
 def word_table(glove: Glove, count: int) -> Array:
-    """Make the vectors of a word tokenizer's ids: fp32 [special tokens + count, dimensions].
+    """Return the vectors of a word tokenizer's ids: fp32 [special tokens + count, dimensions].
 
-    `[PAD]` and `[END]` are zero. `[UNK]` is the mean of all words that are not kept: what is known
-    of a word that is as rare as they are.
+    `[PAD]` and `[END]` are zero. `[UNK]` is the mean of all omitted words, because an unknown word
+    is as rare as these.
     """
     kept, left_out = glove.vectors[:count], glove.vectors[count:]
     special = np.zeros((len(SPECIAL), kept.shape[1]), np.float32)
@@ -61,12 +61,12 @@ def word_table(glove: Glove, count: int) -> Array:
 
 
 def weighted_table(glove: Glove, count: int) -> Array:
-    """Make such a table for averages: without what all share, frequent words weighing less.
+    """Return such a table for averages: weighted by rarity, without the common component.
 
-    The smooth inverse frequency of Arora, Liang and Ma (ICLR 2017): a word of frequency p weighs
-    a / (a + p). GloVe tells only the order of the words, so p is Zipf's: 1 / (rank + 2.7), brought
-    to the sum 1 over all words. The mean and the first principal direction of the vectors of the
-    most frequent words are removed, where they remove it from the sentences.
+    The smooth inverse frequency of Arora, Liang and Ma (ICLR 2017): a word of frequency p has the
+    weight a / (a + p). GloVe has only the order of the words, so p follows Zipf's law: 1 / (rank +
+    2.7), normalised to the sum 1. The mean and the first principal direction of the most frequent
+    words are subtracted from the words; the paper subtracts them from the sentences.
     """
     table = word_table(glove, count).astype(np.float64)
     words = slice(len(SPECIAL), None)

@@ -1,7 +1,7 @@
-"""A classifier of pairs over word vectors of one's own: plain Keras, saved as a file to export.
+"""Trains a classifier of pairs on the user's word vectors, in plain Keras, and saves it.
 
-Both texts go through one bidirectional LSTM over the same vectors. Words are read as Keras's
-`Tokenizer` reads them; those that have no vector are left out.
+One bidirectional LSTM encodes both texts. Texts are split as by Keras's `Tokenizer`; words without
+a vector are dropped.
 """
 
 import json
@@ -22,21 +22,21 @@ from semserve_export.training.files import MODEL
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.word_vectors.vectors_file import read_vectors
 
-UNITS = 64  # of the LSTM, a direction
-RATE = 1e-3  # of Adam, where the plan has the rate of transformers
+UNITS = 64  # units of the LSTM in each direction
+RATE = 1e-3  # rate of Adam, if the plan has the default rate of transformers
 USED = frozenset(
     {"epochs", "batch_size", "learning_rate", "label_smoothing", "dropout", "train_embeddings"}
     | {"patience", "max_tokens", "seed"}
 )
-"""The fields of a plan that such a training knows."""
+"""The fields of a plan that this training supports."""
 WORDS = "words.json"
 
 
 def require_plan(plan: TrainingPlan) -> None:
-    """Refuse what this training does not do.
+    """Refuse flags that this training does not support.
 
     Raises:
-        ExportError: it names the flag.
+        ExportError: the message names the flag.
     """
     default = TrainingPlan()
     for field in fields(plan):
@@ -58,10 +58,10 @@ def train_pair_classifier(
     Args:
         vectors: a file of word vectors, as `read_vectors` reads it.
         labels: the classes, in the order of the outputs.
-        data: what to learn from, and what to measure on.
+        data: the training data and the held-out data.
         plan: epochs, rates and the seed.
         output: the directory.
-        step: told what is done next.
+        step: called with what is done next.
 
     Returns:
         The accuracy on the held-out pairs.
@@ -120,8 +120,8 @@ def build_pair_classifier(table: Array, classes: int, plan: TrainingPlan) -> ker
 
     Args:
         table: fp32 [words + 1, dimensions]; row 0 is that of padding.
-        classes: how many.
-        plan: says the dropout, and whether the vectors are trained.
+        classes: number of classes.
+        plan: the dropout, and whether the vectors are trained.
     """
     texts = [keras.Input((None,), dtype="int32", name=name) for name in ("premise", "hypothesis")]
     words = layers.Embedding(
@@ -156,7 +156,7 @@ def _table(path: Path, data: TrainingData) -> tuple[dict[str, int], Array]:
 
 
 def _can_occur(word: str) -> bool:
-    """Tell whether Keras's `Tokenizer` can make this word of a text."""
+    """Return whether Keras's `Tokenizer` can produce this word."""
     return word == word.lower() and not set(word) & set(FILTERS + " ")
 
 

@@ -1,8 +1,8 @@
-"""Word vectors of one's own, as text: word2vec's format, GloVe's, and fastText's `.vec`.
+"""Reads word vectors in text formats: word2vec, GloVe, and fastText's `.vec`.
 
 Each line is a word and its numbers, with blanks between them. word2vec and fastText begin with a
-line of two numbers: how many words there are, and how many numbers each has. A word may contain
-blanks itself, as some of GloVe's do, so that a line's numbers are counted from its end.
+line of two numbers: the number of words and the size of a vector. A word may contain blanks, as in
+GloVe, so the numbers of a line are counted from its end.
 """
 
 import gzip
@@ -18,25 +18,25 @@ from semserve_export.errors import WeightsError
 MOST_BYTES = 1 << 16  # of a line
 MOST_LINES = 20_000_000
 MOST_NUMBERS = 4096  # of a vector
-FREQUENT = 100_000  # words from the begin of a file, which are the most frequent, that are kept
+FREQUENT = 100_000  # words at the start of a file, which are the most frequent, that are kept
 
 
 def read_vectors(path: Path, words: Collection[str], frequent: int = FREQUENT) -> dict[str, Array]:
-    """Read the vectors of the first words of a file, and of some others wherever they are.
+    """Read the vectors of the first words of a file, and of some other words.
 
-    No more than these is held in memory. A word that occurs twice keeps its first vector.
+    Only these vectors are in memory. A word that occurs twice keeps its first vector.
 
     Args:
-        path: the file, as it is or as `.gz`.
-        words: whose vectors are wanted.
-        frequent: how many words from the begin of the file are wanted anyway.
+        path: the file, plain or as `.gz`.
+        words: words whose vectors are needed.
+        frequent: number of words at the start of the file to read in any case.
 
     Returns:
         The vectors by word, fp32 [dimensions] each.
 
     Raises:
-        WeightsError: the file cannot be read, or a line is no word with numbers; the message has
-            the number of the line.
+        WeightsError: the file cannot be read, or a line is not a word with numbers; the message
+            contains the number of the line.
     """
     found: dict[str, Array] = {}
     size = 0
@@ -61,7 +61,7 @@ def read_vectors(path: Path, words: Collection[str], frequent: int = FREQUENT) -
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Give the lines, counted from 1, without the blanks at their ends."""
+    """Yield the lines, counted from 1, without trailing blanks."""
     number = 0
     try:
         with _opened(path) as file:

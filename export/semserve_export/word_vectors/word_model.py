@@ -1,6 +1,7 @@
-"""Encoders over word vectors in Keras: their average, and an LSTM that reads them in order.
+"""Encoders over word vectors in Keras: the average, and an LSTM.
 
-Padding changes nothing: the average leaves it out, and the LSTM's state stands still there.
+Padding does not change the answer: the average excludes it, and the LSTM's state does not change
+there.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ def average_encoder(table: Array) -> Any:
     """Build the average of a text's word vectors, of length one.
 
     Args:
-        table: fp32 [vocabulary, dimensions]; the rows of frequent words that say little are short.
+        table: fp32 [vocabulary, dimensions]; the rows of frequent words have small norms.
 
     Returns:
         A model from `token_ids` and `padding_mask`, int32 [batch, sequence], to fp32 [batch,
@@ -32,12 +33,12 @@ def average_encoder(table: Array) -> Any:
 
 
 def lstm_encoder(table: Array, units: int, *, normalize: bool) -> Any:
-    """Build an LSTM whose last state stands for the text.
+    """Build an LSTM whose last state is the vector of the text.
 
     Args:
         table: fp32 [vocabulary, dimensions].
         units: the width of the state.
-        normalize: whether the state is brought to length one.
+        normalize: whether the state is scaled to length one.
 
     Returns:
         A model from `token_ids` and `padding_mask`, int32 [batch, sequence], to fp32 [batch,

@@ -30,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
-_NOBODY = bytes(32)
+_NO_DIGEST = bytes(32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def find(keys: dict[str, Key], presented: str) -> Key | None:
     name does not exist.
     """
     known = keys.get(presented.partition(".")[0])
-    expected = _NOBODY if known is None else known.sha256
+    expected = _NO_DIGEST if known is None else known.sha256
     return known if hmac.compare_digest(_sha256(presented), expected) else None
 
 

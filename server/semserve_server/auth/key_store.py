@@ -29,7 +29,7 @@ from semserve_server.system.file_watch import FileWatch
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+FILE_CHECK_SECONDS = 1.0
 """Interval of the checks for changes. The server refuses a removed key within this time."""
 INLINE_BYTES = 65_536
 """Smaller key files, with up to some 600 keys, are read on the event loop in 2 ms. A file of the
@@ -75,7 +75,7 @@ class Principal:
         Raises:
             Unauthenticated: the key is no longer in the file.
         """
-        self._key_store.look()
+        self._key_store.check_file()
         if self.key is None:
             raise Unauthenticated("the key is no longer valid")
         return self.key
@@ -208,14 +208,14 @@ class KeyStore:
         """Usage of each key in the file, by its name."""
         self._keys: dict[str, Key] = {}
         self._principals: dict[str, Principal] = {}
-        self._looked = clock()
+        self._checked_at = clock()
         self._last_error = ""
         self._file_watch.changed()
         self._reading: asyncio.Future[dict[str, Key]] | None = None
         try:
             self._take(read_keys(path))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"--api-key-file {path}: {_why(error)}") from error
+            raise ConfigError(f"--api-key-file {path}: {_reason(error)}") from error
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -224,9 +224,9 @@ class KeyStore:
         """Return the principal of a key.
 
         Raises:
-            Unauthenticated: there is no such key. The message does not depend on what is wrong.
+            Unauthenticated: there is no such key. The message does not depend on the reason.
         """
-        self.look()
+        self.check_file()
         key = keys.find(self._keys, presented)
         if key is None:
             raise Unauthenticated("the key is unknown")
@@ -236,15 +236,15 @@ class KeyStore:
             self._principals[key.name] = Principal(self, key, self.clock())
         return self._principals[key.name]
 
-    def look(self) -> None:
+    def check_file(self) -> None:
         """Reload the file if it has changed. An invalid file changes nothing and is logged.
 
         A large file is read on a thread; the present keys stay until it is read.
         """
         now = self.clock()
-        if now - self._looked < LOOK_SECONDS:
+        if now - self._checked_at < FILE_CHECK_SECONDS:
             return
-        self._looked = now
+        self._checked_at = now
         if self._reading is not None or not self._file_watch.changed():
             return
         if self._is_small():
@@ -271,8 +271,8 @@ class KeyStore:
             self._take(read())
         except (OSError, ValueError) as error:
             self._file_watch.reset()
-            if self._last_error != _why(error):
-                self._last_error = _why(error)
+            if self._last_error != _reason(error):
+                self._last_error = _reason(error)
                 log.warning(
                     "--api-key-file %s: %s; the present keys stay", self._path, self._last_error
                 )
@@ -294,5 +294,5 @@ class KeyStore:
         self._keys = found
 
 
-def _why(error: OSError | ValueError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     return (error.strerror or "cannot be read") if isinstance(error, OSError) else str(error)

@@ -42,7 +42,7 @@ class Place:
     """ONNX Runtime's name of the device's memory: `cuda` or `cpu`."""
     number: int = 0
     """Number of the device."""
-    behind: tuple[tuple[str, dict[str, str]], ...] = ()
+    fallbacks: tuple[tuple[str, dict[str, str]], ...] = ()
     """Providers, with options, for the nodes that the first provider does not take."""
 
 
@@ -226,7 +226,7 @@ def _load(graph: Graph, path: Path, place: Place, *, profiled: bool) -> ort.Infe
         options.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="semserve-"), "run"))
     # Without this, each load warns that no plugin offers the provider, which is built in.
     ort.set_default_logger_severity(3)
-    providers = [(place.provider, dict(place.options)), *place.behind]
+    providers = [(place.provider, dict(place.options)), *place.fallbacks]
     try:
         session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:

@@ -1,7 +1,7 @@
-"""Whether CUDA can be used here, and if not, what is missing and what installs it.
+"""Checks whether CUDA can be used; if not, reports what is missing and how to install it.
 
 ONNX Runtime reports a missing library in several lines on standard error, and then runs on the CPU.
-So the libraries are loaded here first, and ONNX Runtime is asked only if all of them are there.
+Therefore this module loads the libraries first; ONNX Runtime is called only if all of them exist.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def places(device: Device, options: CudaOptions) -> list[Place]:
             cuda["enable_cuda_graph"] = "1"
         if device.kind == "tensorrt":
             tensorrt = {"device_id": str(gpu)}
-            found.append(Place(TENSORRT, tensorrt, "cuda", gpu, behind=((CUDA, cuda),)))
+            found.append(Place(TENSORRT, tensorrt, "cuda", gpu, fallbacks=((CUDA, cuda),)))
         else:
             found.append(Place(CUDA, cuda, "cuda", gpu))
     return found

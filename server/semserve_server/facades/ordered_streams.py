@@ -51,7 +51,7 @@ def ordered_stream(streams: Streams, kind: type[Message], answer: Answer) -> Han
     )
 
 
-def gathering_stream(
+def collecting_stream(
     streams: Streams,
     kind: type[Message],
     answer: Callable[[Sequence[Any], Context], Awaitable[Reply]],

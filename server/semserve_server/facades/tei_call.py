@@ -12,17 +12,20 @@ from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, NoSuchTask, Unsupported
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
 from semserve_server.instrumentation.request_context import current
-from semserve_server.registry.registry import ModelRegistry
+from semserve_server.registry.registry import TASKS, ModelRegistry
 from semserve_server.rpc.handlers import Context
+from semserve_server.services.validation import Limits
 
 MODEL_KEY = "semserve-model"
 """Key of the metadata that names a model; the requests of this API cannot."""
-_KINDS = {
-    "embedding": "an embedding model",
-    "sparse_embedding": "a sparse embedding model",
-    "classification": "a classifier",
-    "score": "a model that scores",
-}
+
+
+class TeiFacade:
+    """One service of text-embeddings-inference."""
+
+    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
+        self._models = models
+        self._limits = limits
 
 
 def model_of(models: ModelRegistry, tasks: Sequence[str], context: Context) -> Engine:
@@ -39,12 +42,12 @@ def model_of(models: ModelRegistry, tasks: Sequence[str], context: Context) -> E
         Draining, NotReady, ModelNotFound, PermissionDenied: as `ModelRegistry.named`.
     """
     models.refuse_while_draining()
-    wanted = " or ".join(_KINDS[task] for task in tasks)
+    wanted = " or ".join(TASKS[task] for task in tasks)
     name = _named(context)
     if name:
         engine = models.named(name)
         if engine.manifest.task not in tasks:
-            raise NoSuchTask(f"{name!r} is {_KINDS[engine.manifest.task]}, not {wanted}")
+            raise NoSuchTask(f"{name!r} is {TASKS[engine.manifest.task]}, not {wanted}")
         return engine
     loaded = {engine.manifest.task for engine in models.all()}
     for task in tasks:
@@ -52,9 +55,9 @@ def model_of(models: ModelRegistry, tasks: Sequence[str], context: Context) -> E
             try:
                 return models.for_task(task, "")
             except InvalidRequest as error:
-                why = "; ".join(one.description for one in error.violations)
+                reason = "; ".join(one.description for one in error.violations)
                 raise InvalidRequest.of(
-                    MODEL_KEY, f"{why}, in this key of the metadata, or set a default model"
+                    MODEL_KEY, f"{reason}, in this key of the metadata, or set a default model"
                 ) from None
     raise NoSuchTask(f"no loaded model is {wanted}")
 

@@ -11,10 +11,9 @@ from semserve.v1 import common_pb2
 from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest, Unsupported
 from semserve_server.facades.fields import fields_renamed
-from semserve_server.facades.ordered_streams import gathering_stream, ordered_stream
+from semserve_server.facades.ordered_streams import collecting_stream, ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
-from semserve_server.facades.tei_call import cost, model_of, truncation
-from semserve_server.registry.registry import ModelRegistry
+from semserve_server.facades.tei_call import TeiFacade, cost, model_of, truncation
 from semserve_server.repository.manifest import Manifest
 from semserve_server.rpc.handlers import Context, Handlers, Streams, unary
 from semserve_server.runtime.tokenizer import Item
@@ -36,14 +35,10 @@ _SINGLE_LABEL = "LABEL_0"
 """Label of a model of one output without a name, as Hugging Face configurations have it."""
 
 
-class PredictFacade:
+class PredictFacade(TeiFacade):
     """Predict, PredictPair and their streams."""
 
     name = "tei.v1.Predict"
-
-    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
-        self._models = models
-        self._limits = limits
 
     def handlers(self, streams: Streams) -> Handlers:
         """Return a handler for each RPC of the service."""
@@ -99,20 +94,16 @@ class PredictFacade:
         )
 
 
-class RerankFacade:
+class RerankFacade(TeiFacade):
     """Rerank and RerankStream."""
 
     name = "tei.v1.Rerank"
-
-    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
-        self._models = models
-        self._limits = limits
 
     def handlers(self, streams: Streams) -> Handlers:
         """Return a handler for each RPC of the service."""
         return {
             "Rerank": unary(tei.RerankRequest, self.rerank, max_fields=self._limits.max_texts),
-            "RerankStream": gathering_stream(
+            "RerankStream": collecting_stream(
                 streams,
                 tei.RerankStreamRequest,
                 self.rerank_all,
@@ -288,7 +279,7 @@ def _scores(manifest: Manifest, logits: _Rows, *, raw: bool) -> _Rows:
     """
     if raw:
         return logits
-    own = manifest.scores or ("none" if manifest.task == "score" else "softmax")
-    if own == "none":
+    default = manifest.scores or ("none" if manifest.task == "score" else "softmax")
+    if default == "none":
         return (sigmoid if logits.shape[1] == 1 else softmax)(logits)
-    return SCORES[own](logits)
+    return SCORES[default](logits)

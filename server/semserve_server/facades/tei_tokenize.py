@@ -11,9 +11,8 @@ from semserve_server.engine import Engine
 from semserve_server.errors import InvalidRequest
 from semserve_server.facades.ordered_streams import ordered_stream
 from semserve_server.facades.stubs.tei.v1 import tei_pb2 as tei
-from semserve_server.facades.tei_call import model_of
+from semserve_server.facades.tei_call import TeiFacade, model_of
 from semserve_server.instrumentation.request_context import current
-from semserve_server.registry.registry import ModelRegistry
 from semserve_server.rpc.handlers import Context, Handlers, Streams, unary
 from semserve_server.rpc.reply_room import reply_room
 from semserve_server.runtime.tokenizer import Tokens
@@ -21,7 +20,6 @@ from semserve_server.services import validation as checks
 from semserve_server.services.execution import ITEM_BYTES
 from semserve_server.services.model import TokenizedChunk, read_tokens
 from semserve_server.services.prompts import prompt_text
-from semserve_server.services.validation import Limits
 
 TASKS = ("embedding", "classification", "score", "sparse_embedding")
 """All tasks, in the order in which a call without a model's name looks for a model."""
@@ -37,14 +35,10 @@ _TYPES = {
 _DTYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 
 
-class InfoFacade:
+class InfoFacade(TeiFacade):
     """Info."""
 
     name = "tei.v1.Info"
-
-    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
-        self._models = models
-        self._limits = limits
 
     def handlers(self) -> Handlers:
         """Return a handler for each RPC of the service."""
@@ -69,14 +63,10 @@ class InfoFacade:
         )
 
 
-class TokenizeFacade:
+class TokenizeFacade(TeiFacade):
     """Tokenize, Decode and their streams."""
 
     name = "tei.v1.Tokenize"
-
-    def __init__(self, models: ModelRegistry, limits: Limits) -> None:
-        self._models = models
-        self._limits = limits
 
     def handlers(self, streams: Streams) -> Handlers:
         """Return a handler for each RPC of the service."""

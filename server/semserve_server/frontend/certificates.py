@@ -51,7 +51,7 @@ class Certificates:
         )
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return changed certificates, or None. gRPC calls this on a thread of its own."""
+        """Return changed certificates, or None. gRPC calls this on a separate thread."""
         if not self._file_watch.changed():
             return None
         try:

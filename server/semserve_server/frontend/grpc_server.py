@@ -12,6 +12,7 @@ from grpc_health.v1 import health
 from semserve_server.facades.registration import Facades, Services, facade_handlers
 from semserve_server.frontend.auth_interceptor import AuthInterceptor
 from semserve_server.frontend.channel_arguments import ConnectionLimits
+from semserve_server.frontend.drain import REFUSE_SECONDS, refuse_calls, stop
 from semserve_server.frontend.early_refusal import EarlyRefusal, early_refusals
 from semserve_server.frontend.health import SERVER, Health
 from semserve_server.frontend.reflection import REFLECTION, ReflectionServicer
@@ -33,7 +34,6 @@ from semserve_server.services.scoring_thread import ScoringThread
 from semserve_server.services.server_info import TransportLimits
 from semserve_server.services.similarity import SimilarityService
 from semserve_server.services.validation import Limits
-from semserve_server.supervision.watchdog import wait_or_timeout
 from semserve_server.system.listen_address import cannot_listen, check_address
 from semserve_server.system.unix_socket import UNIX, UnixSocket
 
@@ -48,14 +48,6 @@ SERVICES: dict[str, frozenset[str]] = {
 }
 """The services of semserve, and the tasks of which each needs a loaded model."""
 NO_FACADES = Facades()
-REFUSE_SECONDS = 2.0
-"""Most seconds in which calls are answered with "the server is stopping" before gRPC stops."""
-QUIET_SECONDS = 0.3
-"""Stop draining early if no call arrived for this long."""
-NEVER = 864_000.0
-"""Seconds after which gRPC's server would cancel calls by itself."""
-LAST_SECONDS = 0.3
-"""Seconds for health and reflection streams to end after the last other call."""
 
 
 class GrpcServer:
@@ -218,40 +210,11 @@ class GrpcServer:
         self._drainable.end()
         # On the next loop iteration, so that the messages that were read find their models.
         asyncio.get_running_loop().call_soon(self._models.drain)
-        refusing = await self._refuse(min(seconds, REFUSE_SECONDS))
-        await self._stop(max(seconds - refusing, 0))
+        refusing = await refuse_calls(self._models.refusing, min(seconds, REFUSE_SECONDS))
+        await stop(self._server, self._calls, max(seconds - refusing, 0))
         self._scorer.close()
         if self._socket is not None:
             self._socket.remove()
-
-    async def _stop(self, seconds: float) -> None:
-        """Let gRPC stop after `seconds`, or sooner if no call is in progress.
-
-        gRPC itself would wait for calls whose request never arrives. Two stops of gRPC's server
-        with overlapping time limits crash it (grpcio 1.85), so this function keeps the time.
-        """
-        stopping = asyncio.create_task(self._server.stop(NEVER))
-        answered = asyncio.create_task(self._calls.none())
-        either: list[asyncio.Future[None]] = [stopping, answered]
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        answered.cancel()
-        await asyncio.wait([stopping], timeout=min(seconds, LAST_SECONDS))
-        await self._server.stop(None)
-        await stopping
-
-    async def _refuse(self, seconds: float) -> float:
-        """Answer calls until no more arrive. gRPC cancels calls that find it closing.
-
-        Returns:
-            The seconds that this took, at most about `seconds`.
-        """
-        clock, refusing = asyncio.get_running_loop().time, self._models.refusing
-        begun = clock()
-        while (left := begun + seconds - clock()) > 0:
-            refusing.clear()
-            if not await wait_or_timeout(refusing, min(QUIET_SECONDS, left)):
-                break
-        return clock() - begun
 
 
 def _gauges(

@@ -11,13 +11,14 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from semserve_server.auth.key_store import PRINCIPAL
 from semserve_server.errors import Draining, ModelNotFound
 from semserve_server.frontend.health_schema import HealthListRequest, HealthListResponse
-from semserve_server.registry.registry import STOPPING, shown
+from semserve_server.registry.registry import STOPPING
+from semserve_server.request_checks import shown
 from semserve_server.rpc.drainable_streams import DrainableStreams
 from semserve_server.rpc.handlers import Context, Handlers
 from semserve_server.rpc.plain_handlers import server_stream_handler, unary_handler
 
 SERVER = ""
-"""The service name that stands for the whole server."""
+"""The service name of the whole server."""
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
 
@@ -117,12 +118,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it ships 
         await self._drainable.unless_ended(self._watch(request.service, context))
 
     async def _watch(self, service: str, context: Context) -> None:
-        told = None
+        sent = None
         while True:
             changed, status = self._changed, self._status(service)
-            if status != told:
+            if status != sent:
                 await context.write(HealthCheckResponse(status=status))
-                told = status
+                sent = status
             await changed.wait()
 
     def _status(self, service: str) -> HealthCheckResponse.ServingStatus:

@@ -105,8 +105,8 @@ class MethodPool:
 def _reflection_v1() -> descriptor_pool.DescriptorPool:
     """Create a pool with the schema of reflection v1.
 
-    The schema is that of v1alpha under another package name. It has a pool of its own, so that a
-    library that registers the same file does not collide with it.
+    The schema is that of v1alpha under another package name. The pool is separate, so that a
+    library can register the same file without a collision.
     """
     file = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     text = text_format.MessageToString(file).replace(

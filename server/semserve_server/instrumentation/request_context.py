@@ -8,9 +8,10 @@ import random
 import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from semserve_server.errors import Overloaded
 from semserve_server.instrumentation.counters import (
@@ -180,24 +181,18 @@ class RequestContext:
                 log.exception("counting, tracing or logging a request failed")
 
 
-class InferenceCost(Protocol):
-    """The cost of a request's inference, such as `scheduling.request.Cost`.
+@dataclass(slots=True)
+class InferenceCost:
+    """The cost of a request's inference.
 
     It does not contain the rows: the context lives until the caller has read the reply.
     """
 
-    @property
-    def texts(self) -> int:
-        """Number of texts or pairs that ran."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the request."""
-
-    @property
-    def queue_seconds(self) -> float:
-        """Time from admission until the last encoding left the queue."""
-
-    @property
-    def compute_seconds(self) -> float:
-        """Time of the longest run with an encoding of this request."""
+    texts: int
+    """Number of texts or pairs that ran."""
+    tokens: int
+    """Tokens of the request."""
+    queue_seconds: float
+    """Time from admission until the last encoding left the queue."""
+    compute_seconds: float
+    """Time of the longest run with an encoding of this request."""

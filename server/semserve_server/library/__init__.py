@@ -1,7 +1,6 @@
 """Use of the engine inside a Python program, without gRPC."""
 
-from semserve_server.library.async_model import AsyncModel
-from semserve_server.library.classifications import Classifications
+from semserve_server.library.async_model import AsyncModel, Classifications
 from semserve_server.library.model import Model
 from semserve_server.library.opening import open_async_model, open_model
 

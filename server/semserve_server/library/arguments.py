@@ -68,14 +68,14 @@ def checked_pairs(pairs: Sequence[object], limits: Limits, *, pair: bool) -> lis
     for at, one in enumerate(pairs):
         if isinstance(one, Sequence) and not isinstance(one, str):
             if len(one) != PAIR or not pair:
-                told = f"{len(one)} texts, but this model classifies "
-                told += "pairs (premise, hypothesis)" if pair else "single texts"
-                wrong.append(Violation(f"pairs[{at}]", told))
+                mismatch = f"{len(one)} texts, but this model classifies "
+                mismatch += "pairs (premise, hypothesis)" if pair else "single texts"
+                wrong.append(Violation(f"pairs[{at}]", mismatch))
                 continue
             named: dict[str, Any] = {"premise": one[0], "hypothesis": one[1]}
         elif pair:
-            told = "is missing: this model classifies pairs (premise, hypothesis)"
-            wrong.append(Violation(f"pairs[{at}].hypothesis", told))
+            missing = "is missing: this model classifies pairs (premise, hypothesis)"
+            wrong.append(Violation(f"pairs[{at}].hypothesis", missing))
             continue
         else:
             named = {"premise": one}

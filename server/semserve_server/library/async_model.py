@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,7 @@ from semserve_server.engine import Engine
 from semserve_server.errors import DeadlineExceeded, Draining, InvalidRequest, Violation
 from semserve_server.library import arguments
 from semserve_server.library.arguments import Texts
-from semserve_server.library.classifications import Classifications
 from semserve_server.library.comparison import comparison
-from semserve_server.library.deadline import Deadline
 from semserve_server.registry.registry import TASKS
 from semserve_server.request_checks import Limits
 from semserve_server.services.scores import SCORES, Rows, normalized
@@ -27,6 +26,20 @@ CLOSED = "the model is closed"
 """Error text of a call that comes after `close`."""
 CLOSE_SECONDS = 20.0
 """Most seconds that `close` waits for calls in progress, as `--drain-timeout` of the server."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifications:
+    """The labels and scores of texts or pairs, in the order of the call."""
+
+    classes: tuple[str, ...]
+    """The model's labels, in the order of the columns below."""
+    labels: tuple[str, ...]
+    """The label with the highest score of each text or pair; of equal scores, the first label."""
+    scores: NDArray[np.float32]
+    """Float32 [texts, classes]: probabilities, or the logits if the bundle says `scores: none`."""
+    logits: NDArray[np.float32]
+    """Float32 [texts, classes]: the outputs of the model."""
 
 
 class AsyncModel:
@@ -209,7 +222,7 @@ class AsyncModel:
         self._scorer.close()
 
     @contextlib.asynccontextmanager
-    async def _call(self, task: str, seconds: float | None) -> AsyncIterator[Deadline]:
+    async def _call(self, task: str, seconds: float | None) -> AsyncIterator[_Deadline]:
         """Count a call, for `close`, and end it at its deadline.
 
         Raises:
@@ -228,7 +241,7 @@ class AsyncModel:
         self._idle.clear()
         try:
             async with asyncio.timeout(seconds):
-                yield Deadline(seconds)
+                yield _Deadline(seconds)
         except TimeoutError:
             raise DeadlineExceeded(f"the timeout of {seconds:g} s has passed") from None
         finally:
@@ -236,7 +249,7 @@ class AsyncModel:
             if not self._calls:
                 self._idle.set()
 
-    async def _rows(self, request: Texts, deadline: Deadline, caller: str) -> Rows:
+    async def _rows(self, request: Texts, deadline: _Deadline, caller: str) -> Rows:
         """Tokenise and run checked texts: float32 [texts, outputs].
 
         Raises:
@@ -255,7 +268,21 @@ class AsyncModel:
         if long:
             raise InvalidRequest(*long)
         if request.sides is not None:
-            sided = zip(encodings, request.sides, strict=True)
-            encodings = [replace(one, side=number) for one, number in sided]
+            with_sides = zip(encodings, request.sides, strict=True)
+            encodings = [replace(one, side=number) for one, number in with_sides]
         inference = await engine.infer(encodings, timeout=deadline.remaining(), caller=caller)
         return inference.rows
+
+
+class _Deadline:
+    """The time until which a call must be answered."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float | None) -> None:
+        """Start the time of a call: in seconds, None for no limit."""
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def remaining(self) -> float | None:
+        """Return the seconds that are left; None without a limit."""
+        return None if self._end is None else max(self._end - time.monotonic(), 0.0)

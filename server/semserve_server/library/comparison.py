@@ -10,7 +10,7 @@ from semserve_server.errors import InvalidRequest
 from semserve_server.library import arguments
 from semserve_server.library.arguments import SIDES, Texts
 from semserve_server.repository.manifest import Manifest
-from semserve_server.request_checks import OWN_TRUNCATIONS, Limits
+from semserve_server.request_checks import DEFAULT_TRUNCATIONS, Limits
 from semserve_server.services.scores import METRICS, Rows, scores_in_pieces
 
 
@@ -95,7 +95,7 @@ def comparison(
         Texts(
             [text for text, _ in place],
             list(path_of.values()),
-            OWN_TRUNCATIONS[manifest.truncation],
+            DEFAULT_TRUNCATIONS[manifest.truncation],
             [number for _, number in place] if two else None,
         ),
         places[: len(lefts)],

@@ -1,4 +1,4 @@
-"""A model for programs with threads: an event loop on a thread of its own."""
+"""A model for programs with threads. It runs an event loop on a separate thread."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve_server.errors import Draining
-from semserve_server.library.async_model import CLOSED, AsyncModel
-from semserve_server.library.classifications import Classifications
+from semserve_server.library.async_model import CLOSED, AsyncModel, Classifications
 
 _Result = TypeVar("_Result")
 
@@ -181,7 +180,7 @@ class _Running:
 async def _live(
     opening: Callable[[], AbstractAsyncContextManager[AsyncModel]], started: Future[_Running]
 ) -> None:
-    """Open the model, report it, and close it when asked."""
+    """Open the model, report it, and close it on request."""
     try:
         async with opening() as model:
             running = _Running(model)

@@ -93,12 +93,8 @@ async def _opened(config: Config) -> AsyncIterator[AsyncModel]:
         variant=loaded.variant,
         provider=loaded.provider,
     )
-    limits = Limits(
-        max_texts=config.max_request_texts,
-        max_text_bytes=config.max_text_bytes,
-        max_scores=config.max_request_scores,
-    )
-    model = AsyncModel(engine, limits, ScoringThread(max_waiting=config.max_queue_scores))
+    scorer = ScoringThread(max_waiting=config.max_queue_scores)
+    model = AsyncModel(engine, Limits.of(config), scorer)
     try:
         yield model
     finally:

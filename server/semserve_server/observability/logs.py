@@ -38,13 +38,13 @@ class TextFormatter(logging.Formatter):
     """Time, level, logger, the request's name if there is one, the message, and the fields."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s%(told)s")
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s%(suffix)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line, and the lines of a traceback."""
         name = current_name()
         record.request = f"[{name}] " if name else ""
-        record.told = "".join(f" {key}={value}" for key, value in _fields(record).items())
+        record.suffix = "".join(f" {key}={value}" for key, value in _fields(record).items())
         return super().format(record)
 
 
@@ -53,18 +53,18 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line."""
-        told: dict[str, object] = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if name := current_name():
-            told["request_id"] = name
-        told |= _fields(record)
+            line["request_id"] = name
+        line |= _fields(record)
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False, default=str)
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def _of_process(process: int, record: logging.LogRecord) -> bool:

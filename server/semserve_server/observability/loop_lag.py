@@ -32,11 +32,11 @@ def measuring_loop_lag(
     """
     loop = asyncio.get_running_loop()
 
-    def look(due: float) -> None:
+    def measure(due: float) -> None:
         histogram.observe(max(clock() - due, 0.0))
-        timers[0] = loop.call_later(interval, look, clock() + interval)
+        timers[0] = loop.call_later(interval, measure, clock() + interval)
 
-    timers = [loop.call_later(interval, look, clock() + interval)]
+    timers = [loop.call_later(interval, measure, clock() + interval)]
     try:
         yield
     finally:

@@ -31,7 +31,7 @@ from semserve_server.observability.metric_families import (
 from semserve_server.observability.recorder import Recorder
 from semserve_server.observability.stderr import dropped_lines
 from semserve_server.registry.registry import ModelRegistry
-from semserve_server.runtime.worker_threads import Kind, Workers
+from semserve_server.runtime.worker_threads import Workers, WorkKind
 from semserve_server.system.listen_address import host_port
 
 MODEL = ("model",)
@@ -270,4 +270,4 @@ def _model_counters(models: Sequence[ModelCounters]) -> Iterator[Metric]:
 def _hanging(workers: Workers) -> dict[Labels, float]:
     """Count the worker threads that hang, by the kind of their work."""
     hanging = Counter(one.kind for one in workers.hanging())
-    return {(kind,): hanging[kind] for kind in get_args(Kind)}
+    return {(kind,): hanging[kind] for kind in get_args(WorkKind)}

@@ -1,4 +1,4 @@
-"""Starts and stops metrics and tracing, as the settings say."""
+"""Starts and stops metrics and tracing, according to the settings."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ MAX_CHARACTERS = 4_194_304
 """Most queued characters."""
 FLUSH_SECONDS = 1.0
 """Most seconds that the process waits at its end for the queued lines."""
-TELL_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 """Least seconds between two reports of dropped lines while more are dropped."""
 SOCKET_MICROSECONDS = 10_000
 """Most time that a write to a socket waits."""
@@ -49,8 +49,8 @@ class QueuedHandler(logging.Handler):
         self._characters = 0
         self._changed = threading.Condition()
         self._writing = False
-        self._told = 0
-        self._told_at = -TELL_SECONDS
+        self._reported = 0
+        self._reported_at = -REPORT_SECONDS
         threading.Thread(target=self._serve, name="log-writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -96,16 +96,16 @@ class QueuedHandler(logging.Handler):
             if not self._write(line):
                 with self._changed:
                     self.dropped += 1
-            self._tell_dropped()
+            self._report_dropped()
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         """Report dropped lines when no more are dropped, and regularly while more are."""
         with self._changed:
-            dropped = self.dropped - self._told
+            dropped = self.dropped - self._reported
             now = time.monotonic()
-            if not dropped or (self._lines and now < self._told_at + TELL_SECONDS):
+            if not dropped or (self._lines and now < self._reported_at + REPORT_SECONDS):
                 return
-            self._told, self._told_at = self.dropped, now
+            self._reported, self._reported_at = self.dropped, now
         message = "%d log lines were dropped: standard error was not read fast enough"
         record = logging.LogRecord(
             __name__, logging.WARNING, __file__, 0, message, (dropped,), exc_info=None
@@ -164,13 +164,13 @@ def make_nonblocking(file: int = STDERR) -> None:
     try:
         mode = os.fstat(file).st_mode
         if stat.S_ISSOCK(mode):
-            with socket.socket(fileno=os.dup(file)) as ours:
+            with socket.socket(fileno=os.dup(file)) as duplicate:
                 timeout = struct.pack("@ll", 0, SOCKET_MICROSECONDS)
-                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+                duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         elif stat.S_ISFIFO(mode) or os.isatty(file):
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
-            anew = os.open(f"/proc/self/fd/{file}", flags)
-            os.dup2(anew, file)
-            os.close(anew)
+            reopened = os.open(f"/proc/self/fd/{file}", flags)
+            os.dup2(reopened, file)
+            os.close(reopened)
     except OSError:  # it is closed, there is no /proc, or it is another user's: the queue must do
         return

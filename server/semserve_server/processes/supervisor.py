@@ -40,7 +40,7 @@ async def serve_in_processes(config: Config) -> None:
 
 
 class Supervisor:
-    """The supervisor. Used on an event loop of its own, in the main thread."""
+    """The supervisor. It runs on a separate event loop, in the main thread."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -53,8 +53,8 @@ class Supervisor:
         self._handle_signals()
         with reserved(self._config.address) as address:
             for number in range(self._config.processes):
-                own = worker_config(self._config, address, number)
-                self._workers.append(WorkerProcess(own, number, self._changed.set))
+                config = worker_config(self._config, address, number)
+                self._workers.append(WorkerProcess(config, number, self._changed.set))
                 log.info("process %d has PID %s", number, self._workers[-1].pid)
             await self._until(
                 lambda: self._over or all("serves" in worker.reports for worker in self._workers)
@@ -64,7 +64,7 @@ class Supervisor:
             log.info("%s", self._workers[0].reports["serves"])
             await self._until(lambda: self._over)
         await self._end()
-        self._judge()
+        self._check_workers()
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -110,7 +110,7 @@ class Supervisor:
     def _running(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.exit_code is None]
 
-    def _judge(self) -> None:
+    def _check_workers(self) -> None:
         """Raise the error that the end of the processes means, if it was not a clean drain."""
         for worker in self._workers:
             if "refuses" in worker.reports:

@@ -40,12 +40,12 @@ class WorkerProcess:
         self.exit_code: int | None = None
         """None while it runs; negative for the signal that killed it."""
         self._on_change = on_change
-        self._connection, theirs = _SPAWN.Pipe()
+        self._connection, worker_end = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=_serve, args=(config, number, theirs), name=f"semserve {number}"
+            target=_serve, args=(config, number, worker_end), name=f"semserve {number}"
         )
         self._process.start()
-        theirs.close()
+        worker_end.close()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._connection.fileno(), self._receive)
         loop.add_reader(self._process.sentinel, self._ended)
@@ -75,20 +75,20 @@ class WorkerProcess:
 
     def _receive(self) -> None:
         try:
-            self._take(self._connection.recv())
+            self._add_report(self._connection.recv())
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
         self._on_change()
 
-    def _take(self, word: tuple[Report, str]) -> None:
-        kind, text = word
+    def _add_report(self, message: tuple[Report, str]) -> None:
+        kind, text = message
         self.reports[kind] = text
 
     def _ended(self) -> None:
         asyncio.get_running_loop().remove_reader(self._process.sentinel)
         with contextlib.suppress(EOFError, OSError):
             while self._connection.poll():  # its last words
-                self._take(self._connection.recv())
+                self._add_report(self._connection.recv())
         self._process.join()
         self.exit_code = self._process.exitcode
         self._on_change()

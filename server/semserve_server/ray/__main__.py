@@ -20,7 +20,7 @@ from semserve_server.errors import JobFailed, JobRefused, StartupError
 from semserve_server.observability.stderr import write_line
 
 if TYPE_CHECKING:
-    from semserve_server.ray.job import Progress, Runner
+    from semserve_server.ray.job import JobProgress, Runner
 
 SECONDS_BETWEEN_LINES = 5.0
 """Least seconds between two lines about the progress."""
@@ -157,16 +157,16 @@ def _run(
     )
     lines = _ProgressLines(flags.to)
     if alone:
-        from semserve_server.ray.single_process import run_here
+        from semserve_server.ray.shard_worker import run_here
 
-        done = run_job(job, run_here, lines.tell)
+        done = run_job(job, run_here, lines.show)
     else:
         done = _run_on_cluster(job, workers, lines)
     print(f"{flags.to}: {done.rows} rows in {done.shards} files{_details(done)}{lines.rate(done)}")
     return 0
 
 
-def _details(done: Progress) -> str:
+def _details(done: JobProgress) -> str:
     """Return what a complete job did, as the middle of a line."""
     kept = f", of which {done.kept_shards} were complete before" if done.kept_shards else ""
     ran = f"; computed now: {done.computed_rows} rows" if done.computed_rows else ""
@@ -175,14 +175,14 @@ def _details(done: Progress) -> str:
     return f"{kept}{ran}{failed}{graphs}"
 
 
-def _run_on_cluster(job: Any, workers: WorkerFlags, lines: _ProgressLines) -> Progress:
+def _run_on_cluster(job: Any, workers: WorkerFlags, lines: _ProgressLines) -> JobProgress:
     from semserve_server.ray.cluster import Pool, connected, run_on_ray
     from semserve_server.ray.job import run_job
 
     pool = Pool(workers=workers.workers, cpus=workers.worker_cpus, gpus=workers.worker_gpus)
     runner: Runner = lambda settings, shards: run_on_ray(settings, shards, pool)  # noqa: E731
     with connected(workers.cluster):
-        return run_job(job, runner, lines.tell)
+        return run_job(job, runner, lines.show)
 
 
 class _ProgressLines:
@@ -192,7 +192,7 @@ class _ProgressLines:
         self._output = output
         self._begun = self._last = monotonic()
 
-    def tell(self, progress: Progress) -> None:
+    def show(self, progress: JobProgress) -> None:
         """Print a line, if the last one is old enough."""
         now = monotonic()
         if not progress.done_shards:
@@ -204,7 +204,7 @@ class _ProgressLines:
                 f"shards, {progress.done_rows} of {progress.rows} rows{self.rate(progress)}"
             )
 
-    def rate(self, progress: Progress) -> str:
+    def rate(self, progress: JobProgress) -> str:
         """Return the rows a second of this run, as the end of a line."""
         seconds = monotonic() - self._begun
         if not progress.computed_rows or seconds <= 0:

@@ -90,8 +90,8 @@ class CallContext:
         """
         size, most = len(message), self._max_message_bytes
         if size > most:
-            told = f"SERVER: Received message larger than max ({size} vs. {most})"
-            await self.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, told)
+            details = f"SERVER: Received message larger than max ({size} vs. {most})"
+            await self.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
 
     def end(self) -> None:
         """Pass the trailers to Ray Serve, and tell those who wait for the end of the call."""

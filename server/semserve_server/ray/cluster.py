@@ -27,7 +27,7 @@ LOCAL = "local"
 OBJECT_STORE_BYTES = 128 << 20
 """Memory of the object store of a Ray that is started here. Descriptions of shards need little."""
 MOST_CPUS_OF_A_WORKER = 8
-"""Most CPUs that a worker gets unless it is told: one Python process keeps so many busy."""
+"""Default limit of CPUs for a worker: one Python process can use about this number."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def fitted(pool: Pool, nodes: Sequence[dict[str, float]], shards: int) -> Pool:
     """Return the workers that a cluster has room for.
 
     Args:
-        pool: what was asked for.
+        pool: the requested workers.
         nodes: resources of each node, as Ray reports them.
         shards: number of shards, which is the largest useful number of workers.
 

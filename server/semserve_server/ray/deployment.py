@@ -25,7 +25,7 @@ from semserve_server.errors import ConfigError
 from semserve_server.ray.call_context import Bytes, CallContext, StreamContext, answer_call
 from semserve_server.ray.replica_services import ReplicaServices, replica_config
 from semserve_server.rpc.handlers import Handlers
-from semserve_server.supervision.watchdog import LOOK_SECONDS
+from semserve_server.supervision.watchdog import CHECK_SECONDS
 
 MAX_ONGOING_REQUESTS = 1024
 """Most calls that a replica answers at a time. Ray Serve's own default of 5 prevents batches."""
@@ -137,6 +137,6 @@ def app(arguments: dict[str, Any]) -> Any:
         Semserve,
         name="Semserve",
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
-        health_check_period_s=LOOK_SECONDS,
+        health_check_period_s=CHECK_SECONDS,
     )
     return deployment.bind(models, settings)

@@ -32,7 +32,7 @@ Runner = Callable[[WorkerSettings, Sequence[Shard]], Iterator[ShardReport]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a job does."""
+    """The settings of a job."""
 
     task: str
     bundle: Path
@@ -54,7 +54,7 @@ class Job:
 
 
 @dataclass(slots=True)
-class Progress:
+class JobProgress:
     """How far a job is."""
 
     shards: int
@@ -83,13 +83,13 @@ class Progress:
             self.kept_shards += 1
 
 
-def run_job(job: Job, runner: Runner, tell: Callable[[Progress], None]) -> Progress:
+def run_job(job: Job, runner: Runner, on_progress: Callable[[JobProgress], None]) -> JobProgress:
     """Run a job, or what is missing of it.
 
     Args:
         job: the job.
         runner: processes the shards.
-        tell: called at the start, and after each shard.
+        on_progress: called at the start, and after each shard.
 
     Raises:
         JobRefused: the input, the output or an option is wrong, or differs from the output's.
@@ -123,7 +123,7 @@ def run_job(job: Job, runner: Runner, tell: Callable[[Progress], None]) -> Progr
     )  # fmt: skip
     with _locked(job.output):
         _prepare(job, wanted, plan)
-        progress = _run(settings, plan, runner, tell)
+        progress = _run(settings, plan, runner, on_progress)
         _check_output(job.output, files, plan, wanted)
     return progress
 
@@ -132,10 +132,10 @@ def _run(
     settings: WorkerSettings,
     plan: Sequence[Shard],
     runner: Runner,
-    tell: Callable[[Progress], None],
-) -> Progress:
-    progress = Progress(len(plan), sum(shard.rows for shard in plan))
-    tell(progress)
+    on_progress: Callable[[JobProgress], None],
+) -> JobProgress:
+    progress = JobProgress(len(plan), sum(shard.rows for shard in plan))
+    on_progress(progress)
     missing = {shard.number for shard in plan}
     for report in runner(settings, plan):
         if report.error:
@@ -143,7 +143,7 @@ def _run(
         if report.number in missing:  # a shard that was repeated may be reported twice
             missing.discard(report.number)
             progress.add(report)
-            tell(progress)
+            on_progress(progress)
     if missing:
         raise JobFailed(f"{len(missing)} shards have no result: run the same command again")
     return progress

@@ -16,6 +16,7 @@ from semserve_server.frontend.grpc_server import SERVICES
 from semserve_server.frontend.health import SERVER, Health
 from semserve_server.library.settings import NAMES, config_of
 from semserve_server.observability.recorder import Recorder
+from semserve_server.registry.defaults import default_models
 from semserve_server.registry.model_manager import ModelManager
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.request_checks import Limits
@@ -66,14 +67,7 @@ class ReplicaServices:
     def __init__(self, config: Config) -> None:
         """Create the services; no model is loaded yet."""
         self._config = config
-        self._models = ModelRegistry(
-            defaults={
-                "embedding": config.default_embedder,
-                "classification": config.default_classifier,
-                "score": config.default_scorer,
-                "sparse_embedding": config.default_sparse_embedder,
-            }
-        )
+        self._models = ModelRegistry(defaults=default_models(config))
         self._manager = ModelManager(config, self._models)
         self._watchdog = Watchdog(
             self._models, stall_timeout=config.stall_timeout, run_timeout=config.run_timeout
@@ -101,18 +95,13 @@ class ReplicaServices:
         Raises:
             EngineFailed: the replica must be replaced.
         """
-        self._watchdog.look()
+        self._watchdog.check()
         if any(one.kind != "load" for one in self._models.workers.hanging()):
             raise EngineFailed("a run or a tokenizer has not returned for --stall-timeout")
 
     def _handlers(self) -> dict[str, Handler]:
         config, models = self._config, self._models
-        limits = Limits(
-            max_texts=config.max_request_texts,
-            max_text_bytes=config.max_text_bytes,
-            max_scores=config.max_request_scores,
-            max_tokenize_bytes=config.max_tokenize_bytes,
-        )
+        limits = Limits.of(config)
         unread = UnreadBytes(config.max_unread_bytes)
         streams = Streams(unread, self._new_window, max_fields=limits.max_texts)
         transport = TransportLimits(

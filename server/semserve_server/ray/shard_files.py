@@ -1,4 +1,4 @@
-"""The files of an output: written whole, or not at all, and verified by themselves.
+"""The files of an output, which are written atomically and can be verified separately.
 
 A file carries the key of its job and its number in the metadata of its schema, the rows that it
 holds in its column `row`, and a CRC32 of each page. A job therefore needs no list of what is

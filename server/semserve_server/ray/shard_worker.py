@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ MOST_ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """What a worker needs to know of its job."""
+    """The part of a job's settings that a worker needs."""
 
     task: str
     bundle: Path
@@ -42,7 +43,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReport:
-    """What a worker did with a shard."""
+    """The report of a worker about a shard."""
 
     number: int
     rows: int
@@ -130,6 +131,13 @@ class ShardWorker:
                 **settings.model_settings,
             )
         return self._model
+
+
+def run_here(settings: WorkerSettings, shards: Sequence[Shard]) -> Iterator[ShardReport]:
+    """Run the shards of a job in this process, without Ray; yield the report of each."""
+    with closing(ShardWorker(settings)) as worker:
+        for shard in shards:
+            yield worker.process(shard)
 
 
 def _stopped(shard: Shard, error: str) -> ShardReport:

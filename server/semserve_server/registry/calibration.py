@@ -24,7 +24,7 @@ from semserve_server.scheduling.cost_model import CostModel
 GAIN = 1.05
 """Minimum gain in tokens per second for a batch of twice the size to be worth its wait. A CPU
 gains nothing from batches beyond some hundred tokens, CUDA gains up to many thousands."""
-DOUBT = 1.12
+UNCERTAINTY = 1.12
 """Two measured sizes are compared directly only if their ratio differs from `GAIN` by this
 factor."""
 EXCLUSIVE_GAIN = 1.1
@@ -106,9 +106,9 @@ def _pays(
     """
     # The comparison multiplies, because a clock may report a time of 0.
     before, after = smaller[1] * larger[0], larger[1] * smaller[0]
-    if before > GAIN * DOUBT * after:
+    if before > GAIN * UNCERTAINTY * after:
         return True
-    if before * DOUBT <= GAIN * after:
+    if before * UNCERTAINTY <= GAIN * after:
         return False
     fixed, per_token = _line(runs)
     before, after = ((fixed + per_token * one[0]) for one in (smaller, larger))

@@ -125,8 +125,8 @@ class CalibrationCache:
 
     def _remove_oldest(self) -> None:
         """Remove files beyond the limit, and temporary files of processes that died."""
-        ours = [one for one in self.directory.iterdir() if one.suffix in {".json", ".part"}]
-        kept = sorted(ours, key=lambda path: path.stat().st_mtime)
+        files = [one for one in self.directory.iterdir() if one.suffix in {".json", ".part"}]
+        kept = sorted(files, key=lambda path: path.stat().st_mtime)
         for path in kept[:-MAX_FILES]:
             path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Checks at the start that the default models are loaded."""
+"""The default models, and the check at the start that they are loaded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ from semserve_server.registry.registry import TASKS
 
 log = logging.getLogger(__name__)
 
-_USUAL = Config()
 _FLAGS = {
-    "embedding": ("--default-embedder", _USUAL.default_embedder),
-    "classification": ("--default-classifier", _USUAL.default_classifier),
-    "score": ("--default-scorer", _USUAL.default_scorer),
-    "sparse_embedding": ("--default-sparse-embedder", _USUAL.default_sparse_embedder),
+    "embedding": "--default-embedder",
+    "classification": "--default-classifier",
+    "score": "--default-scorer",
+    "sparse_embedding": "--default-sparse-embedder",
 }
-"""The flag of each task, and its default value."""
+
+
+def default_models(config: Config) -> dict[str, str]:
+    """Return the name of the default model of each task."""
+    return {
+        "embedding": config.default_embedder,
+        "classification": config.default_classifier,
+        "score": config.default_scorer,
+        "sparse_embedding": config.default_sparse_embedder,
+    }
 
 
 def check_defaults(defaults: Mapping[str, str], loaded: Mapping[str, str]) -> None:
@@ -34,8 +42,8 @@ def check_defaults(defaults: Mapping[str, str], loaded: Mapping[str, str]) -> No
     Raises:
         ConfigError: the user set a default model of another task.
     """
-    for task, (flag, usual) in _FLAGS.items():
-        default = defaults.get(task, usual)
+    for task, usual in default_models(Config()).items():
+        flag, default = _FLAGS[task], defaults.get(task, usual)
         candidates = [name for name, of in loaded.items() if of == task]
         if default in candidates or not default:
             continue

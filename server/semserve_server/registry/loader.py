@@ -184,6 +184,7 @@ def make_tokenizer(bundle: Bundle) -> Tokenizer:
         hypothesis_first=manifest.hypothesis_first,
         separate=manifest.separate,
         padded_length=manifest.padded_length or 0,
+        pair_truncation=manifest.pair_truncation or "longest_first",
     )
 
 

@@ -1,4 +1,4 @@
-"""Loads bundles on a thread of its own. A load that does not return in time is abandoned."""
+"""Loads bundles on a separate thread. A load that does not return in time is abandoned."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Loader:
                 raise  # concerns every bundle
             except StartupError as error:
                 raise type(error)(
-                    f"{error}{_fate_of_others(loaded, directories[place + 1 :])}"
+                    f"{error}{_other_bundles(loaded, directories[place + 1 :])}"
                 ) from error
             loaded.append(one)
         return loaded
@@ -133,10 +133,10 @@ class Loader:
         return thread
 
 
-def _fate_of_others(loaded: list[Loaded], untried: list[Path]) -> str:
+def _other_bundles(loaded: list[Loaded], untried: list[Path]) -> str:
     """Return what happened to the other bundles, for the error that ends the start."""
     good = ", ".join(one.bundle.manifest.model for one in loaded)
     rest = ", ".join(one.name for one in untried)
-    told = [f"loaded: {good}"] if good else []
-    told += [f"not tried: {rest}"] if rest else []
-    return f" (other bundles: {'; '.join(told)})" if told else ""
+    others = [f"loaded: {good}"] if good else []
+    others += [f"not tried: {rest}"] if rest else []
+    return f" (other bundles: {'; '.join(others)})" if others else ""

@@ -139,7 +139,7 @@ def measure(
         else []
     )
     converged = _try_until_converged(session, [*batches, ragged, *lone], wall)
-    believed = exclusive and all(one.converged for one in lone)
+    reliable = exclusive and all(one.converged for one in lone)
     runs = [one.run for one in batches]
     size = 2 * smallest
     while size < LARGEST_BUDGET and budget(runs) == size:
@@ -152,8 +152,8 @@ def measure(
     return Measurements(
         runs=runs,
         ragged=(sum(lengths), len(lengths) * max(lengths), ragged.least),
-        shared_seconds=lone[0].least if believed else None,
-        exclusive_seconds=lone[1].least if believed else None,
+        shared_seconds=lone[0].least if reliable else None,
+        exclusive_seconds=lone[1].least if reliable else None,
         converged=converged,
     )
 

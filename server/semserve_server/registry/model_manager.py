@@ -27,9 +27,10 @@ from semserve_server.registry.defaults import check_defaults
 from semserve_server.registry.loader import Loaded, load
 from semserve_server.registry.loader_thread import Loader
 from semserve_server.registry.refusals import Refusals
-from semserve_server.registry.registry import STOPPING, ModelRegistry, shown
+from semserve_server.registry.registry import STOPPING, ModelRegistry
 from semserve_server.registry.sessions import gpu_runs
 from semserve_server.repository.scan import BundleEntry, list_bundles
+from semserve_server.request_checks import shown
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
 from semserve_server.system.cpus import usable_cpus
 
@@ -146,7 +147,7 @@ class ModelManager:
             try:
                 found = [one for one in await self._entries() if one.name == name]
             except StartupError as error:
-                raise LoadFailed(self._told(error)) from None
+                raise LoadFailed(self._reason(error)) from None
             if not found:
                 raise ModelNotFound(f"--models contains no bundle {shown(name)!r}")
             if self._is_served(found[0]):
@@ -155,7 +156,7 @@ class ModelManager:
                 return await self._serve(found[0])
             except StartupError as error:
                 self._refuse(found[0], error)
-                raise LoadFailed(self._told(error)) from None
+                raise LoadFailed(self._reason(error)) from None
 
     async def _unload(self, name: str) -> None:
         async with self._loading:
@@ -261,11 +262,11 @@ class ModelManager:
 
     def _refuse(self, entry: BundleEntry, error: StartupError) -> None:
         """Store why a bundle failed to load, and log a new reason once."""
-        if self._refusals.add(entry, self._told(error), error):
+        if self._refusals.add(entry, self._reason(error), error):
             log.error("%s: not loaded: %s", entry.name, error)
         free_frames(error)
 
-    def _told(self, error: StartupError) -> str:
+    def _reason(self, error: StartupError) -> str:
         """Return an error's text for a caller, without the server's paths."""
         return " ".join(str(error).replace(f"{self._config.models}/", "").split())
 

@@ -14,7 +14,7 @@ from semserve_server.repository.scan import BundleEntry
 class _Refusal:
     entry: BundleEntry
     """The bundle at the time of the failed load."""
-    told: str
+    reason: str
     passing: bool
     """Whether the fault was not the bundle's, so that every scan retries it."""
 
@@ -27,22 +27,22 @@ class Refusals:
     one.
     """
 
-    def __init__(self, told: dict[str, str]) -> None:
+    def __init__(self, reasons: dict[str, str]) -> None:
         """Create an empty collection.
 
         Args:
-            told: the collection keeps it up to date: the reason why the present bundle on the disk
-                failed to load, by the model's name.
+            reasons: kept up to date: why the present bundle on the disk failed to load, by the
+                model's name.
         """
-        self._told = told
+        self._reasons = reasons
         self._refused: dict[Path, _Refusal] = {}
 
-    def add(self, entry: BundleEntry, told: str, error: StartupError) -> bool:
+    def add(self, entry: BundleEntry, reason: str, error: StartupError) -> bool:
         """Add a bundle that failed to load. Return whether the reason is new."""
-        new = self._told.get(entry.name) != told
+        new = self._reasons.get(entry.name) != reason
         passing = isinstance(error, BundleUnreadable)
-        self._refused[entry.directory] = _Refusal(entry, told, passing)
-        self._tell()
+        self._refused[entry.directory] = _Refusal(entry, reason, passing)
+        self._update_reasons()
         return new
 
     def due(self, entry: BundleEntry) -> bool:
@@ -58,12 +58,12 @@ class Refusals:
             for directory, refusal in self._refused.items()
             if names.get(directory) == refusal.entry.name
         }
-        self._tell()
+        self._update_reasons()
 
     def forget(self, entry: BundleEntry) -> None:
         """Drop the refusal of a bundle, which is loaded now."""
         self._refused.pop(entry.directory, None)
-        self._tell()
+        self._update_reasons()
 
     def forget_name(self, name: str) -> None:
         """Drop the refusals of every bundle of that name."""
@@ -72,9 +72,9 @@ class Refusals:
             for directory, refusal in self._refused.items()
             if refusal.entry.name != name
         }
-        self._tell()
+        self._update_reasons()
 
-    def _tell(self) -> None:
-        self._told.clear()
+    def _update_reasons(self) -> None:
+        self._reasons.clear()
         for refusal in self._refused.values():
-            self._told[refusal.entry.name] = refusal.told
+            self._reasons[refusal.entry.name] = refusal.reason

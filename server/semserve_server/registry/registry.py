@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias
@@ -10,10 +11,9 @@ from weakref import WeakSet
 
 from semserve_server.engine import Engine
 from semserve_server.errors import Draining, InvalidRequest, ModelNotFound, NotReady
+from semserve_server.request_checks import shown
 from semserve_server.runtime.worker_threads import Workers
 
-LONGEST_SHOWN = 64
-"""Most characters of an unknown name that an error repeats."""
 STOPPING = "the server is stopping"
 """Error text of a call that arrives while the server drains."""
 TASKS = {
@@ -51,7 +51,7 @@ class ModelRegistry:
         self.defaults = defaults
         self.control: Control | None = None
         """Loads and unloads models for callers; None if that is not allowed."""
-        self.on_change: Callable[[], None] = _nobody_asked
+        self.on_change: Callable[[], None] = _ignore
         """Called when models were loaded or unloaded, or when the health of an engine has
         changed."""
         self.refusals: dict[str, str] = {}
@@ -61,6 +61,7 @@ class ModelRegistry:
         self.unloaded: set[str] = set()
         """Names of models that UnloadModel removed. Only LoadModel loads them again."""
         self._engines: dict[str, Engine] = {}
+        self._only: dict[str, Engine] = {}  # by task, where one model has it
         self._opened = False
         self.refusing = asyncio.Event()
         """Set when a request is refused because the server is stopping."""
@@ -73,6 +74,12 @@ class ModelRegistry:
         """Start to serve `engines`."""
         former = set(self._engines.values())
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda e: e.name)}
+        tasks = Counter(engine.manifest.task for engine in self._engines.values())
+        self._only = {
+            engine.manifest.task: engine
+            for engine in self._engines.values()
+            if tasks[engine.manifest.task] == 1
+        }
         for engine in self._engines.values():
             if engine not in former:
                 self.workers.add(engine, engine.workers)
@@ -143,8 +150,8 @@ class ModelRegistry:
             return engines[name]
         except KeyError:
             if name in self.refusals:
-                why = f"its bundle failed to load: {self.refusals[name]}"
-                raise ModelNotFound(f"there is no model {shown(name)!r}: {why}") from None
+                reason = f"its bundle failed to load: {self.refusals[name]}"
+                raise ModelNotFound(f"there is no model {shown(name)!r}: {reason}") from None
             loaded = ", ".join(engines) or "none"
             raise ModelNotFound(
                 f"there is no model {shown(name)!r}; loaded are: {loaded}"
@@ -175,6 +182,8 @@ class ModelRegistry:
             if engine.manifest.task != task:
                 raise InvalidRequest.of("model", f"{name!r} is not {TASKS[task]}")
             return engine
+        if (only := self.only(task)) is not None:
+            return only
         return self._default(task, [e for e in self.all() if e.manifest.task == task])
 
     def only(self, task: str) -> Engine | None:
@@ -182,8 +191,7 @@ class ModelRegistry:
 
         None if no model or several have the task.
         """
-        found = [engine for engine in self._engines.values() if engine.manifest.task == task]
-        return found[0] if len(found) == 1 and not self._draining else None
+        return None if self._draining else self._only.get(task)
 
     def any_task(self, name: str) -> Engine:
         """Return the model of that name.
@@ -227,10 +235,5 @@ class ModelRegistry:
         raise InvalidRequest.of("model", f"{refused}name one of: {names}")
 
 
-def shown(name: str) -> str:
-    """Shorten a name from a request for an error message."""
-    return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
-
-
-def _nobody_asked() -> None:
+def _ignore() -> None:
     """Do nothing."""

@@ -92,6 +92,7 @@ def _text_rules(manifest: Manifest) -> dict[str, bool]:
         ),
         "sides must be left, right": m.sides is not None and list(m.sides) != ["left", "right"],
         "pair_inputs needs pair true": m.pair_inputs is not None and not m.pair,
+        "pair_truncation needs pair true": m.pair_truncation is not None and not m.pair,
         f"default_prompt {m.default_prompt!r} is not a name in prompts": (
             m.default_prompt is not None and m.default_prompt not in (m.prompts or {})
         ),

@@ -35,6 +35,7 @@ from semserve_server.repository.field_types import (
     Words,
 )
 from semserve_server.repository.golden_answers import Golden
+from semserve_server.runtime.tokenizer import PairTruncation
 
 SCHEMA_VERSION = 1
 MAX_JSON_BYTES = 16 * 1024 * 1024
@@ -105,6 +106,8 @@ class Manifest(Strict, frozen=True, kw_only=True):
     sequences, the second one in the input `token_ids_right`."""
     text_order: Annotated[list[TextName], Meta(min_length=2, max_length=2)] | None = None
     """Order of the texts of a pair in the encoding; premise, hypothesis by default."""
+    pair_truncation: PairTruncation | None = None
+    """Which text of a joined pair is cut; `longest_first` by default."""
     sides: Annotated[list[Side], Meta(min_length=2, max_length=2)] | None = None
     """The sides of a model with an encoder for each; the input `side` is 0 for left, 1 for
     right."""

@@ -34,7 +34,7 @@ def list_bundles(models: Path) -> list[BundleEntry]:
     """
     listings = [_list(directory) for directory in find_bundles(models)]
     names = Counter(listing.name for listing in listings)
-    return [one if names[one.name] == 1 else _not_alone(one) for one in listings]
+    return [one if names[one.name] == 1 else _ambiguous(one) for one in listings]
 
 
 def _list(directory: Path) -> BundleEntry:
@@ -50,7 +50,7 @@ def _list(directory: Path) -> BundleEntry:
     return BundleEntry(directory, manifest.model, digest, state)
 
 
-def _not_alone(one: BundleEntry) -> BundleEntry:
+def _ambiguous(one: BundleEntry) -> BundleEntry:
     problem = BundleError(
         f"{one.directory}: another bundle has the name {one.name!r} too: remove one"
     )

@@ -8,6 +8,7 @@ what protobuf writes for the same message.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +24,13 @@ FLOAT32 = embedding_pb2.VECTOR_ENCODING_FLOAT32
 FLOAT16 = embedding_pb2.VECTOR_ENCODING_FLOAT16
 INT8 = embedding_pb2.VECTOR_ENCODING_INT8
 ZERO = bytes(4)
+MAX_MODELS = 256
+"""Most models whose labels are kept in the form of a reply."""
 
 
 def varint(value: int) -> bytes:
     """Encode a non-negative integer."""
-    return _SMALL[value] if value < len(_SMALL) else _varint(value)
+    return _SMALL[value] if value < SMALL else _varint(value)
 
 
 def _varint(value: int) -> bytes:
@@ -39,13 +42,18 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-_SMALL = tuple(_varint(value) for value in range(4096))
+SMALL = 4096
+_SMALL = tuple(_varint(value) for value in range(SMALL))
 """Lengths and token counts are small, and a look-up takes a third of the time of encoding."""
+_HEADS = tuple(bytes((field << 3 | 2,)) for field in range(16))
+"""Tags of fields with a length."""
 
 
 def delimited(field: int, content: bytes) -> bytes:
     """Encode a string, bytes or message field. Tags below 16 take one byte."""
-    return bytes((field << 3 | 2,)) + varint(len(content)) + content
+    size = len(content)
+    head = _HEADS[field]
+    return head + (_SMALL[size] if size < SMALL else _varint(size)) + content
 
 
 def number(field: int, value: int) -> bytes:
@@ -93,21 +101,38 @@ def classifications(labels: Sequence[str], logits: Rows, scores: Rows) -> list[b
         logits: float32 [n, labels].
         scores: float32 [n, labels].
     """
-    names = [delimited(1, label.encode()) for label in labels]
-    # A float field has a tag and four bytes. proto3 omits zero, but not negative zero.
-    heads = [(delimited(2, bytes(len(n) + 5))[: -5 - len(n)] + n + b"\x15", n) for n in names]
-    packed = delimited(3, bytes(4 * len(labels)))[: -4 * len(labels)]
+    fields, packed = _label_fields(tuple(labels))
     best = scores.argmax(axis=1).tolist()
+    size = 4 * len(labels)
+    score = np.ascontiguousarray(scores, "<f4").tobytes()
+    logit = np.ascontiguousarray(logits, "<f4").tobytes()
     out = []
     for row, winner in enumerate(best):
-        score = np.ascontiguousarray(scores[row], "<f4").tobytes()
-        parts = [names[winner]]
-        for at, (head, name) in enumerate(heads):
-            four = score[4 * at : 4 * at + 4]
-            parts += (head, four) if four != ZERO else (delimited(2, name),)
-        parts += (packed, np.ascontiguousarray(logits[row], "<f4").tobytes())
+        at = row * size
+        parts = [fields[winner][0]]
+        for place, (_, head, zero) in zip(range(at, at + size, 4), fields, strict=True):
+            four = score[place : place + 4]
+            parts += (head, four) if four != ZERO else (zero,)
+        parts += (packed, logit[at : at + size])
         out.append(b"".join(parts))
     return out
+
+
+@lru_cache(maxsize=MAX_MODELS)
+def _label_fields(labels: tuple[str, ...]) -> tuple[list[tuple[bytes, bytes, bytes]], bytes]:
+    """Return what is the same in every Classification of a model.
+
+    Returns:
+        For each label: the field `label`, the start of an entry of `scores` up to the four bytes of
+        its score, and the entry with the score 0. After them, the start of `logits`.
+    """
+    fields = []
+    for label in labels:
+        name = delimited(1, label.encode())
+        # A float field has a tag and four bytes. proto3 omits zero, but not negative zero.
+        head = delimited(2, bytes(len(name) + 5))[: -5 - len(name)] + name + b"\x15"
+        fields.append((name, head, delimited(2, name)))
+    return fields, delimited(3, bytes(4 * len(labels)))[: -4 * len(labels)]
 
 
 def packed_floats(field: int, scores: Rows) -> bytes:

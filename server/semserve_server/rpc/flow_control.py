@@ -26,6 +26,7 @@ class Window:
         self._unread = 0
         self._freed = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._in_turn = 0
 
     def __repr__(self) -> str:
         return (
@@ -53,18 +54,24 @@ class Window:
         self._bytes -= size
         self._freed.set()
 
+    def has_unread_room(self, size: int) -> bool:
+        """Return whether a reply of `size` bytes fits now, and no other reply waits for room."""
+        return not self._in_turn and self._fits(size)
+
     @asynccontextmanager
     async def unread_room(self, size: int) -> AsyncIterator[None]:
         """Wait until a reply of `size` bytes fits. No other reply fits until the block ends.
 
         Replies are admitted one at a time in their order, and no message is read meanwhile.
         """
+        self._in_turn += 1
         try:
             async with self._turn:
-                while self._unread and self._unread + size > self._max_unread:
+                while not self._fits(size):
                     await self._change()
                 yield
         finally:
+            self._in_turn -= 1
             self._freed.set()
 
     def change_unread(self, by: int) -> None:
@@ -72,6 +79,9 @@ class Window:
         self._unread += by
         if by < 0:
             self._freed.set()
+
+    def _fits(self, size: int) -> bool:
+        return not self._unread or self._unread + size <= self._max_unread
 
     async def _change(self) -> None:
         """Wait until something was freed. At most two tasks wait: the reader and one reply."""

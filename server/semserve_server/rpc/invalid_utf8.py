@@ -12,12 +12,12 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from semserve_server.runtime.wire_format import DELIMITED, wire_fields
+
 MAX_PATHS = 16
 """Most invalid strings that are named."""
 MAX_FIELDS = 10_000
 """Most fields that are examined, about 10 ms of work. Strings beyond are not named."""
-
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def invalid_strings(kind: type[Message], content: bytes) -> list[str]:
@@ -80,36 +80,5 @@ def fields(content: bytes) -> Iterator[tuple[int, bytes | None]]:
     Raises:
         ValueError: the bytes are not a message.
     """
-    at = 0
-    while at < len(content):
-        tag, at = _varint(content, at)
-        value = None
-        match tag & 7:
-            case kind if kind == _VARINT:
-                _, at = _varint(content, at)
-            case kind if kind == _FIXED64:
-                at += 8
-            case kind if kind == _FIXED32:
-                at += 4
-            case kind if kind == _LENGTH:
-                length, at = _varint(content, at)
-                value = content[at : at + length]
-                at += length
-            case _:
-                raise ValueError("groups and unknown wire types are not used here")
-        if at > len(content):
-            raise ValueError("a field reaches beyond the message")
-        yield tag >> 3, value
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(content):
-            break
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004  (the bit that says "more bytes follow")
-            return value, at
-    raise ValueError("a varint has no end")
+    for number, kind, start, stop in wire_fields(content):
+        yield number, content[start:stop] if kind == DELIMITED else None

@@ -17,12 +17,10 @@ class OpenCalls:
     def __init__(self) -> None:
         self._open = 0
         self._none = asyncio.Event()
-        self._none.set()
 
     def add(self, context: Context) -> None:
         """Count a call until it ends."""
         self._open += 1
-        self._none.clear()
         context.add_done_callback(self._done)  # type: ignore[arg-type]  # its stubs want a class
 
     def is_one(self) -> bool:
@@ -31,7 +29,9 @@ class OpenCalls:
 
     async def none(self) -> None:
         """Wait until no call is in progress."""
-        await self._none.wait()
+        if self._open:
+            self._none.clear()
+            await self._none.wait()
 
     def _done(self, _context: Context) -> None:
         self._open -= 1

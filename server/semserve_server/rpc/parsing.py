@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from semserve_server.errors import InvalidRequest, Violation
-from semserve_server.rpc.field_count import crowded_field
+from semserve_server.rpc.field_count import FEW_BYTES, crowded_field
 from semserve_server.rpc.invalid_utf8 import invalid_strings
 
 MAX_FIELDS = 2048
@@ -75,9 +75,10 @@ def parser(
     """
 
     def parse(content: bytes) -> _Request | Malformed[_Request]:
-        crowded = crowded_field(kind, content, max_fields)
-        if crowded is not None:
-            return Crowded(kind, content, crowded, max_fields)
+        if len(content) >= FEW_BYTES:
+            crowded = crowded_field(kind, content, max_fields)
+            if crowded is not None:
+                return Crowded(kind, content, crowded, max_fields)
         try:
             return kind.FromString(content)
         except DecodeError:

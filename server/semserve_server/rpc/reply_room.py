@@ -24,6 +24,10 @@ RETRY_SECONDS = 0.5
 class ReplyRoom(Protocol):
     """The reservation of one request. Sizes are bytes of the serialized reply."""
 
+    @property
+    def connection(self) -> str:
+        """The connection of the request, as gRPC's `peer`."""
+
     async def enter(self, size: int) -> None:
         """Wait for room, or refuse the request, before any work is done.
 
@@ -59,7 +63,7 @@ def use_room(room: ReplyRoom) -> None:
 class CallRoom:
     """The reservation of a unary call. Its request stays in memory as long as its reply."""
 
-    __slots__ = ("_hold", "_request", "_unread")
+    __slots__ = ("_hold", "_request", "_unread", "connection")
 
     def __init__(self, unread: UnreadBytes, connection: str, request: int) -> None:
         """Create an empty reservation.
@@ -72,30 +76,30 @@ class CallRoom:
         self._unread = unread
         self._hold = unread.hold(connection)
         self._request = request
+        self.connection = connection
 
     async def enter(self, size: int) -> None:
         """Refuse the call if there is no room. Reserves nothing yet."""
-        _check_possible(self._unread, self._bytes(size))
-        self._check(size)
+        bytes_ = COPIES * (size + self._request)
+        _check_possible(self._unread, bytes_)
+        self._check(bytes_)
 
     def hold(self, size: int) -> None:
         """Reserve room, or refuse the call."""
-        self._check(size)
-        self._hold.resize(self._bytes(size))
+        bytes_ = COPIES * (size + self._request)
+        self._check(bytes_)
+        self._hold.resize(bytes_)
 
     def settle(self, size: int) -> None:
         """Replace the estimate by the actual size."""
-        self._hold.resize(self._bytes(size))
+        self._hold.resize(COPIES * (size + self._request))
 
     def release(self) -> None:
         """Release the reservation."""
         self._hold.release()
 
-    def _bytes(self, size: int) -> int:
-        return COPIES * (size + self._request)
-
-    def _check(self, size: int) -> None:
-        if not self._unread.fits(self._hold.connection, self._bytes(size)):
+    def _check(self, bytes_: int) -> None:
+        if not self._unread.fits(self.connection, bytes_):
             raise Overloaded(
                 "too many replies are unread: read the replies of this connection, "
                 "or try again later",
@@ -122,26 +126,31 @@ class StreamRooms:
 class MessageRoom:
     """The reservation of one message of a stream. Its request is freed when its reply exists."""
 
-    __slots__ = ("_hold", "_request", "_stream", "_taken")
+    __slots__ = ("_hold", "_request", "_stream", "_taken", "connection")
 
     def __init__(self, stream: StreamRooms, request: int) -> None:
         self._stream = stream
+        self.connection = stream.connection
         self._request = request
         self._hold: Hold = stream.unread.hold(stream.connection)
         self._taken = 0
 
     async def enter(self, size: int) -> None:
         """Wait for room in the stream's window, then in the whole budget, and reserve it."""
+        unread, window = self._stream.unread, self._stream.window
         bytes_ = COPIES * (size + self._request)
-        _check_possible(self._stream.unread, bytes_)
-        async with self._stream.window.unread_room(bytes_):
+        _check_possible(unread, bytes_)
+        if window.has_unread_room(bytes_) and unread.take_at_once(self._hold, bytes_):
+            self._take(bytes_)
+            return
+        async with window.unread_room(bytes_):
             self._take(bytes_)
             granted = asyncio.Event()
-            waiter = self._stream.unread.wait(self._hold, bytes_, granted.set)
+            waiter = unread.wait(self._hold, bytes_, granted.set)
             try:
                 await granted.wait()
             finally:
-                self._stream.unread.forget(waiter)
+                unread.forget(waiter)
 
     def hold(self, size: int) -> None:
         """Do nothing: `enter` has reserved the room."""

@@ -51,7 +51,15 @@ class UnreadBytes:
 
     def fits(self, connection: str, size: int) -> bool:
         """Return whether a connection may reserve `size` more bytes."""
-        return self.held + size <= self.most and self._within_share(connection, size)
+        own = self._by_connection.get(connection, 0)
+        return self.held + size <= self.most and own + size <= self.most_of_one
+
+    def take_at_once(self, hold: Hold, size: int) -> bool:
+        """Reserve room for an empty reservation, if none waits before it. Return whether it did."""
+        if self._waiting or not self.fits(hold.connection, size):
+            return False
+        hold.resize(size)
+        return True
 
     def wait(self, hold: Hold, size: int, granted: Callable[[], None]) -> Waiter:
         """Wait for room. `granted` is called when the reservation has it."""
@@ -83,7 +91,7 @@ class UnreadBytes:
             self._by_connection[connection] = left
         else:
             self._by_connection.pop(connection, None)
-        if by < 0:
+        if by < 0 and self._waiting:
             self._grant()
 
     def _within_share(self, connection: str, size: int) -> bool:

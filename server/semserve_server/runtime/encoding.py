@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Encoding:
     """Token ids of one text or pair, special tokens included, without padding."""
 
@@ -26,15 +26,18 @@ class Encoding:
 
     def __len__(self) -> int:
         """Return the tokens that a run computes for this encoding, alone in its batch."""
-        sequence = self.padded_length or max(self.longest, 1)
-        return sequence if self.right_ids is None else 2 * sequence
+        if self.right_ids is None:
+            return self.padded_length or len(self.token_ids) or 1
+        return 2 * (self.padded_length or max(self.longest, 1))
 
     @property
     def tokens(self) -> int:
         """Number of tokens of its texts."""
-        return len(self.token_ids) + len(self.right_ids or ())
+        right = self.right_ids
+        return len(self.token_ids) if right is None else len(self.token_ids) + len(right)
 
     @property
     def longest(self) -> int:
         """Number of tokens of its longest sequence, to which the model's maximum applies."""
-        return max(len(self.token_ids), len(self.right_ids or ()))
+        right = self.right_ids
+        return len(self.token_ids) if right is None else max(len(self.token_ids), len(right))

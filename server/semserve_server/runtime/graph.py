@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph to load, and what its manifest says of it."""
+    """A graph to load, with its fields of the manifest."""
 
     name: str
     """Origin of the graph, for messages."""
@@ -33,7 +33,7 @@ class Graph:
 
 @contextlib.contextmanager
 def graph_file(content: bytes) -> Iterator[Path]:
-    """Write a graph to a temporary directory of its own while it is loaded.
+    """Write a graph to a separate temporary directory while it is loaded.
 
     The file has exactly the verified bytes, and weights in external files are not found. If ONNX
     Runtime's Python API loads a graph from memory, it keeps the bytes as long as the session

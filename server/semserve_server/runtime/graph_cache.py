@@ -2,7 +2,7 @@
 
 An entry is a directory with the graph, its weights, and an index with their digests. Only the
 server's user can write the directory, and a file whose digest differs is not used, so a session
-opens nothing but what a server of this user made from a verified bundle.
+opens only files that a server of this user made from a verified bundle.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ log = logging.getLogger(__name__)
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "weights.bin"
 INDEX_FILE = "index.json"
 DIRECTORY = "graphs"
-"""The part of the cache directory that the entries are in."""
+"""The subdirectory of the cache directory that contains the entries."""
 MAX_INDEX_BYTES = 65_536
 MAX_ENTRIES = 1024
-"""Most entries; beyond it, and beyond the bytes of the settings, those unused longest go."""
+"""Limit of the number of entries. Beyond it, or beyond the limit of bytes, the least recently used
+ones are removed."""
 ABANDONED_SECONDS = 3600.0
-"""After this time, an unfinished entry is of a process that died."""
+"""Seconds after which an unfinished entry is assumed to be of a dead process."""
 
 
 class GraphKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an optimised graph and the layout of its weights depend on."""
+    """Everything that an optimised graph and the layout of its weights depend on."""
 
     graph: str
     """SHA-256 of the bundle's graph."""
@@ -154,7 +155,7 @@ class GraphCache:
                 raise
 
     def _remove_unused(self, key: GraphKey) -> None:
-        """Remove what processes that died have left, and the entries beyond the limits."""
+        """Remove unfinished entries of dead processes, and the entries beyond the limits."""
         entries = []
         for path in self.directory.iterdir():
             if path.name.startswith("."):
@@ -170,14 +171,14 @@ class GraphCache:
 
     def _remove(self, entry: Path) -> None:
         """Remove an entry, so that no process finds a part of it."""
-        gone = self.directory / f".{secrets.token_hex(8)}.part"
+        unlinked = self.directory / f".{secrets.token_hex(8)}.part"
         try:
-            entry.rename(gone)
+            entry.rename(unlinked)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 log.warning("%s cannot be removed: %s", entry, error.strerror)
             return
-        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(unlinked, ignore_errors=True)
 
 
 def _verify(entry: Path, key: GraphKey) -> None:

@@ -38,18 +38,20 @@ def pad(
     if shape is None and len(encodings) == 1 and _needs_no_padding(encodings[0]):
         return _alone(encodings[0])
     shape = shape or padded_shape(encodings)
-    token_ids, mask = _padded([one.token_ids for one in encodings], shape, start=start)
+    token_ids = [one.token_ids for one in encodings]
+    mask = _mask(token_ids, shape, start=start)
     feeds = {
-        "token_ids": token_ids,
-        "padding_mask": mask,
-        "segment_ids": _padded([one.segment_ids for one in encodings], shape, start=start)[0],
+        "token_ids": _padded(token_ids, mask),
+        "padding_mask": _with_blanks(mask, len(encodings), start=start),
+        "segment_ids": _padded([one.segment_ids for one in encodings], mask),
         "side": np.zeros(shape[0], np.int32),
     }
     feeds["side"][: len(encodings)] = [one.side for one in encodings]
     right = [one.right_ids for one in encodings if one.right_ids is not None]
     if right:
-        right_ids, right_mask = _padded(right, shape, start=start)
-        feeds |= {"token_ids_right": right_ids, "padding_mask_right": right_mask}
+        mask = _mask(right, shape, start=start)
+        feeds["token_ids_right"] = _padded(right, mask)
+        feeds["padding_mask_right"] = _with_blanks(mask, len(right), start=start)
     return feeds
 
 
@@ -73,15 +75,27 @@ def _alone(encoding: Encoding) -> dict[str, NDArray[np.int32]]:
     }
 
 
-def _padded(
+def _mask(
     sequences: Sequence[list[int]], shape: tuple[int, int], *, start: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return sequences padded with 0, and their masks, which are 1 for tokens."""
+) -> NDArray[np.bool_]:
+    """Return where the tokens of sequences are; nowhere in rows beyond them."""
     rows = len(sequences)
     lengths = np.fromiter(map(len, sequences), np.int64, rows)[:, None]
     places = np.arange(shape[1])
-    padded, mask = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
+    mask = np.zeros(shape, np.bool_)
     mask[:rows] = places >= shape[1] - lengths if start else places < lengths
-    padded[mask] = np.fromiter(chain.from_iterable(sequences), np.int32, int(lengths.sum()))
-    mask[rows:, -1 if start else 0] = True
-    return padded, mask.astype(np.int32)
+    return mask
+
+
+def _padded(sequences: Sequence[list[int]], mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return sequences padded with 0."""
+    padded = np.zeros(mask.shape, np.int32)
+    padded[mask] = np.fromiter(chain.from_iterable(sequences), np.int32)
+    return padded
+
+
+def _with_blanks(mask: NDArray[np.bool_], rows: int, *, start: bool) -> NDArray[np.int32]:
+    """Return a mask as numbers, with one token in each row beyond the first `rows`."""
+    numbers = mask.astype(np.int32)
+    numbers[rows:, -1 if start else 0] = 1
+    return numbers

@@ -29,7 +29,7 @@ _Item = TypeVar("_Item", bound=Item)
 
 
 class TokenizerThread:
-    """A tokenizer on threads of its own, one by default. Used only on the event loop."""
+    """A tokenizer with separate threads, one by default. Used only on the event loop."""
 
     def __init__(
         self, tokenizer: Tokenizer, name: str, *, max_characters: int, threads: int = 1
@@ -40,7 +40,7 @@ class TokenizerThread:
             tokenizer: the model's tokenizer.
             name: the model's name.
             max_characters: most characters that may wait to be tokenised for inference.
-            threads: how many; several share the chunks of a request.
+            threads: number of threads; several share the chunks of a request.
         """
         self._tokenizer = tokenizer
         self._max_characters = max_characters
@@ -120,9 +120,9 @@ class TokenizerThread:
         try:
             async with self._turn:
                 started = time.monotonic()
-                told = [await self._on_a_thread(partial(read, part)) for part in _parts(texts)]
+                results = [await self._on_a_thread(partial(read, part)) for part in _parts(texts)]
                 self._seconds_per_character = (time.monotonic() - started) / size
-                return told
+                return results
         finally:
             self._tokens_waiting -= size
 

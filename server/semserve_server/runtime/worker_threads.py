@@ -1,8 +1,8 @@
-"""The threads that work for models, and since when each is busy, so that hangs are detected.
+"""The threads that work for models, with the start of their present work, for detecting hangs.
 
-A thread that hangs cannot be stopped from inside its process. So these are daemon threads, which
-Python does not join when it exits. The watchdog looks at the threads themselves, because the engine
-of a thread may have been replaced long ago.
+A thread that hangs cannot be stopped from inside its process. Therefore these are daemon threads,
+which Python does not join at exit. The watchdog checks threads instead of engines, because the
+engine of a thread may have been replaced.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import Any, Literal, TypeAlias, TypeVar
 
-Kind = Literal["run", "tokenize", "load", "score"]
+WorkKind = Literal["run", "tokenize", "load", "score"]
 """The kind of work of a worker."""
 _Result = TypeVar("_Result")
 _Job: TypeAlias = "tuple[Future[Any], Callable[[], Any]] | None"
@@ -27,11 +27,11 @@ _THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 class Worker:
     """The state of one thread: the model that it works for, and since when it is busy."""
 
-    def __init__(self, model: str, kind: Kind) -> None:
+    def __init__(self, model: str, kind: WorkKind) -> None:
         self.model = model
         self.kind = kind
         self.busy_since: float | None = None
-        """Start of its present work, in seconds of its owner's clock; None while it waits for
+        """Start of its present work, in seconds of the owner's clock; None while it waits for
         work."""
         self.stalled = False
         """Whether the watchdog found that the present work takes longer than it should."""
@@ -46,24 +46,24 @@ class Workers:
     """All workers of a process. The workers of a deleted owner stay as long as they are busy."""
 
     def __init__(self) -> None:
-        self._crews: list[tuple[weakref.ref[object], tuple[Worker, ...]]] = []
+        self._groups: list[tuple[weakref.ref[object], tuple[Worker, ...]]] = []
 
-    def add(self, owner: object, crew: Iterable[Worker]) -> None:
+    def add(self, owner: object, workers: Iterable[Worker]) -> None:
         """Add the workers of an engine or another owner. The owner is not kept alive."""
-        present = [one for one in self._crews if _matters(*one)]
-        self._crews = [*present, (weakref.ref(owner), tuple(crew))]
+        present = [one for one in self._groups if _counts(*one)]
+        self._groups = [*present, (weakref.ref(owner), tuple(workers))]
 
     def all(self) -> list[Worker]:
         """Return every worker that has an owner or is busy. May be called on any thread."""
-        return [one for owner, crew in self._crews if _matters(owner, crew) for one in crew]
+        return [one for owner, group in self._groups if _counts(owner, group) for one in group]
 
     def hanging(self) -> list[Worker]:
         """Return the workers whose work takes longer than it should."""
         return [one for one in self.all() if one.hangs]
 
 
-def _matters(owner: weakref.ref[object], crew: Iterable[Worker]) -> bool:
-    return owner() is not None or any(one.busy_since is not None for one in crew)
+def _counts(owner: weakref.ref[object], workers: Iterable[Worker]) -> bool:
+    return owner() is not None or any(one.busy_since is not None for one in workers)
 
 
 class WorkerThread(Executor):

@@ -1,1 +1,1 @@
-"""Admission control, the batch queue and the workers; knows no text, no ONNX and no gRPC."""
+"""Admission control, the batch queue and the workers; independent of texts, ONNX and gRPC."""

@@ -6,6 +6,7 @@ A request is refused if the queue cannot hold it, or if its results would miss i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from semserve_server.errors import InvalidRequest, Overloaded
 from semserve_server.scheduling.cost_model import CostModel
@@ -33,8 +34,7 @@ FORGETTING_FACTOR = 0.99
 """Weight of an admitted request after the next one: about the last hundred decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLoad:
+class QueueLoad(NamedTuple):
     """A number of entries, and the number of their tokens."""
 
     entries: int
@@ -44,13 +44,15 @@ class QueueLoad:
 NO_LOAD = QueueLoad(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog(QueueLoad):
+@dataclass(slots=True)
+class Backlog:
     """What is in the queue already, from the point of view of one caller."""
 
-    own: QueueLoad = NO_LOAD
+    entries: int
+    tokens: int
+    caller_load: QueueLoad = NO_LOAD
     """The caller's part of it."""
-    others: int | None = None
+    other_callers: int | None = None
     """Number of other callers with entries in the queue. None if callers are not told apart;
     then everything in the queue runs first."""
 
@@ -61,10 +63,11 @@ class Backlog(QueueLoad):
         gets more tokens than this one. So each other caller has at most as many tokens ahead as
         this caller has in all.
         """
-        if self.others is None:
+        if self.other_callers is None:
             return self.tokens
-        whole = self.own.tokens + tokens
-        return self.own.tokens + min(self.tokens - self.own.tokens, self.others * whole)
+        present = self.caller_load.tokens
+        most_of_others = self.other_callers * (present + tokens)
+        return present + min(self.tokens - present, most_of_others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +99,30 @@ class Admission:
             raise InvalidRequest.of(
                 "", f"{new.entries} texts, and the queue holds at most {self.max_entries}"
             )
-        queued = self.seconds(waiting.tokens + running_tokens)
+        if not waiting.entries and not running_tokens:
+            return  # An idle model always admits, so that a wrong cost model can correct itself.
         if waiting.entries + new.entries > self.max_entries:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts "
                 f"and cannot take {new.entries} more",
-                retry_after=queued / 2,
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_entries",
             )
         if waiting.tokens and waiting.tokens + new.tokens > self.max_tokens:
             raise Overloaded(
                 f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens "
                 f"and cannot take {new.tokens} more",
-                retry_after=queued / 2,
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_tokens",
             )
-        self._check_dynamic_threshold(new, waiting, queued)
-        if not waiting.entries and not running_tokens:
-            return  # An idle model always admits, so that a wrong cost model can correct itself.
+        if waiting.caller_load.entries:
+            self._check_dynamic_threshold(new, waiting, running_tokens)
         ahead_tokens = waiting.ahead(new.tokens)
         ahead = self.seconds(ahead_tokens + running_tokens)
         # The batches of this request also contain entries that other callers queued behind it.
         beside = min(waiting.tokens - ahead_tokens, self.max_batch_tokens - new.tokens)
-        own = self._seconds(new.tokens + max(beside, 0)) / min(self.workers, new.entries)
-        predicted = WAIT_MARGIN * ahead + RUN_MARGIN * own
+        run_seconds = self._seconds(new.tokens + max(beside, 0)) / min(self.workers, new.entries)
+        predicted = WAIT_MARGIN * ahead + RUN_MARGIN * run_seconds
         if predicted > seconds:
             raise Overloaded(
                 f"the answer would take {predicted:.2f} s and the deadline is in "
@@ -128,7 +131,9 @@ class Admission:
                 cause="deadline",
             )
 
-    def _check_dynamic_threshold(self, new: QueueLoad, waiting: Backlog, seconds: float) -> None:
+    def _check_dynamic_threshold(
+        self, new: QueueLoad, waiting: Backlog, running_tokens: int
+    ) -> None:
         """Refuse more entries of a caller that already fills the queue.
 
         The rest of the queue is for other callers.
@@ -137,20 +142,20 @@ class Admission:
             Overloaded: the caller's texts or tokens would exceed `DYNAMIC_THRESHOLD` times the free
                 space.
         """
-        own, free = waiting.own, self.max_entries - waiting.entries
-        if own.entries and own.entries + new.entries > DYNAMIC_THRESHOLD * free:
+        load, free = waiting.caller_load, self.max_entries - waiting.entries
+        if load.entries + new.entries > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.entries} of at most {self.max_entries} texts, "
-                f"{own.entries} of them this caller's: the rest is kept for other callers",
-                retry_after=seconds / 2,
+                f"{load.entries} of them this caller's: the rest is kept for other callers",
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_entries",
             )
         free = self.max_tokens - waiting.tokens
-        if own.entries and own.tokens + new.tokens > DYNAMIC_THRESHOLD * free:
+        if load.tokens + new.tokens > DYNAMIC_THRESHOLD * free:
             raise Overloaded(
                 f"the queue holds {waiting.tokens} of at most {self.max_tokens} tokens, "
-                f"{own.tokens} of them this caller's: the rest is kept for other callers",
-                retry_after=seconds / 2,
+                f"{load.tokens} of them this caller's: the rest is kept for other callers",
+                retry_after=self.seconds(waiting.tokens + running_tokens) / 2,
                 cause="queue_tokens",
             )
 

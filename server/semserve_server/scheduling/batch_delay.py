@@ -58,7 +58,7 @@ class BatchDelay:
 
         They refer to the owner, and a reference cycle would keep the model in memory.
         """
-        self._wake, self._worthwhile = _wake_nobody, _never
+        self._wake, self._worthwhile = _ignore, _never
 
     def _iterate(self) -> None:
         self._quiet_iterations += 1
@@ -73,7 +73,7 @@ class BatchDelay:
                 self._wake()
 
 
-def _wake_nobody() -> None:
+def _ignore() -> None:
     """Do nothing: the owner has woken every worker when it closed."""
 
 

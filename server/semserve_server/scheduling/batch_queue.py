@@ -18,6 +18,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
+from operator import attrgetter
 from typing import Generic
 
 from semserve_server.scheduling.admission import Backlog, QueueLoad
@@ -50,11 +51,13 @@ MAX_REFUSED = 64
 """After this many entries in a row that do not join, the search ends. Entries are then sorted by
 the cost of their padding, so those that follow would cost more still."""
 
+LENGTH = attrgetter("length")
+"""Returns the tokens of an entry."""
 HANDOVER_SECONDS = 0.000_1
 """Seconds that a batch costs besides its run: to choose it, and to return its results."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DequeuedBatch(Generic[Owner]):
     """What one call of `take` removed from the queue."""
 
@@ -68,7 +71,7 @@ class DequeuedBatch(Generic[Owner]):
     @property
     def longest(self) -> int:
         """Length to which the batch is padded, in tokens."""
-        return max((entry.length for entry in self.batch), default=0)
+        return max(map(LENGTH, self.batch), default=0)
 
     @property
     def padded_tokens(self) -> int:
@@ -107,10 +110,10 @@ class BatchQueue(Generic[Owner]):
 
     def backlog(self, caller: str) -> Backlog:
         """Return what is in the queue, from the point of view of one caller."""
-        own = QueueLoad(*self._entries.load_of(caller))
-        return Backlog(
-            len(self), self.tokens, own=own, others=self._entries.callers - bool(own.entries)
-        )
+        entries = self._entries
+        load = QueueLoad(*entries.load_of(caller))
+        others = entries.callers - (load.entries > 0)
+        return Backlog(len(entries), entries.tokens, load, others)
 
     def put(self, entries: Sequence[Entry[Owner]]) -> None:
         """Add entries. `admission` has decided before that they may wait."""

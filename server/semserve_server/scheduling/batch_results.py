@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from semserve_server.errors import DeadlineExceeded, InferenceFailed, free_frames
 from semserve_server.instrumentation.counters import ModelCounters
-from semserve_server.scheduling.batch_queue import DequeuedBatch
+from semserve_server.scheduling.batch_queue import LENGTH, DequeuedBatch
 from semserve_server.scheduling.bisection import RunResult
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.scheduling.request import BatchTiming, PendingRequest
@@ -15,7 +15,7 @@ from semserve_server.scheduling.request import BatchTiming, PendingRequest
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchResult:
     """The results of one batch."""
 
@@ -65,7 +65,7 @@ def deliver(
     run = result.run
     if run is None:
         return
-    counters.observe_run([one.length for one in taken.batch], taken.padded_tokens, result.seconds)
+    counters.observe_run([*map(LENGTH, taken.batch)], taken.padded_tokens, result.seconds)
     counters.worker_idle_seconds += result.idle_seconds
     counters.failed_entries += len(run.failures)
     if not result.exclusive and not run.failures:

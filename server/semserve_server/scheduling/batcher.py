@@ -22,7 +22,7 @@ from semserve_server.runtime.runner import Rows, Runner
 from semserve_server.runtime.worker_threads import Worker
 from semserve_server.scheduling.admission import Admission, Pushback, QueueLoad
 from semserve_server.scheduling.batch_delay import BatchDelay
-from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch
+from semserve_server.scheduling.batch_queue import LENGTH, BatchQueue, DequeuedBatch
 from semserve_server.scheduling.batch_results import BatchResult, deliver_or_fail
 from semserve_server.scheduling.bisection import Condense, run_batch
 from semserve_server.scheduling.concurrency_limit import ConcurrencyLimit
@@ -123,19 +123,20 @@ class Batcher:
         now = self._clock()
         request = PendingRequest(len(encodings), now, self._loop.create_future(), partial=partial)
         entries = request.entries(encodings, deadline=deadline, caller=caller)
-        load = QueueLoad(len(entries), sum(entry.length for entry in entries))
+        load = QueueLoad(len(entries), sum(map(LENGTH, entries)))
         with self._changed:
             if self._worker_died:
                 raise InferenceFailed
             if self._closed:
                 raise Draining("the server is stopping")
             self.check_admission(load, seconds=deadline - now, caller=caller)
-            here = alone and not (self._queue or self.condense) and self._inline.begin(entries, now)
-            if not here:
-                self._waiting_since = self._waiting_since if self._queue else now
+            empty = not self._queue
+            lone = alone and empty and not self.condense and self._inline.begin(entries, now)
+            if not lone:
+                self._waiting_since = now if empty else self._waiting_since
                 self._queue.put(entries)
                 self._pushback.admitted(self._admission.seconds(load.tokens))
-        if here:
+        if lone:
             self._deliver(*self._inline.run(entries))
             return request.answer.result()
         self._pending.add(request)
@@ -245,7 +246,7 @@ class Batcher:
                     return True
 
     def _end(self, worker: BatchWorker) -> None:
-        """Note the end of a run, and wake a worker that may have waited for it."""
+        """Note the end of a run, and wake a worker that may wait for it."""
         with self._changed:
             self._dispatch.end(worker)
             worker.free_since = self._clock()
@@ -253,12 +254,7 @@ class Batcher:
                 self._changed.notify()
 
     def _run(self, worker: BatchWorker, *, alone: bool) -> tuple[_Dequeued, BatchResult]:
-        """Take a batch from the queue and run it.
-
-        Args:
-            worker: the worker whose thread this is.
-            alone: whether no other run is active, of this model or of others.
-        """
+        """Take a batch and run it. `alone`: no run of any model is active beside it."""
         with self._changed:
             taken = self._queue.take(self._clock())
             exclusive = self._dispatch.exclusive and alone and not self._queue

@@ -53,6 +53,8 @@ class FairQueue(Generic[Owner]):
         self._time = 0.0
         self._callers: dict[str, CallerQueue[Owner]] = {}
         self._heap: list[tuple[float, int, CallerQueue[Owner]]] = []
+        """Virtual time, ticket and caller, the lowest first. An item is outdated, and is skipped,
+        if its ticket is not that of its caller: no item is searched for and removed."""
         self._tickets = count(1)
         self._popped: dict[CallerQueue[Owner], int] = {}
         """Callers of the popped entries, with the tickets that they had; 0 after an entry was

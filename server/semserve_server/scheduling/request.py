@@ -10,6 +10,7 @@ import numpy as np
 
 from semserve_server.errors import InferenceFailed
 from semserve_server.instrumentation.counters import cancelled_at_deadline
+from semserve_server.instrumentation.request_context import InferenceCost
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.runtime.runner import Rows
 from semserve_server.runtime.sparse import SparseRow
@@ -18,7 +19,7 @@ from semserve_server.scheduling.batch_queue import Entry
 _NO_NUMBERS = np.zeros(0, np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inference:
     """The rows of one request, and what they cost."""
 
@@ -39,22 +40,12 @@ class Inference:
     """For a sparse model, the row of each encoding by its index; `rows` then has no columns."""
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> InferenceCost:
         """The cost without the rows."""
-        return Cost(len(self.rows), self.tokens, self.queue_seconds, self.compute_seconds)
+        return InferenceCost(len(self.rows), self.tokens, self.queue_seconds, self.compute_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What the rows of one request cost."""
-
-    texts: int
-    tokens: int
-    queue_seconds: float
-    compute_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchTiming:
     """Padding and times of a batch, for the results of its entries."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from semserve.v1 import classification_pb2
 
 from semserve_server.errors import Violation
@@ -71,7 +73,7 @@ class ClassificationService:
             violations=violations,
             truncation=checks.truncation(request.truncation, manifest.truncation),
             allow_partial=request.allow_partial,
-            reply_bytes=len(items) * (sum(map(_label_bytes, labels)) + ITEM_BYTES),
+            reply_bytes=len(items) * (_label_bytes(tuple(labels)) + ITEM_BYTES),
         )
 
     def _wrong(self, one: classification_pb2.ClassifyPair, *, pair: bool) -> tuple[str, str] | None:
@@ -88,6 +90,10 @@ class ClassificationService:
         return None
 
 
-def _label_bytes(label: str) -> int:
-    """Return the bytes of a label and its two numbers in a reply; the best label appears twice."""
-    return 2 * len(label.encode()) + 20
+@lru_cache(maxsize=wire.MAX_MODELS)
+def _label_bytes(labels: tuple[str, ...]) -> int:
+    """Return the bytes of all labels and their two numbers in a reply.
+
+    The best label appears twice.
+    """
+    return sum(2 * len(label.encode()) + 20 for label in labels)

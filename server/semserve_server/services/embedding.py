@@ -48,9 +48,8 @@ class EmbeddingService:
         engine = self._models.for_task("embedding", request.model)
         unit = bool(engine.manifest.normalized)
         vector_format = _VectorFormat(request, engine.manifest.outputs, unit=unit)
-        result = await execute(
-            engine, self._inference_request(request, vector_format, engine.manifest), context
-        )
+        inference_request = self._inference_request(request, vector_format, engine.manifest)
+        result = await execute(engine, inference_request, context)
         vectors = vector_format.write(result.inference.rows) if result.inference else []
         return wire.response(engine.name, vectors, result.items, result.usage)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from time import perf_counter
 
 from semserve_server.auth.key_store import FREE, PRINCIPAL, Charge
@@ -24,11 +25,12 @@ CPU, and a token of MiniLM takes 0.1 to 0.2 ms."""
 ITEM_BYTES = 64
 """Upper bound of the bytes of an item in a reply, besides its numbers."""
 
+LONGEST = attrgetter("longest")
 _NO_RESULT = wire.ItemResult(None, None, 0, 0)
 _FAILED = wire.ItemResult(None, failure(InferenceFailed()).status, 0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class InferenceRequest:
     """The items of a request, and the violations that validation found."""
 
@@ -63,7 +65,7 @@ class InferenceRequest:
         return tokens * sum(self.repeats) // len(self.repeats)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferenceResult:
     """The rows of the good items, and the result of every item."""
 
@@ -96,9 +98,10 @@ async def execute(engine: Engine, request: InferenceRequest, context: Context) -
     execution = _Execution(engine, request, context)
     execution.refuse_violations()
     with execution.reserve() as charge:
-        await reply_room().enter(request.reply_bytes)
+        await execution.enter()
         await execution.tokenize()
-        charge.settle(execution.cost())
+        if charge is not FREE:
+            charge.settle(execution.cost())
         await execution.infer()
     return execution.result()
 
@@ -108,7 +111,7 @@ class _Execution:
 
     __slots__ = (
         "_caller", "_context", "_encodings", "_engine", "_inference", "_places", "_principal",
-        "_request", "_request_context", "_violations",
+        "_request", "_request_context", "_room", "_violations",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, request: InferenceRequest, context: Context) -> None:
@@ -117,12 +120,15 @@ class _Execution:
         self._context = context
         self._request_context = current()
         self._request_context.model = engine.counters
+        self._room = reply_room()
         self._principal = PRINCIPAL.get(None)
         # Callers share the runs by key, or without keys by connection.
-        self._caller = context.peer() if self._principal is None else self._principal.name
+        self._caller = self._room.connection if self._principal is None else self._principal.name
         self._violations = dict(request.violations)
-        self._places = [at for at in range(len(request.items)) if at not in self._violations]
+        self._places: Sequence[int] = range(len(request.items))
         """Indices of the items that have no violation so far."""
+        if self._violations:
+            self._places = [at for at in self._places if at not in self._violations]
         self._encodings: list[Encoding] = []
         """The encodings of these items."""
         self._inference: Inference | None = None
@@ -146,6 +152,10 @@ class _Execution:
             return FREE
         tokens = self._request.with_repeats(self._engine.estimate(self._items()))
         return self._principal.reserve(self._request.charge(tokens))
+
+    async def enter(self) -> None:
+        """Wait for room for the reply, or refuse the request, as `ReplyRoom.enter`."""
+        await self._room.enter(self._request.reply_bytes)
 
     async def tokenize(self) -> None:
         """Tokenise the items, and drop those that are too long for the model.
@@ -187,7 +197,7 @@ class _Execution:
         """
         if not self._encodings:
             return
-        reply_room().hold(self._request.reply_bytes)
+        self._room.hold(self._request.reply_bytes)
         self._inference = await self._engine.infer(
             self._encodings,
             timeout=self._context.time_remaining(),
@@ -231,7 +241,7 @@ class _Execution:
     def _drop_too_long(self) -> None:
         """Turn encodings that are longer than the model's maximum into violations."""
         limit = self._engine.tokenizer.max_length
-        if all(encoding.longest <= limit for encoding in self._encodings):
+        if max(map(LONGEST, self._encodings)) <= limit:
             return
         for at, encoding in zip(self._places, self._encodings, strict=True):
             if encoding.longest > limit:

@@ -194,7 +194,7 @@ class SimilarityService:
             sides=manifest.sides is not None,
             scores=scores,
             reply_bytes=reply_bytes,
-            truncation=checks.OWN_TRUNCATIONS[manifest.truncation],
+            truncation=checks.DEFAULT_TRUNCATIONS[manifest.truncation],
         )
         return CheckedRequest(engine, metric, inference, places)
 

@@ -11,7 +11,7 @@ from semserve.v1 import common_pb2, similarity_pb2
 
 from semserve_server.errors import InvalidRequest
 from semserve_server.request_checks import (
-    OWN_TRUNCATIONS,
+    DEFAULT_TRUNCATIONS,
     Limits,
     count,
     scores,
@@ -25,8 +25,8 @@ from semserve_server.request_checks import (
 from semserve_server.runtime.tokenizer import Truncation
 
 __all__ = [
+    "DEFAULT_TRUNCATIONS",
     "METRICS",
-    "OWN_TRUNCATIONS",
     "Limits",
     "count",
     "metric",
@@ -55,14 +55,14 @@ METRICS: dict[int, str] = {
 }
 
 
-def truncation(value: int, own: str) -> Truncation:
+def truncation(value: int, default: str) -> Truncation:
     """Return the rule of a Truncation value.
 
     Raises:
         InvalidRequest: the value is unknown.
     """
     if value == common_pb2.TRUNCATION_UNSPECIFIED:
-        return OWN_TRUNCATIONS[own]
+        return DEFAULT_TRUNCATIONS[default]
     if value not in _TRUNCATIONS:
         raise InvalidRequest.of("truncation", f"{value} is not a Truncation")
     return _TRUNCATIONS[value]

@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection
 from typing import Literal
 
 Order = Literal["stop", "force_stop", "refresh"]
-"""What a supervisor sends: drain; end the drain; scan for changed bundles."""
+"""The messages of a supervisor: drain; end the drain; scan for changed bundles."""
 Report = Literal["serves", "refuses", "fails"]
-"""What a worker process sends, each with a text: its banner, or a StartupError's or an
-EngineFailed's."""
+"""The messages of a worker process, each with a text: its banner, or the message of a StartupError
+or an EngineFailed."""
 
 
 class SupervisorChannel:

@@ -17,24 +17,25 @@ import os
 import sys
 import threading
 import traceback
-from typing import Self
+from collections.abc import Hashable, Mapping
+from typing import Self, TypeVar
 
 from semserve_server.errors import EngineFailed
 from semserve_server.observability.stderr import STDERR, flush
 from semserve_server.registry.registry import ModelRegistry
 from semserve_server.runtime.worker_threads import Worker
-from semserve_server.supervision.progress import Progress
 
 log = logging.getLogger(__name__)
+_Subject = TypeVar("_Subject", bound=Hashable)
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 """Interval of the checks."""
 LAST_RESORT_SECONDS = 5.0
 """The C timer ends the process if the event loop makes no progress for twice `run_timeout` and
 this time. It covers only what `LoopWatch` cannot detect. It uses the clock, which continues
 while the process is stopped, so it has a long limit."""
 EXIT_CODE = 1
-_DOES = {
+_ACTIVITIES = {
     "run": "a run",
     "tokenize": "tokenising texts",
     "load": "loading a bundle",
@@ -65,11 +66,11 @@ class Watchdog:
             EngineFailed: a thread does not return.
         """
         with LoopWatch(stall_timeout=self._stall_timeout, run_timeout=self._run_timeout) as loop:
-            while not await wait_or_timeout(until, LOOK_SECONDS):
+            while not await wait_or_timeout(until, CHECK_SECONDS):
                 loop.beat()
-                self.look()
+                self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Check the threads of every engine once, including replaced engines.
 
         Loads have a time limit of their own, in `ModelManager`.
@@ -82,17 +83,17 @@ class Watchdog:
                 raise EngineFailed(f"{engine.name}: a batch worker died; see the log lines above")
         workers = [one for one in self._models.workers.all() if one.kind != "load"]
         busy = {one: since for one in workers if (since := one.busy_since) is not None}
-        looks = self._progress.look(busy)
-        changes = [self._judge(one, looks.get(one, 0) * LOOK_SECONDS) for one in workers]
+        checks = self._progress.check(busy)
+        changes = [self._check_worker(one, checks.get(one, 0) * CHECK_SECONDS) for one in workers]
         if any(changes):
             self._models.on_change()
 
-    def _judge(self, worker: Worker, seconds: float) -> bool:
+    def _check_worker(self, worker: Worker, seconds: float) -> bool:
         """Update whether a worker hangs. Return whether that changed."""
-        what = f"{worker.model}: {_DOES[worker.kind]}"
+        activity = f"{worker.model}: {_ACTIVITIES[worker.kind]}"
         if seconds and seconds >= self._run_timeout:
             raise EngineFailed(
-                f"{what} has not returned for {seconds:.0f} s, "
+                f"{activity} has not returned for {seconds:.0f} s, "
                 f"--run-timeout is {self._run_timeout:g}"
             )
         stalled = seconds > 0 and seconds >= self._stall_timeout
@@ -102,12 +103,12 @@ class Watchdog:
         if stalled:
             log.error(
                 "%s has not returned for %.0f s: NOT_SERVING until it does; the process %s",
-                what, seconds,
+                activity, seconds,
                 "continues" if math.isinf(self._run_timeout)
                 else f"ends after {self._run_timeout:g} s",
             )  # fmt: skip
         else:
-            log.warning("%s has returned", what)
+            log.warning("%s has returned", activity)
         return True
 
 
@@ -143,7 +144,7 @@ class LoopWatch:
         self._ended.set()
         if math.isfinite(self._run_timeout):
             faulthandler.cancel_dump_traceback_later()
-        self._thread.join(LOOK_SECONDS)
+        self._thread.join(CHECK_SECONDS)
 
     def beat(self) -> None:
         """Report progress. Called on the event loop."""
@@ -159,9 +160,9 @@ class LoopWatch:
     def _watch(self) -> None:
         unchanged = Progress()
         logged = False
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(CHECK_SECONDS):
             # There is one beat for each check, so the first check without a beat is not a stall.
-            seconds = (unchanged.look({"": self._beats})[""] - 1) * LOOK_SECONDS
+            seconds = (unchanged.check({"": self._beats})[""] - 1) * CHECK_SECONDS
             if seconds > 0 and seconds >= self._stall_timeout and not logged:
                 log.error(
                     "the event loop has been blocked for %.0f s; no call is answered:\n%s",
@@ -183,3 +184,30 @@ async def wait_or_timeout(event: asyncio.Event, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()
+
+
+class Progress:
+    """Compares what each check sees with the check before.
+
+    Checks are counted instead of time, because a process that was stopped (by a signal, or with its
+    machine) has not been hanging for as long as the clock says.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Hashable, tuple[object, int]] = {}
+
+    def check(self, progress: Mapping[_Subject, object]) -> dict[_Subject, int]:
+        """Do one check.
+
+        Args:
+            progress: the subjects, each with a value that changes when there is progress.
+
+        Returns:
+            For each subject, how many checks in a row have seen the same value since the first one.
+        """
+        unchanged = {}
+        for subject, value in progress.items():
+            last, checks = self._seen.get(subject, (None, 0))
+            unchanged[subject] = checks + 1 if subject in self._seen and last == value else 0
+        self._seen = {subject: (progress[subject], checks) for subject, checks in unchanged.items()}
+        return unchanged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-OTHERS = 128
+OTHER_FILES = 128
 """Open files besides connections: libraries, logs, pipes, bundles that are being read."""
 
 
@@ -25,8 +25,8 @@ def allow_connections(wanted: int) -> int:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
-    needed = wanted + OTHERS
+    needed = wanted + OTHER_FILES
     if soft != unlimited and soft < needed:
         soft = needed if hard == unlimited else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return wanted if soft == unlimited else max(min(wanted, soft - OTHERS), 1)
+    return wanted if soft == unlimited else max(min(wanted, soft - OTHER_FILES), 1)

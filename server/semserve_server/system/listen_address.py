@@ -26,13 +26,13 @@ def check_address(address: str) -> None:
         host_port("--address", address, ", or unix:PATH")
 
 
-def host_port(flag: str, address: str, otherwise: str = "") -> tuple[str, int]:
+def host_port(flag: str, address: str, alternatives: str = "") -> tuple[str, int]:
     """Split an address into host and port. Brackets stay around an IPv6 host.
 
     Args:
         flag: name of the flag, for the error.
         address: HOST:PORT.
-        otherwise: other accepted forms, for the error.
+        alternatives: other accepted forms, for the error.
 
     Raises:
         ConfigError: the address is not HOST:PORT.
@@ -40,7 +40,7 @@ def host_port(flag: str, address: str, otherwise: str = "") -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > LARGEST_PORT:
         raise ConfigError(
-            f"{flag} {address}: give HOST:PORT, the port at most {LARGEST_PORT}{otherwise}"
+            f"{flag} {address}: give HOST:PORT, the port at most {LARGEST_PORT}{alternatives}"
         )
     return host, int(port)
 
@@ -75,7 +75,7 @@ def reserved(address: str) -> Iterator[str]:
     host, port = host_port("--address", address)
     with ExitStack() as held:
         try:
-            for family, where in _found(host, port):
+            for family, where in _local_addresses(host, port):
                 with _bound(family, (where[0], port, *where[2:]), share=False) as alone:
                     port = alone.getsockname()[1]
                 held.enter_context(_bound(family, (where[0], port, *where[2:]), share=True))
@@ -84,7 +84,7 @@ def reserved(address: str) -> Iterator[str]:
         yield f"{host}:{port}"
 
 
-def _found(host: str, port: int) -> list[tuple[int, Where]]:
+def _local_addresses(host: str, port: int) -> list[tuple[int, Where]]:
     """Look up the addresses of a host name that this machine has.
 
     Raises:
@@ -92,15 +92,15 @@ def _found(host: str, port: int) -> list[tuple[int, Where]]:
     """
     host = host.strip("[]")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    ours: list[tuple[int, Where]] = [
-        (family, where) for family, _, _, _, where in found if _is_ours(family, where)
+    local: list[tuple[int, Where]] = [
+        (family, where) for family, _, _, _, where in found if _is_of_this_machine(family, where)
     ]
-    if not ours:
+    if not local:
         raise OSError(errno.EADDRNOTAVAIL, "no address of this machine")
-    return ours
+    return local
 
 
-def _is_ours(family: int, where: Where) -> bool:
+def _is_of_this_machine(family: int, where: Where) -> bool:
     try:
         _bound(family, (where[0], 0, *where[2:]), share=True).close()
     except OSError as error:

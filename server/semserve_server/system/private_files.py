@@ -21,18 +21,18 @@ def private_directory(directory: Path, flag: str) -> Path:
     Raises:
         ConfigError: the directory cannot be created, or other users can write it.
     """
-    said = f"{flag} {directory}:"
+    prefix = f"{flag} {directory}:"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = directory.stat(follow_symlinks=False)
     except OSError as error:
         raise ConfigError(
-            f"{said} {error.strerror}: name a directory that can be created, or none"
+            f"{prefix} {error.strerror}: name a directory that can be created, or none"
         ) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise ConfigError(f"{said} it is not a directory: name one, or none")
+        raise ConfigError(f"{prefix} it is not a directory: name one, or none")
     if problem := untrusted(status):
-        raise ConfigError(f"{said} {problem}: name a directory of your own, or chmod go-w it")
+        raise ConfigError(f"{prefix} {problem}: name a directory of your own, or chmod go-w it")
     return directory
 
 

@@ -65,7 +65,7 @@ class UnixSocket:
             ConfigError: another server was faster, or the directory is not writable.
         """
         try:
-            with self._alone():
+            with self._locked():
                 self._check()
                 found = self._own.stat()
                 self._own.rename(self._path)
@@ -80,7 +80,7 @@ class UnixSocket:
 
     def remove(self) -> None:
         """Remove the socket, unless the path belongs to another server by now."""
-        with contextlib.suppress(OSError), self._alone():
+        with contextlib.suppress(OSError), self._locked():
             found = self._path.lstat()
             if (found.st_dev, found.st_ino) == self._identity:
                 # Remove it only once: the socket of another server may get the same inode number
@@ -106,7 +106,7 @@ class UnixSocket:
             raise self._error("another server answers there: stop it, or use another path")
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Exclude other semserve processes that start or end at the same time in this directory."""
         if sys.platform == "win32":
             yield
@@ -120,13 +120,13 @@ class UnixSocket:
         finally:
             os.close(directory)
 
-    def _error(self, why: str) -> ConfigError:
-        return ConfigError(f"--address {self._address}: cannot listen there: {why}")
+    def _error(self, reason: str) -> ConfigError:
+        return ConfigError(f"--address {self._address}: cannot listen there: {reason}")
 
 
 def _answers(path: Path) -> bool:
     """Return whether a server listens at a socket, even if it is too busy to answer."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.setblocking(False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         refused = {errno.ECONNREFUSED, errno.ENOENT, errno.ENOTSOCK}
-        return asking.connect_ex(os.fsencode(path)) not in refused
+        return probe.connect_ex(os.fsencode(path)) not in refused

@@ -114,13 +114,13 @@ def prompts() -> list[Case]:
     return [
         *(
             case(
-                f"embeds with {said}",
+                f"embeds with {output}",
                 "embed",
                 {"texts": ["cat sat"], "model": model, **given},
                 {"vectors": [rounded(mean(prompt, "cat sat"))]},
                 server="kinds",
             )
-            for said, given, prompt in (
+            for output, given, prompt in (
                 ("the default prompt", {}, "passage"),
                 ("a prompt that is named", {"prompt": "query"}, "query"),
                 ("no prompt", {"prompt": ""}, "bare"),

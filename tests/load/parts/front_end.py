@@ -21,12 +21,14 @@ def measure(bench: Bench) -> list[Figure]:
     """Return unary and streamed classification over an echo of equal sizes."""
     figures = []
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(bench.semserve(bench.classifier))
-        answer = ours.ask(bench.texts.pairs[0])
-        other = stack.enter_context(echo(ours.wire, answer))
-        bench.facts["front-end"] = ours.facts | {"answer_bytes": len(answer)}
+        actual = stack.enter_context(bench.semserve(bench.classifier))
+        answer = actual.ask(bench.texts.pairs[0])
+        other = stack.enter_context(echo(actual.wire, answer))
+        bench.facts["front-end"] = actual.facts | {"answer_bytes": len(answer)}
         for streams, bar in BARS.items():
-            sides = {server.name: partial(_run, bench, server, streams) for server in (ours, other)}
+            sides = {
+                server.name: partial(_run, bench, server, streams) for server in (actual, other)
+            }
             seen = alternate(sides, bench.settings.rounds)
             rates = {
                 name: [record.texts_per_second for record in records]

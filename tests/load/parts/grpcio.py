@@ -30,10 +30,10 @@ def measure(bench: Bench) -> list[Figure]:
     like = Wire("", "", lambda text: str(text).encode())
     answer = bytes(ANSWER_BYTES)
     with (
-        echo(like, answer, name="locked grpcio") as ours,
+        echo(like, answer, name="locked grpcio") as actual,
         echo(like, answer, name="newest grpcio", packages=packages) as other,
     ):
-        sides = {one.name: partial(_run, bench, one) for one in (ours, other)}
+        sides = {one.name: partial(_run, bench, one) for one in (actual, other)}
         seen = alternate(sides, bench.settings.rounds)
     rates = [[record.texts_per_second for record in records] for records in seen.values()]
     figure = Figure(

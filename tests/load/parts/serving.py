@@ -48,16 +48,16 @@ SHAPES: dict[str, dict[str, Any]] = {
 def measure(bench: Bench) -> list[Figure]:
     """Return the figures of throughput, latency and memory over peers and the bare runtime."""
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(bench.semserve(bench.embedder, variant=bench.variant))
-        bench.facts["semserve"] = ours.facts
+        actual = stack.enter_context(bench.semserve(bench.embedder, variant=bench.variant))
+        bench.facts["semserve"] = actual.facts
         peers, absent = _peers(bench, stack)
         bare = stack.enter_context(worker_process())
         plan = _best_plan(bench, bare)
-        sides = _sides(bench, ours, peers, partial(_bare, bench, bare, plan))
+        sides = _sides(bench, actual, peers, partial(_bare, bench, bare, plan))
         seen = alternate(sides, bench.settings.rounds)
-        resident = {one.name: one.process.resident_bytes() for one in (ours, *peers)}
-        proportional = {one.name: one.process.proportional_bytes() for one in (ours, *peers)}
-        _curve(bench, [ours, *(peer for peer in peers if peer.name != TEI_WITH_OURS)])
+        resident = {one.name: one.process.resident_bytes() for one in (actual, *peers)}
+        proportional = {one.name: one.process.proportional_bytes() for one in (actual, *peers)}
+        _curve(bench, [actual, *(peer for peer in peers if peer.name != TEI_WITH_OURS)])
     return [
         *over_peers(seen, absent),
         *over_bare(bench, seen),

@@ -88,10 +88,10 @@ def over_peers(seen: dict[str, list[Any]], absent: dict[str, str]) -> list[Figur
             figures.append(Figure(**facts, at_least=claim.at_least, skipped=why))
             continue
         sides = [seen[f"{claim.shape} {server}"] for server in (claim.ours, claim.peer)]
-        ours, theirs = ([claim.read(record) for record in side] for side in sides)
-        detail = f"{median(ours):.4g} against {median(theirs):.4g} {claim.unit}; {_cpu(*sides)}"
+        actual, expected = ([claim.read(record) for record in side] for side in sides)
+        detail = f"{median(actual):.4g} against {median(expected):.4g} {claim.unit}; {_cpu(*sides)}"
         figures.append(
-            Figure(**facts, **ratio(ours, theirs), at_least=claim.at_least, detail=detail)
+            Figure(**facts, **ratio(actual, expected), at_least=claim.at_least, detail=detail)
         )
     return figures
 
@@ -101,14 +101,14 @@ def over_bare(bench: Bench, seen: dict[str, list[Any]]) -> list[Figure]:
     bare = [one.texts_per_second for one in seen["bare"]]
     figures = []
     for shape, (what, bar) in OVER_BARE.items():
-        ours = [record.texts_per_second for record in seen[f"{shape} {OURS}"]]
+        actual = [record.texts_per_second for record in seen[f"{shape} {OURS}"]]
         cpu = _cpu(seen[f"{shape} {OURS}"], seen["bare"])
         detail = (
-            f"{median(ours):.4g} against {median(bare):.4g} texts/s; {cpu}; {bench.variant}; "
-            f"{bench.share_of_peak(median(ours)):.0%} of the machine's peak"
+            f"{median(actual):.4g} against {median(bare):.4g} texts/s; {cpu}; {bench.variant}; "
+            f"{bench.share_of_peak(median(actual)):.0%} of the machine's peak"
         )
         name = f"{what}, over the bare runtime"
-        figures.append(Figure(name=name, bar=bar, detail=detail, **ratio(ours, bare)))
+        figures.append(Figure(name=name, bar=bar, detail=detail, **ratio(actual, bare)))
     bench.facts["bare texts_per_second"] = median(bare)
     return figures
 

@@ -73,9 +73,9 @@ def _run(bench: Bench, server: Server) -> Record:
 
 
 def _speed(seen: dict[str, list[Record]], fp32: str) -> Figure:
-    ours, theirs = ([one.texts_per_second for one in seen[name]] for name in (INT8, fp32))
-    detail = f"{median(ours):.4g} against {median(theirs):.4g} texts/s, {fp32}"
-    return Figure(name=SPEED, bar=1.8, detail=detail, **ratio(ours, theirs))
+    actual, expected = ([one.texts_per_second for one in seen[name]] for name in (INT8, fp32))
+    detail = f"{median(actual):.4g} against {median(expected):.4g} texts/s, {fp32}"
+    return Figure(name=SPEED, bar=1.8, detail=detail, **ratio(actual, expected))
 
 
 def _judgement(bench: Bench, int8: Server, fp32: Server) -> Figure:

@@ -95,5 +95,5 @@ def semserve_of(
 @functools.cache
 def understands(flag: str) -> bool:
     """Tell whether this build of the server has a flag."""
-    said = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
-    return flag in said
+    output = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+    return flag in output

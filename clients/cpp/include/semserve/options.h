@@ -43,8 +43,8 @@ struct ClientOptions {
   std::string certificate, certificate_key;
   /// The name in the server's certificate, where it is not that of the address.
   std::string server_name;
-  /// Whether servers whose health service says that they do not serve are left out. gRPC asks it without the key,
-  /// so that it is to be turned off for a server with --no-open-health.
+  /// Send calls only to servers whose health service reports SERVING. gRPC sends health checks without the key,
+  /// so set this to false for a server with --no-auth-exempt-health.
   bool health_checks = true;
   /// An API key, sent with every call without the white space around it; empty is none.
   std::string key;

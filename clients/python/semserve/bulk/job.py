@@ -101,7 +101,7 @@ class Job:
             if found is None:
                 file.write(target.begin())
             run = _Run(self, target, file, found or wanted, paths.journal)
-            run.go(progress)
+            run.run(progress)
             target.finish(paths.partial, paths.finished, run.journal.rows)
             if paths.finished.exists():
                 paths.partial.unlink()
@@ -144,7 +144,7 @@ class _Run:
         self.journal = journal
         self._committed = -1
 
-    def go(self, progress: Callable[[int], None]) -> None:
+    def run(self, progress: Callable[[int], None]) -> None:
         """Write the rows that are missing, and commit them however the run ends."""
         early: dict[int, Any] = {}
         written = 0

@@ -192,25 +192,25 @@ def search(
     """
     top_k = as_top_k(top_k)
     most_bytes = MAX_REQUEST_BYTES // 4
-    asked = chunks(as_texts(queries, "queries"), max(chunk // 4, 1), text_bytes, most_bytes)
-    room = max(chunk - len(asked[0].items), 1)
+    query_chunks = chunks(as_texts(queries, "queries"), max(chunk // 4, 1), text_bytes, most_bytes)
+    room = max(chunk - len(query_chunks[0].items), 1)
     most_bytes = MAX_REQUEST_BYTES - most_bytes
-    searched = chunks(as_texts(corpus, "corpus"), room, text_bytes, most_bytes)
+    corpus_chunks = chunks(as_texts(corpus, "corpus"), room, text_bytes, most_bytes)
     parts = [
         Part(
             similarity_pb2.SearchRequest(
                 model=model,
-                queries=some_queries.items,
-                corpus=some_corpus.items,
+                queries=query_chunk.items,
+                corpus=corpus_chunk.items,
                 top_k=top_k,
                 metric=METRIC.number(metric),
                 **prompts,
             ),
-            len(some_corpus.items),
-            {"queries": some_queries.start, "corpus": some_corpus.start},
+            len(corpus_chunk.items),
+            {"queries": query_chunk.start, "corpus": corpus_chunk.start},
         )
-        for some_queries in asked
-        for some_corpus in searched
+        for query_chunk in query_chunks
+        for corpus_chunk in corpus_chunks
     ]
 
     def read(
@@ -223,11 +223,11 @@ def search(
 
     def join(found: Sequence[SearchResults]) -> SearchResults:
         # For each group of queries: the hits of each query from every part of the corpus.
-        per_queries = range(0, len(found), len(searched))
+        per_queries = range(0, len(found), len(corpus_chunks))
         results = tuple(
-            _best(zip(searched, hits, strict=True), top_k or DEFAULT_TOP_K)
+            _best(zip(corpus_chunks, hits, strict=True), top_k or DEFAULT_TOP_K)
             for start in per_queries
-            for hits in zip(*found[start : start + len(searched)], strict=True)
+            for hits in zip(*found[start : start + len(corpus_chunks)], strict=True)
         )
         return SearchResults(
             found[0].model,

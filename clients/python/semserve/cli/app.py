@@ -122,7 +122,7 @@ PromptName = Annotated[
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueryPrompts:
+class QueryPromptFlags:
     """The prompts of queries and of documents."""
 
     prompt_name: PromptName = None
@@ -130,7 +130,7 @@ class QueryPrompts:
     "Prompt of the documents or the corpus, if it differs."
 
 
-QUERY_PROMPTS = QueryPrompts()
+QUERY_PROMPTS = QueryPromptFlags()
 TopK = Annotated[int | None, Parameter(validator=Number(gte=1))]
 
 

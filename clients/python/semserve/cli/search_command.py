@@ -19,7 +19,7 @@ from semserve.cli.app import (
     Files,
     Metric,
     Model,
-    QueryPrompts,
+    QueryPromptFlags,
     ServerFlags,
     TopK,
     app,
@@ -54,7 +54,7 @@ def search(
     top_k: TopK = DEFAULT_TOP_K,
     model: Model = "",
     metric: Metric = None,
-    prompts: QueryPrompts = QUERY_PROMPTS,
+    prompts: QueryPromptFlags = QUERY_PROMPTS,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Find the texts of a corpus that are most similar to each query.
@@ -69,7 +69,7 @@ def search(
             The vectors of standard input and of pipes are not kept.
         top_k: Hits for each query.
     """
-    asked = read_texts(queries, file)
+    query_texts = read_texts(queries, file)
     wanted = top_k or DEFAULT_TOP_K
     kept = str(corpus) != STANDARD_INPUT and corpus.is_file()
     searched = [] if kept else list(read_lines(str(corpus)))
@@ -78,16 +78,16 @@ def search(
     with flags.client() as client, file_failures():
         if kept:
             info = chosen_model(client, model, "embedding")
-            found = _search_file(client, info, asked, corpus, wanted, metric, prompts)
+            found = _search_file(client, info, query_texts, corpus, wanted, metric, prompts)
         else:
             options = {"model": model, "metric": metric, **asdict(prompts)}
-            answer = client.search(asked, searched, top_k=wanted, **options)
+            answer = client.search(query_texts, searched, top_k=wanted, **options)
             found = Found(answer.model, answer.results, answer.usage)
-    _show(asked, found, flags)
+    _show(query_texts, found, flags)
 
 
-def _show(asked: Sequence[str], found: Found, flags: ServerFlags) -> None:
-    pairs = list(zip(asked, found.hits, strict=True))
+def _show(queries: Sequence[str], found: Found, flags: ServerFlags) -> None:
+    pairs = list(zip(queries, found.hits, strict=True))
     if flags.output == "json":
         results = [{"query": query, "hits": hit_list(hits)} for query, hits in pairs]
         print_json({"model": found.model, "results": results, "usage": usage_document(found.usage)})
@@ -103,7 +103,7 @@ def _search_file(
     corpus: Path,
     top_k: int,
     metric: str | None,
-    prompts: QueryPrompts,
+    prompts: QueryPromptFlags,
 ) -> Found:
     """Search a file by its vectors, which are computed if they are not in the cache.
 
@@ -131,15 +131,17 @@ def _search_file(
     prompt = prompts.prompt_name if prompt is None else prompt
     sides: tuple[Side | None, Side | None] = ("left", "right") if model.sides else (None, None)
     vectors = _vectors(client, model, corpus, {"prompt_name": prompt, "side": sides[1]})
-    asked = client.embed(queries, model=model.name, prompt_name=prompts.prompt_name, side=sides[0])
-    best = nearest(vectors, asked.vectors, used, top_k)
+    embedded = client.embed(
+        queries, model=model.name, prompt_name=prompts.prompt_name, side=sides[0]
+    )
+    best = nearest(vectors, embedded.vectors, used, top_k)
     discard_oldest(vectors.parent)
     texts = _texts_at(corpus, {int(row) for found, _ in best for row in found})
     hits = [
         [Hit(int(row), float(score), texts[int(row)]) for row, score in zip(*found, strict=True)]
         for found in best
     ]
-    return Found(asked.model, hits, asked.usage)
+    return Found(embedded.model, hits, embedded.usage)
 
 
 def _vectors(client: "Client", model: "ModelInfo", corpus: Path, options: dict[str, Any]) -> Path:

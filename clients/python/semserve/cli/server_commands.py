@@ -109,17 +109,17 @@ def health(service: str = "", *, watch: bool = False, flags: ServerFlags = SERVE
 
     with flags.client(wait=0.0) as client:
         for status in client.watch(service) if watch else ():
-            _tell(service, status, flags)
+            _print_health(service, status, flags)
         try:
             status = client.health(service)
         except ModelNotFound:
             status = "service_unknown"
-        _tell(service, status, flags)
+        _print_health(service, status, flags)
     if status != "serving":
         raise CommandError(f"{service or 'the server'} is not ready: {status.replace('_', ' ')}")
 
 
-def _tell(service: str, status: str, flags: ServerFlags) -> None:
+def _print_health(service: str, status: str, flags: ServerFlags) -> None:
     if flags.output == "json":
         print_json({"service": service, "status": status})
     else:

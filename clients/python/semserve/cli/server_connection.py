@@ -102,12 +102,12 @@ def _wait_until_ready(client: "Client", seconds: float) -> None:
     if not seconds:
         return
     end = time.monotonic() + seconds
-    told = False
+    announced = False
     while _is_starting(client, max(end - time.monotonic(), PROBE_SECONDS)):
         if time.monotonic() + PROBE_SECONDS >= end:
             return
-        if not told:
-            told = True
+        if not announced:
+            announced = True
             line = f"semserve: waiting up to {seconds:g} s for the server at {client.address}"
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - a command prints
         time.sleep(PROBE_SECONDS)

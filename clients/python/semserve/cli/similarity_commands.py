@@ -15,7 +15,7 @@ from semserve.cli.app import (
     Model,
     PairFiles,
     PromptName,
-    QueryPrompts,
+    QueryPromptFlags,
     ServerFlags,
     TopK,
     app,
@@ -67,7 +67,7 @@ def rank(
     top_k: TopK = None,
     model: Model = "",
     metric: Metric = None,
-    prompts: QueryPrompts = QUERY_PROMPTS,
+    prompts: QueryPromptFlags = QUERY_PROMPTS,
     flags: ServerFlags = SERVER_FLAGS,
 ) -> None:
     """Sort documents by their similarity to a query, best first.

@@ -148,15 +148,15 @@ class Options:
         return f"<{type(self).__name__} {self.address}>"
 
     def _channel_arguments(self) -> list[tuple[str, Any]]:
-        ours: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "grpc.service_config": json.dumps(
                 self.retry.service_config(health_checks=self._health_checks)
             ),
             "grpc.max_receive_message_length": _MAX_RESPONSE_BYTES,
         }
         if is_local(self.address):
-            ours[_ENABLE_PROXY] = 0
-        return list((ours | dict(self._channel_options)).items())
+            arguments[_ENABLE_PROXY] = 0
+        return list((arguments | dict(self._channel_options)).items())
 
     def _call(self, timeout: Timeout, metadata: Mapping[str, str | bytes] | None) -> Call:
         """Determine the timeout and the metadata of one call.

@@ -44,8 +44,8 @@ class Retry:
             return None
         if isinstance(error, Overloaded) and error.final:
             return None
-        asked = error.retry_after if isinstance(error, Overloaded) else None
-        return self.backoff(attempt) if asked is None else asked
+        delay = error.retry_after if isinstance(error, Overloaded) else None
+        return self.backoff(attempt) if delay is None else delay
 
     def service_config(self, *, health_checks: bool = False) -> dict[str, Any]:
         """Return the gRPC service config: retries of UNAVAILABLE, and round robin over replicas.

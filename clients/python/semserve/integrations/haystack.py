@@ -245,8 +245,8 @@ class SemserveRanker(_ServerComponent):
         return _ranked(documents, found)
 
     def _rank_options(self, top_k: int | None) -> dict[str, Any]:
-        own = self._parameters["top_k"]
-        return {"model": self._parameters["model"], "top_k": own if top_k is None else top_k}
+        default = self._parameters["top_k"]
+        return {"model": self._parameters["model"], "top_k": default if top_k is None else top_k}
 
 
 def _contents(documents: list[Document]) -> list[str]:

@@ -112,7 +112,7 @@ class AsyncStream(Generic[Result]):
         pause, now = self._window.pause(error, self._breaks), time.monotonic()
         if pause is None or (timeout is not None and now + pause >= since + timeout):
             raise error from cause
-        self._window.lose(now + pause)
+        self._window.requeue(now + pause)
         self._call = self._open_call()
         self._changed.set()
 
@@ -189,13 +189,13 @@ class AsyncStream(Generic[Result]):
         The timeout counts from `since`, and restarts when no answer is outstanding.
         """
         while True:
-            asked = self._window.admitted
+            admitted = self._window.admitted
             left = None if timeout is None else max(0.0, since + timeout - time.monotonic())
             try:
                 async with asyncio.timeout(left):
                     return await self._received.get()
             except TimeoutError:
-                if self._window.owes(asked):
+                if self._window.is_unanswered(admitted):
                     raise late_error(timeout) from None
                 since = time.monotonic()
 

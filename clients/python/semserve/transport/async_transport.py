@@ -124,9 +124,9 @@ class AsyncTransport(Options):
             left = None if call.timeout is None else call.timeout - (time.monotonic() - started)
             with self._closed_errors():
                 try:
-                    asked = self._method(method)(part.request, **self._call_arguments(call, left))
-                    response = await asked
-                    trailers = await asked.trailing_metadata()
+                    rpc = self._method(method)(part.request, **self._call_arguments(call, left))
+                    response = await rpc
+                    trailers = await rpc.trailing_metadata()
                 except grpc.RpcError as failed:
                     error = self._error(failed, call)
                     seconds = self._pause(error, attempt, left)

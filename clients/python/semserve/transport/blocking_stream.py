@@ -70,7 +70,7 @@ class Stream(Generic[Result]):
                 if isinstance(message, grpc.RpcError):
                     if self._complete:
                         break
-                    self._lose(explain(message), timeout, since)
+                    self._fail(explain(message), timeout, since)
                     call = open_call(self._sending)
                     threading.Thread(target=self._receive, args=(call,), daemon=True).start()
                     continue
@@ -94,7 +94,7 @@ class Stream(Generic[Result]):
         if self._failure is not None:
             raise self._failure
 
-    def _lose(self, error: SemserveError, timeout: float | None, since: float) -> None:
+    def _fail(self, error: SemserveError, timeout: float | None, since: float) -> None:
         """Start another call that sends the unanswered requests of a broken one.
 
         Raises:
@@ -108,7 +108,7 @@ class Stream(Generic[Result]):
             self._sending.over = True
             self._sending = _Sending(self._next_request)
             self._outbox.clear()
-            self._window.lose(now + pause)
+            self._window.requeue(now + pause)
             self._changed.notify_all()
 
     def _next_request(self, sending: "_Sending") -> Message:
@@ -173,13 +173,13 @@ class Stream(Generic[Result]):
         The time counts from `since`, and from now on once all that was owed has been answered.
         """
         while True:
-            asked = self._window.admitted
+            admitted = self._window.admitted
             left = None if timeout is None else max(0.0, since + timeout - time.monotonic())
             try:
                 message = self._received.get(timeout=left)
             except queue.Empty:
                 with self._changed:
-                    late = self._window.owes(asked)
+                    late = self._window.is_unanswered(admitted)
                 if late:
                     raise late_error(timeout) from None
                 since = time.monotonic()

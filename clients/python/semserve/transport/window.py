@@ -71,7 +71,7 @@ class Window(Generic[Result]):
         """Whether every request has its answer."""
         return not self._in_flight and not self._waiting
 
-    def owes(self, admitted: int) -> bool:
+    def is_unanswered(self, admitted: int) -> bool:
         """Return whether one of the first `admitted` requests has no answer yet."""
         entries = (*self._in_flight.values(), *(entry for _, _, entry in self._waiting))
         return any(entry.index < admitted for entry in entries)
@@ -94,7 +94,7 @@ class Window(Generic[Result]):
         """
         return self._retry.wait(error, breaks)
 
-    def lose(self, due: float) -> None:
+    def requeue(self, due: float) -> None:
         """Delay the requests of a server that went away until `due`."""
         for entry in self._in_flight.values():
             entry.attempts -= 1

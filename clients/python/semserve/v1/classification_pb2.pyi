@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class ClassifyRequest(_message.Message):
     """ClassifyRequest asks for the labels of pairs.
-    `{"pairs":[{"premise":"a","hypothesis":"b"}]}` is whole.
+    `{"pairs":[{"premise":"a","hypothesis":"b"}]}` is a complete request.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -33,17 +33,17 @@ class ClassifyRequest(_message.Message):
     TRUNCATION_FIELD_NUMBER: _builtins.int
     ALLOW_PARTIAL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of a classification model. May be left out where one classifier is
-    loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+    """Name of a classification model. Optional if only one classifier is loaded
+    or the server has a default. An unknown name: NOT_FOUND. A model of another
     task: INVALID_ARGUMENT.
     """
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with pairs of too many tokens."""
+    """Truncation of pairs that have too many tokens."""
     allow_partial: _builtins.bool
-    """Answer the good pairs even where others are bad."""
+    """If true, answer the valid pairs even if other pairs are invalid."""
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyPair]:
-        """Pairs to classify. Refused with INVALID_ARGUMENT: none, or more than the
+        """Pairs to classify. Refused with INVALID_ARGUMENT: no pair, or more than the
         server's limit (`--max-request-texts`).
         """
 
@@ -74,13 +74,14 @@ class ClassifyPair(_message.Message):
     PREMISE_FIELD_NUMBER: _builtins.int
     HYPOTHESIS_FIELD_NUMBER: _builtins.int
     premise: _builtins.str
-    """What is given: the text, or the first of the two. Refused with
-    INVALID_ARGUMENT: empty, with a NUL character, or over the byte limit
+    """The premise, or the single text. Refused with INVALID_ARGUMENT: an empty
+    text, one with a NUL character, or one over the byte limit
     (`--max-text-bytes`).
     """
     hypothesis: _builtins.str
-    """What is asked of it, by the same rules. Must be set for a classifier of
-    pairs and left out for one of single texts (`ModelInfo.takes_pairs`).
+    """The hypothesis, by the same rules. Must be set for a classifier of pairs,
+    and must not be set for a classifier of single texts
+    (`ModelInfo.takes_pairs`).
     """
     def __init__(
         self,
@@ -100,7 +101,7 @@ Global___ClassifyPair: _TypeAlias = ClassifyPair  # noqa: Y015
 
 @_typing.final
 class ClassifyResponse(_message.Message):
-    """ClassifyResponse carries the classifications in the order of the pairs."""
+    """ClassifyResponse contains the classifications in the order of the pairs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -108,14 +109,14 @@ class ClassifyResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyResult]:
-        """One result a pair, in the order of the pairs."""
+        """One result for each pair, in the order of the pairs."""
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,
@@ -143,16 +144,18 @@ class ClassifyResult(_message.Message):
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     token_count: _builtins.int
-    """Tokens of the pair, special tokens included, after truncation."""
+    """Number of tokens of the pair after truncation, including special tokens."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped; 0 where the whole pair was read."""
+    """Number of tokens that truncation dropped; 0 if the pair was not truncated."""
     @_builtins.property
     def classification(self) -> Global___Classification:
         """The pair's labels and scores."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why this pair has none; never set without `allow_partial`."""
+        """The reason why this pair has no classification; set only with
+        `allow_partial`.
+        """
 
     def __init__(
         self,
@@ -174,7 +177,7 @@ Global___ClassifyResult: _TypeAlias = ClassifyResult  # noqa: Y015
 
 @_typing.final
 class Classification(_message.Message):
-    """Classification is the model's view of one pair."""
+    """Classification is the answer for one pair."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -182,18 +185,20 @@ class Classification(_message.Message):
     SCORES_FIELD_NUMBER: _builtins.int
     LOGITS_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """The label of the highest score."""
+    """The label with the highest score."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
         """Every label with its score, in the order of `ModelInfo.labels`.
-        `ModelInfo.scores` says how: the softmax of the logits, where exactly one
-        label is right; the sigmoid of each, where any number of labels may be
-        right; or the logits themselves.
+        `ModelInfo.scores` is the function: the softmax of the logits, if exactly
+        one label is correct; the sigmoid of each logit, if any number of labels
+        may be correct; or the unchanged logits.
         """
 
     @_builtins.property
     def logits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The model's raw outputs in the same order, of which `scores` are made."""
+        """The outputs of the model (logits) in the same order, from which `scores`
+        are computed.
+        """
 
     def __init__(
         self,
@@ -221,8 +226,8 @@ class LabelScore(_message.Message):
     label: _builtins.str
     """One of `ModelInfo.labels`."""
     score: _builtins.float
-    """Probability from 0 to 1 where the scores are a softmax or sigmoids; those of
-    a softmax sum to 1.
+    """Probability from 0 to 1 if the scores are a softmax or sigmoids; those of a
+    softmax sum to 1.
     """
     def __init__(
         self,
@@ -247,9 +252,9 @@ class StreamClassifyRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The caller's name for this request, returned with its answer. Any string
-    of at most 128 bytes, unique among the requests in flight if answers are
-    to be told apart.
+    """The caller's id of this request, which its answer repeats. Any string of at
+    most 128 bytes. To distinguish the answers, use a different id for each
+    request in flight.
     """
     @_builtins.property
     def request(self) -> Global___ClassifyRequest:

@@ -9,7 +9,7 @@ class ClassificationServiceStub(object):
     """ClassificationService labels texts and pairs of texts, such as a premise and
     a hypothesis with entailment, neutral or contradiction.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     def __init__(self, channel):
@@ -34,16 +34,16 @@ class ClassificationServiceServicer(object):
     """ClassificationService labels texts and pairs of texts, such as a premise and
     a hypothesis with entailment, neutral or contradiction.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     def Classify(self, request, context):
-        """Classify answers with the labels and scores of each pair, in their order.
+        """Classify returns the labels and scores of each pair, in their order.
 
-        It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-        `google.rpc.BadRequest` names each bad field, such as
-        `pairs[3].hypothesis`. With `allow_partial` the bad ones carry their own
-        status and the rest are answered.
+        One invalid pair fails the call with INVALID_ARGUMENT, and a
+        `google.rpc.BadRequest` names each invalid field, such as
+        `pairs[3].hypothesis`. With `allow_partial` each invalid pair gets its own
+        status, and the other pairs are answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,7 +81,7 @@ class ClassificationService(object):
     """ClassificationService labels texts and pairs of texts, such as a premise and
     a hypothesis with entailment, neutral or contradiction.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     @staticmethod

@@ -30,7 +30,7 @@ class ClassificationServiceStub:
     """ClassificationService labels texts and pairs of texts, such as a premise and
     a hypothesis with entailment, neutral or contradiction.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     @_typing.overload
@@ -38,12 +38,12 @@ class ClassificationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ClassificationServiceAsyncStub: ...
     Classify: _grpc.UnaryUnaryMultiCallable[_classification_pb2.ClassifyRequest, _classification_pb2.ClassifyResponse]
-    """Classify answers with the labels and scores of each pair, in their order.
+    """Classify returns the labels and scores of each pair, in their order.
 
-    It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-    `google.rpc.BadRequest` names each bad field, such as
-    `pairs[3].hypothesis`. With `allow_partial` the bad ones carry their own
-    status and the rest are answered.
+    One invalid pair fails the call with INVALID_ARGUMENT, and a
+    `google.rpc.BadRequest` names each invalid field, such as
+    `pairs[3].hypothesis`. With `allow_partial` each invalid pair gets its own
+    status, and the other pairs are answered.
     """
     StreamClassify: _grpc.StreamStreamMultiCallable[_classification_pb2.StreamClassifyRequest, _classification_pb2.StreamClassifyResponse]
     """StreamClassify answers a stream of requests, each as soon as it is ready,
@@ -55,17 +55,17 @@ class ClassificationServiceAsyncStub(ClassificationServiceStub):
     """ClassificationService labels texts and pairs of texts, such as a premise and
     a hypothesis with entailment, neutral or contradiction.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Classify: _aio.UnaryUnaryMultiCallable[_classification_pb2.ClassifyRequest, _classification_pb2.ClassifyResponse]  # type: ignore[assignment]
-    """Classify answers with the labels and scores of each pair, in their order.
+    """Classify returns the labels and scores of each pair, in their order.
 
-    It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-    `google.rpc.BadRequest` names each bad field, such as
-    `pairs[3].hypothesis`. With `allow_partial` the bad ones carry their own
-    status and the rest are answered.
+    One invalid pair fails the call with INVALID_ARGUMENT, and a
+    `google.rpc.BadRequest` names each invalid field, such as
+    `pairs[3].hypothesis`. With `allow_partial` each invalid pair gets its own
+    status, and the other pairs are answered.
     """
     StreamClassify: _aio.StreamStreamMultiCallable[_classification_pb2.StreamClassifyRequest, _classification_pb2.StreamClassifyResponse]  # type: ignore[assignment]
     """StreamClassify answers a stream of requests, each as soon as it is ready,
@@ -76,7 +76,7 @@ class ClassificationServiceServicer(metaclass=_abc_1.ABCMeta):
     """ClassificationService labels texts and pairs of texts, such as a premise and
     a hypothesis with entailment, neutral or contradiction.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     @_abc_1.abstractmethod
@@ -85,12 +85,12 @@ class ClassificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _classification_pb2.ClassifyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_classification_pb2.ClassifyResponse, _abc.Awaitable[_classification_pb2.ClassifyResponse]]:
-        """Classify answers with the labels and scores of each pair, in their order.
+        """Classify returns the labels and scores of each pair, in their order.
 
-        It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-        `google.rpc.BadRequest` names each bad field, such as
-        `pairs[3].hypothesis`. With `allow_partial` the bad ones carry their own
-        status and the rest are answered.
+        One invalid pair fails the call with INVALID_ARGUMENT, and a
+        `google.rpc.BadRequest` names each invalid field, such as
+        `pairs[3].hypothesis`. With `allow_partial` each invalid pair gets its own
+        status, and the other pairs are answered.
         """
 
     @_abc_1.abstractmethod

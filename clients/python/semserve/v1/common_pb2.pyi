@@ -24,27 +24,28 @@ class _Truncation:
 class _TruncationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Truncation.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TRUNCATION_UNSPECIFIED: _Truncation.ValueType  # 0
-    """The model's own rule (`ModelInfo.truncation`)."""
+    """The default of the model (`ModelInfo.truncation`)."""
     TRUNCATION_END: _Truncation.ValueType  # 1
-    """Keep the first tokens, drop the end."""
+    """Keep the first tokens and drop the end."""
     TRUNCATION_START: _Truncation.ValueType  # 2
-    """Keep the last tokens, drop the start."""
+    """Keep the last tokens and drop the start."""
     TRUNCATION_NONE: _Truncation.ValueType  # 3
     """Drop nothing: a text that is too long is refused with INVALID_ARGUMENT."""
 
 class Truncation(_Truncation, metaclass=_TruncationEnumTypeWrapper):
-    """Truncation says what happens to a text of more tokens than the model takes.
+    """Truncation determines how a text with too many tokens is truncated.
 
-    The limit is `ModelInfo.max_sequence_length` and counts the special tokens
-    that the tokenizer adds. Of a pair, tokens leave the longer side first.
+    The limit is `ModelInfo.max_sequence_length`, including the special tokens
+    that the tokenizer adds. For a pair, the tokens of the longer text are
+    dropped first.
     """
 
 TRUNCATION_UNSPECIFIED: Truncation.ValueType  # 0
-"""The model's own rule (`ModelInfo.truncation`)."""
+"""The default of the model (`ModelInfo.truncation`)."""
 TRUNCATION_END: Truncation.ValueType  # 1
-"""Keep the first tokens, drop the end."""
+"""Keep the first tokens and drop the end."""
 TRUNCATION_START: Truncation.ValueType  # 2
-"""Keep the last tokens, drop the start."""
+"""Keep the last tokens and drop the start."""
 TRUNCATION_NONE: Truncation.ValueType  # 3
 """Drop nothing: a text that is too long is refused with INVALID_ARGUMENT."""
 Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
@@ -56,19 +57,19 @@ class _Side:
 class _SideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Side.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SIDE_UNSPECIFIED: _Side.ValueType  # 0
-    """No side is given. A model with sides refuses that with INVALID_ARGUMENT."""
+    """Not set. A model with sides refuses this with INVALID_ARGUMENT."""
     SIDE_LEFT: _Side.ValueType  # 1
     """The encoder of the left text, or of the query."""
     SIDE_RIGHT: _Side.ValueType  # 2
     """The encoder of the right text, or of the document."""
 
 class Side(_Side, metaclass=_SideEnumTypeWrapper):
-    """Side says which encoder of a model reads a text, where the model has one
-    encoder for each side of a pair (`ModelInfo.sides`).
+    """Side selects the encoder of a text, for a model with one encoder for each
+    side of a pair (`ModelInfo.sides`).
     """
 
 SIDE_UNSPECIFIED: Side.ValueType  # 0
-"""No side is given. A model with sides refuses that with INVALID_ARGUMENT."""
+"""Not set. A model with sides refuses this with INVALID_ARGUMENT."""
 SIDE_LEFT: Side.ValueType  # 1
 """The encoder of the left text, or of the query."""
 SIDE_RIGHT: Side.ValueType  # 2
@@ -77,19 +78,19 @@ Global___Side: _TypeAlias = Side  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """Usage is what a request cost, in tokens."""
+    """Usage is the cost of a request in tokens."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     PADDED_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     token_count: _builtins.int
-    """Tokens of the request's own texts, special tokens included, after
-    truncation.
+    """Number of tokens of the request's texts after truncation, including special
+    tokens.
     """
     padded_token_count: _builtins.int
-    """`token_count` and the padding that their batches added, whatever of it
-    the graph computes. The ratio of the two tells how well batches fit.
+    """`token_count` plus the padding of the batches, whether the graph computes
+    the padding or not. The ratio of the two shows the share of padding.
     """
     def __init__(
         self,

@@ -41,7 +41,7 @@ class _VectorEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Vector
     """
 
 class VectorEncoding(_VectorEncoding, metaclass=_VectorEncodingEnumTypeWrapper):
-    """VectorEncoding is the form in which vectors travel."""
+    """VectorEncoding is the format of the vectors in an answer."""
 
 VECTOR_ENCODING_UNSPECIFIED: VectorEncoding.ValueType  # 0
 """The default form, VECTOR_ENCODING_VALUES."""
@@ -59,7 +59,9 @@ Global___VectorEncoding: _TypeAlias = VectorEncoding  # noqa: Y015
 
 @_typing.final
 class EmbedRequest(_message.Message):
-    """EmbedRequest asks for the vectors of texts. `{"texts":["a"]}` is whole."""
+    """EmbedRequest asks for the vectors of texts. `{"texts":["a"]}` is a complete
+    request.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -73,40 +75,40 @@ class EmbedRequest(_message.Message):
     PROMPT_NAME_FIELD_NUMBER: _builtins.int
     SIDE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of an embedding model. May be left out where one embedding model is
-    loaded or the server has a default. Unknown: NOT_FOUND. A model of another
+    """Name of an embedding model. Optional if only one embedding model is loaded
+    or the server has a default. An unknown name: NOT_FOUND. A model of another
     task: INVALID_ARGUMENT.
     """
     normalize: _builtins.bool
-    """Whether to scale each vector to unit length. Left out: the model's own
-    way, which `ModelInfo.normalized` tells. `false` leaves the vectors as the
-    model's graph gives them, which may be of unit length already.
+    """Whether to scale each vector to unit length. Default:
+    `ModelInfo.normalized`. With `false`, the vectors are the outputs of the
+    model's graph, which may already have unit length.
     """
     dimensions: _builtins.int
-    """Keep only the first so many dimensions, from 1 to `ModelInfo.dimensions`;
-    for models trained to be cut (Matryoshka). Left out: all. A normalised
-    vector is normalised again after the cut.
+    """Number of dimensions to return, from 1 to `ModelInfo.dimensions`: the first
+    ones of each vector, for models that were trained for it (Matryoshka).
+    Default: all. A normalised vector is normalised again after the cut.
     """
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with texts of too many tokens."""
+    """Truncation of texts that have too many tokens."""
     encoding: Global___VectorEncoding.ValueType
-    """The form in which the vectors travel."""
+    """Format of the vectors in the answer."""
     allow_partial: _builtins.bool
-    """Answer the good texts even where others are bad."""
+    """If true, answer the valid texts even if other texts are invalid."""
     prompt_name: _builtins.str
-    """Name of a prompt of the model (`ModelInfo.prompts`), whose text is put
-    before each text. Left out: the model's default prompt, where it has one.
-    Empty: no prompt. Unknown: INVALID_ARGUMENT. Token counts include the
-    prompt; the byte limit of a text does not.
+    """Name of a prompt of the model (`ModelInfo.prompts`). The server puts the
+    prompt's text before each text. Default: the model's default prompt, if it
+    has one. Empty: no prompt. An unknown name: INVALID_ARGUMENT. Token counts
+    include the prompt; the byte limit of a text does not.
     """
     side: _common_pb2.Side.ValueType
-    """Which encoder reads the texts. Must be given for a model with sides
-    (`ModelInfo.sides`), and left out for others.
+    """The encoder of the texts. Must be set for a model with sides
+    (`ModelInfo.sides`), and must not be set for other models.
     """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to embed, UTF-8. Refused with INVALID_ARGUMENT: none, more than the
-        server's limit (`--max-request-texts`), an empty text, one with a NUL
+        """Texts to embed, UTF-8. Refused with INVALID_ARGUMENT: no text, more than
+        the server's limit (`--max-request-texts`), an empty text, one with a NUL
         character, or one over the byte limit (`--max-text-bytes`).
         """
 
@@ -144,7 +146,7 @@ Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
 @_typing.final
 class EmbedResponse(_message.Message):
-    """EmbedResponse carries the vectors in the order of the texts."""
+    """EmbedResponse contains the vectors in the order of the texts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -152,14 +154,14 @@ class EmbedResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbedResult]:
-        """One result a text, in the order of the texts."""
+        """One result for each text, in the order of the texts."""
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,
@@ -187,16 +189,16 @@ class EmbedResult(_message.Message):
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     token_count: _builtins.int
-    """Tokens of the text, special tokens included, after truncation."""
+    """Number of tokens of the text after truncation, including special tokens."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped; 0 where the whole text was read."""
+    """Number of tokens that truncation dropped; 0 if the text was not truncated."""
     @_builtins.property
     def embedding(self) -> Global___Embedding:
         """The text's vector."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why this text has none; never set without `allow_partial`."""
+        """The reason why this text has no vector; set only with `allow_partial`."""
 
     def __init__(
         self,
@@ -218,7 +220,7 @@ Global___EmbedResult: _TypeAlias = EmbedResult  # noqa: Y015
 
 @_typing.final
 class Embedding(_message.Message):
-    """Embedding is one vector, in the form that the request asked for."""
+    """Embedding is one vector, in the format that the request selected."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -230,13 +232,15 @@ class Embedding(_message.Message):
     packed: _builtins.bytes
     """The vector's bytes, with every other encoding."""
     dimensions: _builtins.int
-    """Number of dimensions, set with `packed`; else the length of `values`."""
+    """Number of dimensions; set only with `packed`, otherwise it is the length of
+    `values`.
+    """
     scale: _builtins.float
-    """With VECTOR_ENCODING_INT8, what to multiply each signed byte by: the
-    vector's largest magnitude over 127.
+    """The factor of each signed byte with VECTOR_ENCODING_INT8: the vector's
+    largest absolute value divided by 127.
     """
     encoding: Global___VectorEncoding.ValueType
-    """The form of `packed`, never VALUES; unset where `values` carries the vector."""
+    """Format of `packed`, never VALUES; not set if `values` contains the vector."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The vector, with VECTOR_ENCODING_VALUES."""
@@ -263,7 +267,7 @@ Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
 @_typing.final
 class EmbedSparseRequest(_message.Message):
     """EmbedSparseRequest asks for the sparse vectors of texts. `{"texts":["a"]}` is
-    whole.
+    a complete request.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -276,24 +280,24 @@ class EmbedSparseRequest(_message.Message):
     PROMPT_NAME_FIELD_NUMBER: _builtins.int
     INCLUDE_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of a model of TASK_SPARSE_EMBEDDING. May be left out where one such
-    model is loaded or the server has a default (`--default-sparse-embedder`).
-    Unknown: NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+    """Name of a model of TASK_SPARSE_EMBEDDING. Optional if only one such model
+    is loaded or the server has a default (`--default-sparse-embedder`). An
+    unknown name: NOT_FOUND. A model of another task: INVALID_ARGUMENT.
     """
     top_k: _builtins.int
-    """Keep only the largest so many weights of each text, of equal ones those of
-    the lowest index; at least 1. Left out: all that are above 0. A request of
-    many texts needs it where the largest answer would be over the server's
-    bound of unread bytes (`--max-unread-bytes`).
+    """Number of weights to return for each text: the largest ones, and among
+    equal ones those with the lowest index; at least 1. Default: all that are
+    above 0. A request with many texts must set it if the largest possible
+    answer exceeds the server's limit of unread bytes (`--max-unread-bytes`).
     """
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with texts of too many tokens."""
+    """Truncation of texts that have too many tokens."""
     allow_partial: _builtins.bool
-    """Answer the good texts even where others are bad."""
+    """If true, answer the valid texts even if other texts are invalid."""
     prompt_name: _builtins.str
     """Name of a prompt of the model, by the rules of EmbedRequest.prompt_name."""
     include_tokens: _builtins.bool
-    """Whether to answer also with `EmbedSparseResult.tokens`."""
+    """Whether to return `EmbedSparseResult.tokens` too."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Texts to embed, by the rules of EmbedRequest.texts."""
@@ -326,7 +330,7 @@ Global___EmbedSparseRequest: _TypeAlias = EmbedSparseRequest  # noqa: Y015
 
 @_typing.final
 class EmbedSparseResponse(_message.Message):
-    """EmbedSparseResponse carries the sparse vectors in the order of the texts."""
+    """EmbedSparseResponse contains the sparse vectors in the order of the texts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -334,14 +338,14 @@ class EmbedSparseResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbedSparseResult]:
-        """One result a text, in the order of the texts."""
+        """One result for each text, in the order of the texts."""
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,
@@ -371,9 +375,9 @@ class EmbedSparseResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     token_count: _builtins.int
-    """Tokens of the text, special tokens included, after truncation."""
+    """Number of tokens of the text after truncation, including special tokens."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped; 0 where the whole text was read."""
+    """Number of tokens that truncation dropped; 0 if the text was not truncated."""
     @_builtins.property
     def indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ids of tokens of the vocabulary, below `ModelInfo.dimensions`, ascending."""
@@ -384,11 +388,11 @@ class EmbedSparseResult(_message.Message):
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why this text has no vector; never set without `allow_partial`."""
+        """The reason why this text has no vector; set only with `allow_partial`."""
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """With `include_tokens`, each of `indices` as it is written in the vocabulary;
+        """With `include_tokens`, the token of the vocabulary for each of `indices`;
         empty for an id that the tokenizer does not have.
         """
 
@@ -419,9 +423,9 @@ class StreamEmbedRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The caller's name for this request, returned with its answer. Any string
-    of at most 128 bytes, unique among the requests in flight if answers are
-    to be told apart.
+    """The caller's id of this request, which its answer repeats. Any string of at
+    most 128 bytes. To distinguish the answers, use a different id for each
+    request in flight.
     """
     @_builtins.property
     def request(self) -> Global___EmbedRequest:

@@ -6,16 +6,16 @@ from semserve.v1 import embedding_pb2 as semserve_dot_v1_dot_embedding__pb2
 
 
 class EmbeddingServiceStub(object):
-    """EmbeddingService turns texts into vectors.
+    """EmbeddingService converts texts to vectors.
 
     Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
     deadline cannot be met, or clients have not read too many answers;
-    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
-    try again; a message over the server's limit of bytes, by default 4 MiB, has
-    the same status without them), UNAVAILABLE (the server is
+    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` contain the
+    time after which to retry; a message over the server's limit of bytes, by
+    default 4 MiB, has the same status without them), UNAVAILABLE (the server is
     starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
-    and INTERNAL (a fault of the server's). The trailer `server-timing` tells
-    the milliseconds spent in the queue, in tokenising and in computing.
+    and INTERNAL (a fault of the server). The trailer `server-timing` contains
+    the milliseconds of queueing, tokenisation and computation.
     """
 
     def __init__(self, channel):
@@ -42,25 +42,25 @@ class EmbeddingServiceStub(object):
 
 
 class EmbeddingServiceServicer(object):
-    """EmbeddingService turns texts into vectors.
+    """EmbeddingService converts texts to vectors.
 
     Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
     deadline cannot be met, or clients have not read too many answers;
-    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
-    try again; a message over the server's limit of bytes, by default 4 MiB, has
-    the same status without them), UNAVAILABLE (the server is
+    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` contain the
+    time after which to retry; a message over the server's limit of bytes, by
+    default 4 MiB, has the same status without them), UNAVAILABLE (the server is
     starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
-    and INTERNAL (a fault of the server's). The trailer `server-timing` tells
-    the milliseconds spent in the queue, in tokenising and in computing.
+    and INTERNAL (a fault of the server). The trailer `server-timing` contains
+    the milliseconds of queueing, tokenisation and computation.
     """
 
     def Embed(self, request, context):
-        """Embed answers with one vector a text, in the order of the texts.
+        """Embed returns one vector for each text, in the order of the texts.
 
-        It is strict: one bad text fails the call with INVALID_ARGUMENT, and a
-        `google.rpc.BadRequest` names each bad field, such as `texts[3]`. With
-        `allow_partial` the bad ones carry their own status and the rest are
-        answered. Many texts in one call cost far less than many calls.
+        One invalid text fails the call with INVALID_ARGUMENT, and a
+        `google.rpc.BadRequest` names each invalid field, such as `texts[3]`. With
+        `allow_partial` each invalid text gets its own status, and the other texts
+        are answered. Many texts in one call cost far less than many calls.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -69,20 +69,23 @@ class EmbeddingServiceServicer(object):
     def StreamEmbed(self, request_iterator, context):
         """StreamEmbed answers a stream of requests, each as soon as it is ready.
 
-        Answers come in any order and are matched by `id`. A request that fails is
-        answered with an `error` and the stream goes on. Requests in flight on one
-        stream are bounded, and so are the bytes of answers that the client has not
-        read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
-        what it has read and ends the stream with OK.
+        The answers may arrive in any order; match them by `id`. A request that
+        fails is answered with an `error`, and the stream continues. The number of
+        requests in flight on one stream is limited, and so are the bytes of
+        answers that the client has not read: at a limit the server stops reading
+        the stream until the client has read an answer. After the client's
+        half-close, the server answers the requests that it has read, and ends the
+        stream with OK.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EmbedSparse(self, request, context):
-        """EmbedSparse answers with one sparse vector a text, in the order of the
-        texts: a weight for each token of the vocabulary that the model finds in or
-        adds to the text, as SPLADE models do. It is strict, as Embed is.
+        """EmbedSparse returns one sparse vector for each text, in the order of the
+        texts: a weight for each token of the vocabulary that the text contains or
+        implies, as SPLADE models compute it. One invalid text fails the call, as
+        for Embed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,16 +117,16 @@ def add_EmbeddingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EmbeddingService(object):
-    """EmbeddingService turns texts into vectors.
+    """EmbeddingService converts texts to vectors.
 
     Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
     deadline cannot be met, or clients have not read too many answers;
-    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
-    try again; a message over the server's limit of bytes, by default 4 MiB, has
-    the same status without them), UNAVAILABLE (the server is
+    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` contain the
+    time after which to retry; a message over the server's limit of bytes, by
+    default 4 MiB, has the same status without them), UNAVAILABLE (the server is
     starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
-    and INTERNAL (a fault of the server's). The trailer `server-timing` tells
-    the milliseconds spent in the queue, in tokenising and in computing.
+    and INTERNAL (a fault of the server). The trailer `server-timing` contains
+    the milliseconds of queueing, tokenisation and computation.
     """
 
     @staticmethod

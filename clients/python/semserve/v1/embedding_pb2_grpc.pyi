@@ -27,16 +27,16 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EmbeddingServiceStub:
-    """EmbeddingService turns texts into vectors.
+    """EmbeddingService converts texts to vectors.
 
     Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
     deadline cannot be met, or clients have not read too many answers;
-    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
-    try again; a message over the server's limit of bytes, by default 4 MiB, has
-    the same status without them), UNAVAILABLE (the server is
+    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` contain the
+    time after which to retry; a message over the server's limit of bytes, by
+    default 4 MiB, has the same status without them), UNAVAILABLE (the server is
     starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
-    and INTERNAL (a fault of the server's). The trailer `server-timing` tells
-    the milliseconds spent in the queue, in tokenising and in computing.
+    and INTERNAL (a fault of the server). The trailer `server-timing` contains
+    the milliseconds of queueing, tokenisation and computation.
     """
 
     @_typing.overload
@@ -44,77 +44,83 @@ class EmbeddingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EmbeddingServiceAsyncStub: ...
     Embed: _grpc.UnaryUnaryMultiCallable[_embedding_pb2.EmbedRequest, _embedding_pb2.EmbedResponse]
-    """Embed answers with one vector a text, in the order of the texts.
+    """Embed returns one vector for each text, in the order of the texts.
 
-    It is strict: one bad text fails the call with INVALID_ARGUMENT, and a
-    `google.rpc.BadRequest` names each bad field, such as `texts[3]`. With
-    `allow_partial` the bad ones carry their own status and the rest are
-    answered. Many texts in one call cost far less than many calls.
+    One invalid text fails the call with INVALID_ARGUMENT, and a
+    `google.rpc.BadRequest` names each invalid field, such as `texts[3]`. With
+    `allow_partial` each invalid text gets its own status, and the other texts
+    are answered. Many texts in one call cost far less than many calls.
     """
     StreamEmbed: _grpc.StreamStreamMultiCallable[_embedding_pb2.StreamEmbedRequest, _embedding_pb2.StreamEmbedResponse]
     """StreamEmbed answers a stream of requests, each as soon as it is ready.
 
-    Answers come in any order and are matched by `id`. A request that fails is
-    answered with an `error` and the stream goes on. Requests in flight on one
-    stream are bounded, and so are the bytes of answers that the client has not
-    read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
-    what it has read and ends the stream with OK.
+    The answers may arrive in any order; match them by `id`. A request that
+    fails is answered with an `error`, and the stream continues. The number of
+    requests in flight on one stream is limited, and so are the bytes of
+    answers that the client has not read: at a limit the server stops reading
+    the stream until the client has read an answer. After the client's
+    half-close, the server answers the requests that it has read, and ends the
+    stream with OK.
     """
     EmbedSparse: _grpc.UnaryUnaryMultiCallable[_embedding_pb2.EmbedSparseRequest, _embedding_pb2.EmbedSparseResponse]
-    """EmbedSparse answers with one sparse vector a text, in the order of the
-    texts: a weight for each token of the vocabulary that the model finds in or
-    adds to the text, as SPLADE models do. It is strict, as Embed is.
+    """EmbedSparse returns one sparse vector for each text, in the order of the
+    texts: a weight for each token of the vocabulary that the text contains or
+    implies, as SPLADE models compute it. One invalid text fails the call, as
+    for Embed.
     """
 
 @_typing.type_check_only
 class EmbeddingServiceAsyncStub(EmbeddingServiceStub):
-    """EmbeddingService turns texts into vectors.
+    """EmbeddingService converts texts to vectors.
 
     Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
     deadline cannot be met, or clients have not read too many answers;
-    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
-    try again; a message over the server's limit of bytes, by default 4 MiB, has
-    the same status without them), UNAVAILABLE (the server is
+    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` contain the
+    time after which to retry; a message over the server's limit of bytes, by
+    default 4 MiB, has the same status without them), UNAVAILABLE (the server is
     starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
-    and INTERNAL (a fault of the server's). The trailer `server-timing` tells
-    the milliseconds spent in the queue, in tokenising and in computing.
+    and INTERNAL (a fault of the server). The trailer `server-timing` contains
+    the milliseconds of queueing, tokenisation and computation.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Embed: _aio.UnaryUnaryMultiCallable[_embedding_pb2.EmbedRequest, _embedding_pb2.EmbedResponse]  # type: ignore[assignment]
-    """Embed answers with one vector a text, in the order of the texts.
+    """Embed returns one vector for each text, in the order of the texts.
 
-    It is strict: one bad text fails the call with INVALID_ARGUMENT, and a
-    `google.rpc.BadRequest` names each bad field, such as `texts[3]`. With
-    `allow_partial` the bad ones carry their own status and the rest are
-    answered. Many texts in one call cost far less than many calls.
+    One invalid text fails the call with INVALID_ARGUMENT, and a
+    `google.rpc.BadRequest` names each invalid field, such as `texts[3]`. With
+    `allow_partial` each invalid text gets its own status, and the other texts
+    are answered. Many texts in one call cost far less than many calls.
     """
     StreamEmbed: _aio.StreamStreamMultiCallable[_embedding_pb2.StreamEmbedRequest, _embedding_pb2.StreamEmbedResponse]  # type: ignore[assignment]
     """StreamEmbed answers a stream of requests, each as soon as it is ready.
 
-    Answers come in any order and are matched by `id`. A request that fails is
-    answered with an `error` and the stream goes on. Requests in flight on one
-    stream are bounded, and so are the bytes of answers that the client has not
-    read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
-    what it has read and ends the stream with OK.
+    The answers may arrive in any order; match them by `id`. A request that
+    fails is answered with an `error`, and the stream continues. The number of
+    requests in flight on one stream is limited, and so are the bytes of
+    answers that the client has not read: at a limit the server stops reading
+    the stream until the client has read an answer. After the client's
+    half-close, the server answers the requests that it has read, and ends the
+    stream with OK.
     """
     EmbedSparse: _aio.UnaryUnaryMultiCallable[_embedding_pb2.EmbedSparseRequest, _embedding_pb2.EmbedSparseResponse]  # type: ignore[assignment]
-    """EmbedSparse answers with one sparse vector a text, in the order of the
-    texts: a weight for each token of the vocabulary that the model finds in or
-    adds to the text, as SPLADE models do. It is strict, as Embed is.
+    """EmbedSparse returns one sparse vector for each text, in the order of the
+    texts: a weight for each token of the vocabulary that the text contains or
+    implies, as SPLADE models compute it. One invalid text fails the call, as
+    for Embed.
     """
 
 class EmbeddingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EmbeddingService turns texts into vectors.
+    """EmbeddingService converts texts to vectors.
 
     Every RPC may also fail with RESOURCE_EXHAUSTED (the queue is full, the
     deadline cannot be met, or clients have not read too many answers;
-    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` say when to
-    try again; a message over the server's limit of bytes, by default 4 MiB, has
-    the same status without them), UNAVAILABLE (the server is
+    `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms` contain the
+    time after which to retry; a message over the server's limit of bytes, by
+    default 4 MiB, has the same status without them), UNAVAILABLE (the server is
     starting or stopping), DEADLINE_EXCEEDED (the deadline passed in the queue)
-    and INTERNAL (a fault of the server's). The trailer `server-timing` tells
-    the milliseconds spent in the queue, in tokenising and in computing.
+    and INTERNAL (a fault of the server). The trailer `server-timing` contains
+    the milliseconds of queueing, tokenisation and computation.
     """
 
     @_abc_1.abstractmethod
@@ -123,12 +129,12 @@ class EmbeddingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedding_pb2.EmbedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedding_pb2.EmbedResponse, _abc.Awaitable[_embedding_pb2.EmbedResponse]]:
-        """Embed answers with one vector a text, in the order of the texts.
+        """Embed returns one vector for each text, in the order of the texts.
 
-        It is strict: one bad text fails the call with INVALID_ARGUMENT, and a
-        `google.rpc.BadRequest` names each bad field, such as `texts[3]`. With
-        `allow_partial` the bad ones carry their own status and the rest are
-        answered. Many texts in one call cost far less than many calls.
+        One invalid text fails the call with INVALID_ARGUMENT, and a
+        `google.rpc.BadRequest` names each invalid field, such as `texts[3]`. With
+        `allow_partial` each invalid text gets its own status, and the other texts
+        are answered. Many texts in one call cost far less than many calls.
         """
 
     @_abc_1.abstractmethod
@@ -139,11 +145,13 @@ class EmbeddingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_embedding_pb2.StreamEmbedResponse], _abc.AsyncIterator[_embedding_pb2.StreamEmbedResponse]]:
         """StreamEmbed answers a stream of requests, each as soon as it is ready.
 
-        Answers come in any order and are matched by `id`. A request that fails is
-        answered with an `error` and the stream goes on. Requests in flight on one
-        stream are bounded, and so are the bytes of answers that the client has not
-        read: past a bound the server stops reading until an answer has been taken. After the client's half-close the server answers
-        what it has read and ends the stream with OK.
+        The answers may arrive in any order; match them by `id`. A request that
+        fails is answered with an `error`, and the stream continues. The number of
+        requests in flight on one stream is limited, and so are the bytes of
+        answers that the client has not read: at a limit the server stops reading
+        the stream until the client has read an answer. After the client's
+        half-close, the server answers the requests that it has read, and ends the
+        stream with OK.
         """
 
     @_abc_1.abstractmethod
@@ -152,9 +160,10 @@ class EmbeddingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedding_pb2.EmbedSparseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedding_pb2.EmbedSparseResponse, _abc.Awaitable[_embedding_pb2.EmbedSparseResponse]]:
-        """EmbedSparse answers with one sparse vector a text, in the order of the
-        texts: a weight for each token of the vocabulary that the model finds in or
-        adds to the text, as SPLADE models do. It is strict, as Embed is.
+        """EmbedSparse returns one sparse vector for each text, in the order of the
+        texts: a weight for each token of the vocabulary that the text contains or
+        implies, as SPLADE models compute it. One invalid text fails the call, as
+        for Embed.
         """
 
 def add_EmbeddingServiceServicer_to_server(servicer: EmbeddingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,7 +39,7 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Texts to sparse vectors: EmbeddingService.EmbedSparse."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
-    """Task is what a model does."""
+    """Task is the task of a model."""
 
 TASK_UNSPECIFIED: Task.ValueType  # 0
 """Never sent."""
@@ -62,23 +62,23 @@ class _ScoreFunctionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScoreFu
     SCORE_FUNCTION_UNSPECIFIED: _ScoreFunction.ValueType  # 0
     """The model has no logits."""
     SCORE_FUNCTION_SOFTMAX: _ScoreFunction.ValueType  # 1
-    """Probabilities that sum to 1: one label is right."""
+    """Probabilities that sum to 1 (softmax): one label is correct."""
     SCORE_FUNCTION_SIGMOID: _ScoreFunction.ValueType  # 2
-    """A probability for each logit by itself."""
+    """A separate probability for each logit (sigmoid)."""
     SCORE_FUNCTION_NONE: _ScoreFunction.ValueType  # 3
-    """The logits themselves, such as of a regression."""
+    """The unchanged logits, for example of a regression."""
 
 class ScoreFunction(_ScoreFunction, metaclass=_ScoreFunctionEnumTypeWrapper):
-    """ScoreFunction is how a model's logits become scores."""
+    """ScoreFunction is the function that converts a model's logits to scores."""
 
 SCORE_FUNCTION_UNSPECIFIED: ScoreFunction.ValueType  # 0
 """The model has no logits."""
 SCORE_FUNCTION_SOFTMAX: ScoreFunction.ValueType  # 1
-"""Probabilities that sum to 1: one label is right."""
+"""Probabilities that sum to 1 (softmax): one label is correct."""
 SCORE_FUNCTION_SIGMOID: ScoreFunction.ValueType  # 2
-"""A probability for each logit by itself."""
+"""A separate probability for each logit (sigmoid)."""
 SCORE_FUNCTION_NONE: ScoreFunction.ValueType  # 3
-"""The logits themselves, such as of a regression."""
+"""The unchanged logits, for example of a regression."""
 Global___ScoreFunction: _TypeAlias = ScoreFunction  # noqa: Y015
 
 class _ModelState:
@@ -90,31 +90,31 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
     """Never sent."""
     MODEL_STATE_LOADING: _ModelState.ValueType  # 1
-    """It is being loaded and does not answer yet."""
+    """The bundle is being loaded, and its model does not answer yet."""
     MODEL_STATE_READY: _ModelState.ValueType  # 2
-    """It is loaded and answers. A newer bundle of its name may be loading, or may
-    have been refused (`ModelInfo.reload_error`).
+    """The model is loaded and answers. A newer bundle with the same name may be
+    loading, or may have been refused (`ModelInfo.reload_error`).
     """
     MODEL_STATE_REFUSED: _ModelState.ValueType  # 3
-    """It cannot be served, for the reason in `ModelInfo.reason`."""
+    """The bundle cannot be served, for the reason in `ModelInfo.reason`."""
     MODEL_STATE_UNLOADED: _ModelState.ValueType  # 4
-    """UnloadModel has unloaded it."""
+    """UnloadModel has unloaded the model."""
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
-    """ModelState is what the server does with a bundle."""
+    """ModelState is the state of a bundle in the server."""
 
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 """Never sent."""
 MODEL_STATE_LOADING: ModelState.ValueType  # 1
-"""It is being loaded and does not answer yet."""
+"""The bundle is being loaded, and its model does not answer yet."""
 MODEL_STATE_READY: ModelState.ValueType  # 2
-"""It is loaded and answers. A newer bundle of its name may be loading, or may
-have been refused (`ModelInfo.reload_error`).
+"""The model is loaded and answers. A newer bundle with the same name may be
+loading, or may have been refused (`ModelInfo.reload_error`).
 """
 MODEL_STATE_REFUSED: ModelState.ValueType  # 3
-"""It cannot be served, for the reason in `ModelInfo.reason`."""
+"""The bundle cannot be served, for the reason in `ModelInfo.reason`."""
 MODEL_STATE_UNLOADED: ModelState.ValueType  # 4
-"""UnloadModel has unloaded it."""
+"""UnloadModel has unloaded the model."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 @_typing.final
@@ -171,27 +171,27 @@ class ModelInfo(_message.Message):
     name: _builtins.str
     """The name that requests use."""
     description: _builtins.str
-    """One line for people."""
+    """Description in one line."""
     task: Global___Task.ValueType
-    """What it does."""
+    """Task of the model."""
     is_default: _builtins.bool
-    """Whether it answers requests of its task that name no model."""
+    """Whether the model answers requests of its task that name no model."""
     max_sequence_length: _builtins.int
-    """Most tokens of a text or pair, special tokens included."""
+    """Largest number of tokens of a text or pair, including special tokens."""
     truncation: _common_pb2.Truncation.ValueType
-    """What it does with longer ones unless a request says otherwise."""
+    """Truncation of longer texts or pairs, unless the request sets another."""
     dimensions: _builtins.int
-    """Dimensions of a vector, of a sparse one the size of the vocabulary; 0 for
-    models that give no vectors.
+    """Number of dimensions of a vector; for sparse vectors the size of the
+    vocabulary; 0 for models without vectors.
     """
     pooling: _builtins.str
-    """How token vectors become one, such as `mean`; empty where it is not known."""
+    """The pooling of token vectors, such as `mean`; empty if it is not known."""
     normalized: _builtins.bool
-    """Whether its vectors are of unit length."""
+    """Whether the model's vectors have unit length."""
     metric: _similarity_pb2.Metric.ValueType
-    """How its vectors are compared unless a request says otherwise."""
+    """Similarity of two vectors, unless the request sets another metric."""
     takes_pairs: _builtins.bool
-    """Whether it takes pairs rather than single texts."""
+    """Whether the model takes pairs instead of single texts."""
     variant: _builtins.str
     """The graph in use, such as `portable`."""
     provider: _builtins.str
@@ -199,40 +199,44 @@ class ModelInfo(_message.Message):
     `CPUExecutionProvider`.
     """
     digest: _builtins.str
-    """SHA-256 of the bundle's manifest in hexadecimal: two servers that tell the
-    same one serve the same files.
+    """SHA-256 of the bundle's manifest in hexadecimal: two servers with the same
+    value serve the same files.
     """
     reload_error: _builtins.str
-    """Why the bundle that is on the disk now was refused, so that an older one is
-    served still; empty where none was.
+    """The reason why the bundle on the disk was refused while an older one is
+    still served; empty if none was refused.
     """
     scores: Global___ScoreFunction.ValueType
-    """How its logits become scores, for TASK_CLASSIFICATION and TASK_SCORE."""
+    """Function that converts logits to scores, for TASK_CLASSIFICATION and
+    TASK_SCORE.
+    """
     default_prompt: _builtins.str
-    """Name of the prompt of requests that name none; empty where there is none."""
+    """Name of the prompt for requests that name none; empty if there is none."""
     state: Global___ModelState.ValueType
-    """What the server does with it."""
+    """State of the model or bundle."""
     reason: _builtins.str
-    """Why it is in the state MODEL_STATE_REFUSED; else empty."""
+    """Reason of the state MODEL_STATE_REFUSED; otherwise empty."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """A classifier's labels in the order of its outputs; empty for others."""
+        """Labels of a classifier in the order of its outputs; empty for other models."""
 
     @_builtins.property
     def text_order(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which text of a pair the model reads first: `premise`, `hypothesis` or the
-        other way round; empty where it takes single texts. The premise is
-        `ClassifyPair.premise` or `ScorePair.left`. Requests name their fields, so
-        callers need not know the order.
+        """Order of a pair's texts in the model's input: `premise`, `hypothesis` or
+        the reverse; empty if the model takes single texts. The premise is
+        `ClassifyPair.premise` or `ScorePair.left`. Requests name the two texts, so
+        callers do not need to know the order.
         """
 
     @_builtins.property
     def prompts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Texts that may be put before each text, by their names."""
+        """Texts that a request can have put before each text (prompts), by their
+        names.
+        """
 
     @_builtins.property
     def sides(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.Side.ValueType]:
-        """The sides for which it has an encoder each; empty for most models."""
+        """The sides that have an encoder of their own; empty for most models."""
 
     def __init__(
         self,
@@ -318,7 +322,7 @@ class GetModelRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Its name. May be left out where only one model is loaded."""
+    """Name of the model. Optional if only one model is loaded."""
     def __init__(
         self,
         *,
@@ -358,7 +362,7 @@ Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
-    """GetServerInfoRequest asks what the server is."""
+    """GetServerInfoRequest asks for information about the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -387,17 +391,17 @@ class GetServerInfoResponse(_message.Message):
     version: _builtins.str
     """Version of the server, such as `0.1.0`."""
     default_top_k: _builtins.int
-    """Hits of a query of Search that sets no `top_k`."""
+    """Number of hits for each query of a Search request without `top_k`."""
     allow_model_control: _builtins.bool
     """Whether LoadModel and UnloadModel are allowed (`--allow-model-control`)."""
     @_builtins.property
     def limits(self) -> Global___ServerLimits:
-        """Its bounds."""
+        """Limits of requests."""
 
     @_builtins.property
     def default_models(self) -> _containers.RepeatedCompositeFieldContainer[Global___DefaultModel]:
-        """The models that answer requests which name none, one for each task that has
-        one. Empty while the server starts.
+        """The models for requests that name none, at most one for each task. Empty
+        while the server starts.
         """
 
     def __init__(
@@ -419,7 +423,9 @@ Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
 
 @_typing.final
 class ServerLimits(_message.Message):
-    """ServerLimits are bounds of requests, each set by the flag of its name."""
+    """ServerLimits are the limits of requests. The flag of each limit is in
+    brackets.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -432,29 +438,31 @@ class ServerLimits(_message.Message):
     MAX_UNREAD_BYTES_FIELD_NUMBER: _builtins.int
     MAX_HITS_FIELD_NUMBER: _builtins.int
     max_request_texts: _builtins.int
-    """Most texts, or pairs to classify or to score, of one request
+    """Largest number of texts, or of pairs to classify or score, in one request
     (`--max-request-texts`).
     """
     max_text_bytes: _builtins.int
-    """Most UTF-8 bytes of one text (`--max-text-bytes`)."""
+    """Largest number of UTF-8 bytes of one text (`--max-text-bytes`)."""
     max_request_scores: _builtins.int
-    """Most scores that a similarity request computes (`--max-request-scores`)."""
+    """Largest number of scores of one similarity request
+    (`--max-request-scores`).
+    """
     max_tokenize_bytes: _builtins.int
-    """Most UTF-8 bytes of all texts of a Tokenize request
+    """Largest number of UTF-8 bytes of all texts of a Tokenize request
     (`--max-tokenize-bytes`).
     """
     max_message_bytes: _builtins.int
-    """Most bytes of a request (`--max-message-bytes`)."""
+    """Largest number of bytes of a request message (`--max-message-bytes`)."""
     max_stream_requests: _builtins.int
-    """Most requests of one stream that are not answered yet
+    """Largest number of unanswered requests of one stream
     (`--max-stream-requests`).
     """
     max_unread_bytes: _builtins.int
-    """Most bytes of answers that clients have not read, of all connections
-    (`--max-unread-bytes`).
+    """Largest number of bytes of answers that clients have not read, for all
+    connections together (`--max-unread-bytes`).
     """
     max_hits: _builtins.int
-    """Most hits of one answer of Search."""
+    """Largest number of hits in one answer of Search."""
     def __init__(
         self,
         *,
@@ -477,7 +485,7 @@ Global___ServerLimits: _TypeAlias = ServerLimits  # noqa: Y015
 
 @_typing.final
 class DefaultModel(_message.Message):
-    """DefaultModel is what answers requests of a task that name no model."""
+    """DefaultModel is the model for requests of a task that name no model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -503,13 +511,13 @@ Global___DefaultModel: _TypeAlias = DefaultModel  # noqa: Y015
 
 @_typing.final
 class LoadModelRequest(_message.Message):
-    """LoadModelRequest asks for a bundle to be served."""
+    """LoadModelRequest names a bundle to load."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model's name, as in its bundle; never a path."""
+    """Name of the model, as in its bundle; never a path."""
     def __init__(
         self,
         *,
@@ -525,7 +533,7 @@ Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
 
 @_typing.final
 class LoadModelResponse(_message.Message):
-    """LoadModelResponse describes the model as it is served now."""
+    """LoadModelResponse describes the loaded model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -549,13 +557,13 @@ Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
 
 @_typing.final
 class UnloadModelRequest(_message.Message):
-    """UnloadModelRequest asks for a model to be served no longer."""
+    """UnloadModelRequest names a model to unload."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Its name."""
+    """Name of the model."""
     def __init__(
         self,
         *,
@@ -571,7 +579,7 @@ Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
 
 @_typing.final
 class UnloadModelResponse(_message.Message):
-    """UnloadModelResponse says that it is no longer served."""
+    """UnloadModelResponse confirms that the model is unloaded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -588,20 +596,20 @@ Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
 
 @_typing.final
 class TokenizeRequest(_message.Message):
-    """TokenizeRequest asks how texts are read."""
+    """TokenizeRequest asks for the tokens of texts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of a model. May be left out where only one model is loaded or the
-    server has a default embedding model, whose tokenizer then answers.
+    """Name of a model. Optional if only one model is loaded, or if the server has
+    a default embedding model, whose tokenizer is then used.
     """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to tokenise, by the rules of EmbedRequest.texts; all together no
-        longer than the server's limit of bytes (`--max-tokenize-bytes`).
+        """Texts to tokenise, by the rules of EmbedRequest.texts, with at most
+        `--max-tokenize-bytes` bytes in total.
         """
 
     def __init__(
@@ -620,17 +628,17 @@ Global___TokenizeRequest: _TypeAlias = TokenizeRequest  # noqa: Y015
 
 @_typing.final
 class TokenizeResponse(_message.Message):
-    """TokenizeResponse carries the tokens in the order of the texts."""
+    """TokenizeResponse contains the tokens in the order of the texts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model whose tokenizer answered."""
+    """Name of the model whose tokenizer was used."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenizeResult]:
-        """One result a text."""
+        """One result for each text."""
 
     def __init__(
         self,
@@ -648,7 +656,7 @@ Global___TokenizeResponse: _TypeAlias = TokenizeResponse  # noqa: Y015
 
 @_typing.final
 class TokenizeResult(_message.Message):
-    """TokenizeResult is how one text is read, special tokens included."""
+    """TokenizeResult contains the tokens of one text, including special tokens."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -658,24 +666,24 @@ class TokenizeResult(_message.Message):
     ENDS_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     truncated_tokens: _builtins.int
-    """How many of the tokens the model would drop as too many."""
+    """Number of tokens that the model would drop by truncation."""
     @_builtins.property
     def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The tokens as written in the vocabulary."""
+        """The tokens, as strings of the vocabulary."""
 
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Their ids in the vocabulary, one a token."""
+        """The id of each token in the vocabulary."""
 
     @_builtins.property
     def starts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Where each token starts in the text, in characters (Unicode code points)
-        from 0; special tokens have start = end = 0.
+        """Start of each token in the text, in characters (Unicode code points) from
+        0; special tokens have start = end = 0.
         """
 
     @_builtins.property
     def ends(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Where each token ends, exclusive, by the same count."""
+        """End of each token in the text, exclusive, in the same unit."""
 
     def __init__(
         self,

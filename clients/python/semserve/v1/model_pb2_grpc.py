@@ -6,8 +6,8 @@ from semserve.v1 import model_pb2 as semserve_dot_v1_dot_model__pb2
 
 
 class ModelServiceStub(object):
-    """ModelService tells what the server serves and how it reads texts, and changes
-    what it serves where that is allowed.
+    """ModelService describes the models and tokenises texts. If the server allows
+    it, it also loads and unloads models.
     """
 
     def __init__(self, channel):
@@ -49,48 +49,49 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """ModelService tells what the server serves and how it reads texts, and changes
-    what it serves where that is allowed.
+    """ModelService describes the models and tokenises texts. If the server allows
+    it, it also loads and unloads models.
     """
 
     def ListModels(self, request, context):
         """ListModels lists the loaded models, and the bundles of the models directory
         that are being loaded, were refused or were unloaded, each with its state,
-        sorted by name. While the server is starting, every RPC here but
-        GetServerInfo fails with UNAVAILABLE.
+        sorted by name. While the server is starting, every RPC of this service
+        except GetServerInfo fails with UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """GetModel describes one model. Unknown: NOT_FOUND.
+        """GetModel describes one model. An unknown name: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """LoadModel serves a bundle of the server's models directory as it is on the
-        disk now: a new one, one that was unloaded, or one that has changed. While
-        it loads the old one serves, and calls that have reached it are answered by
-        it. It answers when the model is warm, and at once if that very bundle is
-        served already. A caller that leaves does not stop it.
+        """LoadModel loads a bundle of the server's models directory from the disk: a
+        new bundle, one that was unloaded, or one that has changed. While it loads,
+        the old model answers, and calls that started with the old model are
+        answered by it. The RPC returns when the new model answers calls, and at
+        once if the same bundle is already served. If the caller cancels, the load
+        continues.
 
-        No bundle of that name: NOT_FOUND. One that cannot be served:
-        FAILED_PRECONDITION, and the old one serves on. A server that was not
-        started with --allow-model-control: PERMISSION_DENIED.
+        No bundle with that name: NOT_FOUND. A bundle that cannot be served:
+        FAILED_PRECONDITION, and the old model stays. A server without
+        --allow-model-control: PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """UnloadModel serves a model no longer. Calls that have reached it are
-        answered; then its memory is free. It stays unloaded until it is loaded
-        again or the server starts anew.
+        """UnloadModel unloads a model. Calls that started with it are answered; then
+        its memory is freed. The model stays unloaded until LoadModel loads it or
+        the server restarts.
 
-        Not loaded: NOT_FOUND. A server that was not started with
+        A model that is not loaded: NOT_FOUND. A server without
         --allow-model-control: PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -98,18 +99,19 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Tokenize(self, request, context):
-        """Tokenize shows how a model's tokenizer reads texts, without running the
-        model. Texts are never truncated here: what the model would drop is told
-        by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
-        the tokens.
+        """Tokenize returns the tokens of texts, without running the model. It does
+        not truncate texts: `TokenizeResult.truncated_tokens` is the number of
+        tokens that the model would drop. The tokens count for the rate of an API
+        key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """GetServerInfo tells the server's version, its limits on requests, and which
-        models answer requests that name none. It answers while the server starts.
+        """GetServerInfo returns the server's version, its limits of requests, and the
+        models for requests that name none. It also answers while the server
+        starts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,8 +158,8 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """ModelService tells what the server serves and how it reads texts, and changes
-    what it serves where that is allowed.
+    """ModelService describes the models and tokenises texts. If the server allows
+    it, it also loads and unloads models.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService tells what the server serves and how it reads texts, and changes
-    what it serves where that is allowed.
+    """ModelService describes the models and tokenises texts. If the server allows
+    it, it also loads and unloads models.
     """
 
     @_typing.overload
@@ -38,89 +38,93 @@ class ModelServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
     """ListModels lists the loaded models, and the bundles of the models directory
     that are being loaded, were refused or were unloaded, each with its state,
-    sorted by name. While the server is starting, every RPC here but
-    GetServerInfo fails with UNAVAILABLE.
+    sorted by name. While the server is starting, every RPC of this service
+    except GetServerInfo fails with UNAVAILABLE.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
-    """GetModel describes one model. Unknown: NOT_FOUND."""
+    """GetModel describes one model. An unknown name: NOT_FOUND."""
     LoadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]
-    """LoadModel serves a bundle of the server's models directory as it is on the
-    disk now: a new one, one that was unloaded, or one that has changed. While
-    it loads the old one serves, and calls that have reached it are answered by
-    it. It answers when the model is warm, and at once if that very bundle is
-    served already. A caller that leaves does not stop it.
+    """LoadModel loads a bundle of the server's models directory from the disk: a
+    new bundle, one that was unloaded, or one that has changed. While it loads,
+    the old model answers, and calls that started with the old model are
+    answered by it. The RPC returns when the new model answers calls, and at
+    once if the same bundle is already served. If the caller cancels, the load
+    continues.
 
-    No bundle of that name: NOT_FOUND. One that cannot be served:
-    FAILED_PRECONDITION, and the old one serves on. A server that was not
-    started with --allow-model-control: PERMISSION_DENIED.
+    No bundle with that name: NOT_FOUND. A bundle that cannot be served:
+    FAILED_PRECONDITION, and the old model stays. A server without
+    --allow-model-control: PERMISSION_DENIED.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]
-    """UnloadModel serves a model no longer. Calls that have reached it are
-    answered; then its memory is free. It stays unloaded until it is loaded
-    again or the server starts anew.
+    """UnloadModel unloads a model. Calls that started with it are answered; then
+    its memory is freed. The model stays unloaded until LoadModel loads it or
+    the server restarts.
 
-    Not loaded: NOT_FOUND. A server that was not started with
+    A model that is not loaded: NOT_FOUND. A server without
     --allow-model-control: PERMISSION_DENIED.
     """
     Tokenize: _grpc.UnaryUnaryMultiCallable[_model_pb2.TokenizeRequest, _model_pb2.TokenizeResponse]
-    """Tokenize shows how a model's tokenizer reads texts, without running the
-    model. Texts are never truncated here: what the model would drop is told
-    by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
-    the tokens.
+    """Tokenize returns the tokens of texts, without running the model. It does
+    not truncate texts: `TokenizeResult.truncated_tokens` is the number of
+    tokens that the model would drop. The tokens count for the rate of an API
+    key.
     """
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetServerInfoRequest, _model_pb2.GetServerInfoResponse]
-    """GetServerInfo tells the server's version, its limits on requests, and which
-    models answer requests that name none. It answers while the server starts.
+    """GetServerInfo returns the server's version, its limits of requests, and the
+    models for requests that name none. It also answers while the server
+    starts.
     """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """ModelService tells what the server serves and how it reads texts, and changes
-    what it serves where that is allowed.
+    """ModelService describes the models and tokenises texts. If the server allows
+    it, it also loads and unloads models.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
     """ListModels lists the loaded models, and the bundles of the models directory
     that are being loaded, were refused or were unloaded, each with its state,
-    sorted by name. While the server is starting, every RPC here but
-    GetServerInfo fails with UNAVAILABLE.
+    sorted by name. While the server is starting, every RPC of this service
+    except GetServerInfo fails with UNAVAILABLE.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
-    """GetModel describes one model. Unknown: NOT_FOUND."""
+    """GetModel describes one model. An unknown name: NOT_FOUND."""
     LoadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """LoadModel serves a bundle of the server's models directory as it is on the
-    disk now: a new one, one that was unloaded, or one that has changed. While
-    it loads the old one serves, and calls that have reached it are answered by
-    it. It answers when the model is warm, and at once if that very bundle is
-    served already. A caller that leaves does not stop it.
+    """LoadModel loads a bundle of the server's models directory from the disk: a
+    new bundle, one that was unloaded, or one that has changed. While it loads,
+    the old model answers, and calls that started with the old model are
+    answered by it. The RPC returns when the new model answers calls, and at
+    once if the same bundle is already served. If the caller cancels, the load
+    continues.
 
-    No bundle of that name: NOT_FOUND. One that cannot be served:
-    FAILED_PRECONDITION, and the old one serves on. A server that was not
-    started with --allow-model-control: PERMISSION_DENIED.
+    No bundle with that name: NOT_FOUND. A bundle that cannot be served:
+    FAILED_PRECONDITION, and the old model stays. A server without
+    --allow-model-control: PERMISSION_DENIED.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """UnloadModel serves a model no longer. Calls that have reached it are
-    answered; then its memory is free. It stays unloaded until it is loaded
-    again or the server starts anew.
+    """UnloadModel unloads a model. Calls that started with it are answered; then
+    its memory is freed. The model stays unloaded until LoadModel loads it or
+    the server restarts.
 
-    Not loaded: NOT_FOUND. A server that was not started with
+    A model that is not loaded: NOT_FOUND. A server without
     --allow-model-control: PERMISSION_DENIED.
     """
     Tokenize: _aio.UnaryUnaryMultiCallable[_model_pb2.TokenizeRequest, _model_pb2.TokenizeResponse]  # type: ignore[assignment]
-    """Tokenize shows how a model's tokenizer reads texts, without running the
-    model. Texts are never truncated here: what the model would drop is told
-    by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
-    the tokens.
+    """Tokenize returns the tokens of texts, without running the model. It does
+    not truncate texts: `TokenizeResult.truncated_tokens` is the number of
+    tokens that the model would drop. The tokens count for the rate of an API
+    key.
     """
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_model_pb2.GetServerInfoRequest, _model_pb2.GetServerInfoResponse]  # type: ignore[assignment]
-    """GetServerInfo tells the server's version, its limits on requests, and which
-    models answer requests that name none. It answers while the server starts.
+    """GetServerInfo returns the server's version, its limits of requests, and the
+    models for requests that name none. It also answers while the server
+    starts.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService tells what the server serves and how it reads texts, and changes
-    what it serves where that is allowed.
+    """ModelService describes the models and tokenises texts. If the server allows
+    it, it also loads and unloads models.
     """
 
     @_abc_1.abstractmethod
@@ -131,8 +135,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.ListModelsResponse, _abc.Awaitable[_model_pb2.ListModelsResponse]]:
         """ListModels lists the loaded models, and the bundles of the models directory
         that are being loaded, were refused or were unloaded, each with its state,
-        sorted by name. While the server is starting, every RPC here but
-        GetServerInfo fails with UNAVAILABLE.
+        sorted by name. While the server is starting, every RPC of this service
+        except GetServerInfo fails with UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -141,7 +145,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.GetModelResponse, _abc.Awaitable[_model_pb2.GetModelResponse]]:
-        """GetModel describes one model. Unknown: NOT_FOUND."""
+        """GetModel describes one model. An unknown name: NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def LoadModel(
@@ -149,15 +153,16 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.LoadModelResponse, _abc.Awaitable[_model_pb2.LoadModelResponse]]:
-        """LoadModel serves a bundle of the server's models directory as it is on the
-        disk now: a new one, one that was unloaded, or one that has changed. While
-        it loads the old one serves, and calls that have reached it are answered by
-        it. It answers when the model is warm, and at once if that very bundle is
-        served already. A caller that leaves does not stop it.
+        """LoadModel loads a bundle of the server's models directory from the disk: a
+        new bundle, one that was unloaded, or one that has changed. While it loads,
+        the old model answers, and calls that started with the old model are
+        answered by it. The RPC returns when the new model answers calls, and at
+        once if the same bundle is already served. If the caller cancels, the load
+        continues.
 
-        No bundle of that name: NOT_FOUND. One that cannot be served:
-        FAILED_PRECONDITION, and the old one serves on. A server that was not
-        started with --allow-model-control: PERMISSION_DENIED.
+        No bundle with that name: NOT_FOUND. A bundle that cannot be served:
+        FAILED_PRECONDITION, and the old model stays. A server without
+        --allow-model-control: PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod
@@ -166,11 +171,11 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.UnloadModelResponse, _abc.Awaitable[_model_pb2.UnloadModelResponse]]:
-        """UnloadModel serves a model no longer. Calls that have reached it are
-        answered; then its memory is free. It stays unloaded until it is loaded
-        again or the server starts anew.
+        """UnloadModel unloads a model. Calls that started with it are answered; then
+        its memory is freed. The model stays unloaded until LoadModel loads it or
+        the server restarts.
 
-        Not loaded: NOT_FOUND. A server that was not started with
+        A model that is not loaded: NOT_FOUND. A server without
         --allow-model-control: PERMISSION_DENIED.
         """
 
@@ -180,10 +185,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.TokenizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.TokenizeResponse, _abc.Awaitable[_model_pb2.TokenizeResponse]]:
-        """Tokenize shows how a model's tokenizer reads texts, without running the
-        model. Texts are never truncated here: what the model would drop is told
-        by `TokenizeResult.truncated_tokens`. The rate of an API key is charged for
-        the tokens.
+        """Tokenize returns the tokens of texts, without running the model. It does
+        not truncate texts: `TokenizeResult.truncated_tokens` is the number of
+        tokens that the model would drop. The tokens count for the rate of an API
+        key.
         """
 
     @_abc_1.abstractmethod
@@ -192,8 +197,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.GetServerInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.GetServerInfoResponse, _abc.Awaitable[_model_pb2.GetServerInfoResponse]]:
-        """GetServerInfo tells the server's version, its limits on requests, and which
-        models answer requests that name none. It answers while the server starts.
+        """GetServerInfo returns the server's version, its limits of requests, and the
+        models for requests that name none. It also answers while the server
+        starts.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class ScoreRequest(_message.Message):
     """ScoreRequest asks for the scores of pairs, or of single texts.
-    `{"pairs":[{"left":"a","right":"b"}]}` is whole.
+    `{"pairs":[{"left":"a","right":"b"}]}` is a complete request.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -35,19 +35,19 @@ class ScoreRequest(_message.Message):
     TRUNCATION_FIELD_NUMBER: _builtins.int
     ALLOW_PARTIAL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of a model of TASK_SCORE. May be left out where one such model is
-    loaded or the server has a default (`--default-scorer`). Unknown:
-    NOT_FOUND. A model of another task: INVALID_ARGUMENT.
+    """Name of a model of TASK_SCORE. Optional if only one such model is loaded or
+    the server has a default (`--default-scorer`). An unknown name: NOT_FOUND.
+    A model of another task: INVALID_ARGUMENT.
     """
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with pairs or texts of too many tokens."""
+    """Truncation of pairs or texts that have too many tokens."""
     allow_partial: _builtins.bool
-    """Answer the good pairs or texts even where others are bad."""
+    """If true, answer the valid pairs or texts even if others are invalid."""
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScorePair]:
         """Pairs to score, for a model of pairs (`ModelInfo.takes_pairs`). Refused
-        with INVALID_ARGUMENT: none, more than the server's limit
-        (`--max-request-texts`), or any for a model of single texts.
+        with INVALID_ARGUMENT: no pair, more than the server's limit
+        (`--max-request-texts`), or any pair for a model of single texts.
         """
 
     @_builtins.property
@@ -76,8 +76,8 @@ Global___ScoreRequest: _TypeAlias = ScoreRequest  # noqa: Y015
 @_typing.final
 class ScorePair(_message.Message):
     """ScorePair is two texts that are scored together, each by the rules of
-    EmbedRequest.texts. Which of them the model reads first is its own matter
-    (`ModelInfo.text_order`).
+    EmbedRequest.texts. Their order in the model's input is
+    `ModelInfo.text_order`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -104,7 +104,7 @@ Global___ScorePair: _TypeAlias = ScorePair  # noqa: Y015
 
 @_typing.final
 class ScoreResponse(_message.Message):
-    """ScoreResponse carries the scores in the order of the pairs or texts."""
+    """ScoreResponse contains the scores in the order of the pairs or texts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -114,26 +114,26 @@ class ScoreResponse(_message.Message):
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped from all pairs or texts; 0 where each was
-    read whole.
+    """Number of tokens that truncation dropped from all pairs or texts; 0 if none
+    was truncated.
     """
     @_builtins.property
     def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """One score a pair or text; from 0 to 1 where `ModelInfo.scores` is
-        SCORE_FUNCTION_SIGMOID, else any number. NaN where `errors` says why there
-        is none.
+        """One score for each pair or text: from 0 to 1 if `ModelInfo.scores` is
+        SCORE_FUNCTION_SIGMOID, otherwise any number. NaN for a pair or text that
+        has an entry in `errors`.
         """
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoreError]:
-        """Pairs or texts that have no score, by their place; none without
-        `allow_partial`.
+        """Pairs or texts that have no score, in the order of their index; empty
+        without `allow_partial`.
         """
 
     def __init__(
@@ -155,17 +155,17 @@ Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
 
 @_typing.final
 class ScoreError(_message.Message):
-    """ScoreError says why a pair or text has no score."""
+    """ScoreError is the error of a pair or text without a score."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Its place, from 0, in the request's `pairs` or `texts`."""
+    """Index, from 0, in the request's `pairs` or `texts`."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why it has no score."""
+        """The reason why it has no score."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ Global___ScoreError: _TypeAlias = ScoreError  # noqa: Y015
 
 @_typing.final
 class RerankRequest(_message.Message):
-    """RerankRequest asks for documents in the order of their score with a query."""
+    """RerankRequest asks to sort documents by their score with a query."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -197,13 +197,11 @@ class RerankRequest(_message.Message):
     ScoreRequest.model.
     """
     query: _builtins.str
-    """The text that each document is scored with, by the rules of
-    EmbedRequest.texts: the left text of every pair.
-    """
+    """The query, by the rules of EmbedRequest.texts: the left text of every pair."""
     top_k: _builtins.int
-    """Answer with only the best so many; at least 1. Left out: all."""
+    """Number of best documents to return, at least 1. Default: all."""
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with pairs of too many tokens."""
+    """Truncation of pairs that have too many tokens."""
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts to sort; at least one, by the rules of EmbedRequest.texts. No
@@ -232,7 +230,7 @@ Global___RerankRequest: _TypeAlias = RerankRequest  # noqa: Y015
 
 @_typing.final
 class RerankResponse(_message.Message):
-    """RerankResponse carries the documents' places, best first."""
+    """RerankResponse contains the indices of the documents, best first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -241,20 +239,20 @@ class RerankResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped from all pairs of the query with a document;
-    0 where each was read whole.
+    """Number of tokens that truncation dropped from all pairs of the query and a
+    document; 0 if none was truncated.
     """
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[_similarity_pb2.Hit]:
         """The best documents, best first; equal scores in the order of the request.
-        A score is what Score answers for the query and the document.
+        A score equals the answer of Score for the query and the document.
         """
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,

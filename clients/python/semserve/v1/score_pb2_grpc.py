@@ -6,10 +6,10 @@ from semserve.v1 import score_pb2 as semserve_dot_v1_dot_score__pb2
 
 
 class ScoreServiceStub(object):
-    """ScoreService gives each pair of texts, or each text, one number: the output of
-    a cross-encoder, a regression or a classifier of one output.
+    """ScoreService computes one number for each pair of texts, or for each text:
+    the output of a cross-encoder, a regression or a classifier with one output.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     def __init__(self, channel):
@@ -31,19 +31,19 @@ class ScoreServiceStub(object):
 
 
 class ScoreServiceServicer(object):
-    """ScoreService gives each pair of texts, or each text, one number: the output of
-    a cross-encoder, a regression or a classifier of one output.
+    """ScoreService computes one number for each pair of texts, or for each text:
+    the output of a cross-encoder, a regression or a classifier with one output.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     def Score(self, request, context):
-        """Score answers with one number for each pair or text, in their order.
+        """Score returns one number for each pair or text, in their order.
 
-        It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-        `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
-        With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
-        the rest are answered.
+        One invalid pair fails the call with INVALID_ARGUMENT, and a
+        `google.rpc.BadRequest` names each invalid field, such as `pairs[3].right`.
+        With `allow_partial` the errors of invalid pairs are listed in
+        `ScoreResponse.errors`, and the other pairs are answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -51,7 +51,8 @@ class ScoreServiceServicer(object):
 
     def Rerank(self, request, context):
         """Rerank scores each document together with the query and sorts the
-        documents by their score, highest first. It is strict, as Score is.
+        documents by their score, highest first. One invalid document fails the
+        call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,10 +79,10 @@ def add_ScoreServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ScoreService(object):
-    """ScoreService gives each pair of texts, or each text, one number: the output of
-    a cross-encoder, a regression or a classifier of one output.
+    """ScoreService computes one number for each pair of texts, or for each text:
+    the output of a cross-encoder, a regression or a classifier with one output.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     @staticmethod

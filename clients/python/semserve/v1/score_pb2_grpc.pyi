@@ -27,10 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ScoreServiceStub:
-    """ScoreService gives each pair of texts, or each text, one number: the output of
-    a cross-encoder, a regression or a classifier of one output.
+    """ScoreService computes one number for each pair of texts, or for each text:
+    the output of a cross-encoder, a regression or a classifier with one output.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     @_typing.overload
@@ -38,45 +38,47 @@ class ScoreServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ScoreServiceAsyncStub: ...
     Score: _grpc.UnaryUnaryMultiCallable[_score_pb2.ScoreRequest, _score_pb2.ScoreResponse]
-    """Score answers with one number for each pair or text, in their order.
+    """Score returns one number for each pair or text, in their order.
 
-    It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-    `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
-    With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
-    the rest are answered.
+    One invalid pair fails the call with INVALID_ARGUMENT, and a
+    `google.rpc.BadRequest` names each invalid field, such as `pairs[3].right`.
+    With `allow_partial` the errors of invalid pairs are listed in
+    `ScoreResponse.errors`, and the other pairs are answered.
     """
     Rerank: _grpc.UnaryUnaryMultiCallable[_score_pb2.RerankRequest, _score_pb2.RerankResponse]
     """Rerank scores each document together with the query and sorts the
-    documents by their score, highest first. It is strict, as Score is.
+    documents by their score, highest first. One invalid document fails the
+    call.
     """
 
 @_typing.type_check_only
 class ScoreServiceAsyncStub(ScoreServiceStub):
-    """ScoreService gives each pair of texts, or each text, one number: the output of
-    a cross-encoder, a regression or a classifier of one output.
+    """ScoreService computes one number for each pair of texts, or for each text:
+    the output of a cross-encoder, a regression or a classifier with one output.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Score: _aio.UnaryUnaryMultiCallable[_score_pb2.ScoreRequest, _score_pb2.ScoreResponse]  # type: ignore[assignment]
-    """Score answers with one number for each pair or text, in their order.
+    """Score returns one number for each pair or text, in their order.
 
-    It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-    `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
-    With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
-    the rest are answered.
+    One invalid pair fails the call with INVALID_ARGUMENT, and a
+    `google.rpc.BadRequest` names each invalid field, such as `pairs[3].right`.
+    With `allow_partial` the errors of invalid pairs are listed in
+    `ScoreResponse.errors`, and the other pairs are answered.
     """
     Rerank: _aio.UnaryUnaryMultiCallable[_score_pb2.RerankRequest, _score_pb2.RerankResponse]  # type: ignore[assignment]
     """Rerank scores each document together with the query and sorts the
-    documents by their score, highest first. It is strict, as Score is.
+    documents by their score, highest first. One invalid document fails the
+    call.
     """
 
 class ScoreServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ScoreService gives each pair of texts, or each text, one number: the output of
-    a cross-encoder, a regression or a classifier of one output.
+    """ScoreService computes one number for each pair of texts, or for each text:
+    the output of a cross-encoder, a regression or a classifier with one output.
 
-    The statuses that EmbeddingService lists hold here too.
+    EmbeddingService lists further statuses, which also apply here.
     """
 
     @_abc_1.abstractmethod
@@ -85,12 +87,12 @@ class ScoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _score_pb2.ScoreRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_score_pb2.ScoreResponse, _abc.Awaitable[_score_pb2.ScoreResponse]]:
-        """Score answers with one number for each pair or text, in their order.
+        """Score returns one number for each pair or text, in their order.
 
-        It is strict: one bad pair fails the call with INVALID_ARGUMENT, and a
-        `google.rpc.BadRequest` names each bad field, such as `pairs[3].right`.
-        With `allow_partial` the bad ones are listed in `ScoreResponse.errors` and
-        the rest are answered.
+        One invalid pair fails the call with INVALID_ARGUMENT, and a
+        `google.rpc.BadRequest` names each invalid field, such as `pairs[3].right`.
+        With `allow_partial` the errors of invalid pairs are listed in
+        `ScoreResponse.errors`, and the other pairs are answered.
         """
 
     @_abc_1.abstractmethod
@@ -100,7 +102,8 @@ class ScoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_score_pb2.RerankResponse, _abc.Awaitable[_score_pb2.RerankResponse]]:
         """Rerank scores each document together with the query and sorts the
-        documents by their score, highest first. It is strict, as Score is.
+        documents by their score, highest first. One invalid document fails the
+        call.
         """
 
 def add_ScoreServiceServicer_to_server(servicer: ScoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

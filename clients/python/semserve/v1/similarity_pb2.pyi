@@ -27,27 +27,29 @@ class _Metric:
 class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     METRIC_UNSPECIFIED: _Metric.ValueType  # 0
-    """The model's own (`ModelInfo.metric`)."""
+    """The metric of the model (`ModelInfo.metric`)."""
     METRIC_COSINE: _Metric.ValueType  # 1
     """Cosine of the angle, from -1 to 1. A zero vector scores 0."""
     METRIC_DOT: _Metric.ValueType  # 2
     """Dot product, unbounded; equals the cosine for vectors of unit length."""
     METRIC_EUCLIDEAN: _Metric.ValueType  # 3
-    """Euclidean distance with a minus sign, at most 0."""
+    """The negative Euclidean distance, at most 0."""
     METRIC_MANHATTAN: _Metric.ValueType  # 4
     """exp(-L1), above 0 and at most 1: the similarity of Manhattan LSTM models."""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
-    """Metric is how two vectors make a score. Higher is always more similar."""
+    """Metric is the similarity of two vectors. A higher score always means more
+    similar.
+    """
 
 METRIC_UNSPECIFIED: Metric.ValueType  # 0
-"""The model's own (`ModelInfo.metric`)."""
+"""The metric of the model (`ModelInfo.metric`)."""
 METRIC_COSINE: Metric.ValueType  # 1
 """Cosine of the angle, from -1 to 1. A zero vector scores 0."""
 METRIC_DOT: Metric.ValueType  # 2
 """Dot product, unbounded; equals the cosine for vectors of unit length."""
 METRIC_EUCLIDEAN: Metric.ValueType  # 3
-"""Euclidean distance with a minus sign, at most 0."""
+"""The negative Euclidean distance, at most 0."""
 METRIC_MANHATTAN: Metric.ValueType  # 4
 """exp(-L1), above 0 and at most 1: the similarity of Manhattan LSTM models."""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
@@ -66,14 +68,14 @@ class CompareRequest(_message.Message):
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     metric: Global___Metric.ValueType
-    """How vectors make a score."""
+    """Similarity of two vectors."""
     prompt_name: _builtins.str
-    """Name of a prompt of the model, put before each text, by the
-    rules of EmbedRequest.prompt_name.
+    """Name of the prompt that is put before each text, by the rules of
+    EmbedRequest.prompt_name.
     """
     right_prompt_name: _builtins.str
-    """Name of the prompt that is put before each right text
-    instead. Left out: the same as `prompt_name`.
+    """Name of the prompt that is put before each right text. Default: the same as
+    `prompt_name`.
     """
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparePair]:
@@ -131,7 +133,7 @@ Global___ComparePair: _TypeAlias = ComparePair  # noqa: Y015
 
 @_typing.final
 class CompareResponse(_message.Message):
-    """CompareResponse carries the scores in the order of the pairs."""
+    """CompareResponse contains the scores in the order of the pairs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -140,18 +142,18 @@ class CompareResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped, of each different text once; 0 where every
-    text was read whole.
+    """Number of tokens that truncation dropped, counted once for each different
+    text; 0 if no text was truncated.
     """
     @_builtins.property
     def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """One score a pair."""
+        """One score for each pair."""
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,
@@ -171,7 +173,7 @@ Global___CompareResponse: _TypeAlias = CompareResponse  # noqa: Y015
 
 @_typing.final
 class RankRequest(_message.Message):
-    """RankRequest asks for documents in the order of their similarity to a query."""
+    """RankRequest asks to sort documents by their similarity to a query."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -185,18 +187,18 @@ class RankRequest(_message.Message):
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     query: _builtins.str
-    """The text to rank by, by the rules of EmbedRequest.texts."""
+    """The query, by the rules of EmbedRequest.texts."""
     top_k: _builtins.int
-    """Answer with only the best so many; at least 1. Left out: all."""
+    """Number of best documents to return, at least 1. Default: all."""
     metric: Global___Metric.ValueType
-    """How vectors make a score."""
+    """Similarity of two vectors."""
     prompt_name: _builtins.str
-    """Name of a prompt of the model, put before each text, by the
-    rules of EmbedRequest.prompt_name.
+    """Name of the prompt that is put before each text, by the rules of
+    EmbedRequest.prompt_name.
     """
     document_prompt_name: _builtins.str
-    """Name of the prompt that is put before each document
-    instead. Left out: the same as `prompt_name`.
+    """Name of the prompt that is put before each document. Default: the same as
+    `prompt_name`.
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -234,7 +236,7 @@ Global___RankRequest: _TypeAlias = RankRequest  # noqa: Y015
 
 @_typing.final
 class RankResponse(_message.Message):
-    """RankResponse carries the documents' places, best first."""
+    """RankResponse contains the indices of the documents, best first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -243,10 +245,10 @@ class RankResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped, of each different text once; 0 where every
-    text was read whole.
+    """Number of tokens that truncation dropped, counted once for each different
+    text; 0 if no text was truncated.
     """
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
@@ -254,7 +256,7 @@ class RankResponse(_message.Message):
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,
@@ -281,9 +283,9 @@ class Hit(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Its place, from 0, in the request's `documents` or `corpus`."""
+    """Index, from 0, in the request's `documents` or `corpus`."""
     score: _builtins.float
-    """Its score; higher is more similar."""
+    """Score; a higher score means more similar."""
     def __init__(
         self,
         *,
@@ -314,26 +316,28 @@ class SearchRequest(_message.Message):
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     top_k: _builtins.int
-    """How many hits a query; at least 1. Left out: 10. Never more than the
-    corpus holds, and at most 131072 hits in one answer.
+    """Number of hits for each query, at least 1. Default: 10. A query has at most
+    as many hits as the corpus has texts, and an answer at most 131072 hits.
     """
     metric: Global___Metric.ValueType
-    """How vectors make a score."""
+    """Similarity of two vectors."""
     prompt_name: _builtins.str
-    """Name of a prompt of the model, put before each text, by the
-    rules of EmbedRequest.prompt_name.
+    """Name of the prompt that is put before each text, by the rules of
+    EmbedRequest.prompt_name.
     """
     document_prompt_name: _builtins.str
-    """Name of the prompt that is put before each text of the corpus
-    instead. Left out: the same as `prompt_name`.
+    """Name of the prompt that is put before each text of the corpus. Default: the
+    same as `prompt_name`.
     """
     @_builtins.property
     def queries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The texts to look for; at least one, by the rules of EmbedRequest.texts."""
+        """The queries; at least one, by the rules of EmbedRequest.texts."""
 
     @_builtins.property
     def corpus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The texts to look in; at least one, by the rules of EmbedRequest.texts."""
+        """The corpus to search; at least one text, by the rules of
+        EmbedRequest.texts.
+        """
 
     def __init__(
         self,
@@ -367,7 +371,7 @@ Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
 
 @_typing.final
 class SearchResponse(_message.Message):
-    """SearchResponse carries the hits in the order of the queries."""
+    """SearchResponse contains the hits in the order of the queries."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -376,18 +380,18 @@ class SearchResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped, of each different text once; 0 where every
-    text was read whole.
+    """Number of tokens that truncation dropped, counted once for each different
+    text; 0 if no text was truncated.
     """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResult]:
-        """One result a query."""
+        """One result for each query."""
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,
@@ -407,7 +411,7 @@ Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015
 
 @_typing.final
 class SearchResult(_message.Message):
-    """SearchResult is what one query found."""
+    """SearchResult contains the hits of one query."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -444,14 +448,14 @@ class MatrixRequest(_message.Message):
     model: _builtins.str
     """Name of an embedding model, by the rules of EmbedRequest.model."""
     metric: Global___Metric.ValueType
-    """How vectors make a score."""
+    """Similarity of two vectors."""
     prompt_name: _builtins.str
-    """Name of a prompt of the model, put before each text, by the
-    rules of EmbedRequest.prompt_name.
+    """Name of the prompt that is put before each text, by the rules of
+    EmbedRequest.prompt_name.
     """
     right_prompt_name: _builtins.str
-    """Name of the prompt that is put before each right text
-    instead. Left out: the same as `prompt_name`.
+    """Name of the prompt that is put before each right text. Default: the same as
+    `prompt_name`.
     """
     @_builtins.property
     def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -459,8 +463,8 @@ class MatrixRequest(_message.Message):
 
     @_builtins.property
     def right(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The texts of the columns, by the same rules. Left out: those of `left`,
-        which a model with sides then reads with its right encoder.
+        """The texts of the columns, by the same rules. Default: the texts of `left`,
+        which a model with sides then encodes with its right encoder.
         """
 
     def __init__(
@@ -490,7 +494,7 @@ Global___MatrixRequest: _TypeAlias = MatrixRequest  # noqa: Y015
 
 @_typing.final
 class MatrixResponse(_message.Message):
-    """MatrixResponse carries the scores, a row for each left text."""
+    """MatrixResponse contains the scores, with a row for each left text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -499,18 +503,18 @@ class MatrixResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model that answered."""
+    """Name of the model that computed the answer."""
     truncated_tokens: _builtins.int
-    """Tokens that truncation dropped, of each different text once; 0 where every
-    text was read whole.
+    """Number of tokens that truncation dropped, counted once for each different
+    text; 0 if no text was truncated.
     """
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixRow]:
-        """One row a left text."""
+        """One row for each left text."""
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What the request cost."""
+        """Usage of the request, in tokens."""
 
     def __init__(
         self,
@@ -530,14 +534,14 @@ Global___MatrixResponse: _TypeAlias = MatrixResponse  # noqa: Y015
 
 @_typing.final
 class MatrixRow(_message.Message):
-    """MatrixRow is the scores of one left text."""
+    """MatrixRow contains the scores of one left text."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCORES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def scores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """One score a right text, in their order."""
+        """One score for each right text, in their order."""
 
     def __init__(
         self,

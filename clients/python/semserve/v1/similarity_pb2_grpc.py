@@ -8,19 +8,20 @@ from semserve.v1 import similarity_pb2 as semserve_dot_v1_dot_similarity__pb2
 class SimilarityServiceStub(object):
     """SimilarityService compares texts by the vectors of an embedding model.
 
-    It is arithmetic over what EmbeddingService answers; a text that occurs more
-    than once in a request is embedded once. Texts of too many tokens are
-    truncated by the model's own rule, and `truncated_tokens` counts what was
-    dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
-    texts and queries with the left one, right texts and documents with the right
-    one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
-    together, those that recur included, are more than the server's limit
-    (`--max-request-texts`), or if it asks for more scores than the server
-    computes for one request (`--max-request-scores`, by default 1048576).
+    The scores are computed from the vectors of EmbeddingService. A text that
+    occurs several times in a request is embedded once. Texts with too many
+    tokens are truncated as `ModelInfo.truncation` specifies, and
+    `truncated_tokens` counts the dropped tokens. A model with one encoder for
+    each side (`ModelInfo.sides`) encodes left texts and queries with the left
+    encoder, right texts and documents with the right encoder. EmbeddingService
+    lists further statuses, which also apply here. A request is refused with
+    INVALID_ARGUMENT if it has more texts than the server's limit, including
+    repeated texts (`--max-request-texts`), or more scores
+    (`--max-request-scores`, by default 1048576).
 
-    The rate of an API key is charged for the tokens of every text, those that
-    recur included, and for one token for each 256 scores. Usage counts the
-    tokens of each different text once, as it is computed.
+    The rate of an API key counts the tokens of every text, including repeated
+    texts, and one token for each 256 scores. Usage counts the tokens of each
+    different text once.
     """
 
     def __init__(self, channel):
@@ -54,19 +55,20 @@ class SimilarityServiceStub(object):
 class SimilarityServiceServicer(object):
     """SimilarityService compares texts by the vectors of an embedding model.
 
-    It is arithmetic over what EmbeddingService answers; a text that occurs more
-    than once in a request is embedded once. Texts of too many tokens are
-    truncated by the model's own rule, and `truncated_tokens` counts what was
-    dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
-    texts and queries with the left one, right texts and documents with the right
-    one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
-    together, those that recur included, are more than the server's limit
-    (`--max-request-texts`), or if it asks for more scores than the server
-    computes for one request (`--max-request-scores`, by default 1048576).
+    The scores are computed from the vectors of EmbeddingService. A text that
+    occurs several times in a request is embedded once. Texts with too many
+    tokens are truncated as `ModelInfo.truncation` specifies, and
+    `truncated_tokens` counts the dropped tokens. A model with one encoder for
+    each side (`ModelInfo.sides`) encodes left texts and queries with the left
+    encoder, right texts and documents with the right encoder. EmbeddingService
+    lists further statuses, which also apply here. A request is refused with
+    INVALID_ARGUMENT if it has more texts than the server's limit, including
+    repeated texts (`--max-request-texts`), or more scores
+    (`--max-request-scores`, by default 1048576).
 
-    The rate of an API key is charged for the tokens of every text, those that
-    recur included, and for one token for each 256 scores. Usage counts the
-    tokens of each different text once, as it is computed.
+    The rate of an API key counts the tokens of every text, including repeated
+    texts, and one token for each 256 scores. Usage counts the tokens of each
+    different text once.
     """
 
     def Compare(self, request, context):
@@ -93,8 +95,8 @@ class SimilarityServiceServicer(object):
     def Matrix(self, request, context):
         """Matrix scores every text of one list against every text of another.
 
-        An answer of about 1030 x 1030 scores has over 4 MB, which is the most that
-        gRPC clients receive unless they raise their limit on received messages.
+        An answer with about 1030 x 1030 scores exceeds 4 MB, the default limit of
+        gRPC clients for received messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,19 +135,20 @@ def add_SimilarityServiceServicer_to_server(servicer, server):
 class SimilarityService(object):
     """SimilarityService compares texts by the vectors of an embedding model.
 
-    It is arithmetic over what EmbeddingService answers; a text that occurs more
-    than once in a request is embedded once. Texts of too many tokens are
-    truncated by the model's own rule, and `truncated_tokens` counts what was
-    dropped. A model with one encoder for each side (`ModelInfo.sides`) reads left
-    texts and queries with the left one, right texts and documents with the right
-    one. The statuses that EmbeddingService lists hold here too. A request is refused with INVALID_ARGUMENT if all of its texts
-    together, those that recur included, are more than the server's limit
-    (`--max-request-texts`), or if it asks for more scores than the server
-    computes for one request (`--max-request-scores`, by default 1048576).
+    The scores are computed from the vectors of EmbeddingService. A text that
+    occurs several times in a request is embedded once. Texts with too many
+    tokens are truncated as `ModelInfo.truncation` specifies, and
+    `truncated_tokens` counts the dropped tokens. A model with one encoder for
+    each side (`ModelInfo.sides`) encodes left texts and queries with the left
+    encoder, right texts and documents with the right encoder. EmbeddingService
+    lists further statuses, which also apply here. A request is refused with
+    INVALID_ARGUMENT if it has more texts than the server's limit, including
+    repeated texts (`--max-request-texts`), or more scores
+    (`--max-request-scores`, by default 1048576).
 
-    The rate of an API key is charged for the tokens of every text, those that
-    recur included, and for one token for each 256 scores. Usage counts the
-    tokens of each different text once, as it is computed.
+    The rate of an API key counts the tokens of every text, including repeated
+    texts, and one token for each 256 scores. Usage counts the tokens of each
+    different text once.
     """
 
     @staticmethod

@@ -1,1 +1,1 @@
-"""The heads of a directory's model, and what makes vectors or scores of what they give."""
+"""The heads of a directory's model, and the functions from their outputs to vectors or scores."""

@@ -24,12 +24,12 @@ from semserve_export.report import Fact
 _Prompts = Mapping[str, Any]
 """The fields `prompts` and `default_prompt` of a spec."""
 CLASSIFIERS: tuple[Task, ...] = ("classification", "score")
-"""The tasks of a head with logits; how many there are says which of both."""
+"""The tasks of a head with logits; the number of logits determines the task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What was read of a model's head."""
+    """The head of a model."""
 
     numbers: Pool | Classifier | SparseHead
     task: Task
@@ -41,17 +41,18 @@ class Head:
 def read_head(
     options: ModelOptions, directory: HuggingFaceDirectory, reader: EncoderReader, task: Task
 ) -> Head:
-    """Read the head that a task needs, and settle what the manifest says of it.
+    """Read the head of a task, and determine its fields of the manifest.
 
     Args:
-        options: what the caller says.
-        directory: the model's.
-        reader: of its weights.
-        task: as asked for or found; the number of logits tells a score from a classification.
+        options: the options of the export.
+        directory: the directory of the model.
+        reader: reads its weights.
+        task: the requested or detected task; the number of logits distinguishes score and
+            classification.
 
     Raises:
         WeightsError: something of it cannot be honoured; the message names the file and key.
-        ExportError: a flag is not for such a model.
+        ExportError: a flag has no effect for such a model.
     """
     if task in CLASSIFIERS:
         return _classifier(options, directory, reader)
@@ -77,12 +78,12 @@ def _classifier(
                 f"{outputs} classes need as many labels, in the order of the logits; give --label"
                 f" {outputs} times"
             )
-    said = read_scores(directory.config, outputs, directory.settings, options.scores)
+    stated = read_scores(directory.config, outputs, directory.settings, options.scores)
     scores, fact = choose_scores(
-        outputs, said.scores if said else None, options, said.where if said else CONFIG
+        outputs, stated.scores if stated else None, options, stated.where if stated else CONFIG
     )
     crosses = directory.is_cross_encoder
-    # A cross-encoder's first text is the first of a request: a query, before its document.
+    # The first text of a cross-encoder is the first text of a request: a query, then its document.
     texts = texts_of_input(
         options, pairs=True if crosses else None, ordered=crosses and task == "score"
     )
@@ -125,7 +126,7 @@ def _embedder(
 
 
 def _sparse(directory: HuggingFaceDirectory, reader: EncoderReader, prompts: _Prompts) -> Head:
-    """Read SPLADE's head: of a masked language model, as sentence-transformers reads it."""
+    """Read the head of a masked language model for SPLADE, as sentence-transformers does."""
     modules = directory.modules
     splade = (modules.splade if modules else None) or SpladePooling()
     vocabulary = directory.architecture.vocabulary
@@ -142,10 +143,10 @@ def _sparse(directory: HuggingFaceDirectory, reader: EncoderReader, prompts: _Pr
 
 
 def _prompts(options: ModelOptions, modules: SentenceModules | None) -> _Prompts:
-    """Settle the prompts of an embedder.
+    """Determine the prompts of an embedder.
 
     Raises:
-        WeightsError: the pooling leaves the tokens of a prompt out, or the default is no prompt.
+        WeightsError: the pooling excludes the tokens of a prompt, or the default is not a prompt.
     """
     found, default = (modules.prompts, modules.default_prompt) if modules else ({}, None)
     prompts, default = choose_prompts(options, found, default)
@@ -158,10 +159,12 @@ def _prompts(options: ModelOptions, modules: SentenceModules | None) -> _Prompts
 
 
 def _require_width(pool: Pool, directory: HuggingFaceDirectory) -> None:
-    """Check that each step takes vectors as long as the step before gives."""
-    hidden, said = directory.architecture.hidden, directory.modules and directory.modules.width
-    if said is not None and said != hidden:
-        raise WeightsError(f"{MODULES}: the pooling is of {said} dimensions, a token has {hidden}")
+    """Check that the input size of each step equals the output size of the step before."""
+    hidden, stated = directory.architecture.hidden, directory.modules and directory.modules.width
+    if stated is not None and stated != hidden:
+        raise WeightsError(
+            f"{MODULES}: the pooling is of {stated} dimensions, a token has {hidden}"
+        )
     width = len(pool.modes) * hidden
     for step in pool.steps:
         takes, gives = (width, width) if isinstance(step, UnitLength) else step.widths

@@ -9,24 +9,24 @@ from semserve_export.files.model_files import read_object
 
 KIND = "SpladePooling"
 WIDTHS = ("embedding_dimension", "word_embedding_dimension")
-"""What new and old releases call the size of the vocabulary."""
+"""The keys of the size of the vocabulary in new and old releases."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpladePooling:
-    """How weights are made of logits; as here where nothing says otherwise."""
+    """The function from logits to weights, with its defaults."""
 
     strategy: Literal["max", "sum"] = "max"
     logarithms: Literal[1, 2] = 1
-    """How often log(1 + x) is taken of a logit above 0: twice for `log1p_relu`."""
-    width: int | None = None  # the size of the vocabulary, where it is said
+    """How often log(1 + x) is applied to a logit above 0: twice for `log1p_relu`."""
+    width: int | None = None  # the size of the vocabulary, if it is specified
 
 
 def read_splade(directory: Path) -> SpladePooling:
     """Read the module's configuration.
 
     Raises:
-        WeightsError: a key of it is not known; the message names it.
+        WeightsError: a key is unknown; the message names it.
     """
     config = read_object(directory / "config.json")
     place = f"{directory.name}/config.json"
@@ -43,7 +43,7 @@ def read_splade(directory: Path) -> SpladePooling:
 
 
 def _one_of(config: dict[str, Any], key: str, known: tuple[str, str], place: str) -> str:
-    """Return a setting, or the first of those that there are where it is left out."""
+    """Return a setting; the first known value is the default."""
     value = config.get(key, known[0])
     if value not in known:
         raise WeightsError(f"{place}: {key} {value!r} is not known: {', '.join(known)}")

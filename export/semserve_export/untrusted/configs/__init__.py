@@ -1,1 +1,1 @@
-"""Configurations of saved models: what they may name, and how they are rewritten."""
+"""Configs of saved models: the allow-lists, and how the configs are rewritten."""

@@ -38,7 +38,7 @@ PARTS = frozenset(
 )
 OPERATIONS = re.compile(r"keras\.src\.ops\.(numpy|math|nn|linalg|core)")
 VALUES = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__"})
-"""What Keras writes for a tensor of the graph, a constant, a tuple and a slice."""
+"""Keras's class names for a tensor of the graph, a constant, a tuple and a slice."""
 READS_FILES = frozenset({"vocabulary", "idf_weights"})
 """Settings of TextVectorization: lists of words, or the path of a file, which is refused."""
 DROPPED = NOT_LOADED | {"shared_object_id"}
@@ -50,20 +50,20 @@ OWN = "call semserve_export.export in the program that defines it"
 
 
 def is_of_layers(saved: dict[str, Any]) -> bool:
-    """Whether a saved model is a graph or a sequence of layers, and none of KerasHub's models."""
+    """Whether a saved model is Functional or Sequential, and not a model of KerasHub."""
     package = str(saved.get("registered_name") or "").partition(">")[0]
     return saved.get("class_name") in MODELS and package not in {"keras_hub", "keras_nlp"}
 
 
 def checked_layers(saved: dict[str, Any], stored: int | None = None) -> dict[str, Any]:
-    """Rewrite a saved model of layers with only what is known to be harmless.
+    """Rewrite a saved model of layers with only allowed objects.
 
     Args:
-        saved: the model as its JSON has it; it is not changed.
-        stored: how many numbers its weights hold, where that is known.
+        saved: the model's JSON; it is not changed.
+        stored: number of values of its weights, if known.
 
     Raises:
-        WeightsError: it holds what is not on the list; the message names it.
+        WeightsError: it contains an object that is not allowed; the message names it.
     """
     checked: dict[str, Any] = _checked("", saved)
     if stored is not None:
@@ -82,7 +82,7 @@ def loss_of(saved: dict[str, Any]) -> str | None:
 
 
 def loss_takes_logits(saved: dict[str, Any]) -> bool:
-    """Tell whether a saved model was compiled with a loss of `from_logits=True`."""
+    """Return whether a saved model was compiled with a loss with `from_logits=True`."""
     compiled = saved.get("compile_config")
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
     config = loss.get("config") if isinstance(loss, dict) else None
@@ -90,7 +90,7 @@ def loss_takes_logits(saved: dict[str, Any]) -> bool:
 
 
 def unknown_class(saved: Any) -> str | None:
-    """Return the name of a class that a program registered with Keras, where a model holds one."""
+    """Return the name of a custom class of a model that is registered with Keras, if any."""
     if isinstance(saved, dict):
         registered = saved.get("registered_name")
         if "class_name" in saved and isinstance(registered, str) and saved.get("module") is None:
@@ -137,9 +137,9 @@ def _check_class(saved: dict[str, Any]) -> None:
     operation = isinstance(module, str) and OPERATIONS.fullmatch(module) and str(name).isalnum()
     registered = saved.get("registered_name")
     if not (known or operation) or registered not in {None, name}:
-        whence = registered or module or "no module"
+        origin = registered or module or "no module"
         raise WeightsError(
-            f"holds a {str(name)[:80]} ({str(whence)[:120]}), which is none of Keras's own layers;"
+            f"holds a {str(name)[:80]} ({str(origin)[:120]}), which is none of Keras's own layers;"
             f" {OWN}"
         )
 
@@ -159,7 +159,7 @@ def _check_vectorization(config: Any) -> None:
 
 
 def _check_tables(checked: dict[str, Any], stored: int) -> None:
-    """Refuse tables that are much larger than all numbers of the weights."""
+    """Refuse tables that are much larger than all stored weights."""
     pending: list[Any] = [checked]
     while pending:
         value = pending.pop()

@@ -388,8 +388,8 @@ public final class SemserveClient implements AutoCloseable {
     }
 
     /**
-     * Whether calls go only to servers whose health service says that they serve; true unless said
-     * otherwise. Say false for a server that tells its health only with a key (--no-open-health).
+     * Whether calls go only to servers whose health service reports SERVING; true by default. Set
+     * false for a server that answers health checks only with a key (--no-auth-exempt-health).
      */
     public Builder healthChecks(boolean enabled) {
       healthChecks = enabled;

@@ -9,7 +9,6 @@ from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import LabelledPair, PairFiles, TrainingData
 from semserve_export.errors import WeightsError
 from semserve_export.options import ModelOptions
-from semserve_export.pipeline import custom_model
 from semserve_export.pipeline.custom_model import load_custom_model
 from semserve_export.training.base_model import start_from_preset
 from semserve_export.training.classifier_training import train
@@ -26,12 +25,6 @@ PAIRS = [
     for premise in ("the cat sat", "hello, cat", "a boat", "hello hello hello")
 ]
 DATA = TrainingData(PairFiles(PAIRS * 4, {"a": "1"}), PairFiles(PAIRS, {"b": "2"}))
-
-
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Compare tokenizers on few texts; `test_tokenizer_parity` does it on many."""
-    monkeypatch.setattr(custom_model, "COMPARED_TEXTS", 50)
 
 
 @pytest.mark.parametrize(("family", "lora"), [("Bert", None), ("Roberta", 2)])

@@ -27,17 +27,17 @@ async def refusal(call: Awaitable[object]) -> Refusal:
     """Await a call that must fail, and tell how it did."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
-    return _told(caught.value)
+    return _refusal_of(caught.value)
 
 
 def refused(call: Callable[[Any], Any], request: Message) -> Refusal:
     """Make a blocking call that must fail, and tell how it did."""
     with pytest.raises(grpc.RpcError) as caught:
         call(request)
-    return _told(caught.value)
+    return _refusal_of(caught.value)
 
 
-def _told(error: Any) -> Refusal:
+def _refusal_of(error: Any) -> Refusal:
     trailers = dict(error.trailing_metadata() or ())
     details = trailers.get("grpc-status-details-bin", b"")
     status = status_pb2.Status.FromString(details)

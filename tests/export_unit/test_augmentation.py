@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from semserve_export.cli.app import run_command_line
-from semserve_export.data.augmentation import Mixer, nearest
-from semserve_export.data.augmentation_plan import MixingPlan
-from semserve_export.data.context_substitutions import FittingWords
+from semserve_export.data.augmentation import Augmenter, ContextSubstitutions, nearest
+from semserve_export.data.augmentation_plan import AugmentationPlan
 from semserve_export.errors import ExportError
 from semserve_export.failures import naming_a_full_disk
 
@@ -33,7 +32,7 @@ def embed(texts):
 
 
 def mixed(**asked):
-    return Mixer(PAIRS, MixingPlan(**{**NOTHING, **asked})).mix(embed)
+    return Augmenter(PAIRS, AugmentationPlan(**{**NOTHING, **asked})).make(embed)
 
 
 def test_nothing_is_made_that_was_not_asked_for():
@@ -86,7 +85,7 @@ def test_the_nearest_come_best_first():
 
 
 def test_words_fit_as_often_as_they_stood_there():
-    fitting = FittingWords(["a cat sat", "a cat sat", "a dog sat", "A Mouse sat", "alone"])
+    fitting = ContextSubstitutions(["a cat sat", "a cat sat", "a dog sat", "A Mouse sat", "alone"])
     around = ("a", "sat")
     assert 3 == fitting.others(around, "mouse")
     assert ["cat", "cat", "dog"] == [fitting.other(around, "mouse", place) for place in range(3)]
@@ -118,8 +117,8 @@ def test_the_command_leaves_out_what_is_held_out(tmp_path):
 )
 def test_the_command_tells_what_it_lacks(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    asked = arguments if "--output" in arguments else [*arguments, "--output", "new.jsonl"]
-    assert 2 == run_command_line(["mix-pairs", *asked])
+    request = arguments if "--output" in arguments else [*arguments, "--output", "new.jsonl"]
+    assert 2 == run_command_line(["mix-pairs", *request])
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

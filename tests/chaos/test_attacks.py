@@ -8,9 +8,9 @@ import contextlib
 import pytest
 
 from chaos.answers import Answers
+from chaos.attacks import ATTACKS, Attack, attack, crowd
 from chaos.bystanders import bystanders
 from chaos.server import Server
-from chaos.strangers import ATTACKS, Attack, attack, crowd
 
 FORCE = 20
 """How hard they try: some hundreds of calls, or some thousands of frames."""

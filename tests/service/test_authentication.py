@@ -10,7 +10,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import refusal
 from conftest import InProcess, in_process
 from google.rpc import error_details_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest
@@ -18,6 +17,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from health_list import list_health
+from refusals import refusal
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from semserve.v1.embedding_pb2 import EmbedRequest, StreamEmbedRequest
@@ -97,12 +97,12 @@ async def test_a_key_opens_every_service(guarded: Guarded) -> None:
 
 async def test_without_a_key_and_with_a_wrong_one_the_answer_is_the_same(guarded: Guarded) -> None:
     stub = EmbeddingServiceStub(guarded.server.channel)
-    told = set()
+    reported = set()
     for metadata in wrong(guarded.keys["all"]):
         refused = await refusal(stub.Embed(EMBED, metadata=metadata))
         assert grpc.StatusCode.UNAUTHENTICATED == refused.code, metadata
-        told.add(refused.message)
-    (message,) = told
+        reported.add(refused.message)
+    (message,) = reported
     assert "authorization: Bearer KEY" in message
 
 
@@ -281,12 +281,12 @@ async def test_no_log_and_no_answer_holds_a_key(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     stub = EmbeddingServiceStub(guarded.server.channel)
-    told = []
+    reported = []
     for metadata in (*wrong(guarded.keys["all"]), guarded.metadata("nli")):
         request = EmbedRequest(model="tiny-embed", texts=["a cat"])
-        told.append(repr(await refusal(stub.Embed(request, metadata=metadata))))
+        reported.append(repr(await refusal(stub.Embed(request, metadata=metadata))))
     secrets = [key.partition(".")[2] for key in guarded.keys.values()]
     digests = [line.split()[1] for line in guarded.path.read_text().splitlines()]
     for secret in (*secrets, *digests):
         assert secret[:20] not in caplog.text
-        assert not [one for one in told if secret[:20] in one]
+        assert not [one for one in reported if secret[:20] in one]
