@@ -29,7 +29,7 @@ DOCUMENTS = [
     "the train to the coast leaves at six.",
     "a network of rivers feeds the lake.",
 ]
-SIZE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64}
+SIZE = {"num_layers": 1, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64}
 
 
 def build() -> keras.Model:

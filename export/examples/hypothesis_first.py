@@ -31,7 +31,7 @@ SNLI = (
 )
 """Pairs of premise and hypothesis, with the place of their label."""
 PAIR = ("I am taking the subway to Times Square.", "I am using public transport to reach midtown.")
-SIZE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64}
+SIZE = {"num_layers": 1, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64}
 
 
 def build() -> keras.Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -100,12 +101,29 @@ def test_a_gpu_is_asked_for_with_cuda_alone() -> None:
         ("autoscaling.type=vpa", "/autoscaling/type"),
         ("image.digest=latest", "/image/digest"),
         ("models.source=init", "models.init.image"),
+        (
+            "extraArgs={--drain-timeout=60}",
+            "extraArgs: --drain-timeout is set by drain.timeoutSeconds",
+        ),
+        ("env[0].name=SEMSERVE_DEVICE,env[0].value=cpu", "env: SEMSERVE_DEVICE is set by device"),
     ],
 )
 def test_a_value_that_cannot_be_honoured_is_refused_by_name(setting: str, message: str) -> None:
     done = helm("template", "demo", str(CHART), "--kube-version", "1.33.0", "--set", setting)
     assert 0 != done.returncode
     assert message in done.stderr
+
+
+def test_the_chart_refuses_each_flag_of_its_own_from_elsewhere() -> None:
+    """The server takes a flag once, and a variable beside a flag would have no effect."""
+    passed = {
+        argument.partition("=")[0]
+        for values in VALUES
+        for deployment in of_kind("Deployment", values)
+        for argument in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    }
+    helpers = (CHART / "templates" / "_helpers.tpl").read_text()
+    assert passed == set(re.findall(r"^(--[a-z-]+): ", helpers, re.MULTILINE))
 
 
 def test_the_chart_passes_helm_lint() -> None:

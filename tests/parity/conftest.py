@@ -34,7 +34,10 @@ VOCABULARY = [
 LENGTH_MAX = 48
 
 
-LONGEST = ("families", "training", "bundle", "heads", "family_variants", "mpnet")
+LONGEST = (
+    *("examples", "training", "exports_by_command", "families", "hugging_face_directories"),
+    *("heads", "family_variants", "embedder_training", "user_model_rules", "export_call"),
+)
 """Files of the most processor time, which come first: one that came last would leave a CPU idle."""
 
 

@@ -36,7 +36,7 @@ def test_a_live_classifier_is_exported_with_the_preprocessor_that_it_holds(
     make_backbone, preprocessor, tmp_path
 ):
     model = keras_hub.models.BertTextClassifier(
-        make_backbone("tanh"), num_classes=3, preprocessor=preprocessor
+        make_backbone("tanh", layers=1), num_classes=3, preprocessor=preprocessor
     )
     report = semserve_export.export(
         model, tmp_path / "mine", labels=["a", "b", "c"], variants=["fused"]
@@ -53,7 +53,7 @@ def test_a_live_classifier_is_exported_with_the_preprocessor_that_it_holds(
 def test_a_live_backbone_takes_a_tokenizer_and_a_pooling_and_the_report_fits_80_columns(
     make_backbone, preprocessor, tmp_path
 ):
-    backbone = make_backbone("tanh")
+    backbone = make_backbone("tanh", layers=1)
     report = semserve_export.export(
         backbone,
         tmp_path / "mine",
@@ -76,7 +76,7 @@ def test_a_live_backbone_takes_a_tokenizer_and_a_pooling_and_the_report_fits_80_
 def test_a_model_of_ones_own_on_a_backbone_is_exported_with_its_inputs(
     make_backbone, preprocessor, tmp_path
 ):
-    backbone = make_backbone("tanh")
+    backbone = make_backbone("tanh", layers=1)
     tokens = backbone.output["sequence_output"]
     model = keras.Model(backbone.input, keras.layers.Dense(4)(tokens[:, 0]))
     report = semserve_export.export(model, tmp_path / "mine", tokenizer=preprocessor)

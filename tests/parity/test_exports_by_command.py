@@ -18,7 +18,7 @@ from parity.families import LENGTH, make_classifier
 from parity.serving import serving
 from rich.progress import Progress
 from semserve import Client
-from semserve_export.bundle.layout import read_json
+from semserve_export.bundle.layout import read_bundle_json
 from semserve_export.cli.app import run_command_line as main
 from semserve_export.data.pairs import Pair
 from semserve_export.distillation.answer_cache import AnswerCache
@@ -36,8 +36,9 @@ PAIRS = [
     ("Hello, world!", "the cat sat on a boat, 今日 hello"),
     ("the boat " * 30, "the cat"),
     ("the cat", "the boat " * 30),
+    ("the boat " * 30, "the cat " * 30),
 ]
-"""Short, and so long that one text is cut."""
+"""Short, and so long that one text is cut, or both."""
 ORDER = ("--pair-order", "hypothesis-premise", *(f"--label={label}" for label in LABELS))
 WORDS = ("the", "cat", "dog", "sat", "slept", "not", "a", "house", ",", "House")
 TRAINED_ON = (
@@ -106,7 +107,7 @@ def test_a_classifier_trained_hypothesis_first_is_served_as_keras_predicts(expor
     assert "hypothesis, premise" in exported.printed["pairs"]
     assert "odd texts are tokenised otherwise" in exported.printed["pairs"]
     bundle = exported.place / "models" / "pairs"
-    manifest = read_json(bundle / "bundle.json")
+    manifest = read_bundle_json(bundle / "bundle.json")
     assert ["hypothesis", "premise"] == manifest["text_order"]
     alone = [exported.client.classify([pair], model="pairs").logits[0] for pair in PAIRS]
     together = exported.client.classify(PAIRS, model="pairs").logits
@@ -141,7 +142,7 @@ def scores(model: keras.Model, index: WordIndex, pair: tuple[str, str]) -> np.nd
 def test_one_command_exports_a_sentence_model_and_another_proves_it(exported):
     assert "q: 'q: ', d: 'document: ', none: ''" in exported.printed["sentences"]
     bundle = exported.place / "models" / "sentences"
-    manifest = read_json(bundle / "bundle.json")
+    manifest = read_bundle_json(bundle / "bundle.json")
     assert ("mean", True, "cosine", 32) == tuple(
         manifest[key] for key in ("pooling", "normalized", "metric", "max_sequence_length")
     )

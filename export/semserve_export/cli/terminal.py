@@ -36,13 +36,13 @@ def commands(module: str = "export_commands") -> ModuleType:
 
 
 def choose_backend(*, trains: bool = False) -> None:
-    """Set what Keras and TensorFlow read when they are first imported, where the user did not.
+    """Set variables that Keras and TensorFlow read at import, unless the user has set them.
 
     Args:
-        trains: leave the GPUs to TensorFlow. Every other command hides them, since fidelity is
+        trains: let TensorFlow use the GPUs. Other commands hide them, because differences are
             measured on the CPU.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that exports dynamic shapes
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the only backend that exports dynamic shapes
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not trains:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -50,9 +50,9 @@ def choose_backend(*, trains: bool = False) -> None:
 
 @contextmanager
 def held_stderr() -> Iterator[None]:
-    """Hold back file descriptor 2, and let it out only where the block fails.
+    """Buffer file descriptor 2, and print the buffer only if the block fails.
 
-    TensorFlow writes there before its own log level is in force, past `sys.stderr`.
+    TensorFlow writes to it, not to `sys.stderr`, before its log level takes effect.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -71,7 +71,7 @@ def held_stderr() -> Iterator[None]:
 
 
 def step_progress(console: Console) -> Progress:
-    """Make the display of a few steps of unknown length: which one, and since when."""
+    """Create a display for a few steps: the current step and its elapsed time."""
     return Progress(
         SpinnerColumn(),
         BarColumn(bar_width=20),
@@ -83,7 +83,7 @@ def step_progress(console: Console) -> Progress:
 
 
 def training_progress(console: Console) -> Progress:
-    """Make the display of many steps of like length: how many, and for how long still."""
+    """Create a display for many steps of similar duration: their number and the remaining time."""
     return Progress(
         BarColumn(bar_width=20),
         MofNCompleteColumn(),

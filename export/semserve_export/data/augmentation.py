@@ -130,7 +130,7 @@ def nearest(rows: Vectors, others: Vectors, count: int) -> Iterator[npt.NDArray[
 
 
 class ContextSubstitutions:
-    """Which words stood between the same two words, as often as they did; in lower case."""
+    """The words that occur between each two words, with their frequencies; in lower case."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._words: dict[Context, list[str]] = defaultdict(list)
@@ -142,17 +142,17 @@ class ContextSubstitutions:
         self._counts = {context: Counter(words) for context, words in self._words.items()}
 
     def others(self, context: Context, word: str) -> int:
-        """Count how often another word stood there."""
+        """Return how often other words occur in the same context."""
         if context not in self._counts:
             return 0
         return len(self._words[context]) - self._counts[context][word]
 
     def other(self, context: Context, word: str, place: int) -> str:
-        """Return the other word of that place among them, counted from 0."""
+        """Return the other word with that index, counted from 0."""
         others = (other for other in self._words[context] if other != word)
         return next(islice(others, place, None))
 
 
 def neighbours(words: Sequence[str]) -> Iterator[Context]:
-    """Give the word before and the word after each; nothing at the ends."""
+    """Return the words before and after each word; empty at the ends."""
     return zip(("", *words[:-1]), (*words[1:], ""), strict=True)

@@ -53,3 +53,35 @@ exec:
 grpc: {port: 50051}
 {{- end -}}
 {{- end -}}
+
+{{/* The flags that the chart passes, with the values that set them: the server takes each flag once. */}}
+{{- define "semserve.flags" -}}
+--models: models
+--address: the chart alone
+--device: device
+--log-format: the chart alone
+--max-connection-age: maxConnectionAge
+--drain-delay: drain.delaySeconds
+--drain-timeout: drain.timeoutSeconds
+--cache-dir: cache
+--metrics-address: metrics
+--tls-certificate: tls
+--tls-key: tls
+--tls-client-ca: tls
+--api-key-file: keys
+{{- end -}}
+
+{{- define "semserve.checkArguments" -}}
+{{- $flags := include "semserve.flags" . | fromYaml -}}
+{{- range .Values.extraArgs -}}
+{{- $flag := index (splitList "=" .) 0 -}}
+{{- with get $flags $flag }}{{ fail (printf "extraArgs: %s is set by %s" $flag .) }}{{ end -}}
+{{- end -}}
+{{- range .Values.env -}}
+{{- $name := .name -}}
+{{- if hasPrefix "SEMSERVE_" $name -}}
+{{- $flag := printf "--%s" (trimPrefix "SEMSERVE_" $name | lower | replace "_" "-") -}}
+{{- with get $flags $flag }}{{ fail (printf "env: %s is set by %s" $name .) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
