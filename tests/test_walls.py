@@ -24,11 +24,11 @@ SERVER_LAYERS = (
 """The folders and modules of the server, each above those that it may import."""
 EXPORT = ROOT / "export" / "semserve_export"
 EXPORT_LAYERS = (
-    "errors", "argument_names", "failures", "model_spec", "report", "encoder_weights", "options",
-    "files", "confinement", "untrusted", "tokenizers", "bundle", "recipes", "data", "models",
-    "graphs", "hugging_face", "variants", "keras_models", "towers", "tf_hub", "pipeline",
-    "distillation", "training", "word_vectors", "embedder_training", "api", "__init__", "cli",
-    "__main__",
+    "errors", "argument_names", "number_bounds", "failures", "model_spec", "report",
+    "encoder_weights", "options", "files", "confinement", "untrusted", "tokenizers", "bundle",
+    "recipes", "data", "models", "graphs", "hugging_face", "variants", "keras_models", "towers",
+    "tf_hub", "pipeline", "distillation", "training", "word_vectors", "embedder_training", "api",
+    "__init__", "cli", "__main__",
 )  # fmt: skip
 """The same of the export stage."""
 CLIENT = ROOT / "clients" / "python" / "semserve"

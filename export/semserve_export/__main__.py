@@ -3,15 +3,22 @@
 import os
 import sys
 
-from semserve_export.cli.app import run_command_line
-
+INTERRUPTED = 130  # 128 and the signal's number, as shells count
 STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 
 
 def main() -> int:
-    """Run the command line. This is the only module that reads `sys.argv`."""
-    open_closed_streams()
-    return run_command_line(sys.argv[1:])
+    """Run the command line. This is the only module that reads `sys.argv`.
+
+    Ctrl-C ends it without a traceback, also while the command is imported.
+    """
+    try:
+        open_closed_streams()
+        from semserve_export.cli.app import run_command_line  # noqa: PLC0415 - inside the `try`
+
+        return run_command_line(sys.argv[1:])
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def open_closed_streams() -> None:

@@ -3,6 +3,9 @@
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from semserve_export.errors import ExportError
 
@@ -11,6 +14,7 @@ BUG = 1  # a bug of semserve-export
 STOPPED = 130  # interrupted by Ctrl-C: 128 plus the number of the signal, as in shells
 LINE_MAX = 1000  # characters
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
+FULL = re.compile("No space left on device|File too large|Disk quota exceeded")
 REASON = re.compile(r"[A-Za-z_.]+: ")  # the class of an error, at the end of a traceback
 
 
@@ -26,6 +30,23 @@ def report_error(error: BaseException, *, debug: bool) -> int:
     line, code = _line_of(error)
     sys.stderr.write(f"semserve-export: {one_line(line)}\n")
     return code
+
+
+@contextmanager
+def naming_a_full_disk(place: Path) -> Iterator[None]:
+    """Name the place that is written where an error says that the disk is full.
+
+    The system names no file in such an error, and safetensors and HDF5 have errors of their own.
+
+    Raises:
+        ExportError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if found := FULL.search(str(error)):
+            raise ExportError(f"cannot write {place}: {found[0]}") from error
+        raise
 
 
 def reason_of(error: BaseException) -> str:

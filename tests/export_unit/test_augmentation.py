@@ -2,12 +2,19 @@
 
 import gzip
 import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from semserve_export.cli.app import run_command_line
 from semserve_export.data.augmentation import Augmenter, ContextSubstitutions, nearest
 from semserve_export.data.augmentation_plan import AugmentationPlan
+from semserve_export.errors import ExportError
+from semserve_export.failures import naming_a_full_disk
 
 NOTHING = {"near": 0, "like": 0, "swapped": False, "replaced": 0, "shortened": 0}
 PAIRS = [
@@ -114,6 +121,76 @@ def test_the_command_tells_what_it_lacks(capsys, tmp_path, monkeypatch, argument
     assert 2 == run_command_line(["mix-pairs", *request])
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "old.tsv"], "old.tsv: ends in neither"),
+        (["--output", "./old.jsonl"], "old.jsonl: is read, so it is not written"),
+        (["--hold-out", "old.jsonl"], "--hold-out: every pair has one of its texts"),
+        (["--replaced", "0", "--shortened", "0", "--no-swapped"], "no new pair can be made of"),
+        (["--replaced", "-1"], "--replaced: -1 is not between 0 and 1,000"),
+        (["texts.jsonl"], "texts.jsonl: holds single texts, and pairs are needed"),
+    ],
+)
+def test_what_nothing_new_can_be_made_of_is_told_and_nothing_is_written(
+    capsys, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    old, texts = tmp_path / "old.jsonl", tmp_path / "texts.jsonl"
+    old.write_text(json.dumps(dict(zip(("premise", "hypothesis"), PAIRS[0], strict=True))))
+    texts.write_text('{"text": "a"}')
+    before = old.read_text()
+    files = ["texts.jsonl"] if "texts.jsonl" in arguments else ["old.jsonl", *arguments]
+    output = [] if "--output" in arguments else ["--output", "new.jsonl"]
+    assert 2 == run_command_line(["mix-pairs", *files, *output, "--near", "0", "--like", "0"])
+    assert message in capsys.readouterr().err
+    assert ({old, texts}, before) == ({*tmp_path.iterdir()}, old.read_text())
+
+
+def test_a_full_disk_is_named_and_the_older_file_stays(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    row = dict(zip(("premise", "hypothesis"), PAIRS[0], strict=True))
+    old.write_text(json.dumps(row))
+    new.write_text("older")
+    arguments = ["mix-pairs", "old.jsonl", "--output", "new.jsonl", "--near", "0", "--like", "0"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))
+    try:
+        code = run_command_line(arguments)
+        with (
+            pytest.raises(ExportError, match="cannot write place: File too large"),
+            naming_a_full_disk(Path("place")),
+        ):
+            save_file({"values": np.zeros(64, np.float32)}, "weights.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (2, "older") == (code, new.read_text())
+    assert "semserve-export: cannot write new.jsonl: File too large\n" == capsys.readouterr().err
+    assert {old, new} == {*tmp_path.iterdir()}
+
+
+IMPORTING = """
+import os, signal, sys
+from semserve_export.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "semserve_export.bundle.layout":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell's job runs it
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["semserve-export", "mix-pairs", "old.tsv", "--output", "new.jsonl"]
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback():
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, check=False)
+    assert (130, b"", b"") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_pairs_without_labels_are_refused_where_nobody_answers_them(capsys, tmp_path):

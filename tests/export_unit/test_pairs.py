@@ -16,6 +16,7 @@ from semserve_export.data.pairs import (
     read_unlabelled,
     without_premises_of,
 )
+from semserve_export.data.scored_pairs import read_scored_pairs
 from semserve_export.distillation.soft_targets import with_swapped
 from semserve_export.errors import ExportError
 
@@ -76,11 +77,24 @@ def test_every_format_gives_the_same_pairs(tmp_path, name, write):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("pairs.tsv", "premise\tlabel\n", "the header lacks hypothesis"),
+        ("pairs.tsv", "premise\tlabel\n", "the header lacks hypothesis; it has premise, label"),
+        ("pairs.tsv", "premise\thypothesis\tlabel\n", "there are no pairs"),
+        ("pairs.tsv", "premise\thypothesis\tlabel\na\t \t0\n", "pair 1: the premise or"),
+        ("pairs.tsv", "text\tlabel\na\t0\nb\n", "Row #3: Expected 2 columns, got 1"),
+        ("pairs.csv", "text,label\na,0\n\udce9,0\n", "line 3 is not in UTF-8"),
+        ("pairs.jsonl", '\n{"text": "a", "label": 0}\n{"text"\n', "line 3 is no JSON: "),
+        ("pairs.jsonl", '{"text": "a", "label": 0}\n[0]\n', "line 2 is no JSON object"),
+        ("pairs.jsonl", '{"text": "\\ud800", "label": 0}\n', "line 1: .*surrogates not allowed"),
+        (
+            "pairs.jsonl",
+            '{"text": 5, "label": 0}',
+            "pair 1: 5 is no text",
+        ),
         ("pairs.tsv", "premise\thypothesis\tlabel\na\tb\tmaybe\n", "pair 1: label 'maybe' is none"),
         ("pairs.tsv", "premise\thypothesis\tlabel\na\t\tneutral\n", "pair 1: the premise or"),
         ("pairs.tsv", "premise\thypothesis\tlabel\na\tb\n", "cannot be read"),
-        ("pairs.tsv", "", "cannot be read"),
+        ("pairs.tsv", "", "cannot be read: it is empty"),
+        ("pairs.jsonl", "", "cannot be read: it is empty"),
         ("pairs.jsonl", '{"premise": "a", "hypothesis": "b"}\n', "the header lacks label"),
         ("pairs.jsonl", '{"text": "a", "label": null}\n', "pair 1: label None is none"),
         ("pairs.tsv", "text\tlabel\na\t3\n", r"pair 1: label '3' is none .*\(0 to 2\)"),
@@ -95,9 +109,32 @@ def test_every_format_gives_the_same_pairs(tmp_path, name, write):
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, name, content, message):
     path = tmp_path / name
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ExportError, match=f"{name}.*{message}"):
         read_pairs([path], LABELS)
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.csv", "pairs.jsonl"])
+def test_a_byte_order_mark_and_the_line_ends_of_windows_change_nothing(tmp_path, name):
+    write = {"pairs.tsv": write_tsv, "pairs.csv": write_csv, "pairs.jsonl": write_json_lines}[name]
+    write(tmp_path / name)
+    expected = read_pairs([tmp_path / name], LABELS).pairs
+    text = (tmp_path / name).read_bytes().decode().replace("\r\n", "\n")
+    (tmp_path / name).write_text(text, encoding="utf-8-sig", newline="\r\n")
+    assert expected == read_pairs([tmp_path / name], LABELS).pairs
+
+
+def test_names_and_numbers_of_labels_may_stand_in_one_file_of_json_lines(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"text": "a", "label": "neutral"}\n{"text": "b", "label": 2}\n')
+    assert [1, 2] == [pair.label for pair in read_pairs([path], LABELS).pairs]
+
+
+def test_scores_that_are_all_the_same_are_refused(tmp_path):
+    path = tmp_path / "scored.tsv"
+    path.write_text("sentence1\tsentence2\tscore\na\tb\t3\nc\td\t3.0\n")
+    with pytest.raises(ExportError, match=r"scored.tsv: every pair has the score 3; scores must"):
+        read_scored_pairs([path])
 
 
 @pytest.mark.parametrize("name", ["gold_label", "label"])

@@ -15,6 +15,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
         ([], "name a recipe or the directory of a preset, or --vectors FILE"),
         (["--vectors", "own.vec"], "--vectors: the classifier needs its labels"),
         (["--vectors", "own.vec", "--label", "a", "--label", "b", "--resume"], "--resume: is for"),
+        (
+            ["--vectors", "own.vec", "--label", "a", "--label", "b", "--output", "trained"],
+            "trained: holds model.keras; --fresh replaces it",
+        ),
     ],
 )
 def test_what_a_training_on_vectors_does_not_take_is_refused(
@@ -22,5 +26,7 @@ def test_what_a_training_on_vectors_does_not_take_is_refused(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.vec").write_text("the 1 2\n")
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained/model.keras").touch()
     code = main(["train", *arguments, "--train", "a.tsv", "--validation", "a.tsv"])
     assert (2, True) == (code, message in capsys.readouterr().err)

@@ -1,8 +1,12 @@
 """An embedder that was trained here is exported, and the server compares as Keras does."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keras import ops
+from parity.cut_off import CutOff, Cutting
 from parity.families import make_classifier
 from parity.serving import Stubs, serving
 from rich.console import Console
@@ -40,10 +44,13 @@ def preset(tmp_path_factory):
     return directory
 
 
-def train(preset, output, **more):
-    plan = EmbedderPlan(epochs=4, batch_size=4, learning_rate=3e-3, **more)
-    quiet = Progress(console=Console(quiet=True))
-    return train_embedder(str(preset), SCORED, SCORED, plan, output, quiet)
+PLAN = EmbedderPlan(epochs=4, batch_size=4, learning_rate=3e-3)
+QUIET = Progress(console=Console(quiet=True))
+
+
+def train(preset, output, progress=QUIET, *, resume=False, **more):
+    plan = replace(PLAN, **more)
+    return train_embedder(str(preset), SCORED, SCORED, plan, output, progress, resume=resume)
 
 
 def test_a_siamese_bert_of_exp_minus_l1_is_trained_exported_and_compared_as_in_keras(
@@ -89,9 +96,59 @@ def test_ranking_is_the_cross_entropy_of_the_partner_among_all_texts():
     assert expected == pytest.approx(float(loss), rel=1e-5)
 
 
-def test_a_directory_with_something_in_it_is_not_written_into(tmp_path):
-    (tmp_path / "mine").write_text("weights")
-    with pytest.raises(ExportError, match="is not empty; --fresh replaces what is in it"):
+def test_a_training_that_was_cut_off_ends_with_the_same_weights(preset, tmp_path, monkeypatch):
+    """An epoch has four steps: it is cut off in the second epoch, after a checkpoint in it."""
+    monkeypatch.setattr("semserve_export.training.checkpoint.STEPS_BETWEEN_CHECKPOINTS", 2)
+    whole, cut, plan = tmp_path / "whole", tmp_path / "cut", {"batch_size": 2, "epochs": 2}
+    expected = train(preset, whole, **plan)
+    with pytest.raises(CutOff):
+        train(preset, tmp_path / "first", Cutting(tmp_path / "first", {7: cut}), **plan)
+    with pytest.raises(ExportError, match=r"another training: plan was .*--fresh begins again"):
+        train(preset, cut, resume=True, batch_size=3)
+    assert expected == train(preset, cut, resume=True, **plan)
+    assert weights_of(whole) == weights_of(cut)
+    assert sorted(path.name for path in whole.iterdir()) == sorted(
+        path.name for path in cut.iterdir()
+    )
+
+
+def weights_of(directory):
+    model = Preset.read(str(directory)).load_embedder("tanh", "mean", normalize=False)
+    return [weights.tolist() for weights in model.get_weights()]
+
+
+def test_a_preset_that_was_there_leaves_nothing_in_the_new_one(preset, tmp_path):
+    shutil.copytree(preset, tmp_path / "again")
+    assert (tmp_path / "again/task.json").exists()
+    train(preset, tmp_path / "again", epochs=0)
+    assert "embedding" == Preset.read(str(tmp_path / "again")).task
+
+
+def test_scores_above_the_largest_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_app, "read_models", lambda *_, **__: None)
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("sentence1\tsentence2\tscore\na\tb\t4.5\nc\td\t1\n")
+    with pytest.raises(ExportError, match=r"a score is 4\.5, and --score-max is 1; say"):
         training_app.train_embedder(
-            "bert_tiny_en_uncased", train=(), validation=(), output=tmp_path
+            "bert_tiny_en_uncased", train=(pairs,), validation=(pairs,), output=tmp_path / "out"
         )
+
+
+@pytest.mark.parametrize(
+    ("there", "flags", "message"),
+    [
+        ("mine", {}, "holds mine; --fresh replaces it"),
+        ("mine", {"resume": True}, "holds mine; --fresh replaces it"),
+        ("checkpoint.safetensors", {}, "was cut off; --resume goes on with it"),
+        ("checkpoint.safetensors", {"resume": True, "fresh": True}, "starts again: pass one"),
+    ],
+)
+def test_what_is_in_the_directory_is_replaced_only_where_a_flag_says_so(
+    tmp_path, there, flags, message
+):
+    (tmp_path / there).write_text("weights")
+    with pytest.raises(ExportError, match=message):
+        training_app.train_embedder(
+            "bert_tiny_en_uncased", train=(), validation=(), output=tmp_path, **flags
+        )
+    assert "weights" == (tmp_path / there).read_text()

@@ -137,7 +137,7 @@ def test_the_report_tells_the_figures_and_shows_its_pictures(trained):
 def often():
     """Write a checkpoint every two steps, and a report every step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_CHECKPOINTS", 2)
+        patch.setattr("semserve_export.training.checkpoint.STEPS_BETWEEN_CHECKPOINTS", 2)
         patch.setattr("semserve_export.training.trainer.STEPS_BETWEEN_REPORTS", 1)
         yield
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_training_is_refused_before_a_model_is_made(
     def resume(plan):
         train(unmade, data, plan, tmp_path, "", quiet, resume=True)
 
-    with pytest.raises(ExportError, match=r"another training: plan was .*leave out --resume"):
+    with pytest.raises(ExportError, match=r"another training: plan was .*--fresh begins again"):
         resume(replace(SHORT, learning_rate=1e-3))
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(ExportError, match="cannot go on from it"):

@@ -1,6 +1,7 @@
 """What `train` reads and where it writes: single texts, .keras files, a test set, checkpoints."""
 
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,8 @@ def test_a_keras_file_is_trained_on_single_texts_and_exported_with_what_it_learn
     train_classifier(str(path), LABELS, data, files, PLAN, tmp_path, console)
     said = console.export_text()
     assert "held-out.tsv: dropped 2 rows without a label (-1 or -)" in said
+    assert "--validation: 10 of 10 pairs are in --train too: figures flatter" in said
+    assert "--test: 10 of 10 pairs are in --validation too: figures flatter" in said
     assert "the CPU: TensorFlow sees no GPU" in said
 
     record = read_record(files.output)
@@ -79,8 +82,8 @@ def test_a_keras_file_is_trained_on_single_texts_and_exported_with_what_it_learn
     ("there", "flags", "message"),
     [
         ("checkpoint.safetensors", {}, "a training that was cut off; --resume goes on"),
-        ("adapter.safetensors", {}, "a training that ended; --fresh replaces it"),
-        ("adapter.safetensors", {"resume": True}, "a training that ended; --fresh replaces it"),
+        ("adapter.safetensors", {}, "holds adapter.safetensors; --fresh replaces it"),
+        ("adapter.safetensors", {"resume": True}, "holds adapter.safetensors; --fresh replaces it"),
         ("adapter.safetensors", {"resume": True, "fresh": True}, "--fresh starts again: pass one"),
     ],
 )
@@ -96,6 +99,40 @@ def test_a_recipe_for_pairs_refuses_single_texts(files):
     held_out = replace(files, train=files.validation)  # its labels are numbers
     with pytest.raises(ExportError, match="nli-minilm takes pairs, and the files hold single"):
         train("nli-minilm", files=held_out)
+
+
+def test_a_recipe_has_its_own_labels_and_none_is_given_twice(files):
+    with pytest.raises(ExportError, match="--label: nli-minilm has its own labels"):
+        train("nli-minilm", files=files, label=("a", "b"))
+    with pytest.raises(ExportError, match="--label: 'no' is given twice"):
+        files.read(("no", "no"))
+
+
+def test_one_label_alone_is_nothing_to_learn(files):
+    path = files.train[0]
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
+    with pytest.raises(ExportError, match="--train: every label is 'no'; a classifier learns from"):
+        files.read(LABELS)
+
+
+def test_held_out_premises_may_leave_nothing_to_learn_from(files):
+    same = replace(files, validation=files.train, hold_out_premises=True)
+    with pytest.raises(ExportError, match="--hold-out-premises leaves no pair of --train"):
+        same.read(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("epochs", -1, "--epochs: -1 is not between 0 and 10,000"),
+        ("batch_size", 0, "--batch-size: 0 is not between 1 and 65,536"),
+        ("learning_rate", math.nan, "--learning-rate: nan is not between 0 and 10"),
+        ("patience", 0, "--patience: 0 is not between 1 and 10,000"),
+    ],
+)
+def test_a_number_outside_its_bounds_is_refused_by_its_flag(files, field, value, message):
+    with pytest.raises(ExportError, match=message):
+        train("nli-minilm", files=files, plan=replace(PLAN, **{field: value}))
 
 
 def test_single_texts_to_learn_from_and_pairs_to_measure_on_are_refused(files, tmp_path):

@@ -41,13 +41,18 @@ def run_confined(arguments: Sequence[str], confinement: Confinement) -> int:
     with tempfile.TemporaryDirectory(prefix="semserve-export-") as private:
         command = [sys.executable, "-P", "-m", __name__, json.dumps(asdict(confinement))]
         with _signals_passed_on() as started:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-                [*command, *arguments],
-                env=_environment(os.environ, private, everything=confinement.network),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            started(process)
+            # `main` unblocks it: while Python starts, Ctrl-C would end in a traceback.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            try:
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+                    [*command, *arguments],
+                    env=_environment(os.environ, private, everything=confinement.network),
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+                started(process)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             code = process.wait()
     for directory in created:
         with suppress(OSError):  # it contains files by now
@@ -151,8 +156,6 @@ def _compile_keras() -> None:
 
 def main() -> int:
     """Confine this process, and run the command line in it."""
-    from semserve_export.cli.app import run_command_line  # noqa: PLC0415 - it imports this module
-
     facts = json.loads(sys.argv[1])
     writes = facts["writes"]
     confinement = Confinement(
@@ -163,6 +166,9 @@ def main() -> int:
     )
     confine(confinement, Path(tempfile.gettempdir()))
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        from semserve_export.cli.app import run_command_line  # noqa: PLC0415 - it imports this module
+
         return run_command_line(sys.argv[2:])
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -14,7 +14,7 @@ from semserve_export.errors import ExportError
 
 def measure(
     *bundles: Path,
-    pairs: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())] = (),
+    pairs: Annotated[tuple[Path, ...], Parameter(consume_multiple=1, negative=())] = (),
     probes: Annotated[bool, Parameter(negative=())] = False,
     variant: str = "portable",
 ) -> None:

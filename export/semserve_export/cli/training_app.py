@@ -8,15 +8,16 @@ from cyclopts import Parameter
 from semserve_export.bundle.layout import require_place
 from semserve_export.cli.terminal import CACHE, Cache, commands, console
 from semserve_export.cli.vectors_app import train_on_vectors
-from semserve_export.data.augmentation_plan import AugmentationPlan
+from semserve_export.data.augmentation_plan import MIXING_BOUNDS, AugmentationPlan
 from semserve_export.data.scored_pairs import read_scored_pairs, read_unscored_pairs
-from semserve_export.embedder_training.embedder_plan import EmbedderPlan
+from semserve_export.embedder_training.embedder_plan import EMBEDDER_BOUNDS, EmbedderPlan
 from semserve_export.errors import ExportError
 from semserve_export.files.downloads import fetch_weights
+from semserve_export.number_bounds import require_within
 from semserve_export.options import ModelOptions
 from semserve_export.recipes import RECIPES, Recipe
-from semserve_export.training.files import TrainingFiles
-from semserve_export.training.plan import TrainingPlan
+from semserve_export.training.files import ADAPTER, TrainingFiles, require_free
+from semserve_export.training.plan import TRAINING_BOUNDS, TrainingPlan
 from semserve_export.untrusted.input_files import require_readable
 from semserve_export.untrusted.requirements import read_adapters, read_models
 
@@ -46,13 +47,16 @@ def train(
         plan: the hyperparameters.
         weights_cache: Directory of the downloaded weights of recipes.
     """
+    require_within(plan, TRAINING_BOUNDS)
     if vectors or not start:
         train_on_vectors(start, vectors, label, files, plan)
         return
     recipe = _recipe_of(start)
     output = files.output or ADAPTERS / ModelOptions(start).title
     require_place(files.output or ADAPTERS)
-    files.require_free(output)
+    require_free(output, ADAPTER, resume=files.resume, fresh=files.fresh)
+    if recipe and label:
+        raise ExportError(f"--label: {start} has its own labels")
     labels = (recipe and recipe.spec.labels) or label
     if len(labels) < 2:  # noqa: PLR2004 - a classifier has at least two labels
         place = "" if Path(start).exists() else "is no recipe, and "
@@ -108,10 +112,11 @@ def train_embedder(
     start: str,
     /,
     *,
-    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)],
-    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)],
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)],
+    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)],
     output: Path,
     plan: Annotated[EmbedderPlan, Parameter(name="*")] = EmbedderPlan(),
+    resume: Annotated[bool, Parameter(negative=())] = False,
     fresh: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Fine-tune an embedder on pairs of texts, and save it as a preset, which `export` can export.
@@ -125,18 +130,27 @@ def train_embedder(
             epoch with the best correlation on them.
         output: Directory of the new preset.
         plan: the hyperparameters.
-        fresh: Replace the content of the directory.
+        resume: Continue the interrupted training in the directory.
+        fresh: Start from the beginning, and replace the preset or the checkpoint in the directory.
     """
     if start in RECIPES:
         raise ExportError(f"{start} is a recipe; train-embedder takes a model of your own")
+    require_within(plan, EMBEDDER_BOUNDS)
+    if plan.objective == "ranking" and plan.batch_size == 1:
+        raise ExportError("--batch-size 1: ranking compares the pairs of a batch; say 2 or more")
     require_readable(start)
     require_place(output)
-    if output.exists() and any(output.iterdir()) and not fresh:
-        raise ExportError(f"{output}: is not empty; --fresh replaces what is in it")
+    require_free(output, "*", resume=resume, fresh=fresh)
     read_models(start, writes=[output], training=True)
     read = read_unscored_pairs if plan.objective == "ranking" else read_scored_pairs
+    training = read(train)
+    if (largest := max(training.scores, default=0)) > plan.score_max:
+        raise ExportError(
+            f"--train: a score is {largest:g}, and --score-max is {plan.score_max:g}; say"
+            " --score-max with the score of a pair that means the same"
+        )
     commands("training_commands").train_an_embedder(
-        start, read(train), read_scored_pairs(validation), plan, output, console
+        start, training, read_scored_pairs(validation), plan, output, console, resume=resume
     )
 
 
@@ -154,11 +168,12 @@ def mix_pairs(
     """
     if not files:
         raise ExportError("name a file of pairs to make new ones of")
+    require_within(plan, MIXING_BOUNDS)
     require_place(output)
     if not output.name.endswith((".jsonl", ".jsonl.gz")):
         raise ExportError(f"{output}: ends in neither .jsonl nor .jsonl.gz")
     if (plan.near or plan.like) and plan.embedder is None:
         raise ExportError("--near and --like need an --embedder; with 0 for both none is needed")
-    from semserve_export.cli.augmentation_commands import mix_files  # noqa: PLC0415 - --help must not wait
-
-    mix_files(files, output, plan, console)
+    if output.resolve() in {path.resolve() for path in (*files, *plan.hold_out)}:
+        raise ExportError(f"{output}: is read, so it is not written; choose another --output")
+    commands("augmentation_commands").mix_files(files, output, plan, console)

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from rich.console import Console
 
 from semserve_export.cli.terminal import training_progress
-from semserve_export.data.pairs import TrainingData
+from semserve_export.data.pairs import Pair, TrainingData
 from semserve_export.data.scored_pairs import ScoredPairs
 from semserve_export.embedder_training.embedder_plan import EmbedderPlan
 from semserve_export.embedder_training.embedder_training import train_embedder
+from semserve_export.failures import naming_a_full_disk
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import named_errors
@@ -49,6 +51,7 @@ def train_classifier(
         for line in _summary(data):
             console.print(line)
         progress = stack.enter_context(training_progress(console))
+        stack.enter_context(naming_a_full_disk(output))
         record = train(
             start,
             data,
@@ -78,15 +81,22 @@ def train_an_embedder(
     plan: EmbedderPlan,
     output: Path,
     console: Console,
+    *,
+    resume: bool,
 ) -> None:
     """Fine-tune an embedder, and print the command of its export."""
     with ExitStack() as stack:
         stack.enter_context(named(begin))
         checked = stack.enter_context(ready_for_keras(begin))
         stack.enter_context(named_errors(begin))
+        for line in _overlap("--validation", validation.pairs, "--train", training.pairs):
+            console.print(line)
         console.print(f"Training on {_devices()}")
         progress = stack.enter_context(training_progress(console))
-        figures = train_embedder(checked, training, validation, plan, output, progress)
+        stack.enter_context(naming_a_full_disk(output))
+        figures = train_embedder(
+            checked, training, validation, plan, output, progress, path=begin, resume=resume
+        )
     before, *after = figures["spearman_by_epoch"]
     console.print(
         f"Preset in {output}; Spearman on the held-out pairs {before:.4f} before,"
@@ -110,4 +120,20 @@ def _summary(data: TrainingData) -> Iterator[str]:
     for files in (data.training, data.validation, *([data.test] if data.test else [])):
         for name, count in files.undecided.items():
             yield f"{name}: dropped {count:,} rows without a label (-1 or -)"
+    held_out = {"--validation": data.validation, **({"--test": data.test} if data.test else {})}
+    for flag, files in held_out.items():
+        yield from _overlap(flag, files.pairs, "--train", data.training.pairs)
+    if data.test:
+        yield from _overlap("--test", data.test.pairs, "--validation", data.validation.pairs)
     yield f"Training on {_devices()}"
+
+
+def _overlap(flag: str, pairs: Sequence[Any], other: str, others: Sequence[Any]) -> Iterator[str]:
+    """Say how many held-out pairs are among others, which makes their figures too good."""
+    known = {_texts(pair) for pair in others}
+    if count := sum(_texts(pair) in known for pair in pairs):
+        yield f"{flag}: {count:,} of {len(pairs):,} pairs are in {other} too: figures flatter"
+
+
+def _texts(pair: Pair | tuple[str, str]) -> tuple[str, str]:
+    return (pair.premise, pair.hypothesis) if isinstance(pair, Pair) else pair

@@ -5,7 +5,7 @@ from pathlib import Path
 from semserve_export.bundle.layout import require_place
 from semserve_export.cli.terminal import commands
 from semserve_export.errors import ExportError
-from semserve_export.training.files import TrainingFiles
+from semserve_export.training.files import MODEL, TrainingFiles, require_free
 from semserve_export.training.plan import TrainingPlan
 
 OUTPUT = Path(".cache/trained")
@@ -36,5 +36,6 @@ def train_on_vectors(
         raise ExportError(f"{flag}: is for transformers, and --vectors trains an LSTM")
     output = files.output or OUTPUT / vectors.name.partition(".")[0]
     require_place(output)
+    require_free(output, MODEL, resume=False, fresh=files.fresh)
     data = files.read(labels)
     commands("vectors_commands").train(vectors, labels, data, plan, output)

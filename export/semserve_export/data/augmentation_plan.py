@@ -7,7 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-Files = Parameter(consume_multiple=True, negative=())
+from semserve_export.number_bounds import SEEDS, Bounds
+
+Files = Parameter(consume_multiple=1, negative=())
+MIXING_BOUNDS: Bounds = {
+    **dict.fromkeys(("near", "like", "replaced", "shortened"), (0, 1000)),
+    "seed": SEEDS,
+}
 
 
 @dataclass(frozen=True, slots=True)

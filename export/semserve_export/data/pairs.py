@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from semserve_export.data.table import LABEL_COLUMNS, read_table, require_columns
+from semserve_export.data.table import LABEL_COLUMNS, read_table, require_columns, texts_of
 from semserve_export.errors import ExportError
 from semserve_export.files.digest import sha256_of
 
@@ -118,8 +118,6 @@ def read_pairs(paths: Sequence[Path], labels: Sequence[str]) -> PairFiles[Labell
         sha256[path.name] = sha256_of(path)
         if dropped:
             undecided[path.name] = dropped
-    if not pairs:
-        raise ExportError(f"{', '.join(map(str, paths))}: there are no pairs")
     return PairFiles(pairs, sha256, undecided)
 
 
@@ -166,12 +164,9 @@ def _read(path: Path, *, labelled: bool) -> Iterator[tuple[int, Pair, Any]]:
         raise ExportError(f"{path}: the header has both {' and '.join(label)}; leave one of them")
     require_columns(path, table, (*sides, *(label or LABEL_COLUMNS[:1])) if labelled else sides)
     values = table[label[0]] if labelled else [None] * len(table[sides[0]])
-    for place, (*texts, value) in enumerate(
-        zip(*(table[side] for side in sides), values, strict=True), 1
-    ):
-        if not all(texts):
-            raise ExportError(f"{path}, pair {place}: the {' or the '.join(sides)} is empty")
-        yield place, Pair(*map(str, texts)), value
+    rows = zip(texts_of(path, table, sides), values, strict=True)
+    for place, (texts, value) in enumerate(rows, 1):
+        yield place, Pair(*texts), value
 
 
 def _places(labels: Sequence[str]) -> dict[str, int]:
@@ -186,6 +181,8 @@ def _name_of(value: Any) -> str:
 
 
 def _require_alike(path: Path, before: Sequence[Pair], found: Sequence[Pair]) -> None:
-    if before and found and before[0].single != found[0].single:
+    if not found:
+        raise ExportError(f"{path}: there are no pairs")
+    if before and before[0].single != found[0].single:
         kinds = ("single texts", "pairs") if found[0].single else ("pairs", "single texts")
         raise ExportError(f"{path}: holds {kinds[0]}, and the files before it {kinds[1]}")

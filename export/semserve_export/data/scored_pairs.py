@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semserve_export.data.table import read_table, require_columns
+from semserve_export.data.table import read_table, require_columns, texts_of
 from semserve_export.errors import ExportError
 from semserve_export.files.digest import sha256_of
 
@@ -27,17 +27,17 @@ class ScoredPairs:
         return [text for pair in self.pairs for text in pair]
 
 
-def read_scored_pairs(paths: Iterable[Path]) -> ScoredPairs:
+def read_scored_pairs(paths: Sequence[Path]) -> ScoredPairs:
     """Read files with columns sentence1, sentence2 and score; `table.py` names the formats.
 
     Raises:
         ExportError: a file is missing or damaged, lacks a column, or contains a score that is not a
-            number.
+            number; or all scores are equal.
     """
     return _read(paths, scored=True)
 
 
-def read_unscored_pairs(paths: Iterable[Path]) -> ScoredPairs:
+def read_unscored_pairs(paths: Sequence[Path]) -> ScoredPairs:
     """Read files with columns sentence1 and sentence2, or premise and hypothesis.
 
     Raises:
@@ -46,7 +46,7 @@ def read_unscored_pairs(paths: Iterable[Path]) -> ScoredPairs:
     return _read(paths, scored=False)
 
 
-def _read(paths: Iterable[Path], *, scored: bool) -> ScoredPairs:
+def _read(paths: Sequence[Path], *, scored: bool) -> ScoredPairs:
     pairs: list[tuple[str, str]] = []
     scores: list[float] = []
     sha256: dict[str, str] = {}
@@ -55,15 +55,15 @@ def _read(paths: Iterable[Path], *, scored: bool) -> ScoredPairs:
         inference = not scored and set(INFERENCE_SIDES) <= set(table)
         sides = INFERENCE_SIDES if inference else SIDES
         require_columns(path, table, (*sides, SCORE) if scored else sides)
-        found = list(zip(*(table[side] for side in sides), strict=True))
-        for place, pair in enumerate(found, 1):
-            if not all(pair):
-                raise ExportError(f"{path}, pair {place}: a text is empty")
+        found = [(left, right) for left, right in texts_of(path, table, sides)]
+        if not found:
+            raise ExportError(f"{path}: there are no pairs")
         pairs += found
         scores += _numbers(path, table[SCORE]) if scored else []
         sha256[path.name] = sha256_of(path)
-    if not pairs:
-        raise ExportError(f"{', '.join(map(str, paths))}: there are no pairs")
+    if scored and len(set(scores)) == 1:
+        names = ", ".join(map(str, paths))
+        raise ExportError(f"{names}: every pair has the score {scores[0]:g}; scores must differ")
     return ScoredPairs(pairs, scores, sha256)
 
 

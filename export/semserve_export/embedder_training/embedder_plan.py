@@ -4,8 +4,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from semserve_export.model_spec import Pooling
+from semserve_export.number_bounds import SEEDS, Bounds
 
 Objective = Literal["cosine", "manhattan", "ranking"]
+
+EMBEDDER_BOUNDS: Bounds = {
+    "epochs": (0, 10_000),
+    "batch_size": (1, 65_536),
+    "learning_rate": (0, 10),
+    "warmup_fraction": (0, 1),
+    "score_max": (1e-6, 1e6),
+    "max_tokens": (8, 65_536),
+    "seed": SEEDS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

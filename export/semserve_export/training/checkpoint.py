@@ -17,6 +17,12 @@ from semserve_export.models.delta_adapter import Arrays
 from semserve_export.training.files import CHECKPOINT
 
 KEPT = "kept/"
+STEPS_BETWEEN_REPORTS = 50
+STEPS_BETWEEN_CHECKPOINTS = 250  # a multiple of the above: no half-told report has to be kept
+SECONDS_BETWEEN_CHECKPOINTS = 300  # where steps are slow: at the next report after so long
+
+State = Mapping[str, Any]
+"""The variables that a step changes, by name."""
 
 
 @dataclass(slots=True)
@@ -24,7 +30,7 @@ class TrainerState:
     """The progress of a training."""
 
     step: int = 0
-    accuracies: list[float] = field(default_factory=list)  # after each epoch
+    measures: list[float] = field(default_factory=list)  # after each epoch; the largest is best
     best_epoch: int = 0  # counted from 1
     seconds: int = 0
     values: Arrays = field(
@@ -45,16 +51,16 @@ class Checkpoint:
         self._path = directory / CHECKPOINT
         self._training = json.loads(json.dumps(training))
 
-    def save(self, model: keras.Model, state: TrainerState, seconds: int) -> None:
+    def save(self, variables: State, state: TrainerState, seconds: int) -> None:
         """Write weights, optimizer and the state of the random generators of the dropout."""
         facts = {
             "training": self._training,
             "step": state.step,
-            "accuracies": state.accuracies,
+            "measures": state.measures,
             "best_epoch": state.best_epoch,
             "seconds": seconds,
         }
-        tensors = {name: np.array(variable.numpy()) for name, variable in state_of(model).items()}
+        tensors = {name: np.array(variable.numpy()) for name, variable in variables.items()}
         tensors |= {f"{KEPT}{name}": value for name, value in state.values.items()}
         scratch = self._path.with_suffix(".new")
         save_file(tensors, scratch, {"facts": json.dumps(facts)})
@@ -70,8 +76,8 @@ class Checkpoint:
             with self._open():
                 pass
 
-    def load(self, model: keras.Model) -> TrainerState | None:
-        """Restore the state of a newly compiled model; None if there is no file.
+    def load(self, variables: State) -> TrainerState | None:
+        """Restore the state of a newly made model; None if there is no file.
 
         Raises:
             ExportError: the file is damaged, or of another training.
@@ -79,7 +85,7 @@ class Checkpoint:
         if not self._path.is_file():
             return None
         with self._open() as (file, facts):
-            for name, variable in state_of(model).items():
+            for name, variable in variables.items():
                 variable.assign(file.get_tensor(name))
             kept = [name for name in file.keys() if name.startswith(KEPT)]  # noqa: SIM118 - no dict
             values = {name.removeprefix(KEPT): file.get_tensor(name) for name in kept}
@@ -105,11 +111,22 @@ class Checkpoint:
             if training.get(name) != value:
                 raise ExportError(
                     f"{self._path}: belongs to another training: {name} was"
-                    f" {training.get(name)!r}, is {value!r}; leave out --resume to begin again"
+                    f" {training.get(name)!r}, is {value!r}; --fresh begins again"
                 )
 
 
-def state_of(model: keras.Model) -> dict[str, Any]:
+def is_due(steps: int, seconds: float) -> bool:
+    """Tell whether to write a checkpoint.
+
+    Args:
+        steps: of the epoch so far.
+        seconds: since the last checkpoint.
+    """
+    late = seconds >= SECONDS_BETWEEN_CHECKPOINTS and steps % STEPS_BETWEEN_REPORTS == 0
+    return late or steps % STEPS_BETWEEN_CHECKPOINTS == 0
+
+
+def state_of(model: keras.Model, optimizer: keras.Optimizer) -> State:
     """Return all variables that a step changes, named by index, because names may repeat.
 
     Frozen weights are not included: they equal the initial weights.
@@ -120,5 +137,5 @@ def state_of(model: keras.Model) -> dict[str, Any]:
         for place, variable in enumerate(model.variables)
         if id(variable) not in frozen
     }
-    optimizer = enumerate(model.optimizer.variables)
-    return variables | {f"optimizer/{place}": variable for place, variable in optimizer}
+    places = enumerate(optimizer.variables)
+    return variables | {f"optimizer/{place}": variable for place, variable in places}

@@ -18,6 +18,7 @@ from semserve_export.errors import ExportError
 
 CHECKPOINT = "checkpoint.safetensors"
 ADAPTER = "adapter.safetensors"  # as in `delta_adapter`, whose import takes seconds
+MODEL = "model.keras"  # of a training on word vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,17 @@ class TrainingFiles:
     """The training pairs, the held-out pairs, and the directory of the adapter."""
 
     _: KW_ONLY
-    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)]
     """Training files with the columns premise, hypothesis and label, or text and label: .tsv, .csv,
     .jsonl or .parquet, also as .gz. A label is a name or a number from 0; rows with the label -1 or
     - are dropped."""
-    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)]
+    validation: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)]
     """Held-out files of the same format, which choose the epoch (with --patience) and the
     temperature."""
-    test: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    test: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Held-out files of the same format, which choose nothing. The accuracy is measured on them
     once, at the end."""
-    unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    unlabelled: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Files with the columns premise and hypothesis, which only the teachers label. `mix-pairs`
     makes such files."""
     hold_out_premises: Annotated[bool, Parameter(negative=())] = False
@@ -51,37 +52,15 @@ class TrainingFiles:
     notice: str = ""
     """Text for the file NOTICE of bundles: authors, licence, training data."""
 
-    def require_free(self, output: Path) -> None:
-        """Refuse an output directory with results, unless a flag allows to continue or replace it.
-
-        Raises:
-            ExportError: the directory contains a checkpoint or an adapter, and no flag allows it.
-        """
-        if self.resume and self.fresh:
-            raise ExportError(
-                "--resume continues a training and --fresh starts again: pass one of them"
-            )
-        if self.fresh:
-            return
-        if (output / CHECKPOINT).exists():
-            if not self.resume:
-                raise ExportError(
-                    f"{output}: holds the checkpoint of a training that was cut off; --resume goes"
-                    " on with it, --fresh begins again"
-                )
-        elif (output / ADAPTER).exists():
-            raise ExportError(
-                f"{output}: holds the adapter of a training that ended; --fresh replaces it,"
-                " another --output keeps it"
-            )
-
     def read(self, labels: Sequence[str]) -> TrainingData:
         """Read the pairs.
 
         Raises:
-            ExportError: a file is missing or damaged, or holds a label that is none of these; or
-                pairs and single texts are mixed.
+            ExportError: a label is given twice; a file is missing or damaged, or holds another
+                label; pairs and single texts are mixed; or only one label is there to be learnt.
         """
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ExportError(f"--label: {twice[0]!r} is given twice")
         training = read_pairs(self.train, labels)
         held_out = [read_pairs(paths, labels) for paths in (self.validation, self.test) if paths]
         unlabelled = read_unlabelled(self.unlabelled)
@@ -89,10 +68,48 @@ class TrainingFiles:
             _require_kind(flag, files, single=training.single)
             if self.hold_out_premises:
                 training = without_premises_of(training, files)
+            if not training.pairs:
+                raise ExportError("--hold-out-premises leaves no pair of --train")
+        found = {pair.label for pair in training.pairs}
+        if len(found) == 1 and not unlabelled.pairs:
+            only = labels[found.pop()]
+            raise ExportError(f"--train: every label is {only!r}; a classifier learns from two")
         if unlabelled.pairs:
             _require_kind("--unlabelled", unlabelled, single=training.single)
         test = held_out[1] if self.test else None
         return TrainingData(training, held_out[0], unlabelled, test)
+
+
+def require_free(output: Path, result: str, *, resume: bool, fresh: bool) -> None:
+    """Refuse a directory with results that no flag says to replace.
+
+    Args:
+        output: where the training writes.
+        result: a file that a training leaves when it ends, or * for any file.
+        resume: whether to continue at a checkpoint.
+        fresh: whether to replace what is there.
+
+    Raises:
+        ExportError: the directory holds a checkpoint or a result, and no flag says what to do.
+    """
+    if resume and fresh:
+        raise ExportError(
+            "--resume continues a training and --fresh starts again: pass one of them"
+        )
+    if output.exists() and not output.is_dir():
+        raise ExportError(f"{output}: is a file; --output takes a directory")
+    if fresh:
+        return
+    if (output / CHECKPOINT).exists():
+        if not resume:
+            raise ExportError(
+                f"{output}: holds the checkpoint of a training that was cut off; --resume goes on"
+                " with it, --fresh begins again"
+            )
+    elif found := next(output.glob(result), None):
+        raise ExportError(
+            f"{output}: holds {found.name}; --fresh replaces it, another --output keeps it"
+        )
 
 
 def _require_kind(flag: str, files: PairFiles[Any], *, single: bool) -> None:

@@ -6,8 +6,27 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from semserve_export.number_bounds import SEEDS, Bounds
+
 Precision = Literal["float32", "mixed_bfloat16"]
 LoraProducts = Literal["query-value", "all"]
+
+TRAINING_BOUNDS: Bounds = {
+    "epochs": (0, 10_000),
+    "batch_size": (1, 65_536),
+    "learning_rate": (0, 10),
+    "warmup_fraction": (0, 1),
+    "weight_decay": (0, 10),
+    "gradient_norm_max": (1e-6, 1e6),
+    "label_smoothing": (0, 1),
+    "dropout": (0, 0.9),
+    "average": (0, 0.99999),
+    "lora": (1, 4096),
+    "teacher_weight": (0, 1),
+    "patience": (1, 10_000),
+    "max_tokens": (8, 65_536),
+    "seed": SEEDS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +64,15 @@ class TrainingPlan:
     train_embeddings: bool = False
     """Also train the embedding tables. The adapter grows by one byte for each value, so use this
     for small models."""
-    start: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    start: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Adapters to start from; of several adapters the mean. By default, a new head is trained."""
-    teachers: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    teachers: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Bundles of teachers. The mean of their scores is a part of the training target."""
     teacher_weight: float = 0.5
     """Weight of the teachers' scores in the target, from 0 to 1. It is 1 for unlabelled pairs."""
     teacher_variant: str = "portable"
     """Variant of the teachers. int8 teaches nearly as well, in less than half the time."""
-    symmetric: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = ()
+    symmetric: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=1)] = ()
     """Labels that stay valid if the two texts are swapped, such as contradiction. Their pairs are
     also trained on in the swapped order."""
     patience: int | None = None

@@ -14,18 +14,18 @@ from rich.progress import Progress
 from semserve_export.data.batching import EncodedPairs
 from semserve_export.models.delta_adapter import Arrays, tuned_values
 from semserve_export.tokenizers.bert_wordpiece import Encoding, pad
-from semserve_export.training.checkpoint import Checkpoint, TrainerState, state_of
+from semserve_export.training.checkpoint import (
+    STEPS_BETWEEN_REPORTS,
+    Checkpoint,
+    State,
+    TrainerState,
+    is_due,
+    state_of,
+)
 from semserve_export.training.learning_rate import WarmupThenLinear
 from semserve_export.training.metrics_log import ResultLog
 from semserve_export.training.plan import TrainingPlan
 
-STEPS_BETWEEN_REPORTS = 50
-STEPS_BETWEEN_CHECKPOINTS = (
-    250  # a multiple of the above, so that checkpoints contain no partial report
-)
-SECONDS_BETWEEN_CHECKPOINTS = (
-    300  # if steps are slow: seconds until a checkpoint at the next report
-)
 PROGRESS_PAIRS = 2000  # validation pairs that are measured after each epoch; all of them at the end
 MEASURE_BATCH_SIZE = 128
 
@@ -74,7 +74,7 @@ class Trainer:
 
     def run(self, checkpoint: Checkpoint, progress: Progress, *, resume: bool) -> TrainingResult:
         """Train to the end or until early stopping, with regular checkpoints."""
-        if resume and (found := checkpoint.load(self._model)):
+        if resume and (found := checkpoint.load(self._variables)):
             self._state = found
         state, plan = self._state, self._plan
         self._log.start(state.step, state.seconds)
@@ -85,17 +85,19 @@ class Trainer:
             for figures in self._epoch(checkpoint, lambda: progress.advance(task)):
                 epoch, loss, accuracy = (figures[name] for name in ("epoch", "loss", "accuracy"))
                 text = f"epoch {epoch}, loss {loss:.3f}, accuracy {accuracy:.3f}"
-                if state.accuracies:
-                    text += f", validation {state.accuracies[-1]:.3f}"
+                if state.measures:
+                    text += f", validation {state.measures[-1]:.3f}"
                 progress.update(task, description=text)
             self._end_epoch()
-            checkpoint.save(self._model, state, self._log.seconds())
+            checkpoint.save(self._variables, state, self._log.seconds())
         progress.update(task, completed=total, description="measuring")
         # With no epochs, the command averages adapters and calibrates the result.
         values = state.values or tuned_values(self._model)
-        return TrainingResult(
-            values, tuple(state.accuracies), state.best_epoch, self._log.seconds()
-        )
+        return TrainingResult(values, tuple(state.measures), state.best_epoch, self._log.seconds())
+
+    @property
+    def _variables(self) -> State:
+        return state_of(self._model, self._model.optimizer)
 
     def _compile(self) -> None:
         plan, steps = self._plan, self._plan.epochs * self._steps_an_epoch
@@ -124,12 +126,12 @@ class Trainer:
         If the first batches traced it, a resumed training would trace in another order, and the
         last bits of a step depend on the trace.
         """
-        state = {name: variable.numpy() for name, variable in state_of(self._model).items()}
+        state = {name: variable.numpy() for name, variable in self._variables.items()}
         for size in (2, 3):
             padded = pad([Encoding([0], [0])] * size, size)
             inputs = {name: padded[name] for name in self._training.names}
             self._model.train_on_batch(inputs, self._targets[:1].repeat(size, axis=0))
-        for name, variable in state_of(self._model).items():
+        for name, variable in self._variables.items():
             variable.assign(state[name])
 
     def _epoch(self, checkpoint: Checkpoint, advance: Any) -> Any:
@@ -153,15 +155,9 @@ class Trainer:
                 self._log.write(epoch=epoch + 1, **report)
                 yield {"epoch": epoch + 1, **report}
                 seen.clear()
-            if self._checkpoint_is_due(place) and place < len(batches):
+            if place < len(batches) and is_due(place, self._log.seconds() - self._saved_at):
                 self._saved_at = self._log.seconds()
-                checkpoint.save(self._model, state, self._saved_at)
-
-    def _checkpoint_is_due(self, place: int) -> bool:
-        late = self._log.seconds() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
-        return place % STEPS_BETWEEN_CHECKPOINTS == 0 or (
-            late and place % STEPS_BETWEEN_REPORTS == 0
-        )
+                checkpoint.save(self._variables, state, self._saved_at)
 
     def _end_epoch(self) -> None:
         """Measure the epoch, and keep its values if it is the best."""
@@ -170,18 +166,18 @@ class Trainer:
         last = [variable.numpy() for variable in trained]
         self._model.optimizer.finalize_variable_values(trained)
         accuracy = measure_accuracy(self._model, self._validation)
-        if not self._plan.patience or accuracy > max(state.accuracies, default=-1.0):
+        if not self._plan.patience or accuracy > max(state.measures, default=-1.0):
             state.values = tuned_values(self._model)
-            state.best_epoch = len(state.accuracies) + 1
+            state.best_epoch = len(state.measures) + 1
         for variable, value in zip(trained, last, strict=True):
             variable.assign(value)
-        state.accuracies.append(accuracy)
-        epoch = len(state.accuracies)
+        state.measures.append(accuracy)
+        epoch = len(state.measures)
         self._log.write(epoch=epoch, step=state.step, validation_accuracy=accuracy)
 
     def _patience_is_spent(self) -> bool:
         state, patience = self._state, self._plan.patience
-        return bool(patience) and len(state.accuracies) - state.best_epoch >= (patience or 0)
+        return bool(patience) and len(state.measures) - state.best_epoch >= (patience or 0)
 
 
 def seed_everything(seed: int) -> None:

@@ -18,6 +18,7 @@ from semserve_export.data.pairs import Pair, TrainingData
 from semserve_export.encoder_weights import Array
 from semserve_export.errors import ExportError
 from semserve_export.keras_models.word_index import FILTERS, WordIndex
+from semserve_export.training.files import MODEL
 from semserve_export.training.plan import TrainingPlan
 from semserve_export.word_vectors.vectors_file import read_vectors
 
@@ -28,7 +29,7 @@ USED = frozenset(
     | {"patience", "max_tokens", "seed"}
 )
 """The fields of a plan that this training supports."""
-MODEL, WORDS = "model.keras", "words.json"
+WORDS = "words.json"
 
 
 def require_plan(plan: TrainingPlan) -> None:
