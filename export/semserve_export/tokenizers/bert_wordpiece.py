@@ -124,7 +124,7 @@ def _cut(tokenizer: Tokenizer, text: Text, most: int, rule: PairTruncation) -> E
     parts[0].truncate(max(share, room - others))
     for part in parts[1:]:
         part.truncate(room - len(parts[0]))
-    whole = tokenizer.post_process(*parts)
+    whole = tokenizer.post_process(parts[0], parts[1] if len(parts) > 1 else None)
     return Encoding(whole.ids, whole.type_ids)
 
 
