@@ -272,6 +272,7 @@ REFUSED = {
 
 
 @pytest.mark.filterwarnings("ignore:.*does not support masking")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_contradicts_the_model_or_cannot_be_known_is_refused_in_one_line(tmp_path, case):
     make, said, message = REFUSED[case]

@@ -16,7 +16,7 @@ from semserve_export.data.batching import EncodedPairs
 from semserve_export.data.pairs import Pair
 from semserve_export.distillation.answer_cache import AnswerCache
 from semserve_export.errors import ExportError
-from semserve_export.model_spec import HYPOTHESIS_FIRST
+from semserve_export.model_spec import HYPOTHESIS_FIRST, PairTruncation
 
 BATCH_SIZE = 16  # a CPU gains nothing from more, and pads less in fewer
 CHUNK = 8192  # pairs that are answered, and kept, together: a quarter of a minute's work
@@ -97,7 +97,7 @@ class Teacher:
         """Return the logits of pairs, fp32 [pairs, labels]; nothing is kept."""
         if self._hypothesis_first:
             pairs = [Pair(pair.hypothesis, pair.premise) for pair in pairs]
-        cut = self.manifest.get("pair_truncation") or "longest_first"
+        cut: PairTruncation = self.manifest.get("pair_truncation") or "longest_first"
         encoded = EncodedPairs.of(self.tokenizer, pairs, max_tokens, pair_truncation=cut)
         logits = np.zeros((len(pairs), len(self.manifest["labels"])), np.float32)
         for rows in encoded.by_length(BATCH_SIZE):
