@@ -8,7 +8,7 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
-from parity.families import SIZE, make_backbone, make_classifier, make_tokenizer
+from parity.families import SIZE, make_backbone, make_classifier, make_tokenizer, scramble
 from semserve_export.bundle.tolerance import keras_run, onnx_run
 from semserve_export.errors import ExportError, FidelityError, WeightsError
 from semserve_export.graphs.keras_to_onnx import write_graph
@@ -18,6 +18,7 @@ from semserve_export.models.loaded_model import require_finite
 from semserve_export.models.preset_rules import require_explained
 from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import load_custom_model
+from semserve_export.pipeline.loading import load_from_options
 from semserve_export.tokenizers.bert_wordpiece import encode, pad
 from semserve_export.tokenizers.parity import Parity, TokenDifference
 from semserve_export.tokenizers.parity_causes import UNEXPLAINED
@@ -144,6 +145,37 @@ def test_an_unexplained_difference_of_the_tokenizers_fails_the_export():
         require_explained(Parity(100, 1, {UNEXPLAINED: 1}, (odd,)))
     known = replace(odd, cause="rounding")
     require_explained(Parity(100, 1, {"rounding": 1}, (known,)))
+
+
+class Watched(keras_hub.models.BertTextClassifier):
+    """With a training step of its own, it computes as KerasHub's class does."""
+
+
+class Doubled(keras_hub.models.BertTextClassifier):
+    def call(self, inputs, training=None):
+        return 2 * super().call(inputs, training=training)
+
+
+def on_a_class_of_ones_own(kind):
+    tokenizer = make_tokenizer("Bert")
+    parts = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=12)
+    model = kind(make_backbone("Bert", tokenizer), num_classes=2, preprocessor=parts)
+    scramble(model)
+    return model
+
+
+def test_a_class_of_ones_own_on_keras_hubs_stays_the_classifier_that_it_is():
+    model = on_a_class_of_ones_own(Watched)
+    loaded = load_from_options(ModelOptions("", live=model, name="mine"))
+    (encoding,) = encode(loaded.tokenizer, ["the cat sat"], 12)
+    found = keras_run(loaded.keras_model, loaded.spec.inputs)(pad([encoding]))
+    assert ("classification", 12) == (loaded.spec.task, loaded.spec.max_sequence_length)
+    np.testing.assert_allclose(found, model.predict(["the cat sat"], verbose=0), rtol=0, atol=1e-5)
+
+
+def test_a_graph_of_layers_with_a_call_of_its_own_is_refused():
+    with pytest.raises(ExportError, match="model: Doubled has a call of its own beside its graph"):
+        load_from_options(ModelOptions("", live=on_a_class_of_ones_own(Doubled), name="mine"))
 
 
 def test_how_a_saved_preprocessor_cuts_pairs_is_kept(tmp_path):

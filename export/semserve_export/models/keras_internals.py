@@ -61,6 +61,11 @@ def is_functional(model: Any) -> bool:
     return isinstance(model, Functional) or getattr(model, "_functional", None) is not None
 
 
+def runs_its_graph(model: Any) -> bool:
+    """Tell whether a model that is a graph of layers computes it, and has no call of its own."""
+    return type(model).call in {Functional.call, keras.Sequential.call}
+
+
 def producer(tensor: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
     """Return the operation that produced a symbolic tensor, and all tensors of that call.
 

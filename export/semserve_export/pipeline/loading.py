@@ -15,6 +15,7 @@ from semserve_export.files.digest import sha256_of
 from semserve_export.keras_models.load import load_keras_model
 from semserve_export.keras_models.saved_file import load_file
 from semserve_export.models.families import FAMILIES
+from semserve_export.models.keras_internals import is_functional, runs_its_graph
 from semserve_export.models.loaded_model import LoadedModel
 from semserve_export.options import ModelOptions
 from semserve_export.pipeline.custom_model import licence_of, load_custom_model, named_errors
@@ -50,8 +51,17 @@ def load_from_options(options: ModelOptions) -> LoadedModel:
         raise ExportError(
             f"model: a {type(options.live).__name__} is neither a Keras model nor the path of one"
         )
+    if is_functional(options.live) and not runs_its_graph(options.live):
+        kind = type(options.live).__name__
+        raise ExportError(
+            f"model: {kind} has a call of its own beside its graph of layers, which says otherwise"
+            " what it computes; export a keras.Model that has no inputs= and outputs=, with this"
+            " call, or the graph alone: keras.Model(model.inputs, model.outputs)"
+        )
     if is_keras_hubs(options.live):
         return _load_keras_hubs(options)
+    if options.tokenizer is None:  # of a class on one of KerasHub's
+        options = replace(options, tokenizer=getattr(options.live, "preprocessor", None))
     return _load_model(options, options.live, ModelSource(LIVE, licence_of(options)))
 
 
@@ -88,7 +98,12 @@ def _load_file(options: ModelOptions) -> LoadedModel:
 
 
 def is_keras_hubs(model: Any) -> bool:
-    """Whether a model in memory is a backbone, classifier or embedder of a known family."""
+    """Whether a model in memory is a backbone, classifier or embedder of a known family.
+
+    The result is false for a user's subclass of these: a preset would be loaded as another class.
+    """
+    if not type(model).__module__.startswith("keras_hub."):
+        return False
     backbones = tuple(family.backbone for family in FAMILIES)
     kinds = (keras_hub.models.TextClassifier, keras_hub.models.TextEmbedder)
     return isinstance(model, backbones) or (
