@@ -69,7 +69,7 @@ def test_pairs_are_read_with_their_scores(tmp_path):
     [
         ("sentence1\tsentence2\na\tb\n", "the header lacks score"),
         ("sentence1\tsentence2\tscore\na\tb\tmuch\n", "pair 1: 'much' is no score"),
-        ("sentence1\tsentence2\tscore\na\t\t1\n", "pair 1: a text is empty"),
+        ("sentence1\tsentence2\tscore\na\t\t1\n", "pair 1: sentence2 is empty"),
         ("sentence1\tsentence2\tscore\n", "there are no pairs"),
     ],
 )

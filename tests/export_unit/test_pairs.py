@@ -99,7 +99,7 @@ def test_every_format_gives_the_same_pairs(tmp_path, name, write):
         ("pairs.jsonl", '{"text": "a", "label": null}\n', "pair 1: label None is none"),
         ("pairs.tsv", "text\tlabel\na\t3\n", r"pair 1: label '3' is none .*\(0 to 2\)"),
         ("pairs.tsv", "text\tlabel\tgold_label\na\t0\t0\n", "has both label and gold_label"),
-        ("pairs.tsv", "text\tlabel\n\t0\n", "pair 1: the text is empty"),
+        ("pairs.tsv", "text\tlabel\n\t0\n", "pair 1: text is empty"),
         ("pairs.tsv", "text\tlabel\na\t-1\nb\t-\n", "there are no pairs"),
         ("pairs.jsonl", "premise\n", "cannot be read"),
         ("pairs.parquet", "premise\n", "cannot be read"),

@@ -70,11 +70,11 @@ def texts_of(
         ExportError: one is blank, or no text; the message counts the rows from 1.
     """
     for place, row in enumerate(zip(*(table[name] for name in names), strict=True), 1):
-        for text in row:
+        for name, text in zip(names, row, strict=True):
             if text is not None and not isinstance(text, str):
-                raise ExportError(f"{path}, pair {place}: {text!r} is no text")
-        if not all(text and text.strip() for text in row):
-            raise ExportError(f"{path}, pair {place}: the {' or the '.join(names)} is empty")
+                raise ExportError(f"{path}, pair {place}: {name} {text!r} is not a text")
+            if not (text and text.strip()):
+                raise ExportError(f"{path}, pair {place}: {name} is empty")
         yield row
 
 
