@@ -74,7 +74,7 @@ test: .venv/.dev .venv-export/.ready models-if-none ## install everything and ru
 
 .PHONY: test-serving
 test-serving: .venv/.dev models-if-none ## run the tests of the server and the clients
-	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadgroup --numprocesses $(SERVING_JOBS) --durations 25 $(PYTEST_ARGS)
+	$(KEEP_BYTECODE) $(BIN)/pytest tests --ignore tests/parity --ignore tests/export_unit --dist loadfile --no-loadscope-reorder --numprocesses $(SERVING_JOBS) --durations 25 $(PYTEST_ARGS)
 
 .PHONY: test-exporting
 test-exporting: .venv-export/.ready ## run the tests of the export

@@ -19,6 +19,11 @@ def shared_session(bundle: Bundle) -> Session:
     return _shared[bundle.digest]
 
 
+def shared_sessions() -> set[Session]:
+    """Return those that this process shares."""
+    return {*_shared.values()}
+
+
 def load_session(bundle: Bundle) -> Session:
     """Load a bundle's portable graph on one thread of the CPU."""
     manifest = bundle.manifest

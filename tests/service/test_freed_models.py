@@ -20,6 +20,7 @@ from semserve.v1.model_pb2 import TokenizeRequest
 from semserve.v1.model_pb2_grpc import ModelServiceStub
 from semserve_server.runtime import session
 from semserve_server.runtime.session import Session
+from sessions import shared_sessions
 
 LONG = EmbedRequest(texts=["some words " * 2000] * 4, model=NAME)
 
@@ -33,8 +34,9 @@ def _no_collector() -> Iterator[None]:
 
 
 def sessions() -> weakref.WeakSet[Session]:
-    """The sessions that there are, wherever they are kept."""
-    return weakref.WeakSet(one for one in gc.get_objects() if isinstance(one, Session))
+    """The sessions that there are, wherever they are kept, but for those that tests share."""
+    found = {one for one in gc.get_objects() if isinstance(one, Session)}
+    return weakref.WeakSet(found - shared_sessions())
 
 
 async def nothing(_served: Controlled) -> None:
