@@ -79,7 +79,7 @@ def test_every_format_gives_the_same_pairs(tmp_path, name, write):
     [
         ("pairs.tsv", "premise\tlabel\n", "the header lacks hypothesis; it has premise, label"),
         ("pairs.tsv", "premise\thypothesis\tlabel\n", "there are no pairs"),
-        ("pairs.tsv", "premise\thypothesis\tlabel\na\t \t0\n", "pair 1: the premise or"),
+        ("pairs.tsv", "premise\thypothesis\tlabel\na\t \t0\n", "pair 1: hypothesis is empty"),
         ("pairs.tsv", "text\tlabel\na\t0\nb\n", "Row #3: Expected 2 columns, got 1"),
         ("pairs.csv", "text,label\na,0\n\udce9,0\n", "line 3 is not in UTF-8"),
         ("pairs.jsonl", '\n{"text": "a", "label": 0}\n{"text"\n', "line 3 is no JSON: "),
@@ -88,10 +88,10 @@ def test_every_format_gives_the_same_pairs(tmp_path, name, write):
         (
             "pairs.jsonl",
             '{"text": 5, "label": 0}',
-            "pair 1: 5 is no text",
+            "pair 1: text 5 is not a text",
         ),
         ("pairs.tsv", "premise\thypothesis\tlabel\na\tb\tmaybe\n", "pair 1: label 'maybe' is none"),
-        ("pairs.tsv", "premise\thypothesis\tlabel\na\t\tneutral\n", "pair 1: the premise or"),
+        ("pairs.tsv", "premise\thypothesis\tlabel\na\t\tneutral\n", "pair 1: hypothesis is empty"),
         ("pairs.tsv", "premise\thypothesis\tlabel\na\tb\n", "cannot be read"),
         ("pairs.tsv", "", "cannot be read: it is empty"),
         ("pairs.jsonl", "", "cannot be read: it is empty"),
@@ -201,7 +201,7 @@ def test_pairs_for_teachers_need_no_label_and_lose_one_that_is_there(tmp_path, c
     path.write_text(f"{header}\na\tb{column}\n")
     assert [Pair("a", "b")] == read_unlabelled([path]).pairs
     path.write_text(f"{header}\n\tb{column}\n")
-    with pytest.raises(ExportError, match=r"pairs.tsv, pair 1: the premise or"):
+    with pytest.raises(ExportError, match=r"pairs.tsv, pair 1: premise is empty"):
         read_unlabelled([path])
 
 
