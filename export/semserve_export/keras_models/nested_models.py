@@ -10,7 +10,7 @@ from semserve_export.failures import reason_of
 from semserve_export.models.keras_internals import is_functional, made_by, sublayers
 
 MOST_NESTED = 8  # levels of nested models that are searched for a layer
-SHAPING = ("ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze")
+SHAPING = ("ConvertToTensor", "ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze")
 """Classes of layers and operations that leave each text as it is."""
 
 
