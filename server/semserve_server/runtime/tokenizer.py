@@ -57,6 +57,11 @@ Item = str | tuple[str, str]
 """A text, or a pair of texts."""
 
 
+LOCKED_CHARACTERS = 1000
+"""Largest text, or pair of texts, that is tokenised while this thread keeps the interpreter lock:
+0.25 ms. With a text of 65,536 characters, other threads would wait for 32 ms."""
+
+
 class ParsedDefinition:
     """A parsed `tokenizer.json`, which takes 4 to 15 MiB."""
 
@@ -184,12 +189,11 @@ class Tokenizer:
         return frozenset(one for one in found if one is not None)
 
     def _encode_jointly(self, items: Sequence[Item], truncation: Truncation) -> list[Encoding]:
+        first = _texts_of(items[0]) if items else ("",)
         with CONTAINED:
-            if len(items) == 1:
-                # Keeps the interpreter lock; to get it back takes longer than to encode a text.
-                (item,) = items
-                texts = (item,) if isinstance(item, str) else item
-                encoded = [self._whole.encode(*texts)]
+            if len(items) == 1 and sum(map(len, first)) <= LOCKED_CHARACTERS:
+                # Keeps the interpreter lock; to get it back takes longer than to encode the text.
+                encoded = [self._whole.encode(*first)]
             else:
                 encoded = self._whole.encode_batch_fast(list(items))
         padded = self._padded_length
@@ -239,10 +243,10 @@ class Tokenizer:
         # Encoding again is the only way to truncate before special tokens are added. Texts of this
         # length are rare and their bytes are limited. A second tokenizer that truncates would do
         # the same, and each tokenizer needs 6 MB.
-        texts = (item,) if isinstance(item, str) else item
+        texts = _texts_of(item)
         with CONTAINED:
             room = self.max_length - self._whole.num_special_tokens_to_add(len(texts) > 1)
-            parts = [self._whole.encode(text, add_special_tokens=False) for text in texts]
+            parts = self._whole.encode_batch_fast(list(texts), add_special_tokens=False)
             kept = _kept([len(part) for part in parts], room, self._pair_truncation)
             for part, size in zip(parts, kept, strict=True):
                 # The first call keeps what it cuts off, in parts of `size` tokens, and
@@ -253,6 +257,10 @@ class Tokenizer:
             cut = self._whole.post_process(parts[0], parts[1] if len(parts) > 1 else None)
         dropped = whole - len(cut.ids)
         return Encoding(cut.ids, cut.type_ids, dropped, padded_length=self._padded_length)
+
+
+def _texts_of(item: Item) -> tuple[str] | tuple[str, str]:
+    return (item,) if isinstance(item, str) else item
 
 
 def _kept(sizes: Sequence[int], room: int, rule: PairTruncation) -> list[int]:
