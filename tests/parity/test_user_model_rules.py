@@ -195,7 +195,8 @@ def test_pairs_of_all_lengths_are_cut_as_keras_hub_cuts_them(family, length, tru
         make_tokenizer(family), sequence_length=length, truncate=truncate
     )
     source = read_keras_hub(preprocessor)
-    sizes = list(product(range(length + 1), repeat=2))
+    lengths = range(length + 1) if family == "Bert" else (0, 1, 4, 5, 7, 12)  # BPE is slow
+    sizes = list(product(lengths, repeat=2))
     pairs = [(" ".join(["cat"] * left), " ".join(["boat"] * right)) for left, right in sizes]
     texts = tuple(map(list, zip(*pairs, strict=True)))
     data = tf.data.Dataset.from_tensor_slices((texts, [0] * len(pairs))).batch(len(pairs))
