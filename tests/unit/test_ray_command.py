@@ -83,7 +83,8 @@ def command(job: Job, *more: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_runs_without_ray_in_one_process(job: Job) -> None:
     done = command(job, "--cluster", "none", "--shard-rows", "50")
-    assert (0, "") == (done.returncode, done.stderr)
+    lines = done.stderr.splitlines()  # a slow machine reports its progress every five seconds
+    assert (0, []) == (done.returncode, [line for line in lines if "of 3 shards, " not in line])
     reported = "100 rows in 3 files; computed now: 100 rows, by portable on CPUExecutionProvider, "
     assert done.stdout.startswith(f"{job.output}: {reported}")
     again = command(job, "--cluster", "none", "--shard-rows", "60")
