@@ -102,6 +102,11 @@ REFUSED = {
         {},
         "tokenizer: the model holds its own",
     ),
+    "a text that another layer reads too": (
+        models.of_a_length_too,
+        {"tokenizer": None},
+        "the model uses its input left in another way too",
+    ),
     "a subclass that was never called": (
         models.ByKerasOperations,
         {},

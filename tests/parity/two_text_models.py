@@ -127,6 +127,17 @@ def of_strings():
     return scrambled(keras.Model(sides, layers.Dot(axes=1, normalize=True)(vectors)))
 
 
+def of_a_length_too():
+    """Strings in; the length of one goes to the last layer beside the vectors."""
+    reading = keras.Sequential([vectorization(), encoder()])
+    left, right = (keras.Input((1,), dtype="string", name=name) for name in ("left", "right"))
+    length = layers.Lambda(
+        lambda text: tf.cast(tf.strings.length(text), "float32"), (1,), dtype="float32"
+    )(left)
+    both = layers.Concatenate()([length, reading(left), reading(right)])
+    return scrambled(keras.Model([left, right], layers.Dense(1)(both)))
+
+
 class ByKerasOperations(keras.Model):
     """A subclass of keras.Model that takes a dictionary."""
 

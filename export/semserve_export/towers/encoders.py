@@ -13,7 +13,7 @@ from keras import ops
 from semserve_export.errors import WeightsError
 from semserve_export.keras_models.nested_models import inlined, require_unchanged
 from semserve_export.model_spec import INPUTS
-from semserve_export.models.keras_internals import call_again, sublayers
+from semserve_export.models.keras_internals import call_again, made_by, sublayers
 from semserve_export.tokenizers.sample_texts import TEXTS
 from semserve_export.towers.input_roles import TEXT
 from semserve_export.towers.layer_graph import LayerGraph, steps_between
@@ -113,7 +113,10 @@ def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
     Args:
         inputs: symbolic tensors by the names of the inputs that replace them; the inputs are int32
             [batch, sequence].
-        output: the output tensor; it depends on no other tensors.
+        output: the output tensor.
+
+    Raises:
+        WeightsError: the output also depends on an input of the model in another way.
     """
     fresh = {
         name: keras.Input((tensor.shape[1],), dtype="int32", name=name)
@@ -121,6 +124,13 @@ def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
     }
     values = {id(inputs[name]): ops.cast(one, inputs[name].dtype) for name, one in fresh.items()}
     for step in steps_between(list(inputs.values()), [output]):
+        maker, _ = made_by(step.outputs[0])
+        if isinstance(maker, keras.layers.InputLayer):
+            raise WeightsError(
+                f"the model uses its input {maker.name} in another way too than as the token ids"
+                " that one layer makes of it; export a model of these ids alone, with their"
+                " tokenizer"
+            )
         given = call_again(step.outputs[0], values)
         values |= {id(old): new for old, new in zip(step.outputs, given, strict=True)}
     return keras.Model(list(fresh.values()), values[id(output)])
