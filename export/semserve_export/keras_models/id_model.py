@@ -16,6 +16,7 @@ from semserve_export.failures import reason_of
 from semserve_export.keras_models.nested_models import (
     output_of,
     require_unchanged,
+    second_use,
     with_nested_open,
 )
 from semserve_export.keras_models.text_vectorization import require_settings
@@ -235,11 +236,7 @@ def _between(ids: Any, output: Any, given: Any) -> Any:
     try:
         return keras.Model(ids, output)
     except ValueError as error:
-        raise WeightsError(
-            f"the model uses its input {given.inputs[0].name} in another way too than as the token"
-            " ids that one layer makes of it; export a model of these ids alone, with their"
-            " tokenizer"
-        ) from error
+        raise second_use(given.inputs[0].name) from error
 
 
 def _after(model: Any, layer: Any) -> IdModel:

@@ -79,6 +79,14 @@ def output_of(layer: Any, model: Any) -> Any:
     raise WeightsError(f"the model's output does not depend on its layer {layer.name}")
 
 
+def second_use(name: str) -> WeightsError:
+    """Return the error for a text that a second layer uses, besides the layer that tokenises it."""
+    return WeightsError(
+        f"the model uses its input {name} in another way too than as the token ids that one layer"
+        " makes of it; export a model of these ids alone, with their tokenizer"
+    )
+
+
 def require_unchanged(texts: Any, layer: Any) -> None:
     """Refuse a model that changes its texts before a layer reads them.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from semserve_export.errors import WeightsError
-from semserve_export.keras_models.nested_models import inlined, require_unchanged
+from semserve_export.keras_models.nested_models import inlined, require_unchanged, second_use
 from semserve_export.model_spec import INPUTS
 from semserve_export.models.keras_internals import call_again, made_by, sublayers
 from semserve_export.tokenizers.sample_texts import TEXTS
@@ -126,11 +126,7 @@ def rebuilt(inputs: dict[str, Any], output: Any) -> Any:
     for step in steps_between(list(inputs.values()), [output]):
         maker, _ = made_by(step.outputs[0])
         if isinstance(maker, keras.layers.InputLayer):
-            raise WeightsError(
-                f"the model uses its input {maker.name} in another way too than as the token ids"
-                " that one layer makes of it; export a model of these ids alone, with their"
-                " tokenizer"
-            )
+            raise second_use(maker.name)
         given = call_again(step.outputs[0], values)
         values |= {id(old): new for old, new in zip(step.outputs, given, strict=True)}
     return keras.Model(list(fresh.values()), values[id(output)])
