@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.scheduling.batch_queue import (
+from semserve_server.scheduling.batch_queue import WINDOW_BATCHES, BatchQueue, Entry
+from semserve_server.scheduling.cost_model import CostModel
+from semserve_server.scheduling.fair_queue import FairQueue
+from semserve_server.scheduling.selection.limits import (
     HANDOVER_SECONDS,
     MAX_PADDED_FACTOR,
     MAX_TIME_FACTOR,
-    WINDOW_BATCHES,
-    BatchQueue,
-    Entry,
 )
-from semserve_server.scheduling.cost_model import CostModel
-from semserve_server.scheduling.fair_queue import FairQueue
 
 BUDGET = 100
 NEVER = float("inf")

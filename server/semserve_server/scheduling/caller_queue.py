@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from typing import Generic, TypeVar
 
 from semserve_server.runtime.encoding import Encoding
@@ -31,12 +31,18 @@ class Entry(Generic[Owner]):
 class CallerQueue(Generic[Owner]):
     """The entries of one caller, the oldest first, and the caller's position in the heap."""
 
-    __slots__ = ("earliest", "entries", "ticket", "time", "tokens", "waiting")
+    __slots__ = (
+        "earliest", "entries", "lengths", "popped", "ticket", "time", "tokens", "waiting",
+    )  # fmt: skip
 
     def __init__(self, time: float) -> None:
-        self.entries: deque[Entry[Owner]] = deque()
+        self.entries: list[Entry[Owner]] = []
+        self.lengths = array("i")
+        """Tokens of each of the entries, for numpy."""
+        self.popped = 0
+        """Number of first entries that were popped and may return to the queue."""
         self.waiting = 0
-        """Number of entries that were not dropped; `entries` may contain dropped ones too."""
+        """Number of entries that wait; `entries` may contain others too, until `compact`."""
         self.tokens = 0
         self.time = time
         """Virtual time, in tokens."""
@@ -46,22 +52,26 @@ class CallerQueue(Generic[Owner]):
         """Number of the caller's item in the heap; items with other numbers are outdated. 0 for
         none."""
 
-    def all_in_time(self, now: float) -> bool:
-        """Return whether no entry has expired. Dropped ones are removed first."""
-        if len(self.entries) > self.waiting:
-            self.entries = deque(entry for entry in self.entries if entry.waiting)
-        if self.earliest <= now:
-            self.earliest = min(entry.deadline for entry in self.entries)
-        return self.earliest > now
+    def append(self, entry: Entry[Owner]) -> None:
+        """Add an entry."""
+        entry.waiting = True
+        self.entries.append(entry)
+        self.lengths.append(entry.length)
+        self.waiting += 1
+        self.tokens += entry.length
+        self.earliest = min(self.earliest, entry.deadline)
 
-    def take(self, count: int) -> list[Entry[Owner]]:
-        """Remove and return the first entries. None of them was dropped or has expired."""
-        popleft = self.entries.popleft
-        taken = [popleft() for _ in range(count)]
-        for entry in taken:
-            entry.waiting = False
-        return taken
+    def expired(self, now: float) -> list[Entry[Owner]]:
+        """Return the waiting entries that have expired. They stay."""
+        if self.earliest > now:
+            return []
+        waiting = [entry for entry in self.entries if entry.waiting]
+        self.earliest = min([entry.deadline for entry in waiting if entry.deadline > now] or [inf])
+        return [entry for entry in waiting if entry.deadline <= now]
 
-    def turns(self, length: int, level: float) -> int:
-        """Return how many entries of `length` tokens have their turn before a virtual time."""
-        return max(0, min(self.waiting, ceil((level - self.time) / length)))
+    def compact(self, size: int) -> None:
+        """Remove those of the first `size` entries that do not wait."""
+        kept = [entry for entry in self.entries[:size] if entry.waiting]
+        self.entries[:size] = kept
+        self.lengths[:size] = array("i", [entry.length for entry in kept])
+        self.popped = 0

@@ -16,27 +16,26 @@ of every waiting caller in the end, and no caller starves, however many new call
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from itertools import count
 from math import inf
-from operator import attrgetter, itemgetter
 from typing import Generic
 
 from semserve_server.scheduling.caller_queue import CallerQueue, Entry, Owner
+from semserve_server.scheduling.selection.window import IntArray, Window
 
 DEAD_ENTRIES = 8
 """Most dropped entries of one caller among its waiting ones before they are removed."""
 DEAD_CALLERS = 64
 """Most outdated items in the heap of callers before the heap is rebuilt."""
-BULK_TURNS = 4
-"""Turns of each caller from which `pop_alike` is cheaper than `pop`."""
 
 
 class FairQueue(Generic[Owner]):
     """The queued entries of all callers. Not thread-safe.
 
-    The queue keeps no state for a caller without queued entries. An entry costs O(log callers).
+    The queue keeps no state for a caller without queued entries. Entries leave it in one of two
+    ways: one by one, with `pop` and `commit`, at O(log callers) each; or many at once, with `window`
+    and `serve`, whose work for each entry is that of a few operations on arrays.
     """
 
     def __init__(self, *, max_lead: float) -> None:
@@ -59,10 +58,6 @@ class FairQueue(Generic[Owner]):
         self._popped: dict[CallerQueue[Owner], int] = {}
         """Callers of the popped entries, with the tickets that they had; 0 after an entry was
         chosen."""
-        self._lengths: tuple[float, float] = (inf, 0)
-        """Least and greatest length of an entry since the queue was last empty."""
-        self._bulk = 0, 0
-        """Tokens that `pop_alike` removed since the latest `commit`, and the callers before."""
 
     def __len__(self) -> int:
         return self._size
@@ -84,20 +79,13 @@ class FairQueue(Generic[Owner]):
 
     def put(self, entries: Sequence[Entry[Owner]]) -> None:
         """Add entries, each behind those of its caller."""
-        shortest, longest = self._lengths if self._size else (inf, 0)
         for entry in entries:
-            shortest, longest = min(shortest, entry.length), max(longest, entry.length)
             caller = self._callers.get(entry.caller)
             if caller is None:
                 caller = self._callers[entry.caller] = CallerQueue(self._time)
-                self._push(caller, caller.time, next(self._tickets))
-            entry.waiting = True
-            caller.entries.append(entry)
-            caller.waiting += 1
-            caller.tokens += entry.length
-            caller.earliest = min(caller.earliest, entry.deadline)
+                self._push(caller, next(self._tickets))
+            caller.append(entry)
             self.tokens += entry.length
-        self._lengths = shortest, longest
         self._size += len(entries)
 
     def drop(self, entries: Iterable[Entry[Owner]]) -> None:
@@ -110,7 +98,7 @@ class FairQueue(Generic[Owner]):
         for name in names:
             caller = self._callers.get(name)
             if caller and len(caller.entries) > 2 * caller.waiting + DEAD_ENTRIES:
-                caller.entries = deque(entry for entry in caller.entries if entry.waiting)
+                caller.compact(len(caller.entries))
         self._compact()
         if not self._callers:
             self._time = 0.0
@@ -118,11 +106,11 @@ class FairQueue(Generic[Owner]):
     def pop(
         self, now: float, most_tokens: float, expired: list[Entry[Owner]]
     ) -> Generator[Entry[Owner]]:
-        """Remove and yield the first entries one by one, up to `most_tokens`.
+        """Yield the first entries one by one, up to `most_tokens`.
 
         Close the iterator where no more entries are needed; the work depends on the entries that
-        were yielded, and not on the size of the queue. They count as queued until `commit`, which
-        must be the next call. Entries that have expired are not yielded and have left the queue.
+        were yielded, and not on the size of the queue. `commit` must be the next call. Entries that
+        have expired are not yielded and leave the queue.
 
         Args:
             now: instant, in seconds of the queue's clock.
@@ -136,91 +124,93 @@ class FairQueue(Generic[Owner]):
                 continue
             self._popped.setdefault(caller, ticket)
             turn = heap[0][0] if heap else inf
-            entries = caller.entries
+            entries, place, size = caller.entries, caller.popped, len(caller.entries)
             try:
-                while entries:
-                    entry = entries.popleft()
+                while place < size:
+                    entry = entries[place]
+                    place += 1
                     if not entry.waiting:
                         continue
                     if now >= entry.deadline:
                         self._remove(entry)
                         expired.append(entry)
                         continue
-                    size = entry.length or 1
-                    tokens += size
-                    time += size
+                    cost = entry.length or 1
+                    tokens += cost
+                    time += cost
                     yield entry
                     if tokens >= most_tokens or time >= turn:
                         break
             finally:
+                caller.popped = place
                 caller.ticket = 0
-                if entries:
-                    self._push(caller, time, next(self._tickets))
+                if place < size:
+                    caller.ticket = ticket = next(self._tickets)
+                    heapq.heappush(heap, (time, ticket, caller))
 
-    @property
-    def common_length(self) -> int:
-        """Tokens of every entry since the queue was last empty; 0 if they differ."""
-        shortest, longest = self._lengths
-        return int(longest) if shortest == longest else 0
+    def commit(self, chosen: Sequence[Entry[Owner]]) -> None:
+        """Remove the chosen ones of the popped entries, and charge their callers for them.
 
-    def pop_alike(self, now: float, most: int) -> list[Entry[Owner]]:
-        """Remove, charge and return most of the first `most` entries, all of `common_length`.
-
-        They are those that `pop` would yield first, in another order, at a tenth of its work for
-        each. None are returned where that is no gain, or where an entry has expired. `pop` may
-        follow, and then `commit`.
+        The other entries keep their places.
         """
-        length, callers = self.common_length, list(self._callers.values())
-        most = min(most, self._size)
-        if not length or not callers or most < BULK_TURNS * len(callers):
-            return []
-        if not all(caller.all_in_time(now) for caller in callers):
-            return []
-        level = _level(callers, length, most)
-        taken: list[Entry[Owner]] = []
-        served = []
-        for caller in sorted(callers, key=attrgetter("time", "ticket")):
-            if turns := caller.turns(length, level):
-                self._popped[caller] = 0
-                served.append((caller.time + turns * length, turns, caller.ticket, caller))
-                taken += caller.take(turns)
-                self._release(caller, turns, turns * length)
-        # As if they had been served in turns: of equal times, the caller with fewer turns is first.
-        for time, _, _, caller in sorted(served, key=itemgetter(0, 1, 2)):
-            caller.time = time
-            if caller.waiting:
-                self._push(caller, time, next(self._tickets))
-        self._callers = {name: one for name, one in self._callers.items() if one.waiting}
-        self._bulk = len(taken) * length, len(callers)
-        return taken
-
-    def commit(self, chosen: Sequence[Entry[Owner]], skipped: Sequence[Entry[Owner]]) -> None:
-        """Remove the chosen ones of the popped entries, charge their callers, put the rest back.
-
-        Args:
-            chosen: in any order.
-            skipped: in the order in which `pop` yielded them.
-        """
-        tokens, callers = self._bulk
-        callers, self._bulk = callers or max(self.callers, 1), (0, 0)
+        tokens, callers = 0, self.callers
         for entry in chosen:
-            size = entry.length or 1
-            tokens += size
+            cost = entry.length or 1
+            tokens += cost
             caller = self._callers[entry.caller]
-            caller.time += size
+            caller.time += cost
             self._popped[caller] = 0
             self._remove(entry)
-        for entry in reversed(skipped):
-            self._callers[entry.caller].entries.appendleft(entry)
-        self._time += tokens / callers
+        self._time += tokens / max(callers, 1)
         for caller, ticket in self._popped.items():
             if caller.waiting:
-                caller.time = min(caller.time, self._time + self._max_lead)
+                caller.compact(caller.popped)
                 # A caller that was not served keeps its position among callers with the same time.
-                self._push(caller, caller.time, ticket or next(self._tickets))
+                self._return(caller, ticket)
         self._popped.clear()
         self._compact()
         self._time = max(self._time, self._heap[0][0]) if self._heap else 0.0
+
+    def window(
+        self, now: float, most_tokens: float, expired: list[Entry[Owner]]
+    ) -> Window[Owner] | None:
+        """Return the first entries that `pop` would yield, as arrays; None if there are none.
+
+        `serve` must be the next call. Every expired entry leaves the queue.
+        """
+        for caller in [*self._callers.values()]:
+            late = caller.expired(now)
+            for entry in late:
+                self._remove(entry)
+            expired += late
+            if len(caller.entries) > caller.waiting:
+                caller.compact(len(caller.entries))
+        # Of equal turns, that of the caller with fewer turns before it is first, as with `pop`.
+        callers = sorted(self._callers.values(), key=lambda caller: (-caller.time, caller.ticket))
+        return Window(callers, most_tokens) if callers else None
+
+    def serve(self, window: Window[Owner], chosen: IntArray) -> list[Entry[Owner]]:
+        """Remove and return entries of the window, and charge their callers for them.
+
+        Args:
+            window: that of the latest call of `window`.
+            chosen: as in `Window.remove`.
+        """
+        taken, served = window.remove(chosen)
+        for entry in taken:
+            entry.waiting = False
+        # As if they had been served in turns: of equal times, the caller with fewer turns is first.
+        served.sort(key=lambda one: (one.caller.time + one.cost, one.entries, one.caller.ticket))
+        self._time += sum([one.cost for one in served]) / self.callers
+        for caller, entries, tokens, cost in served:
+            caller.time += cost
+            self._release(caller, entries, tokens)
+            if caller.waiting:
+                self._return(caller, 0)
+        self._callers = {name: one for name, one in self._callers.items() if one.waiting}
+        self._compact()
+        self._time = max(self._time, self._heap[0][0]) if self._heap else 0.0
+        return taken
 
     def _remove(self, entry: Entry[Owner]) -> None:
         entry.waiting = False
@@ -238,10 +228,15 @@ class FairQueue(Generic[Owner]):
         if not caller.waiting:
             caller.ticket = 0
 
-    def _push(self, caller: CallerQueue[Owner], time: float, ticket: int) -> None:
+    def _return(self, caller: CallerQueue[Owner], ticket: int) -> None:
+        """Put a caller back into the heap, with a new ticket if it has none."""
+        caller.time = min(caller.time, self._time + self._max_lead)
+        self._push(caller, ticket or next(self._tickets))
+
+    def _push(self, caller: CallerQueue[Owner], ticket: int) -> None:
         """Put a caller's item into the heap. It replaces the caller's present item."""
         caller.ticket = ticket
-        heapq.heappush(self._heap, (time, ticket, caller))
+        heapq.heappush(self._heap, (caller.time, ticket, caller))
 
     def _compact(self) -> None:
         """Remove outdated items: those at the top of the heap, or all if there are many."""
@@ -250,20 +245,3 @@ class FairQueue(Generic[Owner]):
             heapq.heapify(self._heap)
         while self._heap and self._heap[0][1] != self._heap[0][2].ticket:
             heapq.heappop(self._heap)
-
-
-def _level(callers: Sequence[CallerQueue[Owner]], length: int, most: int) -> float:
-    """Return a virtual time before which at most `most` entries have their turn, and few fewer."""
-    low = min(caller.time for caller in callers)
-    high = max(caller.time + caller.waiting * length for caller in callers)
-    level = low + most // len(callers) * length  # right at once if the callers are alike
-    while high - low >= length / 2:
-        turns = sum([caller.turns(length, level) for caller in callers])
-        if turns > most:
-            high = level
-        elif most - turns <= len(callers):
-            return level
-        else:
-            low = level
-        level = (low + high) / 2
-    return low
