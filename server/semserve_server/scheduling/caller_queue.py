@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from itertools import compress
 from math import inf
 from typing import Generic, TypeVar
 
@@ -38,7 +39,7 @@ class CallerQueue(Generic[Owner]):
     def __init__(self, time: float) -> None:
         self.entries: list[Entry[Owner]] = []
         self.lengths = array("i")
-        """Tokens of each of the entries, for numpy."""
+        """Tokens of each of the entries, for numpy. An entry of no tokens counts as one."""
         self.popped = 0
         """Number of first entries that were popped and may return to the queue."""
         self.waiting = 0
@@ -56,9 +57,9 @@ class CallerQueue(Generic[Owner]):
         """Add an entry."""
         entry.waiting = True
         self.entries.append(entry)
-        self.lengths.append(entry.length)
+        self.lengths.append(entry.length or 1)
         self.waiting += 1
-        self.tokens += entry.length
+        self.tokens += entry.length or 1
         self.earliest = min(self.earliest, entry.deadline)
 
     def expired(self, now: float) -> list[Entry[Owner]]:
@@ -69,9 +70,27 @@ class CallerQueue(Generic[Owner]):
         self.earliest = min([entry.deadline for entry in waiting if entry.deadline > now] or [inf])
         return [entry for entry in waiting if entry.deadline <= now]
 
+    def take(self, chosen: bytes, count: int) -> list[Entry[Owner]]:
+        """Remove and return entries.
+
+        Args:
+            chosen: for each entry, whether it is taken: 1 or 0.
+            count: how many are taken, at least one.
+        """
+        size = chosen.rfind(1) + 1
+        taken = self.entries[:size] if size == count else [*compress(self.entries, chosen)]
+        for entry in taken:
+            entry.waiting = False
+        self.waiting -= count
+        self.compact(size)
+        return taken
+
     def compact(self, size: int) -> None:
         """Remove those of the first `size` entries that do not wait."""
-        kept = [entry for entry in self.entries[:size] if entry.waiting]
-        self.entries[:size] = kept
-        self.lengths[:size] = array("i", [entry.length for entry in kept])
         self.popped = 0
+        kept = [entry for entry in self.entries[:size] if entry.waiting]
+        if not kept:
+            del self.entries[:size], self.lengths[:size]
+        elif len(kept) < size:
+            self.entries[:size] = kept
+            self.lengths[:size] = array("i", [entry.length or 1 for entry in kept])

@@ -46,7 +46,7 @@ class FairQueue(Generic[Owner]):
                 later.
         """
         self.tokens = 0
-        """Tokens of all queued entries."""
+        """Tokens of all queued entries. An entry of no tokens counts as one, here and everywhere."""
         self._size = 0
         self._max_lead = max_lead
         self._time = 0.0
@@ -85,7 +85,7 @@ class FairQueue(Generic[Owner]):
                 caller = self._callers[entry.caller] = CallerQueue(self._time)
                 self._push(caller, next(self._tickets))
             caller.append(entry)
-            self.tokens += entry.length
+            self.tokens += entry.length or 1
         self._size += len(entries)
 
     def drop(self, entries: Iterable[Entry[Owner]]) -> None:
@@ -185,48 +185,45 @@ class FairQueue(Generic[Owner]):
             expired += late
             if len(caller.entries) > caller.waiting:
                 caller.compact(len(caller.entries))
-        # Of equal turns, that of the caller with fewer turns before it is first, as with `pop`.
-        callers = sorted(self._callers.values(), key=lambda caller: (-caller.time, caller.ticket))
-        return Window(callers, most_tokens) if callers else None
+        return Window([*self._callers.values()], most_tokens) if self._callers else None
 
     def serve(self, window: Window[Owner], chosen: IntArray) -> list[Entry[Owner]]:
         """Remove and return entries of the window, and charge their callers for them.
 
         Args:
             window: that of the latest call of `window`.
-            chosen: as in `Window.remove`.
+            chosen: as in `Window.take`.
         """
-        taken, served = window.remove(chosen)
-        for entry in taken:
-            entry.waiting = False
+        taken, served, before = [], [], self.tokens
+        for caller, entries, tokens in window.take(chosen):
+            taken += entries
+            self.tokens -= tokens
+            caller.tokens -= tokens
+            caller.time += tokens
+            served.append((caller.time, len(entries), caller.ticket, caller))
+        self._size -= len(taken)
+        self._time += (before - self.tokens) / len(self._callers)
         # As if they had been served in turns: of equal times, the caller with fewer turns is first.
-        served.sort(key=lambda one: (one.caller.time + one.cost, one.entries, one.caller.ticket))
-        self._time += sum([one.cost for one in served]) / self.callers
-        for caller, entries, tokens, cost in served:
-            caller.time += cost
-            self._release(caller, entries, tokens)
-            if caller.waiting:
-                self._return(caller, 0)
+        for *_, caller in sorted(served):
+            caller.time = min(caller.time, self._time + self._max_lead)
+            caller.ticket = next(self._tickets)
         self._callers = {name: one for name, one in self._callers.items() if one.waiting}
-        self._compact()
+        self._heap = [(one.time, one.ticket, one) for one in self._callers.values()]
+        heapq.heapify(self._heap)
         self._time = max(self._time, self._heap[0][0]) if self._heap else 0.0
         return taken
 
     def _remove(self, entry: Entry[Owner]) -> None:
         entry.waiting = False
         caller = self._callers[entry.caller]
-        self._release(caller, 1, entry.length)
-        if not caller.waiting:
-            del self._callers[entry.caller]
-
-    def _release(self, caller: CallerQueue[Owner], entries: int, tokens: int) -> None:
-        """Count entries of a caller as gone."""
-        caller.waiting -= entries
+        tokens = entry.length or 1
+        caller.waiting -= 1
         caller.tokens -= tokens
         self.tokens -= tokens
-        self._size -= entries
+        self._size -= 1
         if not caller.waiting:
             caller.ticket = 0
+            del self._callers[entry.caller]
 
     def _return(self, caller: CallerQueue[Owner], ticket: int) -> None:
         """Put a caller back into the heap, with a new ticket if it has none."""

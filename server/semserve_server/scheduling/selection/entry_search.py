@@ -77,6 +77,11 @@ class GrowingBatch(Generic[Owner]):
         tokens = self._tokens + length
         if tokens > self._most:  # needs no prediction
             return False
+        if length == self._longest == self._shortest:  # as all others: no padding
+            self.entries.append(entry)
+            self._tokens = tokens
+            self._seconds += self._cost.per_token * length
+            return True
         longest = max(self._longest, length)
         seconds = self._predict(tokens, longest * (len(self.entries) + 1))
         present = self._seconds

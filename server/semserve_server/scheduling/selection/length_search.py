@@ -41,26 +41,39 @@ def search_lengths(
     counts = np.bincount(lengths)
     different = np.flatnonzero(counts)
     mix = _LengthMix(first, cost, max_batch_tokens)
-    costs = np.full(len(counts), -1)  # of the padding between a length and the first
-    last = 0
     tried = zip(different.tolist(), counts[different].tolist(), strict=True)
+    joined: dict[int, int] = {}
+    last = 0
     for length, count in sorted(tried, key=lambda one: (abs(one[0] - first), one[0])):
         extra = int(padding * abs(length - first))
         if extra > last and mix.full:
             break
         if mix.add(length, count - (length == first)):
-            costs[length] = last = extra
-    joined = np.flatnonzero(costs[lengths] >= 0)
-    if last:
-        joined = joined[np.argsort(costs[lengths[joined]], kind="stable")]
-    sizes = lengths[joined]
-    tokens = np.cumsum(sizes, dtype=np.int64)
-    padded_tokens = np.arange(1, len(sizes) + 1) * mix.longest
-    fits = cost.effective_tokens(tokens, padded_tokens) <= max_batch_tokens
-    fits &= padded_tokens <= MAX_PADDED_FACTOR * max_batch_tokens
-    size = max(np.count_nonzero(fits), 1)
-    effective_tokens = cost.effective_tokens(tokens[size - 1], size * sizes[:size].max())
-    return joined[:size], round(effective_tokens)
+            joined[length] = last = extra
+    chosen = _in_order(lengths, joined, several=len(joined) < len(different) or last > 0)
+    sizes = lengths[chosen]
+    computed = np.cumsum(sizes * (1 - padding) + padding * mix.longest)
+    size = int(np.searchsorted(computed, max_batch_tokens, "right"))
+    size = max(1, min(size, MAX_PADDED_FACTOR * max_batch_tokens // max(mix.longest, 1)))
+    sizes = sizes[:size]
+    return chosen[:size], round(cost.effective_tokens(int(sizes.sum()), size * int(sizes.max())))
+
+
+def _in_order(lengths: NDArray[np.int32], costs: dict[int, int], *, several: bool) -> IntArray:
+    """Return the indices of the entries with a cost, by their cost and in their order.
+
+    Args:
+        lengths: tokens of each entry; int32 [entries].
+        costs: by length.
+        several: whether there is more than one cost, or a length without one.
+    """
+    if not several:
+        return np.arange(len(lengths))
+    table = np.full(int(lengths.max()) + 1, -1)
+    table[[*costs]] = [*costs.values()]
+    of_entries = table[lengths]
+    chosen = np.flatnonzero(of_entries >= 0)
+    return chosen[np.argsort(of_entries[chosen], kind="stable")]
 
 
 class _LengthMix:
