@@ -12,6 +12,9 @@ from semserve_server.runtime.encoding import Encoding
 
 Owner = TypeVar("Owner")
 
+INVERT = bytes([1, 0]).ljust(256, b"\0")
+"""Translates flags, 0 or 1, to the opposite."""
+
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[Owner]):
@@ -64,25 +67,31 @@ class CallerQueue(Generic[Owner]):
 
     def expired(self, now: float) -> list[Entry[Owner]]:
         """Return the waiting entries that have expired. They stay."""
-        if self.earliest > now:
-            return []
         waiting = [entry for entry in self.entries if entry.waiting]
         self.earliest = min([entry.deadline for entry in waiting if entry.deadline > now] or [inf])
         return [entry for entry in waiting if entry.deadline <= now]
 
-    def take(self, chosen: bytes, count: int) -> list[Entry[Owner]]:
-        """Remove and return entries.
+    def take(self, chosen: bytes, tokens: int) -> list[Entry[Owner]]:
+        """Remove and return entries, and charge the caller for them.
 
         Args:
-            chosen: for each entry, whether it is taken: 1 or 0.
-            count: how many are taken, at least one.
+            chosen: for each entry, whether it is taken: 1 or 0. At least one is.
+            tokens: of the entries that are taken.
         """
-        size = chosen.rfind(1) + 1
-        taken = self.entries[:size] if size == count else [*compress(self.entries, chosen)]
+        size, count = chosen.rfind(1) + 1, chosen.count(1)
+        if size == count:
+            taken = self.entries[:size]
+            del self.entries[:size], self.lengths[:size]
+        else:
+            taken = [*compress(self.entries, chosen)]
+            kept = [*compress(self.entries[:size], chosen.translate(INVERT))]
+            self.entries[:size] = kept
+            self.lengths[:size] = array("i", [entry.length or 1 for entry in kept])
         for entry in taken:
             entry.waiting = False
         self.waiting -= count
-        self.compact(size)
+        self.tokens -= tokens
+        self.time += tokens
         return taken
 
     def compact(self, size: int) -> None:

@@ -179,10 +179,11 @@ class FairQueue(Generic[Owner]):
         `serve` must be the next call. Every expired entry leaves the queue.
         """
         for caller in [*self._callers.values()]:
-            late = caller.expired(now)
-            for entry in late:
-                self._remove(entry)
-            expired += late
+            if caller.earliest <= now:
+                late = caller.expired(now)
+                for entry in late:
+                    self._remove(entry)
+                expired += late
             if len(caller.entries) > caller.waiting:
                 caller.compact(len(caller.entries))
         return Window([*self._callers.values()], most_tokens) if self._callers else None
@@ -192,20 +193,22 @@ class FairQueue(Generic[Owner]):
 
         Args:
             window: that of the latest call of `window`.
-            chosen: as in `Window.take`.
+            chosen: as in `Window.split`.
         """
-        taken, served, before = [], [], self.tokens
-        for caller, entries, tokens in window.take(chosen):
-            taken += entries
-            self.tokens -= tokens
-            caller.tokens -= tokens
-            caller.time += tokens
-            served.append((caller.time, len(entries), caller.ticket, caller))
+        taken: list[Entry[Owner]] = []
+        served, before = [], self.tokens
+        for caller, flags, tokens in window.split(chosen):
+            if tokens:
+                entries = caller.take(flags, tokens)
+                served.append((caller.time, len(entries), caller.ticket, caller))
+                taken += entries
+                self.tokens -= tokens
         self._size -= len(taken)
         self._time += (before - self.tokens) / len(self._callers)
+        latest = self._time + self._max_lead
         # As if they had been served in turns: of equal times, the caller with fewer turns is first.
-        for *_, caller in sorted(served):
-            caller.time = min(caller.time, self._time + self._max_lead)
+        for time, _, _, caller in sorted(served):
+            caller.time = min(time, latest)
             caller.ticket = next(self._tickets)
         self._callers = {name: one for name, one in self._callers.items() if one.waiting}
         self._heap = [(one.time, one.ticket, one) for one in self._callers.values()]

@@ -6,6 +6,8 @@ work depends on the number of different lengths, and not on the number of entrie
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,10 +26,10 @@ ROUNDING = 1 - 1e-9
 def search_lengths(
     lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens: int
 ) -> tuple[IntArray, int]:
-    """Form a batch of the first entry, and of all with lengths that do not lower its speed.
+    """Form a batch of the first entry, and of the entries whose lengths do not lower its speed.
 
-    Lengths are tried in the order of the cost of the padding between each and the first entry. Those
-    that join form the batch, as many as fit: first those with less padding, then in their order.
+    Entries with less padding come first, and of equal ones those that have their turn first. The
+    batch ends where the next does not fit.
 
     Args:
         lengths: tokens of each entry of the window, in the order of the turns; int32 [entries].
@@ -37,87 +39,76 @@ def search_lengths(
     Returns:
         Indices of the entries of the batch, and the effective tokens of the batch.
     """
-    first, padding = int(lengths[0]), cost.padding
-    counts = np.bincount(lengths)
-    different = np.flatnonzero(counts)
-    mix = _LengthMix(first, cost, max_batch_tokens)
-    tried = zip(different.tolist(), counts[different].tolist(), strict=True)
-    joined: dict[int, int] = {}
-    last = 0
-    for length, count in sorted(tried, key=lambda one: (abs(one[0] - first), one[0])):
-        extra = int(padding * abs(length - first))
-        if extra > last and mix.full:
-            break
-        if mix.add(length, count - (length == first)):
-            joined[length] = last = extra
-    chosen = _in_order(lengths, joined, several=len(joined) < len(different) or last > 0)
-    sizes = lengths[chosen]
-    computed = np.cumsum(sizes * (1 - padding) + padding * mix.longest)
+    padding, counts = cost.padding, np.bincount(lengths)
+    present = np.flatnonzero(counts)
+    pairs = zip(present.tolist(), counts[present].tolist(), strict=True)
+    extra = _join_lengths(int(lengths[0]), pairs, cost, max_batch_tokens)
+    longest = max(extra)
+    chosen, sizes = None, lengths
+    if len(extra) < len(present) or any(extra.values()):
+        table = np.full(len(counts), -1, np.int16)
+        table[[*extra]] = [*extra.values()]
+        of_entries = table[lengths]
+        chosen = np.flatnonzero(of_entries >= 0)
+        if any(extra.values()):
+            chosen = chosen[np.argsort(of_entries[chosen], kind="stable")]
+        sizes = lengths[chosen]
+    computed = np.cumsum(sizes * (1 - padding) + padding * longest)
     size = int(np.searchsorted(computed, max_batch_tokens, "right"))
-    size = max(1, min(size, MAX_PADDED_FACTOR * max_batch_tokens // max(mix.longest, 1)))
+    size = max(1, min(size, MAX_PADDED_FACTOR * max_batch_tokens // longest))
     sizes = sizes[:size]
-    return chosen[:size], round(cost.effective_tokens(int(sizes.sum()), size * int(sizes.max())))
+    chosen = np.arange(size) if chosen is None else chosen[:size]
+    return chosen, round(cost.effective_tokens(int(sizes.sum()), size * int(sizes.max())))
 
 
-def _in_order(lengths: NDArray[np.int32], costs: dict[int, int], *, several: bool) -> IntArray:
-    """Return the indices of the entries with a cost, by their cost and in their order.
+def _join_lengths(
+    first: int, counts: Iterable[tuple[int, int]], cost: CostModel, max_batch_tokens: int
+) -> dict[int, int]:
+    """Choose the lengths of a batch, those with the least padding beside the first entry first.
+
+    The entries of a length join if a batch then computes no fewer of its own tokens per second, and
+    if one of them does not make the run much longer. Entries may join that do not all fit into one
+    batch: the comparison is then between batches of a part of them.
 
     Args:
-        lengths: tokens of each entry; int32 [entries].
-        costs: by length.
-        several: whether there is more than one cost, or a length without one.
+        first: tokens of the first entry.
+        counts: each length and its number of entries, the first entry included.
+        cost: predicts the time of a run.
+        max_batch_tokens: most effective tokens of a batch.
+
+    Returns:
+        The lengths that join, each with the cost in tokens of the padding between it and the first.
     """
-    if not several:
-        return np.arange(len(lengths))
-    table = np.full(int(lengths.max()) + 1, -1)
-    table[[*costs]] = [*costs.values()]
-    of_entries = table[lengths]
-    chosen = np.flatnonzero(of_entries >= 0)
-    return chosen[np.argsort(of_entries[chosen], kind="stable")]
+    fixed, per_token, padding = HANDOVER_SECONDS + cost.fixed, cost.per_token, cost.padding
 
-
-class _LengthMix:
-    """Lengths that share a batch. Its entries may be more than a batch holds: then a part runs."""
-
-    def __init__(self, first: int, cost: CostModel, max_batch_tokens: int) -> None:
-        """Create a mix of one entry."""
-        self._entries = 1
-        self._tokens = self.longest = first
-        self._cost = cost
-        self._most = max_batch_tokens
-        self._seconds, self._share = self._predict(1, first, first)
-
-    @property
-    def full(self) -> bool:
-        """Whether the entries fill a batch."""
-        return self._share < 1
-
-    def add(self, length: int, count: int) -> bool:
-        """Add entries of a length if a batch then computes no fewer of its own tokens per second.
-
-        An entry that would make the run much longer does not join either.
-        """
-        cost, share = self._cost, self._share
-        longest = max(self.longest, length)
-        entries, tokens = self._entries + count, self._tokens + count * length
-        seconds, new_share = self._predict(entries, tokens, longest)
-        if new_share * tokens * self._seconds < ROUNDING * share * self._tokens * seconds:
-            return False
-        one_more = share * (longest - self.longest) * self._entries + longest - length  # padding
-        extra_seconds = cost.per_token * (length + cost.padding * one_more)
-        if extra_seconds > (MAX_TIME_FACTOR - 1) * self._seconds:
-            return False
-        self._entries, self._tokens, self.longest = entries, tokens, longest
-        self._seconds, self._share = seconds, new_share
-        return True
-
-    def _predict(self, entries: int, tokens: int, longest: int) -> tuple[float, float]:
-        """Predict the seconds of a batch, and which share of the entries it holds."""
-        cost, padded_tokens = self._cost, entries * longest
-        computed = cost.effective_tokens(tokens, padded_tokens)
-        share = min(
-            1.0,
-            self._most / max(computed, 1),
-            MAX_PADDED_FACTOR * self._most / max(padded_tokens, 1),
+    def predict(entries: int, tokens: int, longest: int) -> tuple[float, float]:
+        """Return the share of the entries that a batch holds, and the seconds of its run."""
+        padded_tokens = entries * longest
+        computed = tokens + padding * (padded_tokens - tokens)
+        most = min(
+            max_batch_tokens / computed, MAX_PADDED_FACTOR * max_batch_tokens / padded_tokens
         )
-        return HANDOVER_SECONDS + cost.fixed + cost.per_token * computed * share, share
+        share = min(most, 1.0)
+        return share, fixed + per_token * computed * share
+
+    (_, entries), *others = sorted(counts, key=lambda one: (abs(one[0] - first), one[0]))
+    tokens, longest = entries * first, first
+    share, seconds = predict(entries, tokens, longest)
+    joined, last = {first: 0}, 0
+    for length, count in others:
+        extra = int(padding * abs(length - first))
+        if share < 1 and extra > last:
+            break  # the batch is full
+        padded_length = max(longest, length)
+        # One entry costs its tokens, its padding, and that of the others if it is the longest.
+        added = length + padding * (padded_length - length)
+        added += padding * share * entries * (padded_length - longest)
+        if per_token * added > (MAX_TIME_FACTOR - 1) * seconds:
+            continue
+        new = entries + count, tokens + count * length, padded_length
+        new_share, new_seconds = predict(*new)
+        if new_share * new[1] * seconds >= ROUNDING * share * tokens * new_seconds:
+            entries, tokens, longest = new
+            share, seconds = new_share, new_seconds
+            joined[length] = last = extra
+    return joined

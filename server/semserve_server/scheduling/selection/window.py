@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Generic, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semserve_server.scheduling.caller_queue import CallerQueue, Entry, Owner
+from semserve_server.scheduling.caller_queue import CallerQueue, Owner
 
 IntArray: TypeAlias = NDArray[np.int64]
 
@@ -30,40 +31,36 @@ class Window(Generic[Owner]):
         # are sorted by their integer part, so the callers are sorted by the rest. Of equal turns,
         # that of the caller with fewer turns before it is first, as if they were served one by one.
         self._callers = sorted(callers, key=lambda one: (one.time % 1, -one.time, one.ticket))
-        sizes = [caller.waiting for caller in self._callers]
-        self._ends = np.cumsum(sizes)
-        lengths = np.frombuffer(b"".join([one.lengths for one in self._callers]), np.intc)
-        before = np.cumsum(lengths) - lengths
-        starts = [int(caller.time) for caller in self._callers]
-        turns = before + np.repeat(starts - before[self._ends - sizes], sizes)
-        turns -= min(starts)
+        self._sizes = [caller.waiting for caller in self._callers]
+        self._lengths = np.frombuffer(b"".join([one.lengths for one in self._callers]), np.intc)
+        sums = [*accumulate([caller.tokens for caller in self._callers], initial=0)]
+        starts = [int(one.time) - before for one, before in zip(self._callers, sums, strict=False)]
+        turns = np.cumsum(self._lengths) - self._lengths
+        turns += np.repeat(starts, self._sizes)
+        turns -= turns.min()
         if turns.max() < MAX_RADIX:
             turns = turns.astype(np.uint16)
-        order = np.argsort(turns, kind="stable")
-        size = 1 + int(np.searchsorted(np.cumsum(lengths[order]), most_tokens))
-        self._order = order[:size]
-        self._all_lengths = lengths
-        self.lengths = lengths[self._order]
+        self._order = np.argsort(turns, kind="stable")
+        self.lengths = self._lengths[self._order]
         """Tokens of each entry of the window, in the order of the turns; int32 [entries]."""
+        if sums[-1] > most_tokens:
+            size = 1 + np.searchsorted(np.cumsum(self.lengths), most_tokens)
+            self.lengths = self.lengths[:size]
 
-    def take(
-        self, chosen: IntArray
-    ) -> Iterator[tuple[CallerQueue[Owner], list[Entry[Owner]], int]]:
-        """Remove entries from the queues of their callers. The callers are not charged.
+    def split(self, chosen: IntArray) -> Iterator[tuple[CallerQueue[Owner], bytes, int]]:
+        """Return what is chosen of each caller.
 
         Args:
             chosen: indices in `lengths`, each once, at least one.
 
         Yields:
-            Each caller that had some of them, its entries, and their tokens.
+            A caller, the flags of its entries (1 if chosen, otherwise 0), and the tokens of those
+            that are chosen.
         """
-        flags = np.zeros(len(self._all_lengths), np.uint8)
+        flags = np.zeros(len(self._lengths), np.uint8)
         flags[self._order[chosen]] = 1
-        begins = [0, *self._ends[:-1]]
-        counts = np.add.reduceat(flags, begins, dtype=np.int64).tolist()
-        tokens = np.add.reduceat(flags * self._all_lengths, begins, dtype=np.int64).tolist()
-        flags = flags.tobytes()
-        ends = self._ends.tolist()
-        for caller, end, count, total in zip(self._callers, ends, counts, tokens, strict=True):
-            if count:
-                yield caller, caller.take(flags[end - caller.waiting : end], count), total
+        ends = [*accumulate(self._sizes, initial=0)]
+        tokens = np.add.reduceat(flags * self._lengths, ends[:-1], dtype=np.int64).tolist()
+        of_all = flags.tobytes()
+        of_each = [of_all[start:end] for start, end in pairwise(ends)]
+        return zip(self._callers, of_each, tokens, strict=True)
