@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.scheduling.batch_queue import WINDOW_BATCHES, BatchQueue, Entry
+from semserve_server.scheduling.batch_queue import (
+    MIN_MANY_ENTRIES,
+    WINDOW_BATCHES,
+    BatchQueue,
+    Entry,
+)
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.scheduling.fair_queue import FairQueue
 from semserve_server.scheduling.selection.limits import (
@@ -26,28 +31,38 @@ def entry(length: int, deadline: float = NEVER, index: int = 0, caller: str = ""
     return Entry(encoding, length, deadline, None, index, caller)
 
 
-def queue_of(*entries: Entry[None], budget: int = BUDGET, padding: float = 1.0) -> BatchQueue[None]:
-    queue = BatchQueue(max_batch_tokens=budget, cost=CostModel(padding=padding))
+def queue_of(
+    *entries: Entry[None], budget: int = BUDGET, padding: float = 1.0, many: int = MIN_MANY_ENTRIES
+) -> BatchQueue[None]:
+    queue: BatchQueue[None] = BatchQueue(
+        max_batch_tokens=budget, cost=CostModel(padding=padding), min_many_entries=many
+    )
     queue.put(entries)
     return queue
 
 
+both_searches = pytest.mark.parametrize("many", [1, MIN_MANY_ENTRIES])
+"""With batches that are formed by lengths, and with those that are formed by entries."""
 lengths = st.lists(st.integers(1, 150), min_size=1, max_size=200)
 
 
+@both_searches
 @given(lengths)
-def test_each_entry_leaves_exactly_once(sizes: list[int]) -> None:
+def test_each_entry_leaves_exactly_once(many: int, sizes: list[int]) -> None:
     entries = [entry(size) for size in sizes]
-    queue = queue_of(*entries)
+    queue = queue_of(*entries, many=many)
     left = []
     while queue:
         left += queue.take(0.0).batch
     assert sorted(map(id, entries)) == sorted(map(id, left))
 
 
+@both_searches
 @given(lengths, st.floats(0, 1))
-def test_a_batch_of_several_is_within_the_budget(sizes: list[int], padding: float) -> None:
-    queue = queue_of(*map(entry, sizes), padding=padding)
+def test_a_batch_of_several_is_within_the_budget(
+    many: int, sizes: list[int], padding: float
+) -> None:
+    queue = queue_of(*map(entry, sizes), padding=padding, many=many)
     while queue:
         taken = queue.take(0.0)
         tokens = sum(one.length for one in taken.batch)
@@ -72,10 +87,11 @@ def test_where_padding_costs_nothing_who_comes_first_runs_first() -> None:
     assert [20, 25, 24, 11, 10] == [one.length for one in queue.take(0.0).batch]
 
 
+@both_searches
 @given(lengths)
-def test_the_oldest_entry_is_always_in_the_next_batch(sizes: list[int]) -> None:
+def test_the_oldest_entry_is_always_in_the_next_batch(many: int, sizes: list[int]) -> None:
     entries = [entry(size, index=place) for place, size in enumerate(sizes)]
-    queue = queue_of(*entries)
+    queue = queue_of(*entries, many=many)
     left: set[int] = set()
     while queue:
         oldest = next(place for place in range(len(sizes)) if place not in left)
@@ -100,12 +116,14 @@ def test_what_stays_behind_keeps_its_order(sizes: list[int], callers: list[str])
 fates = st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["alive", "gone", "late"])))
 
 
+@both_searches
 @given(fates)
 def test_dropped_and_expired_entries_never_run_and_the_expired_are_reported(
+    many: int,
     fates: list[tuple[int, str]],
 ) -> None:
     entries = [entry(size, 5.0 if fate == "late" else NEVER) for size, fate in fates]
-    queue = queue_of(*entries)
+    queue = queue_of(*entries, many=many)
     queue.drop(one for one, (_, fate) in zip(entries, fates, strict=True) if fate == "gone")
     ran, expired = [], []
     while queue:
@@ -117,10 +135,11 @@ def test_dropped_and_expired_entries_never_run_and_the_expired_are_reported(
         assert sorted(map(id, expected)) == sorted(map(id, found))
 
 
+@both_searches
 @given(fates)
-def test_only_who_still_waits_is_counted(fates: list[tuple[int, str]]) -> None:
+def test_only_who_still_waits_is_counted(many: int, fates: list[tuple[int, str]]) -> None:
     entries = [entry(size, 5.0 if fate == "late" else NEVER) for size, fate in fates]
-    queue = queue_of(*entries)
+    queue = queue_of(*entries, many=many)
     gone = [one for one, (_, fate) in zip(entries, fates, strict=True) if fate == "gone"]
     queue.drop(gone)
     queue.drop(gone)
@@ -213,12 +232,8 @@ def test_a_search_that_ends_early_chooses_what_a_whole_search_does(
     assert all(entries[n].length < shortest for n in expected[len(batch) :])
 
 
-@pytest.mark.parametrize(("lengths", "expected"), [((10, 10), [10]), ((9, 11), [*range(11)])])
-def test_a_full_batch_ends_the_search(lengths: tuple[int, int], expected: list[int]) -> None:
-    """What is queued behind a full batch is not looked at, so that it may be much.
-
-    Entries of one length are taken without a look at each.
-    """
+def test_a_full_batch_ends_the_search() -> None:
+    """What is queued behind a full batch is not looked at, so that it may be much."""
     looked_at: list[int] = []
 
     class Watched(Entry[None]):
@@ -233,10 +248,10 @@ def test_a_full_batch_ends_the_search(lengths: tuple[int, int], expected: list[i
     queue = queue_of(
         *[
             Watched(Encoding([1] * size, [0] * size), size, NEVER, None, n)
-            for n, size in enumerate(lengths * 35)
+            for n, size in enumerate((9, 11) * 35)
         ],
         padding=0.0,
     )
     looked_at.clear()
     assert 10 == len(queue.take(0.0).batch)
-    assert expected == looked_at
+    assert [*range(11)] == looked_at

@@ -23,7 +23,12 @@ from hypothesis.stateful import (
 from semserve_server.errors import Overloaded
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.scheduling.admission import Admission, Backlog, QueueLoad
-from semserve_server.scheduling.batch_queue import BatchQueue, DequeuedBatch, Entry
+from semserve_server.scheduling.batch_queue import (
+    MIN_MANY_ENTRIES,
+    BatchQueue,
+    DequeuedBatch,
+    Entry,
+)
 from semserve_server.scheduling.cost_model import CostModel
 
 BUDGET = 64
@@ -52,11 +57,15 @@ class QueueMachine(RuleBasedStateMachine):
     """Holds the policy's promises after every step."""
 
     requests = Bundle("requests")
+    many = MIN_MANY_ENTRIES
+    """Entries of a batch from which it is formed by lengths."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cost = CostModel(fixed=0.001, per_token=0.000_1)
-        self.queue: BatchQueue[Request] = BatchQueue(max_batch_tokens=BUDGET, cost=self.cost)
+        self.queue: BatchQueue[Request] = BatchQueue(
+            max_batch_tokens=BUDGET, cost=self.cost, min_many_entries=self.many
+        )
         self.admission = Admission(
             cost=self.cost,
             workers=WORKERS,
@@ -197,5 +206,14 @@ class QueueMachine(RuleBasedStateMachine):
         assert not self.queue.tokens
 
 
+class ManyEntriesMachine(QueueMachine):
+    """The same with batches that are formed by lengths."""
+
+    many = 1
+
+
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestManyEntriesMachine = ManyEntriesMachine.TestCase
+TestQueueMachine.settings = TestManyEntriesMachine.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None
+)

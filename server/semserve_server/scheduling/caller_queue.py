@@ -83,10 +83,9 @@ class CallerQueue(Generic[Owner]):
             taken = self.entries[:size]
             del self.entries[:size], self.lengths[:size]
         else:
+            chosen = chosen[:size]
             taken = [*compress(self.entries, chosen)]
-            kept = [*compress(self.entries[:size], chosen.translate(INVERT))]
-            self.entries[:size] = kept
-            self.lengths[:size] = array("i", [entry.length or 1 for entry in kept])
+            self._keep(size, [*compress(self.entries, chosen.translate(INVERT))])
         for entry in taken:
             entry.waiting = False
         self.waiting -= count
@@ -96,10 +95,17 @@ class CallerQueue(Generic[Owner]):
 
     def compact(self, size: int) -> None:
         """Remove those of the first `size` entries that do not wait."""
-        self.popped = 0
-        kept = [entry for entry in self.entries[:size] if entry.waiting]
-        if not kept:
-            del self.entries[:size], self.lengths[:size]
-        elif len(kept) < size:
+        self.popped = place = 0
+        entries = self.entries
+        while place < size and not entries[place].waiting:
+            place += 1
+        if place == size:
+            del entries[:size], self.lengths[:size]
+        else:
+            self._keep(size, [entry for entry in entries[:size] if entry.waiting])
+
+    def _keep(self, size: int, kept: list[Entry[Owner]]) -> None:
+        """Put entries in the place of the first `size`, of which they are a part."""
+        if len(kept) < size:
             self.entries[:size] = kept
             self.lengths[:size] = array("i", [entry.length or 1 for entry in kept])

@@ -162,11 +162,13 @@ class FairQueue(Generic[Owner]):
             self._popped[caller] = 0
             self._remove(entry)
         self._time += tokens / max(callers, 1)
+        latest = self._time + self._max_lead
         for caller, ticket in self._popped.items():
             if caller.waiting:
                 caller.compact(caller.popped)
+                caller.time = min(caller.time, latest)
                 # A caller that was not served keeps its position among callers with the same time.
-                self._return(caller, ticket)
+                self._push(caller, ticket or next(self._tickets))
         self._popped.clear()
         self._compact()
         self._time = max(self._time, self._heap[0][0]) if self._heap else 0.0
@@ -227,11 +229,6 @@ class FairQueue(Generic[Owner]):
         if not caller.waiting:
             caller.ticket = 0
             del self._callers[entry.caller]
-
-    def _return(self, caller: CallerQueue[Owner], ticket: int) -> None:
-        """Put a caller back into the heap, with a new ticket if it has none."""
-        caller.time = min(caller.time, self._time + self._max_lead)
-        self._push(caller, ticket or next(self._tickets))
 
     def _push(self, caller: CallerQueue[Owner], ticket: int) -> None:
         """Put a caller's item into the heap. It replaces the caller's present item."""

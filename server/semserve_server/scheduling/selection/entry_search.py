@@ -73,16 +73,17 @@ class GrowingBatch(Generic[Owner]):
     def add(self, entry: Entry[Owner]) -> bool:
         """Add an entry if the batch then computes no fewer of its own tokens per second."""
         length = entry.length
-        self._shortest = min(self._shortest, length)
+        if length < self._shortest:
+            self._shortest = length
         tokens = self._tokens + length
         if tokens > self._most:  # needs no prediction
             return False
         if length == self._longest == self._shortest:  # as all others: no padding
             self.entries.append(entry)
             self._tokens = tokens
-            self._seconds += self._cost.per_token * length
+            self._seconds = self._predict(tokens, tokens)
             return True
-        longest = max(self._longest, length)
+        longest = length if length > self._longest else self._longest
         seconds = self._predict(tokens, longest * (len(self.entries) + 1))
         present = self._seconds
         if tokens * present < self._tokens * seconds:
@@ -112,4 +113,4 @@ class GrowingBatch(Generic[Owner]):
         computed = tokens + cost.padding * (padded_tokens - tokens)
         if computed > self._most or padded_tokens > MAX_PADDED_FACTOR * self._most:
             return inf
-        return HANDOVER_SECONDS + cost.fixed + cost.per_token * computed
+        return HANDOVER_SECONDS + (cost.fixed + cost.per_token * computed)

@@ -6,7 +6,7 @@ work depends on the number of different lengths, and not on the number of entrie
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,7 @@ ROUNDING = 1 - 1e-9
 """A batch that is slower by less than this factor is as fast: the difference is of rounding."""
 
 
-def search_lengths(
-    lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens: int
-) -> tuple[IntArray, int]:
+def search_lengths(lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens: int) -> IntArray:
     """Form a batch of the first entry, and of the entries whose lengths do not lower its speed.
 
     Entries with less padding come first, and of equal ones those that have their turn first. The
@@ -37,32 +35,30 @@ def search_lengths(
         max_batch_tokens: most effective tokens of the batch.
 
     Returns:
-        Indices of the entries of the batch, and the effective tokens of the batch.
+        Indices of the entries of the batch.
     """
-    padding, counts = cost.padding, np.bincount(lengths)
-    present = np.flatnonzero(counts)
-    pairs = zip(present.tolist(), counts[present].tolist(), strict=True)
-    extra = _join_lengths(int(lengths[0]), pairs, cost, max_batch_tokens)
+    counts = np.bincount(lengths).tolist()
+    present = [(length, count) for length, count in enumerate(counts) if count]
+    extra = _join_lengths(int(lengths[0]), present, cost, max_batch_tokens)
     longest = max(extra)
-    chosen, sizes = None, lengths
-    if len(extra) < len(present) or any(extra.values()):
-        table = np.full(len(counts), -1, np.int16)
-        table[[*extra]] = [*extra.values()]
-        of_entries = table[lengths]
-        chosen = np.flatnonzero(of_entries >= 0)
+    computed = np.zeros(len(counts))
+    ranks = np.zeros(len(counts), np.int32)  # 0 for a length that does not join
+    for length, padding in extra.items():
+        computed[length] = length + cost.padding * (longest - length)
+        ranks[length] = 1 + padding
+    if len(extra) == len(present) and not any(extra.values()):
+        chosen = np.arange(len(lengths))
+    else:
+        of_entries = ranks[lengths]
+        chosen = of_entries.nonzero()[0]
         if any(extra.values()):
-            chosen = chosen[np.argsort(of_entries[chosen], kind="stable")]
-        sizes = lengths[chosen]
-    computed = np.cumsum(sizes * (1 - padding) + padding * longest)
-    size = int(np.searchsorted(computed, max_batch_tokens, "right"))
-    size = max(1, min(size, MAX_PADDED_FACTOR * max_batch_tokens // longest))
-    sizes = sizes[:size]
-    chosen = np.arange(size) if chosen is None else chosen[:size]
-    return chosen, round(cost.effective_tokens(int(sizes.sum()), size * int(sizes.max())))
+            chosen = chosen[of_entries[chosen].argsort(kind="stable")]
+    size = int(computed[lengths[chosen]].cumsum().searchsorted(max_batch_tokens, "right"))
+    return chosen[: max(1, min(size, MAX_PADDED_FACTOR * max_batch_tokens // longest))]
 
 
 def _join_lengths(
-    first: int, counts: Iterable[tuple[int, int]], cost: CostModel, max_batch_tokens: int
+    first: int, counts: Sequence[tuple[int, int]], cost: CostModel, max_batch_tokens: int
 ) -> dict[int, int]:
     """Choose the lengths of a batch, those with the least padding beside the first entry first.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
+from operator import add
 from typing import Generic, TypeAlias
 
 import numpy as np
@@ -33,18 +34,20 @@ class Window(Generic[Owner]):
         self._callers = sorted(callers, key=lambda one: (one.time % 1, -one.time, one.ticket))
         self._sizes = [caller.waiting for caller in self._callers]
         self._lengths = np.frombuffer(b"".join([one.lengths for one in self._callers]), np.intc)
-        sums = [*accumulate([caller.tokens for caller in self._callers], initial=0)]
-        starts = [int(one.time) - before for one, before in zip(self._callers, sums, strict=False)]
-        turns = np.cumsum(self._lengths) - self._lengths
+        times = [int(caller.time) for caller in self._callers]
+        tokens = [caller.tokens for caller in self._callers]
+        sums = [*accumulate(tokens, initial=-min(times))]
+        starts = [time - before for time, before in zip(times, sums, strict=False)]
+        turns = self._lengths.cumsum()
+        turns -= self._lengths
         turns += np.repeat(starts, self._sizes)
-        turns -= turns.min()
-        if turns.max() < MAX_RADIX:
+        if max(map(add, times, tokens)) - min(times) < MAX_RADIX:
             turns = turns.astype(np.uint16)
-        self._order = np.argsort(turns, kind="stable")
+        self._order = turns.argsort(kind="stable")
         self.lengths = self._lengths[self._order]
         """Tokens of each entry of the window, in the order of the turns; int32 [entries]."""
-        if sums[-1] > most_tokens:
-            size = 1 + np.searchsorted(np.cumsum(self.lengths), most_tokens)
+        if sum(tokens) > most_tokens:
+            size = 1 + self.lengths.cumsum().searchsorted(most_tokens)
             self.lengths = self.lengths[:size]
 
     def split(self, chosen: IntArray) -> Iterator[tuple[CallerQueue[Owner], bytes, int]]:
