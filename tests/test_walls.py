@@ -126,8 +126,10 @@ def test_only_the_tokenizer_knows_tokenizers() -> None:
 
 
 def test_the_queues_have_no_clock_and_no_loop() -> None:
-    for name in ("batch_queue.py", "fair_queue.py"):
-        used = set(imports(SERVER / "scheduling" / name))
+    folder = SERVER / "scheduling"
+    queues = [folder / f"{name}_queue.py" for name in ("batch", "fair", "caller")]
+    for path in (*queues, *(folder / "selection").glob("*.py")):
+        used = set(imports(path))
         assert not {"asyncio", "time", "threading"} & used
 
 

@@ -33,9 +33,9 @@ DEAD_CALLERS = 64
 class FairQueue(Generic[Owner]):
     """The queued entries of all callers. Not thread-safe.
 
-    The queue keeps no state for a caller without queued entries. Entries leave it in one of two
-    ways: one by one, with `pop` and `commit`, at O(log callers) each; or many at once, with `window`
-    and `serve`, whose work for each entry is that of a few operations on arrays.
+    The queue keeps no state for a caller without queued entries. Entries leave it in two ways: a
+    few with `pop` and `commit`, at O(log callers) each, or many at once with `window` and `serve`,
+    at a few operations on arrays.
     """
 
     def __init__(self, *, max_lead: float) -> None:
@@ -46,7 +46,7 @@ class FairQueue(Generic[Owner]):
                 later.
         """
         self.tokens = 0
-        """Tokens of all queued entries. An entry of no tokens counts as one, here and everywhere."""
+        """Tokens of all queued entries. An entry of no tokens counts as one, here and below."""
         self._size = 0
         self._max_lead = max_lead
         self._time = 0.0

@@ -11,12 +11,9 @@ from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.scheduling.selection.limits import (
     HANDOVER_SECONDS,
     MAX_PADDED_FACTOR,
+    MAX_REFUSED,
     MAX_TIME_FACTOR,
 )
-
-MAX_REFUSED = 64
-"""After this many entries in a row that do not join, the search ends. Entries are then sorted by
-the cost of their padding, so those that follow would cost more still."""
 
 
 def search_entries(
@@ -73,7 +70,7 @@ class GrowingBatch(Generic[Owner]):
     def add(self, entry: Entry[Owner]) -> bool:
         """Add an entry if the batch then computes no fewer of its own tokens per second."""
         length = entry.length
-        if length < self._shortest:
+        if length < self._shortest:  # noqa: PLR1730  (a call of `min` takes longer)
             self._shortest = length
         tokens = self._tokens + length
         if tokens > self._most:  # needs no prediction
@@ -83,7 +80,7 @@ class GrowingBatch(Generic[Owner]):
             self._tokens = tokens
             self._seconds = self._predict(tokens, tokens)
             return True
-        longest = length if length > self._longest else self._longest
+        longest = length if length > self._longest else self._longest  # noqa: FURB136
         seconds = self._predict(tokens, longest * (len(self.entries) + 1))
         present = self._seconds
         if tokens * present < self._tokens * seconds:

@@ -6,7 +6,7 @@ work depends on the number of different lengths, and not on the number of entrie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.scheduling.selection.limits import (
     HANDOVER_SECONDS,
     MAX_PADDED_FACTOR,
+    MAX_REFUSED,
     MAX_TIME_FACTOR,
 )
 from semserve_server.scheduling.selection.window import IntArray
@@ -23,7 +24,9 @@ ROUNDING = 1 - 1e-9
 """A batch that is slower by less than this factor is as fast: the difference is of rounding."""
 
 
-def search_lengths(lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens: int) -> IntArray:
+def search_lengths(
+    lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens: int
+) -> tuple[IntArray, int]:
     """Form a batch of the first entry, and of the entries whose lengths do not lower its speed.
 
     Entries with less padding come first, and of equal ones those that have their turn first. The
@@ -35,30 +38,34 @@ def search_lengths(lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens
         max_batch_tokens: most effective tokens of the batch.
 
     Returns:
-        Indices of the entries of the batch.
+        Indices of the entries of the batch, and its effective tokens.
     """
-    counts = np.bincount(lengths).tolist()
-    present = [(length, count) for length, count in enumerate(counts) if count]
-    extra = _join_lengths(int(lengths[0]), present, cost, max_batch_tokens)
-    longest = max(extra)
-    computed = np.zeros(len(counts))
-    ranks = np.zeros(len(counts), np.int32)  # 0 for a length that does not join
-    for length, padding in extra.items():
-        computed[length] = length + cost.padding * (longest - length)
-        ranks[length] = 1 + padding
+    counts = np.bincount(lengths)
+    present = counts.nonzero()[0]
+    pairs = zip(present.tolist(), counts[present].tolist(), strict=True)
+    extra = _join_lengths(int(lengths[0]), pairs, cost, max_batch_tokens)
     if len(extra) == len(present) and not any(extra.values()):
         chosen = np.arange(len(lengths))
     else:
+        ranks = np.zeros(len(counts), np.int32)  # 0 for a length that does not join
+        for length, padding in extra.items():
+            ranks[length] = 1 + padding
         of_entries = ranks[lengths]
         chosen = of_entries.nonzero()[0]
         if any(extra.values()):
             chosen = chosen[of_entries[chosen].argsort(kind="stable")]
-    size = int(computed[lengths[chosen]].cumsum().searchsorted(max_batch_tokens, "right"))
-    return chosen[: max(1, min(size, MAX_PADDED_FACTOR * max_batch_tokens // longest))]
+        lengths = lengths[chosen]
+    tokens = lengths.cumsum()
+    padded_tokens = np.maximum.accumulate(lengths) * np.arange(1, len(lengths) + 1)
+    computed = cost.padding * (padded_tokens - tokens) + tokens
+    fits = computed.searchsorted(max_batch_tokens, "right")
+    fits_padded = padded_tokens.searchsorted(MAX_PADDED_FACTOR * max_batch_tokens, "right")
+    size = max(1, int(min(fits, fits_padded)))
+    return chosen[:size], round(float(computed[size - 1]))
 
 
 def _join_lengths(
-    first: int, counts: Sequence[tuple[int, int]], cost: CostModel, max_batch_tokens: int
+    first: int, counts: Iterable[tuple[int, int]], cost: CostModel, max_batch_tokens: int
 ) -> dict[int, int]:
     """Choose the lengths of a batch, those with the least padding beside the first entry first.
 
@@ -90,11 +97,13 @@ def _join_lengths(
     (_, entries), *others = sorted(counts, key=lambda one: (abs(one[0] - first), one[0]))
     tokens, longest = entries * first, first
     share, seconds = predict(entries, tokens, longest)
-    joined, last = {first: 0}, 0
+    joined, last, refused = {first: 0}, 0, 0
     for length, count in others:
         extra = int(padding * abs(length - first))
-        if share < 1 and extra > last:
-            break  # the batch is full
+        full = share < 1 and extra > last
+        if full or refused == MAX_REFUSED:
+            break
+        refused += 1
         padded_length = max(longest, length)
         # One entry costs its tokens, its padding, and that of the others if it is the longest.
         added = length + padding * (padded_length - length)
@@ -107,4 +116,5 @@ def _join_lengths(
             entries, tokens, longest = new
             share, seconds = new_share, new_seconds
             joined[length] = last = extra
+            refused = 0
     return joined
