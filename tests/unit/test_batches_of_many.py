@@ -39,16 +39,16 @@ def random_cost(random: Random) -> CostModel:
 
 
 def random_lengths(random: Random) -> list[int]:
-    """Return lengths of entries: alike, with few short or long ones, or of any distribution."""
+    """Return lengths of entries, of one of three distributions."""
     most = random.randint(1, 40)
-    draw = random.choice(
-        [
-            lambda: random.uniform(1, most),
-            lambda: random.gauss(most / 2, most / 8),
-            lambda: random.expovariate(4 / most),
-        ]
-    )
-    return [min(max(round(draw()), 1), most) for _ in range(random.randint(150, 300))]
+    spread, rate = most / 8, 4 / most
+    kind = random.choice(["even", "normal", "exponential"])
+    drawn = {
+        "even": lambda: random.uniform(1, most),
+        "normal": lambda: random.gauss(most / 2, spread),
+        "exponential": lambda: random.expovariate(rate),
+    }
+    return [min(max(round(drawn[kind]()), 1), most) for _ in range(random.randint(150, 300))]
 
 
 def test_batches_formed_by_lengths_compute_as_many_tokens_per_second() -> None:

@@ -83,22 +83,22 @@ def _join_lengths(
         The lengths that join, each with the cost in tokens of the padding between it and the first.
     """
     fixed, per_token, padding = HANDOVER_SECONDS + cost.fixed, cost.per_token, cost.padding
+    most_padded_tokens = MAX_PADDED_FACTOR * max_batch_tokens
 
     def predict(entries: int, tokens: int, longest: int) -> tuple[float, float]:
         """Return the share of the entries that a batch holds, and the seconds of its run."""
         padded_tokens = entries * longest
         computed = tokens + padding * (padded_tokens - tokens)
-        most = min(
-            max_batch_tokens / computed, MAX_PADDED_FACTOR * max_batch_tokens / padded_tokens
-        )
-        share = min(most, 1.0)
+        share = min(1.0, max_batch_tokens / computed, most_padded_tokens / padded_tokens)
         return share, fixed + per_token * computed * share
 
     (_, entries), *others = sorted(counts, key=lambda one: (abs(one[0] - first), one[0]))
     tokens, longest = entries * first, first
     share, seconds = predict(entries, tokens, longest)
-    joined, last, refused = {first: 0}, 0, 0
+    joined, last, refused, too_short = {first: 0}, 0, 0, 0
     for length, count in others:
+        if length <= too_short:
+            continue  # it would have more padding than that length
         extra = int(padding * abs(length - first))
         full = share < 1 and extra > last
         if full or refused == MAX_REFUSED:
@@ -117,4 +117,6 @@ def _join_lengths(
             share, seconds = new_share, new_seconds
             joined[length] = last = extra
             refused = 0
+        elif length < first:
+            too_short = length
     return joined
