@@ -6,7 +6,7 @@ from itertools import count
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from semserve_server.runtime.encoding import Encoding
 from semserve_server.scheduling.batch_queue import (
@@ -102,6 +102,7 @@ drops = st.tuples(st.just("drop"), st.integers(0, 200))
 
 @pytest.mark.parametrize("many", [1, MIN_MANY_ENTRIES])
 @settings(deadline=None, max_examples=150)
+@example([*[("put", caller, 40, inf) for caller in "abc"], *[("take", 0)] * 6], 0.0)
 @given(st.lists(puts | takes | drops, min_size=4, max_size=24), st.sampled_from([0.0, 0.3, 1.0]))
 def test_entries_taken_at_once_are_those_that_turns_would_take(
     many: int, steps: list[tuple[object, ...]], padding: float

@@ -69,6 +69,11 @@ def test_batches_formed_by_lengths_compute_as_many_tokens_per_second() -> None:
     assert min(ratios) >= 0.9
 
 
+def test_a_question_does_not_wait_for_the_run_of_many_pages() -> None:
+    batch = take([2] + [90] * 200, CostModel(padding=0.0), by_lengths=True).batch
+    assert [2] == [one.length for one in batch]
+
+
 def test_a_page_does_not_join_many_short_texts() -> None:
     """Padding costs nothing, but the padded tokens of a batch are limited."""
     lengths = [10] * 150 + [900] + [10] * 150

@@ -201,16 +201,14 @@ class FairQueue(Generic[Owner]):
         served, before = [], self.tokens
         for caller, flags, tokens in window.split(chosen):
             if tokens:
-                entries = caller.take(flags, tokens)
-                served.append((caller.time, len(entries), caller.ticket, caller))
-                taken += entries
+                served.append((caller.time, caller.ticket, caller))
+                taken += caller.take(flags, tokens)
                 self.tokens -= tokens
         self._size -= len(taken)
         self._time += (before - self.tokens) / len(self._callers)
         latest = self._time + self._max_lead
-        # As if they had been served in turns: of equal times, the caller with fewer turns is first.
-        for time, _, _, caller in sorted(served):
-            caller.time = min(time, latest)
+        for _, _, caller in sorted(served):  # in the order of their first turns, as `pop` does
+            caller.time = min(caller.time, latest)
             caller.ticket = next(self._tickets)
         self._callers = {name: one for name, one in self._callers.items() if one.waiting}
         self._heap = [(one.time, one.ticket, one) for one in self._callers.values()]
