@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 
 from semserve_server.errors import BundleError
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.runtime.graph import Graph, graph_file
-from semserve_server.runtime.graph_cache import GRAPH_FILE, WEIGHTS_FILE, GraphKey
+from semserve_server.runtime.graph import (
+    GRAPH_FILE,
+    WEIGHTS_FILE,
+    Graph,
+    GraphKey,
+    graph_file,
+)
 from semserve_server.runtime.lookup_tables import lookup_tables
 from semserve_server.runtime.padding import pad
 from semserve_server.system.memory import return_memory
@@ -34,11 +39,13 @@ simultaneous runs of two threads computed 804 texts/s, and 712 with endless spin
 
 CPU = "CPUExecutionProvider"
 
+MAPPED_BYTES = 4096
+"""Size from which a weight is mapped, a page. Smaller ones are in the file of the graph."""
 
 _SAVED = {
     "session.save_external_prepacked_constant_initializers": "1",
     "session.optimized_model_external_initializers_file_name": WEIGHTS_FILE,
-    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+    "session.optimized_model_external_initializers_min_size_in_bytes": str(MAPPED_BYTES),
 }
 """Options of a session that writes its optimised graph: the weights go to a file of their own, in
 the layout of the CPU's kernels too."""
@@ -134,7 +141,7 @@ def optimise(graph: Graph, directory: Path) -> None:
 
     Args:
         graph: the graph of a bundle.
-        directory: gets `GRAPH_FILE`, and `WEIGHTS_FILE` if a weight has 1,024 bytes or more.
+        directory: gets `GRAPH_FILE`, and `WEIGHTS_FILE` if a weight has `MAPPED_BYTES` or more.
 
     Raises:
         Exception: ONNX Runtime cannot load the graph or write the files.
