@@ -21,10 +21,11 @@ from semserve_server.runtime.graph import (
     GraphKey,
     graph_file,
 )
-from semserve_server.runtime.lookup_tables import lookup_tables
+from semserve_server.runtime.lookup_tables import SMALLEST, lookup_tables
 from semserve_server.runtime.padding import pad
 from semserve_server.system.memory import return_memory
 from semserve_server.system.private_files import write_pieces
+from semserve_server.system.sparse_mappings import map_single_pages, mappings
 
 # For programs that use the library; the server's command sets ORT_DISABLE_TELEMETRY as well.
 ort.disable_telemetry_events()
@@ -89,6 +90,8 @@ class Session:
             if exclusive_threads > threads:
                 options = _options(exclusive_threads, spin=True, optimised=optimised)
                 self._exclusive = self._load(graph.name, path, options)
+            if optimised:
+                _read_sparsely(path.parent)
         # The graph itself is not kept: it is as large as the weights.
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
         self._pads_start = graph.pads_start
@@ -196,12 +199,24 @@ def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
         file = path.with_name(f"table-{place}")
         write_pieces(file, memoryview(content)[table.start : table.stop])
         with file.open("rb") as opened:
-            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
         if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a huge page would bring in a thousand rows for one
             mapped.madvise(mmap.MADV_NOHUGEPAGE)
         values = np.frombuffer(mapped, "<f4").reshape(table.shape)
+        map_single_pages(values.ctypes.data, values.nbytes)
         tables[table.name] = ort.OrtValue.ortvalue_from_numpy(values)
     return tables
+
+
+def _read_sparsely(directory: Path) -> None:
+    """Let accesses to the lookup tables of an optimised graph bring in single pages.
+
+    Only a weight that no kernel packs is mapped from the begin of its file: of other weights, ONNX
+    Runtime keeps the mapping of the packed form, which is behind the weight.
+    """
+    for address, size, offset in mappings(directory.resolve()):
+        if offset == 0 and size >= SMALLEST:
+            map_single_pages(address, size)
 
 
 def _options(threads: int, *, spin: bool = False, optimised: bool = False) -> ort.SessionOptions:
