@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import onnx
 import pytest
@@ -92,9 +94,6 @@ def test_places_outside_the_file_are_refused(offset: str, length: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_graph_are_refused_or_have_no_weights(content: bytes) -> None:
-    files = Files()
-    try:
-        divide(content, memoryview(CONTENT), files.keep)
-    except (ValueError, KeyError, IndexError):
-        assert {} == files.contents
+def test_bytes_that_are_no_graph_raise_nothing_but_a_value_error(content: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        divide(content, memoryview(CONTENT), Files().keep)

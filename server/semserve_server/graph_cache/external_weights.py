@@ -62,10 +62,9 @@ def _moved(tensor: memoryview, content: memoryview, keep: Keep) -> bytes:
     copy, entries, end = bytearray(), [], 0
     for number, _, start, stop in wire_fields(tensor):
         if number == TENSOR_EXTERNAL_DATA:
-            pair = [
-                str(tensor[at:to], "utf-8") for _, _, at, to in wire_fields(tensor, start, stop)
-            ]
-            entries.append((pair[0], pair[1]))
+            fields = wire_fields(tensor, start, stop)
+            key, value = (str(tensor[at:to], "utf-8") for _, _, at, to in fields)
+            entries.append((key, value))
         else:
             copy += tensor[end:stop]
         end = stop
@@ -82,7 +81,8 @@ def _moved_entries(
     """Write a weight and its packed forms to another file. Return the entries for that file."""
     file = _Parts(content)
     values = dict(entries)  # the keys of packed forms may repeat, these do not
-    moved = [("offset", file.add(values["offset"], values["length"])), ("length", values["length"])]
+    offset, length = values.get("offset", ""), values.get("length", "")
+    moved = [("offset", file.add(offset, length)), ("length", length)]
     for key, value in entries:
         if key.startswith("prepacked"):
             kernel, *blobs = value.split("|")
