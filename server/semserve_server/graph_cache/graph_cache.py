@@ -153,9 +153,7 @@ class GraphCache:
 
         graph = path.read_bytes()
         if whole.exists():
-            with whole.open("rb") as file:  # unmapped with the last part of it
-                content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            graph = divide(graph, content, keep)
+            graph = divide(graph, _mapped(whole), keep)
             whole.unlink()
         if WEIGHTS_FILE.encode() in graph:
             raise ValueError("it has external weights that are not initializers of the main graph")
@@ -266,6 +264,12 @@ def _bytes(entry: Path, counted: set[tuple[int, int]]) -> int:
                 counted.add(place)
                 total += status.st_size
     return total
+
+
+def _mapped(path: Path) -> memoryview:
+    """Map a file that is not empty. It is unmapped with the last part of the view."""
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _write_private(path: Path, content: bytes) -> None:
