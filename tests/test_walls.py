@@ -17,9 +17,10 @@ from conftest import ROOT
 SERVER = ROOT / "server" / "semserve_server"
 MODULES = sorted(SERVER.rglob("*.py"))
 SERVER_LAYERS = (
-    "errors", "config", "system", "instrumentation", "auth", "runtime", "repository",
-    "request_checks", "scheduling", "engine", "cuda", "registry", "observability", "supervision",
-    "rpc", "services", "library", "facades", "frontend", "server", "processes", "__main__", "ray",
+    "errors", "config", "system", "instrumentation", "auth", "runtime", "graph_cache",
+    "repository", "request_checks", "scheduling", "engine", "cuda", "registry", "observability",
+    "supervision", "rpc", "services", "library", "facades", "frontend", "server", "processes",
+    "__main__", "ray",
 )  # fmt: skip
 """The folders and modules of the server, each above those that it may import."""
 EXPORT = ROOT / "export" / "semserve_export"

@@ -23,7 +23,7 @@ from chaos.server import serving
 
 SERVER = ROOT / "server" / "semserve_server"
 WALL = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
-TOLD = {"observability/tracing.py", "observability/logs.py", "runtime/graph_cache.py"}
+TOLD = {"observability/tracing.py", "observability/logs.py", "graph_cache/graph_cache.py"}
 """What tells people and tracers when something was may read the wall's clock, and what compares it
 with the times of files: a step of it removes at most an unfinished entry of the cache."""
 STEPS = (3600, -86_400, 0, -3600, 10**9)

@@ -16,11 +16,11 @@ from conftest import CALIBRATIONS, TINY
 from known_calibrations import keep_calibrations
 from semserve_server.config import Config
 from semserve_server.errors import ConfigError
+from semserve_server.graph_cache.graph_cache import GraphCache
 from semserve_server.registry.loader import load
 from semserve_server.registry.sessions import graph_of, open_graph_cache
 from semserve_server.repository.manifest import read_bundle
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.runtime.graph_cache import MAX_ENTRIES, GraphCache
 from semserve_server.runtime.session import Session, cache_key, optimise
 from tiny_bundles import with_fused
 
@@ -43,6 +43,11 @@ def store(cache: GraphCache) -> Path:
     return path.parent
 
 
+def weights(entry: Path) -> Path:
+    """The largest file of weights of an entry."""
+    return max(entry.glob("*.bin"), key=lambda path: path.stat().st_size)
+
+
 def answers(session: Session) -> tuple[bytes, bytes]:
     """The bits of the answers of both sessions, alone and beside others."""
     alone, beside = (session.run(TEXTS, exclusive=one) for one in (True, False))
@@ -60,10 +65,19 @@ def test_a_session_of_the_cache_gives_the_same_bits_with_one_and_two_threads(
 
 def test_the_files_are_the_users_own(cache: GraphCache) -> None:
     entry = store(cache)
-    for directory in (cache.directory.parent, cache.directory, entry):
+    root = cache.directory.parent
+    for directory in (root, cache.directory, entry, root / "weights"):
         assert 0o700 == directory.stat().st_mode & 0o777
-    files = {path.name: path.stat().st_mode & 0o777 for path in entry.iterdir()}
-    assert {"index.json": 0o600, "model.onnx": 0o600, "weights.bin": 0o600} == files
+    assert {"index.json", "model.onnx"} < {path.name for path in entry.iterdir()}
+    for path in (*entry.iterdir(), *(root / "weights").iterdir()):
+        assert 0o600 == path.stat().st_mode & 0o777
+
+
+def test_a_file_of_weights_is_named_by_its_content(cache: GraphCache) -> None:
+    files = list(store(cache).glob("*.bin"))
+    assert 2 == len(files)  # the weights of a page and more
+    for path in files:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
 @pytest.mark.parametrize("field", ["graph", "onnxruntime", "cpu", "options"])
@@ -79,31 +93,38 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def linked(path: Path, target: Path) -> None:
+    path.rename(target)
+    path.symlink_to(target)
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "a flipped bit of the graph": lambda entry: flip(entry / "model.onnx"),
-    "a flipped bit of the weights": lambda entry: flip(entry / "weights.bin"),
-    "a cut off file": lambda entry: os.truncate(entry / "weights.bin", 4096),
-    "a longer file": lambda entry: os.truncate(entry / "weights.bin", 10_000_000),
-    "no weights": lambda entry: (entry / "weights.bin").unlink(),
+    "a flipped bit of the weights": lambda entry: flip(weights(entry)),
+    "a cut off file": lambda entry: os.truncate(weights(entry), 4096),
+    "a longer file": lambda entry: os.truncate(weights(entry), 10_000_000),
+    "no weights": lambda entry: weights(entry).unlink(),
     "no index": lambda entry: (entry / "index.json").unlink(),
     "an empty index": lambda entry: (entry / "index.json").write_bytes(b""),
-    "a huge index": lambda entry: (entry / "index.json").write_bytes(b" " * 100_000),
+    "a huge index": lambda entry: (entry / "index.json").write_bytes(b" " * 300_000),
     "an index without the graph": lambda entry: (entry / "index.json").write_text(
-        json.dumps(json.loads((entry / "index.json").read_text()) | {"files": {}})
+        json.dumps({"key": json.loads((entry / "index.json").read_text())["key"]})
     ),
     "the index of another key": lambda entry: (entry / "index.json").write_text(
         (entry / "index.json").read_text().replace("avx2", "avx")
     ),
     "an index with a file elsewhere": lambda entry: (entry / "index.json").write_text(
-        (entry / "index.json").read_text().replace("model.onnx", "../model.onnx")
+        (entry / "index.json").read_text().replace(weights(entry).stem, "../" + "0" * 61)
     ),
-    "written by the group": lambda entry: (entry / "weights.bin").chmod(0o660),
+    "written by the group": lambda entry: weights(entry).chmod(0o660),
     "a directory written by all": lambda entry: entry.chmod(0o777),
-    "a link": lambda entry: (
-        (entry / "weights.bin").rename(entry.parent / "x"),
-        (entry / "weights.bin").symlink_to(entry.parent / "x"),
-    ),
-    "a pipe": lambda entry: ((entry / "weights.bin").unlink(), os.mkfifo(entry / "weights.bin")),
+    "a link": lambda entry: linked(weights(entry), entry.parent / "x"),
+    "a pipe": lambda entry: piped(weights(entry)),
     "a directory": lambda entry: (
         (entry / "model.onnx").unlink(), (entry / "model.onnx").mkdir()
     ),
@@ -124,30 +145,8 @@ def test_an_entry_that_is_not_sound_is_not_used_and_is_made_again(
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away")
 def test_a_file_of_another_user_is_not_used(cache: GraphCache) -> None:
-    os.chown(store(cache) / "weights.bin", 65_534, 65_534)
+    os.chown(weights(store(cache)), 65_534, 65_534)
     assert cache.find(KEY) is None
-
-
-def test_the_entries_unused_longest_go_beyond_the_bytes(tmp_path: Path) -> None:
-    entry = store(GraphCache(tmp_path / "one", max_bytes=PLENTY))
-    size = sum(path.stat().st_size for path in entry.iterdir())
-    cache = GraphCache(tmp_path / "cache", max_bytes=3 * size)
-    keys = [msgspec.structs.replace(KEY, cpu=f"CPU {number}") for number in range(4)]
-    for hour, key in enumerate(keys[:3]):
-        path = cache.store(key, lambda directory: optimise(GRAPH, directory))
-        assert path is not None
-        os.utime(path.parent / "index.json", (3600 * hour, 3600 * hour))
-    assert cache.find(keys[0]) is not None  # and so it was used last
-    assert cache.store(keys[3], lambda directory: optimise(GRAPH, directory)) is not None
-    assert [True, False, True, True] == [cache.find(key) is not None for key in keys]
-
-
-def test_the_number_of_entries_is_bounded(cache: GraphCache) -> None:
-    for number in range(MAX_ENTRIES + 10):
-        (cache.directory / f"{number:032}").mkdir(parents=True)
-    store(cache)
-    assert MAX_ENTRIES == len(list(cache.directory.iterdir()))
-    assert cache.find(KEY) is not None
 
 
 def test_a_graph_that_is_larger_than_the_cache_is_not_kept(
@@ -157,7 +156,7 @@ def test_a_graph_that_is_larger_than_the_cache_is_not_kept(
     cache = GraphCache(tmp_path / "cache", max_bytes=1000)
     assert cache.store(KEY, lambda directory: optimise(GRAPH, directory)) is None
     assert "more than --max-cache-bytes 1000" in caplog.text
-    assert [] == list(cache.directory.iterdir())
+    assert [] == [*cache.directory.iterdir(), *(tmp_path / "cache" / "weights").iterdir()]
 
 
 def test_what_a_process_that_died_has_left_is_removed(cache: GraphCache) -> None:
@@ -209,31 +208,42 @@ def test_a_portable_graph_is_not_kept_as_it_may_hold_any_operator(tmp_path: Path
 
 
 def rewritten(entry: Path, name: str, content: bytes) -> None:
-    """Change a file and its digest, as only the user can."""
-    (entry / name).write_bytes(content)
-    index = json.loads((entry / "index.json").read_text())
-    index["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    (entry / "index.json").write_text(json.dumps(index))
+    """Change a file of an entry and its digest, as only the user can."""
+    path = entry / name
+    index = (entry / "index.json").read_text()
+    described = '"sha256":"{}","bytes":{}'
+    old = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
+    new = hashlib.sha256(content).hexdigest(), len(content)
+    assert described.format(*old) in index
+    (entry / "index.json").write_text(index.replace(described.format(*old), described.format(*new)))
+    path.unlink()  # other entries may have it
+    if name == "model.onnx":
+        path.write_bytes(content)
+    else:
+        (entry / f"{new[0]}.bin").write_bytes(content)
+        graph = (entry / "model.onnx").read_bytes()
+        rewritten(entry, "model.onnx", graph.replace(old[0].encode(), new[0].encode()))
 
 
 @pytest.mark.parametrize(
-    ("name", "change"),
+    ("pattern", "change"),
     [
-        ("weights.bin", lambda content: content[::-1]),
-        ("weights.bin", lambda content: bytes(len(content))),
+        ("*.bin", lambda content: content[::-1]),
+        ("*.bin", lambda content: bytes(len(content))),
         ("model.onnx", lambda _content: b"no graph at all"),
         ("model.onnx", lambda content: content.replace(b"embedding", b"embeddinh")),
     ],
     ids=["other weights", "no weights", "no graph", "another output"],
 )
 def test_a_graph_of_the_cache_that_differs_is_replaced_by_the_bundles_own(
-    tmp_path: Path, name: str, change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, pattern: str, change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     bundle = with_fused(TINY / "tiny-embed", tmp_path / "tiny-embed")
     keep_calibrations(CALIBRATIONS, bundle)
     expected = load(config(tmp_path), bundle).runner.run(TEXTS)
     (entry,) = entries(tmp_path)
-    rewritten(entry, name, change((entry / name).read_bytes()))
+    for path in list(entry.glob(pattern)):
+        rewritten(entry, path.name, change(path.read_bytes()))
     rows = load(config(tmp_path), bundle).runner.run(TEXTS)
     np.testing.assert_array_equal(expected, rows)
     assert "is not used" in caplog.text

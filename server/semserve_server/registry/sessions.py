@@ -12,11 +12,11 @@ from semserve_server.config import Config
 from semserve_server.cuda.bound_session import BoundSession
 from semserve_server.cuda.opening import CudaOptions, open_session, usable_device
 from semserve_server.errors import BundleError, MisplacedNodes
+from semserve_server.graph_cache.graph_cache import GraphCache
 from semserve_server.registry.cache_directory import AUTO, NONE
 from semserve_server.repository.manifest import Bundle, Manifest, read_graph
 from semserve_server.runtime.device import Device, parse_device
 from semserve_server.runtime.graph import Graph
-from semserve_server.runtime.graph_cache import GraphCache
 from semserve_server.runtime.session import Session, cache_key, optimise
 from semserve_server.system.cpus import cpu_features
 from semserve_server.system.memory import return_memory

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from semserve.v1 import embedding_pb2
 
 from semserve_server.runtime.sparse import SparseRow
+from semserve_server.runtime.wire_format import encode_varint
 
 Rows = NDArray[np.float32]
 
@@ -30,20 +31,11 @@ MAX_MODELS = 256
 
 def varint(value: int) -> bytes:
     """Encode a non-negative integer."""
-    return _SMALL[value] if value < SMALL else _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004  (seven bits a byte)
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return _SMALL[value] if value < SMALL else encode_varint(value)
 
 
 SMALL = 4096
-_SMALL = tuple(_varint(value) for value in range(SMALL))
+_SMALL = tuple(encode_varint(value) for value in range(SMALL))
 """Lengths and token counts are small, and a look-up takes a third of the time of encoding."""
 _HEADS = tuple(bytes((field << 3 | 2,)) for field in range(16))
 """Tags of fields with a length."""
@@ -53,7 +45,7 @@ def delimited(field: int, content: bytes) -> bytes:
     """Encode a string, bytes or message field. Tags below 16 take one byte."""
     size = len(content)
     head = _HEADS[field]
-    return head + (_SMALL[size] if size < SMALL else _varint(size)) + content
+    return head + (_SMALL[size] if size < SMALL else encode_varint(size)) + content
 
 
 def number(field: int, value: int) -> bytes:

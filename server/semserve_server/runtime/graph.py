@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
+
+GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "weights.bin"
+"""The files of an optimised graph as ONNX Runtime writes them."""
+
+
+class GraphKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that an optimised graph and the layout of its weights depend on."""
+
+    graph: str
+    """SHA-256 of the bundle's graph."""
+    onnxruntime: str
+    """Version and build of ONNX Runtime."""
+    cpu: str
+    """Maker, model and instruction sets of the CPUs."""
+    options: str
+    """Options of the session that change the optimised graph."""
+
+    @property
+    def name(self) -> str:
+        """Name of the graph's entry in the cache."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +52,7 @@ class Graph:
     """Operators that may run on the CPU although the session is on another device."""
     optimised: Path | None = None
     """File of the optimised graph in the cache, which a session on the CPU opens in place of the
-    content. Its weights are in a file beside it."""
+    content. Its weights are in files beside it."""
 
 
 @contextlib.contextmanager
@@ -40,6 +64,6 @@ def graph_file(content: bytes) -> Iterator[Path]:
     exists.
     """
     with tempfile.TemporaryDirectory(prefix="semserve-") as directory:
-        path = Path(directory, "model.onnx")
+        path = Path(directory, GRAPH_FILE)
         path.write_bytes(content)
         yield path

@@ -14,12 +14,18 @@ from numpy.typing import NDArray
 
 from semserve_server.errors import BundleError
 from semserve_server.runtime.encoding import Encoding
-from semserve_server.runtime.graph import Graph, graph_file
-from semserve_server.runtime.graph_cache import GRAPH_FILE, WEIGHTS_FILE, GraphKey
-from semserve_server.runtime.lookup_tables import lookup_tables
+from semserve_server.runtime.graph import (
+    GRAPH_FILE,
+    WEIGHTS_FILE,
+    Graph,
+    GraphKey,
+    graph_file,
+)
+from semserve_server.runtime.lookup_tables import SMALLEST, lookup_tables
 from semserve_server.runtime.padding import pad
 from semserve_server.system.memory import return_memory
 from semserve_server.system.private_files import write_pieces
+from semserve_server.system.sparse_mappings import map_single_pages, mappings
 
 # For programs that use the library; the server's command sets ORT_DISABLE_TELEMETRY as well.
 ort.disable_telemetry_events()
@@ -34,11 +40,13 @@ simultaneous runs of two threads computed 804 texts/s, and 712 with endless spin
 
 CPU = "CPUExecutionProvider"
 
+MAPPED_BYTES = 4096
+"""Size from which a weight is mapped, a page. Smaller ones are in the file of the graph."""
 
 _SAVED = {
     "session.save_external_prepacked_constant_initializers": "1",
     "session.optimized_model_external_initializers_file_name": WEIGHTS_FILE,
-    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+    "session.optimized_model_external_initializers_min_size_in_bytes": str(MAPPED_BYTES),
 }
 """Options of a session that writes its optimised graph: the weights go to a file of their own, in
 the layout of the CPU's kernels too."""
@@ -82,6 +90,8 @@ class Session:
             if exclusive_threads > threads:
                 options = _options(exclusive_threads, spin=True, optimised=optimised)
                 self._exclusive = self._load(graph.name, path, options)
+            if optimised:
+                _read_sparsely(path.parent)
         # The graph itself is not kept: it is as large as the weights.
         self._inputs, self._output, self._outputs = graph.inputs, graph.output, graph.outputs
         self._pads_start = graph.pads_start
@@ -134,7 +144,7 @@ def optimise(graph: Graph, directory: Path) -> None:
 
     Args:
         graph: the graph of a bundle.
-        directory: gets `GRAPH_FILE`, and `WEIGHTS_FILE` if a weight has 1,024 bytes or more.
+        directory: gets `GRAPH_FILE`, and `WEIGHTS_FILE` if a weight has `MAPPED_BYTES` or more.
 
     Raises:
         Exception: ONNX Runtime cannot load the graph or write the files.
@@ -189,12 +199,24 @@ def _map_tables(content: bytes, path: Path) -> dict[str, ort.OrtValue]:
         file = path.with_name(f"table-{place}")
         write_pieces(file, memoryview(content)[table.start : table.stop])
         with file.open("rb") as opened:
-            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
         if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a huge page would bring in a thousand rows for one
             mapped.madvise(mmap.MADV_NOHUGEPAGE)
         values = np.frombuffer(mapped, "<f4").reshape(table.shape)
+        map_single_pages(values.ctypes.data, values.nbytes)
         tables[table.name] = ort.OrtValue.ortvalue_from_numpy(values)
     return tables
+
+
+def _read_sparsely(directory: Path) -> None:
+    """Let accesses to the lookup tables of an optimised graph bring in single pages.
+
+    Only a weight that no kernel packs is mapped from the begin of its file: of other weights, ONNX
+    Runtime keeps the mapping of the packed form, which is behind the weight.
+    """
+    for address, size, offset in mappings(directory.resolve()):
+        if offset == 0 and size >= SMALLEST:
+            map_single_pages(address, size)
 
 
 def _options(threads: int, *, spin: bool = False, optimised: bool = False) -> ort.SessionOptions:

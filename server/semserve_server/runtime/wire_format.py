@@ -1,4 +1,4 @@
-"""Walks a serialized protobuf message: the places of its fields, without a parsed copy."""
+"""Protobuf's wire format: the places of the fields of a message, and bytes of new fields."""
 
 from __future__ import annotations
 
@@ -56,3 +56,18 @@ def varint(content: bytes | memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:  # noqa: PLR2004  (the bit that says "more bytes follow")
             return value, at
     raise ValueError("a varint has no end")
+
+
+def encode_varint(value: int) -> bytes:
+    """Encode a non-negative integer."""
+    out = bytearray()
+    while value > 0x7F:  # noqa: PLR2004  (seven bits a byte)
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_delimited(number: int, content: bytes) -> bytes:
+    """Encode a string, bytes or message field."""
+    return encode_varint(number << 3 | DELIMITED) + encode_varint(len(content)) + content

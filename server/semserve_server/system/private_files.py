@@ -71,12 +71,14 @@ access to 30 random pages maps 35 MiB, and with pieces of this size 1 MiB. Mappi
 has this size too, so smaller pieces save nothing."""
 
 
-def write_pieces(path: Path, content: memoryview) -> None:
+def write_pieces(path: Path, *parts: memoryview) -> None:
     """Write a file of which only some pages will be read, through a mapping.
 
     Raises:
         OSError: the disk cannot take it.
     """
     with path.open("wb", buffering=0) as file:
-        while content:
-            content = content[file.write(content[:PIECE_BYTES]) :]
+        for part in parts:
+            left = part
+            while left:
+                left = left[file.write(left[:PIECE_BYTES]) :]

@@ -1,0 +1,1 @@
+"""Optimised graphs on the disk, whose equal weights are one file."""
