@@ -62,7 +62,7 @@ export interface Scored<T> {
 /** The part that all answers with scores have. */
 interface ScoredAnswer {
   readonly model: string;
-  readonly usage?: WireUsage;
+  readonly usage?: WireUsage | undefined;
   readonly truncatedTokens: number;
 }
 
