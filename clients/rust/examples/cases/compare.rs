@@ -106,9 +106,8 @@ pub fn totals<T>(expect: &Value, found: &Scored<T>) -> Outcome {
         "all_truncated_tokens": found.truncated_tokens,
     });
     let all = all.as_object().into_iter().flatten();
-    all.filter(|(name, _)| expect.get(name).is_some()).try_for_each(|(name, found)| {
-        equal(name, &expect[name], found)
-    })
+    all.filter(|(name, _)| expect.get(name).is_some())
+        .try_for_each(|(name, found)| equal(name, &expect[name], found))
 }
 
 impl Same {
