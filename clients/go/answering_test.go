@@ -204,14 +204,18 @@ func (a *answering) Compare(
 	_ context.Context, request *semservev1.CompareRequest,
 ) (*semservev1.CompareResponse, error) {
 	a.compared = request
-	return &semservev1.CompareResponse{Scores: []float32{0.5}}, nil
+	return &semservev1.CompareResponse{
+		Model: "lengths", Scores: []float32{0.5}, Usage: &semservev1.Usage{TokenCount: 3, PaddedTokenCount: 4},
+		TruncatedTokens: 2,
+	}, nil
 }
 
 func (a *answering) Rank(
 	_ context.Context, request *semservev1.RankRequest,
 ) (*semservev1.RankResponse, error) {
 	a.ranked = request
-	return &semservev1.RankResponse{Hits: []*semservev1.Hit{{Index: 1, Score: 0.5}, {Index: 0}}}, nil
+	hits := []*semservev1.Hit{{Index: 1, Score: 0.5}, {Index: 0}}
+	return &semservev1.RankResponse{Hits: hits, TruncatedTokens: 3}, nil
 }
 
 func (a *answering) Search(
@@ -219,7 +223,7 @@ func (a *answering) Search(
 ) (*semservev1.SearchResponse, error) {
 	a.searched = request
 	found := &semservev1.SearchResult{Hits: []*semservev1.Hit{{Index: 2, Score: 0.25}}}
-	return &semservev1.SearchResponse{Results: []*semservev1.SearchResult{found, {}}}, nil
+	return &semservev1.SearchResponse{Results: []*semservev1.SearchResult{found, {}}, TruncatedTokens: 4}, nil
 }
 
 func (a *answering) Matrix(
@@ -227,7 +231,7 @@ func (a *answering) Matrix(
 ) (*semservev1.MatrixResponse, error) {
 	a.crossed = request
 	row := &semservev1.MatrixRow{Scores: []float32{1, 0.5}}
-	return &semservev1.MatrixResponse{Rows: []*semservev1.MatrixRow{row}}, nil
+	return &semservev1.MatrixResponse{Rows: []*semservev1.MatrixRow{row}, TruncatedTokens: 5}, nil
 }
 
 func (a *answering) ListModels(

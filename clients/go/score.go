@@ -48,13 +48,16 @@ func (c *Client) ScoreTexts(
 // Rerank sorts documents by the number that a score model gives the query and each, best first.
 func (c *Client) Rerank(
 	ctx context.Context, query string, documents []string, options ...RerankOption,
-) ([]Hit, error) {
+) (*Scored[[]Hit], error) {
 	chosen := settle(options)
 	answer, err := c.score.Rerank(ctx, &semservev1.RerankRequest{
 		Model: chosen.model, Query: query, Documents: documents, TopK: chosen.topK,
 		Truncation: chosen.truncation,
 	})
-	return hits(answer.GetHits()), err
+	if err != nil {
+		return nil, err
+	}
+	return scored(answer, hits(answer.GetHits())), nil
 }
 
 func scoreRequest(chosen settings) *semservev1.ScoreRequest {

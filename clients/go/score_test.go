@@ -40,7 +40,7 @@ func (a *answering) Rerank(
 	_ context.Context, request *semservev1.RerankRequest,
 ) (*semservev1.RerankResponse, error) {
 	a.reranked = request
-	return &semservev1.RerankResponse{Hits: []*semservev1.Hit{{Index: 1, Score: 2.5}}}, nil
+	return &semservev1.RerankResponse{Hits: []*semservev1.Hit{{Index: 1, Score: 2.5}}, TruncatedTokens: 6}, nil
 }
 
 func TestPairsAreScoredInTheirOrder(t *testing.T) {
@@ -85,12 +85,13 @@ func TestABadPairOfPartialScoresHasItsOwnError(t *testing.T) {
 
 func TestRerankAnswersWithPlacesBestFirst(t *testing.T) {
 	server := new(answering)
-	hits, err := server.dial(t).Rerank(t.Context(), "query", []string{"a", "b"}, semserve.WithTopK(1),
+	found, err := server.dial(t).Rerank(t.Context(), "query", []string{"a", "b"}, semserve.WithTopK(1),
 		semserve.WithTruncation(semserve.TruncationNone))
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, []semserve.Hit{{Index: 1, Score: 2.5}}, hits)
+	same(t, []semserve.Hit{{Index: 1, Score: 2.5}}, found.Scores)
+	same(t, 6, found.TruncatedTokens)
 	sameMessage(t, &semservev1.RerankRequest{
 		Query: "query", Documents: []string{"a", "b"}, TopK: proto.Int32(1),
 		Truncation: semservev1.Truncation_TRUNCATION_NONE,

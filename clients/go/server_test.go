@@ -116,27 +116,27 @@ func TestServerScoresAsItsVectorsDo(t *testing.T) {
 	vectors := embedded.Vectors()
 	cosine := semserve.WithMetric(semserve.MetricCosine)
 	pairs := []semserve.ComparePair{{Left: texts[0], Right: texts[1]}}
-	scores, err := client.Compare(t.Context(), pairs, cosine)
+	compared, err := client.Compare(t.Context(), pairs, cosine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeTo(t, []float32{float32(semserve.Cosine(vectors[0], vectors[1]))}, scores, 1e-5)
-	rows, err := client.Matrix(t.Context(), texts[:1], texts, cosine)
+	closeTo(t, []float32{float32(semserve.Cosine(vectors[0], vectors[1]))}, compared.Scores, 1e-5)
+	crossed, err := client.Matrix(t.Context(), texts[:1], texts, cosine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeTo(t, scores, rows[0][1:2], 1e-5)
+	closeTo(t, compared.Scores, crossed.Scores[0][1:2], 1e-5)
 	ranked, err := client.Rank(t.Context(), texts[0], texts, semserve.WithTopK(1), cosine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, 1, len(ranked))
-	same(t, 0, ranked[0].Index) // nothing is closer to a text than itself
+	same(t, 1, len(ranked.Scores))
+	same(t, 0, ranked.Scores[0].Index) // nothing is closer to a text than itself
 	found, err := client.Search(t.Context(), texts[:2], texts, semserve.WithTopK(2), cosine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, 1, found[1][0].Index)
+	same(t, 1, found.Scores[1][0].Index)
 }
 
 func TestServerReadsSeparatorsAsText(t *testing.T) {

@@ -17,10 +17,23 @@ type Hit struct {
 	Score float32
 }
 
+// Scored is what the texts of a request score. T is a list of scores or of hits, or a list of such
+// lists.
+type Scored[T any] struct {
+	// Model is the name of the model that answered.
+	Model string
+	// Scores holds the scores, or the hits, in the order that the method names.
+	Scores T
+	// Usage is what the request cost, in tokens.
+	Usage Usage
+	// TruncatedTokens is how many tokens truncation dropped from all texts.
+	TruncatedTokens int
+}
+
 // Compare scores pairs of texts, in their order.
 func (c *Client) Compare(
 	ctx context.Context, pairs []ComparePair, options ...CompareOption,
-) ([]float32, error) {
+) (*Scored[[]float32], error) {
 	chosen := settle(options)
 	request := &semservev1.CompareRequest{
 		Model: chosen.model, Metric: chosen.metric, Pairs: make([]*semservev1.ComparePair, len(pairs)),
@@ -30,26 +43,32 @@ func (c *Client) Compare(
 		request.Pairs[i] = &semservev1.ComparePair{Left: pair.Left, Right: pair.Right}
 	}
 	answer, err := c.similarity.Compare(ctx, request)
-	return answer.GetScores(), err
+	if err != nil {
+		return nil, err
+	}
+	return scored(answer, answer.GetScores()), nil
 }
 
 // Rank sorts documents by their similarity to the query, best first.
 func (c *Client) Rank(
 	ctx context.Context, query string, documents []string, options ...RankOption,
-) ([]Hit, error) {
+) (*Scored[[]Hit], error) {
 	chosen := settle(options)
 	answer, err := c.similarity.Rank(ctx, &semservev1.RankRequest{
 		Model: chosen.model, Metric: chosen.metric, TopK: chosen.topK, Query: query, Documents: documents,
 		PromptName: chosen.prompt, DocumentPromptName: chosen.secondPrompt,
 	})
-	return hits(answer.GetHits()), err
+	if err != nil {
+		return nil, err
+	}
+	return scored(answer, hits(answer.GetHits())), nil
 }
 
 // Search finds for each query the most similar texts of the corpus, best first: ten unless
 // [WithTopK] says otherwise.
 func (c *Client) Search(
 	ctx context.Context, queries, corpus []string, options ...RankOption,
-) ([][]Hit, error) {
+) (*Scored[[][]Hit], error) {
 	chosen := settle(options)
 	answer, err := c.similarity.Search(ctx, &semservev1.SearchRequest{
 		Model: chosen.model, Metric: chosen.metric, TopK: chosen.topK, Queries: queries, Corpus: corpus,
@@ -62,14 +81,14 @@ func (c *Client) Search(
 	for i, result := range answer.GetResults() {
 		found[i] = hits(result.GetHits())
 	}
-	return found, nil
+	return scored(answer, found), nil
 }
 
 // Matrix scores every text of the left against every text of the right: a row for each of the
 // left. A right of nil stands for the left itself.
 func (c *Client) Matrix(
 	ctx context.Context, left, right []string, options ...CompareOption,
-) ([][]float32, error) {
+) (*Scored[[][]float32], error) {
 	chosen := settle(options)
 	answer, err := c.similarity.Matrix(ctx, &semservev1.MatrixRequest{
 		Model: chosen.model, Metric: chosen.metric, Left: left, Right: right,
@@ -82,7 +101,23 @@ func (c *Client) Matrix(
 	for i, row := range answer.GetRows() {
 		rows[i] = row.GetScores()
 	}
-	return rows, nil
+	return scored(answer, rows), nil
+}
+
+// scoredAnswer is the part that all answers with scores have.
+type scoredAnswer interface {
+	GetModel() string
+	GetUsage() *semservev1.Usage
+	GetTruncatedTokens() int32
+}
+
+func scored[T any](answer scoredAnswer, scores T) *Scored[T] {
+	return &Scored[T]{
+		Model:           answer.GetModel(),
+		Scores:          scores,
+		Usage:           usage(answer.GetUsage()),
+		TruncatedTokens: int(answer.GetTruncatedTokens()),
+	}
 }
 
 func hits(answer []*semservev1.Hit) []Hit {

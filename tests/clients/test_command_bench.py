@@ -62,7 +62,9 @@ class TestModelsAndProblems:
         output = run(*self.SHORT, "--model", "tiny-nli")
         assert (0, "") == (output.code, output.err)
         rows = dict(
-            line.split(maxsplit=1) for line in output.out.splitlines() if "calls" not in line
+            line.strip().split(maxsplit=1)
+            for line in output.out.splitlines()
+            if "calls" not in line
         )
         assert "tiny-nli" == rows["model"]
         assert {"p50_ms", "p90_ms", "p99_ms", "texts_per_second"} < {*rows}

@@ -134,6 +134,8 @@ class TestFiles:
         file, to = tmp_path / "pairs.csv", tmp_path / f"labels.{suffix}"
         file.write_text("hypothesis,premise\nit is wet,it rains\nit is dry,it snows\n")
         assert (0, f"{to}: 2 rows\n", "") == run("classify", str(file), "--to", str(to))
+        if suffix == "csv":
+            assert 3 == to.read_bytes().count(b"\r\n")  # RFC 4180
         if suffix == "jsonl":
             first = json.loads(to.read_text().splitlines()[0])
             expected = run("classify", "it rains", "it is wet", "--output", "json").document

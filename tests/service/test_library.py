@@ -13,7 +13,6 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-import tiny_kinds
 from conftest import CALIBRATIONS
 from semserve.v1.classification_pb2 import ClassifyPair, ClassifyRequest
 from semserve.v1.classification_pb2_grpc import ClassificationServiceStub
@@ -169,12 +168,6 @@ def test_a_call_of_another_task_is_refused(embedder: Model, classifier: Model) -
         embedder.classify([PAIR])
     with pytest.raises(InvalidRequest, match="model: 'tiny-nli' is not an embedding model"):
         classifier.embed(["a"])
-
-
-def test_a_bundle_of_another_task_is_refused(tmp_path: Path) -> None:
-    tiny_kinds.write_all(tmp_path)
-    with pytest.raises(BundleError, match="its task is score; the library opens models of"):
-        open_model(tmp_path / "tiny-score", device="cpu", cache_dir="none")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,16 @@ void models_are_as_expected(const Json& expected, const std::vector<semserve::v1
 void server_is_as_expected(const Json& expect, const semserve::v1::GetServerInfoResponse& found);
 void tokens_are_as_expected(const Json& expected, const std::vector<semserve::v1::TokenizeResult>& found);
 
+/// What an answer with scores tells about all its texts.
+template <class T>
+void totals_are_as_expected(const Json& expect, const semserve::Scored<T>& found) {
+  const Json all = {{"model", found.model}, {"usage_token_count", found.usage.token_count},
+                    {"all_truncated_tokens", found.truncated_tokens}};
+  for (const auto& [name, value] : all.items()) {
+    if (expect.contains(name)) equal(name, expect[name], value);
+  }
+}
+
 /// Numbers are the same if they differ by at most a tolerance.
 struct Same {
   double tolerance;

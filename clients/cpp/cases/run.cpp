@@ -108,17 +108,24 @@ void Run::ask(const semserve::Client& client, const std::optional<semserve::Canc
 void Run::ask_similarity(const semserve::Client& client) const {
   if (call_ == "compare") {
     const auto found = client.compare(text_pairs(given_["pairs"]), compare_options(given_));
+    totals_are_as_expected(expect_, found);
     same_.numbers("scores", expect_["scores"], found.scores);
   } else if (call_ == "rank") {
-    same_.hits(expect_["hits"], client.rank(given_["query"], texts(given_["documents"]), rank_options(given_)).scores);
+    const auto found = client.rank(given_["query"], texts(given_["documents"]), rank_options(given_));
+    totals_are_as_expected(expect_, found);
+    same_.hits(expect_["hits"], found.scores);
   } else if (call_ == "search") {
     const auto options = rank_options(given_);
-    const auto found = client.search(texts(given_["queries"]), texts(given_["corpus"]), options).scores;
+    const auto answer = client.search(texts(given_["queries"]), texts(given_["corpus"]), options);
+    totals_are_as_expected(expect_, answer);
+    const auto& found = answer.scores;
     equal("results", expect_["results"].size(), found.size());
     for (std::size_t place = 0; place < found.size(); ++place) same_.hits(expect_["results"][place], found[place]);
   } else if (call_ == "matrix") {
     const auto right = texts(given_.value("right", Json::array()));
-    same_.matrix(expect_, client.matrix(texts(given_["left"]), right, compare_options(given_)).scores);
+    const auto found = client.matrix(texts(given_["left"]), right, compare_options(given_));
+    totals_are_as_expected(expect_, found);
+    same_.matrix(expect_, found.scores);
   } else {
     ask_kinds(client);
   }
@@ -134,6 +141,7 @@ void Run::ask_kinds(const semserve::Client& client) const {
     same_.scores(expect_, client.score(text_pairs(given_["pairs"]), pair_options(given_)));
   } else if (call_ == "rerank") {
     const auto found = client.rerank(given_["query"], texts(given_["documents"]), rerank_options(given_));
+    totals_are_as_expected(expect_, found);
     same_.hits(expect_["hits"], found.scores);
   } else if (call_ == "server_info") {
     server_is_as_expected(expect_, client.server_info(call_options(given_)));

@@ -115,11 +115,11 @@ func (r runner) search(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = equal("number of results", len(expected), len(found))
-	for place := range min(len(expected), len(found)) {
-		err = errors.Join(err, r.sameHits(expected[place], found[place]))
+	err = equal("number of results", len(expected), len(found.Scores))
+	for place := range min(len(expected), len(found.Scores)) {
+		err = errors.Join(err, r.sameHits(expected[place], found.Scores[place]))
 	}
-	return err
+	return errors.Join(err, sameTotals(r.Expect, found))
 }
 
 func (r runner) matrix(ctx context.Context) error {
@@ -131,7 +131,7 @@ func (r runner) matrix(ctx context.Context) error {
 	if expected == nil {
 		expected = slices.Repeat([][]float64{slices.Repeat([]float64{r.Expect.EachScore}, r.Expect.Count)}, r.Expect.Count)
 	}
-	return r.sameRows(expected, found)
+	return errors.Join(r.sameRows(expected, found.Scores), sameTotals(r.Expect, found))
 }
 
 func (r runner) tokenize(ctx context.Context) error {

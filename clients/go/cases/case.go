@@ -53,6 +53,7 @@ type expected struct {
 	Vectors, Scores, Logits rows
 	TokenCounts             []int  `json:"token_counts"`
 	TruncatedTokens         []int  `json:"truncated_tokens"`
+	AllTruncatedTokens      *int   `json:"all_truncated_tokens"`
 	UsageTokenCount         *int64 `json:"usage_token_count"`
 	Count                   int
 	MaxAhead                int `json:"max_ahead"`

@@ -116,13 +116,13 @@ func (r runner) ask(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return r.same(expect.Scores[0], found)
+		return errors.Join(r.same(expect.Scores[0], found.Scores), sameTotals(expect, found))
 	case "rank":
 		found, err := r.client.Rank(ctx, given.Query, given.Documents, rankOptions(given)...)
 		if err != nil {
 			return err
 		}
-		return r.sameHits(expect.Hits, found)
+		return errors.Join(r.sameHits(expect.Hits, found.Scores), sameTotals(expect, found))
 	case "search":
 		return r.search(ctx)
 	case "matrix":
@@ -140,7 +140,7 @@ func (r runner) ask(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return r.sameHits(expect.Hits, found)
+		return errors.Join(r.sameHits(expect.Hits, found.Scores), sameTotals(expect, found))
 	case "server_info":
 		found, err := r.client.ServerInfo(ctx)
 		if err != nil {

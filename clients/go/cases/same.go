@@ -78,6 +78,20 @@ func (r runner) sameClassifications(expect expected, found *semserve.Classificat
 	return err
 }
 
+// sameTotals compares what an answer with scores tells about all its texts.
+func sameTotals[T any](expect expected, found *semserve.Scored[T]) (err error) {
+	if expect.Model != nil {
+		err = equal("model", *expect.Model, found.Model)
+	}
+	if expect.UsageTokenCount != nil {
+		err = errors.Join(err, equal("usage", *expect.UsageTokenCount, found.Usage.TokenCount))
+	}
+	if expect.AllTruncatedTokens != nil {
+		err = errors.Join(err, equal("truncated tokens", *expect.AllTruncatedTokens, found.TruncatedTokens))
+	}
+	return err
+}
+
 func (r runner) sameHits(expect [][2]float64, found []semserve.Hit) error {
 	err := equal("number of hits", len(expect), len(found))
 	for place := range min(len(expect), len(found)) {

@@ -18,6 +18,7 @@ import io.semserve.client.Embeddings;
 import io.semserve.client.Hit;
 import io.semserve.client.Request;
 import io.semserve.client.ScoreOptions;
+import io.semserve.client.Scored;
 import io.semserve.client.Scores;
 import io.semserve.client.SimilarityOptions;
 import io.semserve.client.SparseEmbedding;
@@ -154,14 +155,19 @@ final class CaseRunner {
       case "embed" -> sameEmbeddings(expect, client.embed(texts(given.get("texts")), embedOptions()));
       case "classify" ->
           sameClassifications(expect, client.classify(pairs(given.get("pairs")), classifyOptions()));
-      case "compare" -> same(floats(expect.get("scores")), client.compare(comparePairs(), similarityOptions()));
+      case "compare" ->
+          same(
+              floats(expect.get("scores")),
+              scores(client.compare(comparePairs(), similarityOptions())));
       case "rank" ->
           sameHits(
               expect.get("hits"),
-              client.rank(text("query"), texts(given.get("documents")), similarityOptions()));
+              scores(client.rank(text("query"), texts(given.get("documents")), similarityOptions())));
       case "search" -> {
         List<List<Hit>> found =
-            client.search(texts(given.get("queries")), texts(given.get("corpus")), similarityOptions());
+            scores(
+                client.search(
+                    texts(given.get("queries")), texts(given.get("corpus")), similarityOptions()));
         JsonArray results = expect.getAsJsonArray("results");
         equal("results", results.size(), found.size());
         for (int place = 0; place < found.size(); place++) {
@@ -179,7 +185,7 @@ final class CaseRunner {
       case "rerank" ->
           sameHits(
               expect.get("hits"),
-              client.rerank(text("query"), texts(given.get("documents")), scoreOptions()));
+              scores(client.rerank(text("query"), texts(given.get("documents")), scoreOptions())));
       case "server_info" -> sameServer(client.serverInfo());
       case "models" -> sameModels(client.models());
       case "model" -> sameModels(List.of(client.model(text("model"))));
@@ -213,9 +219,23 @@ final class CaseRunner {
     }
   }
 
+  /** Compares what an answer with scores tells about all its texts, and gives its scores. */
+  private <T> T scores(Scored<T> found) {
+    if (expect.has("model")) {
+      equal("model", expect.get("model").getAsString(), found.model());
+    }
+    if (expect.has("usage_token_count")) {
+      equal("usage", expect.get("usage_token_count").getAsLong(), found.usage().tokenCount());
+    }
+    if (expect.has("all_truncated_tokens")) {
+      equal("truncated", expect.get("all_truncated_tokens").getAsInt(), found.truncatedTokens());
+    }
+    return found.scores();
+  }
+
   private void matrix(SemserveClient client) {
     List<String> right = given.has("right") ? texts(given.get("right")) : List.of();
-    float[][] rows = client.matrix(texts(given.get("left")), right, similarityOptions());
+    float[][] rows = scores(client.matrix(texts(given.get("left")), right, similarityOptions()));
     if (expect.has("each_score")) {
       int count = expect.get("count").getAsInt();
       equal("rows", count, rows.length);

@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { Client, SemserveError } from "../src/index.js";
 import type {
-  Answer, CallOptions, Classifications, ClassifyPair, ClientOptions, Embeddings, Hit, ModelInfo, Request, Scores, ServerInfo,
-  SparseEmbeddings,
+  Answer, CallOptions, Classifications, ClassifyPair, ClientOptions, Embeddings, Hit, ModelInfo, Request, Scored, Scores,
+  ServerInfo, SparseEmbeddings,
 } from "../src/index.js";
 
 /** A case of the table, as CASES.md describes it. */
@@ -95,6 +95,15 @@ class Runner {
     return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
   }
 
+  /** Compares what an answer with scores tells about all its texts, and gives its scores. */
+  #scores<T>({ model, scores, usage, truncatedTokens }: Scored<T>): T {
+    const totals = { model, usage_token_count: usage.tokenCount, all_truncated_tokens: truncatedTokens };
+    for (const [name, found] of Object.entries(totals)) {
+      if (name in this.#expect) deepStrictEqual(found, this.#expect[name]);
+    }
+    return scores;
+  }
+
   async #ask(client: Client): Promise<void> {
     const given = this.#given;
     const expect = this.#expect;
@@ -106,17 +115,17 @@ class Runner {
         return this.#sameClassifications(expect, await client.classify(given.pairs.map(pair), options));
       case "compare": {
         const pairs = given.pairs.map(([left, right]: string[]) => ({ left, right }));
-        return this.#same(expect.scores, await client.compare(pairs, options));
+        return this.#same(expect.scores, this.#scores(await client.compare(pairs, options)));
       }
       case "rank":
-        return this.#sameHits(expect.hits, await client.rank(given.query, given.documents, options));
+        return this.#sameHits(expect.hits, this.#scores(await client.rank(given.query, given.documents, options)));
       case "search": {
-        const found = await client.search(given.queries, given.corpus, options);
+        const found = this.#scores(await client.search(given.queries, given.corpus, options));
         deepStrictEqual(found.length, expect.results.length);
         return found.forEach((hits, place) => this.#sameHits(expect.results[place], hits));
       }
       case "matrix": {
-        const rows = await client.matrix(texts(given.left), given.right, options);
+        const rows = this.#scores(await client.matrix(texts(given.left), given.right, options));
         return this.#sameRows(expect.rows ?? square(expect), rows);
       }
       case "embed_sparse":
@@ -128,7 +137,7 @@ class Runner {
             : await client.scoreTexts(given.texts, options),
         );
       case "rerank":
-        return this.#sameHits(expect.hits, await client.rerank(given.query, given.documents, options));
+        return this.#sameHits(expect.hits, this.#scores(await client.rerank(given.query, given.documents, options)));
       case "server_info":
         return sameServer(expect, await client.serverInfo(options));
       case "models":

@@ -13,8 +13,8 @@ import { ScoreService } from "./gen/semserve/v1/score_pb.js";
 import { ComparePairSchema, SimilarityService } from "./gen/semserve/v1/similarity_pb.js";
 import { modelInfo, serverInfo, type ModelInfo, type ServerInfo, type Tokens } from "./models.js";
 import { scoreRequest, scores, type PartialScoreOptions, type RerankOptions, type Scores } from "./score.js";
-import { compared, hits, ranked } from "./similarity.js";
-import type { CompareOptions, ComparePair, Hit, ModelOptions, RankOptions } from "./similarity.js";
+import { compared, hits, ranked, scored } from "./similarity.js";
+import type { CompareOptions, ComparePair, Hit, ModelOptions, RankOptions, Scored } from "./similarity.js";
 import { sparseEmbeddings, sparseRequest, type EmbedSparseOptions, type SparseEmbeddings } from "./sparse.js";
 import { stream, type Answer, type Requests } from "./stream.js";
 import { given, truncations } from "./values.js";
@@ -99,7 +99,7 @@ export class Client {
   }
 
   /** Scores each document together with the query, and sorts the documents by their score, best first. */
-  async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Hit[]> {
+  async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Scored<Hit[]>> {
     const request = {
       model: options.model ?? "",
       query,
@@ -107,34 +107,45 @@ export class Client {
       truncation: truncations(options.truncation),
       ...given({ topK: options.topK }),
     };
-    return hits((await this.#connection.unary(ScoreService.method.rerank, request, options)).hits);
+    const answer = await this.#connection.unary(ScoreService.method.rerank, request, options);
+    return scored(answer, hits(answer.hits));
   }
 
   /** Compares pairs of texts by their vectors, in their order. */
-  async compare(pairs: readonly ComparePair[], options: CompareOptions = {}): Promise<number[]> {
+  async compare(pairs: readonly ComparePair[], options: CompareOptions = {}): Promise<Scored<number[]>> {
     const made = pairs.map(({ left, right }) => create(ComparePairSchema, { left, right }));
     const request = { ...compared(options), pairs: made };
-    return (await this.#connection.unary(SimilarityService.method.compare, request, options)).scores;
+    const answer = await this.#connection.unary(SimilarityService.method.compare, request, options);
+    return scored(answer, answer.scores);
   }
 
   /** Sorts documents by their similarity to the query, best first. */
-  async rank(query: string, documents: readonly string[], options: RankOptions = {}): Promise<Hit[]> {
+  async rank(query: string, documents: readonly string[], options: RankOptions = {}): Promise<Scored<Hit[]>> {
     const request = { ...ranked(options), query, documents: [...documents] };
-    return hits((await this.#connection.unary(SimilarityService.method.rank, request, options)).hits);
+    const answer = await this.#connection.unary(SimilarityService.method.rank, request, options);
+    return scored(answer, hits(answer.hits));
   }
 
   /** Finds for each query the most similar texts of the corpus, best first. */
-  async search(queries: readonly string[], corpus: readonly string[], options: RankOptions = {}): Promise<Hit[][]> {
+  async search(
+    queries: readonly string[],
+    corpus: readonly string[],
+    options: RankOptions = {},
+  ): Promise<Scored<Hit[][]>> {
     const request = { ...ranked(options), queries: [...queries], corpus: [...corpus] };
     const answer = await this.#connection.unary(SimilarityService.method.search, request, options);
-    return answer.results.map((result) => hits(result.hits));
+    return scored(answer, answer.results.map((result) => hits(result.hits)));
   }
 
   /** Scores every left text against every right one, or against the left ones: a row a left text. */
-  async matrix(left: readonly string[], right: readonly string[] = [], options: CompareOptions = {}): Promise<number[][]> {
+  async matrix(
+    left: readonly string[],
+    right: readonly string[] = [],
+    options: CompareOptions = {},
+  ): Promise<Scored<number[][]>> {
     const request = { ...compared(options), left: [...left], right: [...right] };
     const answer = await this.#connection.unary(SimilarityService.method.matrix, request, options);
-    return answer.rows.map(({ scores }) => scores);
+    return scored(answer, answer.rows.map(({ scores }) => scores));
   }
 
   /** Tells the server's version, its limits, and which models answer requests that name none. */

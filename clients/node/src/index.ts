@@ -8,7 +8,9 @@ export { SemserveError, type StatusCode, type Violation } from "./errors.js";
 export { DEFAULT_IN_FLIGHT } from "./flight.js";
 export type { ModelInfo, ModelState, ScoreFunction, ServerInfo, Task, Tokens } from "./models.js";
 export type { PartialScoreOptions, RerankOptions, ScoreOptions, Scores } from "./score.js";
-export type { CompareOptions, ComparePair, Hit, ModelOptions, RankOptions, SimilarityOptions } from "./similarity.js";
+export type {
+  CompareOptions, ComparePair, Hit, ModelOptions, RankOptions, Scored, SimilarityOptions,
+} from "./similarity.js";
 export type { EmbedSparseOptions, SparseEmbedding, SparseEmbeddings } from "./sparse.js";
 export type { Answer, Request, Requests } from "./stream.js";
 export type { Metric, Side, Truncation, Usage } from "./values.js";

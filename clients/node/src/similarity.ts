@@ -2,7 +2,8 @@
 
 import type { CallOptions } from "./connection.js";
 import type { Hit as WireHit } from "./gen/semserve/v1/similarity_pb.js";
-import { given, metrics, type Metric } from "./values.js";
+import type { Usage as WireUsage } from "./gen/semserve/v1/common_pb.js";
+import { given, metrics, usage, type Metric, type Usage } from "./values.js";
 
 /** What every call of a model may say. */
 export interface ModelOptions extends CallOptions {
@@ -44,6 +45,30 @@ export interface Hit {
   readonly index: number;
   /** Higher is more similar. */
   readonly score: number;
+}
+
+/** What the texts of a request score. `T` is a list of scores or of hits, or a list of such lists. */
+export interface Scored<T> {
+  /** Name of the model that answered. */
+  readonly model: string;
+  /** The scores, or the hits, in the order that the method names. */
+  readonly scores: T;
+  /** What the request cost. */
+  readonly usage: Usage;
+  /** Tokens that truncation dropped from all texts. */
+  readonly truncatedTokens: number;
+}
+
+/** The part that all answers with scores have. */
+interface ScoredAnswer {
+  readonly model: string;
+  readonly usage?: WireUsage | undefined;
+  readonly truncatedTokens: number;
+}
+
+export function scored<T>(answer: ScoredAnswer, scores: T): Scored<T> {
+  const { model, truncatedTokens } = answer;
+  return { model, scores, usage: usage(answer.usage), truncatedTokens };
 }
 
 export function compared(options: CompareOptions) {

@@ -217,17 +217,19 @@ test("documents are reranked, and ranked with prompts", async () => {
   const hits = [{ index: 1, score: 0.5 }];
   const rerank = (call: Call, reply: Reply) => {
     deepStrictEqual([["a", "b"], 1], [call.request.documents, call.request.topK]);
-    reply(null, create(RerankResponseSchema, { hits }));
+    reply(null, create(RerankResponseSchema, { hits, truncatedTokens: 5 }));
   };
   await serving(ScoreService, { rerank }, async (client) => {
-    deepStrictEqual(hits, await client.rerank("q", ["a", "b"], { topK: 1 }));
+    const found = await client.rerank("q", ["a", "b"], { topK: 1 });
+    deepStrictEqual([hits, 5], [found.scores, found.truncatedTokens]);
   });
   const rank = (call: Call, reply: Reply) => {
     deepStrictEqual(["query", "passage"], [call.request.promptName, call.request.documentPromptName]);
     reply(null, create(RankResponseSchema, { hits }));
   };
   await serving(SimilarityService, { rank }, async (client) => {
-    deepStrictEqual(hits, await client.rank("q", ["a", "b"], { prompt: "query", documentPrompt: "passage" }));
+    const found = await client.rank("q", ["a", "b"], { prompt: "query", documentPrompt: "passage" });
+    deepStrictEqual(hits, found.scores);
   });
 });
 

@@ -3,5 +3,13 @@
 from semserve_server.library.async_model import AsyncModel, Classifications
 from semserve_server.library.model import Model
 from semserve_server.library.opening import open_async_model, open_model
+from semserve_server.runtime.sparse import SparseRow
 
-__all__ = ["AsyncModel", "Classifications", "Model", "open_async_model", "open_model"]
+__all__ = [
+    "AsyncModel",
+    "Classifications",
+    "Model",
+    "SparseRow",
+    "open_async_model",
+    "open_model",
+]

@@ -16,7 +16,7 @@ _TRUNCATIONS = {"end": Truncation.END, "start": Truncation.START, "none": Trunca
 SIDES = {"left": 0, "right": 1}
 """The sides of a model of two encoders, as the graph's input `side` numbers them."""
 PAIR = 2
-"""Texts of a pair: premise and hypothesis."""
+"""Texts of a pair."""
 _Value = TypeVar("_Value")
 
 
@@ -30,6 +30,8 @@ class Texts:
     truncation: Truncation
     sides: Sequence[int] | None = None
     """Encoder of each text; None for a model with one encoder."""
+    most_weights: int = 0
+    """Number of the largest weights to keep of each sparse row; 0 for all."""
 
 
 def checked_texts(field: str, texts: Sequence[str], limits: Limits) -> list[str]:
@@ -50,13 +52,30 @@ def checked_texts(field: str, texts: Sequence[str], limits: Limits) -> list[str]
     return list(texts)
 
 
-def checked_pairs(pairs: Sequence[object], limits: Limits, *, pair: bool) -> list[Item]:
-    """Return the texts or pairs to classify.
+@dataclass(frozen=True, slots=True)
+class PairWords:
+    """What errors say of a pair."""
+
+    verb: str
+    """What the model does with pairs."""
+    first: str
+    second: str
+
+
+CLASSIFIED = PairWords("classifies", "premise", "hypothesis")
+SCORED = PairWords("scores", "left", "right")
+
+
+def checked_pairs(
+    pairs: Sequence[object], limits: Limits, words: PairWords, *, pair: bool
+) -> list[Item]:
+    """Return the texts or pairs to classify or score.
 
     Args:
-        pairs: (premise, hypothesis) for a model of pairs, else texts.
+        pairs: tuples of two texts for a model of pairs, else texts.
         limits: the limits.
-        pair: whether the model classifies pairs.
+        words: names of the two texts.
+        pair: whether the model takes pairs.
 
     Raises:
         InvalidRequest: there are none or too many, or some are invalid; names each.
@@ -65,27 +84,26 @@ def checked_pairs(pairs: Sequence[object], limits: Limits, *, pair: bool) -> lis
     checks.count("pairs", len(pairs), limits)
     wrong: list[Violation] = []
     items: list[Item] = []
+    first, second = words.first, words.second
+    takes = f"this model {words.verb} " + (f"pairs ({first}, {second})" if pair else "single texts")
     for at, one in enumerate(pairs):
         if isinstance(one, Sequence) and not isinstance(one, str):
             if len(one) != PAIR or not pair:
-                mismatch = f"{len(one)} texts, but this model classifies "
-                mismatch += "pairs (premise, hypothesis)" if pair else "single texts"
-                wrong.append(Violation(f"pairs[{at}]", mismatch))
+                wrong.append(Violation(f"pairs[{at}]", f"{len(one)} texts, but {takes}"))
                 continue
-            named: dict[str, Any] = {"premise": one[0], "hypothesis": one[1]}
+            named: dict[str, Any] = {first: one[0], second: one[1]}
         elif pair:
-            missing = "is missing: this model classifies pairs (premise, hypothesis)"
-            wrong.append(Violation(f"pairs[{at}].hypothesis", missing))
+            wrong.append(Violation(f"pairs[{at}].{second}", f"is missing: {takes}"))
             continue
         else:
-            named = {"premise": one}
+            named = {first: one}
         problems = [
             Violation(f"pairs[{at}].{name}", problem)
             for name, text in named.items()
             if (problem := _problem(text, limits))
         ]
         wrong += problems[:1]
-        items.append((named["premise"], named["hypothesis"]) if pair else named["premise"])
+        items.append((named[first], named[second]) if pair else named[first])
     if wrong:
         raise InvalidRequest(*wrong)
     return items

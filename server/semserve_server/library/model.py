@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semserve_server.errors import Draining
-from semserve_server.library.async_model import CLOSED, AsyncModel, Classifications
+from semserve_server.library.async_model import AsyncModel, Classifications
+from semserve_server.library.loaded_model import CLOSED
+from semserve_server.runtime.sparse import SparseRow
 
 _Result = TypeVar("_Result")
 
@@ -61,7 +63,7 @@ class Model:
 
     @property
     def task(self) -> str:
-        """The task of the bundle: `embedding` or `classification`."""
+        """The task of the bundle: `embedding`, `classification`, `score` or `sparse_embedding`."""
         return self._running.model.task
 
     @property
@@ -76,7 +78,7 @@ class Model:
 
     @property
     def outputs(self) -> int:
-        """Dimensions of a vector, or number of labels."""
+        """Dimensions of a vector, number of labels, 1 score, or size of the vocabulary."""
         return self._running.model.outputs
 
     def embed(
@@ -115,6 +117,41 @@ class Model:
         return self._call(
             lambda model, caller: model.classify(
                 pairs, truncation=truncation, timeout=timeout, caller=caller
+            )
+        )
+
+    def score(
+        self,
+        pairs: Sequence[str | tuple[str, str]],
+        *,
+        truncation: str | None = None,
+        timeout: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the scores of pairs or texts, float32 [pairs], as `AsyncModel.score`."""
+        return self._call(
+            lambda model, caller: model.score(
+                pairs, truncation=truncation, timeout=timeout, caller=caller
+            )
+        )
+
+    def embed_sparse(
+        self,
+        texts: Sequence[str],
+        *,
+        top_k: int | None = None,
+        prompt_name: str | None = None,
+        truncation: str | None = None,
+        timeout: float | None = None,
+    ) -> list[SparseRow]:
+        """Return the sparse vectors of texts, as `AsyncModel.embed_sparse`."""
+        return self._call(
+            lambda model, caller: model.embed_sparse(
+                texts,
+                top_k=top_k,
+                prompt_name=prompt_name,
+                truncation=truncation,
+                timeout=timeout,
+                caller=caller,
             )
         )
 

@@ -10,7 +10,6 @@ from typing import Any, Unpack
 
 from semserve_server.config import Config
 from semserve_server.engine import Engine
-from semserve_server.errors import BundleError
 from semserve_server.library.async_model import AsyncModel
 from semserve_server.library.model import Model
 from semserve_server.library.settings import Settings, config_of
@@ -22,9 +21,6 @@ from semserve_server.registry.loader_thread import Loader
 from semserve_server.request_checks import Limits
 from semserve_server.runtime.worker_threads import Workers
 from semserve_server.services.scoring_thread import ScoringThread
-
-TASKS = ("embedding", "classification")
-"""The tasks whose models the library opens."""
 
 
 def open_model(
@@ -43,7 +39,7 @@ def open_model(
         settings: as the server's flags of the same names; each has the default of its flag.
 
     Raises:
-        BundleError: the bundle is missing, broken, or of another task.
+        BundleError: the bundle is missing or broken.
         ConfigError: a setting is unknown or cannot be honoured.
     """
     config = _config(bundle, {"device": device, "variant": variant, **settings})
@@ -79,12 +75,6 @@ async def _opened(config: Config) -> AsyncIterator[AsyncModel]:
         loaded = await loader.load(load, config.models)
     finally:
         loader.close()
-    manifest = loaded.bundle.manifest
-    if manifest.task not in TASKS:
-        raise BundleError(
-            f"{config.models}: its task is {manifest.task}; the library opens models of: "
-            f"{', '.join(TASKS)}. Serve this one with semserve-server"
-        )
     engine = Engine(
         loaded.bundle,
         loaded.tokenizer,

@@ -48,6 +48,16 @@ class Comparing:
                 self._same_rows(name, expected[name], getattr(found, name))
         self._same_errors(expected, found)
 
+    def _same_totals(self, found: Any) -> None:
+        totals = {
+            "model": found.model,
+            "usage_token_count": found.usage.token_count,
+            "all_truncated_tokens": found.truncated_tokens,
+        }
+        for name, value in totals.items():
+            if name in self.expect:
+                equal(name, self.expect[name], value)
+
     def _same_models(self, found: list[Any]) -> None:
         for expected, model in zip(self.expect["models"], found, strict=True):
             for name, value in expected.items():

@@ -111,23 +111,28 @@ class Runner(Streaming):
             self.given["pairs"], **self._options("metric", "prompt", "right_prompt")
         )
         self._same("scores", self.expect["scores"], found.scores)
+        self._same_totals(found)
 
     async def _rank(self, client: AsyncClient) -> None:
         given = self.given
         options = self._options("metric", "top_k", "prompt", "document_prompt")
         found = await client.rank(given["query"], given["documents"], **options)
         self._same("hits", self.expect["hits"], hits(found))
+        self._same_totals(found)
 
     async def _search(self, client: AsyncClient) -> None:
         given = self.given
         options = self._options("metric", "top_k", "prompt", "document_prompt")
         found = await client.search(given["queries"], given["corpus"], **options)
         self._same("results", self.expect["results"], [hits(each) for each in found])
+        self._same_totals(found)
 
     async def _matrix(self, client: AsyncClient) -> None:
         left, right = texts(self.given["left"]), self.given.get("right")
         options = self._options("metric", "prompt", "right_prompt")
-        rows = (await client.matrix(left, right, **options)).scores
+        found = await client.matrix(left, right, **options)
+        self._same_totals(found)
+        rows = found.scores
         if "each_score" in self.expect:
             count = self.expect["count"]
             self._same("rows", np.full((count, count), self.expect["each_score"]), rows)
@@ -163,6 +168,7 @@ class Runner(Streaming):
         options = self._options("truncation", "top_k")
         found = await client.rerank(given["query"], given["documents"], **options)
         self._same("hits", self.expect["hits"], hits(found))
+        self._same_totals(found)
 
     async def _server_info(self, client: AsyncClient) -> None:
         found = await client.server_info(**self._options())

@@ -100,6 +100,10 @@ def similarity(golden: Golden) -> list[Case]:
     cosine = a @ b.T
     distances = -np.linalg.norm(a[:, None] - b[None], axis=2)
     pairs = list(zip(left, right[:4], strict=True))
+    short, long = golden.texts[0], golden.texts[19]
+    both = golden.rows([short, long])
+    angles, totals = both @ both.T, golden.totals([short, long])
+    counts = "tells the model, the tokens and those that truncation dropped"
     return [
         case(
             "compares pairs",
@@ -148,6 +152,30 @@ def similarity(golden: Golden) -> list[Case]:
             "matrix",
             {"left": [{"text": query, "copies": 1024}]},
             {"count": 1024, "each_score": 1.0},
+        ),
+        case(
+            f"compares and {counts}",
+            "compare",
+            {"pairs": [[long, short], [short, long]]},
+            {"scores": rounded([angles[1, 0], angles[0, 1]]), **totals},
+        ),
+        case(
+            f"ranks and {counts}",
+            "rank",
+            {"query": short, "documents": [long, short]},
+            {"hits": hits(angles[0, ::-1], 2), **totals},
+        ),
+        case(
+            f"searches and {counts}",
+            "search",
+            {"queries": [short], "corpus": [short, long]},
+            {"results": [hits(angles[0], 2)], **totals},
+        ),
+        case(
+            f"scores a matrix and {counts}",
+            "matrix",
+            {"left": [short, long]},
+            {"rows": [rounded(row) for row in angles], **totals},
         ),
         case(
             "names the documents that are missing",

@@ -54,6 +54,15 @@ class Golden:
             "usage_token_count": sum(counts),
         }
 
+    def totals(self, texts: list[str]) -> Case:
+        """What a request that compares these texts answers beside its scores."""
+        embedded = self.embedded(texts)
+        return {
+            "model": embedded["model"],
+            "usage_token_count": embedded["usage_token_count"],
+            "all_truncated_tokens": sum(embedded["truncated_tokens"]),
+        }
+
     def classified(self, places: list[int]) -> Case:
         """What classifying pairs answers; scores are the softmax of the logits."""
         logits = np.array([self.logits[place] for place in places])

@@ -130,12 +130,12 @@ class CsvFile:
     def begin(self) -> bytes:
         """Return the header."""
         names = self._shape.names or range(self._shape.width)
-        return _csv_lines([[*self._shape.fields, *(f"{self._shape.vector}_{n}" for n in names)]])
+        return csv_lines([[*self._shape.fields, *(f"{self._shape.vector}_{n}" for n in names)]])
 
     def append(self, rows: Rows) -> bytes:
         """Return the bytes of some rows."""
         columns = [rows.fields[name] for name in self._shape.fields]
-        return _csv_lines(
+        return csv_lines(
             [*fields, *_numbers(vector)]
             for fields, vector in zip(zip(*columns, strict=True), rows.vectors, strict=True)
         )
@@ -252,7 +252,14 @@ def _numbers(vector: NDArray[np.float32]) -> list[Any]:
     return [float(text) for text in map(str, vector.astype(np.float32))]
 
 
-def _csv_lines(rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+def csv_lines(rows: Iterable[Sequence[Any]], *, tabs: bool = False) -> bytes:
+    """Return rows as CSV in UTF-8, as RFC 4180 specifies it: quotes where needed, and CRLF.
+
+    Args:
+        rows: one cell for each column; None is an empty cell.
+        tabs: whether cells are separated by tabs, and lines end with LF, as Unix tools expect.
+    """
+    text = io.StringIO(newline="")
+    separator, end = ("\t", "\n") if tabs else (",", "\r\n")
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows(rows)
     return text.getvalue().encode()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
+from semserve.cli.command_error import UsageError
+from semserve.cli.output import Format
 from semserve.cli.server_connection import Tls, connect
 from semserve.connection.address import DEFAULT_ADDRESS
 
@@ -55,12 +57,24 @@ class ServerFlags:
     "PEM file with the client's certificate, if the server needs one; with --tls-key."
     tls_key: Path | None = None
     "PEM file with the private key of the certificate."
-    output: Literal["table", "json"] = "table"
-    "table: for people. json: for programs, with all fields."
+    output: Format = "table"
+    """table: for people. json: one document, with all fields. jsonl, csv, tsv: a line for each
+    result, with the names of the JSON fields. text: only the labels, scores, texts or names."""
     timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 30.0
     "Seconds to wait for a reply; for a long list, for each part of it."
     wait: Annotated[float | None, Parameter(validator=Number(gte=0), show_default=False)] = None
     "Seconds to wait for a server that is starting: 10 by default, and 0 for `health`."
+
+    def refuse_lists(self, command: str) -> None:
+        """Refuse the formats of lists for a command that prints one document.
+
+        Raises:
+            UsageError: it names the format and the command.
+        """
+        if self.output in ("text", "csv", "tsv"):
+            raise UsageError(
+                f"--output {self.output}: {command} prints no list of results; choose table or json"
+            )
 
     def client(
         self, *, wait: float = STARTING_SECONDS, retry: "Retry | None" = None

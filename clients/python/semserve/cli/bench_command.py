@@ -71,6 +71,7 @@ def bench(
     """
     from semserve import Retry  # noqa: PLC0415 - --help needs no gRPC
 
+    flags.refuse_lists("bench")
     texts = read_texts((), file) if file else _EXAMPLES
     with flags.client(retry=Retry(attempts=1)) as client:
         name, call = _call(client, model)
@@ -80,7 +81,7 @@ def bench(
         "model": name, "concurrency": concurrency, "texts_per_call": texts_per_call,
         **_rates(measured, texts_per_call),
     }  # fmt: skip
-    if flags.output == "json":
+    if flags.output != "table":
         print_json(document | {"statuses": dict(measured.statuses)})
     else:
         statuses = [(f"calls {status}", number) for status, number in measured.statuses.items()]

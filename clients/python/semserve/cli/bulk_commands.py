@@ -39,6 +39,7 @@ def embed_file(
     from semserve.bulk.records import Columns  # noqa: PLC0415 - likewise
     from semserve.bulk.rows_of import vector_rows, vector_shape  # noqa: PLC0415 - likewise
 
+    flags.refuse_lists("embed --to")
     inputs = _inputs(files)
     with flags.client() as client, file_failures():
         model = chosen_model(client, str(options["model"]), "embedding")
@@ -77,6 +78,7 @@ def classify_file(
 
     if to.suffix.lower() == ".npy":
         raise UsageError(f"{to}: labels are no numbers; write .jsonl, .csv or .parquet")
+    flags.refuse_lists("classify --to")
     inputs = _inputs(files)
     with flags.client() as client, file_failures():
         model = chosen_model(client, str(options["model"]), "classification")
@@ -144,7 +146,7 @@ def _run(job: Any, model: str, flags: ServerFlags) -> None:
         "to": str(job.output), "model": model, "rows": done.rows, "errors": done.failed,
         "token_count": done.tokens,
     }  # fmt: skip
-    if flags.output == "json":
+    if flags.output != "table":
         print_json(document)
     else:
         failed = f", {done.failed} of them without a result" if done.failed else ""

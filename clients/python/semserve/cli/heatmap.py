@@ -13,11 +13,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from semserve.cli.output import DARK_PART, score_range, two_decimals
+
 # It warns if the home directory is not writable, which only disables its cache.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 _COLOURS = colormaps["YlGnBu"]
-# Above this part of the colour range a cell is too dark for dark digits.
-_DARK = 0.55
 # Characters of a label's line, height of a line, and most lines of a label.
 _LABEL_WIDTH = 28
 _LINE_INCHES = 0.13
@@ -48,7 +48,7 @@ def draw(scores: NDArray[np.float32], sentences: Sequence[str], to: Path, title:
     side = count * cell + _MARGIN_INCHES
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.add_subplot()
-    scale = _scale(scores)
+    scale = Normalize(*score_range(scores))
     image = axes.imshow(scores, cmap=_COLOURS, norm=scale)
     axes.set_title(title, pad=12)
     _label(axes, sentences, cell)
@@ -60,15 +60,6 @@ def draw(scores: NDArray[np.float32], sentences: Sequence[str], to: Path, title:
         # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(to, dpi=_DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.15)
-
-
-def _scale(scores: NDArray[np.float32]) -> Normalize:
-    """Return one scale for all cosines, so that pictures are comparable, else the scores' range."""
-    low, high = float(scores.min()), float(scores.max())
-    tolerance = 1e-3
-    if low >= -1 - tolerance and abs(high - 1) <= tolerance:
-        return Normalize(min(low, 0.0), 1.0)
-    return Normalize(low, high)
 
 
 def _label(axes: Axes, sentences: Sequence[str], cell: float) -> None:
@@ -103,11 +94,11 @@ def _annotate(axes: Axes, scores: NDArray[np.float32], scale: Normalize, cell: f
         axes.text(
             column,
             row,
-            f"{round(float(score), 2) + 0.0:.2f}",  # + 0.0 makes a zero of minus zero
+            two_decimals(float(score)),
             ha="center",
             va="center",
             fontsize=size,
-            color="white" if shade > _DARK else "black",
+            color="white" if shade > DARK_PART else "black",
         )
 
 

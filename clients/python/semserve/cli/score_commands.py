@@ -1,16 +1,10 @@
 # ruff: noqa: D417 - shared flags tell about themselves
 """The commands for score models."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from semserve.cli.app import SERVER_FLAGS, TEXTS, Files, Model, PairFiles, ServerFlags, TopK, app
 from semserve.cli.input_texts import read_pairs, read_texts
-from semserve.cli.output import print_json, print_table, shortest, usage_document
-from semserve.cli.similarity_commands import hit_list
-
-if TYPE_CHECKING:
-    from semserve import PairScores
+from semserve.cli.output import print_results, print_table, shortest, totals
+from semserve.cli.similarity_commands import print_ranking
 
 
 @app.command(group=TEXTS)
@@ -29,14 +23,19 @@ def score(
     given = [one[0] if len(one) == 1 else (one[0], one[1]) for one in pairs]
     with flags.client() as client:
         found = client.score(given, model=model)
-    if flags.output == "json":
-        print_json(_scores(pairs, found))
-    else:
+    if flags.output == "table":
         rows = [
             (*one, *[""] * (2 - len(one)), float(number))
             for one, number in zip(pairs, found.scores, strict=True)
         ]
-        print_table(["left", "right", "score"], rows)
+        print_table(["left", "right", "score"], rows, bars="score")
+    else:
+        results = [
+            {**dict(zip(_names(pair), pair, strict=True)), "score": number}
+            for pair, number in zip(pairs, shortest(found.scores), strict=True)
+        ]
+        document = {"model": found.model, "results": results, **totals(found)}
+        print_results(flags.output, document, results, "score")
 
 
 @app.command(group=TEXTS)
@@ -59,19 +58,7 @@ def rerank(
     listed = read_texts(documents, file)
     with flags.client() as client:
         found = client.rerank(query, listed, top_k=top_k, model=model)
-    if flags.output == "json":
-        document = {"model": found.model, "query": query, "hits": hit_list(found)}
-        print_json(document | {"usage": usage_document(found.usage)})
-    else:
-        print_table(["score", "index", "document"], [(h.score, h.index, h.text) for h in found])
-
-
-def _scores(pairs: Sequence[tuple[str, ...]], found: "PairScores") -> dict[str, object]:
-    results = [
-        {**dict(zip(_names(pair), pair, strict=True)), "score": number}
-        for pair, number in zip(pairs, shortest(found.scores), strict=True)
-    ]
-    return {"model": found.model, "results": results, "usage": usage_document(found.usage)}
+    print_ranking(query, found, flags.output)
 
 
 def _names(pair: tuple[str, ...]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from semserve.cli.app import (
 from semserve.cli.bulk_commands import chosen_model, file_failures, row_bar
 from semserve.cli.command_error import UsageError
 from semserve.cli.input_texts import STANDARD_INPUT, read_lines, read_texts
-from semserve.cli.output import print_json, print_table, usage_document
+from semserve.cli.output import print_results, print_table, totals
 from semserve.cli.similarity_commands import hit_list
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ DEFAULT_TOP_K = 10
 
 
 class Found(NamedTuple):
-    """The hits of each query, and the name of the model and the cost of the queries."""
+    """The hits of each query, and the name of the model and the cost of the call."""
 
     model: str
     hits: "Sequence[Sequence[Hit]]"
     usage: "Usage"
+    truncated_tokens: int
 
 
 @app.command(group=SIMILARITY)
@@ -82,18 +83,20 @@ def search(
         else:
             options = {"model": model, "metric": metric, **asdict(prompts)}
             answer = client.search(query_texts, searched, top_k=wanted, **options)
-            found = Found(answer.model, answer.results, answer.usage)
+            found = Found(answer.model, answer.results, answer.usage, answer.truncated_tokens)
     _show(query_texts, found, flags)
 
 
 def _show(queries: Sequence[str], found: Found, flags: ServerFlags) -> None:
     pairs = list(zip(queries, found.hits, strict=True))
-    if flags.output == "json":
-        results = [{"query": query, "hits": hit_list(hits)} for query, hits in pairs]
-        print_json({"model": found.model, "results": results, "usage": usage_document(found.usage)})
-    else:
+    if flags.output == "table":
         rows = [(query, hit.score, hit.index, hit.text) for query, hits in pairs for hit in hits]
-        print_table(["query", "score", "line", "text"], rows)
+        print_table(["query", "score", "line", "text"], rows, bars="score")
+    else:
+        results = [{"query": query, "hits": hit_list(hits)} for query, hits in pairs]
+        document = {"model": found.model, "results": results, **totals(found)}
+        every = [{"query": query, **hit} for query, hits in pairs for hit in hit_list(hits)]
+        print_results(flags.output, document, every, "text")
 
 
 def _search_file(
@@ -141,7 +144,8 @@ def _search_file(
         [Hit(int(row), float(score), texts[int(row)]) for row, score in zip(*found, strict=True)]
         for found in best
     ]
-    return Found(embedded.model, hits, embedded.usage)
+    truncated = int(embedded.truncated_tokens.sum())
+    return Found(embedded.model, hits, embedded.usage, truncated)
 
 
 def _vectors(client: "Client", model: "ModelInfo", corpus: Path, options: dict[str, Any]) -> Path:

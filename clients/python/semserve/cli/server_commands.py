@@ -8,7 +8,7 @@ from cyclopts import App
 
 from semserve.cli.app import SERVER, SERVER_FLAGS, ServerFlags, app
 from semserve.cli.command_error import CommandError
-from semserve.cli.output import Figures, print_json, print_table
+from semserve.cli.output import Figures, print_json, print_results, print_table
 
 if TYPE_CHECKING:
     from semserve import ModelInfo
@@ -26,8 +26,9 @@ def models(name: str = "", *, flags: ServerFlags = SERVER_FLAGS) -> None:
     """
     with flags.client() as client:
         found = [client.model(name)] if name else client.models()
-    if flags.output == "json":
-        print_json([asdict(model) for model in found])
+    if flags.output != "table":
+        listed = [asdict(model) for model in found]
+        print_results(flags.output, listed, listed, "name")
     elif name:
         print_table(["field", "value"], [(f, _words(v)) for f, v in asdict(found[0]).items()])
     else:
@@ -56,9 +57,10 @@ def load(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
     Args:
         name: Name of the bundle's model.
     """
+    flags.refuse_lists("models load")
     with flags.client() as client:
         loaded = client.load_model(name)
-    if flags.output == "json":
+    if flags.output != "table":
         print_json(asdict(loaded))
     else:
         print(f"{loaded.name} is served, digest {loaded.digest[:12]}")
@@ -71,9 +73,10 @@ def unload(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
     Args:
         name: Name of a loaded model.
     """
+    flags.refuse_lists("models unload")
     with flags.client() as client:
         client.unload_model(name)
-    if flags.output == "json":
+    if flags.output != "table":
         print_json({"name": name})
     else:
         print(f"{name} is no longer served")
@@ -82,9 +85,10 @@ def unload(name: str, *, flags: ServerFlags = SERVER_FLAGS) -> None:
 @app.command(group=SERVER)
 def info(*, flags: ServerFlags = SERVER_FLAGS) -> None:
     """Show the server's version, its limits and its default models."""
+    flags.refuse_lists("info")
     with flags.client() as client:
         found = client.server_info()
-    if flags.output == "json":
+    if flags.output != "table":
         print_json(asdict(found))
         return
     rows = [
@@ -107,6 +111,7 @@ def health(service: str = "", *, watch: bool = False, flags: ServerFlags = SERVE
     """
     from semserve import ModelNotFound  # noqa: PLC0415 - --help needs no gRPC
 
+    flags.refuse_lists("health")
     with flags.client(wait=0.0) as client:
         for status in client.watch(service) if watch else ():
             _print_health(service, status, flags)
@@ -120,7 +125,7 @@ def health(service: str = "", *, watch: bool = False, flags: ServerFlags = SERVE
 
 
 def _print_health(service: str, status: str, flags: ServerFlags) -> None:
-    if flags.output == "json":
+    if flags.output != "table":
         print_json({"service": service, "status": status})
     else:
         print(status.replace("_", " "), flush=True)

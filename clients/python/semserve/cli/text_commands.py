@@ -22,7 +22,14 @@ from semserve.cli.app import (
 from semserve.cli.bulk_commands import classify_file, embed_file
 from semserve.cli.command_error import UsageError
 from semserve.cli.input_texts import read_pairs, read_texts
-from semserve.cli.output import Figures, print_json, print_table, shortest, usage_document
+from semserve.cli.output import (
+    Figures,
+    Format,
+    print_results,
+    print_table,
+    shortest,
+    usage_document,
+)
 
 if TYPE_CHECKING:
     from semserve import Classifications, Embeddings
@@ -99,9 +106,7 @@ def embed(  # noqa: PLR0913 - the flags of the command
             prompt_name=prompt_name,
             side=side,
         )
-    if flags.output == "json":
-        print_json(_vectors(listed, found))
-    else:
+    if flags.output == "table":
         rows = [
             (
                 text,
@@ -112,6 +117,8 @@ def embed(  # noqa: PLR0913 - the flags of the command
             for text, vector, tokens in zip(listed, found.vectors, found.token_counts, strict=True)
         ]
         print_table(["text", "dimensions", "tokens", f"first {_SHOWN}"], rows)
+    else:
+        _print(_vectors(listed, found), found, flags.output, "vector")
 
 
 @app.command(group=TEXTS)
@@ -137,18 +144,28 @@ def classify(
     with flags.client() as client:
         given = [one[0] if len(one) == 1 else (one[0], one[1]) for one in pairs]
         found = client.classify(given, model=model)
-    if flags.output == "json":
-        print_json(_labels(pairs, found))
-    else:
+    if flags.output == "table":
         rows = [
             (*one, *[""] * (2 - len(one)), result.label, *result.scores.values())
             for one, result in zip(pairs, found, strict=True)
         ]
         print_table(["premise", "hypothesis", "label", *found.classes], rows)
+    else:
+        _print(_labels(pairs, found), found, flags.output, "label")
 
 
-def _vectors(texts: Sequence[str], found: "Embeddings") -> dict[str, object]:
-    results = [
+def _print(
+    results: Sequence[dict[str, object]],
+    found: "Embeddings | Classifications",
+    form: Format,
+    main: str,
+) -> None:
+    document = {"model": found.model, "results": results, "usage": usage_document(found.usage)}
+    print_results(form, document, results, main)
+
+
+def _vectors(texts: Sequence[str], found: "Embeddings") -> list[dict[str, object]]:
+    return [
         {
             "text": text,
             "vector": shortest(found.vectors[place]),
@@ -157,11 +174,10 @@ def _vectors(texts: Sequence[str], found: "Embeddings") -> dict[str, object]:
         }
         for place, text in enumerate(texts)
     ]
-    return {"model": found.model, "results": results, "usage": usage_document(found.usage)}
 
 
-def _labels(pairs: Sequence[tuple[str, ...]], found: "Classifications") -> dict[str, object]:
-    results = [
+def _labels(pairs: Sequence[tuple[str, ...]], found: "Classifications") -> list[dict[str, object]]:
+    return [
         {
             **dict(zip(("premise", "hypothesis"), pair, strict=False)),
             "label": found.labels[place],
@@ -172,4 +188,3 @@ def _labels(pairs: Sequence[tuple[str, ...]], found: "Classifications") -> dict[
         }
         for place, pair in enumerate(pairs)
     ]
-    return {"model": found.model, "results": results, "usage": usage_document(found.usage)}

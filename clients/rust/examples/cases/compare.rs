@@ -98,6 +98,18 @@ pub fn tokens(expected: &Value, found: &[TokenizeResult]) -> Outcome {
     Ok(())
 }
 
+/// What an answer with scores tells about all its texts.
+pub fn totals<T>(expect: &Value, found: &Scored<T>) -> Outcome {
+    let all = json!({
+        "model": found.model,
+        "usage_token_count": found.usage.token_count,
+        "all_truncated_tokens": found.truncated_tokens,
+    });
+    let all = all.as_object().into_iter().flatten();
+    all.filter(|(name, _)| expect.get(name).is_some())
+        .try_for_each(|(name, found)| equal(name, &expect[name], found))
+}
+
 impl Same {
     pub fn numbers(&self, name: &str, expected: &Value, found: &[f32]) -> Outcome {
         let close = |(expected, found): (&Value, &f32)| {

@@ -98,19 +98,25 @@ impl Run<'_> {
                 let pairs = list(&given["pairs"]).iter().map(|pair| (text(&pair[0]), text(&pair[1])));
                 let call = with!(self, client.compare(pairs); model: text, metric: given::metric, prompt: text,
                     right_prompt: text);
-                self.same.numbers("scores", &self.expect["scores"], &call.await?.scores)
+                let found = call.await?;
+                compare::totals(self.expect, &found)?;
+                self.same.numbers("scores", &self.expect["scores"], &found.scores)
             }
             "rank" => {
                 let call = client.rank(text(&given["query"]), strings(&given["documents"]));
                 let call = with!(self, call; model: text, metric: given::metric, top_k: given::number, prompt: text,
                     document_prompt: text);
-                self.same.hits(&self.expect["hits"], &call.await?.scores)
+                let found = call.await?;
+                compare::totals(self.expect, &found)?;
+                self.same.hits(&self.expect["hits"], &found.scores)
             }
             "search" => {
                 let call = client.search(strings(&given["queries"]), strings(&given["corpus"]));
                 let call = with!(self, call; model: text, metric: given::metric, top_k: given::number, prompt: text,
                     document_prompt: text);
-                self.same.each("results", &self.expect["results"], &call.await?.scores, |expected, hits| {
+                let found = call.await?;
+                compare::totals(self.expect, &found)?;
+                self.same.each("results", &self.expect["results"], &found.scores, |expected, hits| {
                     self.same.hits(expected, hits)
                 })
             }
@@ -118,7 +124,9 @@ impl Run<'_> {
                 let call = client.matrix(texts(&given["left"]), texts(&given["right"]));
                 let call = with!(self, call; model: text, metric: given::metric, prompt: text,
                     right_prompt: text);
-                self.same.matrix(self.expect, &call.await?.scores)
+                let found = call.await?;
+                compare::totals(self.expect, &found)?;
+                self.same.matrix(self.expect, &found.scores)
             }
             "models" => compare::models(&self.expect["models"], &client.models().await?),
             "model" => compare::models(&self.expect["models"], &[client.model(text(&given["model"])).await?]),
@@ -172,7 +180,9 @@ impl Run<'_> {
                 let call = client.rerank(text(&given["query"]), strings(&given["documents"]));
                 let call =
                     with!(self, call; model: text, truncation: given::truncation, top_k: given::number);
-                self.same.hits(&self.expect["hits"], &call.await?.scores)
+                let found = call.await?;
+                compare::totals(self.expect, &found)?;
+                self.same.hits(&self.expect["hits"], &found.scores)
             }
             "server_info" => compare::server(self.expect, &client.server_info().await?),
             other => Err(format!("the runner does not know the call {other:?}").into()),

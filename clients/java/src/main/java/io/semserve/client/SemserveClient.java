@@ -15,6 +15,7 @@ import io.grpc.netty.shaded.io.netty.handler.ssl.SslContext;
 import io.grpc.stub.MetadataUtils;
 import io.semserve.v1.ClassificationServiceGrpc;
 import io.semserve.v1.CompareRequest;
+import io.semserve.v1.CompareResponse;
 import io.semserve.v1.EmbeddingServiceGrpc;
 import io.semserve.v1.GetModelRequest;
 import io.semserve.v1.GetServerInfoRequest;
@@ -22,13 +23,17 @@ import io.semserve.v1.GetServerInfoResponse;
 import io.semserve.v1.ListModelsRequest;
 import io.semserve.v1.LoadModelRequest;
 import io.semserve.v1.MatrixRequest;
+import io.semserve.v1.MatrixResponse;
 import io.semserve.v1.ModelInfo;
 import io.semserve.v1.ModelServiceGrpc;
 import io.semserve.v1.RankRequest;
+import io.semserve.v1.RankResponse;
 import io.semserve.v1.RerankRequest;
+import io.semserve.v1.RerankResponse;
 import io.semserve.v1.ScoreRequest;
 import io.semserve.v1.ScoreServiceGrpc;
 import io.semserve.v1.SearchRequest;
+import io.semserve.v1.SearchResponse;
 import io.semserve.v1.SimilarityServiceGrpc;
 import io.semserve.v1.TokenizeRequest;
 import io.semserve.v1.TokenizeResult;
@@ -185,78 +190,94 @@ public final class SemserveClient implements AutoCloseable {
   }
 
   /** Scores each document together with the query, and sorts them, by the server's defaults. */
-  public List<Hit> rerank(String query, List<String> documents) {
+  public Scored<List<Hit>> rerank(String query, List<String> documents) {
     return rerank(query, documents, ScoreOptions.DEFAULT);
   }
 
   /** Scores each document together with the query, and sorts them by their score, best first. */
-  public List<Hit> rerank(String query, List<String> documents, ScoreOptions options) {
+  public Scored<List<Hit>> rerank(String query, List<String> documents, ScoreOptions options) {
     RerankRequest request = options.rerank().setQuery(query).addAllDocuments(documents).build();
-    return Hit.read(
-        unary.call(ScoreServiceGrpc.getRerankMethod(), request, options.timeout()).getHitsList());
+    RerankResponse answer =
+        unary.call(ScoreServiceGrpc.getRerankMethod(), request, options.timeout());
+    return new Scored<>(
+        answer.getModel(),
+        Hit.read(answer.getHitsList()),
+        Usage.read(answer.getUsage()),
+        answer.getTruncatedTokens());
   }
 
   /** Compares pairs of texts by the model's metric. */
-  public float[] compare(List<ComparePair> pairs) {
+  public Scored<float[]> compare(List<ComparePair> pairs) {
     return compare(pairs, SimilarityOptions.DEFAULT);
   }
 
   /** Compares pairs of texts by their vectors, in their order. */
-  public float[] compare(List<ComparePair> pairs, SimilarityOptions options) {
+  public Scored<float[]> compare(List<ComparePair> pairs, SimilarityOptions options) {
     CompareRequest.Builder request = options.compare();
     for (ComparePair pair : pairs) {
       request.addPairsBuilder().setLeft(pair.left()).setRight(pair.right());
     }
-    return Vectors.copy(
-        unary
-            .call(SimilarityServiceGrpc.getCompareMethod(), request.build(), options.timeout())
-            .getScoresList());
+    CompareResponse answer =
+        unary.call(SimilarityServiceGrpc.getCompareMethod(), request.build(), options.timeout());
+    return new Scored<>(
+        answer.getModel(),
+        Vectors.copy(answer.getScoresList()),
+        Usage.read(answer.getUsage()),
+        answer.getTruncatedTokens());
   }
 
   /** Sorts all documents by the model's metric. */
-  public List<Hit> rank(String query, List<String> documents) {
+  public Scored<List<Hit>> rank(String query, List<String> documents) {
     return rank(query, documents, SimilarityOptions.DEFAULT);
   }
 
   /** Sorts documents by their similarity to the query, best first. */
-  public List<Hit> rank(String query, List<String> documents, SimilarityOptions options) {
+  public Scored<List<Hit>> rank(String query, List<String> documents, SimilarityOptions options) {
     RankRequest request = options.rank().setQuery(query).addAllDocuments(documents).build();
-    return Hit.read(
-        unary
-            .call(SimilarityServiceGrpc.getRankMethod(), request, options.timeout())
-            .getHitsList());
+    RankResponse answer =
+        unary.call(SimilarityServiceGrpc.getRankMethod(), request, options.timeout());
+    return new Scored<>(
+        answer.getModel(),
+        Hit.read(answer.getHitsList()),
+        Usage.read(answer.getUsage()),
+        answer.getTruncatedTokens());
   }
 
   /** Finds for each query the ten most similar texts by the model's metric. */
-  public List<List<Hit>> search(List<String> queries, List<String> corpus) {
+  public Scored<List<List<Hit>>> search(List<String> queries, List<String> corpus) {
     return search(queries, corpus, SimilarityOptions.DEFAULT);
   }
 
   /** Finds for each query the most similar texts of the corpus, best first. */
-  public List<List<Hit>> search(List<String> queries, List<String> corpus, SimilarityOptions options) {
+  public Scored<List<List<Hit>>> search(
+      List<String> queries, List<String> corpus, SimilarityOptions options) {
     SearchRequest request = options.search().addAllQueries(queries).addAllCorpus(corpus).build();
-    return unary
-        .call(SimilarityServiceGrpc.getSearchMethod(), request, options.timeout())
-        .getResultsList()
-        .stream()
-        .map(result -> Hit.read(result.getHitsList()))
-        .toList();
+    SearchResponse answer =
+        unary.call(SimilarityServiceGrpc.getSearchMethod(), request, options.timeout());
+    return new Scored<>(
+        answer.getModel(),
+        answer.getResultsList().stream().map(result -> Hit.read(result.getHitsList())).toList(),
+        Usage.read(answer.getUsage()),
+        answer.getTruncatedTokens());
   }
 
   /** Scores every text against every other by the model's metric. */
-  public float[][] matrix(List<String> texts) {
+  public Scored<float[][]> matrix(List<String> texts) {
     return matrix(texts, List.of(), SimilarityOptions.DEFAULT);
   }
 
   /** Scores every left text against every right one, or against the left ones where there are none. */
-  public float[][] matrix(List<String> left, List<String> right, SimilarityOptions options) {
+  public Scored<float[][]> matrix(List<String> left, List<String> right, SimilarityOptions options) {
     MatrixRequest request = options.matrix().addAllLeft(left).addAllRight(right).build();
-    return unary
-        .call(SimilarityServiceGrpc.getMatrixMethod(), request, options.timeout())
-        .getRowsList()
-        .stream()
-        .map(row -> Vectors.copy(row.getScoresList()))
-        .toArray(float[][]::new);
+    MatrixResponse answer =
+        unary.call(SimilarityServiceGrpc.getMatrixMethod(), request, options.timeout());
+    return new Scored<>(
+        answer.getModel(),
+        answer.getRowsList().stream()
+            .map(row -> Vectors.copy(row.getScoresList()))
+            .toArray(float[][]::new),
+        Usage.read(answer.getUsage()),
+        answer.getTruncatedTokens());
   }
 
   /** Tells the server's version, its limits, and which models answer requests that name none. */

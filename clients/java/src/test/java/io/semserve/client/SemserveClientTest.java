@@ -369,7 +369,7 @@ class SemserveClientTest {
           public void rerank(RerankRequest request, StreamObserver<RerankResponse> answers) {
             RerankResponse.Builder answer = RerankResponse.newBuilder();
             answer.addHitsBuilder().setIndex(request.getTopK()).setScore(0.5f);
-            answers.onNext(answer.build());
+            answers.onNext(answer.setModel("m").setTruncatedTokens(5).build());
             answers.onCompleted();
           }
         };
@@ -383,7 +383,7 @@ class SemserveClientTest {
       assertEquals(Status.Code.INVALID_ARGUMENT, found.errors().get(1).code());
       assertEquals(4, found.truncatedTokens());
       assertEquals(
-          List.of(new Hit(2, 0.5f)),
+          new Scored<>("m", List.of(new Hit(2, 0.5f)), new Usage(0, 0), 5),
           client.rerank("q", List.of("a", "b", "c"), ScoreOptions.DEFAULT.topK(2)));
       assertThrows(
           IllegalArgumentException.class,
