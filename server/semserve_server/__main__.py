@@ -52,7 +52,7 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The wheels of ONNX Runtime 1.31 send usage data to their maker, from a thread of their own.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    loop = MainLoop()
+    loop = MainLoop(config.frontend)
     try:
         loop.run(_serve(config))
     except StartupError as error:

@@ -100,7 +100,7 @@ def _serve(config: Config, number: int, connection: Connection) -> None:
     supervisor = SupervisorChannel(connection)
     from semserve_server.server import serve  # noqa: PLC0415  (the supervisor needs none of it)
 
-    loop = MainLoop()
+    loop = MainLoop(config.frontend)
     try:
         loop.run(serve(config, supervisor))
     except StartupError as error:
