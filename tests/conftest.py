@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import tiny_kinds
 from fakes import Held
 from hypothesis import settings
 from known_calibrations import CALIBRATIONS, TINY, keep_calibrations
-from semserve_server.completion_queue.shared_loop import SharedEventLoop
+from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
 from semserve_server.engine import Capacity, Engine
 from semserve_server.facades.registration import Facades
 from semserve_server.frontend.channel_arguments import ConnectionLimits
@@ -74,15 +74,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The event loops of the tests: those of the front end."""
-    return _Loops() if FRONTEND == "completion-queue" else asyncio.DefaultEventLoopPolicy()
-
-
-class _Loops(asyncio.DefaultEventLoopPolicy):
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return SharedEventLoop()
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Return what makes the event loop of a test: that of the front end."""
+    shared = FRONTEND == "completion-queue"
+    return {FRONTEND: SharedEventLoop if shared else asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session")

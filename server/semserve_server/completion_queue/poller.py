@@ -10,7 +10,7 @@ from typing import Any
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it is private
 
-from semserve_server.completion_queue.shared_loop import SharedEventLoop
+from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
 
 log = logging.getLogger(__name__)
 

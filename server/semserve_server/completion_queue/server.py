@@ -14,7 +14,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it is private
 from semserve_server.completion_queue.call import NO_FLAGS, Call
 from semserve_server.completion_queue.context import Metadata
 from semserve_server.completion_queue.poller import Poller
-from semserve_server.completion_queue.shared_loop import SharedEventLoop
+from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
 from semserve_server.rpc.handlers import Handler
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 REQUESTED_CALLS = 32
 """Calls that are requested ahead. gRPC hands over a new call at once if one is requested; others
 wait until the event loop requests the next."""
+
 
 class CallDetails(NamedTuple):
     """What an interceptor sees of a call, as `grpc.HandlerCallDetails`."""

@@ -9,7 +9,7 @@ from typing import Protocol
 import grpc
 
 from semserve_server.completion_queue.server import CompletionQueueServer
-from semserve_server.completion_queue.shared_loop import SharedEventLoop
+from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
 from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.rpc.instrumented_handlers import Methods
 

@@ -6,12 +6,9 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
-from semserve_server.completion_queue.compatibility import missing_parts
-from semserve_server.completion_queue.shared_loop import SharedEventLoop
 from semserve_server.observability.stderr import flush
 from semserve_server.runtime.worker_threads import join_all
 
@@ -21,13 +18,8 @@ OFF_LOOP = "off-loop"
 """Name prefix of the threads of `asyncio.to_thread`."""
 
 
-def new_event_loop(frontend: str) -> asyncio.AbstractEventLoop:
-    """Create the event loop of a front end.
-
-    With grpc.aio, uvloop saves 20 to 30 us of CPU a call; Windows does not have it.
-    """
-    if frontend == "completion-queue" and not missing_parts():
-        return SharedEventLoop()
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Create an event loop. uvloop saves 20 to 30 us of CPU a call; Windows does not have it."""
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop  # noqa: PLC0415  (Windows has none)
@@ -41,13 +33,15 @@ class MainLoop:
     At exit Python waits for threads, including threads that hang in ONNX Runtime or on a disk.
     """
 
-    def __init__(self, frontend: str) -> None:
+    def __init__(
+        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
+    ) -> None:
         """Create the event loop.
 
         Args:
-            frontend: the value of `--frontend`.
+            loop_factory: creates it.
         """
-        self._runner = asyncio.Runner(loop_factory=partial(new_event_loop, frontend))
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
         self._executor = ThreadPoolExecutor(thread_name_prefix=OFF_LOOP)
 
     def run(self, main: Coroutine[None, None, None]) -> None:

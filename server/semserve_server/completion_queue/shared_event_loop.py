@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from contextvars import Context
 from math import inf
-from typing import Any, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class SharedEventLoop(asyncio.SelectorEventLoop):
         """
         while True:
             self._turn.acquire()
-            asyncio._set_running_loop(self)
+            asyncio._set_running_loop(self)  # noqa: SLF001  (what a loop calls on its thread)
             try:
                 self._run_ready()
                 if self._first_timer() < self._shared_selector.first_timer:
@@ -64,7 +64,7 @@ class SharedEventLoop(asyncio.SelectorEventLoop):
                 self._shared_selector.failure = error
                 self._write_to_self()
             finally:
-                asyncio._set_running_loop(None)
+                asyncio._set_running_loop(None)  # noqa: SLF001  (the same)
                 self._turn.release()
             if not self._ready:  # else a callback of another thread came before the turn ended
                 return
@@ -79,13 +79,13 @@ class SharedEventLoop(asyncio.SelectorEventLoop):
             for _ in range(len(ready)):
                 handle = ready.popleft()
                 if not handle.cancelled():
-                    handle._run()
+                    handle._run()  # noqa: SLF001  (what a loop calls)
             receive()
 
     def call_soon(
         self,
-        callback: Callable[[Unpack[_Arguments]], object],
-        *args: Unpack[_Arguments],
+        callback: Callable[[*_Arguments], object],
+        *args: *_Arguments,
         context: Context | None = None,
     ) -> asyncio.Handle:
         """Call a function in the next iteration, as asyncio does without the debug mode."""
@@ -95,8 +95,8 @@ class SharedEventLoop(asyncio.SelectorEventLoop):
 
     def call_soon_threadsafe(
         self,
-        callback: Callable[[Unpack[_Arguments]], object],
-        *args: Unpack[_Arguments],
+        callback: Callable[[*_Arguments], object],
+        *args: *_Arguments,
         context: Context | None = None,
     ) -> asyncio.Handle:
         """Call a function on the loop, from any thread.
@@ -165,9 +165,7 @@ class _SharedSelector(selectors.DefaultSelector):
         self.failure: BaseException | None = None
         """What ended the guest's turn."""
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return the files that are ready; none on the thread of a guest, which never waits."""
         if threading.get_ident() != self._own_thread:
             self.receive()
