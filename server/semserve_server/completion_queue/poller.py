@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -14,6 +15,8 @@ from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
 
 log = logging.getLogger(__name__)
 
+THREAD = "grpc-poller"
+"""Name of the thread."""
 MAX_EVENTS = 64
 """Most events of one iteration of the event loop."""
 _COMPLETE = cygrpc.CompletionType.operation_complete
@@ -37,18 +40,32 @@ class Poller:
         self._loop = loop
         self._when_ended = ended
         self._arrived: deque[Any] = deque()
-        self._closed = False
-        self._thread = threading.Thread(target=self._poll, name="grpc-poller", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name=THREAD, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        self._loop.receive_from(self._receive)
+        self._loop.add_receiver(self._receive)
         self._thread.start()
 
+    def join(self) -> None:
+        """Wait for the end of the thread, which follows the call of `ended` at once."""
+        self._thread.join()
+
     def _poll(self) -> None:
-        while not self._closed:
-            self._arrived.append(self._queue.poll())
+        while True:
+            event = self._queue.poll()
+            if event.completion_type == _SHUTDOWN:
+                # A loop that has ended takes no more callbacks.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._end)
+                return
+            self._arrived.append(event)
+            del event  # a thread that waits must not keep a call
             self._loop.run_guest()
+
+    def _end(self) -> None:
+        self._loop.remove_receiver(self._receive)
+        self._when_ended()
 
     def _receive(self) -> None:
         """Call the tags of the events that have arrived, on the event loop."""
@@ -56,19 +73,15 @@ class Poller:
             self._take(self._arrived.popleft())
             return
         for _ in range(MAX_EVENTS):
-            if self._closed or not self._take(self._queue.poll(_AT_ONCE)):
+            if not self._take(self._queue.poll(_AT_ONCE)):
                 return
 
     def _take(self, event: Any) -> bool:
-        """Call the tag of an event. False if there was none."""
-        kind = event.completion_type
-        if kind == _COMPLETE:
-            try:
-                event.tag(event)
-            except Exception:
-                log.exception("an event of a call failed. This is a bug.")
-            return True
-        if kind == _SHUTDOWN and not self._closed:
-            self._closed = True
-            self._when_ended()
-        return False
+        """Call the tag of an event. False if there was none, or if the queue is closed."""
+        if event.completion_type != _COMPLETE:
+            return False
+        try:
+            event.tag(event)
+        except Exception:
+            log.exception("an event of a call failed. This is a bug.")
+        return True

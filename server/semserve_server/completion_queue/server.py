@@ -114,7 +114,8 @@ class CompletionQueueServer:
         self._started = True
         for _ in range(REQUESTED_CALLS):
             self._request_call()
-        Poller(self._queue, loop, ended=self._poller_ended).start()
+        self._poller = Poller(self._queue, loop, ended=self._poller_ended)
+        self._poller.start()
 
     async def stop(self, grace: float | None) -> None:
         """Accept no more calls, and wait until all have ended.
@@ -132,6 +133,7 @@ class CompletionQueueServer:
         if not self.stopped:
             self._server.cancel_all_calls()
         await asyncio.wait([self._ended])
+        self._poller.join()
 
     async def wait_for_termination(self) -> None:
         """Wait until the server has stopped."""
