@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import tiny_kinds
 from fakes import Held
 from hypothesis import settings
 from known_calibrations import CALIBRATIONS, TINY, keep_calibrations
+from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
 from semserve_server.engine import Capacity, Engine
 from semserve_server.facades.registration import Facades
 from semserve_server.frontend.channel_arguments import ConnectionLimits
@@ -38,6 +40,8 @@ settings.load_profile("suite")
 ROOT = Path(__file__).parent.parent
 COMMAND = ("-m", "semserve_server")
 SERVING = "serving on "
+FRONTEND = os.environ.get("TEST_FRONTEND", "aio")
+"""The front end of every server of the tests."""
 ONE_THREAD = ("--intra-op-threads", "1")
 REAL_TIMES = 30.0
 """How many times as long as a run of `tiny-embed` one of MiniLM takes, which has six layers."""
@@ -68,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Return what makes the event loop of a test: that of the front end."""
+    shared = FRONTEND == "completion-queue"
+    return {FRONTEND: SharedEventLoop if shared else asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session")
@@ -161,6 +171,7 @@ def start_server(*arguments: str, command: Sequence[str] = COMMAND) -> subproces
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEMSERVE_")}
     address = [] if "--address" in arguments else ["--address", "127.0.0.1:0"]
     clean["SEMSERVE_CACHE_DIR"] = CALIBRATIONS
+    clean["SEMSERVE_FRONTEND"] = FRONTEND
     return subprocess.Popen(
         [sys.executable, *command, *address, *arguments],
         stderr=subprocess.PIPE,

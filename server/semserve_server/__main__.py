@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from cyclopts.validators import Number
 from semserve_server import __version__
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, ProcessFailed, StartupError
+from semserve_server.frontend.event_loop import new_event_loop
 from semserve_server.observability import logs
 from semserve_server.observability.stderr import write_line
 from semserve_server.registry import cache_directory
@@ -52,7 +54,7 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The wheels of ONNX Runtime 1.31 send usage data to their maker, from a thread of their own.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    loop = MainLoop()
+    loop = MainLoop(partial(new_event_loop, config.frontend))
     try:
         loop.run(_serve(config))
     except StartupError as error:

@@ -63,6 +63,10 @@ class Config:
     client needs several connections. The processes divide the CPUs and the rates of API keys. All
     other limits hold for each process."""
 
+    frontend: Annotated[Literal["aio", "completion-queue"], Parameter(group=NETWORK)] = "aio"
+    """The gRPC server. aio: grpcio's own, grpc.aio. completion-queue: a server on grpcio's
+    completion queue, which spends less CPU time on a call."""
+
     device: Annotated[str, Parameter(group=COMPUTE)] = "auto"
     """Device that models run on: auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt. N and M are numbers
     of GPUs; each GPU has the models in its memory and runs batches of its own. With cuda and

@@ -49,10 +49,10 @@ __main__.main()
 """
 CRASHES = """
 import asyncio
-import grpc
 from semserve_server import __main__, server
+from semserve_server.frontend import grpc_server
 from semserve_server.supervision.watchdog import Watchdog
-new_server, made = grpc.aio.server, []
+new_server, made = grpc_server.new_server, []
 def remembered(*arguments, **options):
     made.append(new_server(*arguments, **options))
     return made[-1]
@@ -60,7 +60,7 @@ class StopsGrpc(Watchdog):
     async def watch(self, until):
         asyncio.ensure_future(made[-1].stop(None))
         await super().watch(until)
-grpc.aio.server, server.Watchdog = remembered, StopsGrpc
+grpc_server.new_server, server.Watchdog = remembered, StopsGrpc
 __main__.main()
 """
 

@@ -103,7 +103,7 @@ class TokenizeFacade(TeiFacade):
         with FREE if principal is None else principal.reserve(size) as charge:
             reply_bytes = size * (engine.tokenizer.longest_token + 1) + ITEM_BYTES
             await reply_room().enter(reply_bytes)
-            reply_room().hold(reply_bytes)
+            await reply_room().hold(reply_bytes)
             text = await engine.decode(
                 list(request.ids),
                 skip_special=request.skip_special_tokens,

@@ -65,7 +65,7 @@ async def infer_tokens(
     principal = PRINCIPAL.get(None)
     with FREE if principal is None else principal.reserve(tokens) as charge:
         await reply_room().enter(size)
-        reply_room().hold(size)
+        await reply_room().hold(size)
         caller = context.peer() if principal is None else principal.name
         inference = await engine.infer(encodings, timeout=context.time_remaining(), caller=caller)
         charge.settle(tokens)

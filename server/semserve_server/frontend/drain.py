@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import grpc
-
+from semserve_server.frontend.new_server import Server
 from semserve_server.rpc.open_calls import OpenCalls
 from semserve_server.supervision.watchdog import wait_or_timeout
 
@@ -38,7 +37,7 @@ async def refuse_calls(refused: asyncio.Event, seconds: float) -> float:
     return clock() - begun
 
 
-async def stop(server: grpc.aio.Server, calls: OpenCalls, seconds: float) -> None:
+async def stop(server: Server, calls: OpenCalls, seconds: float) -> None:
     """Let gRPC stop after `seconds`, or sooner if no call is in progress.
 
     gRPC itself would wait for calls whose request never arrives. Two stops of gRPC's server with

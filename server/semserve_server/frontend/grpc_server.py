@@ -15,6 +15,7 @@ from semserve_server.frontend.channel_arguments import ConnectionLimits
 from semserve_server.frontend.drain import REFUSE_SECONDS, refuse_calls, stop
 from semserve_server.frontend.early_refusal import EarlyRefusal, early_refusals
 from semserve_server.frontend.health import SERVER, Health
+from semserve_server.frontend.new_server import new_server
 from semserve_server.frontend.reflection import REFLECTION, ReflectionServicer
 from semserve_server.frontend.security import OPEN, Security
 from semserve_server.observability.recorder import Recorder
@@ -68,12 +69,8 @@ class GrpcServer:
         if key_store is not None:
             recorder.usage = key_store.usage
         self._certificates = security.certificates
-        self._server = grpc.aio.server(
-            options=connection_limits.options(),
-            maximum_concurrent_rpcs=connection_limits.max_calls,
-            interceptors=[AuthInterceptor(key_store, security.open_services, recorder)]
-            if key_store
-            else [],
+        interceptors = (
+            [AuthInterceptor(key_store, security.open_services, recorder)] if key_store else []
         )
         self._unread = UnreadBytes(connection_limits.max_unread_bytes)
         self._scorer = ScoringThread(max_waiting=connection_limits.max_queue_scores)
@@ -96,7 +93,8 @@ class GrpcServer:
         )
         visible = ScopedRegistry(models) if key_store else models
         handlers = self._handlers(visible, limits, transport, facades)
-        self._register(handlers, recorder, early_refusals(visible))
+        methods = self._methods(handlers, recorder, early_refusals(visible))
+        self._server = new_server(methods, connection_limits, interceptors)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_caller_is_there)
 
     def _handlers(
@@ -130,12 +128,12 @@ class GrpcServer:
         handlers |= facade_handlers(facades, services, self._streams)
         return handlers
 
-    def _register(
+    def _methods(
         self,
         handlers: Mapping[str, Handlers],
         recorder: Recorder,
         gates: Mapping[str, EarlyRefusal],
-    ) -> None:
+    ) -> Methods:
         names = [*handlers, health.SERVICE_NAME, *REFLECTION]
         reflection = ReflectionServicer(self._drainable, names)
         # Registered by this code, because gRPC's own registration answers bytes that it cannot
@@ -145,9 +143,7 @@ class GrpcServer:
             **{name: reflection.handlers() for name in REFLECTION},
         }
         services = {name: with_reply_rooms(each, self._unread) for name, each in handlers.items()}
-        self._server.add_generic_rpc_handlers(
-            [Methods(services, drainable_services, recorder, self._calls, gates)]
-        )
+        return Methods(services, drainable_services, recorder, self._calls, gates)
 
     async def open(self, address: str) -> int:
         """Listen, with every health NOT_SERVING. Returns the port.

@@ -8,11 +8,13 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from semserve_server.config import Config
 from semserve_server.errors import EngineFailed, StartupError
+from semserve_server.frontend.event_loop import new_event_loop
 from semserve_server.observability import logs
 from semserve_server.supervision.event_loop import MainLoop
 from semserve_server.supervision.supervisor_channel import Order, Report, SupervisorChannel
@@ -100,7 +102,7 @@ def _serve(config: Config, number: int, connection: Connection) -> None:
     supervisor = SupervisorChannel(connection)
     from semserve_server.server import serve  # noqa: PLC0415  (the supervisor needs none of it)
 
-    loop = MainLoop()
+    loop = MainLoop(partial(new_event_loop, config.frontend))
     try:
         loop.run(serve(config, supervisor))
     except StartupError as error:

@@ -103,16 +103,26 @@ class Methods(grpc.GenericRpcHandler):
             counters = self._method_counters[path]
             self._gates[path] = gate, _instrumented(handler, counters, recorder, calls)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """Return the handler of a call."""
-        path = handler_call_details.method
-        handler = self._handlers.get(path)
-        if handler is None:
-            return self._unknown
+    def find(self, path: str) -> Handler:
+        """Return the handler of a method, whether the method exists or not."""
         if path in self._gates:
             gate, refusing = self._gates[path]
             if gate.expected():
                 return refusing
+        return self._handlers.get(path, self._unknown)
+
+    def is_stream(self, path: str) -> bool:
+        """Return whether callers send a stream to a method, as far as is known."""
+        return bool(self._handlers.get(path, self._unknown).request_streaming)
+
+    def count_unread(self, path: str) -> None:
+        """Count a call with one message that has ended before its message arrived."""
+        self._method_counters[path].unread += 1
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Return the handler of a call, for `grpc.aio`."""
+        path = handler_call_details.method
+        handler = self.find(path)
         task = asyncio.current_task()
         if not handler.request_streaming and task is not None:
             # gRPC runs the handler in the task that asks for it.

@@ -1,7 +1,7 @@
 """Memory reserved for the reply of one request, from before its computation until it was read.
 
-A unary call without room is refused before it is computed. A message of a stream waits for room,
-and the stream is not read while it waits.
+A unary call without room waits briefly, and is then refused before it is computed. A message of a
+stream waits for room, and the stream is not read while it waits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from semserve_server.rpc.unread_budget import Hold, UnreadBytes
 COPIES = 2
 """Copies of a reply in memory until it is sent: Python's and gRPC's. A request is in memory as
 bytes and as a message."""
+GRACE_SECONDS = 0.5
+"""How long a unary call waits for room: while other callers read their replies, room is made."""
 RETRY_SECONDS = 0.5
 """Retry delay for a call that found no room: it is unknown when other clients will read."""
 
@@ -33,14 +35,14 @@ class ReplyRoom(Protocol):
 
         Raises:
             InvalidRequest: the size exceeds the limit of a connection.
-            Overloaded: there is no room now.
+            Overloaded: there is no room.
         """
 
-    def hold(self, size: int) -> None:
+    async def hold(self, size: int) -> None:
         """Reserve room, immediately before the reply is computed.
 
         Raises:
-            Overloaded: there is no room now.
+            Overloaded: there is no room.
         """
 
     def settle(self, size: int) -> None:
@@ -79,16 +81,21 @@ class CallRoom:
         self.connection = connection
 
     async def enter(self, size: int) -> None:
-        """Refuse the call if there is no room. Reserves nothing yet."""
+        """Refuse the call if there is no room. Reserves nothing yet if there is."""
         bytes_ = COPIES * (size + self._request)
         _check_possible(self._unread, bytes_)
-        self._check(bytes_)
+        if not self._unread.fits(self.connection, bytes_):
+            await self._wait(bytes_)
 
-    def hold(self, size: int) -> None:
+    async def hold(self, size: int) -> None:
         """Reserve room, or refuse the call."""
         bytes_ = COPIES * (size + self._request)
-        self._check(bytes_)
-        self._hold.resize(bytes_)
+        if self._hold.size:  # `enter` has waited for it
+            return
+        if self._unread.fits(self.connection, bytes_):
+            self._hold.resize(bytes_)
+        else:
+            await self._wait(bytes_)
 
     def settle(self, size: int) -> None:
         """Replace the estimate by the actual size."""
@@ -98,14 +105,22 @@ class CallRoom:
         """Release the reservation."""
         self._hold.release()
 
-    def _check(self, bytes_: int) -> None:
-        if not self._unread.fits(self.connection, bytes_):
+    async def _wait(self, bytes_: int) -> None:
+        """Wait for room, and reserve it.
+
+        Raises:
+            Overloaded: there is none after `GRACE_SECONDS`.
+        """
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await _granted(self._unread, self._hold, bytes_)
+        except TimeoutError:
             raise Overloaded(
                 "too many replies are unread: read the replies of this connection, "
                 "or try again later",
                 retry_after=RETRY_SECONDS,
                 cause="unread_bytes",
-            )
+            ) from None
 
 
 class StreamRooms:
@@ -145,14 +160,9 @@ class MessageRoom:
             return
         async with window.unread_room(bytes_):
             self._take(bytes_)
-            granted = asyncio.Event()
-            waiter = unread.wait(self._hold, bytes_, granted.set)
-            try:
-                await granted.wait()
-            finally:
-                unread.forget(waiter)
+            await _granted(unread, self._hold, bytes_)
 
-    def hold(self, size: int) -> None:
+    async def hold(self, size: int) -> None:
         """Do nothing: `enter` has reserved the room."""
 
     def settle(self, size: int) -> None:
@@ -168,6 +178,16 @@ class MessageRoom:
     def _take(self, bytes_: int) -> None:
         self._stream.window.change_unread(bytes_ - self._taken)
         self._taken = bytes_
+
+
+async def _granted(unread: UnreadBytes, hold: Hold, bytes_: int) -> None:
+    """Wait in the queue of the budget until a reservation has room."""
+    granted = asyncio.Event()
+    waiter = unread.wait(hold, bytes_, granted.set)
+    try:
+        await granted.wait()
+    finally:
+        unread.forget(waiter)
 
 
 def _check_possible(unread: UnreadBytes, bytes_: int) -> None:

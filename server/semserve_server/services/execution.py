@@ -197,7 +197,7 @@ class _Execution:
         """
         if not self._encodings:
             return
-        self._room.hold(self._request.reply_bytes)
+        await self._room.hold(self._request.reply_bytes)
         self._inference = await self._engine.infer(
             self._encodings,
             timeout=self._context.time_remaining(),

@@ -209,7 +209,7 @@ async def read_tokens(
     estimate = engine.estimate(texts)
     with FREE if principal is None else principal.reserve(estimate) as charge:
         await reply_room().enter(reply_bytes)
-        reply_room().hold(reply_bytes)
+        await reply_room().hold(reply_bytes)
         started = perf_counter()
         chunks = await engine.tokens(texts, write, remaining=context.time_remaining())
         current().tokenized = started, perf_counter()

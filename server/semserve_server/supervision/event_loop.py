@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 
 from semserve_server.observability.stderr import flush
@@ -33,8 +33,15 @@ class MainLoop:
     At exit Python waits for threads, including threads that hang in ONNX Runtime or on a disk.
     """
 
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner(loop_factory=new_event_loop)
+    def __init__(
+        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
+    ) -> None:
+        """Create the event loop.
+
+        Args:
+            loop_factory: creates it.
+        """
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
         self._executor = ThreadPoolExecutor(thread_name_prefix=OFF_LOOP)
 
     def run(self, main: Coroutine[None, None, None]) -> None:
