@@ -1,7 +1,9 @@
 """The least and the largest value of the numbers that a user gives."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
+
+from cyclopts import App, ArgumentCollection, CoercionError
 
 from semserve_export.errors import ExportError
 
@@ -25,3 +27,12 @@ def require_within(plan: Any, bounds: Bounds) -> None:
         if value is not None and not least <= value <= largest:
             flag = name.replace("_", "-")
             raise ExportError(f"--{flag}: {value} is not between {least:g} and {largest:,g}")
+
+
+def refuse_fractions(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse a fraction for a whole number, which cyclopts would round. A `config` of an `App`."""
+    for argument in arguments:
+        if int in (argument.hint, *get_args(argument.hint)):
+            for token in argument.tokens:
+                if "." in token.value:
+                    raise CoercionError(argument=argument, token=token, target_type=int)

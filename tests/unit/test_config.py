@@ -56,6 +56,22 @@ def test_what_is_no_sensible_number_is_refused(flag: str, value: str) -> None:
     assert not accepted(flag, value)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [[flag, "1.5"] for name, flag in NUMBERS.items() if get_type_hints(Config)[name] is int]
+    + [["key", "a", "--file", "keys", "--tokens-per-second", "1.5"]],
+)
+def test_a_fraction_is_refused_for_a_whole_number(arguments: list[str]) -> None:
+    with pytest.raises(cyclopts.CoercionError, match=f'{arguments[-2]}: unable to convert "1.5"'):
+        app.parse_args(arguments, exit_on_error=False, print_error=False)
+
+
+def test_a_variable_with_a_fraction_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMSERVE_MAX_CALLS", "1.5")
+    with pytest.raises(cyclopts.CoercionError, match="SEMSERVE_MAX_CALLS"):
+        app.parse_args([], exit_on_error=False, print_error=False)
+
+
 def test_a_rate_of_zero_is_refused_for_a_key(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "semserve_server", "key", "a", "--file", tmp_path / "keys"]
     ended = subprocess.run(

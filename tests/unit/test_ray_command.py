@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cyclopts
 import pyarrow as pa
 import pytest
 from conftest import ROOT
@@ -106,6 +107,13 @@ DOCUMENTED = re.findall(
 @pytest.mark.parametrize("line", DOCUMENTED)
 def test_the_documented_commands_are_valid(line: str) -> None:
     app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("flag", ["--shard-rows", "--dimensions", "--workers"])
+def test_a_fraction_is_refused_for_a_whole_number(flag: str) -> None:
+    words = ["embed", "texts.parquet", "--model", "m", "--to", "vectors", flag, "1.5"]
+    with pytest.raises(cyclopts.CoercionError, match=f'{flag}: unable to convert "1.5" into int'):
+        app.parse_args(words, exit_on_error=False, print_error=False)
 
 
 def test_a_job_has_a_bounded_number_of_shards(job: Job) -> None:

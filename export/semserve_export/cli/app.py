@@ -21,6 +21,7 @@ from semserve_export.errors import ExportError
 from semserve_export.failures import report_error
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Padding, Variant
+from semserve_export.number_bounds import refuse_fractions
 from semserve_export.options import ModelOptions, options_of_bundle
 from semserve_export.recipes import RECIPES, find_recipe
 from semserve_export.untrusted.input_files import require_readable
@@ -30,6 +31,7 @@ app = App(
     name="semserve-export",
     help="Turn KerasHub models into the bundles that semserve serves.",
     version=__version__,
+    config=refuse_fractions,
     result_action="return_value",
 )
 DEFAULT_VARIANTS = "fused,int8"

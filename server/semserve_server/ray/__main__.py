@@ -18,6 +18,7 @@ from cyclopts.validators import Number
 from semserve_server import __version__
 from semserve_server.errors import JobFailed, JobRefused, StartupError
 from semserve_server.observability.stderr import write_line
+from semserve_server.system.whole_numbers import refuse_fractions
 
 if TYPE_CHECKING:
     from semserve_server.ray.job import JobProgress, Runner
@@ -40,6 +41,7 @@ app = cyclopts.App(
         "130, interrupted."
     ),
     version=__version__,
+    config=refuse_fractions,
 )
 
 
