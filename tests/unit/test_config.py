@@ -11,8 +11,10 @@ from typing import Any, get_type_hints
 
 import cyclopts
 import pytest
+from conftest import SMALL_LIMITS
 from semserve_server.__main__ import app
 from semserve_server.config import Config
+from semserve_server.frontend.channel_arguments import UNBOUNDED
 
 MEANING = re.compile(r"(?:^|[ .])0: (?:auto|never|no limit)\b")
 NUMBERS = {
@@ -70,6 +72,13 @@ def test_a_variable_with_a_fraction_is_refused_too(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SEMSERVE_MAX_CALLS", "1.5")
     with pytest.raises(cyclopts.CoercionError, match="SEMSERVE_MAX_CALLS"):
         app.parse_args([], exit_on_error=False, print_error=False)
+
+
+def test_a_time_of_microseconds_is_a_millisecond_for_grpc_and_not_zero() -> None:
+    limits = dataclasses.replace(SMALL_LIMITS, keepalive_time=0.0001, max_connection_age=0.0)
+    options = dict(limits.options())
+    assert 1 == options["grpc.keepalive_time_ms"]
+    assert UNBOUNDED == options["grpc.max_connection_age_ms"]
 
 
 def test_a_rate_of_zero_is_refused_for_a_key(tmp_path: Path) -> None:

@@ -99,6 +99,12 @@ def test_without_ray_the_command_says_what_to_install(job: Job) -> None:
     assert (2, reported) == ((done := command(job)).returncode, done.stderr)
 
 
+def test_a_part_of_a_gpu_beside_whole_ones_is_refused(job: Job) -> None:
+    done = command(job, "--worker-gpus", "1.5")
+    line = "semserve-ray: --worker-gpus 1.5: above 1, Ray takes whole numbers alone\n"
+    assert (2, line) == (done.returncode, done.stderr)
+
+
 DOCUMENTED = re.findall(
     r"^semserve-ray .*$", (ROOT / "docs" / "scale.md").read_text(), re.MULTILINE
 )

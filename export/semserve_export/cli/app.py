@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 from rich.table import Column, Table
 
 from semserve_export import __version__
@@ -37,6 +38,7 @@ app = App(
 DEFAULT_VARIANTS = "fused,int8"
 PairOrder = Literal["premise-hypothesis", "hypothesis-premise"]
 MODELS = Path("models")
+MOST_TEXTS = 1_000_000_000  # of a comparison of tokenizers
 
 
 @app.command(name="list")
@@ -145,7 +147,7 @@ def export(
 def parity(
     path: str,
     *files: Path,
-    texts: int = 100_000,
+    texts: Annotated[int, Parameter(validator=Number(gte=0, lte=MOST_TEXTS))] = 100_000,
     report: Path | None = None,
 ) -> None:
     """Compare the token ids of a model's exported tokenizer with those of KerasHub's tokenizer.

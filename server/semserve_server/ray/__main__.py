@@ -138,6 +138,10 @@ def _run(
     alone = workers.cluster == NO_CLUSTER
     if alone and workers.workers:
         raise JobRefused("--workers goes with a cluster: without one, this process is the worker")
+    if workers.worker_gpus > 1 and not workers.worker_gpus.is_integer():
+        raise JobRefused(
+            f"--worker-gpus {workers.worker_gpus}: above 1, Ray takes whole numbers alone"
+        )
     cpus = {"batch_workers": workers.worker_cpus} if alone and workers.worker_cpus else {}
     job = Job(
         task=task,
