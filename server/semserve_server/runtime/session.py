@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import mmap
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,13 @@ _SAVED = {
 }
 """Options of a session that writes its optimised graph: the weights go to a file of their own, in
 the layout of the CPU's kernels too."""
+
+ALIGNMENT = 64
+"""Bytes to which the kernels of ONNX Runtime need packed weights aligned. A file has each weight
+right behind the one before, so a weight of other sizes moves the rest. With AVX-512, a run then
+ends with a segmentation fault."""
+_PACKED_OFFSET = re.compile(rb"\|(\d+);\d+;")
+"""In the graph's file: `kernel|offset;length;checksum`, with one part for each packed form."""
 
 _NOT_PACKED = (
     b"LSTM", b"GRU", b"RNN", b"DynamicQuantizeLSTM", b"AttnLSTM", b"If", b"Loop", b"Scan",
@@ -137,6 +145,7 @@ def optimise(graph: Graph, directory: Path) -> None:
         directory: gets `GRAPH_FILE`, and `WEIGHTS_FILE` if a weight has 1,024 bytes or more.
 
     Raises:
+        ValueError: a session could not use the packed weights.
         Exception: ONNX Runtime cannot load the graph or write the files.
     """
     for operator in _NOT_PACKED:
@@ -151,6 +160,9 @@ def optimise(graph: Graph, directory: Path) -> None:
     with graph_file(graph.content) as path:
         ort.InferenceSession(path, options, providers=[CPU])
     return_memory()
+    packed = _PACKED_OFFSET.findall((directory / GRAPH_FILE).read_bytes())
+    if any(int(offset) % ALIGNMENT for offset in packed):
+        raise ValueError(f"{graph.name}: a packed weight is not aligned to {ALIGNMENT} bytes")
 
 
 def cache_key(sha256: str, cpu: str) -> GraphKey:
@@ -161,7 +173,8 @@ def cache_key(sha256: str, cpu: str) -> GraphKey:
         cpu: maker, model and instruction sets of the CPUs.
     """
     build = f"{VERSION} {ort.get_build_info()}"
-    return GraphKey(graph=sha256, onnxruntime=build, cpu=cpu, options=f"all {_SAVED} {_NOT_PACKED}")
+    options = f"all {_SAVED} {_NOT_PACKED} {ALIGNMENT}"
+    return GraphKey(graph=sha256, onnxruntime=build, cpu=cpu, options=options)
 
 
 def check_names(graph: Graph, session: ort.InferenceSession) -> None:
