@@ -82,8 +82,8 @@ class Both:
         self, out: np.ndarray, text: int, count: int, ours: int, theirs: int, most: int
     ) -> None:
         start = self.starts["ours"][text]
-        found = self.tokens["mates"][start : start + count].astype(np.int64)
-        out[ours : ours + count] = np.where(found < most, found + theirs, -1)
+        mates = self.tokens["mates"][start : start + count].astype(np.int64)
+        out[ours : ours + count] = np.where(mates < most, mates + theirs, -1)
 
     def shuffled(self, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
         """Give batches of like length without end; labelled pairs are a share of every pool."""

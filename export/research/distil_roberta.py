@@ -67,16 +67,16 @@ def loss_of(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the loss of one batch and its parts; of the vectors alone where layers are few."""
     ids, real = pairs.learners(rows)
-    theirs, segments, known, mates = pairs.teachers(rows, ids.shape[1])
+    teacher_ids, segments, known, mates = pairs.teachers(rows, ids.shape[1])
     with torch.no_grad():
-        wanted, answer = teacher.speak(theirs, segments, known, layers)
-    found, logits = learner.speak(ids, None, real, layers)
+        teacher_vectors, answer = teacher.speak(teacher_ids, segments, known, layers)
+    vectors, logits = learner.speak(ids, None, real, layers)
     at, token = torch.nonzero(mates >= 0, as_tuple=True)
     mate = mates[at, token]
     hidden = sum(
-        F.mse_loss(ours[at, token].float(), their[at, mate].float())
-        for ours, their in zip(found, wanted, strict=True)
-    ) / len(found)
+        F.mse_loss(vector[at, token].float(), teacher_vector[at, mate].float())
+        for vector, teacher_vector in zip(vectors, teacher_vectors, strict=True)
+    ) / len(vectors)
     if layers:
         return hidden, {"lower": hidden.detach()}
     target = torch.softmax(answer.float(), 1)
@@ -107,17 +107,19 @@ def accuracy(model: Spoken, pairs: Both, most: int | None = None) -> float:
 def models_of(arrays: Mapping[str, Any], heads: int, dropout: float) -> tuple[Spoken, Spoken]:
     """Return the teacher and the learner as it begins."""
     values = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if v.dtype.kind == "f"}
-    theirs = {k.removeprefix("teacher/"): v for k, v in values.items() if k.startswith("teacher/")}
-    ours = theirs | {
+    teacher_values = {
+        k.removeprefix("teacher/"): v for k, v in values.items() if k.startswith("teacher/")
+    }
+    learner_values = teacher_values | {
         k.removeprefix("learner/"): v for k, v in values.items() if k.startswith("learner/")
     }
-    del ours["segments.weight"]
-    teacher = Spoken(theirs, Shape(heads, 1e-12)).eval()
-    learner = Spoken(ours, Shape(heads, 1e-5, dropout))
+    del learner_values["segments.weight"]
+    teacher = Spoken(teacher_values, Shape(heads, 1e-12)).eval()
+    learner = Spoken(learner_values, Shape(heads, 1e-5, dropout))
     for model in (teacher, learner):
         with torch.no_grad():
-            model.head.weight.copy_(theirs["head.weight"])
-            model.head.bias.copy_(theirs["head.bias"])
+            model.head.weight.copy_(teacher_values["head.weight"])
+            model.head.bias.copy_(teacher_values["head.bias"])
     return teacher.requires_grad_(False), learner
 
 
@@ -159,7 +161,7 @@ class Training:
                 break
             layers = self._set_rates()
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss, told = loss_of(self.teacher, self.learner, self.pairs, rows, layers)
+                loss, losses = loss_of(self.teacher, self.learner, self.pairs, rows, layers)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(
@@ -168,7 +170,7 @@ class Training:
             self.optimizer.step()
             self.mean.update()
             self.step += 1
-            for key, value in told.items():
+            for key, value in losses.items():
                 parts[key] = parts.get(key, float(value)) * 0.98 + float(value) * 0.02
             if self.step % 50 == 0:
                 self.log(**{key: round(value, 4) for key, value in parts.items()})

@@ -44,46 +44,46 @@ def keras_names(architecture: str, layers: int) -> dict[str, tuple[str, ...]]:
         "norm.bias": ("embeddings_layer_norm/beta",),
     }
     for place in range(layers):
-        own, theirs = f"layers.{place}", f"transformer_layer_{place}"
+        layer, path = f"layers.{place}", f"transformer_layer_{place}"
         inside = "self_attention_layer/" if bert else ""
         for kind, keras in (("weight", "kernel"), ("bias", "bias")):
             parts = ("query", "key", "value")
-            names[f"{own}.qkv.{kind}"] = tuple(f"{theirs}/{inside}{p}/{keras}" for p in parts)
+            names[f"{layer}.qkv.{kind}"] = tuple(f"{path}/{inside}{p}/{keras}" for p in parts)
             for part in ("output", "up", "down"):
                 name = (_BERT if bert else _MPNET)[part]
-                names[f"{own}.{part}.{kind}"] = (f"{theirs}/{name}/{keras}",)
+                names[f"{layer}.{part}.{kind}"] = (f"{path}/{name}/{keras}",)
         for kind, keras in (("weight", "gamma"), ("bias", "beta")):
             for part in ("attention_norm", "norm"):
                 name = (_BERT if bert else _MPNET)[part]
-                names[f"{own}.{part}.{kind}"] = (f"{theirs}/{name}/{keras}",)
+                names[f"{layer}.{part}.{kind}"] = (f"{path}/{name}/{keras}",)
     return names
 
 
 def full_name(suffix: str, variables: Mapping[str, Any]) -> str:
     """Return the one path that ends with a name."""
-    found = [path for path in variables if path == suffix or path.endswith(f"/{suffix}")]
-    if len(found) != 1:
-        raise KeyError(f"{suffix}: {found}")
-    return found[0]
+    matches = [path for path in variables if path == suffix or path.endswith(f"/{suffix}")]
+    if len(matches) != 1:
+        raise KeyError(f"{suffix}: {matches}")
+    return matches[0]
 
 
-def to_torch(own: str, parts: list[Array]) -> Array:
+def to_torch(name: str, parts: list[Array]) -> Array:
     """Join Keras's arrays into a parameter; a kernel [inputs, outputs] becomes its transpose."""
-    if not own.endswith(".weight") or parts[0].ndim == 1:
+    if not name.endswith(".weight") or parts[0].ndim == 1:
         return np.concatenate([part.reshape(-1) for part in parts])
-    return np.concatenate([_matrix(own, part).T for part in parts])
+    return np.concatenate([_matrix(name, part).T for part in parts])
 
 
-def to_keras(own: str, value: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+def to_keras(name: str, value: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
     """Undo `to_torch`."""
     pieces = np.split(value, len(shapes))
-    if own.endswith(".weight") and value.ndim > 1:
+    if name.endswith(".weight") and value.ndim > 1:
         pieces = [piece.T for piece in pieces]
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def _matrix(own: str, kernel: Array) -> Array:
+def _matrix(name: str, kernel: Array) -> Array:
     """Return a kernel of any axes as [inputs, outputs]."""
-    if own.endswith(".output.weight"):
+    if name.endswith(".output.weight"):
         return kernel.reshape(-1, kernel.shape[-1])
     return kernel.reshape(kernel.shape[0], -1)

@@ -51,8 +51,11 @@ def main() -> None:
     reported = read_pairs([options.data / REPORTED], labels)
     training = read_pairs([options.data / name for name in TRAINING], labels)
     unlabelled = read_unlabelled(options.unlabelled)
-    kept = without_texts_of(held_out, training.pairs), without_texts_of(held_out, unlabelled.pairs)
-    sets = {"labelled": kept[0], "unlabelled": kept[1]}
+    kept_pairs = (
+        without_texts_of(held_out, training.pairs),
+        without_texts_of(held_out, unlabelled.pairs),
+    )
+    sets = {"labelled": kept_pairs[0], "unlabelled": kept_pairs[1]}
     sets |= {"snli_dev": held_out.pairs, "mnli_val": reported.pairs}
     folders = {name: folder_of(recipe, options.weights) for name, recipe in RECIPES.items()}
     arrays, pieces = tokenised(sets, folders)
@@ -78,12 +81,12 @@ def main() -> None:
 def without_texts_of(held_out: PairFiles, pairs: Iterable[Pair]) -> list[Pair]:
     """Leave out pairs with a premise of the held-out ones on either side, as `train` does."""
     premises = {words_of(pair.premise) for pair in held_out.pairs}
-    known: dict[str, bool] = {}
+    is_held: dict[str, bool] = {}
 
     def held(text: str) -> bool:
-        if text not in known:
-            known[text] = words_of(text) in premises
-        return known[text]
+        if text not in is_held:
+            is_held[text] = words_of(text) in premises
+        return is_held[text]
 
     return [pair for pair in pairs if not held(pair.premise) and not held(pair.hypothesis)]
 
@@ -116,28 +119,28 @@ def tokenised(
             np.array([place[getattr(pair, side)] for pair in pairs], np.int32)
             for side in ("premise", "hypothesis")
         ]
-        known = np.array([getattr(pair, "label", -1) for pair in pairs], np.int8)
+        label = np.array([getattr(pair, "label", -1) for pair in pairs], np.int8)
         if name in ("labelled", "unlabelled"):
             short = size[sides[0]] + size[sides[1]] <= MAX_TOKENS - 4
-            sides, known = [side[short] for side in sides], known[short]
+            sides, label = [side[short] for side in sides], label[short]
         arrays |= {f"data/{name}/a": sides[0], f"data/{name}/b": sides[1]}
-        arrays[f"data/{name}/label"] = known
+        arrays[f"data/{name}/label"] = label
     return arrays, [vocabulary[number] for number in used]
 
 
 def check_same_pieces(sample: list[str], vocabulary: list[str], folders: dict[str, Path]) -> None:
     """Prove that every model cuts texts and pairs into the same word-pieces."""
-    wanted = None
+    expected = None
     for name, recipe in RECIPES.items():
-        own = vocabulary_of(name, folders)
+        pieces = vocabulary_of(name, folders)
         pairs = list(pairwise(sample))
         special = set(SPECIAL.get(name, BERT_SPECIAL))
         cut = [
-            [own[number] for number in one.token_ids if own[number] not in special]
-            for one in encode(load_recipe_tokenizer(recipe, folders[name]), pairs, 384)
+            [pieces[number] for number in encoding.token_ids if pieces[number] not in special]
+            for encoding in encode(load_recipe_tokenizer(recipe, folders[name]), pairs, 384)
         ]
-        wanted = wanted or cut
-        if cut != wanted:
+        expected = expected or cut
+        if cut != expected:
             raise SystemExit(f"{name} cuts texts into other word-pieces")
     if not set(vocabulary) - set(BERT_SPECIAL) <= set(vocabulary_of("mpnet", folders)) | {"[MASK]"}:
         raise SystemExit("mpnet lacks word-pieces")
@@ -145,7 +148,7 @@ def check_same_pieces(sample: list[str], vocabulary: list[str], folders: dict[st
 
 def vocabulary_of(name: str, folders: dict[str, Path]) -> list[str]:
     """Return a model's word-pieces in the order of its own ids."""
-    file = next(one for one in VOCABULARY_FILES if one in RECIPES[name].weights.sha256)
+    file = next(path for path in VOCABULARY_FILES if path in RECIPES[name].weights.sha256)
     return read_vocabulary(folders[name] / file)
 
 
@@ -161,10 +164,12 @@ def base_of(name: str, folder: Path, pieces: list[str]) -> dict[str, Array]:
     file = {key.removeprefix("bert."): value for key, value in file.items()}
     mpnet = name == "mpnet"
 
-    def norm(theirs: str) -> dict[str, Array]:
+    def norm(prefix: str) -> dict[str, Array]:
         new, old = ("weight", "bias"), ("gamma", "beta")
-        found = new if f"{theirs}.weight" in file else old
-        return {own: file[f"{theirs}.{one}"] for own, one in zip(new, found, strict=True)}
+        suffixes = new if f"{prefix}.weight" in file else old
+        return {
+            kind: file[f"{prefix}.{suffix}"] for kind, suffix in zip(new, suffixes, strict=True)
+        }
 
     embeddings = "embeddings.word_embeddings.weight"
     first = 2 if mpnet else 0  # MPNet's first two rows belong to padding
@@ -184,21 +189,21 @@ def base_of(name: str, folder: Path, pieces: list[str]) -> dict[str, Array]:
         arrays["pooler.bias"] = file.get("pooler.dense.bias", np.zeros(width, np.float32))
     place = 0
     while f"encoder.layer.{place}.intermediate.dense.weight" in file:
-        layer, own = f"encoder.layer.{place}", f"layers.{place}"
-        letters = [f"attn.{one}" for one in "qkv"]
-        words = [f"self.{one}" for one in ("query", "key", "value")]
+        layer, ours = f"encoder.layer.{place}", f"layers.{place}"
+        letters = [f"attn.{part}" for part in "qkv"]
+        words = [f"self.{part}" for part in ("query", "key", "value")]
         for kind in ("weight", "bias"):
             parts = [file[f"{layer}.attention.{n}.{kind}"] for n in (letters if mpnet else words)]
-            arrays[f"{own}.qkv.{kind}"] = np.concatenate(parts)
+            arrays[f"{ours}.qkv.{kind}"] = np.concatenate(parts)
             output = "attn.o" if mpnet else "output.dense"
-            arrays[f"{own}.output.{kind}"] = file[f"{layer}.attention.{output}.{kind}"]
-            arrays[f"{own}.up.{kind}"] = file[f"{layer}.intermediate.dense.{kind}"]
-            arrays[f"{own}.down.{kind}"] = file[f"{layer}.output.dense.{kind}"]
+            arrays[f"{ours}.output.{kind}"] = file[f"{layer}.attention.{output}.{kind}"]
+            arrays[f"{ours}.up.{kind}"] = file[f"{layer}.intermediate.dense.{kind}"]
+            arrays[f"{ours}.down.{kind}"] = file[f"{layer}.output.dense.{kind}"]
         middle = "attention.LayerNorm" if mpnet else "attention.output.LayerNorm"
         for key, value in norm(f"{layer}.{middle}").items():
-            arrays[f"{own}.attention_norm.{key}"] = value
+            arrays[f"{ours}.attention_norm.{key}"] = value
         for key, value in norm(f"{layer}.output.LayerNorm").items():
-            arrays[f"{own}.norm.{key}"] = value
+            arrays[f"{ours}.norm.{key}"] = value
         place += 1
     return arrays
 

@@ -91,19 +91,19 @@ def tokenised(sets: dict[str, list[Pair]], learnt: Tokenizer, words: Tokenizer) 
         dict.fromkeys(t for s in sets.values() for p in s for t in (p.premise, p.hypothesis))
     )
     place = {text: number for number, text in enumerate(texts)}
-    found: dict[str, list[Array]] = {"theirs": [], "ours": [], "mates": []}
+    tokens: dict[str, list[Array]] = {"theirs": [], "ours": [], "mates": []}
     for start in range(0, len(texts), 20_000):
         some = texts[start : start + 20_000]
         teachers = words.encode_batch(some, add_special_tokens=False)
         learners = learnt.encode_batch(some, add_special_tokens=False)
-        for theirs, ours in zip(teachers, learners, strict=True):
-            ends = {end: n for n, (_, end) in enumerate(theirs.offsets[:LONGEST_TEXT])}
-            mates = [ends.get(end, NO_MATE) for _, end in ours.offsets[:LONGEST_TEXT]]
-            found["theirs"].append(np.array(theirs.ids[:LONGEST_TEXT], np.uint16))
-            found["ours"].append(np.array(ours.ids[:LONGEST_TEXT], np.uint16))
-            found["mates"].append(np.array(mates, np.uint8))
-    sizes = {side: np.array([len(one) for one in found[side]]) for side in ("theirs", "ours")}
-    arrays = {f"data/{side}": np.concatenate(parts) for side, parts in found.items()}
+        for teacher, learner in zip(teachers, learners, strict=True):
+            ends = {end: n for n, (_, end) in enumerate(teacher.offsets[:LONGEST_TEXT])}
+            mates = [ends.get(end, NO_MATE) for _, end in learner.offsets[:LONGEST_TEXT]]
+            tokens["theirs"].append(np.array(teacher.ids[:LONGEST_TEXT], np.uint16))
+            tokens["ours"].append(np.array(learner.ids[:LONGEST_TEXT], np.uint16))
+            tokens["mates"].append(np.array(mates, np.uint8))
+    sizes = {side: np.array([len(row) for row in tokens[side]]) for side in ("theirs", "ours")}
+    arrays = {f"data/{side}": np.concatenate(parts) for side, parts in tokens.items()}
     arrays |= {f"data/{side}_lengths": size.astype(np.uint8) for side, size in sizes.items()}
     for name, pairs in sets.items():
         sides = [
@@ -126,16 +126,18 @@ def weights_of(folder: Path, learnt: Tokenizer) -> dict[str, Array]:
     if NLI_MINILM.adapter:
         values |= read_adapter(NLI_MINILM.adapter, model)
     arrays = {
-        f"teacher/{own}": to_torch(own, [values[full_name(suffix, values)] for suffix in suffixes])
-        for own, suffixes in keras_names("bert", 6).items()
+        f"teacher/{name}": to_torch(
+            name, [values[full_name(suffix, values)] for suffix in suffixes]
+        )
+        for name, suffixes in keras_names("bert", 6).items()
     }
-    for own, suffix in TABLES.items():
-        arrays[f"teacher/{own}"] = values[full_name(suffix, values)]
-    known = load_recipe_tokenizer(NLI_MINILM, folder).get_vocab()
+    for name, suffix in TABLES.items():
+        arrays[f"teacher/{name}"] = values[full_name(suffix, values)]
+    teacher_vocabulary = load_recipe_tokenizer(NLI_MINILM, folder).get_vocab()
     segment = arrays["teacher/segments.weight"][0]
     arrays["learner/positions.weight"] = arrays["teacher/positions.weight"][:POSITIONS] + segment
     arrays["learner/words.weight"] = vectors_of(
-        pieces_of(learnt), known, arrays["teacher/words.weight"]
+        pieces_of(learnt), teacher_vocabulary, arrays["teacher/words.weight"]
     )
     return arrays
 

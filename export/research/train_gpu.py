@@ -68,14 +68,14 @@ def teach(run: Run, place: int) -> None:
     ones = torch.ones(len(labelled), device=device)
     train(model, plan, labelled, targets, ones, dev, run.at(TEACHER_SHARE), run.log, course)
     put(model, course.values)
-    found: dict[str, Any] = {"lines": np.array(json.dumps(course.lines))}
+    outputs: dict[str, Any] = {"lines": np.array(json.dumps(course.lines))}
     for name in ("snli_dev", "mnli_val", "labelled", "unlabelled"):
         pairs = run.pairs(name, device)
-        found[name] = answers(model, pairs, plan.ends, ANSWER_BATCH)
+        outputs[name] = answers(model, pairs, plan.ends, ANSWER_BATCH)
         if name in ("snli_dev", "mnli_val"):
-            run.log(plan.name, **{name: round(accuracy(found[name], pairs), 4)})
+            run.log(plan.name, **{name: round(accuracy(outputs[name], pairs), 4)})
     run.log(plan.name, status="has answered")
-    write_whole(run.scratch / f"teacher-{place}.npz", lambda path: np.savez(path, **found))
+    write_whole(run.scratch / f"teacher-{place}.npz", lambda path: np.savez(path, **outputs))
 
 
 def freeze(model: Classifier, *prefixes: str) -> None:
@@ -87,10 +87,10 @@ def freeze(model: Classifier, *prefixes: str) -> None:
 
 def put(model: Classifier, values: dict[str, torch.Tensor]) -> None:
     """Put values back where `values_of` took them."""
-    own = dict(model.named_parameters())
+    parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, value in values.items():
-            own[name].copy_(value)
+            parameters[name].copy_(value)
 
 
 def write_whole(path: Path, write: Any) -> None:
@@ -107,12 +107,16 @@ def wait_for_teachers(run: Run) -> dict[str, np.ndarray]:
         if time.time() > run.at(ANSWER_SHARE) and any(path.exists() for path in paths):
             break
         time.sleep(0.2)
-    found = [dict(np.load(path)) for path in paths if path.exists()]
+    teachers = [dict(np.load(path)) for path in paths if path.exists()]
     dev = np.asarray(run.arrays["data/snli_dev/label"])[: run.most]
-    reached = [float(np.mean(one["snli_dev"].argmax(1) == dev)) for one in found]
-    good = [one for one, share in zip(found, reached, strict=True) if share > max(reached) - WEAKER]
+    reached = [float(np.mean(teacher["snli_dev"].argmax(1) == dev)) for teacher in teachers]
+    good = [
+        teacher
+        for teacher, share in zip(teachers, reached, strict=True)
+        if share > max(reached) - WEAKER
+    ]
     names = ("snli_dev", "mnli_val", "labelled", "unlabelled")
-    means = {name: np.mean([one[name] for one in good], axis=0) for name in names}
+    means = {name: np.mean([teacher[name] for teacher in good], axis=0) for name in names}
     figures = {
         f"{name}": round(
             float(
@@ -126,7 +130,7 @@ def wait_for_teachers(run: Run) -> dict[str, np.ndarray]:
         for name in ("snli_dev", "mnli_val")
     }
     run.log("teachers", options=len(good), each=reached, together=figures)
-    lines = [line for one in found for line in json.loads(str(one["lines"]))]
+    lines = [line for teacher in teachers for line in json.loads(str(teacher["lines"]))]
     figures |= {"each": reached, "asked": len(good), "lines": lines}
     write_whole(run.scratch / "teachers.json", lambda path: path.write_text(json.dumps(figures)))
     return means
@@ -183,10 +187,10 @@ def joined(run: Run, device: torch.device) -> Pairs:
     """Return the labelled pairs and the unlabelled ones behind them as one set."""
     arrays = {name: run.arrays[name] for name in ("data/tokens", "data/lengths")}
     for part in ("a", "b", "label"):
-        both = [
+        sides = [
             run.arrays[f"data/{name}/{part}"][: run.most] for name in ("labelled", "unlabelled")
         ]
-        arrays[f"data/all/{part}"] = np.concatenate(both)
+        arrays[f"data/all/{part}"] = np.concatenate(sides)
     return Pairs(arrays, "all", device)
 
 
@@ -201,10 +205,10 @@ def use_mean_with(
     parts = sorted(run.scratch.glob(f"{other}.*safetensors"))
     if not parts:
         return
-    theirs = load_file(parts[0])
+    other_values = load_file(parts[0])
     tried = {
-        "mean": {k: (v + theirs[k].float()) / 2 for k, v in course.values.items()},
-        "other": {k: theirs[k].float() for k in course.values},
+        "mean": {k: (v + other_values[k].float()) / 2 for k, v in course.values.items()},
+        "other": {k: other_values[k].float() for k in course.values},
     }
     for name, values in tried.items():
         put(model, values)
@@ -234,7 +238,7 @@ def write_values(run: Run, name: str, values: dict[str, torch.Tensor]) -> None:
         files[-1][key] = small.contiguous()
     for place, tensors in enumerate(files):
         path = run.output / f"{name}.{place}.safetensors"
-        write_whole(path, lambda part, one=tensors: save_file(one, part))
+        write_whole(path, lambda part, tensors=tensors: save_file(tensors, part))
 
 
 def work(run: Run, place: int) -> None:

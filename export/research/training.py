@@ -53,12 +53,12 @@ def precision(device: torch.device) -> Any:
 def answers(model: Classifier, pairs: Pairs, ends: int, size: int = 1024) -> np.ndarray:
     """Return the logits of all pairs, fp32 [pairs, classes]."""
     model.eval()
-    found = torch.zeros(len(pairs), 3)
+    logits = torch.zeros(len(pairs), 3)
     for rows in pairs.by_length(size):
         with precision(pairs.device):
-            found[torch.from_numpy(rows)] = model(*pairs.batch(rows, ends)).float().cpu()
+            logits[torch.from_numpy(rows)] = model(*pairs.batch(rows, ends)).float().cpu()
     model.train()
-    return found.numpy()
+    return logits.numpy()
 
 
 def accuracy(logits: np.ndarray, pairs: Pairs) -> float:
@@ -93,9 +93,9 @@ class Averaged:
     def swap(self) -> None:
         """Exchange the weights and their mean."""
         for value, mean in zip(self._live, self._mean, strict=True):
-            kept = value.detach().clone()
+            unaveraged = value.detach().clone()
             value.copy_(mean)
-            mean.copy_(kept)
+            mean.copy_(unaveraged)
 
 
 def train(  # noqa: PLR0913 - what, on what, to answer what, measured on what, until when
@@ -167,8 +167,8 @@ def train(  # noqa: PLR0913 - what, on what, to answer what, measured on what, u
             picked = torch.from_numpy(rows).to(pairs.device, non_blocking=True)
             with precision(pairs.device):
                 logits = model(*pairs.batch(rows, plan.ends))
-            wanted = targets[picked]
-            loss = -(wanted * F.log_softmax(logits.float(), 1)).sum(1)
+            target = targets[picked]
+            loss = -(target * F.log_softmax(logits.float(), 1)).sum(1)
             loss = (loss * weights[picked]).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -177,7 +177,7 @@ def train(  # noqa: PLR0913 - what, on what, to answer what, measured on what, u
             mean.update()
             step += 1
             loss_sum += loss.detach()
-            right += (logits.detach().argmax(1) == wanted.argmax(1)).float().mean()
+            right += (logits.detach().argmax(1) == target.argmax(1)).float().mean()
             if step % REPORT_STEPS == 0:
                 line = {"step": step, "share": round(share, 3)}
                 line |= {"loss": round(float(loss_sum) / REPORT_STEPS, 4)}

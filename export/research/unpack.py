@@ -60,10 +60,10 @@ def main() -> None:
     values = values_in_keras(learnt, start, rows_of(base, folder, packed["pieces"]))
     labels = start.labels
     read = read_pairs([options.data / name for name in TRAINING], labels)
-    kept = read.pairs[: len(arrays["data/labelled/label"])]  # for the count alone
+    labelled_pairs = read.pairs[: len(arrays["data/labelled/label"])]  # for the count alone
     new = [*range(len(arrays["data/unlabelled/label"]))]
     data = TrainingData(
-        PairFiles(kept, read.sha256),
+        PairFiles(labelled_pairs, read.sha256),
         read_pairs([options.data / HELD_OUT], labels),
         PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type]  # only the number of pairs is read
     )
@@ -90,22 +90,22 @@ def facts_of(
     name: str, start: BaseModel, metrics: dict[str, Any], data: TrainingData
 ) -> dict[str, Any]:
     """Return what the adapter's record says beside the figures that are measured here."""
-    own, teachers = metrics[f"figures-{name}"], metrics["teachers"]
+    figures, teachers = metrics[f"figures-{name}"], metrics["teachers"]
     return {
         **start.facts,
         "trained_by": TRAINED_BY,
         "plan": {
-            **own["plan"],
+            **figures["plan"],
             "teachers": f"{teachers['asked']} of mpnet, fine-tuned in the same run",
-            "teacher_accuracies": [round(one, 4) for one in teachers["each"]],
+            "teacher_accuracies": [round(share, 4) for share in teachers["each"]],
             "max_tokens": metrics["facts"]["max_tokens"],
         },
         "training_files": dict(data.training.sha256),
         "unlabelled_files": dict(data.unlabelled.sha256),
         "validation_files": dict(data.validation.sha256),
         "measured_where_it_was_trained": {
-            "snli_dev": own["snli_dev"],
-            "mnli_val": own["mnli_val"],
+            "snli_dev": figures["snli_dev"],
+            "mnli_val": figures["mnli_val"],
             "precision": "bfloat16",
         },
     }
@@ -113,15 +113,15 @@ def facts_of(
 
 def lines_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the lines of the log in one count of steps: the last pass begins again at 0."""
-    found, before, last = [], 0, ""
+    counted, before, last = [], 0, ""
     for line in lines:
         if "step" not in line:
             continue
         if last and line["name"] != last:
-            before = found[-1]["step"]
+            before = counted[-1]["step"]
         last = line["name"]
-        found.append({**line, "step": before + line["step"]})
-    return found
+        counted.append({**line, "step": before + line["step"]})
+    return counted
 
 
 def values_in_keras(
@@ -140,23 +140,23 @@ def values_in_keras(
     layers = 1 + max(int(name.split(".")[1]) for name in learnt if name.startswith("layers."))
     architecture = "bert" if "segments.weight" in learnt else "mpnet"
     values: dict[str, Array] = {}
-    for own, suffixes in keras_names(architecture, layers).items():
+    for name, suffixes in keras_names(architecture, layers).items():
         paths = [full_name(suffix, shapes) for suffix in suffixes]
-        wanted = [shapes[path] for path in paths]
-        stem = own.removesuffix(".weight")
-        if f"{stem}.a" in learnt and own.endswith(".weight"):
+        parameter_shapes = [shapes[path] for path in paths]
+        stem = name.removesuffix(".weight")
+        if f"{stem}.a" in learnt and name.endswith(".weight"):
             update = learnt[f"{stem}.b"] @ learnt[f"{stem}.a"]
-            deltas = to_keras(own, update.reshape(-1, update.shape[-1]), wanted)
+            deltas = to_keras(name, update.reshape(-1, update.shape[-1]), parameter_shapes)
             values |= {p: base[p] + delta for p, delta in zip(paths, deltas, strict=True)}
-        elif own in learnt:
-            pieces = to_keras(own, learnt[own].astype(np.float32), wanted)
+        elif name in learnt:
+            pieces = to_keras(name, learnt[name].astype(np.float32), parameter_shapes)
             values |= {p: np.ascontiguousarray(v) for p, v in zip(paths, pieces, strict=True)}
-    for own, suffix in TABLES.items():
-        if own in learnt:
+    for name, suffix in TABLES.items():
+        if name in learnt:
             path = full_name(suffix, shapes)
             values[path] = base[path].copy()
-            count = len(learnt[own])
-            values[path][rows if own == "words.weight" else slice(count)] = learnt[own]
+            count = len(learnt[name])
+            values[path][rows if name == "words.weight" else slice(count)] = learnt[name]
     return values
 
 

@@ -75,10 +75,10 @@ def main() -> None:
         inputs=recipe.spec.inputs,
     )
     read = read_pairs([options.data / name for name in TRAINING], labels)
-    kept = read.pairs[: len(arrays["data/labelled/label"])]  # for the count alone
+    labelled_pairs = read.pairs[: len(arrays["data/labelled/label"])]  # for the count alone
     new = [*range(len(arrays["data/unlabelled/label"]))]
     data = TrainingData(
-        PairFiles(kept, read.sha256),
+        PairFiles(labelled_pairs, read.sha256),
         read_pairs([options.data / HELD_OUT], labels),
         PairFiles(new, packed["unlabelled_files"]),  # type: ignore[arg-type]  # only the number of pairs is read
         read_pairs([options.data / REPORTED], labels),
@@ -105,12 +105,12 @@ def values_in_keras(learnt: dict[str, Array], model: Any) -> dict[str, Array]:
     """Return what was learnt by the names of the Keras variables."""
     shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     values: dict[str, Array] = {}
-    for own, suffixes in keras_names("bert", model.backbone.num_layers).items():
+    for name, suffixes in keras_names("bert", model.backbone.num_layers).items():
         paths = [full_name(suffix, shapes) for suffix in suffixes]
-        pieces = to_keras(own, learnt[own].astype(np.float32), [shapes[path] for path in paths])
+        pieces = to_keras(name, learnt[name].astype(np.float32), [shapes[path] for path in paths])
         values |= {p: np.ascontiguousarray(v) for p, v in zip(paths, pieces, strict=True)}
-    for own in ("words.weight", "positions.weight"):
-        values[full_name(TABLES[own], shapes)] = learnt[own].astype(np.float32)
+    for name in ("words.weight", "positions.weight"):
+        values[full_name(TABLES[name], shapes)] = learnt[name].astype(np.float32)
     return values
 
 
@@ -142,13 +142,13 @@ def facts_of(recipe: Any, packed: dict[str, Any], lines: list[dict[str, Any]]) -
 
 def curve_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the lines of the log as `write_report` draws them."""
-    found = []
+    curve = []
     for line in lines:
         if "answers" in line:
-            found.append({"step": line["step"], "loss": line["answers"]})
+            curve.append({"step": line["step"], "loss": line["answers"]})
         if "snli_dev" in line:
-            found.append({"step": line["step"], "validation_accuracy": line["snli_dev"]})
-    return found
+            curve.append({"step": line["step"], "validation_accuracy": line["snli_dev"]})
+    return curve
 
 
 if __name__ == "__main__":

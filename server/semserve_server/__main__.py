@@ -23,6 +23,7 @@ from semserve_server.observability.stderr import write_line
 from semserve_server.registry import cache_directory
 from semserve_server.supervision.event_loop import MainLoop
 from semserve_server.system import environment
+from semserve_server.system.whole_numbers import refuse_fractions
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ app = cyclopts.App(
     name="semserve-server",
     help="Serve every bundle of a directory over gRPC.",
     version=__version__,
-    config=cyclopts.config.Env("SEMSERVE_", command=False),
+    config=(cyclopts.config.Env("SEMSERVE_", command=False), refuse_fractions),
 )
 
 
@@ -71,7 +72,8 @@ def run(config: Annotated[Config | None, Parameter(name="*")] = None) -> int:
     return loop.end(0)
 
 
-@app.command(config=())  # no environment variables: each call of the command makes another key
+# No environment variables: each call of the command makes another key.
+@app.command(config=refuse_fractions)
 def key(
     name: str,
     /,

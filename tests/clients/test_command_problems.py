@@ -31,6 +31,7 @@ class TestProblems:
             (["embed", "--file", "absent"], 2, "absent: No such file or directory"),
             (["embed", "a", "--timeout", "0"], 2, "--timeout"),
             (["embed", "a", "--output", "xml"], 2, "xml"),
+            (["embed", "a", "--dimensions", "1.5"], 2, '--dimensions: unable to convert "1.5"'),
             (["compare", "a"], 2, "only one text to compare: a"),
             (["compare", "a", "b", "c"], 2, "3 texts where a pair has two: a | b | c"),
             (["classify"], 2, "no pair: give two texts"),

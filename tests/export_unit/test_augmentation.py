@@ -31,8 +31,8 @@ def embed(texts):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def mixed(**asked):
-    return Augmenter(PAIRS, AugmentationPlan(**{**NOTHING, **asked})).make(embed)
+def mixed(**kinds):
+    return Augmenter(PAIRS, AugmentationPlan(**{**NOTHING, **kinds})).make(embed)
 
 
 def test_nothing_is_made_that_was_not_asked_for():
@@ -45,9 +45,9 @@ def test_a_premise_gets_the_hypothesis_of_the_one_most_like_it():
 
 
 def test_a_premise_gets_hypotheses_near_it_and_the_old_pairs_are_not_among_them():
-    made = mixed(near=3)
-    assert {(left, right) for left, _ in PAIRS for _, right in PAIRS} - set(PAIRS) == set(made)
-    assert len(made) == len(set(made))
+    new_pairs = mixed(near=3)
+    assert {(left, right) for left, _ in PAIRS for _, right in PAIRS} - set(PAIRS) == set(new_pairs)
+    assert len(new_pairs) == len(set(new_pairs))
 
 
 def test_sides_are_swapped():
@@ -55,12 +55,12 @@ def test_sides_are_swapped():
 
 
 def test_one_word_is_replaced_by_one_that_stood_between_the_same_two():
-    made = mixed(replaced=20)
+    new_pairs = mixed(replaced=20)
     assert {
         ("A man rides a bike .", "A man is outside ."),
         ("A man rides a horse .", "A man sits ."),
-    } >= {pair for pair in made if pair[0].startswith("A man")}
-    assert made
+    } >= {pair for pair in new_pairs if pair[0].startswith("A man")}
+    assert new_pairs
 
 
 def test_a_shortened_premise_lacks_one_run_of_words():
@@ -81,7 +81,7 @@ def test_the_seed_tells_what_is_drawn():
 def test_the_nearest_come_best_first():
     rows = np.eye(2, dtype=np.float32)
     others = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], np.float32)
-    assert [[2, 1], [0, 1]] == [found.tolist() for found in nearest(rows, others, 2)]
+    assert [[2, 1], [0, 1]] == [places.tolist() for places in nearest(rows, others, 2)]
 
 
 def test_words_fit_as_often_as_they_stood_there():
@@ -101,9 +101,9 @@ def test_the_command_leaves_out_what_is_held_out(tmp_path):
         arguments = ["mix-pairs", str(old), "--output", str(output), "--near", "0", "--like", "0"]
         assert 0 == run_command_line([*arguments, "--hold-out", str(held_out)])
     assert outputs[0].read_bytes() == gzip.decompress(outputs[1].read_bytes())
-    made = [json.loads(line) for line in outputs[0].read_text().splitlines()]
-    assert {"premise": PAIRS[0][1], "hypothesis": PAIRS[0][0]} in made
-    assert not [pair for pair in made if PAIRS[1][0] in pair.values()]
+    new_pairs = [json.loads(line) for line in outputs[0].read_text().splitlines()]
+    assert {"premise": PAIRS[0][1], "hypothesis": PAIRS[0][0]} in new_pairs
+    assert not [pair for pair in new_pairs if PAIRS[1][0] in pair.values()]
 
 
 @pytest.mark.parametrize(

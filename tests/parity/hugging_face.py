@@ -42,33 +42,33 @@ def shapes(family: str, words: int, *, pooler: bool = True, groups: int = 1, inn
     """Name every tensor of an encoder, as its class in transformers does, without a prefix."""
     width = 8 if family == "albert" else HIDDEN
     offset = 2 if "roberta" in family else 0
-    found = {
+    shapes = {
         "embeddings.word_embeddings.weight": (words, width),
         **norm_shapes("embeddings.LayerNorm", width),
     }
     deberta = family == "deberta-v2"
     if deberta:
-        found["encoder.rel_embeddings.weight"] = (2 * BUCKETS, HIDDEN)
-        found |= norm_shapes("encoder.LayerNorm", HIDDEN)
+        shapes["encoder.rel_embeddings.weight"] = (2 * BUCKETS, HIDDEN)
+        shapes |= norm_shapes("encoder.LayerNorm", HIDDEN)
     else:
-        found["embeddings.position_embeddings.weight"] = (POSITIONS + offset, width)
+        shapes["embeddings.position_embeddings.weight"] = (POSITIONS + offset, width)
     if family != "distilbert" and not deberta:
         rows = 1 if "roberta" in family else 2
-        found["embeddings.token_type_embeddings.weight"] = (rows, width)
+        shapes["embeddings.token_type_embeddings.weight"] = (rows, width)
     if family == "albert":
-        found |= dense_shapes("encoder.embedding_hidden_mapping_in", width, HIDDEN)
+        shapes |= dense_shapes("encoder.embedding_hidden_mapping_in", width, HIDDEN)
     reference = ReferenceEncoder(family, {}, HEADS, groups=groups, inner_layers=inner)
     names = reference.names()
     for layer in sorted(set(reference.layer_names())):
         for part in ("query", "key", "value", "mix"):
-            found |= dense_shapes(layer + names[part], HIDDEN, HIDDEN)
-        found |= dense_shapes(layer + names["up"], HIDDEN, INNER)
-        found |= dense_shapes(layer + names["down"], INNER, HIDDEN)
-        found |= norm_shapes(layer + names["norm"], HIDDEN)
-        found |= norm_shapes(layer + names["last_norm"], HIDDEN)
+            shapes |= dense_shapes(layer + names[part], HIDDEN, HIDDEN)
+        shapes |= dense_shapes(layer + names["up"], HIDDEN, INNER)
+        shapes |= dense_shapes(layer + names["down"], INNER, HIDDEN)
+        shapes |= norm_shapes(layer + names["norm"], HIDDEN)
+        shapes |= norm_shapes(layer + names["last_norm"], HIDDEN)
     if pooler and family != "distilbert" and not deberta:
-        found |= dense_shapes("pooler" if family == "albert" else "pooler.dense", HIDDEN, HIDDEN)
-    return found
+        shapes |= dense_shapes("pooler" if family == "albert" else "pooler.dense", HIDDEN, HIDDEN)
+    return shapes
 
 
 def config_of(family: str, words: int) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def write_directory(  # noqa: PLR0913 - one directory has many sides
         shapes_of_head = language_shapes(family, words, untied=untied)
     head = {name: draw(shape, name) for name, shape in shapes_of_head.items()}
     drawn, head = (
-        {name: value.astype(dtype) for name, value in each.items()} for each in (drawn, head)
+        {name: value.astype(dtype) for name, value in tensors.items()} for tensors in (drawn, head)
     )
     if prefix is None:
         prefix = f"{family.replace('xlm-', '').replace('-v2', '')}." if classes or language else ""

@@ -85,6 +85,27 @@ def test_what_it_cannot_do_is_one_line_and_exit_code_2(command, arguments, messa
     assert message in line
 
 
+WHOLE_NUMBERS = [
+    (command, flag)
+    for command, flags in {
+        "train": ("--epochs", "--batch-size", "--lora", "--upper-layers", "--patience"),
+        "train-embedder": ("--epochs", "--max-tokens", "--seed"),
+        "mix-pairs": ("--near", "--seed"),
+        "compare-tokenizers": ("--texts",),
+        "export": ("--padded-length", "--max-sequence-length"),
+        "verify": ("--padded-length",),
+    }.items()
+    for flag in flags
+]
+
+
+@pytest.mark.parametrize(("name", "flag"), WHOLE_NUMBERS)
+def test_a_fraction_is_refused_for_a_whole_number(command, name, flag):
+    code, _, output = command(name, "x", flag, "1.5")
+    line = f'semserve-export: Invalid value for {flag}: unable to convert "1.5" into int.\n'
+    assert (2, line) == (code, output)
+
+
 @pytest.mark.parametrize("shown", ["--debug", "SEMSERVE_DEBUG"])
 def test_the_traceback_of_a_failure_is_shown_on_demand_alone(command, monkeypatch, shown):
     assert "Traceback" not in command("run", "gpt")[2]

@@ -134,6 +134,19 @@ def test_scores_above_the_largest_are_refused(tmp_path, monkeypatch):
         )
 
 
+def test_more_tokens_than_the_model_takes_are_refused(preset, tmp_path):
+    with pytest.raises(ExportError, match="--max-tokens 400: the model takes at most 40"):
+        train(preset, tmp_path / "out", max_tokens=400)
+
+
+def test_the_largest_score_is_refused_for_an_objective_without_scores(tmp_path):
+    plan = EmbedderPlan(objective="ranking", score_max=5)
+    with pytest.raises(ExportError, match="--score-max: ranking uses no scores for training"):
+        training_app.train_embedder(
+            "bert_tiny_en_uncased", train=(), validation=(), output=tmp_path, plan=plan
+        )
+
+
 @pytest.mark.parametrize(
     ("there", "flags", "message"),
     [

@@ -49,11 +49,11 @@ def run(tmp_path_factory):
 
     @functools.cache
     def run_once(name):
-        kept, printed = place / name, io.StringIO()
+        directory, printed = place / name, io.StringIO()
 
         @contextlib.contextmanager
         def serve(models):
-            shutil.copytree(models, kept)
+            shutil.copytree(models, directory)
             with as_written(models) as address:
                 yield address
 
@@ -63,7 +63,7 @@ def run(tmp_path_factory):
                 runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
         finally:
             local_server.serve = as_written
-        return printed.getvalue(), kept
+        return printed.getvalue(), directory
 
     yield run_once
     sys.path.remove(str(EXAMPLES))
@@ -81,8 +81,8 @@ def together(run, tmp_path_factory):
     models = tmp_path_factory.mktemp("models")
     bundles = {}
     for name in LINES:
-        (made,) = run(name)[1].iterdir()
-        bundles[name] = Path(shutil.copytree(made, models / name.replace("_", "-")))
+        (bundle,) = run(name)[1].iterdir()
+        bundles[name] = Path(shutil.copytree(bundle, models / name.replace("_", "-")))
         manifest = read_bundle_json(bundles[name] / "bundle.json") | {"model": bundles[name].name}
         (bundles[name] / "bundle.json").write_text(json.dumps(manifest))
     with serving(models) as address:
@@ -113,16 +113,16 @@ def test_ghz_gets_the_answers_of_keras_from_the_bundle_of_an_example(tmp_path, r
     assert 0 == ran.returncode, ran.stderr + ran.stdout
     assert {"OK": total} == json.loads(ran.stdout)["statusCodeDistribution"]
     expected = {
-        json.dumps(one, sort_keys=True): keras(manifest, case)
-        for one, case in zip(requests, cases, strict=True)
+        json.dumps(request, sort_keys=True): keras(manifest, case)
+        for request, case in zip(requests, cases, strict=True)
     }
     output = [json.loads(line) for line in (tmp_path / "debug.log").read_text().splitlines()]
-    answers = [one for one in output if one["message"] == "Received response"]
+    answers = [line for line in output if line["message"] == "Received response"]
     assert total == len(answers)
     for answer in answers:
-        found = numbers(json.loads(answer["response"]))
-        wanted = expected[json.dumps(json.loads(answer["input"]), sort_keys=True)]
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+        values = numbers(json.loads(answer["response"]))
+        expected_values = expected[json.dumps(json.loads(answer["input"]), sort_keys=True)]
+        np.testing.assert_allclose(values, expected_values, rtol=0, atol=1e-5)
 
 
 def question(manifest, case):
@@ -154,4 +154,4 @@ def numbers(response):
     (result,) = response["results"]
     if "embedding" in result:
         return result["embedding"]["values"]
-    return [one.get("score", 0) for one in result["classification"]["scores"]]
+    return [score.get("score", 0) for score in result["classification"]["scores"]]

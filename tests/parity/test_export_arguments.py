@@ -61,6 +61,12 @@ def test_what_no_model_or_call_can_mean_is_refused_in_one_line(tmp_path, case):
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.parametrize("given", [{"padded_length": 9}, {"padding": "pre"}, {"truncating": "pre"}])
+def test_a_transformer_with_its_own_tokenizer_takes_no_setting_of_pad_sequences(tmp_path, given):
+    with pytest.raises(ExportError, match=f"^{next(iter(given))}: is for a model that was trained"):
+        semserve_export.export("bert_tiny_en_uncased", tmp_path / "mine", **given)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_trusted_lambda_finds_the_modules_that_its_program_imported(tmp_path):
     path = tmp_path / "sum.keras"

@@ -108,6 +108,7 @@ def test_a_zip_file_that_is_no_model_is_named(command, tmp_path):
         (("keras", "mine", "--output", "."), "mine is no bundle, so it is not replaced"),
         (("parity", "./nowhere"), "./nowhere: no such path"),
         (("parity", "mine", "none.txt"), "none.txt: no such file of texts"),
+        (("parity", "mine", "--texts=-5"), "--texts"),
         (("verify", "mine"), "mine/bundle.json: cannot be read: No such file"),
         (("verify", "mine/vocab.txt"), "mine/vocab.txt/bundle.json: cannot be read: Not a dir"),
         (("measure", "mine", "--pairs", "none.tsv"), "mine/bundle.json: cannot be read: No such"),
@@ -139,6 +140,7 @@ def test_a_path_that_is_wrong_is_named(command, model, arguments, says):
         (("--description", "d" * 600), "--description: has 600 characters, at most 512"),
         (("--max-sequence-length", "2"), "--max-sequence-length: is 2, at least 3 is needed"),
         (("--max-sequence-length", "-5"), "--max-sequence-length: is -5, at least 3 is needed"),
+        (("--padded-length", "0"), "--padded-length: 0 is no number of tokens"),
     ],
 )
 def test_what_the_server_would_refuse_is_refused_before_keras_is_loaded(

@@ -92,6 +92,11 @@ def test_training_learns(trained):
     assert read_record(output) == json.loads(json.dumps(record))
 
 
+def test_more_tokens_than_the_model_takes_are_refused(run):
+    with pytest.raises(ExportError, match="--max-tokens 50: the model takes at most 48"):
+        run(replace(PLAN, max_tokens=50))
+
+
 @pytest.fixture(scope="module")
 def read_back(trained, start):
     """The model with the adapter that was written."""

@@ -135,6 +135,13 @@ def test_a_number_outside_its_bounds_is_refused_by_its_flag(files, field, value,
         train("nli-minilm", files=files, plan=replace(PLAN, **{field: value}))
 
 
+@pytest.mark.parametrize("given", [{"teacher_weight": 0.9}, {"teacher_variant": "int8"}])
+def test_a_flag_of_teachers_is_refused_without_teachers(files, given):
+    flag = f"--{next(iter(given)).replace('_', '-')} needs --teachers"
+    with pytest.raises(ExportError, match=flag):
+        train("nli-minilm", files=files, plan=replace(PLAN, **given))
+
+
 def test_single_texts_to_learn_from_and_pairs_to_measure_on_are_refused(files, tmp_path):
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("premise\thypothesis\tlabel\na\tb\tno\n")

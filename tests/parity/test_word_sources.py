@@ -78,40 +78,40 @@ def test_max_tokens_and_the_output_length_are_kept():
     ids=str,
 )
 def test_a_word_index_becomes_a_tokenizer_that_reads_as_keras_does(settings):
-    theirs = KerasTokenizer(**settings)
-    theirs.fit_on_texts(TEXTS)
-    source = WordIndex.of_settings(theirs.get_config()).source()
-    expected = theirs.texts_to_sequences(ODD)
+    keras_tokenizer = KerasTokenizer(**settings)
+    keras_tokenizer.fit_on_texts(TEXTS)
+    source = WordIndex.of_settings(keras_tokenizer.get_config()).source()
+    expected = keras_tokenizer.texts_to_sequences(ODD)
     assert expected == ids_of(source, ODD)
     assert expected == source.read(ODD)
 
 
 @pytest.mark.parametrize("oov_token", [None, "<OOV>", "[UNK]"])
 def test_a_plain_dict_is_read_with_the_defaults_of_keras(oov_token):
-    theirs = KerasTokenizer(oov_token=oov_token)
-    theirs.fit_on_texts(TEXTS)
-    source = WordIndex.of_mapping(theirs.word_index).source()
-    assert theirs.texts_to_sequences(ODD) == ids_of(source, ODD)
+    keras_tokenizer = KerasTokenizer(oov_token=oov_token)
+    keras_tokenizer.fit_on_texts(TEXTS)
+    source = WordIndex.of_mapping(keras_tokenizer.word_index).source()
+    assert keras_tokenizer.texts_to_sequences(ODD) == ids_of(source, ODD)
 
 
 def test_words_past_the_rows_of_the_embedding_are_unknown_as_with_num_words():
-    theirs = KerasTokenizer(num_words=6, oov_token="<OOV>")  # noqa: S106 - no password
-    theirs.fit_on_texts(TEXTS)
-    source = WordIndex.of_mapping(theirs.word_index, rows=6).source()
-    assert theirs.texts_to_sequences(ODD) == ids_of(source, ODD)
+    keras_tokenizer = KerasTokenizer(num_words=6, oov_token="<OOV>")  # noqa: S106 - no password
+    keras_tokenizer.fit_on_texts(TEXTS)
+    source = WordIndex.of_mapping(keras_tokenizer.word_index, rows=6).source()
+    assert keras_tokenizer.texts_to_sequences(ODD) == ids_of(source, ODD)
 
 
 def test_a_word_index_is_read_from_json_as_a_dict_or_as_keras_saved_it(tmp_path):
-    theirs = KerasTokenizer(num_words=9, lower=False)
-    theirs.fit_on_texts(TEXTS)
-    saved = {"plain": theirs.word_index, "saved": json.loads(theirs.to_json())}
-    saved["twice"] = theirs.to_json()
+    keras_tokenizer = KerasTokenizer(num_words=9, lower=False)
+    keras_tokenizer.fit_on_texts(TEXTS)
+    saved = {"plain": keras_tokenizer.word_index, "saved": json.loads(keras_tokenizer.to_json())}
+    saved["twice"] = keras_tokenizer.to_json()
     for name, content in saved.items():
         (tmp_path / name).write_text(json.dumps(content))
     for name in ("saved", "twice"):
         source = read_word_index(tmp_path / name).source()
-        assert theirs.texts_to_sequences(ODD) == ids_of(source, ODD)
-    assert theirs.word_index["World"] == read_word_index(tmp_path / "plain").ids["World"]
+        assert keras_tokenizer.texts_to_sequences(ODD) == ids_of(source, ODD)
+    assert keras_tokenizer.word_index["World"] == read_word_index(tmp_path / "plain").ids["World"]
 
 
 def test_a_reading_that_differs_from_keras_is_refused_with_the_text():
@@ -129,10 +129,10 @@ def test_a_reading_that_differs_from_keras_is_refused_with_the_text():
 
 def test_a_tokenizer_of_the_library_keeps_its_ids_and_tells_its_padding():
     pieces = ["[UNK]", "[CLS]", "[SEP]", "the", "cat", "[PAD]"]
-    theirs = build_tokenizer(pieces, lowercase=True, strip_accents=True)
-    theirs.enable_padding(length=9, pad_id=5, direction="left")
-    theirs.enable_truncation(9)
-    source = from_library(theirs)
+    tokenizer = build_tokenizer(pieces, lowercase=True, strip_accents=True)
+    tokenizer.enable_padding(length=9, pad_id=5, direction="left")
+    tokenizer.enable_truncation(9)
+    source = from_library(tokenizer)
     assert (9, "pre", "post", 5) == (
         source.length,
         source.padding,
@@ -144,13 +144,14 @@ def test_a_tokenizer_of_the_library_keeps_its_ids_and_tells_its_padding():
 
 def test_sequences_are_filled_up_with_the_id_of_the_word_for_padding():
     ids = {"<unk>": 0, "<pad>": 1, "the": 2}
-    unsaid, said = (Tokenizer(models.WordLevel(ids, unk_token="<unk>")) for _ in range(2))  # noqa: S106 - no password
-    said.enable_padding(length=4, pad_id=2)
+    model = models.WordLevel(ids, unk_token="<unk>")  # noqa: S106 - no password
+    without_padding, with_padding = Tokenizer(model), Tokenizer(model)
+    with_padding.enable_padding(length=4, pad_id=2)
     sources = (
         WordIndex.of_mapping(ids).source(),
         WordIndex.of_settings({"word_index": ids}).source(),
-        from_library(unsaid),
-        from_library(said),
+        from_library(without_padding),
+        from_library(with_padding),
         WordIndex.of_mapping({"the": 1}).source(),
     )
     assert [1, 1, 1, 2, 0] == [source.pad_id for source in sources]

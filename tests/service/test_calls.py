@@ -48,7 +48,7 @@ async def test_a_cancelled_call_does_not_harm_those_that_shared_its_batch(
     service.embedder.hold()
     first = asyncio.create_task(one(stub, "first"))
     await asyncio.to_thread(service.embedder.wait_for_run)
-    kept = stub.Embed(EmbedRequest(texts=["kept"]))
+    call = stub.Embed(EmbedRequest(texts=["kept"]))
     cancelled = stub.Embed(EmbedRequest(texts=["cancelled"]))
     await all_read(stub)
     service.embedder.release(1)
@@ -56,7 +56,7 @@ async def test_a_cancelled_call_does_not_harm_those_that_shared_its_batch(
     await asyncio.to_thread(service.embedder.wait_for_run)
     cancelled.cancel()
     service.embedder.release()
-    assert 1 == len((await kept).results)
+    assert 1 == len((await call).results)
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert 1 == len((await one(stub, "next")).results)
@@ -115,7 +115,7 @@ async def test_what_the_queue_has_no_room_for_is_refused_unread(
     first = asyncio.create_task(one(stub, "first"))
     await asyncio.to_thread(service.embedder.wait_for_run)
     filling = stub.Embed(EmbedRequest(texts=["cat " * 40] * 200))
-    engine = next(one for one in service.engines if one.manifest.task == "embedding")
+    engine = next(engine for engine in service.engines if engine.manifest.task == "embedding")
     while engine.waiting.tokens != 200 * 42:  # tokenised on a thread
         await asyncio.to_thread(lambda: None)
     monkeypatch.delattr(Tokenizer, "encode")
@@ -131,7 +131,7 @@ async def test_too_much_text_at_once_is_refused(service: InProcess) -> None:
     stub = EmbeddingServiceStub(service.channel)
     calls = [stub.Embed(EmbedRequest(texts=["cat " * 1000] * 20)) for _ in range(4)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    codes = [one.code() for one in outcomes if isinstance(one, grpc.aio.AioRpcError)]
+    codes = [outcome.code() for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
     assert 1 <= len(codes) < 4
     assert {grpc.StatusCode.RESOURCE_EXHAUSTED} == set(codes)
 
@@ -173,8 +173,8 @@ async def test_many_callers_at_once_each_get_their_own_answer(tiny_models: Path)
         stub = EmbeddingServiceStub(service.channel)
         texts = [f"{number} cats and {number % 7} dogs" for number in range(100)]
         together = await asyncio.gather(*(one(stub, text) for text in texts))
-        whole = await stub.Embed(EmbedRequest(texts=texts))
-    for alone, row in zip(together, whole.results, strict=True):
+        reply = await stub.Embed(EmbedRequest(texts=texts))
+    for alone, row in zip(together, reply.results, strict=True):
         assert list(row.embedding.values) == pytest.approx(
             list(alone.results[0].embedding.values), abs=1e-6
         )
@@ -184,16 +184,16 @@ async def test_a_poisoned_text_fails_alone_where_parts_are_taken(service: InProc
     """Its neighbours in the request, in other calls and on a stream have their own answers."""
     stub = EmbeddingServiceStub(service.channel)
     texts = ["hello", "cat", "dog", "cat cat"]
-    clean = [one.embedding for one in (await stub.Embed(EmbedRequest(texts=texts))).results]
+    clean = [result.embedding for result in (await stub.Embed(EmbedRequest(texts=texts))).results]
     first = service.engines[0].tokenizer.encode(["cat"], Truncation.END)[0].token_ids[1]
     service.embedder.runner = Poisoned(service.embedder.runner, raises={first}, token=1)
-    found = (await stub.Embed(EmbedRequest(texts=texts, allow_partial=True))).results
+    results = (await stub.Embed(EmbedRequest(texts=texts, allow_partial=True))).results
     internal = (grpc.StatusCode.INTERNAL.value[0], "inference failed")
     for place in (1, 3):
-        assert internal == (found[place].error.code, found[place].error.message)
+        assert internal == (results[place].error.code, results[place].error.message)
     for place in (0, 2):
         assert list(clean[place].values) == pytest.approx(
-            list(found[place].embedding.values), abs=1e-5
+            list(results[place].embedding.values), abs=1e-5
         )
     refused = await refusal(stub.Embed(EmbedRequest(texts=texts)))
     assert (grpc.StatusCode.INTERNAL, "inference failed") == (refused.code, refused.message)

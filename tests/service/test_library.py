@@ -179,6 +179,8 @@ def test_a_call_of_another_task_is_refused(embedder: Model, classifier: Model) -
         ({"batch_workers": True}, "batch_workers True: must be a whole number"),
         ({"max_queue_entries": 5}, "--max-request-texts 2048: must be at most --max-queue-entries"),
         ({"device": "tpu"}, "tpu"),
+        ({"device": "cpu", "gpu_memory_limit": 9}, "--gpu-memory-limit: is for GPUs, and --device"),
+        ({"device": "cpu", "cuda_graphs": True}, "--cuda-graphs: is for GPUs, and --device is cpu"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(

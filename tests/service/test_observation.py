@@ -51,9 +51,9 @@ class Collector(TraceServiceServicer):
     ) -> ExportTraceServiceResponse:
         for resource in request.resource_spans:
             self.services |= {
-                one.value.string_value
-                for one in resource.resource.attributes
-                if one.key == "service.name"
+                attribute.value.string_value
+                for attribute in resource.resource.attributes
+                if attribute.key == "service.name"
             }
             self.spans += [span for scope in resource.scope_spans for span in scope.spans]
         return ExportTraceServiceResponse()
@@ -88,7 +88,9 @@ def observed(tiny_models: Path) -> Iterator[Observed]:
     try:
         output: list[str] = []
         line = wait_for_line(process, output)
-        url = next(re.findall(r"http://\S+/metrics", one)[0] for one in output if "/metrics" in one)
+        url = next(
+            re.findall(r"http://\S+/metrics", line)[0] for line in output if "/metrics" in line
+        )
         address = line.split(SERVING)[1].split(": ")[0]
         with grpc.insecure_channel(address) as channel:
             _call(EmbeddingServiceStub(channel), reported)
@@ -96,7 +98,7 @@ def observed(tiny_models: Path) -> Iterator[Observed]:
             reported.metrics = answer.read().decode()
         process.send_signal(signal.SIGTERM)
         reported.lines = [
-            json.loads(one) for one in (*output, *process.communicate(timeout=30)[1].splitlines())
+            json.loads(line) for line in (*output, *process.communicate(timeout=30)[1].splitlines())
         ]
         assert 0 == process.returncode
         yield reported
@@ -106,7 +108,7 @@ def observed(tiny_models: Path) -> Iterator[Observed]:
         collecting.stop(0).wait()
 
 
-def _call(stub: EmbeddingServiceStub, told: Observed) -> None:
+def _call(stub: EmbeddingServiceStub, observed: Observed) -> None:
     """Send calls of which each shows something."""
 
     def embed(name: str, text: str, *metadata: tuple[str, str]) -> None:
@@ -114,7 +116,7 @@ def _call(stub: EmbeddingServiceStub, told: Observed) -> None:
             call = stub.Embed.with_call(EmbedRequest(texts=[text]), metadata=metadata)[1]
         except grpc.RpcError as error:
             call = error
-        told.trailers[name] = dict(call.trailing_metadata())
+        observed.trailers[name] = dict(call.trailing_metadata())
 
     traced = ("traceparent", f"00-{TRACE}-{PARENT}-01")
     embed("traced", f"a {PRIVATE} cat", traced, ("x-request-id", "order-17"))
@@ -125,7 +127,7 @@ def _call(stub: EmbeddingServiceStub, told: Observed) -> None:
     messages = [StreamEmbedRequest(request=EmbedRequest(texts=[text])) for text in ("a cat", "")]
     stream = stub.StreamEmbed(iter(messages), metadata=[traced, ("x-request-id", "order-19")])
     assert 2 == len(list(stream))
-    told.trailers["stream"] = dict(stream.trailing_metadata())
+    observed.trailers["stream"] = dict(stream.trailing_metadata())
 
 
 def test_a_callers_request_id_comes_back_and_stands_in_the_logs(observed: Observed) -> None:
@@ -198,10 +200,10 @@ def test_no_text_is_told_to_anyone(observed: Observed) -> None:
 def test_what_prometheus_reads_tells_the_build_the_models_and_the_process(
     observed: Observed,
 ) -> None:
-    families = {one.name: one for one in text_string_to_metric_families(observed.metrics)}
+    families = {family.name: family for family in text_string_to_metric_families(observed.metrics)}
     (build,) = families["semserve_build_info"].samples
     assert {"version", "python", "grpcio"} == set(build.labels)
-    models = {one.labels["model"] for one in families["semserve_model_info"].samples}
+    models = {sample.labels["model"] for sample in families["semserve_model_info"].samples}
     assert {"tiny-embed", "tiny-nli"} == models
     assert families["process_resident_memory_bytes"].samples[0].value > 0
     for name, family in families.items():
@@ -212,9 +214,9 @@ def test_what_prometheus_reads_tells_the_build_the_models_and_the_process(
 def test_the_readme_lists_the_metrics_that_there_are(observed: Observed) -> None:
     readme = (ROOT / "server" / "README.md").read_text()
     families = {
-        f"{one.name}_total" if one.type == "counter" else one.name
-        for one in text_string_to_metric_families(observed.metrics)
-        if one.name.startswith("semserve_")
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in text_string_to_metric_families(observed.metrics)
+        if family.name.startswith("semserve_")
     }
     assert families == set(re.findall(r"`(semserve_\w+)`", readme))
     for cause in get_args(Cause):
@@ -263,7 +265,7 @@ def test_every_query_names_metrics_and_labels_that_exist(file: str, observed: Ob
         assert not named - names
         used = re.findall(r"(\w+)(?:=~|!=|=)\"", query)
         for group in re.findall(r"\b(?:by|ignoring|group_left) \(([^)]*)\)", query):
-            used += [one.strip() for one in group.split(",") if one]
+            used += [label.strip() for label in group.split(",") if label]
         assert not set(used) - labels
 
 
@@ -282,9 +284,12 @@ def test_the_board_is_one_that_grafana_can_load() -> None:
     ]
     assert len(set(cells)) == len(cells)
     assert 24 > max(x for x, _ in cells)
-    variables = {one["name"] for one in board["templating"]["list"]} | {"__rate_interval", "__all"}
+    variables = {entry["name"] for entry in board["templating"]["list"]} | {
+        "__rate_interval",
+        "__all",
+    }
     assert variables >= set(re.findall(r"\$\{?(\w+)", text))
 
 
 def attribute(span: Span, name: str) -> str:
-    return next((one.value.string_value for one in span.attributes if one.key == name), "")
+    return next((entry.value.string_value for entry in span.attributes if entry.key == name), "")

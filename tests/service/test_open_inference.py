@@ -69,7 +69,7 @@ def embed(*inputs: Any, **fields: Any) -> Any:
 
 
 def floats(response: Any, name: str) -> np.ndarray[Any, Any]:
-    (place,) = (at for at, one in enumerate(response.outputs) if one.name == name)
+    (place,) = (at for at, output in enumerate(response.outputs) if output.name == name)
     raw = np.frombuffer(response.raw_output_contents[place], "<f4")
     return raw.reshape(list(response.outputs[place].shape))
 
@@ -77,10 +77,10 @@ def floats(response: Any, name: str) -> np.ndarray[Any, Any]:
 async def test_vectors_of_texts_are_those_of_embed_to_the_bit(
     server: InProcess, call: Call
 ) -> None:
-    own = await EmbeddingServiceStub(server.channel).Embed(
+    reply = await EmbeddingServiceStub(server.channel).Embed(
         EmbedRequest(model="tiny-embed", texts=TEXTS)
     )
-    expected = np.array([one.embedding.values for one in own.results], np.float32)
+    expected = np.array([result.embedding.values for result in reply.results], np.float32)
     for shape in ([3], [3, 1]):
         answer = await call("ModelInfer", embed(texts_input("texts", TEXTS, shape=shape), id="7"))
         assert ("tiny-embed", "1", "7") == (answer.model_name, answer.model_version, answer.id)
@@ -89,7 +89,7 @@ async def test_vectors_of_texts_are_those_of_embed_to_the_bit(
 
 async def test_raw_contents_are_read_as_others_are(call: Call) -> None:
     plain = await call("ModelInfer", embed(texts_input("texts", TEXTS)))
-    raw = b"".join(len(one).to_bytes(4, "little") + one for one in map(str.encode, TEXTS))
+    raw = b"".join(len(text).to_bytes(4, "little") + text for text in map(str.encode, TEXTS))
     tensor = oip.ModelInferRequest.InferInputTensor(name="texts", datatype="BYTES", shape=[3])
     answer = await call("ModelInfer", embed(tensor, raw_input_contents=[raw]))
     assert plain.raw_output_contents == answer.raw_output_contents
@@ -100,11 +100,11 @@ async def test_labels_scores_and_logits_are_those_of_classify(
 ) -> None:
     premises, hypotheses = TEXTS, ["a man sleeps", "dogs run", "y"]
     pairs = [
-        ClassifyPair(premise=one, hypothesis=other)
-        for one, other in zip(premises, hypotheses, strict=True)
+        ClassifyPair(premise=premise, hypothesis=hypothesis)
+        for premise, hypothesis in zip(premises, hypotheses, strict=True)
     ]
-    own = await ClassificationServiceStub(server.channel).Classify(ClassifyRequest(pairs=pairs))
-    found = [one.classification for one in own.results]
+    reply = await ClassificationServiceStub(server.channel).Classify(ClassifyRequest(pairs=pairs))
+    classifications = [result.classification for result in reply.results]
     answer = await call(
         "ModelInfer",
         oip.ModelInferRequest(
@@ -112,11 +112,17 @@ async def test_labels_scores_and_logits_are_those_of_classify(
             inputs=[texts_input("hypothesis", hypotheses), texts_input("premise", premises)],
         ),
     )
-    logits = np.array([one.logits for one in found], np.float32)
+    logits = np.array([classification.logits for classification in classifications], np.float32)
     np.testing.assert_array_equal(logits, floats(answer, "logits"))
-    scores = np.array([[score.score for score in one.scores] for one in found], np.float32)
+    scores = np.array(
+        [[score.score for score in classification.scores] for classification in classifications],
+        np.float32,
+    )
     np.testing.assert_array_equal(scores, floats(answer, "scores"))
-    labels = b"".join(len(one.label).to_bytes(4, "little") + one.label.encode() for one in found)
+    labels = b"".join(
+        len(classification.label).to_bytes(4, "little") + classification.label.encode()
+        for classification in classifications
+    )
     assert labels == answer.raw_output_contents[0]
 
 
@@ -133,8 +139,8 @@ async def test_token_ids_give_what_keras_gave(call: Call, tiny_models: Path) -> 
             columns["segment_ids"][row, :size] = case["segment_ids"]
             columns["padding_mask"][row, :size] = 1
         described = await call("ModelMetadata", oip.ModelMetadataRequest(name=model))
-        known = {one.name for one in described.inputs if one.datatype == "INT32"}
-        inputs = [token_input(name, values) for name, values in columns.items() if name in known]
+        names = {tensor.name for tensor in described.inputs if tensor.datatype == "INT32"}
+        inputs = [token_input(name, values) for name, values in columns.items() if name in names]
         answer = await call("ModelInfer", oip.ModelInferRequest(model_name=model, inputs=inputs))
         expected = np.array([case[output] for case in cases])
         assert 1e-5 >= np.abs(expected - floats(answer, output)).max()
@@ -152,7 +158,7 @@ async def test_a_stream_answers_each_message_and_goes_on_after_a_bad_one(
     await stream.write(embed(texts_input("words", ["a"]), id="bad"))
     await stream.write(embed(texts_input("texts", ["b"]), id="again"))
     await stream.done_writing()
-    answers = {one.infer_response.id: one async for one in stream}
+    answers = {response.infer_response.id: response async for response in stream}
     assert {"good", "bad", "again"} == set(answers)
     assert answers["bad"].error_message.startswith("INVALID_ARGUMENT: inputs[0].name")
     for name, text in (("good", "a"), ("again", "b")):
@@ -199,7 +205,7 @@ async def test_what_is_wrong_is_named(call: Call) -> None:
 
 
 async def test_parameters_are_those_of_embed(server: InProcess, call: Call) -> None:
-    own = await EmbeddingServiceStub(server.channel).Embed(
+    reply = await EmbeddingServiceStub(server.channel).Embed(
         EmbedRequest(model="tiny-embed", texts=TEXTS, dimensions=3, normalize=True)
     )
     parameters = {
@@ -207,7 +213,7 @@ async def test_parameters_are_those_of_embed(server: InProcess, call: Call) -> N
         "normalize": oip.InferParameter(bool_param=True),
     }
     answer = await call("ModelInfer", embed(texts_input("texts", TEXTS), parameters=parameters))
-    expected = np.array([one.embedding.values for one in own.results], np.float32)
+    expected = np.array([result.embedding.values for result in reply.results], np.float32)
     np.testing.assert_array_equal(expected, floats(answer, "embedding"))
 
 
@@ -220,11 +226,11 @@ async def test_the_server_its_models_and_their_readiness_are_told(call: Call) ->
     assert "semserve" == (await call("ServerMetadata", oip.ServerMetadataRequest())).name
     listed = await call("RepositoryIndex", oip.RepositoryIndexRequest(ready=True))
     assert [("tiny-embed", "READY"), ("tiny-nli", "READY")] == [
-        (one.name, one.state) for one in listed.models
+        (model.name, model.state) for model in listed.models
     ]
     described = await call("ModelMetadata", oip.ModelMetadataRequest(name="tiny-nli"))
-    assert ["premise", "hypothesis"] == [one.name for one in described.inputs[:2]]
-    assert {"label", "scores", "logits"} == {one.name for one in described.outputs}
+    assert ["premise", "hypothesis"] == [tensor.name for tensor in described.inputs[:2]]
+    assert {"label", "scores", "logits"} == {tensor.name for tensor in described.outputs}
     load = oip.RepositoryModelLoadRequest(model_name="tiny-nli")
     assert (
         grpc.StatusCode.PERMISSION_DENIED == (await refusal(call("RepositoryModelLoad", load))).code

@@ -79,12 +79,12 @@ def test_truncation_keeps_the_order_of_the_texts(
 ) -> None:
     """Of 12 tokens 3 are special: the longer text gives way to the shorter one of 2 words."""
     long, short = "cat sat on a mat sea sun bus town", "dog town"
-    kept = " ".join(long.split()[-7:] if start else long.split()[:7])
+    cut = " ".join(long.split()[-7:] if start else long.split()[:7])
     request = ScoreRequest(model=model, pairs=pairs((long, short)))
     if start:
         request.truncation = TRUNCATION_START
     response = stub.Score(request)
-    expected = logits((kept, short), hypothesis_first=model == HYPOTHESIS_FIRST)
+    expected = logits((cut, short), hypothesis_first=model == HYPOTHESIS_FIRST)
     if model == PREMISE_FIRST:
         expected = sigmoid(expected)
     assert expected == pytest.approx(list(response.scores), abs=1e-5)
@@ -132,10 +132,10 @@ def test_what_cannot_be_scored_is_refused_by_field(
 
 
 def test_with_allow_partial_the_bad_pairs_are_listed(stub: ScoreServiceStub) -> None:
-    given = pairs(PAIRS[0], ("a", ""), PAIRS[1], ("dog " * 20, "b"))
+    requested = pairs(PAIRS[0], ("a", ""), PAIRS[1], ("dog " * 20, "b"))
     response = stub.Score(
         ScoreRequest(
-            model=PREMISE_FIRST, pairs=given, allow_partial=True, truncation=TRUNCATION_NONE
+            model=PREMISE_FIRST, pairs=requested, allow_partial=True, truncation=TRUNCATION_NONE
         )
     )
     assert sigmoid(logits(*PAIRS[:2])) == pytest.approx(
@@ -150,17 +150,17 @@ def test_with_allow_partial_the_bad_pairs_are_listed(stub: ScoreServiceStub) -> 
 
 def test_rerank_sorts_documents_by_their_score_with_the_query(stub: ScoreServiceStub) -> None:
     documents = ["a dog", "sea sun", "bus town bus town", "mat"]
-    whole = stub.Rerank(RerankRequest(model=PREMISE_FIRST, query="cat sat", documents=documents))
-    expected = sigmoid(logits(*(("cat sat", one) for one in documents)))
+    reply = stub.Rerank(RerankRequest(model=PREMISE_FIRST, query="cat sat", documents=documents))
+    expected = sigmoid(logits(*(("cat sat", document) for document in documents)))
     order = np.argsort(-np.array(expected), kind="stable").tolist()
-    assert order == [hit.index for hit in whole.hits]
+    assert order == [hit.index for hit in reply.hits]
     assert [expected[place] for place in order] == pytest.approx(
-        [hit.score for hit in whole.hits], abs=1e-6
+        [hit.score for hit in reply.hits], abs=1e-6
     )
     best = stub.Rerank(
         RerankRequest(model=PREMISE_FIRST, query="cat sat", documents=documents, top_k=2)
     )
-    assert list(whole.hits)[:2] == list(best.hits)
+    assert list(reply.hits)[:2] == list(best.hits)
 
 
 @pytest.mark.parametrize(
@@ -197,17 +197,17 @@ def test_what_cannot_be_reranked_is_refused_by_field(
 def test_two_sequences_are_classified_with_their_raw_scores(kinds_channel: grpc.Channel) -> None:
     """Each text is truncated by itself, to 12 tokens of which 2 are special."""
     long = "cat sat on a mat sea sun bus town dog dog dog"
-    given = [*PAIRS, (long, "sun")]
+    items = [*PAIRS, (long, "sun")]
     response = ClassificationServiceStub(kinds_channel).Classify(
         ClassifyRequest(
             model="tiny-separate",
-            pairs=[ClassifyPair(premise=left, hypothesis=right) for left, right in given],
+            pairs=[ClassifyPair(premise=left, hypothesis=right) for left, right in items],
         )
     )
     cut = " ".join(long.split()[:10])
     for (left, right), result in zip([*PAIRS, (cut, "sun")], response.results, strict=True):
         expected = tiny_kinds.separate_logits(left, right)
-        scores = [one.score for one in result.classification.scores]
+        scores = [score.score for score in result.classification.scores]
         assert expected.tolist() == pytest.approx(scores, abs=1e-5)
         assert scores == list(result.classification.logits)
         assert "xyz"[int(expected.argmax())] == result.classification.label

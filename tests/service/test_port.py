@@ -109,7 +109,7 @@ async def test_reflection_finds_services_and_methods(service: InProcess) -> None
     listed, method, named, unknown = [
         answer async for answer in stub.ServerReflectionInfo(iter(requests))
     ]
-    names = {one.name for one in listed.list_services_response.service}
+    names = {entry.name for entry in listed.list_services_response.service}
     actual = {d.full_name for file in FILES for d in file.DESCRIPTOR.services_by_name.values()}
     assert actual | {"grpc.health.v1.Health", *REFLECTION} == names
     pool = descriptor_pool.DescriptorPool()
@@ -126,9 +126,9 @@ async def test_the_health_of_all_can_be_listed_by_the_schema_that_reflection_giv
     """As ghz and grpcurl call it; the stubs of grpcio before 1.84 do not know it."""
     request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{HEALTH}.List")
     stub = ServerReflectionStub(service.channel)
-    (found,) = [one async for one in stub.ServerReflectionInfo(iter([request]))]
+    (reply,) = [reply async for reply in stub.ServerReflectionInfo(iter([request]))]
     pool = descriptor_pool.DescriptorPool()
-    for content in found.file_descriptor_response.file_descriptor_proto:
+    for content in reply.file_descriptor_response.file_descriptor_proto:
         pool.AddSerializedFile(content)
     methods = pool.FindServiceByName(HEALTH).methods_by_name
     assert {"Check", "List", "Watch"} == set(methods)
@@ -148,15 +148,17 @@ async def test_reflection_answers_alike_under_both_names_and_knows_itself(
         f"/{name}/ServerReflectionInfo", kind.SerializeToString, answer.FromString
     )
     request = [kind(file_containing_symbol=name), kind(file_containing_symbol=f"{name}.Nobody")]
-    found, unknown = [one async for one in ask(iter(request))]
+    reply, unknown = [reply async for reply in ask(iter(request))]
     assert grpc.StatusCode.NOT_FOUND.value[0] == unknown.error_response.error_code
     pool = descriptor_pool.DescriptorPool()
-    for content in found.file_descriptor_response.file_descriptor_proto:
+    for content in reply.file_descriptor_response.file_descriptor_proto:
         pool.AddSerializedFile(content)
     service_found = pool.FindServiceByName(name)
-    assert ["ServerReflectionInfo"] == [one.name for one in service_found.methods]
-    (by_name,) = [one async for one in ask(iter([kind(file_by_filename=service_found.file.name)]))]
-    assert found.file_descriptor_response == by_name.file_descriptor_response
+    assert ["ServerReflectionInfo"] == [method.name for method in service_found.methods]
+    (by_name,) = [
+        reply async for reply in ask(iter([kind(file_by_filename=service_found.file.name)]))
+    ]
+    assert reply.file_descriptor_response == by_name.file_descriptor_response
 
 
 async def test_health_is_told_for_each_service_by_its_models(service: InProcess) -> None:
@@ -221,8 +223,8 @@ async def test_streams_of_health_and_reflection_past_their_bound_are_refused(
     assert 5.0 == refused.retry_seconds
     reflected = ServerReflectionStub(service.channel).ServerReflectionInfo()
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == (await refusal(reflected.read())).code
-    for one in watches:
-        one.cancel()
+    for watch in watches:
+        watch.cancel()
     while SERVING != await read_or_none(stub):
         pass
 

@@ -32,7 +32,7 @@ def similarity(kinds_channel: grpc.Channel) -> SimilarityServiceStub:
 
 
 def vectors(stub: EmbeddingServiceStub, request: EmbedRequest) -> NDArray[np.float64]:
-    return np.array([list(one.embedding.values) for one in stub.Embed(request).results])
+    return np.array([list(result.embedding.values) for result in stub.Embed(request).results])
 
 
 def prompted(prefix: str, text: str) -> NDArray[np.float32]:
@@ -52,7 +52,7 @@ def test_a_prompt_is_put_before_each_text(
     np.testing.assert_allclose(vectors(stub, request), expected, atol=1e-6)
     message = StreamEmbedRequest(id="a", request=request)
     (streamed,) = stub.StreamEmbed(iter([message]))
-    values = [list(one.embedding.values) for one in streamed.response.results]
+    values = [list(result.embedding.values) for result in streamed.response.results]
     np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
@@ -76,8 +76,8 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones(
         setattr(request, field, "title")
         error = refused(getattr(similarity, call), request)
         assert grpc.StatusCode.INVALID_ARGUMENT == error.code
-        known = f"{PROMPTED} has no prompt 'title'; its prompts are: bare, passage, query"
-        assert {field: known} == error.fields
+        reason = f"{PROMPTED} has no prompt 'title'; its prompts are: bare, passage, query"
+        assert {field: reason} == error.fields
 
 
 def test_a_model_without_prompts_knows_none(stub: EmbeddingServiceStub) -> None:
@@ -107,10 +107,10 @@ def test_queries_and_documents_may_have_different_prompts(
     scores = right @ left[0]
     assert np.argsort(-scores).tolist() == [hit.index for hit in ranked.hits]
     np.testing.assert_allclose([hit.score for hit in ranked.hits], -np.sort(-scores), atol=1e-5)
-    found = similarity.Search(
+    reply = similarity.Search(
         pb.SearchRequest(queries=TEXTS, corpus=TEXTS, document_prompt_name="passage", **names)
     )
-    best = [result.hits[0].index for result in found.results]
+    best = [result.hits[0].index for result in reply.results]
     assert (left @ right.T).argmax(axis=1).tolist() == best
     same = similarity.Matrix(pb.MatrixRequest(left=TEXTS, **names))
     np.testing.assert_allclose([row.scores for row in same.rows], left @ left.T, atol=1e-5)
@@ -161,8 +161,8 @@ def test_left_texts_and_queries_are_left_right_texts_and_documents_right(
         np.testing.assert_allclose(rows, left @ right.T, atol=1e-5)
     ranked = similarity.Rank(pb.RankRequest(model=SIDED, query=TEXTS[1], documents=TEXTS))
     assert np.argsort(-(right @ left[1])).tolist() == [hit.index for hit in ranked.hits]
-    found = similarity.Search(pb.SearchRequest(model=SIDED, queries=TEXTS, corpus=TEXTS))
-    best = [result.hits[0].index for result in found.results]
+    reply = similarity.Search(pb.SearchRequest(model=SIDED, queries=TEXTS, corpus=TEXTS))
+    best = [result.hits[0].index for result in reply.results]
     assert (left @ right.T).argmax(axis=1).tolist() == best
 
 
@@ -203,10 +203,10 @@ def test_every_text_is_padded_to_the_fixed_length(
     texts = ["cat sat", "dog", "...", "cat sat on a mat sea sun bus town dog dog dog mat sea"]
     answer = stub.Embed(EmbedRequest(model=name, texts=texts))
     expected = [tiny_kinds.padded_vector(text, start=start) for text in texts]
-    got = [list(one.embedding.values) for one in answer.results]
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-    assert [2, 1, 1, 12] == [one.token_count for one in answer.results]
-    assert [0, 0, 0, 2] == [one.truncated_tokens for one in answer.results]
+    embeddings = [list(result.embedding.values) for result in answer.results]
+    np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+    assert [2, 1, 1, 12] == [result.token_count for result in answer.results]
+    assert [0, 0, 0, 2] == [result.truncated_tokens for result in answer.results]
     assert 16 == answer.usage.token_count
     assert 4 * 12 == answer.usage.padded_token_count
 
@@ -218,6 +218,6 @@ def test_a_request_may_truncate_at_the_other_end_than_the_model(
     for start, rule in ((True, TRUNCATION_END), (False, TRUNCATION_START)):
         name = f"tiny-padded-{'start' if start else 'end'}"
         words = text.split()[:12] if start else text.split()[-12:]
-        given = vectors(stub, EmbedRequest(model=name, texts=[text], truncation=rule))
+        embeddings = vectors(stub, EmbedRequest(model=name, texts=[text], truncation=rule))
         expected = tiny_kinds.padded_vector(" ".join(words), start=start)
-        np.testing.assert_allclose(given[0], expected, atol=1e-5)
+        np.testing.assert_allclose(embeddings[0], expected, atol=1e-5)

@@ -21,8 +21,8 @@ STATES = model_pb2.ModelState.Name
 
 async def states(served: Controlled) -> dict[str, str]:
     listed = await ModelServiceStub(served.channel).ListModels(model_pb2.ListModelsRequest())
-    assert [one.name for one in listed.models] == sorted(one.name for one in listed.models)
-    return {one.name: STATES(one.state).removeprefix("MODEL_STATE_") for one in listed.models}
+    assert [model.name for model in listed.models] == sorted(model.name for model in listed.models)
+    return {model.name: STATES(model.state).removeprefix("MODEL_STATE_") for model in listed.models}
 
 
 async def test_every_bundle_is_listed_with_its_state(served: Controlled, tiny_models: Path) -> None:
@@ -33,7 +33,7 @@ async def test_every_bundle_is_listed_with_its_state(served: Controlled, tiny_mo
     describe(served.directory / "broken", "no graph", model=b"no graph")
     await served.control.refresh()
     listed = await ModelServiceStub(served.channel).ListModels(model_pb2.ListModelsRequest())
-    (broken,) = [one for one in listed.models if one.name == "broken"]
+    (broken,) = [model for model in listed.models if model.name == "broken"]
     assert model_pb2.MODEL_STATE_REFUSED == broken.state
     assert "broken/model.onnx: ONNX Runtime cannot load it" in broken.reason
     assert {NAME: "READY", "broken": "REFUSED", "tiny-nli": "UNLOADED"} == await states(served)
@@ -82,7 +82,7 @@ async def test_the_server_tells_its_version_limits_and_defaults(directory: Path)
         == info.limits
     )
     assert {model_pb2.TASK_EMBEDDING: NAME, model_pb2.TASK_CLASSIFICATION: "tiny-nli"} == {
-        one.task: one.model for one in info.default_models
+        default.task: default.model for default in info.default_models
     }
     assert 10 == info.default_top_k
     assert not info.allow_model_control

@@ -36,10 +36,10 @@ def ask(call: TeiCalls, method: str, request: Any, model: str = "") -> Any:
 
 @KINDS
 def test_a_vector_is_that_of_embed_to_the_bit(call: TeiCalls, kinds_channel: grpc.Channel) -> None:
-    own = EmbeddingServiceStub(kinds_channel)
+    stub = EmbeddingServiceStub(kinds_channel)
     for text, truncated in (("a dog", False), (LONG, True)):
         for direction, rule in ((0, 1), (1, TRUNCATION_START)):
-            (expected,) = own.Embed(EmbedRequest(texts=[text], truncation=rule)).results
+            (expected,) = stub.Embed(EmbedRequest(texts=[text], truncation=rule)).results
             request = tei.EmbedRequest(
                 inputs=text, truncate=truncated, truncation_direction=direction
             )
@@ -54,10 +54,10 @@ def test_a_vector_is_that_of_embed_to_the_bit(call: TeiCalls, kinds_channel: grp
 def test_dimensions_prompts_and_normalize_are_those_of_embed(
     call: TeiCalls, kinds_channel: grpc.Channel
 ) -> None:
-    own, model = EmbeddingServiceStub(kinds_channel), "tiny-prompted"
+    stub, model = EmbeddingServiceStub(kinds_channel), "tiny-prompted"
     for options in ({"dimensions": 2}, {"prompt_name": "query"}, {"normalize": False}, {}):
         reference = {"normalize": True} | options
-        (expected,) = own.Embed(EmbedRequest(model=model, texts=["dog"], **reference)).results
+        (expected,) = stub.Embed(EmbedRequest(model=model, texts=["dog"], **reference)).results
         answer = call("Embed/Embed", tei.EmbedRequest(inputs="dog", **options), model)
         assert list(expected.embedding.values) == list(answer.embeddings), options
 
@@ -67,12 +67,12 @@ def test_sparse_weights_are_those_of_embed_sparse(
     call: TeiCalls, kinds_channel: grpc.Channel
 ) -> None:
     text = "cat sat on a mat"
-    (own,) = (
+    (result,) = (
         EmbeddingServiceStub(kinds_channel).EmbedSparse(EmbedSparseRequest(texts=[text])).results
     )
     answer = call("Embed/EmbedSparse", tei.EmbedSparseRequest(inputs=text))
-    expected = list(zip(own.indices, own.values, strict=True))
-    assert expected == [(one.index, one.value) for one in answer.sparse_embeddings]
+    expected = list(zip(result.indices, result.values, strict=True))
+    assert expected == [(entry.index, entry.value) for entry in answer.sparse_embeddings]
 
 
 @KINDS
@@ -80,19 +80,21 @@ def test_labels_are_those_of_classify_and_raw_scores_its_logits(
     call: TeiCalls, kinds_channel: grpc.Channel
 ) -> None:
     pair = ("a man is eating", "a man sleeps")
-    (own,) = (
+    (result,) = (
         ClassificationServiceStub(kinds_channel)
         .Classify(ClassifyRequest(pairs=[ClassifyPair(premise=pair[0], hypothesis=pair[1])]))
         .results
     )
-    found = own.classification
-    scores = {one.label: one.score for one in found.scores}
-    logits = dict(zip(scores, found.logits, strict=True))
+    classification = result.classification
+    scores = {score.label: score.score for score in classification.scores}
+    logits = dict(zip(scores, classification.logits, strict=True))
     for raw, expected in ((False, scores), (True, logits)):
         answer = call("Predict/PredictPair", tei.PredictPairRequest(inputs=pair, raw_scores=raw))
-        assert found.label == answer.predictions[0].label
-        assert sorted(expected.values(), reverse=True) == [one.score for one in answer.predictions]
-        assert expected == {one.label: one.score for one in answer.predictions}
+        assert classification.label == answer.predictions[0].label
+        assert sorted(expected.values(), reverse=True) == [
+            prediction.score for prediction in answer.predictions
+        ]
+        assert expected == {prediction.label: prediction.score for prediction in answer.predictions}
 
 
 @KINDS
@@ -100,15 +102,15 @@ def test_ranks_are_those_of_rerank_in_one_call_and_in_a_stream(
     call: TeiCalls, kinds_channel: grpc.Channel
 ) -> None:
     query, texts = "cat sat on", ["a dog", "a cat sat on a mat", "sea", "bus town"]
-    own = ScoreServiceStub(kinds_channel).Rerank(RerankRequest(query=query, documents=texts)).hits
-    expected = [(hit.index, texts[hit.index], hit.score) for hit in own]
+    hits = ScoreServiceStub(kinds_channel).Rerank(RerankRequest(query=query, documents=texts)).hits
+    expected = [(hit.index, texts[hit.index], hit.score) for hit in hits]
     together = call("Rerank/Rerank", tei.RerankRequest(query=query, texts=texts, return_text=True))
     messages = [tei.RerankStreamRequest(query=query, text=text, return_text=True) for text in texts]
     (gathered,) = streamed(kinds_channel, "Rerank/RerankStream", messages)
     for answer in (together, gathered):
-        assert expected == [(one.index, one.text, one.score) for one in answer.ranks]
+        assert expected == [(rank.index, rank.text, rank.score) for rank in answer.ranks]
     bare = call("Rerank/Rerank", tei.RerankRequest(query=query, texts=texts))
-    assert not any(one.HasField("text") for one in bare.ranks)
+    assert not any(rank.HasField("text") for rank in bare.ranks)
 
 
 @KINDS
@@ -124,12 +126,12 @@ def test_tokens_have_the_text_they_stand_for_at_offsets_in_bytes(call: TeiCalls)
     request = tei.EncodeRequest(inputs="é cat 😀 sat", add_special_tokens=True)
     tokens = call("Tokenize/Tokenize", request, "tiny-regression").tokens
     content = request.inputs.encode()
-    assert ["[CLS]", "é", "cat", "😀", "sat", "[SEP]"] == [one.text for one in tokens]
-    assert [True, False, False, False, False, True] == [one.special for one in tokens]
-    for one in tokens:
-        assert one.special != one.HasField("start")
-        if not one.special:
-            assert one.text.encode() == content[one.start : one.stop]
+    assert ["[CLS]", "é", "cat", "😀", "sat", "[SEP]"] == [token.text for token in tokens]
+    assert [True, False, False, False, False, True] == [token.special for token in tokens]
+    for token in tokens:
+        assert token.special != token.HasField("start")
+        if not token.special:
+            assert token.text.encode() == content[token.start : token.stop]
     bare = call("Tokenize/Tokenize", tei.EncodeRequest(inputs=request.inputs), "tiny-regression")
     assert list(tokens[1:-1]) == list(bare.tokens)
 
@@ -141,7 +143,7 @@ def test_ids_are_decoded_with_and_without_special_tokens(call: TeiCalls) -> None
         tei.EncodeRequest(inputs="cat sat", add_special_tokens=True),
         "tiny-nli",
     ).tokens
-    ids = [one.id for one in tokens]
+    ids = [token.id for token in tokens]
     for skip, expected in ((False, "[CLS] cat sat [SEP]"), (True, "cat sat")):
         request = tei.DecodeRequest(ids=ids, skip_special_tokens=skip)
         assert expected == call("Tokenize/Decode", request, "tiny-nli").text
@@ -201,8 +203,8 @@ def test_what_is_wrong_is_named_in_the_fields_of_this_api(call: TeiCalls) -> Non
 def test_a_model_reads_one_text_or_two_as_its_tokenizer_joins_them(call: TeiCalls) -> None:
     def logit(model: str, *texts: str) -> float:
         request = tei.PredictPairRequest(inputs=texts, raw_scores=True)
-        (found,) = call("Predict/PredictPair", request, model).predictions
-        return found.score
+        (prediction,) = call("Predict/PredictPair", request, model).predictions
+        return prediction.score
 
     pair = joined("cat sat", "dog", hypothesis_first=False)
     for model in ("tiny-score", "tiny-regression"):
@@ -220,7 +222,7 @@ def test_a_model_reads_one_text_or_two_as_its_tokenizer_joins_them(call: TeiCall
 @KINDS
 def test_of_equal_scores_the_last_text_comes_first(call: TeiCalls) -> None:
     request = tei.RerankRequest(query="cat", texts=["sun", "sea", "sun", "sea", "sun"])
-    ranks = [(one.score, one.index) for one in call("Rerank/Rerank", request).ranks]
+    ranks = [(rank.score, rank.index) for rank in call("Rerank/Rerank", request).ranks]
     assert sorted(ranks, reverse=True) == ranks
 
 

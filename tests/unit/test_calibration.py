@@ -60,11 +60,11 @@ MACHINES = [(0.0, 0.001, 256), (0.001, 0.000_1, 256), (0.01, 0.000_01, 16_384), 
 
 @pytest.mark.parametrize(("fixed", "per_token", "budget"), MACHINES)
 def test_the_budget_grows_while_it_pays(fixed: float, per_token: float, budget: int) -> None:
-    found = Machine(fixed, per_token).calibrate()
-    assert budget == found.max_batch_tokens
-    assert fixed + 100 * per_token == pytest.approx(found.cost.seconds(100), rel=0.01)
-    assert fixed + 32 * per_token == pytest.approx(found.lone_seconds)
-    assert found.measurements.converged
+    calibration = Machine(fixed, per_token).calibrate()
+    assert budget == calibration.max_batch_tokens
+    assert fixed + 100 * per_token == pytest.approx(calibration.cost.seconds(100), rel=0.01)
+    assert fixed + 32 * per_token == pytest.approx(calibration.lone_seconds)
+    assert calibration.measurements.converged
 
 
 def swings(rng: random.Random) -> Iterator[float]:
@@ -107,18 +107,18 @@ def test_every_start_chooses_the_same_budget_on_a_disturbed_machine(
 ) -> None:
     for seed in range(20):
         disturbed = noise(random.Random(seed))  # noqa: S311  (no secret)
-        found = Machine(fixed, per_token, noise=disturbed).calibrate(exclusive=True)
-        assert budget == found.max_batch_tokens
+        calibration = Machine(fixed, per_token, noise=disturbed).calibrate(exclusive=True)
+        assert budget == calibration.max_batch_tokens
         # In a slow phase as long as all of the measuring, the cost is what it is then.
-        assert 0.75 <= found.cost.seconds(256) / (fixed + 256 * per_token) <= 1.6
+        assert 0.75 <= calibration.cost.seconds(256) / (fixed + 256 * per_token) <= 1.6
 
 
 @given(st.integers(1, 50))
 def test_measuring_ends_on_a_machine_that_is_never_at_rest(longest: int) -> None:
     """Every run takes longer than the one before it, so that no two agree."""
     machine = Machine(0.01, 0.000_1, noise=(1.1**n for n in count()), longest=longest)
-    found = machine.calibrate(max_length=longest)
-    assert not found.measurements.converged
+    calibration = machine.calibrate(max_length=longest)
+    assert not calibration.measurements.converged
     assert machine.runs < 60 * 12 or machine.now > MAX_SECONDS
 
 
@@ -146,8 +146,8 @@ def test_whatever_was_recorded_the_choice_is_the_same_and_within_its_bounds(
     ("times", "pays"), [(0.6, True), (0.95, False), (1.0, False), (3.0, False)]
 )
 def test_a_lone_run_has_all_threads_only_where_that_is_quicker(times: float, *, pays: bool) -> None:
-    found = Machine(0.001, 0.000_1, exclusive=times).calibrate(exclusive=True)
-    assert pays is found.exclusive_pays
+    calibration = Machine(0.001, 0.000_1, exclusive=times).calibrate(exclusive=True)
+    assert pays is calibration.exclusive_pays
 
 
 @pytest.mark.parametrize(("fixed", "budget"), [(0.0, 1600), (0.05, 6400), (10.0, 51_200)])
@@ -156,20 +156,20 @@ def test_entries_of_a_fixed_length_are_measured_several_in_a_batch(
 ) -> None:
     """Each has 200 tokens whatever its text, so a batch of 256 tokens would be one text."""
     machine = Machine(fixed, 0.000_1, longest=200)
-    found = calibrate(
+    calibration = calibrate(
         machine,
         max_length=200,
         blank=lambda length: Encoding([0] * length, [0] * length, padded_length=200),
         clock=machine.clock,
     )
-    assert budget == found.max_batch_tokens
-    assert {0} == {tokens % 200 for tokens, _ in found.measurements.runs}
+    assert budget == calibration.max_batch_tokens
+    assert {0} == {tokens % 200 for tokens, _ in calibration.measurements.runs}
 
 
 def test_no_batch_is_measured_that_is_larger_than_asked_for() -> None:
     machine = Machine(1.0, 1e-9)
-    found = calibrate(machine, max_length=512, most_tokens=2000, clock=machine.clock)
-    assert 2048 == found.measurements.runs[-1][0]
+    calibration = calibrate(machine, max_length=512, most_tokens=2000, clock=machine.clock)
+    assert 2048 == calibration.measurements.runs[-1][0]
 
 
 def test_no_entry_is_longer_than_the_model_takes() -> None:
@@ -178,14 +178,14 @@ def test_no_entry_is_longer_than_the_model_takes() -> None:
 
 @pytest.mark.parametrize("padding", [0.0, 0.125, 1.0])
 def test_what_padding_costs_is_measured(padding: float) -> None:
-    found = Machine(0.001, 0.000_1, padding=padding).calibrate()
-    assert padding == pytest.approx(found.cost.padding, abs=0.01)
+    calibration = Machine(0.001, 0.000_1, padding=padding).calibrate()
+    assert padding == pytest.approx(calibration.cost.padding, abs=0.01)
 
 
 def test_a_clock_that_stands_still_gives_the_smallest_budget() -> None:
-    found = Machine(0.0, 0.0).calibrate(exclusive=True)
-    assert 256 == found.max_batch_tokens
-    assert 0.0 == found.cost.seconds(100)
+    calibration = Machine(0.0, 0.0).calibrate(exclusive=True)
+    assert 256 == calibration.max_batch_tokens
+    assert 0.0 == calibration.cost.seconds(100)
 
 
 def measured(*seconds: float, converged: bool, exclusive: float | None = None) -> Measurements:
@@ -200,25 +200,25 @@ def measured(*seconds: float, converged: bool, exclusive: float | None = None) -
 
 
 def test_two_starts_that_did_not_settle_settle_where_they_agree() -> None:
-    one = measured(0.1, 0.4, 0.8, 1.6, converged=False, exclusive=0.05)
-    other = measured(0.101, 0.399, 0.81, 1.61, converged=False, exclusive=0.05)
-    both = one.merged(other)
-    assert both.converged
-    assert [(32, 0.1), (128, 0.399), (256, 0.8), (512, 1.6)] == both.runs
-    far = one.merged(measured(0.1, 0.4, 0.8, 3.2, 6.4, converged=False))
-    assert not far.converged
-    assert [(32, 0.1), (128, 0.4), (256, 0.8), (512, 1.6), (1024, 6.4)] == far.runs
-    assert 0.05 == far.exclusive_seconds
-    assert far.merged(one).converged, "the least of three starts has to do"
+    first = measured(0.1, 0.4, 0.8, 1.6, converged=False, exclusive=0.05)
+    second = measured(0.101, 0.399, 0.81, 1.61, converged=False, exclusive=0.05)
+    merged = first.merged(second)
+    assert merged.converged
+    assert [(32, 0.1), (128, 0.399), (256, 0.8), (512, 1.6)] == merged.runs
+    unsettled = first.merged(measured(0.1, 0.4, 0.8, 3.2, 6.4, converged=False))
+    assert not unsettled.converged
+    assert [(32, 0.1), (128, 0.4), (256, 0.8), (512, 1.6), (1024, 6.4)] == unsettled.runs
+    assert 0.05 == unsettled.exclusive_seconds
+    assert unsettled.merged(first).converged, "the least of three starts has to do"
 
 
 def test_a_run_of_one_thread_costs_its_cpu_time_however_busy_the_machine_is() -> None:
     """Every run takes many times its CPU time on the wall, and never the same."""
     machine = Machine(0.001, 0.000_1)
-    found = calibrate(
+    calibration = calibrate(
         machine, max_length=512, exclusive=True, clock=machine.clock, wall=lambda: machine.now**1.5
     )
-    assert 256 == found.max_batch_tokens
-    assert found.exclusive_pays, "what could not be measured is not dropped"
-    assert found.cost.seconds(256) == pytest.approx(0.0266)
-    assert found.lone_seconds == pytest.approx(0.0042)
+    assert 256 == calibration.max_batch_tokens
+    assert calibration.exclusive_pays, "what could not be measured is not dropped"
+    assert calibration.cost.seconds(256) == pytest.approx(0.0266)
+    assert calibration.lone_seconds == pytest.approx(0.0042)

@@ -222,6 +222,13 @@ def test_a_model_is_measured_once_for_all_starts(cache: CalibrationCache) -> Non
         assert measured() == found.measurements
 
 
+def test_a_start_that_did_not_converge_counts_once(cache: CalibrationCache) -> None:
+    for starts, (scale, converged) in enumerate([(2.0, False), (1.5, False), (1.0, True)], start=1):
+        trial = measured(scale, converged=False)
+        found = CalibrationSource(cache).find("m", KEY, 100, lambda trial=trial: trial).measurements
+        assert (starts, converged, trial.runs) == (found.starts, found.converged, found.runs)
+
+
 def test_the_next_version_of_a_model_is_not_measured_beside_traffic() -> None:
     calibrations = CalibrationSource()
     first = calibrations.find("m", KEY, 1_000_000, Measuring(1.0))

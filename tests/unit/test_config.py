@@ -11,8 +11,10 @@ from typing import Any, get_type_hints
 
 import cyclopts
 import pytest
+from conftest import SMALL_LIMITS
 from semserve_server.__main__ import app
 from semserve_server.config import Config
+from semserve_server.frontend.channel_arguments import UNBOUNDED
 
 MEANING = re.compile(r"(?:^|[ .])0: (?:auto|never|no limit)\b")
 NUMBERS = {
@@ -54,6 +56,29 @@ def test_zero_is_refused_or_its_help_says_that_it_means_never_no_limit_or_auto(f
 @pytest.mark.parametrize("value", ["-1", "nan", "inf"])
 def test_what_is_no_sensible_number_is_refused(flag: str, value: str) -> None:
     assert not accepted(flag, value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[flag, "1.5"] for name, flag in NUMBERS.items() if get_type_hints(Config)[name] is int]
+    + [["key", "a", "--file", "keys", "--tokens-per-second", "1.5"]],
+)
+def test_a_fraction_is_refused_for_a_whole_number(arguments: list[str]) -> None:
+    with pytest.raises(cyclopts.CoercionError, match=f'{arguments[-2]}: unable to convert "1.5"'):
+        app.parse_args(arguments, exit_on_error=False, print_error=False)
+
+
+def test_a_variable_with_a_fraction_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMSERVE_MAX_CALLS", "1.5")
+    with pytest.raises(cyclopts.CoercionError, match="SEMSERVE_MAX_CALLS"):
+        app.parse_args([], exit_on_error=False, print_error=False)
+
+
+def test_a_time_of_microseconds_is_a_millisecond_for_grpc_and_not_zero() -> None:
+    limits = dataclasses.replace(SMALL_LIMITS, keepalive_time=0.0001, max_connection_age=0.0)
+    options = dict(limits.options())
+    assert 1 == options["grpc.keepalive_time_ms"]
+    assert UNBOUNDED == options["grpc.max_connection_age_ms"]
 
 
 def test_a_rate_of_zero_is_refused_for_a_key(tmp_path: Path) -> None:

@@ -33,13 +33,13 @@ NEVER = float("inf")
 @given(st.lists(st.sampled_from((*ENTRIES, 0, 3, 1023, 1025, 1e9)), min_size=1, max_size=50))
 def test_a_histogram_tells_what_the_librarys_own_would(values: list[float]) -> None:
     registry = CollectorRegistry()
-    known = Known("semserve_values", "Values.", ("model",), buckets=ENTRIES, registry=registry)
+    reference = Known("semserve_values", "Values.", ("model",), buckets=ENTRIES, registry=registry)
     actual = Histogram(ENTRIES)
     for value in values:
-        known.labels("one").observe(value)
+        reference.labels("one").observe(value)
         actual.observe(value)
     (metric,) = registry.collect()
-    expected = [one for one in metric.samples if not one.name.endswith("_created")]
+    expected = [sample for sample in metric.samples if not sample.name.endswith("_created")]
     assert expected == histogram("values", "Values.", ("model",), {("one",): actual}).samples
 
 

@@ -14,42 +14,42 @@ IDS = st.lists(st.integers(1, 99), max_size=9)
 
 @given(st.lists(IDS, min_size=1, max_size=6), st.booleans(), st.sampled_from([0, 9, 12]))
 def test_zeros_stand_at_one_end_and_the_mask_says_where(sequences, start, fixed):
-    made = pad([Encoding(ids, ids, padded_length=fixed) for ids in sequences], start=start)
+    padded = pad([Encoding(ids, ids, padded_length=fixed) for ids in sequences], start=start)
     width = fixed or max(1, *map(len, sequences))
     for row, ids in enumerate(sequences):
         zeros = [0] * (width - len(ids))
         ones = [1] * len(ids)
-        assert (zeros + ids if start else ids + zeros) == made["token_ids"][row].tolist()
-        assert (zeros + ones if start else ones + zeros) == made["padding_mask"][row].tolist()
-    assert {np.dtype(np.int32)} == {value.dtype for value in made.values()}
-    assert "token_ids_right" not in made
+        assert (zeros + ids if start else ids + zeros) == padded["token_ids"][row].tolist()
+        assert (zeros + ones if start else ones + zeros) == padded["padding_mask"][row].tolist()
+    assert {np.dtype(np.int32)} == {value.dtype for value in padded.values()}
+    assert "token_ids_right" not in padded
 
 
 @given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))
 def test_two_sequences_are_padded_to_one_length(pairs):
     encodings = [Encoding(left, left, right_ids=right) for left, right in pairs]
-    made = pad(encodings, start=False)
+    padded = pad(encodings, start=False)
     width = max(1, *(len(ids) for pair in pairs for ids in pair))
     for row, (left, right) in enumerate(pairs):
-        assert [*left, *[0] * (width - len(left))] == made["token_ids"][row].tolist()
-        assert [*right, *[0] * (width - len(right))] == made["token_ids_right"][row].tolist()
-        assert len(right) == made["padding_mask_right"][row].sum()
+        assert [*left, *[0] * (width - len(left))] == padded["token_ids"][row].tolist()
+        assert [*right, *[0] * (width - len(right))] == padded["token_ids_right"][row].tolist()
+        assert len(right) == padded["padding_mask_right"][row].sum()
 
 
 def test_sides_are_one_number_a_text():
-    made = pad([Encoding([1], [0], side=side) for side in (0, 1, 1)], start=False)
-    assert [0, 1, 1] == made["side"].tolist()
+    padded = pad([Encoding([1], [0], side=side) for side in (0, 1, 1)], start=False)
+    assert [0, 1, 1] == padded["side"].tolist()
 
 
 @given(IDS, st.one_of(st.none(), IDS), st.sampled_from([0, 9]))
 def test_an_encoding_counts_its_tokens_and_what_a_run_computes(left, right, fixed):
-    one = Encoding(left, left, right_ids=right, padded_length=fixed)
+    encoding = Encoding(left, left, right_ids=right, padded_length=fixed)
     sequences = [left] if right is None else [left, right]
-    assert sum(map(len, sequences)) == one.tokens
-    assert max(map(len, sequences)) == one.longest
-    computed = pad([one], start=False)
+    assert sum(map(len, sequences)) == encoding.tokens
+    assert max(map(len, sequences)) == encoding.longest
+    computed = pad([encoding], start=False)
     ids = [value for name, value in computed.items() if name.startswith("token_ids")]
-    assert sum(value.size for value in ids) == len(one)
+    assert sum(value.size for value in ids) == len(encoding)
 
 
 @pytest.mark.parametrize("start", [False, True])

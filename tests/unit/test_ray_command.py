@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cyclopts
 import pyarrow as pa
 import pytest
 from conftest import ROOT
@@ -98,6 +99,12 @@ def test_without_ray_the_command_says_what_to_install(job: Job) -> None:
     assert (2, reported) == ((done := command(job)).returncode, done.stderr)
 
 
+def test_a_part_of_a_gpu_beside_whole_ones_is_refused(job: Job) -> None:
+    done = command(job, "--worker-gpus", "1.5")
+    line = "semserve-ray: --worker-gpus 1.5: above 1, Ray takes whole numbers alone\n"
+    assert (2, line) == (done.returncode, done.stderr)
+
+
 DOCUMENTED = re.findall(
     r"^semserve-ray .*$", (ROOT / "docs" / "scale.md").read_text(), re.MULTILINE
 )
@@ -106,6 +113,13 @@ DOCUMENTED = re.findall(
 @pytest.mark.parametrize("line", DOCUMENTED)
 def test_the_documented_commands_are_valid(line: str) -> None:
     app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("flag", ["--shard-rows", "--dimensions", "--workers"])
+def test_a_fraction_is_refused_for_a_whole_number(flag: str) -> None:
+    words = ["embed", "texts.parquet", "--model", "m", "--to", "vectors", flag, "1.5"]
+    with pytest.raises(cyclopts.CoercionError, match=f'{flag}: unable to convert "1.5" into int'):
+        app.parse_args(words, exit_on_error=False, print_error=False)
 
 
 def test_a_job_has_a_bounded_number_of_shards(job: Job) -> None:

@@ -21,18 +21,18 @@ ROWS = st.integers(1, 60).flatmap(lambda size: arrays(np.float32, size, elements
 @given(ROWS, st.integers(0, 70))
 def test_a_row_keeps_the_largest_weights_of_equal_ones_the_first(row, most):
     order = sorted(np.flatnonzero(row > 0).tolist(), key=lambda place: (-row[place], place))
-    kept = sorted(order[:most] if most else order)
-    made = sparse_row(row, most)
-    assert kept == made.indices.tolist()
-    assert [row[place] for place in kept] == made.values.tolist()
-    assert (np.uint32, np.float32) == (made.indices.dtype, made.values.dtype)
+    columns = sorted(order[:most] if most else order)
+    sparse = sparse_row(row, most)
+    assert columns == sparse.indices.tolist()
+    assert [row[place] for place in columns] == sparse.values.tolist()
+    assert (np.uint32, np.float32) == (sparse.indices.dtype, sparse.values.dtype)
 
 
 def test_each_row_of_a_batch_keeps_as_many_as_its_text_wants():
     rows = np.array([[3, 1, 2], [3, 1, 2], [0, -1, 0]], np.float32)
     encodings = [Encoding([1], [0], most_weights=most) for most in (2, 0, 1)]
-    made = sparse_rows(rows, encodings)
-    assert [[0, 2], [0, 1, 2], []] == [one.indices.tolist() for one in made]
+    vectors = sparse_rows(rows, encodings)
+    assert [[0, 2], [0, 1, 2], []] == [vector.indices.tolist() for vector in vectors]
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))

@@ -49,9 +49,6 @@ def require_choices(options: ModelOptions) -> None:
         if value is not None and value not in get_args(kind):
             known = ", ".join(get_args(kind))
             raise ExportError(f"{name}: {value!r} is none of {known}")
-    length = options.padded_length
-    if length is not None and (type(length) is not int or length < 1):
-        raise ExportError(f"padded_length: {length!r} is no number of tokens")
 
 
 def require_possible(options: ModelOptions) -> None:
@@ -60,6 +57,9 @@ def require_possible(options: ModelOptions) -> None:
     Raises:
         ExportError: it names the file or the flag.
     """
+    length = options.padded_length
+    if length is not None and (type(length) is not int or length < 1):
+        raise ExportError(f"--padded-length: {length!r} is no number of tokens")
     if options.live is None:
         require_readable(options.path)
     if isinstance(options.tokenizer, str):
@@ -90,6 +90,20 @@ def require_possible(options: ModelOptions) -> None:
             "max_sequence_length": "--max-sequence-length",
         },
     )
+
+
+def require_no_padding(options: ModelOptions) -> None:
+    """Refuse the flags of `pad_sequences` for a model with its own padding and truncation.
+
+    Raises:
+        ExportError: it names the flag.
+    """
+    for name in ("padding", "truncating", "padded_length"):
+        if getattr(options, name) is not None:
+            raise ExportError(
+                f"{name}: is for a model that was trained on sequences of pad_sequences, and this"
+                " is a transformer with a tokenizer of its own"
+            )
 
 
 def require_flags_of_task(options: ModelOptions, task: Task) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 from rich.table import Column, Table
 
 from semserve_export import __version__
@@ -21,6 +22,7 @@ from semserve_export.errors import ExportError
 from semserve_export.failures import report_error
 from semserve_export.files.downloads import fetch_weights
 from semserve_export.model_spec import Padding, Variant
+from semserve_export.number_bounds import refuse_fractions
 from semserve_export.options import ModelOptions, options_of_bundle
 from semserve_export.recipes import RECIPES, find_recipe
 from semserve_export.untrusted.input_files import require_readable
@@ -30,11 +32,13 @@ app = App(
     name="semserve-export",
     help="Turn KerasHub models into the bundles that semserve serves.",
     version=__version__,
+    config=refuse_fractions,
     result_action="return_value",
 )
 DEFAULT_VARIANTS = "fused,int8"
 PairOrder = Literal["premise-hypothesis", "hypothesis-premise"]
 MODELS = Path("models")
+MOST_TEXTS = 1_000_000_000  # of a comparison of tokenizers
 
 
 @app.command(name="list")
@@ -143,7 +147,7 @@ def export(
 def parity(
     path: str,
     *files: Path,
-    texts: int = 100_000,
+    texts: Annotated[int, Parameter(validator=Number(gte=0, lte=MOST_TEXTS))] = 100_000,
     report: Path | None = None,
 ) -> None:
     """Compare the token ids of a model's exported tokenizer with those of KerasHub's tokenizer.

@@ -67,8 +67,8 @@ def train(
         require_readable(start)
     if unknown := sorted(set(plan.symmetric) - set(labels)):
         raise ExportError(f"--symmetric: no label {unknown[0]!r}; there are {', '.join(labels)}")
-    if files.unlabelled and not plan.teachers:
-        raise ExportError("--unlabelled needs --teachers to answer the pairs")
+    if not plan.teachers:
+        _require_no_flag_of_teachers(files, plan)
     writes = [output, files.answers]
     if recipe is None:
         read_models(start, writes=writes, training=True)
@@ -97,6 +97,15 @@ def _recipe_of(start: str) -> Recipe | None:
     if not isinstance(recipe, Recipe) or not (recipe.adapter and recipe.spec.labels):
         raise ExportError(f"{start} is not fine-tuned, so there is nothing to train")
     return recipe
+
+
+def _require_no_flag_of_teachers(files: TrainingFiles, plan: TrainingPlan) -> None:
+    if files.unlabelled:
+        raise ExportError("--unlabelled needs --teachers to answer the pairs")
+    default = TrainingPlan()
+    for name in ("teacher_weight", "teacher_variant"):
+        if getattr(plan, name) != getattr(default, name):
+            raise ExportError(f"--{name.replace('_', '-')} needs --teachers")
 
 
 def _require_for_single_texts(start: str, recipe: Recipe | None, plan: TrainingPlan) -> None:
@@ -138,6 +147,8 @@ def train_embedder(
     require_within(plan, EMBEDDER_BOUNDS)
     if plan.objective == "ranking" and plan.batch_size == 1:
         raise ExportError("--batch-size 1: ranking compares the pairs of a batch; say 2 or more")
+    if plan.objective == "ranking" and plan.score_max != EmbedderPlan().score_max:
+        raise ExportError("--score-max: ranking uses no scores for training; leave it out")
     require_readable(start)
     require_place(output)
     require_free(output, "*", resume=resume, fresh=fresh)

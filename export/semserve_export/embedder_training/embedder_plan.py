@@ -40,7 +40,8 @@ class EmbedderPlan:
     """Score of a pair of the same meaning (5 for STS-B). A pair of unrelated meaning has score
     0."""
     max_tokens: int = 128
-    """Maximum number of tokens of a text in training; longer texts are truncated."""
+    """Maximum number of tokens of a text in training; longer texts are truncated. The default is
+    less if the model takes fewer tokens."""
     seed: int = 20
     """Seed of the order of the pairs and of the dropout."""
 

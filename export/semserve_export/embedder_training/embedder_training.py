@@ -26,6 +26,7 @@ from semserve_export.models.delta_adapter import assign_values, tuned_values
 from semserve_export.models.families import inputs_of
 from semserve_export.models.pooling import require_pooling
 from semserve_export.models.preset import Preset
+from semserve_export.number_bounds import require_length
 from semserve_export.pipeline.custom_model import build_custom_tokenizer
 from semserve_export.pipeline.preset_models import base_digest
 from semserve_export.tokenizers.bert_wordpiece import Inputs, encode, pad
@@ -99,7 +100,8 @@ def train_embedder(  # noqa: PLR0913 - what to train, on what, how, and where to
 
     Raises:
         WeightsError: the model's family cannot be trained, or the model lacks the pooling.
-        ExportError: the checkpoint is of another training.
+        ExportError: the checkpoint is of another training, or the model takes fewer tokens than the
+            plan.
     """
     if find_directory(source):
         raise WeightsError("is a directory of transformers; train-embedder takes a KerasHub preset")
@@ -119,9 +121,10 @@ def train_embedder(  # noqa: PLR0913 - what to train, on what, how, and where to
     seed_everything(plan.seed)
     original = preset.load_tokenizer()
     model = preset.load_embedder(preset.activation, plan.pooling, normalize=False)
-    longest = min(plan.max_tokens, preset.max_sequence_length(model.backbone))
+    most = preset.max_sequence_length(model.backbone)
+    require_length(plan, most)
     tokenizer = build_custom_tokenizer(original, preset)
-    encoder = TrainedEncoder(model, tokenizer, inputs_of(model), longest)
+    encoder = TrainedEncoder(model, tokenizer, inputs_of(model), min(plan.max_tokens, most))
     output.mkdir(parents=True, exist_ok=True)
     standing = _fit(encoder, training, validation, plan, checkpoint, progress, resume=resume)
     _remove_preset(output)

@@ -20,11 +20,11 @@ from semserve_export.keras_models.head import (
 )
 from semserve_export.keras_models.id_model import IdModel, read_inputs
 from semserve_export.keras_models.proof import Proof, proof_texts
-from semserve_export.keras_models.sequences import (
+from semserve_export.keras_models.sequences.detection import find_sequences
+from semserve_export.keras_models.sequences.sequence_format import (
     FREE_LENGTH,
-    SequenceLayout,
-    Sequences,
-    find_sequences,
+    SequenceFormat,
+    SequenceLayer,
 )
 from semserve_export.keras_models.task import TaskReading, read_task
 from semserve_export.keras_models.token_source import TokenSource
@@ -98,7 +98,7 @@ def load_keras_model(
         name=options.served_name,
         description=options.description or f"{task_reading.task} by a Keras model, {given.name}",
         task=task_reading.task,
-        max_sequence_length=max(SHORTEST_LIMIT, sequences.most),
+        max_sequence_length=max(SHORTEST_LIMIT, sequences.max_tokens),
         pooling=read_pooling(model.model) if task_reading.task == "embedding" else None,
         normalized=task_reading.normalized,
         metric=task_reading.metric,
@@ -145,7 +145,7 @@ def _number_of_ids(tokens: TokenSource, model: IdModel) -> int:
 
 
 def _texts_of_input(
-    options: ModelOptions, tokens: TokenSource, sequences: Sequences
+    options: ModelOptions, tokens: TokenSource, sequences: SequenceFormat
 ) -> TextsOfInput:
     """Determine whether the model takes one text, or a pair as one sequence.
 
@@ -163,14 +163,14 @@ def _texts_of_input(
 
 
 def _answers_on_pairs(
-    model: IdModel, tokens: TokenSource, sequences: Sequences, taken: TextsOfInput
+    model: IdModel, tokens: TokenSource, sequences: SequenceFormat, taken: TextsOfInput
 ) -> tuple[Rows, Flags]:
     """Run the model on `PAIRS`, each alone and as one sequence; as `_answers`."""
     first = taken.order == HYPOTHESIS_FIRST
     encodings = encode(
         tokens.tokenizer,
         PAIRS,
-        sequences.most,
+        sequences.max_tokens,
         hypothesis_first=first,
         pair_truncation=tokens.pair_truncation,
     )
@@ -184,7 +184,7 @@ def _answers_on_pairs(
 
 
 def _answers(
-    model: IdModel, tokens: TokenSource, sequences: Sequences, texts: tuple[str, ...]
+    model: IdModel, tokens: TokenSource, sequences: SequenceFormat, texts: tuple[str, ...]
 ) -> tuple[Rows, Flags]:
     """Run the model on texts, each alone, with the padding of its training.
 
@@ -197,11 +197,11 @@ def _answers(
     """
     rows, blank = [], []
     whole = tokens.read(texts)
-    read = tokens.read_cut(texts, sequences.most, sequences.truncating)
+    read = tokens.read_cut(texts, sequences.max_tokens, sequences.truncating)
     for text, ids, all_ids in zip(texts, read, whole, strict=True):
         # A model of texts has no limit if its sequences have no fixed length.
         if model.vectorization is not None and (
-            sequences.length or 0 < len(all_ids) <= sequences.most
+            sequences.length or 0 < len(all_ids) <= sequences.max_tokens
         ):
             row = model.predict_text(text)
         else:
@@ -215,7 +215,7 @@ def _answers(
 
 def _serve(
     model: IdModel,
-    sequences: Sequences,
+    sequences: SequenceFormat,
     task_reading: TaskReading,
     names: tuple[str, ...],
     *,
@@ -232,11 +232,11 @@ def _serve(
     """
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
     token_ids, padding_mask = (inputs[name] for name in INPUTS_WITHOUT_SEGMENTS)
-    ids = SequenceLayout(sequences)(token_ids, padding_mask)
-    mask = SequenceLayout(sequences.of_mask)(padding_mask, padding_mask)
+    ids = SequenceLayer(sequences)(token_ids, padding_mask)
+    mask = SequenceLayer(sequences.of_mask)(padding_mask, padding_mask)
     segments = ops.zeros_like(ids)
     if SEGMENTS in inputs:
-        segments = SequenceLayout(sequences.of_mask)(inputs[SEGMENTS], padding_mask)
+        segments = SequenceLayer(sequences.of_mask)(inputs[SEGMENTS], padding_mask)
     head = task_reading.head
     there = ops.sum(padding_mask, axis=1, keepdims=True) > 0
     if blank:
@@ -256,19 +256,21 @@ def _serve(
     return keras.Model(inputs, ops.cast(outputs, "float32"))
 
 
-def _golden(tokens: TokenSource, sequences: Sequences, texts: tuple[Text, ...]) -> tuple[Text, ...]:
+def _golden(
+    tokens: TokenSource, sequences: SequenceFormat, texts: tuple[Text, ...]
+) -> tuple[Text, ...]:
     """Return the texts of golden answers: those that have a token, and are not truncated."""
     lengths = [len(encoding.ids) for encoding in tokens.tokenizer.encode_batch_fast(list(texts))]
     fit = [
         text
         for text, size in zip(texts, lengths, strict=True)
-        if text and 0 < size <= sequences.most
+        if text and 0 < size <= sequences.max_tokens
     ]
     return tuple(fit[:MOST_GOLDEN])
 
 
 def _facts(
-    options: ModelOptions, tokens: TokenSource, sequences: Sequences, *, blank: bool
+    options: ModelOptions, tokens: TokenSource, sequences: SequenceFormat, *, blank: bool
 ) -> tuple[Fact, ...]:
     if sequences.length is None:
         padding = Fact("padding", "of any length; it changes no answer")
@@ -281,12 +283,12 @@ def _facts(
     if options.truncating or options.max_sequence_length:
         origin: Origin = "stated"
     else:
-        origin = "found" if tokens.truncating and sequences.most != FREE_LENGTH else "assumed"
+        origin = "found" if tokens.truncating and sequences.max_tokens != FREE_LENGTH else "assumed"
     facts = [
         Fact("tokenizer", tokens.title, tokens.origin),
         *tokens.facts,
         padding,
-        Fact("a long text loses", f"its {cut}, past {sequences.most} tokens", origin),
+        Fact("a long text loses", f"its {cut}, past {sequences.max_tokens} tokens", origin),
     ]
     if blank:
         facts.append(Fact("a text without a token", "zeros as output; Keras gives NaN", "assumed"))

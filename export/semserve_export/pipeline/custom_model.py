@@ -12,6 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from semserve_export.bundle.option_rules import require_no_padding
 from semserve_export.errors import ExportError, WeightsError
 from semserve_export.failures import reason_of
 from semserve_export.files.digest import sha256_of
@@ -50,8 +51,10 @@ def load_custom_model(options: ModelOptions) -> LoadedModel:
     Raises:
         WeightsError: it cannot be read, its family is unsupported, or a required setting is
             missing.
+        ExportError: a flag is for another kind of model.
     """
     require_readable(options.path)
+    require_no_padding(options)
     with named_errors(options.path), ready_for_keras(options.path) as checked:
         if directory := find_directory(checked):
             model = load_directory(options, directory, licence_of(options))

@@ -11,6 +11,7 @@ from keras import ops
 from tokenizers import Tokenizer
 
 from semserve_export.bundle.layout import GRAPH
+from semserve_export.bundle.option_rules import require_no_padding
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, onnx_run, scaled_difference
 from semserve_export.errors import WeightsError
 from semserve_export.files.preset_digest import digest_of
@@ -60,6 +61,7 @@ def load_saved_model(options: ModelOptions, licence: str) -> LoadedModel:
     if not options.trust:
         raise WeightsError(TRUST)
     _require_embedder(options)
+    require_no_padding(options)
     directory = Path(options.path)
     encoder = read_saved_model(directory)
     pooling = _pooling(options, encoder)

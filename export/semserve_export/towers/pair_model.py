@@ -12,7 +12,8 @@ from semserve_export.errors import WeightsError
 from semserve_export.keras_models.head import Loss, as_logits, read_keras_head
 from semserve_export.keras_models.id_model import IdModel, require_servable
 from semserve_export.keras_models.proof import proof_texts
-from semserve_export.keras_models.sequences import SequenceLayout, Sequences, find_sequences
+from semserve_export.keras_models.sequences.detection import find_sequences
+from semserve_export.keras_models.sequences.sequence_format import SequenceFormat, SequenceLayer
 from semserve_export.keras_models.task import TaskReading, read_task
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
@@ -72,7 +73,7 @@ def load_pair_model(options: ModelOptions, texts: TwoTexts, source: ModelSource)
         name=options.served_name,
         description=options.description or f"{task_reading.task} of two texts by a Keras model",
         task=task_reading.task,
-        max_sequence_length=max(SHORTEST_LIMIT, left.most, right.most),
+        max_sequence_length=max(SHORTEST_LIMIT, left.max_tokens, right.max_tokens),
         labels=task_reading.labels,
         scores=task_reading.scores,
         pair=True,
@@ -152,7 +153,7 @@ class _OneSide(IdModel):
 
 
 def _answered(
-    texts: TwoTexts, tokens: TokenSource, sequences: tuple[Sequences, Sequences]
+    texts: TwoTexts, tokens: TokenSource, sequences: tuple[SequenceFormat, SequenceFormat]
 ) -> tuple[tuple[Pair, ...], Rows]:
     """Return pairs for which the model has finite outputs, and these: fp32 [pairs, outputs]."""
     pairs = make_pairs(proof_texts(tokens.words))
@@ -162,7 +163,9 @@ def _answered(
     return tuple(pair for pair, good in zip(pairs, known, strict=True) if good), rows[known]
 
 
-def _serve(whole: Any, sequences: tuple[Sequences, Sequences], task_reading: TaskReading) -> Any:
+def _serve(
+    whole: Any, sequences: tuple[SequenceFormat, SequenceFormat], task_reading: TaskReading
+) -> Any:
     """Build the model to serve: int32 [batch, sequence] for each of four inputs."""
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
@@ -171,11 +174,11 @@ def _serve(whole: Any, sequences: tuple[Sequences, Sequences], task_reading: Tas
     values: dict[str, Any] = {}
     for suffix, laid in zip(SUFFIXES, sequences, strict=True):
         token_ids, mask = (inputs[f"{name}{suffix}"] for name in INPUTS_WITHOUT_SEGMENTS)
-        ids = SequenceLayout(laid)(token_ids, mask)
+        ids = SequenceLayer(laid)(token_ids, mask)
         values |= {
             f"{INPUTS[0]}{suffix}": ids,
             f"{INPUTS[1]}{suffix}": ops.zeros_like(ids),
-            f"{INPUTS[2]}{suffix}": SequenceLayout(laid.of_mask)(mask, mask),
+            f"{INPUTS[2]}{suffix}": SequenceLayer(laid.of_mask)(mask, mask),
         }
     head = task_reading.head
     outputs = (head.body or whole)([values[tensor.name] for tensor in whole.inputs])

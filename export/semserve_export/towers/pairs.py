@@ -15,7 +15,8 @@ from semserve_export.bundle.layout import GRAPH, TOKENIZER
 from semserve_export.bundle.tolerance import TOLERANCE, Rows, Run, onnx_run, scaled_difference
 from semserve_export.keras_models.head import apply_scores
 from semserve_export.keras_models.id_model import read_inputs
-from semserve_export.keras_models.sequences import Sequences, find_sequences
+from semserve_export.keras_models.sequences.detection import find_sequences
+from semserve_export.keras_models.sequences.sequence_format import SequenceFormat
 from semserve_export.keras_models.token_source import TokenSource
 from semserve_export.keras_models.tokenizer_sources import find_source
 from semserve_export.model_spec import INPUTS, Scores
@@ -38,11 +39,11 @@ class Reading:
     """Converts the texts of one side to inputs of the model."""
 
     tokens: TokenSource
-    sequences: Sequences
+    sequences: SequenceFormat
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of texts, truncated and without padding."""
-        return self.tokens.read_cut(texts, self.sequences.most, self.sequences.truncating)
+        return self.tokens.read_cut(texts, self.sequences.max_tokens, self.sequences.truncating)
 
 
 def read_side(options: ModelOptions, model: Any) -> Reading:
@@ -102,7 +103,7 @@ def traced(model: Any) -> Any:
 
 
 def _given(
-    model: Any, text: str, read: Sequence[int], side: Roles, sequences: Sequences
+    model: Any, text: str, read: Sequence[int], side: Roles, sequences: SequenceFormat
 ) -> list[tuple[int, Any]]:
     """Return the inputs for a text by their indices."""
     if TEXT in side:

@@ -29,6 +29,7 @@ from semserve_export.models.delta_adapter import (
     save_adapter,
     write_record,
 )
+from semserve_export.number_bounds import require_length
 from semserve_export.training.base_model import BaseModel
 from semserve_export.training.checkpoint import Checkpoint
 from semserve_export.training.metrics import LabelQuality
@@ -75,9 +76,11 @@ def train(  # noqa: PLR0913 - what to train, on what, how, and where to
         answers: directory of the teachers' stored scores.
 
     Raises:
-        ExportError: the checkpoint is of another training, or a teacher has other labels.
+        ExportError: the checkpoint is of another training, a teacher has other labels, or the model
+            takes fewer tokens than the plan.
         AdapterError: an adapter to start from does not match the model.
     """
+    require_length(plan, start.max_sequence_length // LENGTH_STEP * LENGTH_STEP)
     output.mkdir(parents=True, exist_ok=True)
     teachers = [
         Teacher.read(bundle, start.labels, plan.teacher_variant) for bundle in plan.teachers
@@ -197,6 +200,7 @@ def _facts(
         **start.facts,
         "plan": {
             **asdict(plan),
+            "learning_rate": plan.transformer_rate,
             "start": [_facts_of(path) for path in plan.start],
             "teachers": [teacher.facts for teacher in teachers],
         },

@@ -11,6 +11,7 @@ from semserve_export.number_bounds import SEEDS, Bounds
 Precision = Literal["float32", "mixed_bfloat16"]
 LoraProducts = Literal["query-value", "all"]
 
+TRANSFORMER_RATE = 1.5e-4
 TRAINING_BOUNDS: Bounds = {
     "epochs": (0, 10_000),
     "batch_size": (1, 65_536),
@@ -37,8 +38,9 @@ class TrainingPlan:
     """Number of passes over all pairs. The learning rate decreases to 0 at the end of the last."""
     batch_size: int = 32
     """Number of pairs in one step."""
-    learning_rate: float = 1.5e-4
-    """Maximum learning rate, which is reached at the end of the warm-up."""
+    learning_rate: float | None = None
+    """Maximum learning rate, which is reached at the end of the warm-up. By default 0.00015, and
+    0.001 with --vectors."""
     warmup_fraction: float = 0.1
     """Fraction of all steps in which the learning rate increases from 0 (warm-up)."""
     weight_decay: float = 0.01
@@ -81,7 +83,12 @@ class TrainingPlan:
     precision: Precision = "float32"
     """mixed_bfloat16 halves the time of a step on processors that support AVX-512 BF16."""
     max_tokens: int = 96
-    """Maximum number of tokens of a pair in training; longer pairs are truncated. The server uses
-    the model's own length."""
+    """Maximum number of tokens of a pair in training; longer pairs are truncated. The default is
+    less if the model takes fewer tokens. The server uses the model's own length."""
     seed: int = 20
     """Seed of the head's initial weights, the order of the pairs and the dropout."""
+
+    @property
+    def transformer_rate(self) -> float:
+        """The maximum learning rate of a transformer."""
+        return TRANSFORMER_RATE if self.learning_rate is None else self.learning_rate

@@ -103,7 +103,7 @@ class Trainer:
         plan, steps = self._plan, self._plan.epochs * self._steps_an_epoch
         warmup = max(1, round(plan.warmup_fraction * steps))
         optimizer = keras.optimizers.AdamW(
-            WarmupThenLinear(plan.learning_rate, warmup, steps),
+            WarmupThenLinear(plan.transformer_rate, warmup, steps),
             weight_decay=plan.weight_decay,
             global_clipnorm=plan.gradient_norm_max,
             use_ema=plan.average is not None,

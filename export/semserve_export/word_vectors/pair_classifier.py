@@ -23,7 +23,7 @@ from semserve_export.training.plan import TrainingPlan
 from semserve_export.word_vectors.vectors_file import read_vectors
 
 UNITS = 64  # units of the LSTM in each direction
-RATE = 1e-3  # rate of Adam, if the plan has the default rate of transformers
+RATE = 1e-3  # rate of Adam, if the plan has none
 USED = frozenset(
     {"epochs", "batch_size", "learning_rate", "label_smoothing", "dropout", "train_embeddings"}
     | {"patience", "max_tokens", "seed"}
@@ -73,7 +73,7 @@ def train_pair_classifier(
     step("reading the vectors")
     index, table = _table(vectors, data)
     model = build_pair_classifier(table, len(labels), plan)
-    rate = RATE if plan.learning_rate == TrainingPlan().learning_rate else plan.learning_rate
+    rate = RATE if plan.learning_rate is None else plan.learning_rate
     model.compile(
         keras.optimizers.Adam(rate, global_clipnorm=plan.gradient_norm_max),
         keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),

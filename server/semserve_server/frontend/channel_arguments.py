@@ -90,5 +90,5 @@ class ConnectionLimits:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Convert seconds; 0 becomes the largest value, which gRPC takes as never."""
-    return round(seconds * 1000) if seconds else UNBOUNDED
+    """Convert seconds, to 1 ms or more; 0 becomes the largest value, which gRPC takes as never."""
+    return max(1, round(seconds * 1000)) if seconds else UNBOUNDED

@@ -18,6 +18,7 @@ from cyclopts.validators import Number
 from semserve_server import __version__
 from semserve_server.errors import JobFailed, JobRefused, StartupError
 from semserve_server.observability.stderr import write_line
+from semserve_server.system.whole_numbers import refuse_fractions
 
 if TYPE_CHECKING:
     from semserve_server.ray.job import JobProgress, Runner
@@ -40,6 +41,7 @@ app = cyclopts.App(
         "130, interrupted."
     ),
     version=__version__,
+    config=refuse_fractions,
 )
 
 
@@ -136,6 +138,10 @@ def _run(
     alone = workers.cluster == NO_CLUSTER
     if alone and workers.workers:
         raise JobRefused("--workers goes with a cluster: without one, this process is the worker")
+    if workers.worker_gpus > 1 and not workers.worker_gpus.is_integer():
+        raise JobRefused(
+            f"--worker-gpus {workers.worker_gpus}: above 1, Ray takes whole numbers alone"
+        )
     cpus = {"batch_workers": workers.worker_cpus} if alone and workers.worker_cpus else {}
     job = Job(
         task=task,

@@ -14,18 +14,16 @@ from semserve_server.registry.measurements import Measurements
 
 log = logging.getLogger(__name__)
 
+FROM_CACHE = "from the calibration cache"
+FROM_FORMER_VERSION = "from the version before"
+MEASURED = "measured"
+MEASURED_UNDER_LOAD = "measured under load"
+
 SIZE_TOLERANCE = 0.01
 """Graphs whose sizes differ by at most this share have the same cost: another training of the
 same model has the same graph and other weights."""
 MAX_REMEMBERED = 256
 """Most models whose measurements stay in memory; the oldest are dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    key: CacheKey
-    graph_bytes: int
-    measured: Measurements
 
 
 class CalibrationSource:
@@ -48,7 +46,7 @@ class CalibrationSource:
         """
         self._cache = cache
         self._runs = runs
-        self._known: dict[str, _Known] = {}
+        self._former: dict[str, _Version] = {}
 
     def find(
         self, name: str, key: CacheKey, graph_bytes: int, measure: Callable[[], Measurements]
@@ -61,33 +59,52 @@ class CalibrationSource:
             graph_bytes: size of the graph.
             measure: measures the model.
         """
-        kept = self._cache.read(key) if self._cache else None
-        undisturbed, origin = True, "from the calibration cache"
-        if kept is not None and kept.converged:
-            measured = kept
-        elif (like := self._from_predecessor(name, key, graph_bytes)) is not None:
-            measured, origin = like, "from the version before"
+        cached = self._cache.read(key) if self._cache else None
+        if cached is not None and cached.converged:
+            measurements, origin = cached, FROM_CACHE
+        elif (former := self._of_former_version(name, key, graph_bytes)) is not None:
+            measurements, origin = self._stored(key, former), FROM_FORMER_VERSION
         else:
-            before = self._runs()
-            measured = measure()
-            undisturbed = before == self._runs()
-            origin = "measured" if undisturbed else "measured under load"
-            if kept is not None:
-                measured = measured.merged(kept)
-        if self._cache and undisturbed and measured is not kept:
-            measured = self._cache.store(key, measured)
-        calibration = Calibration.of(measured)
+            measurements, origin = self._measured(key, measure, cached)
+        calibration = Calibration.of(measurements)
         log.info("%s: %s: %s", name, origin, calibration)
-        if undisturbed:
-            self._known[name] = _Known(key, graph_bytes, measured)
-            if len(self._known) > MAX_REMEMBERED:
-                del self._known[next(iter(self._known))]
+        if origin != MEASURED_UNDER_LOAD:
+            self._former[name] = _Version(key, graph_bytes, measurements)
+            if len(self._former) > MAX_REMEMBERED:
+                del self._former[next(iter(self._former))]
         return calibration
 
-    def _from_predecessor(self, name: str, key: CacheKey, graph_bytes: int) -> Measurements | None:
-        known = self._known.get(name)
-        if known is None or msgspec.structs.replace(known.key, digest=key.digest) != key:
+    def _of_former_version(self, name: str, key: CacheKey, graph_bytes: int) -> Measurements | None:
+        """Return the measurements of the version before, if it has the same graph and setup."""
+        former = self._former.get(name)
+        if former is None or msgspec.structs.replace(former.key, digest=key.digest) != key:
             return None
-        if abs(known.graph_bytes - graph_bytes) > SIZE_TOLERANCE * graph_bytes:
+        if abs(former.graph_bytes - graph_bytes) > SIZE_TOLERANCE * graph_bytes:
             return None
-        return known.measured
+        return former.measurements
+
+    def _measured(
+        self, key: CacheKey, measure: Callable[[], Measurements], cached: Measurements | None
+    ) -> tuple[Measurements, str]:
+        """Measure, and store the result unless load disturbed it. Return it and its origin.
+
+        `cached` are the measurements of earlier starts that have not converged.
+        """
+        runs = self._runs()
+        measurements = measure()
+        if self._runs() == runs:
+            return self._stored(key, measurements), MEASURED
+        return measurements.merged(cached) if cached else measurements, MEASURED_UNDER_LOAD
+
+    def _stored(self, key: CacheKey, measurements: Measurements) -> Measurements:
+        """Store measurements, which merges them with those on disk. Return the ones to use."""
+        return self._cache.store(key, measurements) if self._cache else measurements
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """The last version of a model with reliable measurements."""
+
+    key: CacheKey
+    graph_bytes: int
+    measurements: Measurements

@@ -11,7 +11,7 @@ from pathlib import Path
 from semserve_server.config import Config
 from semserve_server.cuda.bound_session import BoundSession
 from semserve_server.cuda.opening import CudaOptions, open_session, usable_device
-from semserve_server.errors import BundleError, MisplacedNodes
+from semserve_server.errors import BundleError, ConfigError, MisplacedNodes
 from semserve_server.graph_cache.graph_cache import GraphCache
 from semserve_server.registry.cache_directory import AUTO, NONE
 from semserve_server.repository.manifest import Bundle, Manifest, read_graph
@@ -117,10 +117,13 @@ def open_on_device(
     With `--device auto`, a model that cannot run wholly on the GPU runs on the CPU.
 
     Raises:
-        ConfigError: the device cannot be used.
+        ConfigError: the device cannot be used, or a setting of GPUs is given for the CPU.
         BundleError: the bundle has no such variant, or ONNX Runtime cannot load the graph.
     """
     wanted = parse_device(config.device)
+    if wanted.kind == "cpu" and (config.gpu_memory_limit or config.cuda_graphs):
+        flag = "--gpu-memory-limit" if config.gpu_memory_limit else "--cuda-graphs"
+        raise ConfigError(f"{flag}: is for GPUs, and --device is cpu")
     device = usable_device(wanted)
     manifest = bundle.manifest
     if device.kind != "cpu":

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, ArgumentCollection, CoercionError, Group, Parameter
 from cyclopts.validators import Number
 
 from semserve.cli.command_error import UsageError
@@ -27,6 +27,16 @@ SERVER = Group("Server", sort_key=2)
 SHELL = Group("Shell", sort_key=3)
 CONNECTION = Group("Connection and output", sort_key=9)
 
+
+def refuse_fractions(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse a fraction for a whole number, which cyclopts would round. A `config` of an `App`."""
+    for argument in arguments:
+        if int in (argument.hint, *get_args(argument.hint)):
+            for token in argument.tokens:
+                if "." in token.value:
+                    raise CoercionError(argument=argument, token=token, target_type=int)
+
+
 app = App(
     name="semserve",
     help="Get vectors, labels, scores and similarities of texts from a semserve server.",
@@ -37,6 +47,7 @@ app = App(
         "Exit codes: 0, the call succeeded; 1, it failed; 2, wrong usage; 130, interrupted."
     ),
     version=lambda: version("semserve"),
+    config=refuse_fractions,
 )
 
 

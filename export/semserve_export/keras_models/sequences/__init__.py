@@ -1,0 +1,1 @@
+"""The sequences of token ids that a Keras model was trained on."""
