@@ -17,7 +17,10 @@ from semserve_server.scheduling.batch_queue import (
 from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.scheduling.fair_queue import FairQueue
 from semserve_server.scheduling.selection.limits import (
+    COARSE_STEP,
+    FINE_STEP,
     HANDOVER_SECONDS,
+    LONG_QUEUE_BATCHES,
     MAX_PADDED_FACTOR,
     MAX_TIME_FACTOR,
 )
@@ -166,6 +169,19 @@ def test_neighbours_in_length_ride_together() -> None:
     assert [9, 10, 11, 12] == sorted(one.length for one in queue.take(0.0).batch)
 
 
+SIZES = [14, 20, 13, 8, 15, 21, 16, 7]
+
+
+def test_where_padding_costs_little_entries_run_in_their_order() -> None:
+    queue = queue_of(*map(entry, SIZES), budget=60, padding=0.05)
+    assert [14, 20, 13, 8] == [one.length for one in queue.take(0.0).batch]
+
+
+def test_in_a_long_queue_like_lengths_run_together_even_so() -> None:
+    queue = queue_of(*map(entry, SIZES * 5), budget=60, padding=0.05)
+    assert [14, 13, 15, 16] == [one.length for one in queue.take(0.0).batch]
+
+
 def test_an_entry_over_the_budget_runs_alone() -> None:
     queue = queue_of(entry(500), entry(500), entry(1))
     assert [500] == [one.length for one in queue.take(0.0).batch]
@@ -187,8 +203,9 @@ def test_where_a_run_costs_the_same_whatever_its_size_all_that_fits_rides_along(
     assert [10, 20, 40, 60] == sorted(one.length for one in queue.take(0.0).batch)
 
 
-def whole_search(window: list[Entry[None]], cost: CostModel) -> list[Entry[None]]:
+def whole_search(window: list[Entry[None]], cost: CostModel, step: float) -> list[Entry[None]]:
     """Choose as the queue's policy says, by a search that tries every entry of the window."""
+    padding = cost.padding / step
 
     def seconds(tokens: int, padded_tokens: int) -> float:
         computed = cost.effective_tokens(tokens, padded_tokens)
@@ -198,7 +215,7 @@ def whole_search(window: list[Entry[None]], cost: CostModel) -> list[Entry[None]
 
     first = window[0]
     batch = [first]
-    for entry in sorted(window[1:], key=lambda e: int(cost.padding * abs(e.length - first.length))):
+    for entry in sorted(window[1:], key=lambda e: int(padding * abs(e.length - first.length))):
         tokens, longest = sum(e.length for e in batch), max(e.length for e in batch)
         before = seconds(tokens, longest * len(batch))
         after = seconds(tokens + entry.length, max(longest, entry.length) * (len(batch) + 1))
@@ -223,7 +240,8 @@ def test_a_search_that_ends_early_chooses_what_a_whole_search_does(
     in_turns: FairQueue[None] = FairQueue(max_lead=inf)
     in_turns.put(twins)
     window = list(in_turns.pop(0.0, WINDOW_BATCHES * BUDGET, []))
-    expected = [one.index for one in whole_search(window, cost)]
+    long = sum(size for size, _ in asked) >= LONG_QUEUE_BATCHES * BUDGET
+    expected = [one.index for one in whole_search(window, cost, FINE_STEP if long else COARSE_STEP)]
     queue: BatchQueue[None] = BatchQueue(max_batch_tokens=BUDGET, cost=cost)
     queue.put(entries)
     batch = queue.take(0.0).batch

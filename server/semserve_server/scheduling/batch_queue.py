@@ -9,7 +9,7 @@ would cancel the gain.
 
 The cost of padding depends on the graph. If padding costs as much as text, the policy tries the
 entries nearest in length to the first one first. If padding costs almost nothing, it tries the
-entries in their order.
+entries in their order. A long queue lowers what counts as almost nothing.
 
 Batches of few entries are formed entry by entry (`entry_search`), and batches of many length by
 length (`length_search`).
@@ -28,6 +28,11 @@ from semserve_server.scheduling.cost_model import CostModel
 from semserve_server.scheduling.fair_queue import FairQueue
 from semserve_server.scheduling.selection.entry_search import search_entries
 from semserve_server.scheduling.selection.length_search import search_lengths
+from semserve_server.scheduling.selection.limits import (
+    COARSE_STEP,
+    FINE_STEP,
+    LONG_QUEUE_BATCHES,
+)
 
 __all__ = ["BatchQueue", "DequeuedBatch", "Entry"]
 
@@ -135,10 +140,15 @@ class BatchQueue(Generic[Owner]):
             return self._take_many(now)
         return self._take_few(now)
 
+    @property
+    def _padding_step(self) -> float:
+        long = self.tokens >= LONG_QUEUE_BATCHES * self.max_batch_tokens
+        return FINE_STEP if long else COARSE_STEP
+
     def _take_few(self, now: float) -> DequeuedBatch[Owner]:
         expired: list[Entry[Owner]] = []
         window = self._entries.pop(now, self._window_tokens, expired)
-        batch = search_entries(window, self._cost, self.max_batch_tokens)
+        batch = search_entries(window, self._cost, self.max_batch_tokens, step=self._padding_step)
         chosen = batch.entries if batch else []
         self._entries.commit(chosen)
         return DequeuedBatch(chosen, expired, batch.effective_tokens if batch else 0)
@@ -148,5 +158,7 @@ class BatchQueue(Generic[Owner]):
         window = self._entries.window(now, self._window_tokens, expired)
         if window is None:
             return DequeuedBatch([], expired, 0)
-        chosen, tokens = search_lengths(window.lengths, self._cost, self.max_batch_tokens)
+        chosen, tokens = search_lengths(
+            window.lengths, self._cost, self.max_batch_tokens, step=self._padding_step
+        )
         return DequeuedBatch(self._entries.serve(window, chosen), expired, tokens)

@@ -17,18 +17,19 @@ from semserve_server.scheduling.selection.limits import (
 
 
 def search_entries(
-    window: Generator[Entry[Owner]], cost: CostModel, max_batch_tokens: int
+    window: Generator[Entry[Owner]], cost: CostModel, max_batch_tokens: int, *, step: float
 ) -> GrowingBatch[Owner] | None:
     """Form a batch of the first entry, and of each other that does not lower the tokens per second.
 
-    Entries are tried in their order, after a sort by the cost of the padding between each and the
-    first. Those without such a cost are tried while they are popped, so that a full batch ends the
+    Entries are tried in their order, after a sort by the steps of padding between each and the
+    first. Those without such a step are tried while they are popped, so that a full batch ends the
     search, and its work does not grow with the window.
 
     Args:
         window: the first entries, in their order. It is closed early if the batch is full.
         cost: predicts the time of a run.
         max_batch_tokens: most effective tokens of the batch.
+        step: tokens of padding by which entries are sorted.
 
     Returns:
         The batch; None if the window is empty.
@@ -37,15 +38,15 @@ def search_entries(
     if first is None:
         return None
     batch = GrowingBatch(first, cost, max_batch_tokens)
-    padding, length = cost.padding, first.length
+    steps, length = cost.padding / step, first.length
     unlike: list[Entry[Owner]] = []
     for entry in window:
-        if padding * abs(entry.length - length) >= 1:
+        if steps * abs(entry.length - length) >= 1:
             unlike.append(entry)
         elif not batch.add(entry) and batch.full:
             window.close()
             return batch
-    unlike.sort(key=lambda entry: int(padding * abs(entry.length - length)))  # stable
+    unlike.sort(key=lambda entry: int(steps * abs(entry.length - length)))  # stable
     refused = 0
     for entry in unlike:
         refused = 0 if batch.add(entry) else refused + 1

@@ -25,7 +25,7 @@ ROUNDING = 1 - 1e-9
 
 
 def search_lengths(
-    lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens: int
+    lengths: NDArray[np.int32], cost: CostModel, max_batch_tokens: int, *, step: float
 ) -> tuple[IntArray, int]:
     """Form a batch of the first entry, and of the entries whose lengths do not lower its speed.
 
@@ -36,6 +36,7 @@ def search_lengths(
         lengths: tokens of each entry of the window, in the order of the turns; int32 [entries].
         cost: predicts the time of a run.
         max_batch_tokens: most effective tokens of the batch.
+        step: tokens of padding by which entries are sorted.
 
     Returns:
         Indices of the entries of the batch, and its effective tokens.
@@ -43,7 +44,7 @@ def search_lengths(
     counts = np.bincount(lengths)
     present = counts.nonzero()[0]
     pairs = zip(present.tolist(), counts[present].tolist(), strict=True)
-    extra = _join_lengths(int(lengths[0]), pairs, cost, max_batch_tokens)
+    extra = _join_lengths(int(lengths[0]), pairs, cost, max_batch_tokens, step)
     if len(extra) == len(present) and not any(extra.values()):
         chosen = np.arange(len(lengths))
     else:
@@ -65,7 +66,11 @@ def search_lengths(
 
 
 def _join_lengths(
-    first: int, counts: Iterable[tuple[int, int]], cost: CostModel, max_batch_tokens: int
+    first: int,
+    counts: Iterable[tuple[int, int]],
+    cost: CostModel,
+    max_batch_tokens: int,
+    step: float,
 ) -> dict[int, int]:
     """Choose the lengths of a batch, those with the least padding beside the first entry first.
 
@@ -78,9 +83,10 @@ def _join_lengths(
         counts: each length and its number of entries, the first entry included.
         cost: predicts the time of a run.
         max_batch_tokens: most effective tokens of a batch.
+        step: tokens of padding.
 
     Returns:
-        The lengths that join, each with the cost in tokens of the padding between it and the first.
+        The lengths that join, each with the steps of padding between it and the first.
     """
     fixed, per_token, padding = HANDOVER_SECONDS + cost.fixed, cost.per_token, cost.padding
     most_padded_tokens = MAX_PADDED_FACTOR * max_batch_tokens
@@ -99,7 +105,7 @@ def _join_lengths(
     for length, count in others:
         if length <= too_short:
             continue  # it would have more padding than that length
-        extra = int(padding * abs(length - first))
+        extra = int(padding / step * abs(length - first))
         full = share < 1 and extra > last
         if full or refused == MAX_REFUSED:
             break

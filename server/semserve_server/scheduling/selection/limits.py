@@ -13,5 +13,13 @@ MAX_REFUSED = 64
 """After this many entries or lengths in a row that do not join, the search ends. They are sorted by
 the cost of their padding, so those that follow would cost more still."""
 
+COARSE_STEP, FINE_STEP = 1.0, 0.25
+"""Tokens. Entries whose padding beside the first entry costs less than a step are alike, and are
+tried in their order. The fine step is for long queues. With it, 8 callers of 32 texts of MiniLM,
+which pads for attention alone, got 1.03 times the texts/s. In a short queue it would delay some
+entries: in a simulation, the p99 of single texts of 64 callers is 6 runs in place of 5."""
+LONG_QUEUE_BATCHES = 4
+"""Batches of the largest size that wait in a long queue."""
+
 HANDOVER_SECONDS = 0.000_1
 """Seconds that a batch costs besides its run: to choose it, and to return its results."""
