@@ -20,6 +20,7 @@ from fakes import Held
 from hypothesis import settings
 from known_calibrations import CALIBRATIONS, TINY, keep_calibrations
 from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
+from semserve_server.config import Config
 from semserve_server.engine import Capacity, Engine
 from semserve_server.facades.registration import Facades
 from semserve_server.frontend.channel_arguments import ConnectionLimits
@@ -40,7 +41,7 @@ settings.load_profile("suite")
 ROOT = Path(__file__).parent.parent
 COMMAND = ("-m", "semserve_server")
 SERVING = "serving on "
-FRONTEND = os.environ.get("TEST_FRONTEND", "aio")
+FRONTEND = os.environ.get("TEST_FRONTEND", Config().frontend)
 """The front end of every server of the tests."""
 ONE_THREAD = ("--intra-op-threads", "1")
 REAL_TIMES = 30.0

@@ -63,9 +63,12 @@ class Config:
     client needs several connections. The processes divide the CPUs and the rates of API keys. All
     other limits hold for each process."""
 
-    frontend: Annotated[Literal["aio", "completion-queue"], Parameter(group=NETWORK)] = "aio"
-    """The gRPC server. aio: grpcio's own, grpc.aio. completion-queue: a server on grpcio's
-    completion queue, which spends less CPU time on a call."""
+    frontend: Annotated[Literal["completion-queue", "aio"], Parameter(group=NETWORK)] = (
+        "completion-queue"
+    )
+    """The gRPC server. completion-queue: a server on the completion queue of grpcio, which takes
+    less CPU time for a call. aio: grpcio's own asyncio server, grpc.aio. If the installed grpcio
+    lacks a private part that completion-queue needs, the server logs a warning and uses aio."""
 
     device: Annotated[str, Parameter(group=COMPUTE)] = "auto"
     """Device that models run on: auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt. N and M are numbers
