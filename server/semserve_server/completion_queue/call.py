@@ -156,7 +156,7 @@ class Call(CallContext):
 
     def _watch(self) -> None:
         """Ask for the end of the call, unless that was done, such as with the status."""
-        if not self._watched:
+        if not self._watched and not self._host.stopped:
             self._watched = True
             operations = (cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),)
             self._core.start_server_batch(operations, self._close_received)
