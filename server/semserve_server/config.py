@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
@@ -17,6 +17,7 @@ CONNECTIONS = Group("Connections", sort_key=5)
 SECURITY = Group("Security", sort_key=6)
 OPERATION = Group("Operation", sort_key=7)
 OBSERVATION = Group("Observability", sort_key=8)
+Frontend: TypeAlias = Literal["completion-queue", "aio"]
 
 # 0 means "no limit", "never" or "the server chooses"; the help of each flag says which. A flag for
 # which none of these makes sense refuses 0.
@@ -63,12 +64,10 @@ class Config:
     client needs several connections. The processes divide the CPUs and the rates of API keys. All
     other limits hold for each process."""
 
-    frontend: Annotated[Literal["completion-queue", "aio"], Parameter(group=NETWORK)] = (
-        "completion-queue"
-    )
-    """The gRPC server. completion-queue: a server on the completion queue of grpcio, which takes
-    less CPU time for a call. aio: grpcio's own asyncio server, grpc.aio. If the installed grpcio
-    lacks a private part that completion-queue needs, the server logs a warning and uses aio."""
+    frontend: Annotated[Frontend, Parameter(group=NETWORK)] = "completion-queue"
+    """The gRPC server. completion-queue: on the completion queue of grpcio, with less CPU time for
+    a call. aio: grpcio's asyncio server. If grpcio lacks what completion-queue needs, the server
+    logs a warning and uses aio."""
 
     device: Annotated[str, Parameter(group=COMPUTE)] = "auto"
     """Device that models run on: auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt. N and M are numbers

@@ -7,11 +7,12 @@ import logging
 import pytest
 from semserve_server.completion_queue import compatibility
 from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
+from semserve_server.config import Frontend
 from semserve_server.frontend.event_loop import new_event_loop
 
 
 @pytest.mark.parametrize("frontend", ["aio", "completion-queue"])
-def test_the_front_end_decides_the_event_loop(frontend: str) -> None:
+def test_the_front_end_decides_the_event_loop(frontend: Frontend) -> None:
     loop = new_event_loop(frontend)
     loop.close()
     assert (frontend == "completion-queue") == isinstance(loop, SharedEventLoop)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from math import inf
+from time import monotonic
 from typing import Any, TypeAlias
 
 NEVER = 1e12
@@ -24,7 +26,9 @@ class CallContext:
             event: the `cygrpc.RequestCallEvent` of the call.
         """
         self._core = event.call
-        self._deadline: float = event.call_details.deadline
+        deadline: float = event.call_details.deadline
+        # The wall's clock may step later.
+        self._deadline = inf if deadline > NEVER else monotonic() + deadline - time.time()
         self._metadata: Metadata = event.invocation_metadata
         self._peer = ""
         self._trailers: Metadata = ()
@@ -42,9 +46,9 @@ class CallContext:
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the deadline; None without a deadline."""
-        if self._deadline > NEVER:
+        if self._deadline == inf:
             return None
-        return max(self._deadline - time.time(), 0.0)
+        return max(self._deadline - monotonic(), 0.0)
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Set the metadata that is sent with the status."""

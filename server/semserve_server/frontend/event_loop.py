@@ -9,12 +9,13 @@ from importlib import metadata
 
 from semserve_server.completion_queue.compatibility import missing_parts
 from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
+from semserve_server.config import Frontend
 from semserve_server.supervision import event_loop
 
 log = logging.getLogger(__name__)
 
 
-def new_event_loop(frontend: str) -> asyncio.AbstractEventLoop:
+def new_event_loop(frontend: Frontend) -> asyncio.AbstractEventLoop:
     """Create an event loop.
 
     Args:
