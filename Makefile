@@ -80,6 +80,11 @@ test-serving: .venv/.dev models-if-none ## run the tests of the server and the c
 test-exporting: .venv-export/.ready ## run the tests of the export
 	$(KEEP_BYTECODE) $(ONE_THREAD) $(EXPORT_BIN)/pytest tests/parity tests/export_unit --confcutdir tests/parity --timeout 600 --dist loadfile --no-loadscope-reorder --numprocesses $(JOBS) --durations 25 $(PYTEST_ARGS)
 
+# `make test` runs all tests with the default front end, and test_frontends.py with both.
+.PHONY: test-aio
+test-aio: .venv/.dev models-if-none ## run the tests of the server with --frontend aio
+	TEST_FRONTEND=aio $(KEEP_BYTECODE) $(BIN)/pytest tests/service tests/clients tests/chaos --dist loadfile --no-loadscope-reorder --numprocesses $(SERVING_JOBS) $(PYTEST_ARGS)
+
 # The tests that are marked slow; `make test` runs shorter forms of them.
 .PHONY: test-long
 test-long: .venv/.dev ## run every part of the bench with tiny models
