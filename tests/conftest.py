@@ -226,7 +226,7 @@ class InProcess:
 
 @pytest.fixture
 async def service(tiny_models: Path) -> AsyncIterator[InProcess]:
-    """A real grpc.aio server over the tiny bundles and real sessions, with small limits."""
+    """A real gRPC server over the tiny bundles and real sessions, with small limits."""
     async with in_process(tiny_models) as server:
         yield server
 

@@ -23,15 +23,28 @@ from semserve_server.supervision.watchdog import LoopWatch, Watchdog
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 TURNS_NO_MORE = """
-import logging, threading
+import asyncio, logging, threading
+from semserve_server.completion_queue.shared_event_loop import SharedEventLoop
 from semserve_server.supervision import watchdog
 logging.basicConfig(format="%(message)s")
 watchdog.CHECK_SECONDS = 0.01
 def hold_up_the_loop():
     threading.Event().wait()
-with watchdog.LoopWatch(stall_timeout=0.05, run_timeout=0.1):
-    hold_up_the_loop()
+async def main():
+    with watchdog.LoopWatch(stall_timeout=0.05, run_timeout=0.1):
+        {block}
+        await asyncio.Event().wait()
+asyncio.Runner(loop_factory=SharedEventLoop).run(main())
 """
+BLOCKS = {
+    "its own thread": "hold_up_the_loop()",
+    "a guest": """
+        loop = asyncio.get_running_loop()
+        loop.add_receiver(lambda: threading.current_thread().name == "guest" and hold_up_the_loop())
+        threading.Thread(target=loop.run_guest, name="guest", daemon=True).start()
+    """,
+}
+"""What blocks the event loop, by the thread that runs it."""
 
 
 async def health(service: InProcess) -> dict[str, int]:
@@ -137,9 +150,10 @@ async def test_a_blocked_event_loop_is_told_of_with_what_it_does(
     assert "in hold_up" in reported.text
 
 
-def test_an_event_loop_that_stays_blocked_ends_the_process() -> None:
+@pytest.mark.parametrize("thread", BLOCKS)
+def test_an_event_loop_that_stays_blocked_ends_the_process(thread: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", TURNS_NO_MORE],
+        [sys.executable, "-c", TURNS_NO_MORE.format(block=BLOCKS[thread])],
         capture_output=True,
         text=True,
         timeout=60,

@@ -96,6 +96,28 @@ def test_what_a_guest_receives_runs_on_its_thread_while_the_own_thread_waits(
     assert [GUEST] == run(loop, main)
 
 
+def test_the_thread_that_runs_callbacks_is_known_to_the_watchdog(loop: SharedEventLoop) -> None:
+    """A block of the event loop is logged with the stack of the thread that blocks it."""
+
+    async def main(guest: Guest) -> list[tuple[int, int]]:
+        seen = []
+        for number in range(20):
+            done = asyncio.Event()
+
+            def note(done: asyncio.Event = done) -> None:
+                seen.append((threading.get_ident(), loop.running_thread))
+                done.set()
+
+            if number % 2:
+                guest.send(note)
+            else:
+                loop.call_soon(note)
+            await done.wait()
+        return seen
+
+    assert all(actual == told for actual, told in run(loop, main))
+
+
 def test_only_one_thread_runs_callbacks_at_a_time_and_none_is_lost(loop: SharedEventLoop) -> None:
     async def main(guest: Guest) -> tuple[int, int]:
         inside, most, count = 0, 0, 0

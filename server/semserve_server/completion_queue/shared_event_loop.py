@@ -39,6 +39,9 @@ class SharedEventLoop(asyncio.SelectorEventLoop):
         self._receivers: list[Callable[[], None]] = []
         self._waits_until = inf
         self._failure: BaseException | None = None
+        self._own_thread = threading.get_ident()
+        self.running_thread = self._own_thread
+        """Identifier of the thread that runs callbacks, for the watchdog's log."""
         super().__init__(_Selector(self))
         # In debug mode asyncio refuses callbacks from every thread but its own.
         self.set_debug(enabled=False)
@@ -61,6 +64,7 @@ class SharedEventLoop(asyncio.SelectorEventLoop):
             if self.is_closed():
                 self._turn.release()
                 return
+            self.running_thread = threading.get_ident()
             asyncio._set_running_loop(self)  # noqa: SLF001  (what a loop calls on its thread)
             try:
                 self._run_ready()
@@ -71,6 +75,7 @@ class SharedEventLoop(asyncio.SelectorEventLoop):
                 self._write_to_self()
             finally:
                 asyncio._set_running_loop(None)  # noqa: SLF001  (the same)
+                self.running_thread = self._own_thread
                 self._turn.release()
             if not self._ready:  # else another thread added a callback before the turn ended
                 return

@@ -122,7 +122,7 @@ class LoopWatch:
     """
 
     def __init__(self, *, stall_timeout: float, run_timeout: float) -> None:
-        """Create the watch, on the event loop's thread.
+        """Create the watch, on the event loop.
 
         Args:
             stall_timeout: seconds after which a block is logged; infinite for never.
@@ -131,6 +131,7 @@ class LoopWatch:
         self._stall_timeout = stall_timeout
         self._run_timeout = run_timeout
         self._beats = 0
+        self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop-watch", daemon=True)
@@ -175,7 +176,9 @@ class LoopWatch:
                 os._exit(EXIT_CODE)
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001  (its documented name)
+        # A `SharedEventLoop` tells which of its threads runs callbacks.
+        thread = getattr(self._loop, "running_thread", self._loop_thread)
+        frame = sys._current_frames().get(thread)  # noqa: SLF001  (its documented name)
         return "".join(traceback.format_stack(frame)) if frame else "its thread has ended"
 
 
